@@ -1,0 +1,1 @@
+"""Tocsin: schedule jobs over gRPC."""

@@ -1,0 +1,1 @@
+"""Runs attempts: in a worker process of the user's, and inside the server."""

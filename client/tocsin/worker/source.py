@@ -1,0 +1,97 @@
+"""Where attempts come from and where their outcomes go: the store inside the server, gRPC in a worker process."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedJob:
+    """A job and the right to run one attempt of it."""
+
+    queue: str
+    job_id: str
+    type: str
+    attempt: int  # 1 is the first
+    token: bytes  # fences the attempt; opaque
+    payload_kind: int  # number of the payload's field in tocsin.v1.JobSpec; 0: no payload
+    payload_body: bytes
+    create_time: datetime
+    schedule_time: datetime
+    timeout: timedelta | None = None
+    failures: int = 0
+    crashes: int = 0  # 2: run it in a process of its own, so that it buries no neighbour
+    priority: int = 0
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class Ending(IntEnum):
+    """How an attempt ended."""
+
+    COMPLETED = 1
+    FAILED = 2  # the handler raised, or passed the timeout
+    RELEASED = 3  # given back unfinished, counted neither as failure nor as crash
+    CRASHED = 4  # its own process died
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptOutcome:
+    """How an attempt ended, with what it has to say."""
+
+    job: LeasedJob
+    ending: Ending
+    result: bytes | None = None  # COMPLETED: a serialized tocsin.v1.Result; None: nothing was returned
+    error_type: str = ""  # FAILED, CRASHED
+    error_message: str = ""
+    error_trace: str = ""
+    retryable: bool = True  # FAILED: False ends the job at once, whatever attempts are left
+    retry_in: timedelta | None = None  # FAILED: the handler's own wish for the wait; None: the job's retry policy
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """An attempt is alive, and how far it says it is (fraction 0 to 1, message)."""
+
+    job: LeasedJob
+    progress: tuple[float, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatAnswer:
+    """Whether the lease stands, and whether the attempt was asked to stop."""
+
+    lost: bool = False  # the lease is gone: stop, the result will be refused
+    cancel_reason: str | None = None  # not None: stop within `cancel_grace`
+    cancel_grace: timedelta | None = None
+
+
+class Source(ABC):
+    """Leases jobs and takes their outcomes. All calls are made on one event loop, the runtime's."""
+
+    @abstractmethod
+    async def lease(self, free: Mapping[str, int], limit: int) -> Sequence[LeasedJob]:
+        """Wait for due jobs and lease up to `limit` of them, at most free[type] of each type, best first.
+
+        Waits as long as there are none; safe to cancel while it waits (a lease already granted is then given back).
+        """
+
+    @abstractmethod
+    async def extend(self, heartbeats: Sequence[Heartbeat]) -> Sequence[HeartbeatAnswer]:
+        """Keep leases alive, in order. Raises where the store or server is away: try again at the next beat."""
+
+    @abstractmethod
+    async def finish(self, outcomes: Sequence[AttemptOutcome]) -> Sequence[bool]:
+        """Record outcomes, in order; False where the lease was lost. Repeats by itself while the store is away."""
+
+    @property
+    @abstractmethod
+    def heartbeat_every(self) -> timedelta:
+        """How often to extend: a third of the lease."""
+
+    @abstractmethod
+    async def beat_wanted(self) -> None:
+        """Return when leases should be extended at once: a cancel was asked of some running job."""

@@ -1,0 +1,98 @@
+"""What a job gets where its spec is silent: its own word, its type's, its queue's, the server's, in this order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from tocsin_server.domain.job import Draft, JobSpec, OnConflict, Payload, Retention
+from tocsin_server.domain.retry import Backoff, RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class JobDefaults:
+    """One level's word. None: ask the next level."""
+
+    max_attempts: int | None = None
+    backoff: Backoff | None = None
+    initial_delay: timedelta | None = None
+    max_delay: timedelta | None = None
+    jitter: float | None = None
+    timeout: timedelta | None = None
+    completed_for: timedelta | None = None
+    failed_for: timedelta | None = None
+
+    def over(self, below: JobDefaults) -> JobDefaults:
+        """This level's word, and `below`'s where this one is silent."""
+        return JobDefaults(
+            *(mine if (mine := getattr(self, f.name)) is not None else getattr(below, f.name) for f in fields(self))
+        )
+
+
+#: A level that has no word of its own.
+NOTHING_SAID = JobDefaults()
+
+#: What holds where nobody said anything else.
+SERVER_DEFAULTS = JobDefaults(
+    max_attempts=3,
+    backoff=Backoff.EXPONENTIAL,
+    initial_delay=timedelta(seconds=2),
+    max_delay=timedelta(hours=1),
+    jitter=0.2,
+    timeout=None,
+    completed_for=timedelta(hours=24),
+    failed_for=timedelta(days=30),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """A job as it was asked for, before defaults."""
+
+    queue: str
+    type: str
+    payload: Payload | None = None
+    priority: int = 0
+    asked: JobDefaults = NOTHING_SAID
+    tags: Mapping[str, str] = field(default_factory=dict)
+    job_id: str | None = None
+    when: datetime | timedelta = timedelta(0)
+    on_conflict: OnConflict = OnConflict.FAIL
+
+
+_T = TypeVar("_T")
+
+
+def _said(value: _T | None) -> _T:
+    if value is None:
+        raise AssertionError("the lowest level of defaults must be complete")
+    return value
+
+
+def draft(request: JobRequest, below: JobDefaults) -> Draft:
+    """The request with its gaps filled from `below`, which must be complete but for `timeout` (SERVER_DEFAULTS is).
+
+    A max_delay from a lower level that is below the initial_delay asked for is lifted to it.
+    """
+    # The common case, a request that asks for nothing special, shares one set of values.
+    said = below if request.asked == NOTHING_SAID else request.asked.over(below)
+    policy = RetryPolicy(
+        _said(said.max_attempts),
+        _said(said.backoff),
+        _said(said.initial_delay),
+        max(_said(said.max_delay), _said(said.initial_delay)),
+        _said(said.jitter),
+    )
+    spec = JobSpec(
+        queue=request.queue,
+        type=request.type,
+        payload=request.payload,
+        priority=request.priority,
+        retry=policy,
+        timeout=said.timeout,
+        retention=Retention(_said(said.completed_for), _said(said.failed_for)),
+        tags=request.tags,
+    )
+    return Draft(spec, request.job_id, request.when, request.on_conflict)

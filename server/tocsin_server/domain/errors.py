@@ -1,0 +1,260 @@
+"""Every refusal: what happened, what was changed, what to do next.
+
+TocsinError
+├── InvalidFields       a request's fields are wrong, all of them named
+├── TooLarge            something is larger than a limit allows
+├── JobNotFound         no such job stands
+├── JobExists           the id stands already
+├── JobActive           it runs, and that cannot be done to a running job
+├── WrongState          its state forbids it
+├── LeaseLost           the attempt's lease had ended
+├── RevisionMismatch    it has changed since
+├── QuotaExceeded       a quota is used up
+├── TooManyCalls        too many calls of this kind are open
+├── StoreFull           the store has no room
+├── StoreAway           the store cannot be reached, nothing was sent
+├── OutcomeUnknown      the store was asked and did not answer: the call may have acted
+├── Draining            the server is shutting down
+├── DeadlinePassed      the caller's deadline passed before anything was sent
+└── NotBuilt            this version does not have it
+
+`api/errors.py` is the only place that knows the gRPC status of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+from tocsin_server.domain.states import State
+
+
+class TocsinError(Exception):
+    """The root of all refusals. `reason` is the name in tocsin.v1.ErrorReason; `metadata` goes into ErrorInfo."""
+
+    reason: ClassVar[str]
+    retry_after: timedelta | None = None  # where waiting helps: for so long
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Facts for programs, beside the sentence for people."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One wrong field: its path as typed ("job.retry.max_attempts"), and what is wrong with it."""
+
+    field: str
+    description: str
+
+
+class InvalidFields(TocsinError):
+    """Fields of a request are wrong; nothing was changed."""
+
+    reason = "INVALID_FIELD"
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        self.violations = tuple(violations)
+        super().__init__("; ".join(f"{v.field}: {v.description}" for v in self.violations))
+
+
+class TooLarge(TocsinError):
+    """Something is larger than a limit allows; nothing was changed."""
+
+    reason = "TOO_LARGE"
+
+    def __init__(self, field: str, size: int, limit: int) -> None:
+        self.field, self.size, self.limit = field, size, limit
+        super().__init__(
+            f"{field}: {size:,} bytes, and at most {limit:,} are allowed. "
+            "Send less, or keep the data elsewhere and send its address."
+        )
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        return {"field": self.field, "size": str(self.size), "limit": str(self.limit)}
+
+
+class _OfJob(TocsinError):
+    """A refusal about one job."""
+
+    def __init__(self, message: str, queue: str, job_id: str, state: State | None = None) -> None:
+        self.queue, self.job_id, self.state = queue, job_id, state
+        super().__init__(message)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        state = {"state": self.state.name} if self.state is not None else {}
+        return {"queue": self.queue, "job_id": self.job_id, **state}
+
+
+class JobNotFound(_OfJob):
+    """No job of that id stands in that queue."""
+
+    reason = "JOB_NOT_FOUND"
+
+    def __init__(self, queue: str, job_id: str) -> None:
+        super().__init__(
+            f"no job {job_id!r} stands in queue {queue!r}. Check both names; an ended job is gone after its retention.",
+            queue,
+            job_id,
+        )
+
+
+class JobExists(_OfJob):
+    """The id stands already."""
+
+    reason = "JOB_EXISTS"
+
+    def __init__(self, queue: str, job_id: str, state: State) -> None:
+        super().__init__(
+            f"job {job_id!r} stands already in queue {queue!r} and is {state.name}; nothing was changed. "
+            "Use on_conflict KEEP to leave it, or REPLACE to put this one in its place.",
+            queue,
+            job_id,
+            state,
+        )
+
+
+class JobActive(_OfJob):
+    """It runs, and that cannot be done to a running job."""
+
+    reason = "JOB_ACTIVE"
+
+    def __init__(self, queue: str, job_id: str) -> None:
+        super().__init__(
+            f"job {job_id!r} in queue {queue!r} runs; nothing was changed. Cancel it, or wait until it has ended.",
+            queue,
+            job_id,
+            State.ACTIVE,
+        )
+
+
+class WrongState(_OfJob):
+    """Its state forbids it."""
+
+    reason = "WRONG_STATE"
+
+    def __init__(self, queue: str, job_id: str, state: State, verb: str) -> None:
+        self.verb = verb
+        super().__init__(
+            f"job {job_id!r} in queue {queue!r} is {state.name}, and {verb} does not apply; nothing was changed.",
+            queue,
+            job_id,
+            state,
+        )
+
+
+class LeaseLost(_OfJob):
+    """The attempt's lease had ended; its result was not recorded."""
+
+    reason = "LEASE_LOST"
+
+    def __init__(self, queue: str, job_id: str, attempt: int) -> None:
+        self.attempt = attempt
+        super().__init__(
+            f"job {job_id!r}: attempt {attempt} lost its lease, its result was not recorded. "
+            "Drop it: the job runs again, or has run, under a newer lease.",
+            queue,
+            job_id,
+        )
+
+
+class RevisionMismatch(_OfJob):
+    """It has changed since the revision given."""
+
+    reason = "REVISION_MISMATCH"
+
+    def __init__(self, queue: str, job_id: str, expected: int, found: int) -> None:
+        super().__init__(
+            f"job {job_id!r} in queue {queue!r} has revision {found}, not {expected}; nothing was changed. "
+            "Read it again and decide anew.",
+            queue,
+            job_id,
+        )
+        self.expected, self.found = expected, found
+
+
+class QuotaExceeded(TocsinError):
+    """A quota is used up; nothing was changed."""
+
+    reason = "QUOTA_EXCEEDED"
+
+    def __init__(self, quota: str, limit: int, advice: str) -> None:
+        self.quota, self.limit = quota, limit
+        super().__init__(f"{quota}: the limit of {limit:,} is reached; nothing was changed. {advice}")
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        return {"quota": self.quota, "limit": str(self.limit)}
+
+
+class TooManyCalls(TocsinError):
+    """Too many calls of this kind are open."""
+
+    reason = "TOO_MANY_CALLS"
+    retry_after = timedelta(seconds=1)
+
+    def __init__(self, kind: str, limit: int) -> None:
+        super().__init__(f"{limit:,} {kind} calls are open on this server, its limit; close some, or wait.")
+
+
+class StoreFull(TocsinError):
+    """The store has no room left for writes; nothing was changed."""
+
+    reason = "STORE_FULL"
+    retry_after = timedelta(seconds=10)
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"the store has no room for new jobs; nothing was changed. Make room, or wait. ({detail})")
+
+
+class StoreAway(TocsinError):
+    """The store cannot be reached; nothing was sent to it."""
+
+    reason = "STORE_AWAY"
+    retry_after = timedelta(seconds=1)
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"the store cannot be reached; nothing was sent to it. Repeat the call. ({detail})")
+
+
+class OutcomeUnknown(TocsinError):
+    """The store was asked and its answer did not come."""
+
+    reason = "OUTCOME_UNKNOWN"
+    retry_after = timedelta(seconds=1)
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            "the store was asked and its answer did not come: the call may have acted. "
+            f"Repeat it with the same job_id and on_conflict KEEP, or read what stands. ({detail})"
+        )
+
+
+class Draining(TocsinError):
+    """The server is shutting down."""
+
+    reason = "DRAINING"
+    retry_after = timedelta(seconds=1)
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down; nothing was changed. Repeat the call.")
+
+
+class DeadlinePassed(TocsinError):
+    """The caller's deadline passed before anything was sent to the store."""
+
+    reason = "DEADLINE_PASSED"
+
+    def __init__(self) -> None:
+        super().__init__("the deadline passed before anything was sent to the store. Repeat with more time.")
+
+
+class NotBuilt(TocsinError):
+    """This version does not have it."""
+
+    reason = "UNIMPLEMENTED"

@@ -1,0 +1,25 @@
+"""Changes of jobs, in the order in which a queue's store made them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tocsin_server.domain.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A job (View.BASIC) as it stood after a change. Of a deleted job, queue, id and type are sure."""
+
+    job: Job
+    deleted: bool
+    cursor: str  # go on after this event; opaque, names the store's epoch
+
+
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """Events after a cursor. With `gap`, those right after the cursor asked for are no longer kept."""
+
+    events: tuple[Event, ...]
+    cursor: str  # where to go on
+    gap: bool = False

@@ -1,0 +1,133 @@
+"""A job as the server knows it. Times are aware UTC datetimes, kept to the millisecond."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+from tocsin_server.domain.retry import RetryPolicy
+from tocsin_server.domain.states import State
+
+
+class View(IntEnum):
+    """How much of a job is read. BASIC: no payload, no result, no traces of errors."""
+
+    BASIC = 1
+    FULL = 2
+
+
+class OnConflict(IntEnum):
+    """What happens when a job of the same id stands already."""
+
+    FAIL = 1
+    KEEP = 2
+    REPLACE = 3
+
+
+class Added(IntEnum):
+    """What adding did."""
+
+    CREATED = 1
+    KEPT = 2
+    REPLACED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What a handler is given, opaque here. `kind` is the number of the payload's field in tocsin.v1.JobSpec."""
+
+    kind: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long an ended job stands."""
+
+    completed_for: timedelta
+    failed_for: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What was asked for, defaults filled in."""
+
+    queue: str
+    type: str
+    payload: Payload | None  # None: no payload was given, or it was not read (View.BASIC)
+    priority: int
+    retry: RetryPolicy
+    timeout: timedelta | None
+    retention: Retention
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A job to be added."""
+
+    spec: JobSpec
+    job_id: str | None  # None: the store makes a time-ordered UUID
+    when: datetime | timedelta  # a time, or a delay counted by the store's clock; what has passed means now
+    on_conflict: OnConflict = OnConflict.FAIL
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """What went wrong in one attempt."""
+
+    type: str
+    message: str
+    trace: str = ""
+    time: datetime | None = None  # set by the store
+    attempt: int = 0  # set by the store
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running attempt says it is."""
+
+    fraction: float
+    message: str
+    update_time: datetime | None = None  # set by the store
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """A wish to cancel, and how far it got."""
+
+    reason: str
+    by: str
+    grace: timedelta
+    ask_time: datetime
+    deliver_time: datetime | None = None
+    obey_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What stands in the store."""
+
+    job_id: str
+    spec: JobSpec
+    state: State
+    create_time: datetime
+    schedule_time: datetime
+    start_time: datetime | None
+    end_time: datetime | None
+    attempt: int
+    failures: int
+    crashes: int
+    revision: int
+    arrival: int  # its number in the queue, in the order of adding; not shown to users
+    errors: tuple[JobError, ...] = ()
+    progress: Progress | None = None
+    result: bytes | None = None  # a serialized tocsin.v1.Result, opaque here
+    cancel: Cancel | None = None
+
+    @property
+    def queue(self) -> str:
+        """The queue it stands in."""
+        return self.spec.queue

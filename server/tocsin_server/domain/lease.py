@@ -1,0 +1,81 @@
+"""The right to run one attempt, and how an attempt ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+from tocsin_server.domain.job import Job, JobError
+from tocsin_server.domain.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to run one attempt until it ends. `token` fences it; only its store can read what it is made of."""
+
+    queue: str
+    job_id: str
+    attempt: int
+    token: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A job (View.FULL) and the lease of its new attempt."""
+
+    job: Job
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a claim brought. With `more`, claim again at once: due jobs were left, or have yet to be made WAITING."""
+
+    claimed: tuple[Claimed, ...]
+    now: datetime
+    more: bool
+
+
+class Ending(IntEnum):
+    """How an attempt ended."""
+
+    COMPLETED = 1
+    FAILED = 2  # the handler raised or timed out
+    RELEASED = 3  # given back unfinished: counts neither as a failure nor as a crash
+    CRASHED = 4  # its process died: counts as a crash, as a lease that ran out does
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An attempt's end, to be recorded."""
+
+    lease: Lease
+    ending: Ending
+    result: bytes | None = None  # COMPLETED: a serialized tocsin.v1.Result
+    error: JobError | None = None  # FAILED, CRASHED
+    retry_in: timedelta | None = None  # FAILED: wait before the next attempt; None: no further attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What an outcome made of the job. A repeat of an outcome that was recorded answers as the first time."""
+
+    state: State
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """A lease to be extended, with what the attempt has to say."""
+
+    lease: Lease
+    progress: tuple[float, str] | None = None  # fraction and message
+
+
+@dataclass(frozen=True, slots=True)
+class Extended:
+    """The lease stands on. With `cancel_reason` the job's cancel was asked: stop it within `grace`."""
+
+    cancel_reason: str | None = None
+    cancel_grace: timedelta | None = None

@@ -1,0 +1,40 @@
+"""Every limit of names, sizes and times, as CONTRACT fixes them. GetServerInfo shows them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+JOB_SPEC_BYTES = 1 << 20
+REQUEST_BYTES = 16 << 20
+RESPONSE_BYTES = 3_670_016  # 3.5 MiB: clients of other languages stop reading at 4 MiB
+RESULT_BYTES = 256 << 10
+PROGRESS_MESSAGE_BYTES = 1 << 10
+ERROR_MESSAGE_BYTES = 1 << 10
+ERROR_TRACE_BYTES = 8 << 10
+REASON_BYTES = 1 << 10
+BATCH_ITEMS = 1_000
+PAGE_SIZE = 1_000
+DEFAULT_PAGE_SIZE = 50
+SKIP = 10_000
+NAME_CHARACTERS = 100
+JOB_ID_CHARACTERS = 200
+JOB_ID_BYTES = 600
+TAGS = 16
+TAG_KEY_CHARACTERS = 63
+TAG_VALUE_BYTES = 200
+FILTER_TYPES = 100
+TYPES_PER_QUEUE = 1_000  # listing and health walk the types that stand in a queue, so their number is bounded
+MAX_ATTEMPTS = 100
+MAX_CRASHES = 3  # leases lost in a row that end a job as poison
+CRASHES_BEFORE_ALONE = 2  # after so many a job runs in a process of its own
+MAX_BACKOFF = timedelta(days=30)
+MAX_INITIAL_DELAY = timedelta(hours=24)
+MAX_TIMEOUT = timedelta(days=30)
+MAX_RETENTION = timedelta(days=3653)
+MAX_GRACE = timedelta(hours=24)
+DEFAULT_GRACE = timedelta(seconds=30)
+MAX_DELAY = timedelta(days=36525)  # 100 years
+FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
+SPARED_AFTER_END = timedelta(minutes=5)  # trimming by count spares what ended this lately
+DEFAULT_QUEUE = "default"

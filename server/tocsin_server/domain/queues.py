@@ -1,0 +1,66 @@
+"""A queue's settings and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tocsin_server.domain.defaults import NOTHING_SAID, JobDefaults
+from tocsin_server.domain.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """What was set for a queue. None: the server's setting."""
+
+    paused_since: datetime | None = None  # set by the store when `paused` changes
+    pause_reason: str = ""
+    defaults: JobDefaults = NOTHING_SAID
+    type_defaults: Mapping[str, JobDefaults] = field(default_factory=dict)
+    completed_max: int | None = None
+    failed_max: int | None = None
+
+    @property
+    def paused(self) -> bool:
+        """No attempt begins."""
+        return self.paused_since is not None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFigures:
+    """Counts and ages of one queue, read at `now` of the store's clock."""
+
+    now: datetime
+    counts: Mapping[State, Mapping[str, int]]  # state -> type -> jobs; only what is not zero
+    oldest_waiting: datetime | None  # due time of the job that has been due longest
+    completed_per_second: float
+    failed_per_second: float
+
+    def total(self, state: State) -> int:
+        """Jobs in a state, over all types."""
+        return sum(self.counts.get(state, {}).values())
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What a dispatcher must know of a queue, cheap to read. A time is None where nothing will happen by itself."""
+
+    wakes: int  # grows whenever jobs became claimable: another number than last time means "claim"
+    next_due: datetime | None  # earliest due time of a SCHEDULED job
+    next_lease_end: datetime | None  # earliest end of a lease
+    next_expiry: datetime | None  # earliest time at which an ended job is trimmed by age
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFigures:
+    """A process that runs jobs, as it last said."""
+
+    worker: str
+    types: tuple[str, ...]
+    slots: int
+    busy: int
+    abandoned: int
+    queues: tuple[str, ...] = ()  # empty: all
+    warnings: tuple[str, ...] = ()
+    seen_time: datetime | None = None  # set by the store

@@ -1,0 +1,220 @@
+"""JobStore: what a store must do. The specification; the stores' own methods carry no second docstring.
+
+Every method takes and returns batches, in the same order. Where one item of a batch can be refused by itself, the
+refusal stands in the answer as a `TocsinError` value. Besides, any method raises
+
+- StoreAway: nothing was sent to the store;
+- OutcomeUnknown: it was sent and no answer came, so it may have acted (never from methods that only read);
+- StoreFull: the store has no room (never from claim, extend, finish, reap, trim, delete: a full store must drain).
+
+Clock: every "now" is the store's own; no caller's time decides anything. Times are kept to the millisecond; finer ones
+round up. n in a cost is the number of jobs that stand in the queue. A method that acts on many items
+splits the work itself; a batch is not one transaction, each of its items is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+from tocsin_server.domain.changes import CancelJob, Change
+from tocsin_server.domain.errors import TocsinError
+from tocsin_server.domain.events import EventBatch
+from tocsin_server.domain.filters import ListQuery, Page
+from tocsin_server.domain.job import Added, Draft, Job, View
+from tocsin_server.domain.lease import Claim, Extended, Extension, Finished, Outcome
+from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
+
+
+class Durability(IntEnum):
+    """What the store does before it says a write is done. Numbers: tocsin.v1.GetServerInfoResponse.Durability."""
+
+    UNKNOWN = 0
+    NONE = 1
+    EVERY_SECOND = 2
+    EACH_WRITE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """What the store is."""
+
+    provider: str  # "redis" or "mongo"
+    version: str  # product and version, e.g. "valkey 9.1.2"
+    durability: Durability
+    embedded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """A message from the store: something in `queue` wants attention now, or at `due`."""
+
+    queue: str
+    due: datetime | None  # None: claimable now
+    cancels: bool = False  # a cancel was asked of a running job: extend its lease to learn which
+    settings: bool = False  # the queue's settings changed, or it is new
+
+
+class JobStore(ABC):
+    """Keeps jobs; the only truth about them."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connect, check what the store is (SettingsError if it cannot serve), load scripts or make indexes."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Give back connections. Calls under way end first."""
+
+    @abstractmethod
+    async def ping(self) -> datetime:
+        """The store's now. Cost O(1)."""
+
+    @abstractmethod
+    async def info(self) -> StoreInfo:
+        """What the store is and which durability is in force."""
+
+    # --- scheduling and reading ---
+
+    @abstractmethod
+    async def add(self, drafts: Sequence[Draft]) -> list[tuple[Job, Added] | TocsinError]:
+        """Add jobs: SCHEDULED, or WAITING where due. Arrival numbers grow in the order given within a queue.
+
+        An id that stands: FAIL gives JobExists; KEEP gives the standing job; REPLACE of a SCHEDULED, BLOCKED or
+        WAITING job puts the new spec and time in its place (id, create_time and arrival stay; failures, crashes and
+        errors go; revision grows), of an ended one makes it anew under the same id, of an ACTIVE one gives JobActive.
+        Two items with the same id are taken in order. QuotaExceeded where a queue would hold more than
+        limits.TYPES_PER_QUEUE types. Jobs come back in View.BASIC. A job without id gets a UUIDv8 of create time and
+        arrival. Cost O(log n) a job.
+        """
+
+    @abstractmethod
+    async def get(self, queue: str, job_ids: Sequence[str], view: View) -> list[Job | None]:
+        """The jobs, None where none stands. Cost O(1) a job."""
+
+    @abstractmethod
+    async def page(self, query: ListQuery) -> Page:
+        """One page. NEWEST: by arrival, newest first; a job that changes meanwhile is seen at most once over all pages
+        and one that stayed is not missed. SOONEST: by due time, then arrival. `skip` counts matching jobs.
+
+        queue, states, types and one tag are found by index; what is left of the filter is tested on at most 1,000
+        records a call, after which the page ends early. Cost O(limit · types · log n).
+        """
+
+    # --- changing standing jobs ---
+
+    @abstractmethod
+    async def cancel(self, queue: str, cancels: Sequence[CancelJob]) -> list[Job | TocsinError]:
+        """Cancel jobs. SCHEDULED, BLOCKED, WAITING: CANCELLED. ACTIVE: `cancel` is set, the wish is announced, and the
+        lease ends with the grace at the latest; asked again it stays as first asked. CANCELLED: as it stands.
+        COMPLETED, FAILED: WrongState. JobNotFound. Jobs in View.BASIC.
+        """
+
+    @abstractmethod
+    async def update(self, queue: str, changes: Sequence[Change]) -> list[Job | TocsinError]:
+        """Change standing jobs. Jobs in View.BASIC; WrongState, JobNotFound, RevisionMismatch, TooLarge.
+
+        UpdateJob: SCHEDULED, BLOCKED, WAITING; its time may make a WAITING job SCHEDULED and the other way round.
+        RunJob: SCHEDULED becomes WAITING, due now; WAITING and ACTIVE stay as they are; BLOCKED and ended: WrongState.
+        RetryJob: FAILED and CANCELLED become WAITING, due now, failures and crashes 0, errors, attempt and arrival
+        kept, cancel gone; WAITING and ACTIVE stay; SCHEDULED, BLOCKED and COMPLETED: WrongState.
+        """
+
+    @abstractmethod
+    async def delete(self, queue: str, job_ids: Sequence[str], *, ended_only: bool = True) -> list[TocsinError | None]:
+        """Delete jobs, their ids are free at once; None where it is gone. ACTIVE is never deleted; with `ended_only`
+        WrongState unless it has ended. JobNotFound."""
+
+    # --- running ---
+
+    @abstractmethod
+    async def claim(
+        self, queue: str, types: Mapping[str, int], limit: int, *, lease: timedelta, holder: str, request: bytes
+    ) -> Claim:
+        """Lease up to `limit` due jobs to `holder`, best first; each gets attempt + 1 and start_time.
+
+        types: how many of each type at most; jobs of other types are left. Due: schedule time reached by the store's
+        clock, queue not paused. Best: higher priority, then earlier due time, then earlier arrival. limit is 1 to 1,000
+        (a call may bring fewer, then with `more`); lease is 1 s to 12 h. `request` is 8 random bytes: the same claim
+        repeated with the same bytes brings the jobs it leased the first time, so that a lost answer loses nothing.
+        Makes at most 200 SCHEDULED jobs WAITING a call, whatever is due; until all due ones are WAITING nothing is
+        leased, so that the best is truly the best: then `more` is set.
+        Cost O(limit · types · log n).
+        """
+
+    @abstractmethod
+    async def extend(self, extensions: Sequence[Extension], lease: timedelta) -> list[Extended | TocsinError]:
+        """Let leases end `lease` from now, not past a cancel's grace; record progress where given. LeaseLost."""
+
+    @abstractmethod
+    async def finish(self, outcomes: Sequence[Outcome]) -> list[Finished | TocsinError]:
+        """Record how attempts ended. LeaseLost where the token is not the job's; the token that ended the last attempt
+        answers as the first time, `repeated`.
+
+        COMPLETED: COMPLETED, also where a cancel was asked. FAILED: failures + 1, crashes 0, the error kept (the first
+        and the last 9); with retry_in SCHEDULED (WAITING where 0), else FAILED. RELEASED: WAITING, nothing counted but
+        crashes set to 0, schedule time and arrival kept. CRASHED: as `reap`. Where a cancel was asked, all but
+        COMPLETED end CANCELLED. Cost O(log n) an outcome.
+        """
+
+    @abstractmethod
+    async def reap(self, queue: str, limit: int = 200) -> int:
+        """Take back up to `limit` leases that ran out; says how many. crashes + 1 and an error LEASE_EXPIRED: WAITING,
+        or at limits.MAX_CRASHES FAILED with an error POISON; where a cancel was asked: CANCELLED."""
+
+    @abstractmethod
+    async def trim(self, queue: str, *, completed_max: int, failed_max: int, limit: int = 200) -> int:
+        """Delete up to `limit` ended jobs that are past their retention's age, or too many: the oldest by end time
+        beyond completed_max (COMPLETED and CANCELLED together) or failed_max, sparing what ended in the last
+        limits.SPARED_AFTER_END. The queue's own settings of both go first. Says how many went."""
+
+    # --- hearing ---
+
+    @abstractmethod
+    async def ticks(self, queues: Sequence[str]) -> Mapping[str, Tick]:
+        """What a dispatcher must know of each queue. One store command for all (one a node in a cluster)."""
+
+    @abstractmethod
+    def wakes(self) -> AsyncIterator[Wake]:
+        """Messages as the store sends them, from now on, over all queues. Best effort: one may be lost (then `ticks`
+        shows it). Reconnects by itself; ends when the store is closed."""
+
+    @abstractmethod
+    async def cursor(self, queue: str) -> str:
+        """The cursor of now: events after it are those to come."""
+
+    @abstractmethod
+    async def events(self, queue: str, after: str, *, wait: timedelta, limit: int = 1000) -> EventBatch:
+        """Events after a cursor, in order; waits up to `wait` for the first. `gap` where the cursor is too old, of
+        another epoch, or never was one of this queue; then what is returned goes on from now. InvalidFields where it
+        cannot be read at all (field "cursor")."""
+
+    # --- queues ---
+
+    @abstractmethod
+    async def queues(self) -> list[str]:
+        """Names of all queues, sorted by code point. A queue appears with its first job or setting."""
+
+    @abstractmethod
+    async def figures(self, queue: str) -> QueueFigures:
+        """Counts, ages and rates. Zeros for a queue that was never used. Cost O(types · states)."""
+
+    @abstractmethod
+    async def settings(self, queues: Sequence[str]) -> list[QueueSettings]:
+        """The queues' settings; all defaults for one that was never used."""
+
+    @abstractmethod
+    async def put_settings(self, queue: str, settings: QueueSettings, *, paused: bool) -> QueueSettings:
+        """Replace a queue's settings, pause or resume it (the store sets `paused_since`, which stays where it was
+        paused already), and announce it."""
+
+    @abstractmethod
+    async def announce(self, worker: WorkerFigures, ttl: timedelta) -> None:
+        """Say that a process runs jobs, good for `ttl`; 0 takes it back."""
+
+    @abstractmethod
+    async def workers(self) -> list[WorkerFigures]:
+        """The processes whose word is still good, by name."""
