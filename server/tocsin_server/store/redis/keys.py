@@ -1,0 +1,38 @@
+"""Names of keys, from a namespace and a queue. What hangs under a queue's root stands in lua/lib/keys.lua."""
+
+from __future__ import annotations
+
+
+class Keys:
+    """Names of the keys of one namespace."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self.queues = f"{namespace}:queues"  # SET of all queues' names
+        self.workers = f"{namespace}:workers"  # HASH, see lua/announce.lua
+        self.format = f"{namespace}:format"  # STRING, the number of the stored format
+        self.wake = f"{namespace}:wake"  # channel, see lua/lib/commit.lua
+
+    def root(self, queue: str) -> str:
+        """Root of a queue's keys; the braces keep them in one hash slot."""
+        return f"{self.namespace}:{{{queue}}}"
+
+    def tick(self, queue: str) -> str:
+        """The queue's tick record."""
+        return f"{self.root(queue)}:k"
+
+    def hash(self, queue: str) -> str:
+        """The queue's own fields."""
+        return f"{self.root(queue)}:q"
+
+    def events(self, queue: str) -> str:
+        """The queue's stream of changes."""
+        return f"{self.root(queue)}:v"
+
+    def record(self, queue: str, arrival: int) -> bytes:
+        """A job's record."""
+        return self.root(queue).encode() + b":j" + arrival.to_bytes(6, "big")
+
+    def extras(self, queue: str, arrival: int) -> bytes:
+        """A job's errors, progress, result and cancel."""
+        return self.root(queue).encode() + b":h" + arrival.to_bytes(6, "big")

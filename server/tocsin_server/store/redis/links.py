@@ -1,0 +1,95 @@
+"""redis-py's connections and pools, taught to say whether a command was sent before they failed.
+
+redis-py raises the same errors for "cannot connect" and for "no answer". The difference is the difference between
+"repeat it" and "it may have acted", so here each failure on the way to a ready connection becomes NotSent; what is
+raised after that came with, or after, the writing of the command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    ConnectionPool,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.exceptions import AuthenticationError, ConnectionError, ReadOnlyError, ResponseError, TimeoutError
+
+from tocsin_server.store.redis.errors import NotSent
+
+
+@contextmanager
+def _before_sending() -> Iterator[None]:
+    try:
+        yield
+    except (NotSent, AuthenticationError):
+        raise
+    except (ConnectionError, TimeoutError, ResponseError, OSError) as error:
+        raise NotSent(str(error) or type(error).__name__) from error
+
+
+class _Telling(AbstractConnection):
+    """What the connections below have in common."""
+
+    async def connect(self) -> None:
+        parent: Any = super()  # redis-py left this method untyped
+        with _before_sending():
+            await parent.connect()
+
+    async def connect_check_health(self, *args: Any, **kwargs: Any) -> None:
+        with _before_sending():
+            await super().connect_check_health(*args, **kwargs)
+
+    async def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await super().read_response(*args, **kwargs)
+        except ReadOnlyError:
+            # The primary has become a replica: the next command must look for the new one.
+            await self.disconnect(nowait=True)
+            raise
+        except ConnectionError as error:
+            if isinstance(error.__context__, ReadOnlyError):  # how redis-py's Sentinel connection says the same
+                raise NotSent(str(error)) from error
+            raise
+
+
+class TcpLink(_Telling, Connection):
+    """redis://"""
+
+
+class TlsLink(_Telling, SSLConnection):
+    """rediss://"""
+
+
+class UnixLink(_Telling, UnixDomainSocketConnection):
+    """unix://"""
+
+
+class SentinelLink(_Telling, SentinelManagedConnection):
+    """redis+sentinel://"""
+
+
+class SentinelTlsLink(_Telling, SentinelManagedSSLConnection):
+    """rediss+sentinel://"""
+
+
+class LinkPool(ConnectionPool):
+    """Connections to one address."""
+
+    async def ensure_connection(self, connection: AbstractConnection) -> None:
+        with _before_sending():
+            await super().ensure_connection(connection)
+
+
+class SentinelLinkPool(SentinelConnectionPool):
+    """Connections to whatever the sentinels say is the primary."""
+
+    async def ensure_connection(self, connection: AbstractConnection) -> None:
+        with _before_sending():
+            await super().ensure_connection(connection)

@@ -1,0 +1,89 @@
+#!lua
+-- add: store new jobs of one queue, in order.
+-- KEYS[1]  root of the queue
+-- ARGV     1 epoch if the queue is new | then for each job:
+--          fixed >BBI6i4I6I6I4: on_conflict, is a delay, ms, priority, keep_done, keep_failed, 26 random bits |
+--          job_id or "" | rest without the id | payload
+-- Returns  one a job: {"CREATED" | "REPLACED" | "KEPT", answer} | {"JOB_EXISTS" | "JOB_ACTIVE", state} | {"QUOTA"}
+-- Events   one a job that was created or replaced
+-- Clock    the server's; a delay counts from it, a time that has passed means now
+-- Bounds   the caller sends at most 200 jobs and 1 MiB
+--- @include lib/keys lib/clock lib/job lib/ids lib/commit lib/change
+local FAIL, KEEP, REPLACE = 1, 2, 3
+local answers, known_types = {}, nil
+
+local function type_fits(type)
+  if not known_types then
+    known_types = {count = 0}
+    for _, field in ipairs(redis.call('HKEYS', key('n'))) do
+      local name = string.sub(field, 3)
+      if not known_types[name] then known_types[name], known_types.count = true, known_types.count + 1 end
+    end
+  end
+  if known_types[':' .. type] or known_types[type] then return true end
+  if known_types.count >= TYPES_PER_QUEUE then return false end
+  known_types[type], known_types.count = true, known_types.count + 1
+  return true
+end
+
+local function fill(job, asked, rest, payload)
+  job.priority, job.keep_done, job.keep_failed = asked.priority, asked.keep_done, asked.keep_failed
+  job.failures, job.crashes, job.token = 0, 0, NO_TOKEN
+  read_rest(job, struct.pack('>I2', #job.id) .. job.id .. rest)
+  job.meta_len = HEADER_LEN + #job.rest
+  job.payload_new = payload
+  job.new_tags = tags(job)
+  make_due(job, asked.due)
+end
+
+local function create(id, asked, rest, payload)
+  local n = redis.call('HINCRBY', key('q'), 'n', 1)
+  local job = {n = n, arrival = arrival6(n), flags = 0, attempt = 0, revision = 0, create = NOW, start = 0, end_ = 0,
+    lease = 0}
+  job.id = id
+  if id == '' then
+    job.id = new_id(n, asked.seed)
+  else
+    job.flags = CALLERS_ID
+    redis.call('HSET', key('d'), id, job.arrival)
+  end
+  fill(job, asked, rest, payload)
+  return job
+end
+
+local function add(id, asked, rest, payload)
+  if not type_fits(struct.unpack('>Bc0', rest)) then return {'QUOTA'} end
+  local standing = id ~= '' and find_job(id)
+  if not standing then return {'CREATED', create(id, asked, rest, payload)} end
+  if asked.on_conflict == KEEP then return {'KEPT', standing} end
+  if asked.on_conflict == FAIL then return {'JOB_EXISTS', standing.state} end
+  if standing.state == ACTIVE then return {'JOB_ACTIVE', standing.state} end
+  if ended(standing.state) then
+    remove(standing)
+    commit()
+    return {'REPLACED', create(id, asked, rest, payload)}
+  end
+  standing.old_tags, standing.extras_gone = tags(standing), has(standing, HAS_EXTRAS)
+  standing.flags = has(standing, CALLERS_ID) and CALLERS_ID or 0
+  fill(standing, asked, rest, payload)
+  return {'REPLACED', standing}
+end
+
+redis.call('HSETNX', key('q'), 'epoch', ARGV[1])
+local named = {}
+for i = 2, #ARGV, 4 do
+  local asked, id = {}, ARGV[i + 1]
+  local is_delay, ms
+  asked.on_conflict, is_delay, ms, asked.priority, asked.keep_done, asked.keep_failed, asked.seed =
+    struct.unpack('>BBI6i4I6I6I4', ARGV[i])
+  asked.due = math.max(NOW, is_delay == 1 and NOW + ms or ms)
+  -- An id that comes twice in a batch must find the first one stored.
+  if named[id] then commit() end
+  named[id] = id ~= ''
+  answers[#answers + 1] = add(id, asked, ARGV[i + 2], ARGV[i + 3])
+end
+commit()
+for _, one in ipairs(answers) do
+  if type(one[2]) == 'table' then one[2] = answer(one[2]) end
+end
+return answers

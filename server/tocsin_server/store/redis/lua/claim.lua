@@ -1,0 +1,80 @@
+#!lua flags=allow-oom
+-- claim: lease up to N due jobs of one queue, best first.
+-- KEYS[1]  root of the queue
+-- ARGV     1 limit | 2 lease_ms | 3 request, 8 bytes, the token of each lease granted | 4 "1": the request may have been
+--          made before | then type, how many of it at most, ...
+-- Returns  {now_ms, "1" if the caller should claim again at once, {answer, ...}}
+-- Events   one a job that was made WAITING, and one a job that was leased
+-- Clock    the server's; no caller's time comes in
+-- Bounds   makes at most 200 WAITING, leases at most 100 and 1 MiB a call
+-- Why one script: a crash between taking and leasing would lose the job.
+--- @include lib/keys lib/clock lib/job lib/commit lib/change lib/promote
+local limit, lease_ms, request = math.min(tonumber(ARGV[1]), 100), tonumber(ARGV[2]), ARGV[3]
+local taken, bytes, more = {}, 0, false
+announce = false  -- what becomes WAITING here was due, and who waits for it has a timer of its own
+
+-- A repeat: what this request has leased already. ACTIVE jobs are few, and repeats rare.
+if ARGV[4] == '1' then
+  for _, member in ipairs(redis.call('ZRANGE', key('a'), 0, -1)) do
+    local job = load(struct.unpack('>I6', member))
+    if job and job.token == request then taken[#taken + 1] = answer(load_full(job.n)) end
+  end
+  if #taken > 0 then return {NOW, '1', taken} end
+end
+if redis.call('HEXISTS', key('q'), 'paused') == 1 then return {NOW, '0', taken} end
+if promote(200) then return {NOW, '1', taken} end
+
+-- The head of each type's row, as much of it as this call can need; `left` is how many of the type may be taken.
+local rows, fetch = {}, limit
+if #ARGV > 24 then fetch = math.max(4, math.ceil(2 * limit / ((#ARGV - 4) / 2))) end
+for i = 5, #ARGV, 2 do
+  local left = math.min(tonumber(ARGV[i + 1]), limit)
+  local size = math.min(left, fetch)
+  if size > 0 then
+    local row = redis.call('ZRANGE', key('w' .. ARGV[i]), 0, size - 1, 'WITHSCORES')
+    if #row > 0 then
+      rows[#rows + 1] = {type = ARGV[i], row = row, at = 1, left = left, cut = size < left and #row == 2 * size}
+    end
+  end
+end
+
+local function best()
+  local found, score, member
+  for i = 1, #rows do
+    local r = rows[i]
+    if r.at <= #r.row then
+      local s, m = tonumber(r.row[r.at + 1]), r.row[r.at]
+      if not found or s < score or (s == score and m < member) then found, score, member = r, s, m end
+    end
+  end
+  return found, member
+end
+
+while #taken < limit do
+  local r, member = best()
+  if not r then break end
+  r.at = r.at + 2
+  local job = load_full(struct.unpack('>I6', member, 7))
+  if job and job.state == WAITING and job.type == r.type then
+    bytes = bytes + #job.payload
+    if bytes > 1048576 and #taken > 0 then
+      more = true
+      break
+    end
+    job.state, job.attempt, job.start = ACTIVE, job.attempt + 1, NOW
+    job.lease, job.token = NOW + lease_ms, request
+    changed(job)
+    taken[#taken + 1] = job
+  else
+    redis.call('ZREM', key('w' .. r.type), member)
+  end
+  if r.at > #r.row and r.cut then
+    -- What stands next in this row was not read; a lesser job of another type must not go before it.
+    more = true
+    break
+  end
+end
+if #taken == limit and tonumber(ARGV[1]) > limit then more = true end
+commit()
+for i = 1, #taken do taken[i] = answer(taken[i]) end
+return {NOW, more and '1' or '0', taken}

@@ -1,0 +1,21 @@
+#!lua flags=allow-oom
+-- delete: remove jobs; their ids are free at once.
+-- KEYS[1]  root of the queue
+-- ARGV     1 "1" only ended ones, "0" any that does not run | then the ids
+-- Returns  one an id: {"OK"} | {"JOB_NOT_FOUND"} | {"WRONG_STATE", state}
+-- Events   one "deleted" a job
+--- @include lib/keys lib/clock lib/job lib/ids lib/commit lib/change
+local answers = {}
+for i = 2, #ARGV do
+  local job = find_job(ARGV[i])
+  if not job then
+    answers[#answers + 1] = {'JOB_NOT_FOUND'}
+  elseif job.state == ACTIVE or (ARGV[1] == '1' and not ended(job.state)) then
+    answers[#answers + 1] = {'WRONG_STATE', job.state}
+  else
+    remove(job)
+    commit()
+    answers[#answers + 1] = {'OK'}
+  end
+end
+return answers

@@ -1,0 +1,21 @@
+#!lua flags=no-writes
+-- figures: counts, ages and rates of a queue.
+-- KEYS[1]  root of the queue
+-- Returns  {now_ms, HGETALL of the counters, due_ms of the job that has been due longest or -1, HGETALL of the rates}
+-- Bounds   looks at the first job of at most 32 priorities of each type: with more of them the age is a lower bound
+--- @include lib/keys lib/clock
+local counts, oldest = redis.call('HGETALL', key('n')), -1
+for i = 1, #counts, 2 do
+  local type = string.match(counts[i], '^3:(.*)$')
+  if type then
+    local from = '-inf'
+    for _ = 1, 32 do
+      local head = redis.call('ZRANGEBYSCORE', key('w' .. type), from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+      if #head == 0 then break end
+      local due = struct.unpack('>I6', head[1])
+      if oldest < 0 or due < oldest then oldest = due end
+      from = '(' .. head[2]
+    end
+  end
+end
+return {NOW, counts, oldest, redis.call('HGETALL', key('m'))}

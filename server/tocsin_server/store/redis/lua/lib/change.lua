@@ -1,0 +1,82 @@
+-- change: what can happen to a job, in one place each. Each leaves the job touched, to be committed.
+-- Says that a job's fields were changed: it is to be committed, and its revision grows.
+local function changed(job)
+  job.revision = job.revision + 1
+  return touch(job)
+end
+
+-- Adds {I4 length, I6 time, I4 attempt, body} to the job's errors: the first and the last 9 are kept.
+-- body: I2 type, I2 message, trace.
+local function add_error(job, body)
+  local one = struct.pack('>I6I4', NOW, job.attempt) .. body
+  one = struct.pack('>I4', #one) .. one
+  local all = get_extra(job, 'e') or ''
+  local ends, at = {}, 1
+  while at <= #all do
+    at = at + 4 + struct.unpack('>I4', all, at)
+    ends[#ends + 1] = at
+  end
+  if #ends >= 10 then all = string.sub(all, 1, ends[1] - 1) .. string.sub(all, ends[2]) end
+  put_extra(job, 'e', all .. one)
+end
+
+local function error_body(type, message)
+  return struct.pack('>I2', #type) .. type .. struct.pack('>I2', #message) .. message
+end
+
+local function end_as(job, state)
+  job.state, job.end_, job.lease = state, NOW, 0
+  return changed(job)
+end
+
+-- cancel is >I6I6I6I6: asked, delivered, obeyed (0: not), grace; then I2 reason, by.
+local function cancelled(job)
+  local cancel = get_extra(job, 'c')
+  if cancel then put_extra(job, 'c', string.sub(cancel, 1, 12) .. struct.pack('>I6', NOW) .. string.sub(cancel, 19)) end
+  return end_as(job, CANCELLED)
+end
+
+local function make_due(job, due)
+  job.due, job.lease = due, 0
+  job.state = due > NOW and SCHEDULED or WAITING
+  return changed(job)
+end
+
+-- The attempt's process is gone. The same for a lease that ran out and for a child process that died.
+local function crashed(job, body)
+  job.crashes = math.min(job.crashes + 1, 255)
+  add_error(job, body)
+  if has(job, CANCEL_ASKED) then return cancelled(job) end
+  if job.crashes >= MAX_CRASHES then
+    add_error(job, error_body('POISON', string.format(
+      'the process that ran it died or froze %d times in a row; it is not run again. Mend the handler, then retry the job.',
+      job.crashes)))
+    return end_as(job, FAILED)
+  end
+  job.state, job.lease = WAITING, 0
+  return changed(job)
+end
+
+-- An attempt's end in the rates: kind is "c" (completed) or "f" (failed).
+local function count_ending(rates, kind)
+  rates[kind] = (rates[kind] or 0) + 1
+end
+
+local function flush_rates(rates)
+  local minute = math.floor(NOW / 60000)
+  for kind, by in pairs(rates) do
+    if redis.call('HINCRBY', key('m'), kind .. minute, by) == by then
+      -- The first of a minute sweeps the old ones: figures look back five minutes.
+      for _, field in ipairs(redis.call('HKEYS', key('m'))) do
+        if tonumber(string.sub(field, 2)) < minute - 6 then redis.call('HDEL', key('m'), field) end
+      end
+    end
+  end
+end
+
+local function remove(job)
+  job.gone = true
+  job.old_tags = tags(job)
+  if has(job, CALLERS_ID) then redis.call('HDEL', key('d'), job.id) end
+  return touch(job)
+end

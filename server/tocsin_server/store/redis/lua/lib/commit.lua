@@ -1,0 +1,206 @@
+-- commit: brings records, structures, counters and the event stream in line with the jobs an operation has changed.
+-- An operation reads and decides, changes fields of jobs, says touch(job), and commits once at its end: so all its
+-- writes come last, and each structure is kept right in this one place. Writes are gathered by key.
+-- The tick record is >I6I6I6I6: wakes so far, and the earliest due time, end of lease and end of retention (0: none).
+local BUCKET = 256
+local S_KEY, W_KEY, A_KEY, E_KEY, F_KEY, X_KEY = key('s'), key('w'), key('a'), key('e'), key('f'), key('x')
+local J_KEY, H_KEY, I_KEY, R_KEY = key('j'), key('h'), key('i'), key('r')
+local touched, order = {}, {}
+local wake, announce = 0, true
+
+local function touch(job)
+  if not touched[job.n] then
+    touched[job.n] = job
+    order[#order + 1] = job
+  end
+  return job
+end
+
+-- Adds to the list of a name in a table of lists.
+local function push(lists, name, one)
+  local list = lists[name]
+  if list then list[#list + 1] = one else lists[name] = {one} end
+end
+
+-- Where a job of this state stands: key and score; the member is the arrival, of a WAITING job due time and arrival.
+local function place(at)
+  local state = at.state
+  if state == SCHEDULED then return S_KEY, at.due end
+  if state == WAITING then return W_KEY .. at.type, -at.priority end
+  if state == ACTIVE then return A_KEY, at.lease end
+  if state == FAILED then return F_KEY, at.end_ end
+  if state >= COMPLETED then return E_KEY, at.end_ end
+end
+
+local function expiry(at)
+  return at.end_ + (at.state == FAILED and at.keep_failed or at.keep_done)
+end
+
+local function member(at, arrival)
+  if at.state == WAITING then return struct.pack('>I6', at.due) .. arrival end
+  return arrival
+end
+
+-- Takes a job from where it stood and puts it where it stands now.
+local function move(job, was, now, zadd, zrem, changed)
+  local from, from_score, from_member, to, to_score, to_member
+  if was then
+    from, from_score = place(was)
+    from_member = member(was, job.arrival)
+  end
+  if now then
+    to, to_score = place(now)
+    to_member = member(now, job.arrival)
+  end
+  local same = from == to and from_member == to_member
+  if from and not same then
+    push(zrem, from, from_member)
+    changed[from] = true
+  end
+  if to and not (same and from_score == to_score) then
+    push(zadd, to, to_score)
+    push(zadd, to, to_member)
+    changed[to] = true
+  end
+  if now and now.state >= COMPLETED then
+    push(zadd, X_KEY, expiry(now))
+    push(zadd, X_KEY, job.arrival)
+    changed[X_KEY] = true
+  elseif was and was.state >= COMPLETED then
+    push(zrem, X_KEY, job.arrival)
+    changed[X_KEY] = true
+  end
+end
+
+-- Lua's unpack and Redis's argument list both end somewhere; 1,000 at a time is far below it.
+local function call_each(command, lists)
+  for name, list in pairs(lists) do
+    for i = 1, #list, 1000 do
+      redis.call(command, name, unpack(list, i, math.min(i + 999, #list)))
+    end
+  end
+end
+
+local function index(lists, name, n)
+  local slot = n % BUCKET
+  push(lists, name .. ':' .. (n - slot) / BUCKET, slot)
+end
+
+local function flush_index(adds, rems)
+  for name, slots in pairs(rems) do
+    redis.call('SREM', I_KEY .. name, unpack(slots))
+    if not adds[name] and redis.call('EXISTS', I_KEY .. name) == 0 then
+      local row, bucket = string.match(name, '^(.*):(%d+)$')
+      redis.call('ZREM', R_KEY .. row, bucket)
+    end
+  end
+  for name, slots in pairs(adds) do
+    local added = redis.call('SADD', I_KEY .. name, unpack(slots))
+    if redis.call('SCARD', I_KEY .. name) == added then
+      local row, bucket = string.match(name, '^(.*):(%d+)$')
+      redis.call('ZADD', R_KEY .. row, bucket, bucket)
+    end
+  end
+end
+
+local function flush_events(events)
+  if #events == 0 then return end
+  local total = redis.call('HINCRBY', key('q'), 'v', #events)
+  redis.call('XADD', key('v'), 'MINID', '~', string.format('%d-0', NOW - EVENTS_AGE_MS), '*',
+    'c', total - #events, 'b', table.concat(events))
+  if total > EVENTS_MAX then
+    -- Each call adds one entry and drops up to two, so the stream settles at the limit without ever taking long.
+    for _ = 1, 2 do
+      local oldest = redis.call('XRANGE', key('v'), '-', '+', 'COUNT', 2)
+      if #oldest < 2 or total - oldest[2][2][2] < EVENTS_MAX then break end
+      redis.call('XTRIM', key('v'), 'MINID', '=', oldest[2][1])
+    end
+  end
+end
+
+local function earliest(name)
+  local first = redis.call('ZRANGE', name, 0, 0, 'WITHSCORES')
+  return first[2] and tonumber(first[2]) or 0
+end
+
+local function publish(flags, due)
+  redis.call('PUBLISH', NAMESPACE .. ':wake', struct.pack('>BI6', flags, due) .. QUEUE)
+end
+
+local function flush_tick(changed)
+  local old = redis.call('GET', key('k')) or string.rep('\0', 24)
+  local wakes, due, lease, over = struct.unpack('>I6I6I6I6', old)
+  local due_before = due
+  if changed[S_KEY] then due = earliest(S_KEY) end
+  if changed[A_KEY] then lease = earliest(A_KEY) end
+  if changed[X_KEY] then over = earliest(X_KEY) end
+  local new = struct.pack('>I6I6I6I6', wakes + wake, due, lease, over)
+  if new ~= old then redis.call('SET', key('k'), new) end
+  if not announce then return end
+  if wake > 0 then
+    publish(1, 0)
+  elseif due > 0 and (due_before == 0 or due < due_before) then
+    publish(2, due)
+  end
+end
+
+-- Writes what stands out of all touched jobs. A job with `gone` is deleted; one with `payload_new` is written whole.
+local function commit()
+  if #order == 0 then return end
+  local zadd, zrem, extras_of, index_adds, index_rems = {}, {}, {}, {}, {}
+  local counts, events, changed = {}, {}, {}
+  for i = 1, #order do
+    local job = order[i]
+    local was, now = job.was, not job.gone and job or nil
+    move(job, was, now, zadd, zrem, changed)
+    if not (was and now and was.state == now.state and was.type == now.type) then
+      if was then
+        local from = was.state .. ':' .. was.type
+        index(index_rems, from, job.n)
+        counts[from] = (counts[from] or 0) - 1
+      end
+      if now then
+        local to = now.state .. ':' .. now.type
+        index(index_adds, to, job.n)
+        counts[to] = (counts[to] or 0) + 1
+        if now.state == WAITING then wake = 1 end
+      end
+    end
+    if job.old_tags then
+      for _, name in ipairs(job.old_tags) do index(index_rems, name, job.n) end
+    end
+    if job.new_tags then
+      for _, name in ipairs(job.new_tags) do index(index_adds, name, job.n) end
+    end
+    local at, head = J_KEY .. job.arrival, header(job)
+    job.meta = head .. job.rest
+    if not now then
+      redis.call('UNLINK', at, H_KEY .. job.arrival)
+    elseif job.payload_new then
+      redis.call('SET', at, job.meta .. job.payload_new)
+    else
+      redis.call('SETRANGE', at, 0, head)
+    end
+    if now and job.extras_gone then redis.call('UNLINK', H_KEY .. job.arrival) end
+    if now and job.extras then
+      for field, value in pairs(job.extras) do
+        push(extras_of, H_KEY .. job.arrival, field)
+        push(extras_of, H_KEY .. job.arrival, value)
+      end
+      job.extras = nil
+    end
+    if not job.quiet then
+      events[#events + 1] = struct.pack('>BI6I4', now and 0 or 1, job.n, #job.meta) .. job.meta
+    end
+  end
+  call_each('ZREM', zrem)
+  call_each('ZADD', zadd)
+  call_each('HSET', extras_of)
+  flush_index(index_adds, index_rems)
+  for name, by in pairs(counts) do
+    if by ~= 0 and redis.call('HINCRBY', key('n'), name, by) == 0 then redis.call('HDEL', key('n'), name) end
+  end
+  flush_events(events)
+  flush_tick(changed)
+  touched, order, wake = {}, {}, 0
+end

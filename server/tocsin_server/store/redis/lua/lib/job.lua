@@ -1,0 +1,106 @@
+-- job: a record and its fields. A record is
+--   header   71 bytes, HEADER: all that changes; rewritten in place
+--   rest     I2 id, B type, B tags {B key, B value}, then what only readers outside look at (records.py)
+--   payload  B kind, body
+-- meta_len, the header's last field, is where the payload begins: a read without payload is one GETRANGE.
+local SCHEDULED, BLOCKED, WAITING, ACTIVE, COMPLETED, FAILED, CANCELLED = 1, 2, 3, 4, 5, 6, 7
+local CANCEL_ASKED, HAS_EXTRAS, CALLERS_ID = 1, 2, 4
+local HEADER, HEADER_LEN = '>BBi4I4I2BI4I6I6I6I6I6c8I6I6I4', 71
+local NO_TOKEN = string.rep('\0', 8)
+
+local function ended(state)
+  return state >= COMPLETED
+end
+
+local function arrival6(n)
+  return struct.pack('>I6', n)
+end
+
+local function has(job, flag)
+  return math.floor(job.flags / flag) % 2 == 1
+end
+
+local function set_flag(job, flag)
+  if not has(job, flag) then job.flags = job.flags + flag end
+end
+
+local function clear_flag(job, flag)
+  if has(job, flag) then job.flags = job.flags - flag end
+end
+
+local function header(job)
+  return struct.pack(HEADER, job.state, job.flags, job.priority, job.attempt, job.failures, job.crashes, job.revision,
+    job.create, job.due, job.start, job.end_, job.lease, job.token, job.keep_done, job.keep_failed, job.meta_len)
+end
+
+-- Fills in what `rest` says: id, type, and where the tags begin.
+local function read_rest(job, rest)
+  job.rest = rest
+  local id, type, at = struct.unpack('>I2c0Bc0', rest)
+  job.id, job.type, job.tags_at = id, type, at
+end
+
+local function tags(job)
+  local found, rest, at = {}, job.rest, job.tags_at
+  local count = string.byte(rest, at)
+  at = at + 1
+  for i = 1, count do
+    local name, value
+    name, value, at = struct.unpack('>Bc0Bc0', rest, at)
+    found[i] = '#' .. name .. '=' .. value
+  end
+  return found
+end
+
+local function parse(n, record)
+  local job = {n = n, arrival = arrival6(n)}
+  job.state, job.flags, job.priority, job.attempt, job.failures, job.crashes, job.revision, job.create, job.due,
+    job.start, job.end_, job.lease, job.token, job.keep_done, job.keep_failed, job.meta_len =
+    struct.unpack(HEADER, record)
+  read_rest(job, string.sub(record, HEADER_LEN + 1, job.meta_len))
+  -- What places it in the queue's structures, as it stood when it was read.
+  job.was = {state = job.state, type = job.type, priority = job.priority, due = job.due, lease = job.lease,
+    end_ = job.end_}
+  return job
+end
+
+-- The job without its payload, or nil. 256 bytes hold nearly every record's meta; a longer one takes a second read.
+local function load(n)
+  local at = key('j' .. arrival6(n))
+  local head = redis.call('GETRANGE', at, 0, 255)
+  if #head < HEADER_LEN then return nil end
+  local meta_len = struct.unpack('>I4', head, HEADER_LEN - 3)
+  if meta_len > #head then head = redis.call('GETRANGE', at, 0, meta_len - 1) end
+  return parse(n, head)
+end
+
+-- The job with its payload, or nil.
+local function load_full(n)
+  local record = redis.call('GET', key('j' .. arrival6(n)))
+  if not record then return nil end
+  local job = parse(n, record)
+  job.payload = string.sub(record, job.meta_len + 1)
+  return job
+end
+
+local function extras(job)
+  if not has(job, HAS_EXTRAS) then return false end
+  return redis.call('HGETALL', key('h' .. job.arrival))
+end
+
+local function put_extra(job, field, value)
+  set_flag(job, HAS_EXTRAS)
+  job.extras = job.extras or {}
+  job.extras[field] = value
+end
+
+local function get_extra(job, field)
+  if job.extras and job.extras[field] then return job.extras[field] end
+  if not has(job, HAS_EXTRAS) then return false end
+  return redis.call('HGET', key('h' .. job.arrival), field)
+end
+
+-- The job as it is stored, as an answer: {arrival, meta and payload where it was read, extras}. After its commit.
+local function answer(job)
+  return {job.arrival, (job.meta or header(job) .. job.rest) .. (job.payload or ''), extras(job)}
+end

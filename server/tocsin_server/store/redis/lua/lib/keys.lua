@@ -1,0 +1,22 @@
+-- keys: every key of a queue, derived from its root, "namespace:{queue}"; the braces keep them in one hash slot.
+--   :j<arrival>      STRING  a job's record (lib/job); arrival is 6 bytes
+--   :h<arrival>      HASH    e errors, p progress, r result, c cancel; only where a job has one of them
+--   :d               HASH    caller-made job_id -> arrival
+--   :s               ZSET    SCHEDULED by due time
+--   :w<type>         ZSET    WAITING by -priority; member is due time and arrival, 6 bytes each: equal scores sort by bytes
+--   :a               ZSET    ACTIVE by end of lease
+--   :e  :f           ZSET    COMPLETED and CANCELLED, FAILED, by end time
+--   :x               ZSET    all ended ones by the time their retention is over
+--   :i<name>:<n>     SET     listing index, bucket n: arrivals modulo 256 (an intset: 2 bytes a job)
+--   :r<name>         ZSET    buckets in use of index <name>; <name> is "<state>:<type>" or "#<tag>=<value>"
+--   :n               HASH    "<state>:<type>" -> how many stand
+--   :m               HASH    "<c|f><minute>" -> attempts that completed or failed in that minute
+--   :v               STREAM  changes; one entry a script call: c events before it, b its events
+--   :q               HASH    n last arrival, v events so far, epoch, paused, reason, settings, cmax, fmax
+--   :k               STRING  the tick record (lib/commit)
+local ROOT = KEYS[1]
+local NAMESPACE, QUEUE = string.match(ROOT, '^(.-):{(.*)}$')
+
+local function key(suffix)
+  return ROOT .. ':' .. suffix
+end

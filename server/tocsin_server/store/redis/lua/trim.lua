@@ -1,0 +1,33 @@
+#!lua flags=allow-oom
+-- trim: delete ended jobs past their retention, by age and then by count.
+-- KEYS[1]  root of the queue
+-- ARGV     1 completed_max | 2 failed_max | 3 limit | 4 ms after its end during which a job is spared by count
+-- Returns  how many were deleted
+-- Events   one "deleted" a job
+-- Bounds   at most `limit` a call; the queue's own maxima (cmax, fmax of its hash) go first
+--- @include lib/keys lib/clock lib/job lib/commit lib/change
+local left, removed = tonumber(ARGV[3]), 0
+
+local function drop(members, row)
+  for _, member in ipairs(members) do
+    local job = load(struct.unpack('>I6', member))
+    if job and ended(job.state) then
+      remove(job)
+    else
+      redis.call('ZREM', row, member)
+    end
+  end
+  if #members > 0 then commit() end
+  removed, left = removed + #members, left - #members
+end
+
+local function by_count(row, max)
+  local excess = redis.call('ZCARD', row) - max
+  if excess <= 0 or left <= 0 then return end
+  drop(redis.call('ZRANGEBYSCORE', row, '-inf', NOW - tonumber(ARGV[4]), 'LIMIT', 0, math.min(excess, left)), row)
+end
+
+drop(redis.call('ZRANGEBYSCORE', key('x'), '-inf', NOW, 'LIMIT', 0, left), key('x'))
+by_count(key('e'), tonumber(redis.call('HGET', key('q'), 'cmax') or ARGV[1]))
+by_count(key('f'), tonumber(redis.call('HGET', key('q'), 'fmax') or ARGV[2]))
+return removed

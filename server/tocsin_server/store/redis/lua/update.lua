@@ -1,0 +1,53 @@
+#!lua
+-- update: change standing jobs; make them due now; retry ended ones.
+-- KEYS[1]  root of the queue
+-- ARGV     for each: "UPDATE" | "RUN" | "RETRY" | id | fixed >BBI6Bi4Bd: has a time, is a delay, ms, has a priority,
+--          priority, has a revision, revision | payload or "" (UPDATE; the payload's first byte is its kind)
+-- Returns  one a change: {"OK", answer} | {"JOB_NOT_FOUND"} | {"WRONG_STATE", state} | {"REVISION_MISMATCH", revision}
+-- Events   one a job that changed
+--- @include lib/keys lib/clock lib/job lib/ids lib/commit lib/change
+local verbs = {}
+
+function verbs.UPDATE(job, fixed, payload)
+  local timed, is_delay, ms, prioritized, priority, checked, revision = struct.unpack('>BBI6Bi4Bd', fixed)
+  if job.state > WAITING then return {'WRONG_STATE', job.state} end
+  if checked == 1 and revision ~= job.revision then return {'REVISION_MISMATCH', job.revision} end
+  if prioritized == 1 then job.priority = priority end
+  if payload ~= '' then job.payload_new = payload end
+  if timed == 1 and job.state ~= BLOCKED then
+    make_due(job, math.max(NOW, is_delay == 1 and NOW + ms or ms))
+  else
+    if timed == 1 then job.due = math.max(NOW, is_delay == 1 and NOW + ms or ms) end
+    changed(job)
+  end
+end
+
+function verbs.RUN(job)
+  if job.state == SCHEDULED then
+    make_due(job, NOW)
+  elseif job.state ~= WAITING and job.state ~= ACTIVE then
+    return {'WRONG_STATE', job.state}
+  end
+end
+
+function verbs.RETRY(job)
+  if job.state == WAITING or job.state == ACTIVE then return end
+  if job.state ~= FAILED and job.state ~= CANCELLED then return {'WRONG_STATE', job.state} end
+  job.failures, job.crashes, job.end_, job.token = 0, 0, 0, NO_TOKEN
+  clear_flag(job, CANCEL_ASKED)
+  if has(job, HAS_EXTRAS) then redis.call('HDEL', key('h' .. job.arrival), 'c', 'r', 'p') end
+  make_due(job, NOW)
+end
+
+local answers = {}
+for i = 1, #ARGV, 4 do
+  local job = find_job(ARGV[i + 1])
+  if not job then
+    answers[#answers + 1] = {'JOB_NOT_FOUND'}
+  else
+    local refused = verbs[ARGV[i]](job, ARGV[i + 2], ARGV[i + 3])
+    commit()
+    answers[#answers + 1] = refused or {'OK', answer(job)}
+  end
+end
+return answers

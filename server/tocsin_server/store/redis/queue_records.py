@@ -1,0 +1,126 @@
+"""A queue's settings and a worker's word as they are stored: JSON, small and rarely written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from tocsin_server.domain.defaults import JobDefaults
+from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
+from tocsin_server.domain.retry import Backoff
+from tocsin_server.domain.states import State
+from tocsin_server.store.redis.records import to_ms, to_time
+
+_SPANS = ("initial_delay", "max_delay", "timeout", "completed_for", "failed_for")
+RATE_MINUTES = 5  # rates are means over so many whole minutes and the one under way
+
+
+def _defaults_to_json(defaults: JobDefaults) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "max_attempts": defaults.max_attempts,
+        "backoff": defaults.backoff,
+        "jitter": defaults.jitter,
+    }
+    for name in _SPANS:
+        span = getattr(defaults, name)
+        fields[f"{name}_ms"] = None if span is None else to_ms(span)
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _defaults_from_json(fields: Mapping[str, Any]) -> JobDefaults:
+    spans = {name: timedelta(milliseconds=fields[f"{name}_ms"]) for name in _SPANS if f"{name}_ms" in fields}
+    backoff = fields.get("backoff")
+    return JobDefaults(
+        max_attempts=fields.get("max_attempts"),
+        backoff=None if backoff is None else Backoff(backoff),
+        jitter=fields.get("jitter"),
+        **spans,
+    )
+
+
+def settings_bytes(settings: QueueSettings) -> bytes:
+    """What put_settings.lua stores beside pause and maxima."""
+    types = {name: _defaults_to_json(defaults) for name, defaults in settings.type_defaults.items()}
+    return json.dumps({"defaults": _defaults_to_json(settings.defaults), "types": types}).encode()
+
+
+def settings_of(fields: Sequence[bytes | None]) -> QueueSettings:
+    """Settings from the queue's fields paused, reason, settings, cmax, fmax."""
+    paused, reason, stored, completed_max, failed_max = fields
+    said = json.loads(stored) if stored else {}
+    return QueueSettings(
+        paused_since=None if paused is None else to_time(int(paused)),
+        pause_reason=(reason or b"").decode(errors="replace"),
+        defaults=_defaults_from_json(said.get("defaults", {})),
+        type_defaults={name: _defaults_from_json(fields) for name, fields in said.get("types", {}).items()},
+        completed_max=None if completed_max is None else int(completed_max),
+        failed_max=None if failed_max is None else int(failed_max),
+    )
+
+
+def tick_of(stored: bytes | None) -> Tick:
+    """A tick record, as lua/lib/commit.lua writes it."""
+    if not stored:
+        return Tick(0, None, None, None)
+    wakes, *times = (int.from_bytes(stored[at : at + 6], "big") for at in range(0, 24, 6))
+    due, lease, expiry = (to_time(ms) if ms else None for ms in times)
+    return Tick(wakes, due, lease, expiry)
+
+
+def counts_of(pairs: Sequence[bytes]) -> dict[State, dict[str, int]]:
+    """Jobs by state and type, from the flat answer of HGETALL."""
+    counts: dict[State, dict[str, int]] = {}
+    for name, number in zip(pairs[::2], pairs[1::2], strict=True):
+        state, _, kind = name.decode().partition(":")
+        counts.setdefault(State(int(state)), {})[kind] = int(number)
+    return counts
+
+
+def figures_of(reply: Sequence[Any]) -> QueueFigures:
+    """What figures.lua says."""
+    now_ms, counts, oldest, rates = reply
+    minute = now_ms // 60_000
+    ended = {b"c": 0, b"f": 0}
+    for name, number in zip(rates[::2], rates[1::2], strict=True):
+        if minute - RATE_MINUTES <= int(name[1:]) <= minute:
+            ended[name[:1]] += int(number)
+    seconds = RATE_MINUTES * 60 + now_ms % 60_000 / 1000
+    return QueueFigures(
+        to_time(now_ms),
+        counts_of(counts),
+        None if oldest < 0 else to_time(oldest),
+        ended[b"c"] / seconds,
+        ended[b"f"] / seconds,
+    )
+
+
+def worker_bytes(worker: WorkerFigures) -> bytes:
+    """What a worker says of itself."""
+    return json.dumps(
+        {
+            "types": worker.types,
+            "slots": worker.slots,
+            "busy": worker.busy,
+            "abandoned": worker.abandoned,
+            "queues": worker.queues,
+            "warnings": worker.warnings,
+        }
+    ).encode()
+
+
+def worker_of(reply: Sequence[Any]) -> WorkerFigures:
+    """One worker of workers.lua's answer."""
+    name, seen_ms, stored = reply
+    said = json.loads(stored)
+    return WorkerFigures(
+        worker=name.decode(),
+        types=tuple(said["types"]),
+        slots=said["slots"],
+        busy=said["busy"],
+        abandoned=said["abandoned"],
+        queues=tuple(said["queues"]),
+        warnings=tuple(said["warnings"]),
+        seen_time=to_time(seen_ms),
+    )

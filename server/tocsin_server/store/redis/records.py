@@ -1,0 +1,249 @@
+"""Stored bytes to domain objects and back. A record's layout stands in lua/lib/job.lua; this file is its other half.
+
+What follows the tags in a record only this file reads: a byte of flags (1 own retry policy, 2 timeout), then
+>HB6s6sd max_attempts, backoff, initial_delay, max_delay, jitter, and 6 bytes of timeout, each only where flagged.
+Flag 1 off means `_COMMON_RETRY`, part of format 1, so that the common job spends one byte on it.
+Milliseconds stand only in this file and in Lua.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tocsin_server.domain.job import Cancel, Draft, Job, JobError, JobSpec, Payload, Progress, Retention, View
+from tocsin_server.domain.retry import Backoff, RetryPolicy
+from tocsin_server.domain.states import State
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_HEADER = struct.Struct(">BBiIHBI6s6s6s6s6s8s6s6sI")
+_DRAFT = struct.Struct(">BB6si6s6sI")
+_RETRY = struct.Struct(">HB6s6sd")
+_CHANGE = struct.Struct(">BB6sBiBd")
+_ERROR_HEAD = struct.Struct(">6sI")
+_COMMON_RETRY = RetryPolicy(3, Backoff.EXPONENTIAL, timedelta(seconds=2), timedelta(hours=1), 0.2)
+_OWN_RETRY, _TIMEOUT = 1, 2
+NO_EXTRAS: Mapping[bytes, bytes] = {}
+
+
+def to_ms(span: timedelta) -> int:
+    """Whole milliseconds, rounded up: nothing may start early, no limit may be cut."""
+    return -(-span // _MILLISECOND)
+
+
+def time_to_ms(time: datetime) -> int:
+    """Milliseconds since 1970, rounded up."""
+    return to_ms(time - EPOCH)
+
+
+def to_time(ms: int) -> datetime:
+    """The time of milliseconds since 1970."""
+    return EPOCH + timedelta(milliseconds=ms)
+
+
+def _span(ms: int) -> timedelta:
+    return timedelta(milliseconds=ms)
+
+
+def _six(number: int) -> bytes:
+    return number.to_bytes(6, "big")
+
+
+def _number(six: bytes) -> int:
+    return int.from_bytes(six, "big")
+
+
+def _some_time(six: bytes) -> datetime | None:
+    return to_time(ms) if (ms := int.from_bytes(six, "big")) else None
+
+
+# --- what goes in ---
+
+
+def _rest(spec: JobSpec) -> bytes:
+    """All of the spec that its header, id and payload do not hold."""
+    kind = spec.type.encode()
+    parts = [bytes((len(kind),)), kind, bytes((len(spec.tags),))]
+    for name, value in spec.tags.items():
+        key, said = name.encode(), value.encode()
+        parts += (bytes((len(key),)), key, bytes((len(said),)), said)
+    own_retry = spec.retry != _COMMON_RETRY
+    parts.append(bytes((own_retry * _OWN_RETRY | (spec.timeout is not None) * _TIMEOUT,)))
+    if own_retry:
+        retry = spec.retry
+        delays = _six(to_ms(retry.initial_delay)), _six(to_ms(retry.max_delay))
+        parts.append(_RETRY.pack(retry.max_attempts, retry.backoff, *delays, retry.jitter))
+    if spec.timeout is not None:
+        parts.append(_six(to_ms(spec.timeout)))
+    return b"".join(parts)
+
+
+def payload_bytes(payload: Payload | None) -> bytes:
+    """A payload as a record ends with it: its kind, then its body."""
+    return b"\0" if payload is None else bytes((payload.kind,)) + payload.body
+
+
+def draft_arguments(draft: Draft, seed: int) -> tuple[bytes, bytes, bytes, bytes]:
+    """A job to add, as add.lua reads it. seed: 26 random bits."""
+    spec, when = draft.spec, draft.when
+    is_delay = isinstance(when, timedelta)
+    ms = max(0, to_ms(when) if isinstance(when, timedelta) else time_to_ms(when))
+    fixed = _DRAFT.pack(
+        draft.on_conflict,
+        is_delay,
+        _six(ms),
+        spec.priority,
+        _six(to_ms(spec.retention.completed_for)),
+        _six(to_ms(spec.retention.failed_for)),
+        seed,
+    )
+    return fixed, (draft.job_id or "").encode(), _rest(spec), payload_bytes(spec.payload)
+
+
+def change_arguments(when: datetime | timedelta | None, priority: int | None, revision: int | None) -> bytes:
+    """What UpdateJob changes beside the payload, as update.lua reads it."""
+    is_delay = isinstance(when, timedelta)
+    ms = 0
+    if when is not None:
+        ms = max(0, to_ms(when) if isinstance(when, timedelta) else time_to_ms(when))
+    return _CHANGE.pack(
+        when is not None, is_delay, _six(ms), priority is not None, priority or 0, revision is not None, revision or 0
+    )
+
+
+def error_bytes(error: JobError) -> bytes:
+    """An attempt's error, without the time and attempt that the store adds."""
+    kind, message = error.type.encode(errors="replace"), error.message.encode(errors="replace")
+    lengths = len(kind).to_bytes(2, "big"), len(message).to_bytes(2, "big")
+    return lengths[0] + kind + lengths[1] + message + error.trace.encode(errors="replace")
+
+
+def wish_bytes(grace: timedelta, reason: str, by: str) -> bytes:
+    """A wish to cancel, without the times that the store adds."""
+    said = reason.encode()
+    return _six(to_ms(grace)) + len(said).to_bytes(2, "big") + said + by.encode()
+
+
+def progress_bytes(fraction: float, message: str) -> bytes:
+    """Progress, without the time that the store adds."""
+    return struct.pack(">d", fraction) + message.encode(errors="replace")
+
+
+# --- what comes out ---
+
+
+def _read_spec(record: bytes, at: int, queue: str, header: tuple[Any, ...], payload: Payload | None) -> JobSpec:
+    kind_end = at + 1 + record[at]
+    kind = record[at + 1 : kind_end].decode()
+    tags: dict[str, str] = {}
+    at = kind_end + 1
+    for _ in range(record[kind_end]):
+        name_end = at + 1 + record[at]
+        value_end = name_end + 1 + record[name_end]
+        tags[record[at + 1 : name_end].decode()] = record[name_end + 1 : value_end].decode()
+        at = value_end
+    flags = record[at]
+    at += 1
+    retry, timeout = _COMMON_RETRY, None
+    if flags & _OWN_RETRY:
+        attempts, backoff, initial, longest, jitter = _RETRY.unpack_from(record, at)
+        retry = RetryPolicy(attempts, Backoff(backoff), _span(_number(initial)), _span(_number(longest)), jitter)
+        at += _RETRY.size
+    if flags & _TIMEOUT:
+        timeout = _span(_number(record[at : at + 6]))
+    retention = Retention(_span(_number(header[13])), _span(_number(header[14])))
+    return JobSpec(queue, kind, payload, header[2], retry, timeout, retention, tags)
+
+
+def job_of(queue: str, answer: Sequence[Any], view: View, spec: JobSpec | None = None) -> Job:
+    """A job from a script's answer {arrival, record, extras}. `spec` spares reading it where the caller has it.
+
+    View.FULL reads the payload where the record has it. Extras of a job that bears none are absent.
+    """
+    arrival, record, pairs = answer
+    header = _HEADER.unpack_from(record)
+    state, _flags, _priority, attempt, failures, crashes, revision = header[:7]
+    create, due, start, end = header[7:11]
+    meta_len = header[15]
+    id_end = _HEADER.size + 2 + int.from_bytes(record[_HEADER.size : _HEADER.size + 2], "big")
+    if spec is None:
+        payload = None
+        if view is View.FULL and len(record) > meta_len and record[meta_len]:
+            payload = Payload(record[meta_len], bytes(record[meta_len + 1 :]))
+        spec = _read_spec(record, id_end, queue, header, payload)
+    job = Job(
+        record[_HEADER.size + 2 : id_end].decode(),
+        spec,
+        State(state),
+        to_time(_number(create)),
+        to_time(_number(due)),
+        _some_time(start),
+        _some_time(end),
+        attempt,
+        failures,
+        crashes,
+        revision,
+        _number(arrival),
+    )
+    return with_extras(job, extras_of(pairs), view) if pairs else job
+
+
+def extras_of(pairs: Sequence[bytes] | None) -> Mapping[bytes, bytes]:
+    """The flat answer of HGETALL as a mapping."""
+    return dict(zip(pairs[::2], pairs[1::2], strict=True)) if pairs else NO_EXTRAS
+
+
+def with_extras(job: Job, extras: Mapping[bytes, bytes], view: View) -> Job:
+    """The job with its errors, progress, result and cancel; BASIC leaves out the result and traces."""
+    if not extras:
+        return job
+    return replace(
+        job,
+        errors=_errors(extras[b"e"], view) if b"e" in extras else (),
+        progress=_progress(extras[b"p"]) if b"p" in extras else None,
+        result=extras.get(b"r") if view is View.FULL else None,
+        cancel=_cancel(extras[b"c"]) if b"c" in extras else None,
+    )
+
+
+def _errors(stored: bytes, view: View) -> tuple[JobError, ...]:
+    found, at = [], 0
+    while at < len(stored):
+        end = at + 4 + int.from_bytes(stored[at : at + 4], "big")
+        time, attempt = _ERROR_HEAD.unpack_from(stored, at + 4)
+        at += 4 + _ERROR_HEAD.size
+        type_end = at + 2 + int.from_bytes(stored[at : at + 2], "big")
+        message_end = type_end + 2 + int.from_bytes(stored[type_end : type_end + 2], "big")
+        found.append(
+            JobError(
+                stored[at + 2 : type_end].decode(),
+                stored[type_end + 2 : message_end].decode(errors="replace"),
+                stored[message_end:end].decode(errors="replace") if view is View.FULL else "",
+                to_time(_number(time)),
+                attempt,
+            )
+        )
+        at = end
+    return tuple(found)
+
+
+def _progress(stored: bytes) -> Progress:
+    [fraction] = struct.unpack_from(">d", stored, 6)
+    return Progress(fraction, stored[14:].decode(errors="replace"), to_time(_number(stored[:6])))
+
+
+def _cancel(stored: bytes) -> Cancel:
+    ask, deliver, obey, grace = stored[:6], stored[6:12], stored[12:18], stored[18:24]
+    reason_end = 26 + int.from_bytes(stored[24:26], "big")
+    return Cancel(
+        stored[26:reason_end].decode(errors="replace"),
+        stored[reason_end:].decode(errors="replace"),
+        _span(_number(grace)),
+        to_time(_number(ask)),
+        _some_time(deliver),
+        _some_time(obey),
+    )

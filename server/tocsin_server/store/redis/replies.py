@@ -1,0 +1,59 @@
+"""What a script's answer means: the jobs, or the refusals that stand in their places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tocsin_server.domain import limits
+from tocsin_server.domain.errors import (
+    JobActive,
+    JobExists,
+    JobNotFound,
+    QuotaExceeded,
+    RevisionMismatch,
+    TocsinError,
+    WrongState,
+)
+from tocsin_server.domain.job import Added, Draft, Job, View
+from tocsin_server.domain.states import State
+from tocsin_server.store.redis.records import job_of
+
+_ADDED = {b"CREATED": Added.CREATED, b"REPLACED": Added.REPLACED, b"KEPT": Added.KEPT}
+
+
+def added(draft: Draft, reply: Sequence[Any]) -> tuple[Job, Added] | TocsinError:
+    """What add.lua says of one job."""
+    spec, word = draft.spec, reply[0]
+    if outcome := _ADDED.get(word):
+        return job_of(spec.queue, reply[1], View.BASIC), outcome
+    if word == b"JOB_EXISTS":
+        return JobExists(spec.queue, draft.job_id or "", State(reply[1]))
+    if word == b"JOB_ACTIVE":
+        return JobActive(spec.queue, draft.job_id or "")
+    return QuotaExceeded(
+        f"types in queue {spec.queue!r}",
+        limits.TYPES_PER_QUEUE,
+        "Use fewer types and put what differs into the payload or tags, or use another queue.",
+    )
+
+
+def changed(queue: str, job_id: str, verb: str, revision: int | None, reply: Sequence[Any]) -> Job | TocsinError:
+    """What cancel.lua and update.lua say of one job."""
+    if reply[0] == b"OK":
+        return job_of(queue, reply[1], View.BASIC)
+    if reply[0] == b"REVISION_MISMATCH":
+        return RevisionMismatch(queue, job_id, revision or 0, reply[1])
+    return refusal(queue, job_id, verb, reply)
+
+
+def deleted(queue: str, job_id: str, reply: Sequence[Any]) -> TocsinError | None:
+    """What delete.lua says of one job."""
+    return None if reply[0] == b"OK" else refusal(queue, job_id, "DeleteJob", reply)
+
+
+def refusal(queue: str, job_id: str, verb: str, reply: Sequence[Any]) -> TocsinError:
+    """JOB_NOT_FOUND or WRONG_STATE."""
+    if reply[0] == b"JOB_NOT_FOUND":
+        return JobNotFound(queue, job_id)
+    return WrongState(queue, job_id, State(reply[1]), verb)

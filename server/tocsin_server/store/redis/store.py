@@ -1,0 +1,369 @@
+"""JobStore over Redis or Valkey. One Lua script a verb; what a script does stands in its header."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from tocsin_server.domain import limits
+from tocsin_server.domain.changes import CancelJob, Change, RetryJob, RunJob, UpdateJob
+from tocsin_server.domain.errors import LeaseLost, OutcomeUnknown, StoreAway, TocsinError
+from tocsin_server.domain.events import EventBatch
+from tocsin_server.domain.filters import ListQuery, Order, Page, Position
+from tocsin_server.domain.job import Added, Draft, Job, View
+from tocsin_server.domain.lease import (
+    Claim,
+    Claimed,
+    Ending,
+    Extended,
+    Extension,
+    Finished,
+    Lease,
+    Outcome,
+)
+from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
+from tocsin_server.domain.states import State
+from tocsin_server.store.interface import JobStore, StoreInfo, Wake
+from tocsin_server.store.redis import page_query, records, replies
+from tocsin_server.store.redis.checks import check
+from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.errors import StoreUnfit
+from tocsin_server.store.redis.event_stream import EventStream
+from tocsin_server.store.redis.keys import Keys
+from tocsin_server.store.redis.queue_records import (
+    counts_of,
+    figures_of,
+    settings_bytes,
+    settings_of,
+    tick_of,
+    worker_bytes,
+    worker_of,
+)
+from tocsin_server.store.redis.scripts import Scripts
+from tocsin_server.store.redis.wake_channel import WakeChannel
+
+FORMAT = 1  # of what is stored; a server refuses a higher one
+_CALL_JOBS, _CALL_BYTES = 200, 1 << 20  # what one script call may carry, so that none holds Redis for long
+_REMEMBERED_CLAIMS = 1_000
+_SETTINGS_FIELDS = ("paused", "reason", "settings", "cmax", "fmax")
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class RedisStore(JobStore):
+    """Jobs in Redis, under a namespace. `events_max` events, or `events_age`, are kept a queue for watchers."""
+
+    def __init__(
+        self,
+        connection: RedisConnection,
+        namespace: str = "tocsin",
+        *,
+        embedded: bool = False,
+        events_max: int = 100_000,
+        events_age: timedelta = timedelta(hours=1),
+    ) -> None:
+        self._connection = connection
+        self._embedded = embedded
+        self._keys = Keys(namespace)
+        self._scripts = Scripts(connection, events_max=events_max, events_age=events_age)
+        self._events = EventStream(connection, self._keys)
+        self._wake_channel = WakeChannel(connection, self._keys.wake)
+        self._registered: set[str] = set()
+        self._claims: OrderedDict[bytes, None] = OrderedDict()
+        self._info: StoreInfo | None = None
+        self.warnings: Sequence[str] = ()
+
+    async def open(self) -> None:
+        await self._connection.open()
+        self._info, self.warnings = await check(self._connection, embedded=self._embedded)
+        await self._connection.execute("SET", self._keys.format, FORMAT, "NX")
+        found = int(await self._connection.execute("GET", self._keys.format, read_only=True))
+        if found > FORMAT:
+            raise StoreUnfit(
+                f"the store holds format {found}, this server knows {FORMAT}: run a newer server, or another namespace"
+            )
+
+    async def close(self) -> None:
+        await self._wake_channel.close()
+        await self._connection.close()
+
+    async def ping(self) -> datetime:
+        seconds, micros = await self._connection.execute("TIME", read_only=True)
+        return records.to_time(int(seconds) * 1000 + int(micros) // 1000)
+
+    async def info(self) -> StoreInfo:
+        if self._info is None:
+            raise StoreAway("the store was not opened")
+        return self._info
+
+    # --- scheduling and reading ---
+
+    async def add(self, drafts: Sequence[Draft]) -> list[tuple[Job, Added] | TocsinError]:
+        async def add_to(queue: str, items: Sequence[Draft]) -> list[tuple[Job, Added] | TocsinError]:
+            await self._register(queue)
+            seeds = iter(secrets.token_bytes(4 * len(items)))
+            answers: list[tuple[Job, Added] | TocsinError] = []
+            arguments = [records.draft_arguments(draft, _seed(seeds)) for draft in items]
+            for start, end in _calls([sum(map(len, one)) for one in arguments]):
+                flat = [argument for one in arguments[start:end] for argument in one]
+                try:
+                    found = await self._run("add", queue, secrets.token_hex(8), *flat)
+                except TocsinError as error:
+                    if start == 0:
+                        raise
+                    # Earlier calls of this batch have acted: their answers must not be lost with this one's.
+                    answers += [error] * (end - start)
+                    answers += [StoreAway("an earlier part of the batch failed")] * (len(items) - end)
+                    break
+                answers += map(replies.added, items[start:end], found)
+            return answers
+
+        return await _by_queue(drafts, lambda draft: draft.spec.queue, add_to)
+
+    async def get(self, queue: str, job_ids: Sequence[str], view: View) -> list[Job | None]:
+        found: list[Job | None] = []
+        for start in range(0, len(job_ids), _CALL_JOBS):
+            part = job_ids[start : start + _CALL_JOBS]
+            answers = await self._run("get", queue, "1" if view is View.FULL else "0", *map(_id, part))
+            found += [records.job_of(queue, answer, view) if answer else None for answer in answers]
+        return found
+
+    async def page(self, query: ListQuery) -> Page:
+        answers, arrival, due, skip, counts = await self._run("page", query.queue, *page_query.arguments(query))
+        jobs = tuple(records.job_of(query.queue, answer, query.view) for answer in answers)
+        following = None
+        if arrival >= 0:
+            following = Position(arrival, records.to_time(due) if query.order is Order.SOONEST else None, skip)
+        total = page_query.total(query.filter, counts_of(counts)) if query.filter.counted else None
+        return Page(jobs, following, total)
+
+    # --- changing standing jobs ---
+
+    async def cancel(self, queue: str, cancels: Sequence[CancelJob]) -> list[Job | TocsinError]:
+        arguments = [(_id(c.job_id), records.wish_bytes(c.grace, c.reason, c.by)) for c in cancels]
+        answers = await self._run_all("cancel", queue, arguments)
+        return [replies.changed(queue, c.job_id, "CancelJob", None, a) for c, a in zip(cancels, answers, strict=True)]
+
+    async def update(self, queue: str, changes: Sequence[Change]) -> list[Job | TocsinError]:
+        arguments: list[tuple[bytes, ...]] = []
+        for change in changes:
+            fixed, payload = b"", b""
+            if isinstance(change, UpdateJob):
+                fixed = records.change_arguments(change.when, change.priority, change.revision)
+                payload = b"" if change.payload is None else records.payload_bytes(change.payload)
+            arguments.append((_VERBS[type(change)][0], _id(change.job_id), fixed, payload))
+        answers = await self._run_all("update", queue, arguments)
+        return [
+            replies.changed(queue, change.job_id, _VERBS[type(change)][1], getattr(change, "revision", None), answer)
+            for change, answer in zip(changes, answers, strict=True)
+        ]
+
+    async def delete(self, queue: str, job_ids: Sequence[str], *, ended_only: bool = True) -> list[TocsinError | None]:
+        answers = await self._run_all("delete", queue, [(_id(one),) for one in job_ids], b"1" if ended_only else b"0")
+        return [replies.deleted(queue, one, answer) for one, answer in zip(job_ids, answers, strict=True)]
+
+    # --- running ---
+
+    async def claim(
+        self, queue: str, types: Mapping[str, int], limit: int, *, lease: timedelta, holder: str, request: bytes
+    ) -> Claim:
+        repeated = request in self._claims
+        self._claims[request] = None
+        if len(self._claims) > _REMEMBERED_CLAIMS:
+            self._claims.popitem(last=False)
+        wanted = [part for name, most in types.items() for part in (name, most)]
+        now, more, answers = await self._run(
+            "claim", queue, limit, records.to_ms(lease), request, int(repeated), *wanted
+        )
+        claimed = []
+        for answer in answers:
+            job = records.job_of(queue, answer, View.FULL)
+            claimed.append(Claimed(job, Lease(queue, job.job_id, job.attempt, answer[0] + request)))
+        return Claim(tuple(claimed), records.to_time(now), more == b"1")
+
+    async def extend(self, extensions: Sequence[Extension], lease: timedelta) -> list[Extended | TocsinError]:
+        async def extend_in(queue: str, items: Sequence[Extension]) -> list[Extended | TocsinError]:
+            arguments = [(e.lease.token, records.progress_bytes(*e.progress) if e.progress else b"") for e in items]
+            answers = await self._run_all("extend", queue, arguments, str(records.to_ms(lease)).encode())
+            return [_extended(item.lease, answer) for item, answer in zip(items, answers, strict=True)]
+
+        return await _by_queue(extensions, lambda extension: extension.lease.queue, extend_in)
+
+    async def finish(self, outcomes: Sequence[Outcome]) -> list[Finished | TocsinError]:
+        async def finish_in(queue: str, items: Sequence[Outcome]) -> list[Finished | TocsinError]:
+            answers = await self._run_all("finish", queue, [_ending(outcome) for outcome in items])
+            return [
+                LeaseLost(queue, item.lease.job_id, item.lease.attempt)
+                if answer[0] == b"LEASE_LOST"
+                else Finished(State(answer[1]), answer[0] == b"REPEATED")
+                for item, answer in zip(items, answers, strict=True)
+            ]
+
+        return await _by_queue(outcomes, lambda outcome: outcome.lease.queue, finish_in)
+
+    async def reap(self, queue: str, limit: int = 200) -> int:
+        return int(await self._run("reap", queue, limit))
+
+    async def trim(self, queue: str, *, completed_max: int, failed_max: int, limit: int = 200) -> int:
+        spared = records.to_ms(limits.SPARED_AFTER_END)
+        return int(await self._run("trim", queue, completed_max, failed_max, limit, spared))
+
+    # --- hearing ---
+
+    async def ticks(self, queues: Sequence[str]) -> Mapping[str, Tick]:
+        if not queues:
+            return {}
+        keys = [self._keys.tick(queue) for queue in queues]
+        if self._connection.cluster:
+            client: Any = self._connection.client
+            stored = await self._connection.run(lambda: client.mget_nonatomic(keys), read_only=True)
+        else:
+            stored = await self._connection.execute("MGET", *keys, read_only=True)
+        return {queue: tick_of(one) for queue, one in zip(queues, stored, strict=True)}
+
+    def wakes(self) -> AsyncIterator[Wake]:
+        return self._wake_channel.listen()
+
+    async def cursor(self, queue: str) -> str:
+        return await self._events.now(queue)
+
+    async def events(self, queue: str, after: str, *, wait: timedelta, limit: int = 1000) -> EventBatch:
+        return await self._events.read(queue, after, wait, limit)
+
+    # --- queues ---
+
+    async def queues(self) -> list[str]:
+        found = await self._connection.execute("SMEMBERS", self._keys.queues, read_only=True)
+        return sorted(name.decode() for name in found)
+
+    async def figures(self, queue: str) -> QueueFigures:
+        return figures_of(await self._run("figures", queue))
+
+    async def settings(self, queues: Sequence[str]) -> list[QueueSettings]:
+        if not queues:
+            return []
+
+        def ask() -> Awaitable[Any]:
+            pipe = self._connection.client.pipeline(transaction=False)
+            for queue in queues:
+                pipe.execute_command("HMGET", self._keys.hash(queue), *_SETTINGS_FIELDS)
+            return pipe.execute()
+
+        return [settings_of(fields) for fields in await self._connection.run(ask, read_only=True)]
+
+    async def put_settings(self, queue: str, settings: QueueSettings, *, paused: bool) -> QueueSettings:
+        await self._register(queue)
+        maxima = ["" if one is None else one for one in (settings.completed_max, settings.failed_max)]
+        reason = settings.pause_reason.encode()
+        await self._run(
+            "put_settings", queue, secrets.token_hex(8), int(paused), reason, settings_bytes(settings), *maxima
+        )
+        [now] = await self.settings([queue])
+        return now
+
+    async def announce(self, worker: WorkerFigures, ttl: timedelta) -> None:
+        ttl_ms = records.to_ms(ttl)
+        await self._scripts.run("announce", self._keys.workers, worker.worker, ttl_ms, worker_bytes(worker))
+
+    async def workers(self) -> list[WorkerFigures]:
+        found = await self._scripts.run("workers", self._keys.workers)
+        return sorted(map(worker_of, found), key=lambda worker: worker.worker)
+
+    # --- how calls are made ---
+
+    async def _run(self, script: str, queue: str, *arguments: bytes | str | int) -> Any:
+        return await self._scripts.run(script, self._keys.root(queue), *arguments)
+
+    async def _run_all(
+        self, script: str, queue: str, arguments: Sequence[tuple[bytes, ...]], *first: bytes
+    ) -> list[Any]:
+        """Run a script over any number of items, so many a call as it may carry; one answer an item."""
+        answers: list[Any] = []
+        for start, end in _calls([sum(map(len, one)) for one in arguments]):
+            flat = [argument for one in arguments[start:end] for argument in one]
+            try:
+                answers += await self._run(script, queue, *first, *flat)
+            except StoreAway as error:
+                # Part of the batch has acted; what is repeated answers the same (verbs are idempotent).
+                raise (OutcomeUnknown(str(error)) if start else error) from error
+        return answers
+
+    async def _register(self, queue: str) -> None:
+        """Write a queue's name into the registry before its first key: nothing may stand in an unknown queue."""
+        if queue not in self._registered:
+            await self._connection.execute("SADD", self._keys.queues, queue)
+            self._registered.add(queue)
+
+
+_VERBS: Mapping[type[Change], tuple[bytes, str]] = {
+    UpdateJob: (b"UPDATE", "UpdateJob"),
+    RunJob: (b"RUN", "RunJob"),
+    RetryJob: (b"RETRY", "RetryJob"),
+}
+
+
+def _id(job_id: str) -> bytes:
+    return job_id.encode()
+
+
+def _seed(randoms: Iterator[int]) -> int:
+    """26 random bits."""
+    return (next(randoms) << 24 | next(randoms) << 16 | next(randoms) << 8 | next(randoms)) & 0x3FFFFFF
+
+
+def _calls(sizes: Sequence[int]) -> Iterable[tuple[int, int]]:
+    """Cut a batch into script calls: first and end index of each."""
+    start = total = 0
+    for at, size in enumerate(sizes):
+        if at > start and (at - start == _CALL_JOBS or total + size > _CALL_BYTES):
+            yield start, at
+            start, total = at, 0
+        total += size
+    if len(sizes) > start:
+        yield start, len(sizes)
+
+
+def _extended(lease: Lease, reply: Sequence[Any]) -> Extended | TocsinError:
+    if reply[0] == b"LEASE_LOST":
+        return LeaseLost(lease.queue, lease.job_id, lease.attempt)
+    if reply[0] == b"CANCEL":
+        return Extended(reply[2].decode(errors="replace"), timedelta(milliseconds=reply[1]))
+    return Extended()
+
+
+def _ending(outcome: Outcome) -> tuple[bytes, ...]:
+    said = b""
+    if outcome.ending is Ending.COMPLETED:
+        said = outcome.result or b""
+    elif outcome.error is not None:
+        said = records.error_bytes(outcome.error)
+    retry_ms = -1 if outcome.retry_in is None else records.to_ms(outcome.retry_in)
+    return outcome.lease.token, outcome.ending.name.encode(), said, str(retry_ms).encode()
+
+
+async def _by_queue(
+    items: Sequence[T], queue_of: Callable[[T], str], act: Callable[[str, Sequence[T]], Awaitable[list[R]]]
+) -> list[R]:
+    """Act on each queue's items in their order, queues side by side; answers in the order of the items.
+
+    Where one queue's call fails and another's has acted, the failure stands in the places of its items.
+    """
+    groups: dict[str, list[int]] = {}
+    for at, item in enumerate(items):
+        groups.setdefault(queue_of(item), []).append(at)
+    if len(groups) == 1:
+        return await act(next(iter(groups)), items)
+    found = await asyncio.gather(
+        *(act(queue, [items[at] for at in places]) for queue, places in groups.items()), return_exceptions=True
+    )
+    answers: dict[int, Any] = {}
+    for places, group in zip(groups.values(), found, strict=True):
+        if isinstance(group, BaseException) and not isinstance(group, TocsinError):
+            raise group
+        answers.update(zip(places, [group] * len(places) if isinstance(group, TocsinError) else group, strict=True))
+    return [answers[at] for at in range(len(items))]

@@ -1,0 +1,78 @@
+"""The store's wake-up messages: B flags, I6 due, queue, on one channel for all queues (lua/lib/commit.lua)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from tocsin_server.store.interface import Wake
+from tocsin_server.store.redis.connection import MAX_BLOCK, RedisConnection
+from tocsin_server.store.redis.records import to_time
+
+_CLAIMABLE, _DUE, _CANCELS, _SETTINGS = 1, 2, 4, 8
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(milliseconds=50), timedelta(seconds=2)
+
+
+class WakeChannel:
+    """Listens; connects again by itself. A message sent meanwhile is lost, and found by the next tick."""
+
+    def __init__(self, connection: RedisConnection, channel: str) -> None:
+        self._connection = connection
+        self._channel = channel
+        self._closed = asyncio.Event()
+        self._listeners: set[asyncio.Task[Any]] = set()
+
+    async def close(self) -> None:
+        """End all listening."""
+        self._closed.set()
+        for task in list(self._listeners):
+            task.cancel()
+        if self._listeners:
+            await asyncio.wait(self._listeners)
+
+    async def listen(self) -> AsyncIterator[Wake]:
+        """Messages as they come, until `close`."""
+        heard: asyncio.Queue[Wake | None] = asyncio.Queue()
+        task = asyncio.create_task(self._hear(heard))
+        self._listeners.add(task)
+        try:
+            while (wake := await heard.get()) is not None:
+                yield wake
+        finally:
+            self._listeners.discard(task)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _hear(self, heard: asyncio.Queue[Wake | None]) -> None:
+        pause = _FIRST_PAUSE
+        try:
+            while not self._closed.is_set():
+                try:
+                    async with self._connection.blocking_client.pubsub() as pubsub:
+                        await pubsub.subscribe(self._channel)
+                        while True:
+                            message = await pubsub.get_message(timeout=MAX_BLOCK.total_seconds())
+                            if message is not None and message["type"] == "message":
+                                heard.put_nowait(_wake(message["data"]))
+                            pause = _FIRST_PAUSE
+                except (RedisError, OSError):
+                    await asyncio.sleep(pause.total_seconds())
+                    pause = min(pause * 2, _LONGEST_PAUSE)
+        finally:
+            heard.put_nowait(None)
+
+
+def _wake(message: bytes) -> Wake:
+    flags, due, queue = message[0], int.from_bytes(message[1:7], "big"), message[7:].decode()
+    return Wake(
+        queue,
+        to_time(due) if flags & _DUE else None,
+        cancels=bool(flags & _CANCELS),
+        settings=bool(flags & _SETTINGS),
+    )
