@@ -70,20 +70,14 @@ local function add(id, asked, rest, payload)
 end
 
 redis.call('HSETNX', key('q'), 'epoch', ARGV[1])
-local named = {}
 for i = 2, #ARGV, 4 do
   local asked, id = {}, ARGV[i + 1]
   local is_delay, ms
   asked.on_conflict, is_delay, ms, asked.priority, asked.keep_done, asked.keep_failed, asked.seed =
     struct.unpack('>BBI6i4I6I6I4', ARGV[i])
   asked.due = math.max(NOW, is_delay == 1 and NOW + ms or ms)
-  -- An id that comes twice in a batch must find the first one stored.
-  if named[id] then commit() end
-  named[id] = id ~= ''
   answers[#answers + 1] = add(id, asked, ARGV[i + 2], ARGV[i + 3])
 end
 commit()
-for _, one in ipairs(answers) do
-  if type(one[2]) == 'table' then one[2] = answer(one[2]) end
-end
+answer_all(answers)
 return answers

@@ -31,9 +31,10 @@ for i = 1, #ARGV, 2 do
     answers[#answers + 1] = {'WRONG_STATE', job.state}
   else
     cancel(job, ARGV[i + 1])
-    commit()
-    answers[#answers + 1] = {'OK', answer(job)}
+    answers[#answers + 1] = {'OK', job}
   end
 end
+commit()
+answer_all(answers)
 if asked then publish(4, 0) end
 return answers

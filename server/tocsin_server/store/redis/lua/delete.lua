@@ -14,8 +14,8 @@ for i = 2, #ARGV do
     answers[#answers + 1] = {'WRONG_STATE', job.state}
   else
     remove(job)
-    commit()
     answers[#answers + 1] = {'OK'}
   end
 end
+commit()
 return answers

@@ -45,9 +45,9 @@ for i = 1, #ARGV, 4 do
   if not job then
     answers[#answers + 1] = {'JOB_NOT_FOUND'}
   else
-    local refused = verbs[ARGV[i]](job, ARGV[i + 2], ARGV[i + 3])
-    commit()
-    answers[#answers + 1] = refused or {'OK', answer(job)}
+    answers[#answers + 1] = verbs[ARGV[i]](job, ARGV[i + 2], ARGV[i + 3]) or {'OK', job}
   end
 end
+commit()
+answer_all(answers)
 return answers

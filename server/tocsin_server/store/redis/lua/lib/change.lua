@@ -74,6 +74,13 @@ local function flush_rates(rates)
   end
 end
 
+-- Answers of the form {word, job} become {word, answer}; after the commit.
+local function answer_all(answers)
+  for _, one in ipairs(answers) do
+    if type(one[2]) == 'table' then one[2] = answer(one[2]) end
+  end
+end
+
 local function remove(job)
   job.gone = true
   job.old_tags = tags(job)

@@ -5,7 +5,6 @@
 local BUCKET = 256
 local S_KEY, W_KEY, A_KEY, E_KEY, F_KEY, X_KEY = key('s'), key('w'), key('a'), key('e'), key('f'), key('x')
 local J_KEY, H_KEY, I_KEY, R_KEY = key('j'), key('h'), key('i'), key('r')
-local touched, order = {}, {}
 local wake, announce = 0, true
 
 local function touch(job)

@@ -12,9 +12,11 @@ local function find(id)
   return nil
 end
 
+-- The job as it stands, with what this call has changed already.
 local function find_job(id)
   local n = find(id)
-  return n and load(n)
+  local job = n and (touched[n] or load(n))
+  return job and not job.gone and job or nil
 end
 
 -- seed: 26 random bits of the caller's.

@@ -8,6 +8,9 @@ local CANCEL_ASKED, HAS_EXTRAS, CALLERS_ID = 1, 2, 4
 local HEADER, HEADER_LEN = '>BBi4I4I2BI4I6I6I6I6I6c8I6I6I4', 71
 local NO_TOKEN = string.rep('\0', 8)
 
+-- Jobs this call has changed, by arrival number; lib/commit writes them out.
+local touched, order = {}, {}
+
 local function ended(state)
   return state >= COMPLETED
 end
