@@ -140,7 +140,7 @@ class JobStore(ABC):
         clock, queue not paused. Best: higher priority, then earlier due time, then earlier arrival. limit is 1 to 1,000
         (a call may bring fewer, then with `more`); lease is 1 s to 12 h. `request` is 8 random bytes: the same claim
         repeated with the same bytes brings the jobs it leased the first time, so that a lost answer loses nothing.
-        Makes at most 200 SCHEDULED jobs WAITING a call, whatever is due; until all due ones are WAITING nothing is
+        Makes at most 100 SCHEDULED jobs WAITING a call, whatever is due; until all due ones are WAITING nothing is
         leased, so that the best is truly the best: then `more` is set.
         Cost O(limit · types · log n).
         """
@@ -161,12 +161,12 @@ class JobStore(ABC):
         """
 
     @abstractmethod
-    async def reap(self, queue: str, limit: int = 200) -> int:
+    async def reap(self, queue: str, limit: int = 100) -> int:
         """Take back up to `limit` leases that ran out; says how many. crashes + 1 and an error LEASE_EXPIRED: WAITING,
         or at limits.MAX_CRASHES FAILED with an error POISON; where a cancel was asked: CANCELLED."""
 
     @abstractmethod
-    async def trim(self, queue: str, *, completed_max: int, failed_max: int, limit: int = 200) -> int:
+    async def trim(self, queue: str, *, completed_max: int, failed_max: int, limit: int = 100) -> int:
         """Delete up to `limit` ended jobs that are past their retention's age, or too many: the oldest by end time
         beyond completed_max (COMPLETED and CANCELLED together) or failed_max, sparing what ended in the last
         limits.SPARED_AFTER_END. The queue's own settings of both go first. Says how many went."""

@@ -47,7 +47,7 @@ from tocsin_server.store.redis.scripts import Scripts
 from tocsin_server.store.redis.wake_channel import WakeChannel
 
 FORMAT = 1  # of what is stored; a server refuses a higher one
-_CALL_JOBS, _CALL_BYTES = 200, 1 << 20  # what one script call may carry, so that none holds Redis for long
+_CALL_JOBS, _CALL_BYTES = 100, 1 << 20  # what one script call may carry, so that none holds Redis for long
 _REMEMBERED_CLAIMS = 1_000
 _SETTINGS_FIELDS = ("paused", "reason", "settings", "cmax", "fmax")
 
@@ -206,10 +206,10 @@ class RedisStore(JobStore):
 
         return await _by_queue(outcomes, lambda outcome: outcome.lease.queue, finish_in)
 
-    async def reap(self, queue: str, limit: int = 200) -> int:
+    async def reap(self, queue: str, limit: int = 100) -> int:
         return int(await self._run("reap", queue, limit))
 
-    async def trim(self, queue: str, *, completed_max: int, failed_max: int, limit: int = 200) -> int:
+    async def trim(self, queue: str, *, completed_max: int, failed_max: int, limit: int = 100) -> int:
         spared = records.to_ms(limits.SPARED_AFTER_END)
         return int(await self._run("trim", queue, completed_max, failed_max, limit, spared))
 

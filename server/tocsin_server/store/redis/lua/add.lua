@@ -7,22 +7,22 @@
 -- Returns  one a job: {"CREATED" | "REPLACED" | "KEPT", answer} | {"JOB_EXISTS" | "JOB_ACTIVE", state} | {"QUOTA"}
 -- Events   one a job that was created or replaced
 -- Clock    the server's; a delay counts from it, a time that has passed means now
--- Bounds   the caller sends at most 200 jobs and 1 MiB
+-- Bounds   the caller sends at most 100 jobs and 1 MiB
 --- @include lib/keys lib/clock lib/job lib/ids lib/commit lib/change
 local FAIL, KEEP, REPLACE = 1, 2, 3
-local answers, known_types = {}, nil
+local answers, known_types, known_count = {}, nil, 0
 
 local function type_fits(type)
   if not known_types then
-    known_types = {count = 0}
+    known_types = {}
     for _, field in ipairs(redis.call('HKEYS', key('n'))) do
       local name = string.sub(field, 3)
-      if not known_types[name] then known_types[name], known_types.count = true, known_types.count + 1 end
+      if not known_types[name] then known_types[name], known_count = true, known_count + 1 end
     end
   end
-  if known_types[':' .. type] or known_types[type] then return true end
-  if known_types.count >= TYPES_PER_QUEUE then return false end
-  known_types[type], known_types.count = true, known_types.count + 1
+  if known_types[type] then return true end
+  if known_count >= TYPES_PER_QUEUE then return false end
+  known_types[type], known_count = true, known_count + 1
   return true
 end
 
@@ -52,18 +52,18 @@ local function create(id, asked, rest, payload)
 end
 
 local function add(id, asked, rest, payload)
-  if not type_fits(struct.unpack('>Bc0', rest)) then return {'QUOTA'} end
   local standing = id ~= '' and find_job(id)
+  if standing and asked.on_conflict == KEEP then return {'KEPT', standing} end
+  if standing and asked.on_conflict == FAIL then return {'JOB_EXISTS', standing.state} end
+  if standing and standing.state == ACTIVE then return {'JOB_ACTIVE', standing.state} end
+  if not type_fits(struct.unpack('>Bc0', rest)) then return {'QUOTA'} end
   if not standing then return {'CREATED', create(id, asked, rest, payload)} end
-  if asked.on_conflict == KEEP then return {'KEPT', standing} end
-  if asked.on_conflict == FAIL then return {'JOB_EXISTS', standing.state} end
-  if standing.state == ACTIVE then return {'JOB_ACTIVE', standing.state} end
   if ended(standing.state) then
     remove(standing)
     commit()
     return {'REPLACED', create(id, asked, rest, payload)}
   end
-  standing.old_tags, standing.extras_gone = tags(standing), has(standing, HAS_EXTRAS)
+  standing.old_tags, standing.extras_gone, standing.extras = tags(standing), has(standing, HAS_EXTRAS), nil
   standing.flags = has(standing, CALLERS_ID) and CALLERS_ID or 0
   fill(standing, asked, rest, payload)
   return {'REPLACED', standing}
@@ -76,8 +76,9 @@ for i = 2, #ARGV, 4 do
   asked.on_conflict, is_delay, ms, asked.priority, asked.keep_done, asked.keep_failed, asked.seed =
     struct.unpack('>BBI6i4I6I6I4', ARGV[i])
   asked.due = math.max(NOW, is_delay == 1 and NOW + ms or ms)
-  answers[#answers + 1] = add(id, asked, ARGV[i + 2], ARGV[i + 3])
+  local done = add(id, asked, ARGV[i + 2], ARGV[i + 3])
+  if type(done[2]) == 'table' then done[2] = answer(done[2]) end
+  answers[#answers + 1] = done
 end
 commit()
-answer_all(answers)
 return answers

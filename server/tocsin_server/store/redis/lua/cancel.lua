@@ -31,10 +31,9 @@ for i = 1, #ARGV, 2 do
     answers[#answers + 1] = {'WRONG_STATE', job.state}
   else
     cancel(job, ARGV[i + 1])
-    answers[#answers + 1] = {'OK', job}
+    answers[#answers + 1] = {'OK', answer(job)}
   end
 end
 commit()
-answer_all(answers)
 if asked then publish(4, 0) end
 return answers

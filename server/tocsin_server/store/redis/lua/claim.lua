@@ -6,7 +6,7 @@
 -- Returns  {now_ms, "1" if the caller should claim again at once, {answer, ...}}
 -- Events   one a job that was made WAITING, and one a job that was leased
 -- Clock    the server's; no caller's time comes in
--- Bounds   makes at most 200 WAITING, leases at most 100 and 1 MiB a call
+-- Bounds   makes at most 100 WAITING, leases at most 100 and 1 MiB a call
 -- Why one script: a crash between taking and leasing would lose the job.
 --- @include lib/keys lib/clock lib/job lib/commit lib/change lib/promote
 local limit, lease_ms, request = math.min(tonumber(ARGV[1]), 100), tonumber(ARGV[2]), ARGV[3]
@@ -22,7 +22,7 @@ if ARGV[4] == '1' then
   if #taken > 0 then return {NOW, '1', taken} end
 end
 if redis.call('HEXISTS', key('q'), 'paused') == 1 then return {NOW, '0', taken} end
-if promote(200) then return {NOW, '1', taken} end
+if promote(100) then return {NOW, '1', taken} end
 
 -- The head of each type's row, as much of it as this call can need; `left` is how many of the type may be taken.
 local rows, fetch = {}, limit
@@ -64,7 +64,7 @@ while #taken < limit do
     job.state, job.attempt, job.start = ACTIVE, job.attempt + 1, NOW
     job.lease, job.token = NOW + lease_ms, request
     changed(job)
-    taken[#taken + 1] = job
+    taken[#taken + 1] = answer(job)
   else
     redis.call('ZREM', key('w' .. r.type), member)
   end
@@ -76,5 +76,4 @@ while #taken < limit do
 end
 if #taken == limit and tonumber(ARGV[1]) > limit then more = true end
 commit()
-for i = 1, #taken do taken[i] = answer(taken[i]) end
 return {NOW, more and '1' or '0', taken}

@@ -45,9 +45,9 @@ for i = 1, #ARGV, 4 do
   if not job then
     answers[#answers + 1] = {'JOB_NOT_FOUND'}
   else
-    answers[#answers + 1] = verbs[ARGV[i]](job, ARGV[i + 2], ARGV[i + 3]) or {'OK', job}
+    local refused = verbs[ARGV[i]](job, ARGV[i + 2], ARGV[i + 3])
+    answers[#answers + 1] = refused or {'OK', answer(job)}
   end
 end
 commit()
-answer_all(answers)
 return answers

@@ -1,7 +1,7 @@
 -- change: what can happen to a job, in one place each. Each leaves the job touched, to be committed.
 -- Says that a job's fields were changed: it is to be committed, and its revision grows.
 local function changed(job)
-  job.revision = job.revision + 1
+  job.revision, job.meta = job.revision + 1, nil
   return touch(job)
 end
 
@@ -71,13 +71,6 @@ local function flush_rates(rates)
         if tonumber(string.sub(field, 2)) < minute - 6 then redis.call('HDEL', key('m'), field) end
       end
     end
-  end
-end
-
--- Answers of the form {word, job} become {word, answer}; after the commit.
-local function answer_all(answers)
-  for _, one in ipairs(answers) do
-    if type(one[2]) == 'table' then one[2] = answer(one[2]) end
   end
 end
 

@@ -171,14 +171,13 @@ local function commit()
     if job.new_tags then
       for _, name in ipairs(job.new_tags) do index(index_adds, name, job.n) end
     end
-    local at, head = J_KEY .. job.arrival, header(job)
-    job.meta = head .. job.rest
+    local at, meta = J_KEY .. job.arrival, job.meta or header(job) .. job.rest
     if not now then
       redis.call('UNLINK', at, H_KEY .. job.arrival)
     elseif job.payload_new then
-      redis.call('SET', at, job.meta .. job.payload_new)
+      redis.call('SET', at, meta .. job.payload_new)
     else
-      redis.call('SETRANGE', at, 0, head)
+      redis.call('SETRANGE', at, 0, string.sub(meta, 1, HEADER_LEN))
     end
     if now and job.extras_gone then redis.call('UNLINK', H_KEY .. job.arrival) end
     if now and job.extras then
@@ -189,7 +188,7 @@ local function commit()
       job.extras = nil
     end
     if not job.quiet then
-      events[#events + 1] = struct.pack('>BI6I4', now and 0 or 1, job.n, #job.meta) .. job.meta
+      events[#events + 1] = struct.pack('>BI6I4', now and 0 or 1, job.n, #meta) .. meta
     end
   end
   call_each('ZREM', zrem)

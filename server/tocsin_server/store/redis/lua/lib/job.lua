@@ -86,12 +86,20 @@ local function load_full(n)
   return job
 end
 
+-- A job's extras as HGETALL gives them, what this call has changed included; false where it has none.
 local function extras(job)
   if not has(job, HAS_EXTRAS) then return false end
-  return redis.call('HGETALL', key('h' .. job.arrival))
+  local found = job.extras_gone and {} or redis.call('HGETALL', key('h' .. job.arrival))
+  for field, value in pairs(job.extras or {}) do
+    found[#found + 1] = field
+    found[#found + 1] = value
+  end
+  return found
 end
 
+-- Fields: e errors, p progress, r result, c cancel.
 local function put_extra(job, field, value)
+  job.meta = nil
   set_flag(job, HAS_EXTRAS)
   job.extras = job.extras or {}
   job.extras[field] = value
@@ -103,7 +111,8 @@ local function get_extra(job, field)
   return redis.call('HGET', key('h' .. job.arrival), field)
 end
 
--- The job as it is stored, as an answer: {arrival, meta and payload where it was read, extras}. After its commit.
+-- The job as it stands now, as an answer: {arrival, meta and payload where it was read, extras}.
 local function answer(job)
-  return {job.arrival, (job.meta or header(job) .. job.rest) .. (job.payload or ''), extras(job)}
+  job.meta = job.meta or header(job) .. job.rest
+  return {job.arrival, job.meta .. (job.payload or ''), extras(job)}
 end
