@@ -59,7 +59,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What an outcome made of the job. A repeat of an outcome that was recorded answers as the first time."""
+    """What an outcome made of the job; of one that was recorded before (`repeated`), the job's state of now."""
 
     state: State
     repeated: bool

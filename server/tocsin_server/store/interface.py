@@ -152,7 +152,7 @@ class JobStore(ABC):
     @abstractmethod
     async def finish(self, outcomes: Sequence[Outcome]) -> list[Finished | TocsinError]:
         """Record how attempts ended. LeaseLost where the token is not the job's; the token that ended the last attempt
-        answers as the first time, `repeated`.
+        answers `repeated` with the job's state of now, and changes nothing.
 
         COMPLETED: COMPLETED, also where a cancel was asked. FAILED: failures + 1, crashes 0, the error kept (the first
         and the last 9); with retry_in SCHEDULED (WAITING where 0), else FAILED. RELEASED: WAITING, nothing counted but

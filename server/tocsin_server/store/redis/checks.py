@@ -65,7 +65,8 @@ async def _ask(server: Redis | ClusterNode) -> _Node:
     policy = str(info.get("maxmemory_policy", ""))
     if policy and policy != "noeviction":
         raise StoreUnfit(
-            f"the store may evict jobs (maxmemory-policy {policy}): set maxmemory-policy noeviction in its configuration"
+            f"the store may evict jobs (maxmemory-policy {policy}): "
+            "set maxmemory-policy noeviction in its configuration"
         )
     warnings = []
     if not policy:

@@ -13,6 +13,7 @@ from tocsin_server.domain.errors import (
     QuotaExceeded,
     RevisionMismatch,
     TocsinError,
+    TooLarge,
     WrongState,
 )
 from tocsin_server.domain.job import Added, Draft, Job, View
@@ -42,6 +43,8 @@ def changed(queue: str, job_id: str, verb: str, revision: int | None, reply: Seq
     """What cancel.lua and update.lua say of one job."""
     if reply[0] == b"OK":
         return job_of(queue, reply[1], View.BASIC)
+    if reply[0] == b"TOO_LARGE":
+        return TooLarge("job", reply[1], limits.JOB_SPEC_BYTES)
     if reply[0] == b"REVISION_MISMATCH":
         return RevisionMismatch(queue, job_id, revision or 0, reply[1])
     return refusal(queue, job_id, verb, reply)

@@ -50,6 +50,7 @@ class Scripts:
             "EVENTS_MAX": events_max,
             "EVENTS_AGE_MS": int(events_age.total_seconds() * 1000),
             "MAX_CRASHES": limits.MAX_CRASHES,
+            "JOB_SPEC_BYTES": limits.JOB_SPEC_BYTES,
             "TYPES_PER_QUEUE": limits.TYPES_PER_QUEUE,
         }
         self._sources = {name: source(name, constants) for name in names()}

@@ -339,7 +339,7 @@ def _extended(lease: Lease, reply: Sequence[Any]) -> Extended | TocsinError:
 def _ending(outcome: Outcome) -> tuple[bytes, ...]:
     said = b""
     if outcome.ending is Ending.COMPLETED:
-        said = outcome.result or b""
+        said = b"" if outcome.result is None else b"+" + outcome.result
     elif outcome.error is not None:
         said = records.error_bytes(outcome.error)
     retry_ms = -1 if outcome.retry_in is None else records.to_ms(outcome.retry_in)

@@ -63,6 +63,7 @@ while #taken < limit do
     end
     job.state, job.attempt, job.start = ACTIVE, job.attempt + 1, NOW
     job.lease, job.token = NOW + lease_ms, request
+    if has(job, HAS_EXTRAS) then redis.call('HDEL', key('h' .. job.arrival), 'p') end  -- the last attempt's
     changed(job)
     taken[#taken + 1] = answer(job)
   else

@@ -5,13 +5,13 @@
 -- Returns  one a lease: {"OK"} | {"CANCEL", grace_ms, reason} | {"LEASE_LOST"}
 -- Events   one a job with progress
 -- Bounds   a lease whose cancel was asked ends with the grace
---- @include lib/keys lib/clock lib/job lib/commit lib/change
+--- @include lib/keys lib/clock lib/job lib/lease lib/commit lib/change
 local answers = {}
 
 local function extend(job, progress)
   local said = {'OK'}
   job.lease = NOW + tonumber(ARGV[1])
-  job.quiet = true
+  job.quiet = job.quiet == nil or job.quiet
   if has(job, CANCEL_ASKED) then
     local cancel = get_extra(job, 'c')
     local ask, deliver, _, grace, reason = struct.unpack('>I6I6I6I6I2c0', cancel)
@@ -31,8 +31,8 @@ local function extend(job, progress)
 end
 
 for i = 2, #ARGV, 2 do
-  local job = load(struct.unpack('>I6', ARGV[i]))
-  if job and job.state == ACTIVE and job.token == string.sub(ARGV[i], 7) then
+  local job = of_token(ARGV[i])
+  if job and job.state == ACTIVE then
     answers[#answers + 1] = extend(job, ARGV[i + 1])
   else
     answers[#answers + 1] = {'LEASE_LOST'}

@@ -2,15 +2,15 @@
 -- finish: record how attempts ended, fenced by their tokens.
 -- KEYS[1]  root of the queue
 -- ARGV     for each: token, arrival and request | "COMPLETED" | "FAILED" | "RELEASED" | "CRASHED" |
---          result or error body, or "" | retry_ms (FAILED), -1 for none
+--          "+" and the result, error body, or "" | retry_ms (FAILED), -1 for none
 -- Returns  one an outcome: {"OK" | "REPEATED", state} | {"LEASE_LOST"}
 -- Events   one a job
--- A token that ended the last attempt answers REPEATED: a lost answer can be asked for again.
---- @include lib/keys lib/clock lib/job lib/commit lib/change
+-- A token that ended the last attempt answers REPEATED and the state of now: a lost answer can be asked for again.
+--- @include lib/keys lib/clock lib/job lib/lease lib/commit lib/change
 local endings, rates = {}, {}
 
 function endings.COMPLETED(job, result)
-  if result ~= '' then put_extra(job, 'r', result) end
+  if result ~= '' then put_extra(job, 'r', string.sub(result, 2)) end
   job.crashes = 0
   count_ending(rates, 'c')
   end_as(job, COMPLETED)
@@ -46,9 +46,8 @@ end
 
 local answers = {}
 for i = 1, #ARGV, 4 do
-  local n = struct.unpack('>I6', ARGV[i])
-  local job = touched[n] or load(n)
-  if not job or job.token ~= string.sub(ARGV[i], 7) then
+  local job = of_token(ARGV[i])
+  if not job then
     answers[#answers + 1] = {'LEASE_LOST'}
   elseif job.state ~= ACTIVE then
     answers[#answers + 1] = {'REPEATED', job.state}

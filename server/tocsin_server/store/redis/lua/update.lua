@@ -3,7 +3,8 @@
 -- KEYS[1]  root of the queue
 -- ARGV     for each: "UPDATE" | "RUN" | "RETRY" | id | fixed >BBI6Bi4Bd: has a time, is a delay, ms, has a priority,
 --          priority, has a revision, revision | payload or "" (UPDATE; the payload's first byte is its kind)
--- Returns  one a change: {"OK", answer} | {"JOB_NOT_FOUND"} | {"WRONG_STATE", state} | {"REVISION_MISMATCH", revision}
+-- Returns  one a change: {"OK", answer} | {"JOB_NOT_FOUND"} | {"WRONG_STATE", state} | {"REVISION_MISMATCH", revision} |
+--          {"TOO_LARGE", bytes}
 -- Events   one a job that changed
 --- @include lib/keys lib/clock lib/job lib/ids lib/commit lib/change
 local verbs = {}
@@ -12,6 +13,9 @@ function verbs.UPDATE(job, fixed, payload)
   local timed, is_delay, ms, prioritized, priority, checked, revision = struct.unpack('>BBI6Bi4Bd', fixed)
   if job.state > WAITING then return {'WRONG_STATE', job.state} end
   if checked == 1 and revision ~= job.revision then return {'REVISION_MISMATCH', job.revision} end
+  -- What the spec takes without the id; add's caller has checked it for a new job.
+  local size = #payload - 1 + #job.rest - 2 - #job.id
+  if payload ~= '' and size > JOB_SPEC_BYTES then return {'TOO_LARGE', size} end
   if prioritized == 1 then job.priority = priority end
   if payload ~= '' then job.payload_new = payload end
   if timed == 1 and job.state ~= BLOCKED then

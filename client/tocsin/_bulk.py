@@ -1,0 +1,115 @@
+"""Many jobs at once: splits what the caller gives into calls the server takes, and joins the answers in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from typing import TypeAlias
+
+from tocsin import _calls
+from tocsin._connection import Connection
+from tocsin._fields import name_of
+from tocsin._gathering import MAX_BYTES, MAX_ITEMS
+from tocsin._times import Span
+from tocsin.errors import DeadlineExceeded, InvalidArgument, TocsinError
+from tocsin.jobs import CancelledMany, Job, JobLike
+from tocsin.requests import JobRequest, StateName
+from tocsin.v1 import job_service_pb2 as pb
+
+#: What `schedule_many` gives: a job or an error for each request, in order.
+Scheduled: TypeAlias = list[Job | TocsinError]
+
+
+def schedule_requests(wanted: Iterable[JobRequest]) -> list[pb.ScheduleJobRequest | InvalidArgument]:
+    """A request for each, or why it cannot be sent."""
+    built: list[pb.ScheduleJobRequest | InvalidArgument] = []
+    for item in wanted:
+        try:
+            built.append(_calls.schedule_request(item))
+        except InvalidArgument as error:
+            built.append(error)
+    return built
+
+
+async def schedule_many(
+    connection: Connection, built: Sequence[pb.ScheduleJobRequest | InvalidArgument], deadline: Span | None
+) -> Scheduled:
+    """A job or an error for each, in order. A call that fails as a whole is the error of all its jobs."""
+    clock = connection.clock(deadline)
+    results: Scheduled = [_late() if isinstance(item, pb.ScheduleJobRequest) else item for item in built]
+    for indices in _chunks(built):
+        if clock.left <= 0:
+            break
+        requests = [item for i in indices if isinstance(item := built[i], pb.ScheduleJobRequest)]
+        try:
+            answers = await connection.invoke(_calls.schedule_batch(requests), clock.left)
+        except TocsinError as error:
+            answers = [copy(error) for _ in indices]
+        for index, answer in zip(indices, answers, strict=True):
+            results[index] = answer
+    return results
+
+
+async def cancel_ids(
+    connection: Connection, jobs: Iterable[JobLike], queue: str, reason: str, grace: Span | None, deadline: Span | None
+) -> CancelledMany:
+    """Cancel jobs of any queues; a job or an error for each, in order."""
+    clock = connection.clock(deadline)
+    names = [name_of(job, queue) for job in jobs]
+    by_queue: dict[str, list[int]] = {}
+    for index, (found_queue, _) in enumerate(names):
+        by_queue.setdefault(found_queue, []).append(index)
+    results: Scheduled = [_late() for _ in names]
+    cancelled = asked = 0
+    for found_queue, indices in by_queue.items():
+        for start in range(0, len(indices), MAX_ITEMS):
+            chunk = indices[start : start + MAX_ITEMS]
+            if clock.left <= 0:
+                break
+            call = _calls.cancel_ids(found_queue, [names[i][1] for i in chunk], reason, grace)
+            try:
+                answer = await connection.invoke(call, clock.left)
+            except TocsinError as error:
+                answer = CancelledMany(tuple(copy(error) for _ in chunk), 0, 0)
+            cancelled, asked = cancelled + answer.cancelled, asked + answer.asked
+            for index, result in zip(chunk, answer.results, strict=True):
+                results[index] = result
+    return CancelledMany(tuple(results), cancelled, asked)
+
+
+async def cancel_many(
+    connection: Connection,
+    jobs: Iterable[JobLike] | None,
+    queue: str,
+    states: Sequence[StateName],
+    types: Sequence[str],
+    tags: Mapping[str, str],
+    reason: str,
+    grace: Span | None,
+    deadline: Span | None,
+) -> CancelledMany:
+    """Cancel by ids where `jobs` is given (none at all where it is empty), else by filter."""
+    if jobs is None:
+        return await connection.invoke(_calls.cancel_matching(queue, states, types, tags, reason, grace), deadline)
+    if states or types or tags:
+        raise TypeError("cancel_many takes jobs, or a filter, not both")
+    return await cancel_ids(connection, jobs, queue, reason, grace, deadline)
+
+
+def _chunks(built: Sequence[pb.ScheduleJobRequest | InvalidArgument]) -> Iterable[list[int]]:
+    chunk: list[int] = []
+    size = 0
+    for index, item in enumerate(built):
+        if isinstance(item, InvalidArgument):
+            continue
+        if chunk and (len(chunk) == MAX_ITEMS or size + item.ByteSize() > MAX_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(index)
+        size += item.ByteSize()
+    if chunk:
+        yield chunk
+
+
+def _late() -> DeadlineExceeded:
+    return DeadlineExceeded("the deadline passed before this one was sent", reason="DEADLINE_PASSED")

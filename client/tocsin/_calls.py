@@ -1,0 +1,285 @@
+"""The calls: for each RPC its request, how to read its answer, and whether it may be repeated. No I/O.
+
+Both clients are a line a method over this module. A call may be repeated where doing it twice is as doing it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from tocsin._fields import check_id, listed, put, put_filter, put_name, put_states, put_tags, put_when, refuse_unknown
+from tocsin._refusals import from_status
+from tocsin._times import Span, put_duration, put_time
+from tocsin.enums import OnConflict, Outcome, View
+from tocsin.errors import TocsinError
+from tocsin.jobs import CancelledMany, Job, JobLike
+from tocsin.payloads import TYPED_PAYLOADS, put_payload
+from tocsin.requests import JobChanges, JobRequest, ListOptions, StateName, ViewName
+from tocsin.v1 import job_pb2
+from tocsin.v1 import job_service_pb2 as pb
+
+Answer = TypeVar("Answer", bound=Message)
+Result = TypeVar("Result")
+
+JOB_SERVICE = "tocsin.v1.JobService"
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Answer, Result]):
+    """One call, ready to be sent."""
+
+    path: str
+    request: Message
+    answer: type[Answer]
+    read: Callable[[Answer], Result]
+    repeatable: bool = False
+    patience: timedelta | None = None  # the deadline where none is given; None: the client's
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """One page of a list."""
+
+    jobs: list[Job]
+    next_page_token: str
+    total_size: int | None
+
+
+def schedule_request(wanted: JobRequest) -> pb.ScheduleJobRequest:
+    """The request for one job. Raises InvalidArgument (or TypeError) for what cannot be sent."""
+    request = pb.ScheduleJobRequest()
+    spec = request.job
+    put(request, "job_id", wanted.job_id, "job_id")
+    put(spec, "queue", wanted.queue, "job.queue")
+    put(spec, "priority", wanted.priority, "job.priority")
+    type_, payload = wanted.type, wanted.payload
+    if isinstance(type_, str):
+        put(spec, "type", type_, "job.type")
+    elif payload is not None:
+        raise TypeError("give the payload once: schedule(EmailNotification(...)) takes no other")
+    elif type(type_) not in TYPED_PAYLOADS:
+        raise TypeError(f"the first argument is the job's type or a typed message, not {type(type_).__name__}")
+    else:
+        payload = type_
+    put_payload(spec, payload)
+    if wanted.retry is not None:
+        wanted.retry.put(spec.retry, "job.retry")
+    if wanted.timeout is not None:
+        put_duration(spec.timeout, wanted.timeout, "job.timeout")
+    if wanted.retention is not None:
+        wanted.retention.put(spec.retention, "job.retention")
+    put_tags(spec.tags, wanted.tags, "job.tags")
+    put_when(request, wanted.at, wanted.delay)
+    request.on_conflict = pb.ScheduleJobRequest.OnConflict.Value(OnConflict(wanted.on_conflict))
+    return request
+
+
+def may_schedule_twice(request: pb.ScheduleJobRequest) -> bool:
+    """With an id of the caller's own and KEEP, the second time finds the first."""
+    return bool(request.job_id) and request.on_conflict == pb.ScheduleJobRequest.KEEP
+
+
+def scheduled(answer: pb.ScheduleJobResponse) -> Job:
+    """The job that stands now, with what the call did."""
+    return Job(answer.job, outcome=Outcome(pb.ScheduleJobResponse.Outcome.Name(answer.outcome)))
+
+
+def schedule_one(request: pb.ScheduleJobRequest) -> Call[pb.ScheduleJobResponse, Job]:
+    """ScheduleJob."""
+    return _job_call("ScheduleJob", request, pb.ScheduleJobResponse, scheduled, may_schedule_twice(request))
+
+
+def schedule_batch(
+    requests: Sequence[pb.ScheduleJobRequest],
+) -> Call[pb.BatchScheduleJobsResponse, list[Job | TocsinError]]:
+    """BatchScheduleJobs: a job or an error for each, in order."""
+
+    def read(answer: pb.BatchScheduleJobsResponse) -> list[Job | TocsinError]:
+        return [from_status(r.error) if r.HasField("error") else scheduled(r.response) for r in answer.results]
+
+    batch = pb.BatchScheduleJobsRequest(requests=requests)
+    return _job_call(
+        "BatchScheduleJobs", batch, pb.BatchScheduleJobsResponse, read, all(map(may_schedule_twice, requests))
+    )
+
+
+def get(job: JobLike, queue: str = "", view: ViewName = View.FULL) -> Call[pb.GetJobResponse, Job]:
+    """GetJob."""
+    view = View(view)
+    request = pb.GetJobRequest(view=job_pb2.Job.View.Value(view))
+    put_name(request, job, queue)
+    return _job_call("GetJob", request, pb.GetJobResponse, lambda answer: Job(answer.job, view), True)
+
+
+def list_page(options: ListOptions, page_token: str = "") -> Call[pb.ListJobsResponse, JobPage]:
+    """ListJobs, one page. `skip` counts for the first page only."""
+    refuse_unknown("list", options, ListOptions.__annotations__)
+    view = View(options.get("view", View.BASIC))
+    request = pb.ListJobsRequest(view=job_pb2.Job.View.Value(view), page_token=page_token)
+    put_filter(request, options.get("states", ()), options.get("types", ()), options.get("tags", {}))
+    for name in ("queue", "order_by", "page_size", "priority_min", "priority_max"):
+        value = options.get(name)
+        if value is not None:
+            put(request, name, value, name)
+    if not page_token:
+        put(request, "skip", options.get("skip", 0), "skip")
+    for name, time in (
+        ("schedule_time_from", options.get("schedule_time_from")),
+        ("schedule_time_to", options.get("schedule_time_to")),
+        ("create_time_from", options.get("create_time_from")),
+        ("create_time_to", options.get("create_time_to")),
+        ("end_time_from", options.get("end_time_from")),
+        ("end_time_to", options.get("end_time_to")),
+    ):
+        if time is not None:
+            put_time(getattr(request, name), time, name)
+
+    def read(answer: pb.ListJobsResponse) -> JobPage:
+        total = answer.total_size if answer.HasField("total_size") else None
+        return JobPage([Job(job, view) for job in answer.jobs], answer.next_page_token, total)
+
+    return _job_call("ListJobs", request, pb.ListJobsResponse, read, True)
+
+
+def count(queue: str, states: Sequence[StateName], types: Sequence[str]) -> Call[pb.ListJobsResponse, int]:
+    """ListJobs, for its total alone."""
+    request = pb.ListJobsRequest(page_size=1)
+    put(request, "queue", queue, "queue")
+    put_filter(request, states, types, {})
+    return _job_call("ListJobs", request, pb.ListJobsResponse, lambda answer: answer.total_size, True)
+
+
+def cancel(
+    job: JobLike, queue: str = "", reason: str = "", grace: Span | None = None
+) -> Call[pb.CancelJobResponse, Job]:
+    """CancelJob: a second time changes nothing."""
+    request = pb.CancelJobRequest()
+    put_name(request, job, queue)
+    put(request, "reason", reason, "reason")
+    if grace is not None:
+        put_duration(request.grace, grace, "grace")
+    return _job_call("CancelJob", request, pb.CancelJobResponse, lambda answer: Job(answer.job), True)
+
+
+def cancel_ids(
+    queue: str, job_ids: Sequence[str], reason: str = "", grace: Span | None = None
+) -> Call[pb.BatchCancelJobsResponse, CancelledMany]:
+    """BatchCancelJobs of up to 1,000 ids of one queue."""
+    request = pb.BatchCancelJobsRequest()
+    put(request, "queue", queue, "queue")
+    for job_id in job_ids:
+        check_id(job_id)
+    request.job_ids.extend(job_ids)
+    return _cancel_many(request, reason, grace, repeatable=True)
+
+
+def cancel_matching(
+    queue: str,
+    states: Sequence[StateName],
+    types: Sequence[str],
+    tags: Mapping[str, str],
+    reason: str = "",
+    grace: Span | None = None,
+) -> Call[pb.BatchCancelJobsResponse, CancelledMany]:
+    """BatchCancelJobs by filter; not repeated, for it would also cancel what came meanwhile."""
+    request = pb.BatchCancelJobsRequest()
+    put(request, "queue", queue, "queue")
+    put_filter(request, states, types, tags)
+    return _cancel_many(request, reason, grace, repeatable=False)
+
+
+def update(
+    job: JobLike, changes: JobChanges, queue: str = "", revision: int | None = None
+) -> Call[pb.UpdateJobResponse, Job]:
+    """UpdateJob, of what `changes` has."""
+    refuse_unknown("update", changes, JobChanges.__annotations__)
+    request = pb.UpdateJobRequest()
+    put_name(request, job, queue)
+    if "payload" in changes:
+        request.update_mask.paths.append("payload")
+        put_payload(request.job, changes["payload"])
+    if "priority" in changes:
+        request.update_mask.paths.append("priority")
+        put(request.job, "priority", changes["priority"], "job.priority")
+    if "at" in changes or "delay" in changes:
+        request.update_mask.paths.append("schedule_time")
+        put_when(request, changes.get("at"), changes.get("delay"))
+    if not request.update_mask.paths:
+        raise TypeError("update needs at, delay, priority or payload")
+    if revision is not None:
+        put(request, "revision", revision, "revision")
+    return _job_call("UpdateJob", request, pb.UpdateJobResponse, lambda answer: Job(answer.job))
+
+
+def run(job: JobLike, queue: str = "") -> Call[pb.RunJobResponse, Job]:
+    """RunJob; not repeated: the job may have run, failed and been rescheduled meanwhile."""
+    request = pb.RunJobRequest()
+    put_name(request, job, queue)
+    return _job_call("RunJob", request, pb.RunJobResponse, lambda answer: Job(answer.job))
+
+
+def retry(job: JobLike, queue: str = "") -> Call[pb.RetryJobResponse, Job]:
+    """RetryJob; not repeated: the job may have failed again meanwhile."""
+    request = pb.RetryJobRequest()
+    put_name(request, job, queue)
+    return _job_call("RetryJob", request, pb.RetryJobResponse, lambda answer: Job(answer.job))
+
+
+def delete(job: JobLike, queue: str = "") -> Call[pb.DeleteJobResponse, None]:
+    """DeleteJob; not repeated: the id may have been taken again meanwhile."""
+    request = pb.DeleteJobRequest()
+    put_name(request, job, queue)
+    return _job_call("DeleteJob", request, pb.DeleteJobResponse, lambda answer: None)
+
+
+def watch_request(
+    job: JobLike | None,
+    queue: str = "",
+    states: Sequence[StateName] = (),
+    types: Sequence[str] = (),
+    cursor: str = "",
+) -> pb.WatchJobsRequest:
+    """The request of WatchJobs, for one job or for all of a queue that match."""
+    request = pb.WatchJobsRequest()
+    if job is not None:
+        if states or types or cursor:
+            raise TypeError("watch takes a job, or a filter and a cursor, not both")
+        put_name(request, job, queue)
+        return request
+    put(request, "queue", queue, "queue")
+    put(request, "cursor", cursor, "cursor")
+    put_states(request.states, states)
+    request.types.extend(listed(types, "types"))
+    return request
+
+
+def _cancel_many(
+    request: pb.BatchCancelJobsRequest, reason: str, grace: Span | None, *, repeatable: bool
+) -> Call[pb.BatchCancelJobsResponse, CancelledMany]:
+    put(request, "reason", reason, "reason")
+    if grace is not None:
+        put_duration(request.grace, grace, "grace")
+
+    def read(answer: pb.BatchCancelJobsResponse) -> CancelledMany:
+        results = tuple(from_status(r.error) if r.HasField("error") else Job(r.job) for r in answer.results)
+        return CancelledMany(results, answer.cancelled, answer.asked)
+
+    return Call(
+        f"/{JOB_SERVICE}/BatchCancelJobs",
+        request,
+        pb.BatchCancelJobsResponse,
+        read,
+        repeatable,
+        patience=timedelta(minutes=1),  # by filter it goes through the queue in bounded steps
+    )
+
+
+def _job_call(
+    method: str, request: Message, answer: type[Answer], read: Callable[[Answer], Result], repeatable: bool = False
+) -> Call[Answer, Result]:
+    return Call(f"/{JOB_SERVICE}/{method}", request, answer, read, repeatable)

@@ -1,0 +1,126 @@
+"""Lets schedule() calls that are made at the same time travel together.
+
+A lone call is sent at once, as a ScheduleJob. What is asked for in the same turn of the event loop, or while calls are
+under way, goes in one BatchScheduleJobs as soon as one of the few lanes is free; nobody waits for company. Each caller
+has its own result or error, and one that leaves disturbs no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
+from dataclasses import dataclass
+
+from tocsin.errors import DeadlineExceeded, ServerError, TocsinError
+from tocsin.jobs import Job
+from tocsin.v1 import job_service_pb2 as pb
+
+MAX_ITEMS = 1000
+#: Half of what a request may have, so that no batch is ever refused for its size.
+MAX_BYTES = 8 * 1024 * 1024
+LANES = 2
+
+SendOne = Callable[[pb.ScheduleJobRequest, float], Awaitable[Job]]
+SendMany = Callable[[Sequence[pb.ScheduleJobRequest], float], Awaitable[Sequence[Job | TocsinError]]]
+
+
+@dataclass(slots=True, eq=False)
+class _Caller:
+    request: pb.ScheduleJobRequest
+    size: int
+    end: float  # of its patience, by time.monotonic
+    answer: asyncio.Future[Job]
+    sent: bool = False
+
+
+class Gathering:
+    """Sends requests of one event loop, each for its own caller. `send_one` and `send_many` are given seconds."""
+
+    def __init__(self, send_one: SendOne, send_many: SendMany, *, lanes: int = LANES) -> None:
+        self._send_one = send_one
+        self._send_many = send_many
+        self._lanes = lanes
+        self._waiting: deque[_Caller] = deque()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._departure_due = False
+
+    async def send(self, request: pb.ScheduleJobRequest, seconds: float) -> Job:
+        """The job that stands now. Raises the refusal of this request alone, or DeadlineExceeded after `seconds`."""
+        loop = asyncio.get_running_loop()
+        caller = _Caller(request, request.ByteSize(), time.monotonic() + seconds, loop.create_future())
+        self._waiting.append(caller)
+        self._plan_departure(loop)
+        try:
+            async with asyncio.timeout(seconds):
+                return await caller.answer
+        except TimeoutError as error:
+            if isinstance(error, TocsinError):
+                raise
+            raise DeadlineExceeded(f"no answer within {seconds:g} s", never_sent=not caller.sent) from None
+
+    async def close(self) -> None:
+        """Wait for what is under way; whoever still waits is served first."""
+        while self._under_way or self._waiting:
+            self._depart()
+            await asyncio.wait(self._under_way)
+
+    def _plan_departure(self, loop: asyncio.AbstractEventLoop) -> None:
+        # At the end of this turn of the loop, so that calls made in one turn leave together.
+        if not self._departure_due and len(self._under_way) < self._lanes:
+            self._departure_due = True
+            loop.call_soon(self._depart)
+
+    def _depart(self) -> None:
+        self._departure_due = False
+        while len(self._under_way) < self._lanes and (batch := self._take()):
+            task = asyncio.create_task(self._serve(batch))
+            self._under_way.add(task)
+            task.add_done_callback(self._arrived)
+
+    def _arrived(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        if self._waiting:
+            self._plan_departure(task.get_loop())
+
+    def _take(self) -> list[_Caller]:
+        batch: list[_Caller] = []
+        size = 0
+        while self._waiting and len(batch) < MAX_ITEMS:
+            caller = self._waiting[0]
+            if batch and size + caller.size > MAX_BYTES:
+                break
+            self._waiting.popleft()
+            if not caller.answer.done():  # else it has left
+                caller.sent = True
+                batch.append(caller)
+                size += caller.size
+        return batch
+
+    async def _serve(self, batch: list[_Caller]) -> None:
+        # The patience of the most patient: each caller minds its own.
+        seconds = max(caller.end for caller in batch) - time.monotonic()
+        answers: Sequence[Job | Exception]
+        try:
+            if len(batch) == 1:
+                answers = [await self._send_one(batch[0].request, seconds)]
+            else:
+                answers = await self._send_many([caller.request for caller in batch], seconds)
+        except Exception as error:
+            # One for each, for raising an exception writes into it.
+            answers = [copy(error) for _ in batch]
+        except BaseException:
+            for caller in batch:
+                caller.answer.cancel()
+            raise
+        if len(answers) != len(batch):
+            answers = [ServerError(f"{len(batch)} jobs were sent, and {len(answers)} answers came") for _ in batch]
+        for caller, answer in zip(batch, answers, strict=True):
+            if caller.answer.done():
+                continue
+            if isinstance(answer, Job):
+                caller.answer.set_result(answer)
+            else:
+                caller.answer.set_exception(answer)

@@ -1,0 +1,129 @@
+"""The calls of QueueService and ServerService; see `_calls`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from google.protobuf.message import Message
+
+from tocsin._calls import Call
+from tocsin._fields import listed, put, put_states, refuse_unknown
+from tocsin._times import put_time
+from tocsin.queues import Queue, QueueChanges, QueueHealth, ServerInfo
+from tocsin.requests import StateName
+from tocsin.v1 import queue_service_pb2 as pb
+from tocsin.v1 import server_service_pb2
+
+Answer = TypeVar("Answer", bound=Message)
+Result = TypeVar("Result")
+
+QUEUE_SERVICE = "tocsin.v1.QueueService"
+SERVER_SERVICE = "tocsin.v1.ServerService"
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePage:
+    """One page of queues."""
+
+    queues: list[Queue]
+    next_page_token: str
+
+
+def health(queue: str) -> Call[pb.GetQueueHealthResponse, QueueHealth]:
+    """GetQueueHealth."""
+    request = pb.GetQueueHealthRequest()
+    put(request, "queue", queue, "queue")
+    return _queue_call("GetQueueHealth", request, pb.GetQueueHealthResponse, QueueHealth.read)
+
+
+def list_page(page_size: int = 0, page_token: str = "") -> Call[pb.ListQueuesResponse, QueuePage]:
+    """ListQueues, one page."""
+    request = pb.ListQueuesRequest(page_token=page_token)
+    put(request, "page_size", page_size, "page_size")
+    return _queue_call(
+        "ListQueues",
+        request,
+        pb.ListQueuesResponse,
+        lambda answer: QueuePage([Queue.read(entry.queue, entry) for entry in answer.queues], answer.next_page_token),
+    )
+
+
+def get(queue: str) -> Call[pb.GetQueueResponse, Queue]:
+    """GetQueue."""
+    request = pb.GetQueueRequest()
+    put(request, "queue", queue, "queue")
+    return _queue_call("GetQueue", request, pb.GetQueueResponse, lambda answer: Queue.read(answer.queue))
+
+
+def update(queue: str, changes: QueueChanges) -> Call[pb.UpdateQueueResponse, Queue]:
+    """UpdateQueue, of what `changes` has. Setting the same twice is as setting it once."""
+    refuse_unknown("update_queue", changes, QueueChanges.__annotations__)
+    if not changes:
+        raise TypeError(f"update_queue needs one of {', '.join(QueueChanges.__annotations__)}")
+    request = pb.UpdateQueueRequest()
+    put(request.queue, "queue", queue, "queue.queue")
+    request.update_mask.paths.extend(changes)
+    defaults, by_type = changes.get("defaults"), changes.get("type_defaults")
+    if defaults is not None:
+        defaults.put(request.queue.defaults, "queue.defaults")
+    for type_, found in (by_type or {}).items():
+        found.put(request.queue.type_defaults[type_], f"queue.type_defaults[{type_!r}]")
+    for name, kept in (("completed_max", changes.get("completed_max")), ("failed_max", changes.get("failed_max"))):
+        if kept is not None:
+            put(request.queue, name, kept, f"queue.{name}")
+    return _queue_call("UpdateQueue", request, pb.UpdateQueueResponse, lambda answer: Queue.read(answer.queue))
+
+
+def pause(queue: str, reason: str = "") -> Call[pb.PauseQueueResponse, Queue]:
+    """PauseQueue."""
+    request = pb.PauseQueueRequest()
+    put(request, "queue", queue, "queue")
+    put(request, "reason", reason, "reason")
+    return _queue_call("PauseQueue", request, pb.PauseQueueResponse, lambda answer: Queue.read(answer.queue))
+
+
+def resume(queue: str) -> Call[pb.ResumeQueueResponse, Queue]:
+    """ResumeQueue."""
+    request = pb.ResumeQueueRequest()
+    put(request, "queue", queue, "queue")
+    return _queue_call("ResumeQueue", request, pb.ResumeQueueResponse, lambda answer: Queue.read(answer.queue))
+
+
+def purge(
+    queue: str, states: Sequence[StateName], types: Sequence[str], end_before: datetime | None, dry_run: bool
+) -> Call[pb.PurgeJobsResponse, int]:
+    """PurgeJobs; not repeated, for it would also delete what ended meanwhile, unless it only counts."""
+    request = pb.PurgeJobsRequest(dry_run=dry_run)
+    put(request, "queue", queue, "queue")
+    put_states(request.states, states)
+    request.types.extend(listed(types, "types"))
+    if end_before is not None:
+        put_time(request.end_before, end_before, "end_before")
+    return Call(
+        f"/{QUEUE_SERVICE}/PurgeJobs",
+        request,
+        pb.PurgeJobsResponse,
+        lambda answer: answer.purged,
+        repeatable=dry_run,
+        patience=timedelta(minutes=1),  # it goes through the queue in bounded steps
+    )
+
+
+def server_info() -> Call[server_service_pb2.GetServerInfoResponse, ServerInfo]:
+    """GetServerInfo."""
+    return Call(
+        f"/{SERVER_SERVICE}/GetServerInfo",
+        server_service_pb2.GetServerInfoRequest(),
+        server_service_pb2.GetServerInfoResponse,
+        ServerInfo.read,
+        repeatable=True,
+    )
+
+
+def _queue_call(
+    method: str, request: Message, answer: type[Answer], read: Callable[[Answer], Result]
+) -> Call[Answer, Result]:
+    return Call(f"/{QUEUE_SERVICE}/{method}", request, answer, read, repeatable=True)

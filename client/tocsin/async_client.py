@@ -1,0 +1,243 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from datetime import datetime
+from types import TracebackType
+from typing import Self, Unpack
+
+from tocsin import _bulk, _calls, _paging, _queue_calls, _watching
+from tocsin._channel import Tls
+from tocsin._connection import Connection
+from tocsin._fields import name_of
+from tocsin._times import Span
+from tocsin.enums import View
+from tocsin.jobs import CancelledMany, Job, JobChange, JobLike
+from tocsin.payloads import Payload, TypedPayload
+from tocsin.queues import Queue, QueueChanges, QueueHealth, ServerInfo
+from tocsin.requests import JobChanges, JobRequest, ListOptions, ScheduleOptions, StateName, ViewName
+
+
+class AsyncClient:
+    """Speaks to a Tocsin server from one event loop: that of its first call. `Client` is the same without async.
+
+    `address` is "host:port"; None is the environment's TOCSIN_ADDRESS, else localhost:50051. `tls` encrypts; `token` is
+    sent with each call as "Bearer". `deadline` bounds each call with its repeats (seconds or timedelta); each method
+    takes its own. `retries`: repeat calls that did not act, or may act twice without harm, until the deadline.
+
+    Where a method takes a job, a `Job` or an id will do; `queue` goes with an id ("default" where left out).
+    All methods raise TocsinError and what stands below it in `tocsin.errors`.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        tls: Tls | None = None,
+        token: str | None = None,
+        deadline: Span = 10.0,
+        retries: bool = True,
+    ) -> None:
+        self._connection = Connection(address, tls=tls, token=token, deadline=deadline, retries=retries)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def address(self) -> str:
+        """The server's address."""
+        return self._connection.address
+
+    async def close(self) -> None:
+        """Disconnect, once scheduling that is under way has its answer. Other open calls fail."""
+        await self._connection.close()
+
+    async def schedule(
+        self,
+        type: str | TypedPayload,
+        payload: Payload = None,
+        *,
+        deadline: Span | None = None,
+        **options: Unpack[ScheduleOptions],
+    ) -> Job:
+        """Schedule a job; returns it (view BASIC) once the store has it. `outcome` says what was done.
+
+        `type` is the handler's name and `payload` a dict, bytes or RawPayload; or the first argument is a typed message
+        (EmailNotification, ...), which sets the type by itself. Due now, or `at` an aware datetime, or after `delay`.
+        With a `job_id` of your own and on_conflict="KEEP" the call can be repeated without a second job.
+        Calls made at the same time travel together. Raises InvalidArgument, AlreadyExists, FailedPrecondition.
+        """
+        request = _calls.schedule_request(JobRequest(type, payload, **options))
+        return await self._connection.schedule(request, deadline)
+
+    async def schedule_many(self, requests: Iterable[JobRequest], *, deadline: Span | None = None) -> _bulk.Scheduled:
+        """Schedule any number of jobs, 1,000 a call; returns a job or an error for each, in order. One bad job harms
+        no other, and a call that fails as a whole is the error of each of its jobs."""
+        return await _bulk.schedule_many(self._connection, _bulk.schedule_requests(requests), deadline)
+
+    async def get(
+        self, job: JobLike, *, queue: str = "", view: ViewName = View.FULL, deadline: Span | None = None
+    ) -> Job:
+        """The job as it stands. Raises NotFound."""
+        return await self._connection.invoke(_calls.get(job, queue, view), deadline)
+
+    async def list(
+        self, *, limit: int | None = None, deadline: Span | None = None, **options: Unpack[ListOptions]
+    ) -> AsyncGenerator[Job, None]:
+        """Jobs of one queue that match, newest first, read page by page as you go; `limit` in all.
+
+        A job that changes meanwhile is seen at most once. `deadline` is that of each page.
+        """
+        async with aclosing(_paging.job_pages(self._connection, options, limit, deadline)) as pages:
+            async for page in pages:
+                for job in page:
+                    yield job
+
+    async def count(
+        self,
+        *,
+        queue: str = "",
+        states: Sequence[StateName] = (),
+        types: Sequence[str] = (),
+        deadline: Span | None = None,
+    ) -> int:
+        """How many jobs of a queue are in these states and of these types (none given: all)."""
+        return await self._connection.invoke(_calls.count(queue, states, types), deadline)
+
+    async def cancel(
+        self,
+        job: JobLike,
+        *,
+        queue: str = "",
+        reason: str = "",
+        grace: Span | None = None,
+        deadline: Span | None = None,
+    ) -> Job:
+        """Cancel a job. One that runs is asked to stop within `grace` (30 s): it is ACTIVE until it does.
+
+        Cancelling again is fine. Raises NotFound, and FailedPrecondition where it is COMPLETED or FAILED.
+        """
+        return await self._connection.invoke(_calls.cancel(job, queue, reason, grace), deadline)
+
+    async def cancel_many(
+        self,
+        jobs: Iterable[JobLike] | None = None,
+        *,
+        queue: str = "",
+        states: Sequence[StateName] = (),
+        types: Sequence[str] = (),
+        tags: Mapping[str, str] | None = None,
+        reason: str = "",
+        grace: Span | None = None,
+        deadline: Span | None = None,
+    ) -> CancelledMany:
+        """Cancel the jobs given, with a job or an error for each; or, without `jobs`, all of a queue that match."""
+        return await _bulk.cancel_many(
+            self._connection, jobs, queue, states, types, tags or {}, reason, grace, deadline
+        )
+
+    async def update(
+        self,
+        job: JobLike,
+        *,
+        queue: str = "",
+        revision: int | None = None,
+        deadline: Span | None = None,
+        **changes: Unpack[JobChanges],
+    ) -> Job:
+        """Change the time (`at` or `delay`), `priority` or `payload` of a job that neither runs nor has ended.
+
+        With `revision`, only if that is still the job's, else Aborted. Raises NotFound, FailedPrecondition.
+        """
+        return await self._connection.invoke(_calls.update(job, changes, queue, revision), deadline)
+
+    async def run(self, job: JobLike, *, queue: str = "", deadline: Span | None = None) -> Job:
+        """Make a SCHEDULED job due now. Raises NotFound, FailedPrecondition."""
+        return await self._connection.invoke(_calls.run(job, queue), deadline)
+
+    async def retry(self, job: JobLike, *, queue: str = "", deadline: Span | None = None) -> Job:
+        """Make a FAILED or CANCELLED job due again, its failures counted anew. Raises NotFound, FailedPrecondition."""
+        return await self._connection.invoke(_calls.retry(job, queue), deadline)
+
+    async def delete(self, job: JobLike, *, queue: str = "", deadline: Span | None = None) -> None:
+        """Delete an ended job; its id is free at once. Raises NotFound, FailedPrecondition."""
+        await self._connection.invoke(_calls.delete(job, queue), deadline)
+
+    async def watch(
+        self,
+        job: JobLike | None = None,
+        *,
+        queue: str = "",
+        states: Sequence[StateName] = (),
+        types: Sequence[str] = (),
+        cursor: str = "",
+    ) -> AsyncGenerator[JobChange, None]:
+        """Changes as they happen: of one job, first as it stands, until it ends; or of all of a queue that match.
+
+        By filter from the first step of the iteration on, or from after `cursor`, for as long as you read. A cut
+        connection is mended; where changes were missed, a change with `gap` says so. Raises NotFound.
+        """
+        request = _calls.watch_request(job, queue, states, types, cursor)
+        async with aclosing(_watching.watch(self._connection, request)) as changes:
+            async for change in changes:
+                yield change
+
+    async def wait(self, job: JobLike, *, queue: str = "", timeout: Span | None = None) -> Job:
+        """Wait until the job has ended; returns it in view FULL. `timeout` None: as long as it takes.
+
+        Raises WaitTimeout, which leaves the job as it is, and NotFound, also where it is deleted meanwhile.
+        """
+        return await _watching.wait(self._connection, *name_of(job, queue), timeout)
+
+    async def queues(self, *, page_size: int = 0, deadline: Span | None = None) -> AsyncGenerator[Queue, None]:
+        """All queues by name, with their counts."""
+        async with aclosing(_paging.queue_pages(self._connection, page_size, deadline)) as pages:
+            async for page in pages:
+                for queue in page:
+                    yield queue
+
+    async def queue(self, queue: str = "", *, deadline: Span | None = None) -> Queue:
+        """One queue's settings; one that was never used shows the defaults."""
+        return await self._connection.invoke(_queue_calls.get(queue), deadline)
+
+    async def queue_health(self, queue: str = "", *, deadline: Span | None = None) -> QueueHealth:
+        """Whether a queue does its work, with the figures to tell why not."""
+        return await self._connection.invoke(_queue_calls.health(queue), deadline)
+
+    async def update_queue(
+        self, queue: str = "", *, deadline: Span | None = None, **changes: Unpack[QueueChanges]
+    ) -> Queue:
+        """Change a queue's settings: what is given is set, None clears it, what is left out stays."""
+        return await self._connection.invoke(_queue_calls.update(queue, changes), deadline)
+
+    async def pause(self, queue: str = "", *, reason: str = "", deadline: Span | None = None) -> Queue:
+        """Let no attempt begin; scheduling goes on and running attempts end. Pausing again changes nothing."""
+        return await self._connection.invoke(_queue_calls.pause(queue, reason), deadline)
+
+    async def resume(self, queue: str = "", *, deadline: Span | None = None) -> Queue:
+        """Let attempts begin again."""
+        return await self._connection.invoke(_queue_calls.resume(queue), deadline)
+
+    async def purge(
+        self,
+        queue: str = "",
+        *,
+        states: Sequence[StateName],
+        types: Sequence[str] = (),
+        end_before: datetime | None = None,
+        dry_run: bool = False,
+        deadline: Span | None = None,
+    ) -> int:
+        """Delete jobs that do not run, by state, type and age of their end; returns how many. `dry_run` only counts."""
+        return await self._connection.invoke(_queue_calls.purge(queue, states, types, end_before, dry_run), deadline)
+
+    async def server_info(self, *, deadline: Span | None = None) -> ServerInfo:
+        """Version, store, durability and limits of the server."""
+        return await self._connection.invoke(_queue_calls.server_info(), deadline)

@@ -1,0 +1,61 @@
+"""The closed lists of words. Each is a str: State.FAILED == "FAILED", and prints as FAILED."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a job is in its life."""
+
+    SCHEDULED = "SCHEDULED"  # due later, also between retries
+    BLOCKED = "BLOCKED"  # waits for other jobs
+    WAITING = "WAITING"  # due
+    ACTIVE = "ACTIVE"  # an attempt runs
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"  # attempts spent, failed for good, or poison: the dead letter
+    CANCELLED = "CANCELLED"
+
+    @property
+    def ended(self) -> bool:
+        """COMPLETED, FAILED or CANCELLED."""
+        return self in (State.COMPLETED, State.FAILED, State.CANCELLED)
+
+
+class OnConflict(StrEnum):
+    """What happens when a job of this id stands already."""
+
+    FAIL = "FAIL"  # refuse with AlreadyExists
+    KEEP = "KEEP"  # leave the standing job as it is and answer with it
+    REPLACE = "REPLACE"  # put this one in its place
+
+
+class Outcome(StrEnum):
+    """What `schedule` did."""
+
+    CREATED = "CREATED"
+    KEPT = "KEPT"
+    REPLACED = "REPLACED"
+
+
+class Backoff(StrEnum):
+    """How waits between attempts grow."""
+
+    FIXED = "FIXED"
+    EXPONENTIAL = "EXPONENTIAL"
+
+
+class View(StrEnum):
+    """How much of a job is given."""
+
+    BASIC = "BASIC"  # without payload, result and traces
+    FULL = "FULL"
+
+
+class Durability(StrEnum):
+    """What the store does before it says that a write is done."""
+
+    UNKNOWN = "UNKNOWN"
+    NONE = "NONE"  # nothing: a restart of the store loses all
+    EVERY_SECOND = "EVERY_SECOND"  # on disk within a second
+    EACH_WRITE = "EACH_WRITE"  # on disk before the answer

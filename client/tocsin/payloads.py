@@ -1,0 +1,202 @@
+"""Payloads and results, between Python and the wire.
+
+A dict travels as google.protobuf.Struct, so that every tool can show it. Its numbers are doubles: whole ones come back
+as int (3.0 becomes 3), and an integer that a double cannot hold is refused instead of being rounded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from google.protobuf import json_format, struct_pb2
+
+from tocsin.errors import InvalidArgument
+from tocsin.v1 import job_pb2, payloads_pb2
+
+#: A payload that is a message of tocsin.v1 and sets the job's type by itself.
+TypedPayload: TypeAlias = (
+    payloads_pb2.EmailNotification
+    | payloads_pb2.SmsNotification
+    | payloads_pb2.BookingReminder
+    | payloads_pb2.PaymentReminder
+    | payloads_pb2.DataCleanup
+    | payloads_pb2.ReportGeneration
+)
+
+#: All that may be given as a payload. bytes are sent as RawPayload without a content type.
+Payload: TypeAlias = Mapping[str, object] | bytes | payloads_pb2.RawPayload | TypedPayload | None
+
+#: A payload as it is given back.
+DecodedPayload: TypeAlias = dict[str, object] | payloads_pb2.RawPayload | TypedPayload | None
+
+#: The largest integer up to which a double holds every one.
+MAX_INTEGER = 2**53
+
+#: A Struct nested deeper than this is refused by protobuf parsers on the way.
+MAX_DEPTH = 32
+
+#: The built-in payloads: name of the field in JobSpec, which is also the job's type.
+TYPED_PAYLOADS: Mapping[type[TypedPayload], str] = {
+    payloads_pb2.EmailNotification: "email_notification",
+    payloads_pb2.SmsNotification: "sms_notification",
+    payloads_pb2.BookingReminder: "booking_reminder",
+    payloads_pb2.PaymentReminder: "payment_reminder",
+    payloads_pb2.DataCleanup: "data_cleanup",
+    payloads_pb2.ReportGeneration: "report_generation",
+}
+_TYPED_CLASSES = tuple(TYPED_PAYLOADS)
+_FIELDS = job_pb2.JobSpec.DESCRIPTOR.fields_by_number
+_FIRST_PAYLOAD_FIELD = 10
+
+
+def put_payload(spec: job_pb2.JobSpec, payload: Payload, field: str = "job") -> None:
+    """Set the payload of `spec`. `field` is the spec's path in the request, for errors.
+
+    Raises InvalidArgument naming what cannot travel, and TypeError for what is no payload at all.
+    """
+    if payload is None:
+        return
+    if isinstance(payload, Mapping):
+        spec.data.SetInParent()
+        _fill_struct(spec.data, payload, f"{field}.data", MAX_DEPTH)
+    elif isinstance(payload, bytes | bytearray | memoryview):
+        spec.raw.body = bytes(payload)
+    elif isinstance(payload, payloads_pb2.RawPayload):
+        spec.raw.CopyFrom(payload)
+    elif isinstance(payload, _TYPED_CLASSES):
+        getattr(spec, TYPED_PAYLOADS[type(payload)]).CopyFrom(payload)
+    else:
+        raise TypeError(
+            f"a payload is a dict, bytes, RawPayload or one of the typed messages, not {type(payload).__name__}"
+        )
+
+
+def payload_of(spec: job_pb2.JobSpec) -> DecodedPayload:
+    """The payload of `spec`: a dict, a message, or None where there is none."""
+    name = spec.WhichOneof("payload")
+    if name is None:
+        return None
+    if name == "data":
+        return dict_from_struct(spec.data)
+    message: DecodedPayload = getattr(spec, name)
+    return message
+
+
+def decode_payload(kind: int, body: bytes) -> DecodedPayload:
+    """The payload whose field in JobSpec has the number `kind` (0: none) and the bytes `body`."""
+    if kind == 0:
+        return None
+    field = _FIELDS.get(kind)
+    if field is None or kind < _FIRST_PAYLOAD_FIELD:
+        raise ValueError(f"payload kind {kind} is not known to this version of tocsin")
+    spec = job_pb2.JobSpec()
+    getattr(spec, field.name).MergeFromString(body)
+    return payload_of(spec)
+
+
+def data_of(payload: DecodedPayload) -> dict[str, object]:
+    """A decoded payload as a dict: a typed message with its field names, nothing as {}.
+
+    Raises ValueError for a RawPayload, whose bytes only its handler understands.
+    """
+    if payload is None:
+        return {}
+    if isinstance(payload, dict):
+        return payload
+    if isinstance(payload, payloads_pb2.RawPayload):
+        raise ValueError("this payload is raw bytes: read payload.body")
+    shown: dict[str, object] = json_format.MessageToDict(payload, preserving_proto_field_name=True)
+    return shown
+
+
+def struct_from_dict(data: Mapping[str, object], field: str = "job.data") -> struct_pb2.Struct:
+    """The Struct of a dict. Raises InvalidArgument naming the path of what cannot travel."""
+    struct = struct_pb2.Struct()
+    _fill_struct(struct, data, field, MAX_DEPTH)
+    return struct
+
+
+def value_from_python(value: object, field: str = "result") -> struct_pb2.Value:
+    """The Value of any JSON-like object. Raises InvalidArgument naming the path of what cannot travel."""
+    message = struct_pb2.Value()
+    _fill_value(message, value, field, MAX_DEPTH)
+    return message
+
+
+def dict_from_struct(struct: struct_pb2.Struct) -> dict[str, object]:
+    """The dict of a Struct; whole numbers as int."""
+    return {key: python_from_value(value) for key, value in struct.fields.items()}
+
+
+def python_from_value(value: struct_pb2.Value) -> object:
+    """What a Value holds; whole numbers as int."""
+    match value.WhichOneof("kind"):
+        case "string_value":
+            return value.string_value
+        case "number_value":
+            number = value.number_value
+            return int(number) if number.is_integer() and abs(number) <= MAX_INTEGER else number
+        case "bool_value":
+            return value.bool_value
+        case "struct_value":
+            return dict_from_struct(value.struct_value)
+        case "list_value":
+            return [python_from_value(item) for item in value.list_value.values]
+        case _:
+            return None
+
+
+def _fill_struct(struct: struct_pb2.Struct, data: Mapping[str, object], path: str, depth: int) -> None:
+    if depth == 0:
+        raise InvalidArgument.of(path, f"is nested more than {MAX_DEPTH} deep")
+    for key, value in data.items():
+        if not isinstance(key, str):
+            raise InvalidArgument.of(path, f"has the key {key!r}; keys must be strings")
+        _check_text(key, path)
+        _fill_value(struct.fields[key], value, f"{path}.{key}", depth)
+
+
+def _fill_value(message: struct_pb2.Value, value: object, path: str, depth: int) -> None:
+    # bool before int: True is an int in Python.
+    if value is None:
+        message.null_value = struct_pb2.NULL_VALUE
+    elif isinstance(value, bool):
+        message.bool_value = value
+    elif isinstance(value, str):
+        _check_text(value, path)
+        message.string_value = value
+    elif isinstance(value, int):
+        if abs(value) > MAX_INTEGER:
+            raise InvalidArgument.of(
+                path,
+                "is an integer above 2^53, which a number in JSON cannot hold exactly; "
+                "send it as a string, or the whole payload as bytes (raw)",
+            )
+        message.number_value = value
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidArgument.of(path, f"is {value}; only finite numbers can be sent")
+        message.number_value = value
+    elif isinstance(value, Mapping):
+        message.struct_value.SetInParent()
+        _fill_struct(message.struct_value, value, path, depth - 1)
+    elif isinstance(value, list | tuple):
+        if depth == 1:
+            raise InvalidArgument.of(path, f"is nested more than {MAX_DEPTH} deep")
+        message.list_value.SetInParent()
+        for index, item in enumerate(value):
+            _fill_value(message.list_value.values.add(), item, f"{path}[{index}]", depth - 1)
+    else:
+        raise InvalidArgument.of(
+            path, f"is a {type(value).__name__}; a payload holds None, bool, int, float, str, dict and list"
+        )
+
+
+def _check_text(text: str, path: str) -> None:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InvalidArgument.of(path, "holds half of a surrogate pair, which is not valid text") from None

@@ -1,0 +1,131 @@
+"""One attempt: what runs, where, why it was asked to stop, and what its ending means."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from enum import Enum, auto
+from typing import Any, Protocol
+
+from tocsin.worker.context import JobContext
+from tocsin.worker.outcomes import CANCELLED, ERROR_MESSAGE_BYTES, TIMEOUT
+from tocsin.worker.registry import Handler
+from tocsin.worker.source import AttemptOutcome, Ending, LeasedJob
+from tocsin.worker.texts import cut
+
+
+class Stop(Enum):
+    """Why an attempt was asked to stop."""
+
+    CANCEL = auto()  # somebody cancelled the job
+    TIMEOUT = auto()  # it passed its limit
+    DRAIN = auto()  # this process is shutting down
+    LOST = auto()  # its lease is gone: nobody takes its outcome
+
+
+class Attempt:
+    """One run of a job's handler. Only the runtime's loop changes it, but for `began` and what is said of progress."""
+
+    __slots__ = (
+        "_tell",
+        "abandoned",
+        "began",
+        "context",
+        "handler",
+        "job",
+        "key",
+        "limit",
+        "runner",
+        "said",
+        "seat",
+        "sent",
+        "stop",
+        "stop_reason",
+        "timer",
+        "told",
+    )
+
+    def __init__(self, job: LeasedJob, handler: Handler, runner: Runner, tell: Callable[[Attempt], None]) -> None:
+        self.job = job
+        self.key = (job.queue, job.job_id)  # two attempts of one job never run here at once
+        self.handler = handler
+        self.runner = runner
+        self.context = JobContext(job, self._say)
+        self.limit = _shorter(job.timeout, handler.timeout)
+        self.began: float | None = None  # time.monotonic() when the handler was called
+        self.seat: Any = None  # the runner's own: where in it the attempt runs
+        self.stop: Stop | None = None
+        self.stop_reason = ""
+        self.timer: asyncio.TimerHandle | None = None  # its timeout, or the end of its grace
+        self.abandoned = False  # its outcome was given while the handler still ran
+        self.said: tuple[float, str] | None = None  # progress, as last said
+        self.sent: tuple[float, str] | None = None  # progress, as last stored
+        self.told = False  # the runtime knows that something was said
+        self._tell = tell
+
+    def _say(self, fraction: float, message: str) -> None:
+        self.said = (fraction, message)
+        if not self.told:
+            self.told = True
+            self._tell(self)
+
+    def settled(self, raw: AttemptOutcome | None) -> AttemptOutcome | None:
+        """What to record, given what the handler did (None: it still runs) and why it was asked to stop.
+
+        None: nothing, the lease is lost. A cancelled attempt that completes is COMPLETED; one that passed its timeout
+        is not, whatever it returned afterwards.
+        """
+        completed = raw is not None and raw.ending is Ending.COMPLETED
+        match self.stop:
+            case None:
+                return raw
+            case Stop.LOST:
+                return None
+            case Stop.DRAIN:
+                return raw if completed else AttemptOutcome(self.job, Ending.RELEASED)
+            case Stop.TIMEOUT:
+                seconds = self.limit.total_seconds() if self.limit else 0.0
+                return self._failed(TIMEOUT, f"the attempt passed its limit of {seconds:g} s", raw)
+            case Stop.CANCEL:
+                if raw is not None and (completed or (raw.ending is Ending.FAILED and raw.error_type != CANCELLED)):
+                    return raw
+                reason = f": {self.stop_reason}" if self.stop_reason else ""
+                return replace(self._failed(CANCELLED, f"cancelled{reason}", raw), retryable=False)
+
+    def _failed(self, error_type: str, message: str, raw: AttemptOutcome | None) -> AttemptOutcome:
+        return AttemptOutcome(
+            self.job,
+            Ending.FAILED,
+            error_type=error_type,
+            error_message=cut(message, ERROR_MESSAGE_BYTES),
+            error_trace=raw.error_trace if raw is not None else "",
+        )
+
+
+class Runner(Protocol):
+    """Calls handlers: on an event loop, in a thread, or in a process. Called on the runtime's loop.
+
+    Each attempt that was started ends once, with what the handler did, in the mailbox that the runner was given.
+    """
+
+    def start(self, attempts: Sequence[Attempt]) -> None:
+        """Begin all of them. Sets `began` of each when its handler is called."""
+
+    def stop(self, attempt: Attempt) -> None:
+        """Ask the handler to stop; `context.cancelled` is set already."""
+
+    def kill(self, attempt: Attempt) -> bool:
+        """Its grace is over. True: it is made to end now; False: it ends when its handler does."""
+
+    async def close(self) -> None:
+        """Let go of what is idle; what still runs does not keep the interpreter from ending."""
+
+
+#: What a runner reports: an attempt whose handler has ended, and what it did.
+Ended = tuple[Attempt, AttemptOutcome]
+
+
+def _shorter(one: timedelta | None, other: timedelta | None) -> timedelta | None:
+    return min((limit for limit in (one, other) if limit is not None), default=None)

@@ -1,0 +1,169 @@
+"""JobContext: what a handler is given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from tocsin.payloads import TypedPayload, data_of
+from tocsin.v1 import payloads_pb2
+from tocsin.worker.errors import JobCancelled, UnfitPayload
+from tocsin.worker.payloads import read_payload
+from tocsin.worker.source import LeasedJob
+from tocsin.worker.texts import cut
+
+#: CONTRACT: a progress message is at most this long in UTF-8; longer ones are cut.
+PROGRESS_MESSAGE_BYTES = 1 << 10
+
+_UNREAD: Any = object()
+
+
+class JobContext:
+    """One attempt, as its handler sees it: the job, its payload, and ways to say and hear things meanwhile.
+
+    `report` is told of progress; in tests of your own handlers leave it out, or give a list's `append` in a lambda.
+    """
+
+    __slots__ = ("_cancel_reason", "_job", "_payload", "_report")
+
+    def __init__(self, job: LeasedJob, report: Callable[[float, str], None] | None = None) -> None:
+        self._job = job
+        self._report = report
+        self._payload: Any = _UNREAD
+        self._cancel_reason: str | None = None
+
+    @property
+    def queue(self) -> str:
+        """Queue the job stands in."""
+        return self._job.queue
+
+    @property
+    def job_id(self) -> str:
+        """The job's name, unique within its queue."""
+        return self._job.job_id
+
+    @property
+    def type(self) -> str:
+        """The job's type."""
+        return self._job.type
+
+    @property
+    def attempt(self) -> int:
+        """Which run of the job this is; 1 is the first. Never the same twice: it can fence what the handler writes."""
+        return self._job.attempt
+
+    @property
+    def failures(self) -> int:
+        """Attempts that failed or timed out before this one."""
+        return self._job.failures
+
+    @property
+    def crashes(self) -> int:
+        """Attempts in a row before this one whose process died or froze."""
+        return self._job.crashes
+
+    @property
+    def priority(self) -> int:
+        """Higher runs first."""
+        return self._job.priority
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """The job's labels."""
+        return self._job.tags
+
+    @property
+    def create_time(self) -> datetime:
+        """When the job was first scheduled (UTC, the store's clock)."""
+        return self._job.create_time
+
+    @property
+    def schedule_time(self) -> datetime:
+        """When this attempt was due (UTC, the store's clock)."""
+        return self._job.schedule_time
+
+    @property
+    def timeout(self) -> timedelta | None:
+        """The job's own limit of one attempt, or None."""
+        return self._job.timeout
+
+    @property
+    def payload(self) -> dict[str, Any] | bytes | TypedPayload | None:
+        """The payload: a dict, bytes, a typed message of tocsin.v1, or None. Decoded when first asked for.
+
+        Raises UnfitPayload where it cannot be read, which ends the job as FAILED.
+        """
+        decoded = self._decoded()
+        return decoded.body if isinstance(decoded, payloads_pb2.RawPayload) else decoded
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The payload as a dict: {} where there is none, a typed message by its field names.
+
+        Whole numbers are int (JSON knows one kind of number). Raises UnfitPayload for bytes: take `payload`.
+        """
+        decoded = self._decoded()
+        if isinstance(decoded, payloads_pb2.RawPayload):
+            raise UnfitPayload("this job's payload is bytes, not a dict: read job.payload")
+        return data_of(decoded)
+
+    @property
+    def content_type(self) -> str:
+        """What the payload's bytes are, in the words of who scheduled it; "" if nothing was said or it is no bytes."""
+        decoded = self._decoded()
+        return decoded.content_type if isinstance(decoded, payloads_pb2.RawPayload) else ""
+
+    def progress(self, fraction: float, message: str = "") -> Awaitable[None]:
+        """Say how far the attempt is: 0 to 1 (what is outside is taken as the nearer end) and up to 1 KiB of words.
+
+        It is said when called, and works in both kinds of handlers: a plain `def` calls `job.progress(0.5)`, an
+        `async def` may also await it, which gives other handlers a turn. Cheap: at most four times a second the
+        latest word is stored, and the last one always is. Raises ValueError where the fraction is not a number.
+        """
+        if math.isnan(fraction):
+            raise ValueError("progress is not a number: give a fraction from 0 to 1")
+        if self._report is not None:
+            self._report(min(1.0, max(0.0, float(fraction))), cut(str(message), PROGRESS_MESSAGE_BYTES))
+        return _GIVE_WAY
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the attempt should stop: cancelled, timed out, its lease lost, or the process is shutting down.
+
+        An `async def` handler is also cancelled the asyncio way; a plain `def` must look here from time to time.
+        """
+        return self._cancel_reason is not None
+
+    @property
+    def cancel_reason(self) -> str:
+        """Why it should stop; "" while it should not, or where no reason was given."""
+        return self._cancel_reason or ""
+
+    def raise_if_cancelled(self) -> None:
+        """Raise JobCancelled if the attempt should stop."""
+        if self._cancel_reason is not None:
+            raise JobCancelled(self._cancel_reason)
+
+    def ask_to_stop(self, reason: str) -> None:
+        """Set `cancelled`. The runtime does so; call it in tests of your own handlers. The first reason stays."""
+        if self._cancel_reason is None:
+            self._cancel_reason = reason
+
+    def _decoded(self) -> Any:
+        if self._payload is _UNREAD:
+            self._payload = read_payload(self._job.payload_kind, self._job.payload_body)
+        return self._payload
+
+
+class _GiveWay:
+    """Awaited, it lets other handlers have a turn; not awaited, it warns of nothing, as a coroutine would."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+_GIVE_WAY = _GiveWay()

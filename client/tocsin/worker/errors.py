@@ -1,0 +1,45 @@
+"""What a handler may raise to say how its attempt ends. Any other exception is a failure, judged by the retry policy."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+
+
+class RetryLater(Exception):
+    """The attempt failed; the next one, if the retry policy leaves any, comes after `delay` (seconds or timedelta)."""
+
+    def __init__(self, delay: timedelta | float, message: str = "") -> None:
+        self.delay = seconds_or_timedelta(delay, "delay")
+        super().__init__(message or f"asked to be run again in {self.delay.total_seconds():g} s")
+
+
+class DoNotRetry(Exception):
+    """The job is FAILED at once, whatever attempts are left."""
+
+
+class UnfitPayload(DoNotRetry):
+    """The payload cannot be read as the handler asked; another attempt would find it no different."""
+
+
+class UnfitResult(DoNotRetry):
+    """What the handler returned cannot be kept. Its work is done, so another attempt would only repeat it."""
+
+
+class JobCancelled(Exception):
+    """The attempt was asked to stop and does. `reason` is the asker's."""
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+def seconds_or_timedelta(span: timedelta | float, name: str) -> timedelta:
+    """The span as timedelta. Raises ValueError where it is negative or not finite, naming it."""
+    if not isinstance(span, timedelta):
+        if not math.isfinite(span):
+            raise ValueError(f"{name} is {span}: give seconds or a timedelta")
+        span = timedelta(seconds=span)
+    if span < timedelta(0):
+        raise ValueError(f"{name} is negative: {span}")
+    return span

@@ -1,0 +1,176 @@
+"""The process of one attempt: `python -m tocsin.worker.process FD`, started by processes.py.
+
+On stdin it hears where the handlers are and what the job is, then whether to stop. On FD it says progress and the
+outcome. stdin's end means that the parent is gone; so is this process then. stdout and stderr are the handler's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import cast
+
+from tocsin.worker import frames
+from tocsin.worker.context import JobContext
+from tocsin.worker.handler_loop import new_event_loop
+from tocsin.worker.loading import HandlersNotFound, load_handlers
+from tocsin.worker.outcomes import raised, returned
+from tocsin.worker.registry import Handler
+from tocsin.worker.source import AttemptOutcome, LeasedJob
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+#: Seconds between two words of progress to the parent, which stores four a second at most.
+PROGRESS_EVERY = 0.1
+
+
+class Parent:
+    """What is said to the parent. Any thread may speak."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._lock = threading.Lock()
+        self._unsaid: tuple[float, str] | None = None
+        self._said_at = 0.0
+        self._timer: threading.Timer | None = None
+
+    def progress(self, fraction: float, message: str) -> None:
+        """Say it, at once or within PROGRESS_EVERY."""
+        with self._lock:
+            self._unsaid = (fraction, message)
+            wait = self._said_at + PROGRESS_EVERY - time.monotonic()
+            if wait <= 0:
+                self._say_progress()
+            elif self._timer is None:
+                self._timer = threading.Timer(wait, self._later)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def outcome(self, outcome: AttemptOutcome) -> None:
+        """Say how the attempt ended, after the last word of progress."""
+        with self._lock:
+            self._say_progress()
+            self._write(frames.pack({"outcome": frames.outcome_to_json(outcome)}, outcome.result or b""))
+
+    def _later(self) -> None:
+        with self._lock:
+            self._timer = None
+            self._say_progress()
+
+    def _say_progress(self) -> None:
+        if self._unsaid is not None:
+            self._write(frames.pack({"progress": self._unsaid}))
+            self._unsaid, self._said_at = None, time.monotonic()
+
+    def _write(self, frame: bytes) -> None:
+        rest = memoryview(frame)
+        while rest:
+            rest = rest[os.write(self._fd, rest) :]
+
+
+class Attempt:
+    """The one attempt, and how it is stopped from the thread that hears the parent."""
+
+    def __init__(self, job: LeasedJob, handler: Handler, report: Callable[[float, str], None]) -> None:
+        self._job = job
+        self._handler = handler
+        self._context = JobContext(job, report)
+        self._lock = threading.Lock()
+        self._cancel: Callable[[], object] | None = None
+
+    def stop(self, reason: str) -> None:
+        """Set `job.cancelled`, and cancel the task of an async handler."""
+        self._context.ask_to_stop(reason)
+        with self._lock:
+            if self._cancel is not None:
+                self._cancel()
+
+    def run(self) -> AttemptOutcome:
+        """Call the handler."""
+        try:
+            if self._handler.is_async:
+                with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                    value = runner.run(self._run_async())
+            else:
+                value = self._handler.function(self._context)
+        except BaseException as error:
+            return raised(self._job, error)
+        return returned(self._job, value)
+
+    async def _run_async(self) -> object:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        with self._lock:
+            self._cancel = partial(loop.call_soon_threadsafe, cast(asyncio.Task[object], task).cancel)
+            asked = self._context.cancelled
+        try:
+            if asked:
+                raise asyncio.CancelledError
+            return await cast(Awaitable[object], self._handler.function(self._context))
+        finally:
+            with self._lock:
+                self._cancel = None
+
+
+def main() -> None:
+    """Run one attempt and end."""
+    parent_fd = int(sys.argv[1])
+    os.set_inheritable(parent_fd, False)  # what the handler starts must not keep the pipe open
+    _die_with_parent()
+    ear = os.dup(0)  # not inherited either
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    first = frames.read(_exactly(ear))
+    if first is None or os.getppid() != first[0]["parent"]:
+        sys.exit(1)  # the parent died before it could be bound to it
+    said, body = first
+    sys.path[:] = said["path"]
+    parent = Parent(parent_fd)
+    job = frames.job_from_json(said["job"], body)
+    try:
+        handler = load_handlers(said["handlers"]).get(job.type)
+        if handler is None:
+            raise HandlersNotFound(f"{said['handlers']} has no handler for type {job.type!r} when loaded by itself")
+    except HandlersNotFound as error:
+        parent.outcome(raised(job, error))
+        return
+    attempt = Attempt(job, handler, parent.progress)
+    threading.Thread(target=_hear, args=(ear, attempt), daemon=True).start()
+    parent.outcome(attempt.run())
+
+
+def _die_with_parent() -> None:
+    """Linux: be killed with the parent, even while code holds the interpreter's lock and hears nothing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _hear(ear: int, attempt: Attempt) -> None:
+    exactly = _exactly(ear)
+    while (frame := frames.read(exactly)) is not None:
+        attempt.stop(frame[0]["stop"])
+    os._exit(1)  # the parent is gone
+
+
+def _exactly(fd: int) -> Callable[[int], bytes | None]:
+    def exactly(count: int) -> bytes | None:
+        parts = bytearray()
+        while len(parts) < count:
+            part = os.read(fd, count - len(parts))
+            if not part:
+                return None
+            parts += part
+        return bytes(parts)
+
+    return exactly
+
+
+if __name__ == "__main__":
+    main()

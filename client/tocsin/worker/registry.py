@@ -1,0 +1,165 @@
+"""Handlers: which code runs jobs of which type."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TypeVar
+
+from tocsin.worker.errors import seconds_or_timedelta
+
+_TYPE = re.compile(r"[A-Za-z0-9._-]{1,100}\Z")
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """Code that runs jobs of one type."""
+
+    type: str
+    function: Callable[..., object]  # takes one JobContext
+    is_async: bool  # it runs on an event loop; otherwise in a thread
+    concurrency: int | None = None  # attempts at once in this process; None: as many as there are slots
+    process: bool = False  # each attempt in a process of its own
+    timeout: timedelta | None = None  # limit of one attempt, where the job has none or a longer one
+    spec: str | None = None  # where another process finds it: "module:name of the Handlers"; None: nowhere
+
+    @property
+    def name(self) -> str:
+        """Where the code stands, e.g. "myapp.jobs.resize_image"."""
+        function = self.function
+        module = getattr(function, "__module__", None) or type(function).__module__
+        return f"{module}.{getattr(function, '__qualname__', None) or type(function).__qualname__}"
+
+
+class Handlers:
+    """Handlers by type. An object, not a process-wide registry: make as many as you like and merge them.
+
+        handlers = Handlers()
+
+        @handlers.on("resize_image", concurrency=4)
+        async def resize_image(job: JobContext) -> dict: ...
+
+    Iterating gives the types.
+    """
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}
+        self._spec: str | None = None
+
+    def on(
+        self,
+        type: str,
+        *,
+        concurrency: int | None = None,
+        process: bool = False,
+        timeout: timedelta | float | None = None,
+    ) -> Callable[[F], F]:
+        """Register a function for jobs of `type`; the function itself stays as it is.
+
+        It takes one JobContext. `async def` runs on an event loop that all async handlers share, plain `def` in a
+        thread. What it returns (None, anything JSON can say, bytes) is the job's result.
+
+        concurrency: attempts of this type at once in one process; None: as many as it has slots.
+        process: run each attempt in a process of its own, which a timeout or cancel can kill: for code that holds the
+        interpreter's lock or may crash. It must be importable (loaded by `--handlers module`).
+        timeout: limit of one attempt, in seconds or a timedelta, where the job has none or a longer one.
+
+        Raises ValueError for a bad or taken type, a concurrency below 1, or a function that cannot be a handler.
+        """
+        if not isinstance(type, str) or not _TYPE.match(type):
+            raise ValueError(f"{type!r} is no job type: use 1 to 100 of A-Z a-z 0-9 . _ -")
+        if concurrency is not None and (isinstance(concurrency, bool) or not isinstance(concurrency, int)):
+            raise ValueError(f"concurrency of {type!r} is {concurrency!r}: give a whole number, or None for no limit")
+        if concurrency is not None and concurrency < 1:
+            raise ValueError(f"concurrency of {type!r} is {concurrency}: give 1 or more, or None for no limit")
+        limit = None if timeout is None else seconds_or_timedelta(timeout, f"timeout of {type!r}")
+        if limit is not None and not limit:
+            raise ValueError(f"timeout of {type!r} is 0: give more, or None for no limit")
+
+        def register(function: F) -> F:
+            _check_function(type, function)
+            self._add(Handler(type, function, _is_async(function), concurrency, process, limit, self._spec))
+            return function
+
+        return register
+
+    def include(self, other: Handlers) -> None:
+        """Take over all of `other`'s. Raises ValueError where a type has a handler already; then none is taken."""
+        for handler in other._handlers.values():
+            self._refuse_taken(handler)
+        for handler in other._handlers.values():
+            self._add(replace(handler, spec=handler.spec or self._spec))
+
+    @classmethod
+    def merged(cls, *several: Handlers) -> Handlers:
+        """All of them in a new one. Raises ValueError where two have a handler for the same type."""
+        result = cls()
+        for handlers in several:
+            result.include(handlers)
+        return result
+
+    @property
+    def spec(self) -> str | None:
+        """Where another process finds this object: "module:name". Set by the loader; None: nowhere."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: str) -> None:
+        self._spec = spec
+        self._handlers = {type: replace(h, spec=h.spec or spec) for type, h in self._handlers.items()}
+
+    def get(self, type: str) -> Handler | None:
+        """The handler of a type, or None."""
+        return self._handlers.get(type)
+
+    def concurrencies(self) -> Mapping[str, int | None]:
+        """Types, and how many attempts of each may run at once (None: as many as there are slots)."""
+        return {type: handler.concurrency for type, handler in self._handlers.items()}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._handlers)
+
+    def __len__(self) -> int:
+        return len(self._handlers)
+
+    def __contains__(self, type: object) -> bool:
+        return type in self._handlers
+
+    def __repr__(self) -> str:
+        return f"Handlers({', '.join(self._handlers)})"
+
+    def _add(self, handler: Handler) -> None:
+        self._refuse_taken(handler)
+        self._handlers[handler.type] = handler
+
+    def _refuse_taken(self, handler: Handler) -> None:
+        taken = self._handlers.get(handler.type)
+        if taken is not None:
+            raise ValueError(
+                f"type {handler.type!r} has a handler already, {taken.name}; "
+                f"give {handler.name} another type, or remove one of them"
+            )
+
+
+def _is_async(function: Callable[..., object]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - asks whether an object's __call__ is async, not whether it has one
+
+
+def _check_function(type: str, function: object) -> None:
+    if not callable(function):
+        raise ValueError(f"the handler of {type!r} is {function!r}: give a function that takes one JobContext")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ValueError(f"the handler of {type!r} is a generator: return the result instead of yielding")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some built-in callables have none; calling it will show
+        return
+    try:
+        signature.bind(None)
+    except TypeError:
+        raise ValueError(f"the handler of {type!r} must take one argument, the JobContext, not {signature}") from None

@@ -1,0 +1,267 @@
+"""Runtime: leases jobs from a source, runs their handlers, and gives back how they ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from tocsin.worker.attempt import Attempt, Ended, Stop
+from tocsin.worker.flusher import Flusher
+from tocsin.worker.handler_loops import HandlerLoops
+from tocsin.worker.heartbeats import Heartbeats
+from tocsin.worker.mailbox import Mailbox
+from tocsin.worker.processes import HandlerProcesses
+from tocsin.worker.registry import Handlers
+from tocsin.worker.slots import Slots
+from tocsin.worker.source import AttemptOutcome, Ending, LeasedJob, Source
+from tocsin.worker.supervisor import Graces, Runners, Supervisor
+from tocsin.worker.threads import HandlerThreads
+
+logger = logging.getLogger("tocsin.worker")
+
+#: Jobs leased in one call at most, as CONTRACT limits a claim.
+LEASE_BATCH = 1000
+
+#: Seconds between two tries to lease while the source fails: the first, and the longest.
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+
+#: Seconds before a source is asked again that answered with no jobs at all, which it should wait for.
+EMPTY_PAUSE = 0.01
+
+#: Seconds that a drain waits for the source to take the last outcomes; what it does not take runs out of its lease.
+FLUSH_GRACE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the runtime does at this moment."""
+
+    slots: int  # attempts it can run at once
+    busy: int  # attempts it runs
+    abandoned: int  # handlers that were stopped and have not ended; each keeps its slot
+    blocked_loops: int  # event loops that a handler blocks
+    parked: int  # of the busy: wait for an abandoned attempt of the same job
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What became of the attempts that ran when the drain began."""
+
+    ended: int  # by themselves
+    released: int  # given back unfinished
+    abandoned: int  # of the released: their handlers still run
+    unflushed: int  # outcomes that the source did not take in time; their leases run out
+
+
+class Runtime:
+    """Runs jobs. Make it, `await run()` on the loop that serves, and `await drain(grace)` there to end it.
+
+    Handlers run on other loops, threads and processes, never on this loop. All calls of the source are made on it.
+
+    concurrency: attempts at once; types may have lower limits of their own.
+    stop_grace: how long an attempt may take to stop after a timeout, a lost lease or a drain; then it is killed, if it
+    has its own process, or abandoned: its outcome is given, its slot stays taken until its handler ends.
+    cancel_grace: the same after a cancel, where the source names none.
+    blocked_after: an event loop that has not ticked for so long takes nothing new.
+    park_for: how long a new attempt of a job waits here for an abandoned one to end; then it is given back.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        handlers: Handlers,
+        *,
+        concurrency: int = 20,
+        stop_grace: timedelta = timedelta(seconds=2),
+        cancel_grace: timedelta = timedelta(seconds=30),
+        blocked_after: timedelta = timedelta(seconds=1),
+        park_for: timedelta = timedelta(seconds=30),
+    ) -> None:
+        self._source = source
+        self._stop_grace = stop_grace
+        self._slots = Slots(concurrency, handlers.concurrencies())
+        self._ended: Mailbox[Ended] = Mailbox(self._take_ended)
+        self._said: Mailbox[Attempt] = Mailbox(lambda attempt: self._heartbeats.progress_said(attempt))
+        self._loops = HandlerLoops(self._ended, blocked_after)
+        self._runners = Runners(
+            self._loops, HandlerThreads(self._ended), HandlerProcesses(self._ended, exit_grace=stop_grace)
+        )
+        self._supervisor = Supervisor(
+            handlers,
+            self._slots,
+            self._runners,
+            Graces(stop_grace, cancel_grace, park_for),
+            done=self._done,
+            freed=self._freed,
+            progress_said=self._said.put,
+        )
+        self._heartbeats = Heartbeats(source, self._supervisor.running.keys(), self._supervisor.answered)
+        self._flusher = Flusher(source, self._heartbeats.last_words)
+        self._drain_began = asyncio.Event()
+        self._drain_task: asyncio.Task[Drained] | None = None
+        self._lease: asyncio.Task[Sequence[LeasedJob]] | None = None
+        self._leasing_types: frozenset[str] = frozenset()
+        self._interrupted = False  # the lease call was cancelled: once is enough, it may be giving back
+        self._look_again = asyncio.Event()  # a slot is free, or a drain began
+        self._leasing_over = asyncio.Event()
+        self._released = 0
+        self._running = False
+        for handler in map(handlers.get, handlers):
+            if handler is not None and handler.process and handler.spec is None:
+                logger.warning(
+                    "handler %s asks for processes of its own, but no other process can find it: "
+                    "it runs in this one. Load it by its module's name.",
+                    handler.name,
+                )
+
+    async def run(self) -> None:
+        """Run jobs until drained. Cancelled, it drains with no grace and then ends as cancelled."""
+        loop = asyncio.get_running_loop()
+        self._ended.open(loop)
+        self._said.open(loop)
+        self._running = True
+        beating = loop.create_task(self._heartbeats.run())
+        try:
+            await self._lease_jobs()
+            await self.drain(timedelta(0))  # the one that ended the leasing
+        except BaseException:
+            await self.drain(timedelta(0))
+            raise
+        finally:
+            beating.cancel()
+            self._flusher.close()
+            for runner in (self._runners.processes, self._runners.threads, self._runners.loops):
+                await runner.close()
+            self._running = False
+
+    async def drain(self, grace: timedelta) -> Drained:
+        """Lease nothing more, give what runs `grace` to end, stop the rest and give it back; say what became of it.
+
+        Takes at most grace + stop_grace + 10 s. A second call waits for the first one's answer.
+        """
+        if self._drain_task is None:
+            self._drain_task = asyncio.get_running_loop().create_task(self._drain(grace))
+        return await asyncio.shield(self._drain_task)
+
+    def figures(self) -> Figures:
+        """What it does at this moment."""
+        supervisor = self._supervisor
+        return Figures(
+            slots=self._slots.total,
+            busy=len(supervisor.running),
+            abandoned=len(supervisor.abandoned),
+            blocked_loops=self._loops.blocked,
+            parked=len(supervisor.parked),
+        )
+
+    # --- leasing ---
+
+    async def _lease_jobs(self) -> None:
+        pause = FIRST_PAUSE
+        try:
+            while not self._drain_began.is_set():
+                self._look_again.clear()
+                if not (free := self._slots.free_by_type()):
+                    await self._look_again.wait()
+                    continue
+                try:
+                    jobs = await self._leased(free, min(self._slots.free, LEASE_BATCH))
+                except Exception as error:
+                    logger.warning("no jobs can be leased, next try in %.1f s: %s", pause, error)
+                    await _within(pause, self._drain_began.wait())
+                    pause = min(pause * 2, LONGEST_PAUSE)
+                    continue
+                pause = FIRST_PAUSE
+                if jobs is None:
+                    continue  # interrupted, to ask for more types or to end
+                if not jobs:
+                    await _within(EMPTY_PAUSE, self._drain_began.wait())
+                elif self._drain_began.is_set():
+                    self._give_back(jobs)
+                else:
+                    self._supervisor.start(jobs)
+        finally:
+            self._leasing_over.set()
+
+    async def _leased(self, free: dict[str, int], limit: int) -> Sequence[LeasedJob] | None:
+        """What the source grants; None where the call was interrupted."""
+        self._leasing_types = frozenset(free)
+        self._interrupted = False
+        self._lease = lease = asyncio.get_running_loop().create_task(self._lease_call(free, limit))
+        try:
+            await asyncio.wait({lease})
+        except asyncio.CancelledError:
+            self._interrupt_lease()
+            await asyncio.wait({lease})
+            if not lease.cancelled() and lease.exception() is None:
+                self._give_back(lease.result())
+            raise
+        finally:
+            self._lease = None
+        return None if lease.cancelled() else lease.result()
+
+    async def _lease_call(self, free: dict[str, int], limit: int) -> Sequence[LeasedJob]:
+        return await self._source.lease(free, limit)
+
+    def _give_back(self, jobs: Sequence[LeasedJob]) -> None:
+        """They were granted too late to begin."""
+        for job in jobs:
+            self._released += 1
+            self._flusher.add(None, AttemptOutcome(job, Ending.RELEASED))
+
+    # --- what comes back ---
+
+    def _take_ended(self, ended: Ended) -> None:
+        self._supervisor.ended(*ended)
+
+    def _done(self, attempt: Attempt, outcome: AttemptOutcome) -> None:
+        self._released += outcome.ending is Ending.RELEASED
+        self._flusher.add(attempt, outcome)
+
+    def _freed(self, type: str) -> None:
+        self._look_again.set()
+        # A lease that waits was not asked for this type while it was full: ask anew.
+        if type not in self._leasing_types:
+            self._interrupt_lease()
+
+    def _interrupt_lease(self) -> None:
+        if self._lease is not None and not self._interrupted:
+            self._interrupted = True
+            self._lease.cancel()
+
+    # --- ending ---
+
+    async def _drain(self, grace: timedelta) -> Drained:
+        self._drain_began.set()
+        self._look_again.set()
+        self._interrupt_lease()
+        if self._running:
+            await self._leasing_over.wait()
+        supervisor = self._supervisor
+        released_before, running_before = self._released, len(supervisor.running)
+        for attempt in list(supervisor.parked.values()):
+            supervisor.stop(attempt, Stop.DRAIN, "shutting down", self._stop_grace)
+        await _within(grace.total_seconds(), supervisor.nothing_runs())
+        for attempt in list(supervisor.running):
+            supervisor.stop(attempt, Stop.DRAIN, "shutting down", self._stop_grace)
+        await _within(self._stop_grace.total_seconds(), supervisor.nothing_runs())
+        given_up = [supervisor.give_up(attempt) for attempt in list(supervisor.running)]
+        await _within(FLUSH_GRACE, self._flusher.idle())
+        released = self._released - released_before
+        return Drained(
+            ended=max(0, running_before - released),
+            released=released,
+            abandoned=given_up.count(False),
+            unflushed=self._flusher.unflushed,
+        )
+
+
+async def _within(seconds: float, event: Coroutine[None, None, object]) -> None:
+    """Wait for it, but no longer than so many seconds."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event

@@ -1,0 +1,80 @@
+"""Threads for handlers that are plain `def`."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from tocsin.worker.attempt import Attempt, Ended
+from tocsin.worker.mailbox import Mailbox
+from tocsin.worker.outcomes import raised, returned
+
+#: Seconds after which a thread without work ends.
+IDLE_FOR = 30.0
+
+
+class HandlerThreads:
+    """Runs attempts of plain `def` handlers (a Runner), each in a thread of its own for as long as it lasts.
+
+    There are as many threads as attempts run at once, so none ever waits for another. The threads are daemons: a
+    handler that never ends cannot keep the interpreter from ending, as it would in concurrent.futures.
+    """
+
+    def __init__(self, ended: Mailbox[Ended], idle_for: float = IDLE_FOR) -> None:
+        self._ended = ended
+        self._idle_for = idle_for
+        self._queue: deque[Attempt] = deque()
+        self._idle = 0  # threads that wait; those for which something is queued included
+        self._changed = threading.Condition()
+        self._closed = False
+        self._numbers = itertools.count(1)
+
+    def start(self, attempts: Sequence[Attempt]) -> None:
+        """Give each to an idle thread, or to a new one."""
+        with self._changed:
+            for attempt in attempts:
+                if self._idle > len(self._queue):
+                    self._queue.append(attempt)
+                    self._changed.notify()
+                else:
+                    name = f"tocsin-handler-{next(self._numbers)}"
+                    threading.Thread(target=self._live, args=(attempt,), name=name, daemon=True).start()
+
+    def stop(self, attempt: Attempt) -> None:
+        """Nothing more to do: the handler reads `job.cancelled`."""
+
+    def kill(self, attempt: Attempt) -> bool:
+        """Nothing ends a thread from outside."""
+        return False
+
+    async def close(self) -> None:
+        """Let idle threads end."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _live(self, first: Attempt) -> None:
+        attempt: Attempt | None = first
+        while attempt is not None:
+            self._run(attempt)
+            attempt = self._next()
+
+    def _next(self) -> Attempt | None:
+        with self._changed:
+            self._idle += 1
+            self._changed.wait_for(lambda: self._queue or self._closed, self._idle_for)
+            self._idle -= 1
+            return self._queue.popleft() if self._queue else None
+
+    def _run(self, attempt: Attempt) -> None:
+        attempt.began = time.monotonic()
+        try:
+            value = attempt.handler.function(attempt.context)
+        except BaseException as error:  # also SystemExit: a handler must not end the server
+            outcome = raised(attempt.job, error)
+        else:
+            outcome = returned(attempt.job, value)
+        self._ended.put((attempt, outcome))

@@ -1,0 +1,1 @@
+"""Proto to domain and back. What comes in has been checked."""

@@ -1,0 +1,180 @@
+"""Jobs: what is asked for to domain, what stands to proto. The messages are the shadow ones of wire.py.
+
+This is the hot path of scheduling; protos are filled where they will stand, since assigning a message copies it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from google.protobuf.duration_pb2 import Duration
+from tocsin.v1 import job_pb2, job_service_pb2
+
+from tocsin_server.api import wire
+from tocsin_server.api.convert.times import set_span, set_time, to_span, to_time
+from tocsin_server.api.validation.payloads import BUILT_IN_TYPES
+from tocsin_server.domain import limits
+from tocsin_server.domain.defaults import NOTHING_SAID, JobDefaults, JobRequest
+from tocsin_server.domain.job import Added, Cancel, Job, JobError, JobSpec, OnConflict, Payload, Retention, View
+from tocsin_server.domain.retry import Backoff, RetryPolicy
+
+_Spec = wire.shadow(job_pb2.JobSpec)
+_NOW = timedelta(0)
+
+
+def to_request(request: job_service_pb2.ScheduleJobRequest) -> JobRequest:
+    """A job as it was asked for."""
+    spec = request.job
+    payload = to_payload(spec)
+    return JobRequest(
+        queue=spec.queue or limits.DEFAULT_QUEUE,
+        type=spec.type or (BUILT_IN_TYPES[payload.kind] if payload else ""),
+        payload=payload,
+        priority=spec.priority,
+        asked=_asked(spec),
+        tags=dict(spec.tags),
+        job_id=request.job_id or None,
+        when=to_when(request) or _NOW,
+        on_conflict=OnConflict(request.on_conflict or OnConflict.FAIL),
+    )
+
+
+def to_payload(spec: job_pb2.JobSpec) -> Payload | None:
+    """A shadow spec's payload, its bytes as they came."""
+    payload = wire.payload_of(spec)
+    return Payload(*payload) if payload else None
+
+
+def to_when(
+    request: job_service_pb2.ScheduleJobRequest | job_service_pb2.UpdateJobRequest,
+) -> datetime | timedelta | None:
+    """The time or delay of a request; None where it has neither."""
+    match request.WhichOneof("when"):
+        case "schedule_time":
+            return to_time(request.schedule_time)
+        case "delay":
+            return to_span(request.delay)
+        case _:
+            return None
+
+
+def _asked(spec: job_pb2.JobSpec) -> JobDefaults:
+    if not (spec.HasField("retry") or spec.HasField("timeout") or spec.HasField("retention")):
+        return NOTHING_SAID
+    return to_defaults(spec.retry, spec.timeout if spec.HasField("timeout") else None, spec.retention)
+
+
+def to_defaults(retry: job_pb2.RetryPolicy, timeout: Duration | None, retention: job_pb2.Retention) -> JobDefaults:
+    """What a spec or a queue says of retry, timeout and retention; None where it is silent."""
+    return JobDefaults(
+        max_attempts=retry.max_attempts if retry.HasField("max_attempts") else None,
+        backoff=Backoff(retry.backoff) if retry.backoff else None,
+        initial_delay=to_span(retry.initial_delay) if retry.HasField("initial_delay") else None,
+        max_delay=to_span(retry.max_delay) if retry.HasField("max_delay") else None,
+        jitter=retry.jitter if retry.HasField("jitter") else None,
+        timeout=to_span(timeout) if timeout is not None else None,
+        completed_for=to_span(retention.completed_for) if retention.HasField("completed_for") else None,
+        failed_for=to_span(retention.failed_for) if retention.HasField("failed_for") else None,
+    )
+
+
+def to_view(view: int, default: View) -> View:
+    """How much of a job is asked for."""
+    return View(view) if view else default
+
+
+def fill_scheduled(target: job_service_pb2.ScheduleJobResponse, job: Job, added: Added) -> None:
+    """Write the answer to a scheduled job."""
+    fill(target.job, job, View.BASIC)
+    target.outcome = job_service_pb2.ScheduleJobResponse.Outcome.ValueType(added)
+
+
+def fill(target: job_pb2.Job, job: Job, view: View) -> None:
+    """Write a job into the field `target`, which is empty; in BASIC without payload, result and traces."""
+    spec = job.spec
+    target.queue = spec.queue
+    target.job_id = job.job_id
+    _fill_spec(target.spec, spec, view)
+    target.state = job_pb2.Job.State.ValueType(job.state)
+    set_time(target.create_time, job.create_time)
+    set_time(target.schedule_time, job.schedule_time)
+    if job.start_time is not None:
+        set_time(target.start_time, job.start_time)
+    if job.end_time is not None:
+        set_time(target.end_time, job.end_time)
+    target.attempt = job.attempt
+    target.failures = job.failures
+    target.crashes = job.crashes
+    target.revision = job.revision
+    for error in job.errors:
+        _fill_error(target.errors.add(), error, view)
+    if (progress := job.progress) is not None:
+        target.progress.fraction = progress.fraction
+        target.progress.message = progress.message
+        if progress.update_time is not None:
+            set_time(target.progress.update_time, progress.update_time)
+    if job.result is not None and view is View.FULL:
+        wire.set_result(target, job.result)
+    if job.cancel is not None:
+        _fill_cancel(target.cancel, job.cancel)
+
+
+def slim(target: job_pb2.Job) -> None:
+    """Take out of a job what makes it large in view BASIC, where an answer of many would pass the limit otherwise."""
+    target.ClearField("errors")
+    target.ClearField("progress")
+    target.spec.ClearField("tags")
+
+
+def _fill_spec(target: job_pb2.JobSpec, spec: JobSpec, view: View) -> None:
+    target.CopyFrom(_terms(spec.retry, spec.timeout, spec.retention))
+    target.queue = spec.queue
+    target.type = spec.type
+    target.priority = spec.priority
+    if spec.tags:
+        target.tags.update(spec.tags)
+    if spec.payload is not None and view is View.FULL:
+        wire.set_payload(target, spec.payload.kind, spec.payload.body)
+
+
+@lru_cache(maxsize=1024)
+def _terms(retry: RetryPolicy, timeout: timedelta | None, retention: Retention) -> job_pb2.JobSpec:
+    """A spec with these terms alone, which most jobs share: copying it costs a fraction of writing it."""
+    spec = _Spec()
+    fill_retry(spec.retry, retry)
+    if timeout is not None:
+        set_span(spec.timeout, timeout)
+    set_span(spec.retention.completed_for, retention.completed_for)
+    set_span(spec.retention.failed_for, retention.failed_for)
+    return spec
+
+
+def fill_retry(target: job_pb2.RetryPolicy, retry: RetryPolicy) -> None:
+    """Write a retry policy."""
+    target.max_attempts = retry.max_attempts
+    target.backoff = job_pb2.RetryPolicy.Backoff.ValueType(retry.backoff)
+    set_span(target.initial_delay, retry.initial_delay)
+    set_span(target.max_delay, retry.max_delay)
+    target.jitter = retry.jitter
+
+
+def _fill_error(target: job_pb2.JobError, error: JobError, view: View) -> None:
+    if error.time is not None:
+        set_time(target.time, error.time)
+    target.attempt = error.attempt
+    target.type = error.type
+    target.message = error.message
+    if view is View.FULL:
+        target.trace = error.trace
+
+
+def _fill_cancel(target: job_pb2.Cancel, cancel: Cancel) -> None:
+    target.reason = cancel.reason
+    target.by = cancel.by
+    set_time(target.ask_time, cancel.ask_time)
+    if cancel.deliver_time is not None:
+        set_time(target.deliver_time, cancel.deliver_time)
+    if cancel.obey_time is not None:
+        set_time(target.obey_time, cancel.obey_time)
+    set_span(target.grace, cancel.grace)

@@ -1,0 +1,175 @@
+"""The one table: each refusal's gRPC status and details. Nowhere else in the server is a status code chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from tocsin_server.api.convert.times import set_span
+from tocsin_server.domain.errors import (
+    DeadlinePassed,
+    Draining,
+    InvalidFields,
+    JobActive,
+    JobExists,
+    JobNotFound,
+    LeaseLost,
+    NotBuilt,
+    OutcomeUnknown,
+    QuotaExceeded,
+    RevisionMismatch,
+    StoreAway,
+    StoreFull,
+    TocsinError,
+    TooLarge,
+    TooManyCalls,
+    Violation,
+    WrongState,
+)
+
+_T = TypeVar("_T")
+
+DOMAIN = "tocsin"
+JOB_RESOURCE = "tocsin.v1.Job"
+
+# A status travels in HTTP/2 trailers, of which many clients (Java, the C core) read 8 KiB: as text, percent-encoded,
+# and once more as bytes in base64.
+_MESSAGE_BYTES = 512
+_STATUS_BYTES = 4_096
+#: Of the status of one item of a batch, so that a thousand of them fit into an answer.
+ITEM_STATUS_BYTES = 2_048
+
+
+class DeadlineOutcomeUnknown(OutcomeUnknown):
+    """The deadline passed while the store was asked: the call may have acted."""
+
+    def __init__(self) -> None:
+        super().__init__("the deadline passed")
+
+
+class ReadTooSlow(DeadlinePassed):
+    """The deadline passed while the store was read."""
+
+    def __init__(self) -> None:
+        TocsinError.__init__(self, "the deadline passed while the store was read. Repeat with more time.")
+
+
+class Internal(TocsinError):
+    """A fault of the server: what it was stands in its log under `error_id`."""
+
+    reason = "INTERNAL"
+
+    def __init__(self, error_id: str) -> None:
+        self.error_id = error_id
+        super().__init__(f"a fault of the server; please report it with what its log says of {error_id}")
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        return {"error_id": self.error_id}
+
+
+#: The status of each refusal; one that is not here has that of its nearest base.
+STATUS: dict[type[TocsinError], grpc.StatusCode] = {
+    InvalidFields: grpc.StatusCode.INVALID_ARGUMENT,
+    TooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    JobNotFound: grpc.StatusCode.NOT_FOUND,
+    JobExists: grpc.StatusCode.ALREADY_EXISTS,
+    JobActive: grpc.StatusCode.FAILED_PRECONDITION,
+    WrongState: grpc.StatusCode.FAILED_PRECONDITION,
+    LeaseLost: grpc.StatusCode.ABORTED,
+    RevisionMismatch: grpc.StatusCode.ABORTED,
+    QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    TooManyCalls: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    StoreFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    StoreAway: grpc.StatusCode.UNAVAILABLE,
+    OutcomeUnknown: grpc.StatusCode.UNAVAILABLE,
+    DeadlineOutcomeUnknown: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Draining: grpc.StatusCode.UNAVAILABLE,
+    DeadlinePassed: grpc.StatusCode.DEADLINE_EXCEEDED,
+    NotBuilt: grpc.StatusCode.UNIMPLEMENTED,
+    Internal: grpc.StatusCode.INTERNAL,
+}
+
+
+def status_code(error: TocsinError) -> grpc.StatusCode:
+    """The status of a refusal."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), grpc.StatusCode.INTERNAL)
+
+
+def sure(answer: _T | TocsinError) -> _T:
+    """The answer, where it is not a refusal; a refusal is raised."""
+    if isinstance(answer, TocsinError):
+        raise answer
+    return answer
+
+
+def to_status(error: TocsinError, *, most_bytes: int = _STATUS_BYTES) -> status_pb2.Status:
+    """A refusal as google.rpc.Status with its details; violations that would pass `most_bytes` are left out."""
+    number: int = status_code(error).value[0]
+    status = status_pb2.Status(code=number, message=_cut(str(error), _MESSAGE_BYTES))
+    for detail in _details(error):
+        status.details.add().Pack(detail)
+    violations = _violations(error)
+    if violations:
+        _add_violations(status, violations, most_bytes)
+    return status
+
+
+def _details(error: TocsinError) -> Iterator[Message]:
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
+    info.metadata.update(error.metadata)
+    yield info
+    if isinstance(error, _OF_JOB):
+        yield error_details_pb2.ResourceInfo(
+            resource_type=JOB_RESOURCE, resource_name=error.job_id, owner=error.queue, description=type(error).__doc__
+        )
+    if isinstance(error, WrongState | JobActive):
+        state = error.state.name if error.state is not None else ""
+        yield error_details_pb2.PreconditionFailure(
+            violations=[
+                error_details_pb2.PreconditionFailure.Violation(
+                    type="JOB_STATE", subject=error.job_id, description=f"the job is {state}"
+                )
+            ]
+        )
+    if error.retry_after is not None:
+        retry = error_details_pb2.RetryInfo()
+        set_span(retry.retry_delay, error.retry_after)
+        yield retry
+
+
+_OF_JOB = JobNotFound | JobExists | JobActive | WrongState | LeaseLost | RevisionMismatch
+
+
+def _violations(error: TocsinError) -> tuple[Violation, ...]:
+    if isinstance(error, InvalidFields):
+        return error.violations
+    if isinstance(error, TooLarge):
+        return (Violation(error.field, f"has {error.size:,} bytes, at most {error.limit:,} are allowed"),)
+    return ()
+
+
+def _add_violations(status: status_pb2.Status, violations: tuple[Violation, ...], most_bytes: int) -> None:
+    bad = error_details_pb2.BadRequest()
+    room = most_bytes - status.ByteSize() - 200  # the rest: the type's name, lengths, and the last line
+    for i, violation in enumerate(violations):
+        one = bad.field_violations.add(field=_cut(violation.field, 300), description=_cut(violation.description, 300))
+        room -= one.ByteSize() + 3
+        if room < 0 and i:
+            del bad.field_violations[-1]
+            more = f"{len(violations) - i:,} further violations are left out here"
+            bad.field_violations.add(field=_cut(violation.field, 100), description=more)
+            break
+    status.details.add().Pack(bad)
+
+
+def _cut(text: str, most_bytes: int) -> str:
+    """The text, or as much of its start as has at most so many bytes of UTF-8."""
+    raw = text.encode(errors="replace")
+    if len(raw) <= most_bytes:
+        return raw.decode()
+    return raw[: most_bytes - 3].decode(errors="ignore") + "…"

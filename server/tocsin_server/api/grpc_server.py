@@ -1,0 +1,172 @@
+"""The gRPC server: ports, options, services, and the order of interceptors.
+
+    settings = QueueSettingsCache(store)
+    scheduling = Scheduling(store, settings.get)
+    watching = Watching(store)
+    health = Health()
+    services = build_services(store, scheduling, watching, settings, facts)
+    server = GrpcServer(services, health, listen="127.0.0.1:50051")
+    port = await server.start()
+    await health.set_ready(True)       # and False whenever the store is away or the loop does not tick
+    ...
+    await server.drain()               # not ready, new calls are refused, watches end
+    await server.stop(timedelta(seconds=5))
+    await watching.close()
+    await scheduling.close()
+
+All of it lives on one event loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import grpc
+from grpc_health.v1 import health as grpc_health
+from tocsin.v1 import job_service_pb2, queue_service_pb2, server_service_pb2
+
+from tocsin_server.api.handlers import UnknownMethods, service_handler
+from tocsin_server.api.health import Health
+from tocsin_server.api.interceptors.call import Interceptor, Kind
+from tocsin_server.api.interceptors.deadline import Deadline
+from tocsin_server.api.interceptors.draining import DrainGate
+from tocsin_server.api.interceptors.errors import Errors
+from tocsin_server.api.interceptors.overload import Overload
+from tocsin_server.api.interceptors.telemetry import Telemetry
+from tocsin_server.api.job_service import JobService
+from tocsin_server.api.queue_service import QueueService
+from tocsin_server.api.reflection import add_reflection
+from tocsin_server.api.server_service import ServerFacts, ServerService
+from tocsin_server.domain import limits
+from tocsin_server.operations.bulk import Bulk
+from tocsin_server.operations.changing import Changing
+from tocsin_server.operations.queues import Queues, QueueSettingsCache
+from tocsin_server.operations.scheduling import Scheduling
+from tocsin_server.operations.watching import Watching
+from tocsin_server.store.interface import JobStore
+
+_JOB = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
+_QUEUE = queue_service_pb2.DESCRIPTOR.services_by_name["QueueService"]
+_SERVER = server_service_pb2.DESCRIPTOR.services_by_name["ServerService"]
+
+# A request a little over its limit is read, so that it is refused with a reason and not by the transport.
+_RECEIVE_BYTES = limits.REQUEST_BYTES + (64 << 10)
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on: taken, not this machine's, or not allowed. The message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """How many calls may be open at once, by class of method."""
+
+    calls: int = 10_000
+    watches: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the server serves beside health and reflection."""
+
+    jobs: JobService
+    queues: QueueService
+    server: ServerService
+    watching: Watching  # its streams are ended when the server drains
+
+
+def build_services(
+    store: JobStore, scheduling: Scheduling, watching: Watching, settings: QueueSettingsCache, facts: ServerFacts
+) -> Services:
+    """The services over a store."""
+    bulk = Bulk(store)
+    return Services(
+        jobs=JobService(store, scheduling, watching, bulk, Changing(store)),
+        queues=QueueService(store, Queues(store, settings), bulk),
+        server=ServerService(store, facts),
+        watching=watching,
+    )
+
+
+class GrpcServer:
+    """Serves Tocsin's services, health and reflection on one address."""
+
+    def __init__(
+        self,
+        services: Services,
+        health: Health,
+        *,
+        listen: str = "127.0.0.1:50051",
+        credentials: grpc.ServerCredentials | None = None,
+        limits: CallLimits = CallLimits(),
+        default_deadline: timedelta = timedelta(seconds=30),
+        reuse_port: bool = False,
+    ) -> None:
+        """`listen` is host:port, port 0 takes a free one. With `credentials` TLS is spoken, else plaintext.
+
+        `default_deadline` holds for unary calls whose caller sets none. `reuse_port` lets several processes share the
+        port; off, a port that is taken is refused.
+        """
+        self._health = health
+        self._watching = services.watching
+        self._listen = listen
+        self._credentials = credentials
+        self._gate = DrainGate()
+        self._server = grpc.aio.server(options=_options(reuse_port=reuse_port))
+        interceptors: list[Interceptor] = [
+            Telemetry(),
+            Errors(),
+            self._gate,
+            Overload({Kind.CALL: limits.calls, Kind.WATCH: limits.watches}),
+            Deadline(default_deadline),
+        ]
+        self._server.add_generic_rpc_handlers(
+            (
+                service_handler(services.jobs, _JOB, interceptors, opaque=True),
+                service_handler(services.queues, _QUEUE, interceptors, opaque=False),
+                service_handler(services.server, _SERVER, interceptors, opaque=False),
+                UnknownMethods(_JOB.file.package, interceptors),
+            )
+        )
+        health.add_to(self._server)
+        add_reflection(self._server, [_JOB.full_name, _QUEUE.full_name, _SERVER.full_name, grpc_health.SERVICE_NAME])
+
+    async def start(self) -> int:
+        """Listen; the port. CannotListen."""
+        await self._health.begin()
+        try:
+            if self._credentials is None:
+                port = self._server.add_insecure_port(self._listen)
+            else:
+                port = self._server.add_secure_port(self._listen, self._credentials)
+        except RuntimeError as error:
+            raise CannotListen(
+                f"cannot listen on {self._listen}: another program has the port, or the address is not this machine's"
+            ) from error
+        await self._server.start()
+        return port
+
+    async def drain(self) -> None:
+        """Health says NOT_SERVING, then new calls are refused and watches end; calls under way go on."""
+        await self._health.enter_shutdown()
+        self._gate.close()
+        self._watching.drain()
+
+    async def stop(self, grace: timedelta) -> None:
+        """Drain, let calls under way end within `grace`, cut off those that have not, and close the port."""
+        await self.drain()
+        await self._server.stop(grace.total_seconds())
+
+
+def _options(*, reuse_port: bool) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", _RECEIVE_BYTES),
+        ("grpc.so_reuseport", int(reuse_port)),
+        # A peer that went away without a word is noticed within a minute and a half, and its watches end.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        # Clients behind proxies ping too: every 10 s is allowed, also while they have no call open.
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]

@@ -1,0 +1,96 @@
+"""Puts a service's methods into a gRPC server: raw bytes are read and written here, inside the interceptors.
+
+So a request that cannot be read is refused like any other, and JobService's messages are the shadow ones of wire.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from typing import Any, TypeAlias, cast
+
+import grpc
+from google.protobuf import message_factory
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+
+from tocsin_server.api import wire
+from tocsin_server.api.interceptors.call import Call, Context, Interceptor, Kind, Method, Work, around
+from tocsin_server.api.unreadable import violations
+from tocsin_server.domain.errors import InvalidFields, NotBuilt
+
+_READS = ("Get", "List", "Watch")  # what the names of methods begin with that change nothing
+_Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"  # generic in the stubs only
+
+
+def service_handler(
+    servicer: object, service: ServiceDescriptor, interceptors: Sequence[Interceptor], *, opaque: bool
+) -> grpc.GenericRpcHandler:
+    """All methods of a service. `opaque`: its messages are the shadow ones."""
+    methods = {
+        method.name: _method(getattr(servicer, method.name), service, method, interceptors, opaque=opaque)
+        for method in service.methods
+    }
+    return grpc.method_handlers_generic_handler(service.full_name, methods)
+
+
+def _method(
+    behaviour: Callable[[Message, Context], Any],
+    service: ServiceDescriptor,
+    descriptor: MethodDescriptor,
+    interceptors: Sequence[Interceptor],
+    *,
+    opaque: bool,
+) -> _Handler:
+    public = message_factory.GetMessageClass(descriptor.input_type)
+    request_class = wire.shadow(public) if opaque else public
+    streams = descriptor.server_streaming
+    path = f"/{service.full_name}/{descriptor.name}"
+    method = Method(path, Kind.WATCH if streams else Kind.CALL, descriptor.name.startswith(_READS))
+
+    def read(raw: bytes) -> Message:
+        try:
+            return request_class.FromString(raw)
+        except DecodeError:
+            raise InvalidFields(violations(public, raw)) from None
+
+    async def unary(call: Call, raw: bytes) -> bytes:
+        answer: Message = await behaviour(read(raw), call.context)
+        return answer.SerializeToString()
+
+    async def stream(call: Call, raw: bytes) -> None:
+        async with aclosing(behaviour(read(raw), call.context)) as answers:
+            async for answer in answers:
+                await call.context.write(answer.SerializeToString())
+
+    work = around(interceptors, stream if streams else unary)
+
+    async def handle(raw: bytes, context: Context) -> bytes | None:
+        return await work(Call(method, context), raw)
+
+    kind = grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
+    return cast("_Handler", kind(handle))
+
+
+class UnknownMethods(grpc.GenericRpcHandler):
+    """Refuses what is called in Tocsin's package and not built here, with the reason that says so."""
+
+    def __init__(self, package: str, interceptors: Sequence[Interceptor]) -> None:
+        self._prefix = f"/{package}."
+        self._interceptors = interceptors
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Handler | None:
+        """A handler for methods that no other handler has taken."""
+        path = handler_call_details.method
+        if not path.startswith(self._prefix):
+            return None
+
+        async def refuse(call: Call, raw: bytes) -> bytes:
+            raise NotBuilt(f"{path} is not built in this version of the server; nothing was changed.")
+
+        work: Work = around(self._interceptors, refuse)
+
+        async def handle(raw: bytes, context: Context) -> bytes | None:
+            return await work(Call(Method(path, Kind.CALL, reads=True), context), raw)
+
+        return cast("_Handler", grpc.unary_unary_rpc_method_handler(handle))

@@ -1,0 +1,62 @@
+"""A call as interceptors see it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+import grpc
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+
+
+class Kind(Enum):
+    """Classes of methods that have limits of their own."""
+
+    CALL = "unary"
+    WATCH = "watch"  # stays open for as long as the caller likes
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method of a service."""
+
+    path: str  # "/tocsin.v1.JobService/GetJob"
+    kind: Kind
+    reads: bool  # it changes nothing, so that its outcome is never unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call under way."""
+
+    method: Method
+    context: Context
+
+
+class Interceptor(Protocol):
+    """One concern around every call."""
+
+    def around(self, call: Call) -> AbstractAsyncContextManager[None]:
+        """The context in which the call's work is done."""
+
+
+Work = Callable[[Call, bytes], Awaitable[bytes | None]]
+
+
+def around(interceptors: Sequence[Interceptor], work: Work) -> Work:
+    """The work with the interceptors around it, the first outermost."""
+    for interceptor in reversed(interceptors):
+        work = _around(interceptor, work)
+    return work
+
+
+def _around(interceptor: Interceptor, work: Work) -> Work:
+    async def done(call: Call, request: bytes) -> bytes | None:
+        async with interceptor.around(call):
+            return await work(call, request)
+
+    return done

@@ -1,0 +1,78 @@
+"""Ends a call when its caller no longer waits, and says whether it may have acted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from tocsin_server.api.errors import DeadlineOutcomeUnknown, ReadTooSlow
+from tocsin_server.api.interceptors.call import Call, Kind
+from tocsin_server.domain.errors import DeadlinePassed
+from tocsin_server.operations.scheduling import CancelledUnsent
+
+# A caller's own clock ends its call with a bare status. Ours goes off this much earlier, so that what arrives says
+# whether the call may have acted; of a short deadline only a twentieth.
+_EARLIER = 0.05
+_EARLIER_SHARE = 0.05
+
+
+class Deadline:
+    """Gives unary calls without a deadline the server's `default`. Watches may stay open.
+
+    A store call under way is not cancelled: it runs to its end unseen.
+    """
+
+    def __init__(self, default: timedelta) -> None:
+        self._default = default.total_seconds()
+
+    @asynccontextmanager
+    async def around(self, call: Call) -> AsyncIterator[None]:
+        """Raises DeadlinePassed where nothing was sent to the store, ReadTooSlow, DeadlineOutcomeUnknown."""
+        if call.method.kind is Kind.WATCH:
+            yield
+            return
+        # Without a deadline it is None, whatever the stubs say.
+        left: float | None = call.context.time_remaining()
+        seconds = self._default if left is None else left - min(_EARLIER, left * _EARLIER_SHARE)
+        if seconds <= 0:
+            raise DeadlinePassed
+        timer = _Timer(seconds)
+        try:
+            yield
+        except asyncio.CancelledError as error:
+            if not timer.expired:
+                raise
+            timer.take_back()
+            if isinstance(error, CancelledUnsent):
+                raise DeadlinePassed from None
+            raise (ReadTooSlow if call.method.reads else DeadlineOutcomeUnknown)() from None
+        finally:
+            timer.stop()
+
+
+class _Timer:
+    """Cancels the current task after some seconds."""
+
+    __slots__ = ("_handle", "_task", "expired")
+
+    def __init__(self, seconds: float) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a call is served by a task")
+        self._task = task
+        self.expired = False
+        self._handle = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        self.expired = True
+        self._task.cancel()
+
+    def take_back(self) -> None:
+        """The task is not cancelled after all."""
+        self._task.uncancel()
+
+    def stop(self) -> None:
+        """Do not go off any more."""
+        self._handle.cancel()

@@ -1,0 +1,41 @@
+"""Turns what is raised below into a status with details."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NoReturn
+
+import grpc
+import structlog
+from grpc_status import rpc_status
+
+from tocsin_server.api.errors import Internal, to_status
+from tocsin_server.api.interceptors.call import Call, Context
+from tocsin_server.domain.errors import TocsinError
+
+
+class Errors:
+    """Ends a call with the status of its refusal. A fault of ours is logged under an id, and only the id is told."""
+
+    def __init__(self) -> None:
+        self._log: structlog.stdlib.BoundLogger = structlog.get_logger("tocsin_server.api")
+
+    @asynccontextmanager
+    async def around(self, call: Call) -> AsyncIterator[None]:
+        """Everything inside may raise any TocsinError."""
+        try:
+            yield
+        except TocsinError as error:
+            await _abort(call.context, error)
+        except grpc.aio.AbortError:
+            raise
+        except Exception:
+            fault = Internal(uuid.uuid4().hex)
+            self._log.exception("fault", method=call.method.path, error_id=fault.error_id)
+            await _abort(call.context, fault)
+
+
+async def _abort(context: Context, error: TocsinError) -> NoReturn:
+    await context.abort_with_status(rpc_status.to_status(to_status(error)))

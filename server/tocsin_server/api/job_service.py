@@ -1,0 +1,225 @@
+"""JobService: check, translate, call, translate back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+from google.protobuf.duration_pb2 import Duration
+from tocsin.v1 import job_service_pb2, job_service_pb2_grpc
+
+from tocsin_server.api import batches, page_tokens, wire
+from tocsin_server.api.convert import filters
+from tocsin_server.api.convert.events import fill_watched
+from tocsin_server.api.convert.job import fill, fill_scheduled, to_payload, to_request, to_view, to_when
+from tocsin_server.api.convert.times import to_span
+from tocsin_server.api.errors import sure
+from tocsin_server.api.interceptors.call import Context
+from tocsin_server.api.listing import read_page
+from tocsin_server.api.validation import scheduling as schedule_rules
+from tocsin_server.api.validation import standing as rules
+from tocsin_server.api.validation.payloads import BUILT_IN_TYPES
+from tocsin_server.domain import limits
+from tocsin_server.domain.changes import CancelJob, Change, RetryJob, RunJob, UpdateJob
+from tocsin_server.domain.defaults import JobRequest
+from tocsin_server.domain.errors import JobNotFound
+from tocsin_server.domain.filters import ListQuery
+from tocsin_server.domain.job import Job, View
+from tocsin_server.domain.states import State
+from tocsin_server.operations.bulk import Bulk
+from tocsin_server.operations.changing import Changing
+from tocsin_server.operations.scheduling import Scheduling
+from tocsin_server.operations.watching import Watching
+from tocsin_server.store.interface import JobStore
+
+# JobService's messages as the server sees them.
+_ScheduleJobResponse = wire.shadow(job_service_pb2.ScheduleJobResponse)
+_BatchScheduleJobsResponse = wire.shadow(job_service_pb2.BatchScheduleJobsResponse)
+_GetJobResponse = wire.shadow(job_service_pb2.GetJobResponse)
+_ListJobsResponse = wire.shadow(job_service_pb2.ListJobsResponse)
+_CancelJobResponse = wire.shadow(job_service_pb2.CancelJobResponse)
+_BatchCancelJobsResponse = wire.shadow(job_service_pb2.BatchCancelJobsResponse)
+_RetryJobResponse = wire.shadow(job_service_pb2.RetryJobResponse)
+_RunJobResponse = wire.shadow(job_service_pb2.RunJobResponse)
+_UpdateJobResponse = wire.shadow(job_service_pb2.UpdateJobResponse)
+_DeleteJobResponse = wire.shadow(job_service_pb2.DeleteJobResponse)
+_WatchJobsResponse = wire.shadow(job_service_pb2.WatchJobsResponse)
+
+_NOBODY = ""  # who asks for a cancel: not known while callers have no names
+
+
+class JobService(job_service_pb2_grpc.JobServiceServicer):
+    """Schedules jobs, and shows, lists, changes, cancels and watches them."""
+
+    def __init__(
+        self, store: JobStore, scheduling: Scheduling, watching: Watching, bulk: Bulk, changing: Changing
+    ) -> None:
+        self._store = store
+        self._scheduling = scheduling
+        self._watching = watching
+        self._bulk = bulk
+        self._changing = changing
+
+    async def ScheduleJob(
+        self, request: job_service_pb2.ScheduleJobRequest, context: Context
+    ) -> job_service_pb2.ScheduleJobResponse:
+        schedule_rules.check_schedule_job(request)
+        [scheduled] = await self._scheduling.schedule([to_request(request)])
+        response = _ScheduleJobResponse()
+        fill_scheduled(response, *sure(scheduled))
+        return response
+
+    async def BatchScheduleJobs(
+        self, request: job_service_pb2.BatchScheduleJobsRequest, context: Context
+    ) -> job_service_pb2.BatchScheduleJobsResponse:
+        schedule_rules.check_batch_schedule_jobs(request)
+        asked = batches.each(request.requests, _checked)
+        good = batches.good(asked)
+        scheduled = await self._scheduling.schedule(good) if good else []
+        response = _BatchScheduleJobsResponse()
+        batches.fill_batch_scheduled(response, batches.answers(asked, scheduled))
+        return response
+
+    async def GetJob(self, request: job_service_pb2.GetJobRequest, context: Context) -> job_service_pb2.GetJobResponse:
+        rules.check_get_job(request)
+        queue, view = _queue(request.queue), to_view(request.view, View.FULL)
+        [job] = await self._store.get(queue, [request.job_id], view)
+        if job is None:
+            raise JobNotFound(queue, request.job_id)
+        response = _GetJobResponse()
+        fill(response.job, job, view)
+        return response
+
+    async def ListJobs(
+        self, request: job_service_pb2.ListJobsRequest, context: Context
+    ) -> job_service_pb2.ListJobsResponse:
+        rules.check_list_jobs(request)
+        queue, filter_, order = _queue(request.queue), filters.list_filter(request), filters.list_order(request)
+        list_hash = page_tokens.filter_hash(queue, filter_, order)
+        after = page_tokens.jobs_position(list_hash, request.page_token) if request.page_token else None
+        limit = min(request.page_size or limits.DEFAULT_PAGE_SIZE, limits.PAGE_SIZE)
+        query = ListQuery(queue, filter_, order, limit, request.skip, after, to_view(request.view, View.BASIC))
+        response = _ListJobsResponse()
+        next_, total = await read_page(self._store, query, response.jobs)
+        if next_ is not None:
+            response.next_page_token = page_tokens.jobs_token(list_hash, next_)
+        if total is not None:
+            response.total_size = total
+        return response
+
+    async def CancelJob(
+        self, request: job_service_pb2.CancelJobRequest, context: Context
+    ) -> job_service_pb2.CancelJobResponse:
+        rules.check_cancel_job(request)
+        grace = _grace(request.grace if request.HasField("grace") else None)
+        wish = CancelJob(request.job_id, request.reason, _NOBODY, grace)
+        [job] = await self._store.cancel(_queue(request.queue), [wish])
+        response = _CancelJobResponse()
+        fill(response.job, sure(job), View.BASIC)
+        return response
+
+    async def BatchCancelJobs(
+        self, request: job_service_pb2.BatchCancelJobsRequest, context: Context
+    ) -> job_service_pb2.BatchCancelJobsResponse:
+        rules.check_batch_cancel_jobs(request)
+        grace = _grace(request.grace if request.HasField("grace") else None)
+        if request.job_ids:
+            return await self._cancel_ids(request, grace)
+        done = await self._bulk.cancel(
+            _queue(request.queue),
+            filters.cancel_filter(request),
+            reason=request.reason,
+            by=_NOBODY,
+            grace=grace,
+        )
+        return _BatchCancelJobsResponse(cancelled=done.cancelled, asked=done.asked)
+
+    async def RetryJob(
+        self, request: job_service_pb2.RetryJobRequest, context: Context
+    ) -> job_service_pb2.RetryJobResponse:
+        rules.check_names_job(request)
+        response = _RetryJobResponse()
+        fill(response.job, await self._changed(request.queue, RetryJob(request.job_id)), View.BASIC)
+        return response
+
+    async def RunJob(self, request: job_service_pb2.RunJobRequest, context: Context) -> job_service_pb2.RunJobResponse:
+        rules.check_names_job(request)
+        response = _RunJobResponse()
+        fill(response.job, await self._changed(request.queue, RunJob(request.job_id)), View.BASIC)
+        return response
+
+    async def UpdateJob(
+        self, request: job_service_pb2.UpdateJobRequest, context: Context
+    ) -> job_service_pb2.UpdateJobResponse:
+        rules.check_update_job(request)
+        changed = rules.updated(request)
+        payload = to_payload(request.job)
+        change = UpdateJob(
+            request.job_id,
+            when=to_when(request) if "schedule_time" in changed else None,
+            priority=request.job.priority if "priority" in changed else None,
+            payload=payload if "payload" in changed else None,
+            revision=request.revision if request.HasField("revision") else None,
+        )
+        type_ = request.job.type or (BUILT_IN_TYPES.get(payload.kind) if payload else None) or None
+        job = await self._changing.update(_queue(request.queue), change, type_)
+        response = _UpdateJobResponse()
+        fill(response.job, sure(job), View.BASIC)
+        return response
+
+    async def DeleteJob(
+        self, request: job_service_pb2.DeleteJobRequest, context: Context
+    ) -> job_service_pb2.DeleteJobResponse:
+        rules.check_names_job(request)
+        [refusal] = await self._store.delete(_queue(request.queue), [request.job_id])
+        sure(refusal)
+        return _DeleteJobResponse()
+
+    async def WatchJobs(
+        self, request: job_service_pb2.WatchJobsRequest, context: Context
+    ) -> AsyncIterator[job_service_pb2.WatchJobsResponse]:
+        rules.check_watch_jobs(request)
+        queue = _queue(request.queue)
+        if request.job_id:
+            opened = self._watching.job(queue, request.job_id)
+        else:
+            states = frozenset(map(State, request.states))
+            opened = self._watching.matching(queue, states, frozenset(request.types), request.cursor)
+        async with opened as changes:
+            # Whoever waits for the headers knows that no change from here on is missed.
+            await context.send_initial_metadata(())
+            async for change in changes:
+                response = _WatchJobsResponse()
+                fill_watched(response, change)
+                yield response
+
+    async def _changed(self, queue: str, change: Change) -> Job:
+        [job] = await self._store.update(_queue(queue), [change])
+        return sure(job)
+
+    async def _cancel_ids(
+        self, request: job_service_pb2.BatchCancelJobsRequest, grace: timedelta
+    ) -> job_service_pb2.BatchCancelJobsResponse:
+        def wish(job_id: str) -> CancelJob:
+            rules.check_id(job_id)
+            return CancelJob(job_id, request.reason, _NOBODY, grace)
+
+        asked = batches.each(request.job_ids, wish)
+        good = batches.good(asked)
+        cancelled = await self._store.cancel(_queue(request.queue), good) if good else []
+        response = _BatchCancelJobsResponse()
+        batches.fill_batch_cancelled(response, request.job_ids, batches.answers(asked, cancelled))
+        return response
+
+
+def _checked(item: job_service_pb2.ScheduleJobRequest) -> JobRequest:
+    schedule_rules.check_schedule_job(item)
+    return to_request(item)
+
+
+def _queue(asked: str) -> str:
+    return asked or limits.DEFAULT_QUEUE
+
+
+def _grace(asked: Duration | None) -> timedelta:
+    return limits.DEFAULT_GRACE if asked is None else to_span(asked)

@@ -1,0 +1,87 @@
+"""Page tokens: where a list goes on, and for which filter. Opaque to callers."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import UTC, datetime, timedelta
+
+from tocsin_server.domain import limits
+from tocsin_server.domain.errors import InvalidFields, Violation
+from tocsin_server.domain.filters import JobFilter, Order, Position
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+_LAST_MS = (limits.LAST_TIME - _EPOCH) // _MS
+_JOBS = struct.Struct(">B8sQqI")  # version, hash of the filter, arrival, due ms or -1, skip
+_JOBS_VERSION = 1
+_QUEUES_VERSION = 2  # followed by the name of the last queue
+_NO_DUE = -1
+
+
+def filter_hash(queue: str, filter_: JobFilter, order: Order) -> bytes:
+    """8 bytes that differ where the lists do."""
+    words = (
+        queue,
+        sorted(filter_.states),
+        sorted(filter_.types),
+        sorted(filter_.tags.items()),
+        filter_.priority_min,
+        filter_.priority_max,
+        *(str(time) for w in (filter_.scheduled, filter_.created, filter_.ended) for time in (w.start, w.end)),
+        int(order),
+    )
+    return hashlib.blake2b(repr(words).encode(), digest_size=8).digest()
+
+
+def jobs_token(list_hash: bytes, position: Position) -> str:
+    """The token of a list of jobs that goes on after `position`."""
+    due = _NO_DUE if position.due is None else (position.due - _EPOCH) // _MS
+    return _text(_JOBS.pack(_JOBS_VERSION, list_hash, position.arrival, due, position.skip))
+
+
+def jobs_position(list_hash: bytes, token: str) -> Position:
+    """Where a list of jobs goes on. InvalidFields for what is no token of this list."""
+    raw = _bytes(token)
+    if len(raw) != _JOBS.size or raw[0] != _JOBS_VERSION:
+        raise _refused("is not a token of this server's lists")
+    _, of_list, arrival, due, skip = _JOBS.unpack(raw)
+    if of_list != list_hash:
+        raise _refused("was given for another queue, filter or order; keep those while you page")
+    if not (_NO_DUE <= due <= _LAST_MS and skip <= limits.SKIP):
+        raise _refused("is not a token of this server's lists")
+    return Position(arrival, None if due == _NO_DUE else _EPOCH + due * _MS, skip)
+
+
+def queues_token(last: str) -> str:
+    """The token of a list of queues that goes on after the queue `last`."""
+    return _text(bytes([_QUEUES_VERSION]) + last.encode())
+
+
+def last_queue(token: str) -> str:
+    """The queue after which a list of queues goes on. InvalidFields for what is no such token."""
+    raw = _bytes(token)
+    if not 2 <= len(raw) <= limits.NAME_CHARACTERS + 1 or raw[0] != _QUEUES_VERSION or not raw.isascii():
+        raise _refused("is not a token of this server's lists")
+    return raw[1:].decode()
+
+
+def _text(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _bytes(token: str) -> bytes:
+    if len(token) > 2 * limits.NAME_CHARACTERS:
+        raise _refused("is not a token of this server's lists")
+    try:
+        raw = urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    except ValueError:  # binascii.Error is one; letters beyond ASCII are another
+        raise _refused("is not a token of this server's lists") from None
+    if _text(raw) != token:  # the decoder passes over what it does not know
+        raise _refused("is not a token of this server's lists")
+    return raw
+
+
+def _refused(why: str) -> InvalidFields:
+    return InvalidFields([Violation("page_token", why)])

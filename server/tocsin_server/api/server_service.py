@@ -1,0 +1,74 @@
+"""ServerService: says what server this is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tocsin.v1 import server_service_pb2, server_service_pb2_grpc
+
+from tocsin_server.api.convert.times import set_span, set_time
+from tocsin_server.api.interceptors.call import Context
+from tocsin_server.domain import limits
+from tocsin_server.store.interface import JobStore
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a server knows of itself from its start on."""
+
+    version: str
+    server: str  # its name, unique per start
+    start_time: datetime  # by its own clock
+    handled_types: tuple[str, ...]  # empty: it runs no jobs
+    lease: timedelta  # how long an attempt may stay unheard of
+    events_per_queue: int  # kept for watchers
+
+
+class ServerService(server_service_pb2_grpc.ServerServiceServicer):
+    """Version, store, durability and limits."""
+
+    def __init__(self, store: JobStore, facts: ServerFacts) -> None:
+        self._store = store
+        self._facts = facts
+
+    async def GetServerInfo(
+        self, request: server_service_pb2.GetServerInfoRequest, context: Context
+    ) -> server_service_pb2.GetServerInfoResponse:
+        store, facts = await self._store.info(), self._facts
+        response = server_service_pb2.GetServerInfoResponse(
+            version=facts.version,
+            provider=store.provider,
+            store_version=store.version,
+            store_embedded=store.embedded,
+            durability=server_service_pb2.GetServerInfoResponse.Durability.ValueType(store.durability),
+            handled_types=facts.handled_types,
+            server=facts.server,
+        )
+        set_time(response.start_time, facts.start_time)
+        _fill_limits(response.limits, facts)
+        return response
+
+
+def _fill_limits(target: server_service_pb2.Limits, facts: ServerFacts) -> None:
+    target.job_spec_bytes = limits.JOB_SPEC_BYTES
+    target.request_bytes = limits.REQUEST_BYTES
+    target.response_bytes = limits.RESPONSE_BYTES
+    target.result_bytes = limits.RESULT_BYTES
+    target.progress_message_bytes = limits.PROGRESS_MESSAGE_BYTES
+    target.error_message_bytes = limits.ERROR_MESSAGE_BYTES
+    target.error_trace_bytes = limits.ERROR_TRACE_BYTES
+    target.batch_items = limits.BATCH_ITEMS
+    target.page_size = limits.PAGE_SIZE
+    target.skip = limits.SKIP
+    target.name_characters = limits.NAME_CHARACTERS
+    target.job_id_characters = limits.JOB_ID_CHARACTERS
+    target.job_id_bytes = limits.JOB_ID_BYTES
+    target.tags = limits.TAGS
+    target.tag_key_characters = limits.TAG_KEY_CHARACTERS
+    target.tag_value_bytes = limits.TAG_VALUE_BYTES
+    target.types_per_queue = limits.TYPES_PER_QUEUE
+    target.max_crashes = limits.MAX_CRASHES
+    set_span(target.delay, limits.MAX_DELAY)
+    set_span(target.lease, facts.lease)
+    target.events_per_queue = facts.events_per_queue

@@ -1,0 +1,112 @@
+"""Rules on jobs that are asked for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tocsin.v1 import job_pb2, job_service_pb2
+
+from tocsin_server.api.validation.payloads import BUILT_IN_TYPES, check_payload
+from tocsin_server.api.validation.violations import Violations
+from tocsin_server.api.wire import payload_of
+from tocsin_server.domain import limits
+from tocsin_server.domain.errors import TooLarge
+
+_ON_CONFLICT = {int(v): k for k, v in job_service_pb2.ScheduleJobRequest.OnConflict.items()}
+_BACKOFF = {int(v): k for k, v in job_pb2.RetryPolicy.Backoff.items()}
+_MS = timedelta(milliseconds=1)
+_NOTHING = timedelta(0)
+
+
+def check_schedule_job(request: job_service_pb2.ScheduleJobRequest) -> None:
+    """One job to schedule."""
+    wrong = Violations()
+    if request.HasField("job"):
+        check_size("job", request.job)
+        _check_spec(wrong, "job", request.job)
+    else:
+        wrong.add("job", "is needed")
+    if request.job_id:
+        wrong.job_id("job_id", request.job_id)
+    check_when(wrong, request)
+    if request.on_conflict not in _ON_CONFLICT:
+        wrong.enum("on_conflict", request.on_conflict, _ON_CONFLICT)
+    wrong.done()
+
+
+def check_batch_schedule_jobs(request: job_service_pb2.BatchScheduleJobsRequest) -> None:
+    """The batch as such; each of its items is checked by itself."""
+    wrong = Violations()
+    wrong.count("requests", request.requests, limits.BATCH_ITEMS, least=1)
+    wrong.done()
+
+
+def check_when(
+    wrong: Violations, request: job_service_pb2.ScheduleJobRequest | job_service_pb2.UpdateJobRequest
+) -> None:
+    """The time or delay of a request that has them."""
+    when = request.WhichOneof("when")
+    if when == "schedule_time":
+        wrong.time("schedule_time", request.schedule_time)
+    elif when == "delay":
+        wrong.span("delay", request.delay, _NOTHING, limits.MAX_DELAY, "0 to 100 years")
+
+
+def check_size(field: str, spec: job_pb2.JobSpec) -> None:
+    """Raise TooLarge where a spec takes more than 1 MiB."""
+    if (size := spec.ByteSize()) > limits.JOB_SPEC_BYTES:
+        raise TooLarge(field, size, limits.JOB_SPEC_BYTES)
+
+
+def _check_spec(wrong: Violations, field: str, spec: job_pb2.JobSpec) -> None:
+    wrong.queue(f"{field}.queue", spec.queue)
+    payload = payload_of(spec)
+    check_type(wrong, field, spec.type, payload, needed=True)
+    if payload is not None:
+        check_payload(wrong, field, *payload)
+    if spec.HasField("retry"):
+        check_retry(wrong, f"{field}.retry", spec.retry)
+    if spec.HasField("timeout"):
+        wrong.span(f"{field}.timeout", spec.timeout, _MS, limits.MAX_TIMEOUT, "1 ms to 30 days")
+    if spec.HasField("retention"):
+        check_retention(wrong, f"{field}.retention", spec.retention)
+    if spec.tags:
+        wrong.tags(f"{field}.tags", spec.tags)
+
+
+def check_type(wrong: Violations, field: str, type_: str, payload: tuple[int, bytes] | None, *, needed: bool) -> None:
+    """A spec's type beside its payload: a built-in payload sets it."""
+    built_in = BUILT_IN_TYPES.get(payload[0]) if payload else None
+    if built_in is not None:
+        if type_ not in ("", built_in):
+            wrong.add(f"{field}.type", f"does not fit {field}.{built_in}: leave it out, or make it {built_in!r}")
+    elif needed or type_:
+        wrong.name(f"{field}.type", type_)
+
+
+def check_retry(wrong: Violations, field: str, retry: job_pb2.RetryPolicy) -> None:
+    """A retry policy, as a job or a queue has it."""
+    if retry.HasField("max_attempts"):
+        wrong.number(f"{field}.max_attempts", retry.max_attempts, 1, limits.MAX_ATTEMPTS)
+    wrong.enum(f"{field}.backoff", retry.backoff, _BACKOFF)
+    both = retry.HasField("initial_delay") and retry.HasField("max_delay")
+    if retry.HasField("initial_delay"):
+        wrong.span(f"{field}.initial_delay", retry.initial_delay, _MS, limits.MAX_INITIAL_DELAY, "1 ms to 24 h")
+    if retry.HasField("max_delay"):
+        wrong.span(f"{field}.max_delay", retry.max_delay, _MS, limits.MAX_BACKOFF, "1 ms to 30 days")
+    if both and _before(retry):
+        wrong.add(f"{field}.max_delay", "is below initial_delay")
+    if retry.HasField("jitter"):
+        wrong.number(f"{field}.jitter", retry.jitter, 0, 1)
+
+
+def _before(retry: job_pb2.RetryPolicy) -> bool:
+    longest, first = retry.max_delay, retry.initial_delay
+    return (longest.seconds, longest.nanos) < (first.seconds, first.nanos)
+
+
+def check_retention(wrong: Violations, field: str, retention: job_pb2.Retention) -> None:
+    """A retention, as a job or a queue has it."""
+    for name in ("completed_for", "failed_for"):
+        if retention.HasField(name):
+            wrong.span(f"{field}.{name}", getattr(retention, name), _NOTHING, limits.MAX_RETENTION, "0 to 10 years")

@@ -1,0 +1,169 @@
+"""Rules on requests about jobs that stand: show, list, watch, cancel, retry, run, update, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Protocol
+
+from google.protobuf.duration_pb2 import Duration
+from tocsin.v1 import job_pb2, job_service_pb2
+
+from tocsin_server.api.validation.payloads import check_payload
+from tocsin_server.api.validation.scheduling import check_size, check_type, check_when
+from tocsin_server.api.validation.violations import Violations
+from tocsin_server.api.wire import payload_of
+from tocsin_server.domain import limits
+from tocsin_server.domain.states import PENDING, State
+
+#: Names of states that a filter may have.
+STATES = {int(number): name for name, number in job_pb2.Job.State.items() if number}
+_VIEWS = {int(number): name for name, number in job_pb2.Job.View.items()}
+_CANCELLABLE = {int(state): state.name for state in sorted(PENDING | {State.ACTIVE})}
+_ORDERS = ("", "create_time desc", "schedule_time")
+_TIMES = tuple(f"{time}_time_{end}" for time in ("schedule", "create", "end") for end in ("from", "to"))
+_UPDATABLE = ("schedule_time", "priority", "payload")
+
+
+class NamesJob(Protocol):
+    """A request about one job."""
+
+    queue: str
+    job_id: str
+
+
+def check_names_job(request: NamesJob) -> None:
+    """A request that has nothing but a queue and a job_id."""
+    wrong = Violations()
+    _job(wrong, request)
+    wrong.done()
+
+
+def _job(wrong: Violations, request: NamesJob) -> None:
+    wrong.queue("queue", request.queue)
+    wrong.job_id("job_id", request.job_id)
+
+
+def check_get_job(request: job_service_pb2.GetJobRequest) -> None:
+    """Which job to show, and how much of it."""
+    wrong = Violations()
+    _job(wrong, request)
+    wrong.enum("view", request.view, _VIEWS)
+    wrong.done()
+
+
+def check_list_jobs(request: job_service_pb2.ListJobsRequest) -> None:
+    """All of a list but its page token, which is read where the filter is known."""
+    wrong = Violations()
+    wrong.queue("queue", request.queue)
+    wrong.enums("states", request.states, STATES)
+    wrong.names("types", request.types)
+    wrong.tags("tags", request.tags)
+    for name in _TIMES:
+        if request.HasField(name):  # type: ignore[arg-type]  # one of the names above
+            wrong.time(name, getattr(request, name))
+    if request.order_by not in _ORDERS:
+        wrong.add("order_by", 'is neither "create_time desc" nor "schedule_time"')
+    elif request.order_by == "schedule_time" and [*{*map(int, request.states)}] != [State.SCHEDULED]:
+        wrong.add("order_by", '"schedule_time" needs states to be SCHEDULED alone')
+    check_page_size(wrong, request.page_size)
+    wrong.number("skip", request.skip, 0, limits.SKIP)
+    wrong.enum("view", request.view, _VIEWS)
+    wrong.done()
+
+
+def check_page_size(wrong: Violations, page_size: int) -> None:
+    """The size of any page; one that is too large is served as the largest."""
+    if page_size < 0:
+        wrong.add("page_size", f"is {page_size:,}; 0 means {limits.DEFAULT_PAGE_SIZE}, negative is refused")
+
+
+def check_watch_jobs(request: job_service_pb2.WatchJobsRequest) -> None:
+    """What to watch: a job, or a filter and perhaps a cursor."""
+    wrong = Violations()
+    wrong.queue("queue", request.queue)
+    if request.job_id:
+        wrong.job_id("job_id", request.job_id)
+        for name in ("states", "types", "cursor"):
+            if getattr(request, name):
+                wrong.add(name, "cannot stand beside job_id")
+    wrong.enums("states", request.states, STATES)
+    wrong.names("types", request.types)
+    wrong.done()
+
+
+def check_cancel_job(request: job_service_pb2.CancelJobRequest) -> None:
+    """Which job to cancel."""
+    wrong = Violations()
+    _job(wrong, request)
+    _wish(wrong, request.reason, request.grace if request.HasField("grace") else None)
+    wrong.done()
+
+
+def check_batch_cancel_jobs(request: job_service_pb2.BatchCancelJobsRequest) -> None:
+    """Which jobs to cancel: ids or a filter. Each id is checked by itself."""
+    wrong = Violations()
+    wrong.queue("queue", request.queue)
+    if request.job_ids:
+        wrong.count("job_ids", request.job_ids, limits.BATCH_ITEMS)
+        for name in ("states", "types", "tags"):
+            if getattr(request, name):
+                wrong.add(name, "cannot stand beside job_ids")
+    elif not (request.states or request.types or request.tags):
+        wrong.add("job_ids", "is empty, and so is the filter: one of job_ids, states, types and tags is needed")
+    wrong.enums("states", request.states, _CANCELLABLE)
+    wrong.names("types", request.types)
+    wrong.tags("tags", request.tags)
+    _wish(wrong, request.reason, request.grace if request.HasField("grace") else None)
+    wrong.done()
+
+
+def check_id(job_id: str) -> None:
+    """One id of a batch."""
+    wrong = Violations()
+    wrong.job_id("job_id", job_id)
+    wrong.done()
+
+
+def _wish(wrong: Violations, reason: str, grace: Duration | None) -> None:
+    wrong.text("reason", reason, limits.REASON_BYTES)
+    if grace is not None:
+        wrong.span("grace", grace, timedelta(0), limits.MAX_GRACE, "0 to 24 h")
+
+
+def updated(request: job_service_pb2.UpdateJobRequest) -> Collection[str]:
+    """What an update changes, of "schedule_time", "priority" and "payload"."""
+    if request.update_mask.paths:
+        return frozenset(request.update_mask.paths)
+    present = {
+        "schedule_time": request.WhichOneof("when") is not None,
+        "priority": request.job.priority != 0,
+        "payload": payload_of(request.job) is not None,
+    }
+    return frozenset(name for name, there in present.items() if there)
+
+
+def check_update_job(request: job_service_pb2.UpdateJobRequest) -> None:
+    """What to change of a job."""
+    wrong = Violations()
+    _job(wrong, request)
+    spec = request.job
+    payload = payload_of(spec)
+    check_size("job", spec)
+    if spec.queue and spec.queue != (request.queue or limits.DEFAULT_QUEUE):
+        wrong.add("job.queue", "is not the job's own; a job cannot change its queue")
+    check_type(wrong, "job", spec.type, payload, needed=False)
+    if payload is not None:
+        check_payload(wrong, "job", *payload)
+    check_when(wrong, request)
+    for i, path in enumerate(request.update_mask.paths):
+        if path not in _UPDATABLE:
+            wrong.add(f"update_mask.paths[{i}]", f"is none of {', '.join(_UPDATABLE)}")
+    changes = updated(request)
+    if "schedule_time" in changes and request.WhichOneof("when") is None:
+        wrong.add("schedule_time", "is in update_mask, but neither schedule_time nor delay is given")
+    if "payload" in changes and payload is None:
+        wrong.add("job", "has no payload, though update_mask has it; a payload can be replaced, not taken away")
+    if not changes:
+        wrong.add("update_mask", "is empty, and the request has no time, payload or priority to change")
+    wrong.done()

@@ -1,0 +1,100 @@
+"""The messages of JobService as the server reads and writes them: a payload and a result are bytes in them.
+
+A submessage and a `bytes` field of the same number look the same on the wire. So these classes, made when this module
+is imported from the public descriptors of job.proto and job_service.proto, have `bytes` where JobSpec's payload and
+Job's result have messages. What a caller sent is then given back as it came: unsorted map keys and unknown fields stay.
+
+The classes live in a descriptor pool of their own. To mypy they are the public classes, which they match in all else.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar, cast
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.message import Message
+from tocsin.v1 import job_pb2, job_service_pb2
+
+_PUBLIC = "tocsin.v1"
+_PRIVATE = "tocsin.wire.v1"
+_FIELD = descriptor_pb2.FieldDescriptorProto
+_SPEC = job_pb2.JobSpec.DESCRIPTOR
+_MessageT = TypeVar("_MessageT", bound=Message)
+
+#: Payload fields of JobSpec, by number.
+PAYLOAD_FIELDS = {field.number: field.name for field in _SPEC.oneofs_by_name["payload"].fields}
+_PAYLOAD_NUMBERS = {name: number for number, name in PAYLOAD_FIELDS.items()}
+
+
+def _opaque(message: str, field: str) -> bool:
+    """Whether the field of the (public) message is bytes here."""
+    if message == f"{_PUBLIC}.Job":
+        return field == "result"
+    return message == f"{_PUBLIC}.JobSpec" and field in _PAYLOAD_NUMBERS
+
+
+def _rewrite(message: descriptor_pb2.DescriptorProto, name: str, *, texts: bool) -> None:
+    for field in message.field:
+        if _opaque(name, field.name) or (texts and field.type == _FIELD.TYPE_STRING):
+            field.type = _FIELD.TYPE_BYTES
+            field.ClearField("type_name")
+        elif field.type_name.startswith(f".{_PUBLIC}."):
+            field.type_name = f".{_PRIVATE}." + field.type_name.removeprefix(f".{_PUBLIC}.")
+    for nested in message.nested_type:
+        if texts:
+            nested.options.ClearField("map_entry")  # a map's key must be a string; its entries are messages anyway
+        _rewrite(nested, f"{name}.{nested.name}", texts=texts)
+
+
+def _add(pool: descriptor_pool.DescriptorPool, file: FileDescriptor, seen: set[str], *, texts: bool) -> None:
+    if file.name in seen:
+        return
+    seen.add(file.name)
+    for dependency in file.dependencies:
+        _add(pool, dependency, seen, texts=texts)
+    proto = descriptor_pb2.FileDescriptorProto()
+    file.CopyToProto(proto)
+    if proto.package == _PUBLIC:
+        proto.package = _PRIVATE
+        proto.ClearField("service")
+        for message in proto.message_type:
+            _rewrite(message, f"{_PUBLIC}.{message.name}", texts=texts)
+    pool.Add(proto)
+
+
+def shadow_pool(*, texts: bool = False) -> descriptor_pool.DescriptorPool:
+    """A new pool with the shadow messages; with `texts` strings are bytes too, so that broken text can be read."""
+    pool = descriptor_pool.DescriptorPool()
+    _add(pool, job_service_pb2.DESCRIPTOR, set(), texts=texts)
+    return pool
+
+
+def shadow_name(public: str) -> str:
+    """Full name in a shadow pool of the message that is called `public` outside."""
+    return _PRIVATE + public.removeprefix(_PUBLIC)
+
+
+_POOL = shadow_pool()
+
+
+def shadow(public: type[_MessageT]) -> type[_MessageT]:
+    """The shadow class of a public message class of job.proto or job_service.proto."""
+    descriptor = _POOL.FindMessageTypeByName(shadow_name(public.DESCRIPTOR.full_name))
+    return cast("type[_MessageT]", message_factory.GetMessageClass(descriptor))
+
+
+def payload_of(spec: job_pb2.JobSpec) -> tuple[int, bytes] | None:
+    """Field number and bytes of a shadow spec's payload; None where it has none."""
+    name = spec.WhichOneof("payload")
+    return None if name is None else (_PAYLOAD_NUMBERS[name], cast(bytes, getattr(spec, name)))
+
+
+def set_payload(spec: job_pb2.JobSpec, kind: int, body: bytes) -> None:
+    """Give a shadow spec the payload of field number `kind`."""
+    setattr(spec, PAYLOAD_FIELDS[kind], body)
+
+
+def set_result(job: job_pb2.Job, result: bytes) -> None:
+    """Give a shadow job its result, a serialized tocsin.v1.Result."""
+    setattr(job, "result", result)  # noqa: B010 - a plain assignment has the public type, not bytes

@@ -1,0 +1,137 @@
+"""The embedded loop: the worker runtime with the store as its source, and the word of it in the store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Collection
+from datetime import timedelta
+
+import structlog
+from tocsin.worker.registry import Handlers
+from tocsin.worker.runtime import Figures, Runtime
+
+from tocsin_server.dispatch.store_source import StoreSource
+from tocsin_server.domain.errors import TocsinError
+from tocsin_server.domain.queues import WorkerFigures
+from tocsin_server.operations.finishing import Finishing
+from tocsin_server.operations.leasing import Leasing
+from tocsin_server.operations.store_clock import StoreClock
+from tocsin_server.operations.ticking import Ticker
+from tocsin_server.operations.wakeups import Wakeups
+from tocsin_server.store.interface import JobStore
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+_ANNOUNCE_EVERY = timedelta(seconds=5)
+_ANNOUNCED_FOR = timedelta(seconds=15)  # two announcements may be lost
+_TAKE_BACK_WITHIN = timedelta(seconds=1)
+
+
+class Dispatcher:
+    """Runs jobs in this process. Without any handler it claims nothing.
+
+    name: how this process is called in leases and among the workers. queues: which to run jobs of; None: all.
+    concurrency: how many jobs at a time, over all types. Subscribes to `wakeups` and `ticker`, so make it before
+    those are started.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        handlers: Handlers,
+        wakeups: Wakeups,
+        ticker: Ticker,
+        clock: StoreClock,
+        *,
+        name: str,
+        queues: Collection[str] | None = None,
+        lease: timedelta = timedelta(seconds=30),
+        concurrency: int = 20,
+    ) -> None:
+        self._store = store
+        self._handlers = handlers
+        self._name = name
+        self._queues = tuple(sorted(queues or ()))
+        self._ticker = ticker
+        finishing = Finishing(store)
+        self._leasing = Leasing(store, finishing, wakeups, ticker, clock, holder=name, queues=queues, lease=lease)
+        source = StoreSource(store, self._leasing, finishing, wakeups, lease)
+        self._runtime = Runtime(source, handlers, concurrency=concurrency)
+        self._running: asyncio.Task[None] | None = None
+        self._announcing: asyncio.Task[None] | None = None
+
+    @property
+    def last_tick(self) -> float | None:
+        """time.monotonic() of the last tick in which this was alive and the store answered; None: not yet, or it
+        should run jobs and does not."""
+        if self._running is not None and self._running.done():
+            return None
+        return self._ticker.last_ok
+
+    def figures(self) -> Figures:
+        """Slots and what is in them."""
+        return self._runtime.figures()
+
+    async def start(self) -> None:
+        """Begin to run jobs."""
+        if not len(self._handlers):
+            return
+        self._leasing.start()
+        self._running = asyncio.create_task(self._runtime.run(), name="runtime")
+        self._running.add_done_callback(_tell_end)
+        self._announcing = asyncio.create_task(self._announce(), name="announce")
+
+    async def stop(self, grace: timedelta) -> None:
+        """Claim no more, let what runs end within `grace`, give back the rest without counting it as an attempt."""
+        if self._running is None or self._announcing is None:
+            return
+        if not self._running.done():
+            drained = await self._runtime.drain(grace)
+            _log.info(
+                "drained",
+                ended=drained.ended,
+                released=drained.released,
+                abandoned=drained.abandoned,
+                unflushed=drained.unflushed,
+            )
+            await asyncio.wait({self._running})
+        await self._leasing.close()
+        self._announcing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._announcing
+        with contextlib.suppress(TocsinError, TimeoutError):
+            async with asyncio.timeout(_TAKE_BACK_WITHIN.total_seconds()):
+                await self._store.announce(self._word(), timedelta(0))
+
+    async def _announce(self) -> None:
+        while True:
+            try:
+                await self._store.announce(self._word(), _ANNOUNCED_FOR)
+            except TocsinError as error:
+                _log.debug("announce_failed", error=str(error))  # the ticker says aloud that the store is away
+            except Exception:
+                _log.exception("announce_failed")
+            await asyncio.sleep(_ANNOUNCE_EVERY.total_seconds())
+
+    def _word(self) -> WorkerFigures:
+        figures = self._runtime.figures()
+        warnings = []
+        if figures.blocked_loops:
+            warnings.append("a handler blocks its event loop: make it a plain function, or await")
+        if figures.abandoned:
+            warnings.append("handlers that did not stop when asked keep their slots")
+        return WorkerFigures(
+            worker=self._name,
+            types=tuple(sorted(self._handlers)),
+            slots=figures.slots,
+            busy=figures.busy,
+            abandoned=figures.abandoned,
+            queues=self._queues,
+            warnings=tuple(warnings),
+        )
+
+
+def _tell_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.critical("runtime_failed", exc_info=error)

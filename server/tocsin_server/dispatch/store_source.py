@@ -1,0 +1,145 @@
+"""The store as the worker runtime's source of jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from tocsin.worker.source import AttemptOutcome, Heartbeat, HeartbeatAnswer, LeasedJob, Source
+
+from tocsin_server.domain import limits
+from tocsin_server.domain.errors import LeaseLost, TocsinError
+from tocsin_server.domain.job import JobError
+from tocsin_server.domain.lease import Claimed, Ending, Extended, Extension, Lease
+from tocsin_server.domain.retry import RetryPolicy
+from tocsin_server.operations.finishing import EndedAttempt, Finishing, shorten
+from tocsin_server.operations.leasing import Leasing
+from tocsin_server.operations.wakeups import Wakeups
+from tocsin_server.store.interface import JobStore
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What is needed of a job until its attempt has ended; its payload is not."""
+
+    lease: Lease
+    retry: RetryPolicy
+    failures: int
+
+
+class StoreSource(Source):
+    """Leases from the store, and records outcomes there. `lease` is how long leases hold unextended."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        leasing: Leasing,
+        finishing: Finishing,
+        wakeups: Wakeups,
+        lease: timedelta = timedelta(seconds=30),
+    ) -> None:
+        self._store = store
+        self._leasing = leasing
+        self._finishing = finishing
+        self._lease = lease
+        self._held: dict[tuple[str, bytes], _Held] = {}  # by queue and token
+        self._running: Counter[str] = Counter()  # by queue
+        self._beat = asyncio.Event()
+        wakeups.on_cancel(self._hear_cancel)
+
+    async def lease(self, free: Mapping[str, int], limit: int) -> Sequence[LeasedJob]:
+        claimed = await self._leasing.lease(free, limit)
+        for one in claimed:
+            self._held[one.lease.queue, one.lease.token] = _Held(one.lease, one.job.spec.retry, one.job.failures)
+            self._running[one.lease.queue] += 1
+        return [_leased(one) for one in claimed]
+
+    async def extend(self, heartbeats: Sequence[Heartbeat]) -> Sequence[HeartbeatAnswer]:
+        held = [self._held.get((beat.job.queue, beat.job.token)) for beat in heartbeats]
+        extensions = [
+            Extension(one.lease, _progress(beat.progress))
+            for one, beat in zip(held, heartbeats, strict=True)
+            if one is not None
+        ]
+        answers = iter(await self._store.extend(extensions, self._lease) if extensions else [])
+        return [HeartbeatAnswer(lost=True) if one is None else _beat_answer(next(answers)) for one in held]
+
+    async def finish(self, outcomes: Sequence[AttemptOutcome]) -> Sequence[bool]:
+        held = [self._held.get((outcome.job.queue, outcome.job.token)) for outcome in outcomes]
+        ended = [_ended(one, outcome) for one, outcome in zip(held, outcomes, strict=True) if one is not None]
+        recorded = iter(await self._finishing.finish(ended))
+        for outcome in outcomes:
+            self._forget(outcome.job)
+        return [False if one is None else next(recorded) for one in held]
+
+    @property
+    def heartbeat_every(self) -> timedelta:
+        return self._lease / 3
+
+    async def beat_wanted(self) -> None:
+        await self._beat.wait()
+        self._beat.clear()
+
+    def _hear_cancel(self, queue: str) -> None:
+        # The message does not say which job; most are of jobs that run elsewhere.
+        if queue in self._running:
+            self._beat.set()
+
+    def _forget(self, job: LeasedJob) -> None:
+        if self._held.pop((job.queue, job.token), None) is not None:
+            self._running[job.queue] -= 1
+            if not self._running[job.queue]:
+                del self._running[job.queue]
+
+
+def _leased(claimed: Claimed) -> LeasedJob:
+    job, spec = claimed.job, claimed.job.spec
+    return LeasedJob(
+        queue=spec.queue,
+        job_id=job.job_id,
+        type=spec.type,
+        attempt=claimed.lease.attempt,
+        token=claimed.lease.token,
+        payload_kind=spec.payload.kind if spec.payload is not None else 0,
+        payload_body=spec.payload.body if spec.payload is not None else b"",
+        create_time=job.create_time,
+        schedule_time=job.schedule_time,
+        timeout=spec.timeout,
+        failures=job.failures,
+        crashes=job.crashes,
+        priority=spec.priority,
+        tags=spec.tags,
+    )
+
+
+def _progress(said: tuple[float, str] | None) -> tuple[float, str] | None:
+    if said is None:
+        return None
+    fraction, message = said
+    return min(max(fraction, 0.0), 1.0), shorten(message, limits.PROGRESS_MESSAGE_BYTES)
+
+
+def _beat_answer(answer: Extended | TocsinError) -> HeartbeatAnswer:
+    if isinstance(answer, Extended):
+        return HeartbeatAnswer(cancel_reason=answer.cancel_reason, cancel_grace=answer.cancel_grace)
+    # Anything else than a lost lease is a store that did not answer for this one: the next beat asks again.
+    return HeartbeatAnswer(lost=isinstance(answer, LeaseLost))
+
+
+def _ended(held: _Held, outcome: AttemptOutcome) -> EndedAttempt:
+    error = None
+    if outcome.error_type or outcome.error_message or outcome.error_trace:
+        error = JobError(outcome.error_type, outcome.error_message, outcome.error_trace)
+    return EndedAttempt(
+        held.lease,
+        Ending(outcome.ending),
+        held.retry,
+        held.failures,
+        result=outcome.result,
+        error=error,
+        retryable=outcome.retryable,
+        retry_in=outcome.retry_in,
+    )

@@ -1,0 +1,126 @@
+"""A mail as it goes over the wire: headers that cannot be injected, text and HTML as alternatives."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+
+from tocsin_server.domain.addresses import BadAddress, Mailbox, has_control, parse_address
+from tocsin_server.handlers.mail.errors import MailRefused
+from tocsin_server.handlers.mail.headers import address_header, fixed_header, header
+
+SUBJECT_CHARACTERS = 998  # RFC 5322: a line without its end
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What is to be said, to whom. Addresses as users write them, parsed when the mail is composed."""
+
+    sender: str
+    to: Sequence[str]
+    subject: str
+    text: str  # "": none
+    html: str  # "": none
+    cc: Sequence[str] = ()
+    bcc: Sequence[str] = ()
+    reply_to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Which attempt of which job sends it, and when. Makes the Message-ID: another one for each attempt."""
+
+    queue: str
+    job_id: str
+    create_time: datetime  # tells apart the jobs that have had this id one after another
+    attempt: int
+    send_time: datetime
+
+    @property
+    def mark(self) -> str:
+        """The attempt in 32 hexadecimal digits and its number: an id may hold any letter, a Message-ID may not."""
+        named = "\0".join((self.queue, self.job_id, self.create_time.isoformat()))
+        return f"{hashlib.sha256(named.encode()).hexdigest()[:32]}.{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """Ready to be handed over."""
+
+    message_id: str
+    mark: str  # Stamp.mark
+    send_time: datetime
+    sender: str  # envelope
+    recipients: tuple[str, ...]  # envelope: to, cc and bcc, each once
+    content: bytes = field(repr=False)
+    smtputf8: bool  # an address has letters beyond ASCII before its @
+
+
+def compose(letter: Letter, stamp: Stamp) -> Mail:
+    """The mail of this letter. MailRefused where an address or the subject is wrong, or there is nothing to say."""
+    sender = _mailbox("from", letter.sender)
+    to, cc, bcc = (
+        [_mailbox(name, text) for text in texts]
+        for name, texts in (("to", letter.to), ("cc", letter.cc), ("bcc", letter.bcc))
+    )
+    reply_to = [_mailbox("reply_to", letter.reply_to)] if letter.reply_to else []
+    if not to:
+        raise MailRefused("to: there is no recipient")
+    if has_control(letter.subject):
+        raise MailRefused("subject: it has a line break or another control character")
+    if len(letter.subject) > SUBJECT_CHARACTERS:
+        raise MailRefused(f"subject: it is longer than {SUBJECT_CHARACTERS} characters")
+
+    message_id = f"<{stamp.mark}@{sender.domain}>"
+    headers = [
+        fixed_header("Date", format_datetime(stamp.send_time)),
+        fixed_header("Message-ID", message_id),
+        address_header("From", [sender]),
+        address_header("To", to),
+        *([address_header("Cc", cc)] if cc else ()),
+        *([address_header("Reply-To", reply_to)] if reply_to else ()),
+        header("Subject", letter.subject),
+        fixed_header("Auto-Submitted", "auto-generated"),  # RFC 3834: no absence notes in answer, please
+    ]
+    return Mail(
+        message_id=message_id,
+        mark=stamp.mark,
+        send_time=stamp.send_time,
+        sender=sender.address,
+        recipients=tuple(dict.fromkeys(mailbox.address for mailbox in (*to, *cc, *bcc))),
+        content=b"".join(headers) + _body(letter.text, letter.html),
+        smtputf8=any(mailbox.needs_smtputf8 for mailbox in (sender, *to, *cc, *bcc, *reply_to)),
+    )
+
+
+def _body(text: str, html: str) -> bytes:
+    """The content's own headers, an empty line, the content."""
+    # 7bit: no mail server on the way has to know 8BITMIME.
+    message = EmailMessage(SMTP.clone(cte_type="7bit"))
+    if text:
+        message.set_content(text, cte=_encoding(text))
+        if html:
+            message.add_alternative(html, subtype="html", cte=_encoding(html))
+    elif html:
+        message.set_content(html, subtype="html", cte=_encoding(html))
+    else:
+        raise MailRefused("the mail has neither text nor html, and no template that makes them")
+    return message.as_bytes()
+
+
+def _encoding(body: str) -> str | None:
+    # None: the shortest that fits. Control characters (NUL above all) may not be sent as they are.
+    plain = body.translate({ord(c): None for c in "\t\r\n"})
+    return "base64" if has_control(plain) else None
+
+
+def _mailbox(field_name: str, text: str) -> Mailbox:
+    try:
+        return parse_address(text)
+    except BadAddress as error:
+        raise MailRefused(f"{field_name}: an address {error}") from None

@@ -1,0 +1,41 @@
+"""Mail into a folder, for development: one .eml file a mail, which mail programs open."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import UTC
+from pathlib import Path
+
+from tocsin_server.handlers.mail.errors import MailDeferred
+from tocsin_server.handlers.mail.message import Mail
+from tocsin_server.handlers.mail.transport import Delivery, Transport
+
+
+class OutboxTransport(Transport):
+    """Writes each mail to a file of its own in `folder`, which is made when it is missing. Takes every recipient."""
+
+    def __init__(self, folder: Path) -> None:
+        # Absolute, so that a change of the working directory does not move it.
+        self.folder = folder.absolute()
+
+    async def send(self, mail: Mail) -> Delivery:
+        """Write the file. MailDeferred where the folder cannot be written."""
+        try:
+            await asyncio.to_thread(self._write, mail)
+        except OSError as error:
+            raise MailDeferred(f"the mail could not be written to {self.folder}: {error.strerror}") from error
+        return Delivery(mail.recipients, {})
+
+    def _write(self, mail: Mail) -> None:
+        # Sorts by time. The mark is hexadecimal digits and a number, whatever letters the job's id has.
+        name = f"{mail.send_time.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}-{mail.mark}.eml"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        unfinished = self.folder / f".{name}.tmp"
+        try:
+            unfinished.write_bytes(mail.content)
+            # Whoever watches the folder sees whole mails only.
+            os.replace(unfinished, self.folder / name)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise

@@ -1,0 +1,109 @@
+"""Runs the chores of the store: counts and times them, and lets none of them stop another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from tocsin_server.domain.errors import TocsinError
+from tocsin_server.domain.queues import Tick
+from tocsin_server.operations.ticking import Ticker
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+#: Several servers read the same ticks; a wait drawn from this keeps them from doing the same chore in the same moment.
+#: Twice is no harm, only work: the second finds nothing.
+_SPREAD = timedelta(milliseconds=50)
+
+
+class Chore(ABC):
+    """Something that has to be done in the store now and then, in bounded steps."""
+
+    name: str
+
+    @abstractmethod
+    def hear(self, ticks: Mapping[str, Tick]) -> None:
+        """Take note of what queues say. Does not block."""
+
+    @abstractmethod
+    async def step(self) -> bool:
+        """Do a bounded piece of what is to be done; whether more is. Any server may do the same at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChoreFigures:
+    """What a chore has done since the server's start."""
+
+    steps: int = 0
+    failures: int = 0
+    busy: timedelta = timedelta(0)
+
+
+class Runner:
+    """Lets each chore hear the ticks, and step until it has nothing to do. Make it before the ticker is started."""
+
+    def __init__(self, ticker: Ticker, chores: Sequence[Chore]) -> None:
+        self._chores = chores
+        self._ticked = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._figures = {chore.name: ChoreFigures() for chore in chores}
+        ticker.on_tick(self._hear)
+
+    @property
+    def figures(self) -> Mapping[str, ChoreFigures]:
+        """By the chore's name."""
+        return dict(self._figures)
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._run(), name="chores")
+
+    async def close(self) -> None:
+        """Stop after the step under way."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def _hear(self, ticks: Mapping[str, Tick]) -> None:
+        for chore in self._chores:
+            chore.hear(ticks)
+        self._ticked.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._ticked.wait()
+            self._ticked.clear()
+            await asyncio.sleep(random.uniform(0, _SPREAD.total_seconds()))  # noqa: S311 - spreads load, guards nothing
+            todo = list(self._chores)
+            while todo:
+                # In turns: a long trimming must not keep a dead worker's jobs waiting.
+                todo = [chore for chore in todo if await self._step(chore)]
+
+    async def _step(self, chore: Chore) -> bool:
+        begun, failed, more = time.monotonic(), 0, False
+        try:
+            more = await chore.step()
+        except TocsinError as error:
+            failed = 1
+            _log.warning("chore_failed", chore=chore.name, error=str(error))
+        except Exception:
+            failed = 1
+            _log.exception("chore_failed", chore=chore.name)
+        took = time.monotonic() - begun
+        done = self._figures[chore.name]
+        self._figures[chore.name] = ChoreFigures(
+            done.steps + 1, done.failures + failed, done.busy + timedelta(seconds=took)
+        )
+        if more:
+            # As long a rest as the step took: chores use at most half of the store's time.
+            await asyncio.sleep(took)
+        return more

@@ -1,0 +1,87 @@
+"""Cancelling and deleting all jobs that match a filter, in bounded steps."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from tocsin_server.domain.changes import CancelJob
+from tocsin_server.domain.errors import JobActive, JobNotFound, TocsinError, WrongState
+from tocsin_server.domain.filters import JobFilter, ListQuery, Position
+from tocsin_server.domain.job import Job
+from tocsin_server.domain.states import ENDED, State
+from tocsin_server.store.interface import JobStore
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """How many jobs a bulk cancel found: CANCELLED now, and ACTIVE ones that were asked to stop."""
+
+    cancelled: int
+    asked: int
+
+
+class Bulk:
+    """Acts on all jobs of a queue that match a filter.
+
+    Goes through them newest first, `step` at a time; jobs that arrive meanwhile are not touched. What was done before
+    an error stays done, and a repeat goes on with what is left. Cost: as listing them, and the act on each.
+    """
+
+    def __init__(self, store: JobStore, *, step: int = 200) -> None:
+        self._store = store
+        self._step = step
+
+    async def cancel(self, queue: str, filter_: JobFilter, *, reason: str, by: str, grace: timedelta) -> Cancelled:
+        """Cancel what matches. Jobs that end or go meanwhile count as neither."""
+        cancelled = asked = 0
+        async for jobs in self._steps(queue, filter_):
+            wishes = [CancelJob(job.job_id, reason, by, grace) for job in jobs]
+            for answer in await self._store.cancel(queue, wishes):
+                if isinstance(answer, TocsinError):
+                    _only(answer, JobNotFound, WrongState)
+                elif answer.state is State.CANCELLED:
+                    cancelled += 1
+                else:
+                    asked += 1
+        return Cancelled(cancelled, asked)
+
+    async def purge(self, queue: str, filter_: JobFilter, *, dry_run: bool) -> int:
+        """Delete what matches and does not run; how many went, or with `dry_run` would.
+
+        A job that changes its state in the moment between being found and being deleted is deleted all the same,
+        unless it runs.
+        """
+        if dry_run and filter_.counted:
+            page = await self._store.page(ListQuery(queue, filter_, limit=1))
+            if page.total is not None:
+                return page.total
+        purged = 0
+        ended_only = filter_.states <= ENDED
+        async for jobs in self._steps(queue, filter_):
+            if dry_run:
+                purged += len(jobs)
+                continue
+            for refusal in await self._store.delete(queue, [job.job_id for job in jobs], ended_only=ended_only):
+                if refusal is None:
+                    purged += 1
+                else:
+                    _only(refusal, JobNotFound, JobActive, WrongState)
+        return purged
+
+    async def _steps(self, queue: str, filter_: JobFilter) -> AsyncIterator[tuple[Job, ...]]:
+        after: Position | None = None
+        while True:
+            page = await self._store.page(ListQuery(queue, filter_, limit=self._step, after=after))
+            if page.jobs:
+                yield page.jobs
+            if page.next is None:
+                return
+            after = page.next
+
+
+def _only(refusal: TocsinError, *harmless: type[TocsinError]) -> None:
+    """Pass over what a job's own change meanwhile explains; raise anything else."""
+    if not isinstance(refusal, harmless):
+        raise refusal

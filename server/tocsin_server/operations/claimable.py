@@ -1,0 +1,162 @@
+"""Which queues may have something to claim, as far as this process knows. Pure: no store, no waiting.
+
+A queue is worth a claim for a type unless a claim showed that nothing of that type was there ("dry"). A ring makes it
+worth a claim again: the store's message, a tick that counts more wakes than before, or a due time that has come.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tocsin_server.domain.lease import Claim
+from tocsin_server.domain.queues import Tick
+
+
+@dataclass(slots=True)
+class _Queue:
+    name: str
+    rings: int = 0
+    dry: set[str] = field(default_factory=set)
+    held: bool = False
+    empty: int = 0  # claims in a row that brought nothing
+    wakes: int | None = None  # as of the last tick
+    due: datetime | None = None  # when the next SCHEDULED job is due, as far as known
+    served: datetime | None = None  # the last due time that a claim came after
+    alarm: datetime | None = None  # which due time stands in the heap
+
+
+class Claimable:
+    """Knows of each queue whether to claim now, or when. `queues` limits it to these; None: all that it hears of."""
+
+    def __init__(self, queues: Collection[str] | None = None) -> None:
+        self._only = None if queues is None else frozenset(queues)
+        self._queues: dict[str, _Queue] = {}
+        self._turns: dict[str, _Queue] = {}  # worth a claim for some type; the first has waited longest for its turn
+        self._alarms: list[tuple[datetime, str]] = []
+        self._types: set[str] = set()
+        for name in sorted(self._only or ()):
+            self.ring(name)
+
+    # --- what is heard ---
+
+    def ring(self, name: str, due: datetime | None = None) -> None:
+        """Something may be claimable in the queue: now, or at `due`."""
+        if self._only is not None and name not in self._only:
+            return
+        queue = self._queues.get(name)
+        if queue is None:
+            # The first word of a queue: what it holds is not known yet.
+            queue = self._queues[name] = _Queue(name)
+            self._ring(queue)
+        if due is None:
+            self._ring(queue)
+        elif queue.due is None or due < queue.due:
+            queue.due = due
+            self._set_alarm(queue)
+
+    def tick(self, ticks: Mapping[str, Tick]) -> None:
+        """What the store says of queues; makes up for messages that were lost."""
+        for name, tick in ticks.items():
+            known = self._queues.get(name)
+            if known is None or known.wakes != tick.wakes:
+                self.ring(name)
+                known = self._queues.get(name)
+            if known is None:
+                continue
+            known.wakes = tick.wakes
+            # A due time that was claimed for and still stands is that of a paused queue: its resume will ring.
+            if tick.next_due is not None and tick.next_due != known.served:
+                self.ring(name, tick.next_due)
+
+    def pass_time(self, now: datetime) -> None:
+        """Ring the queues whose due time has come."""
+        while self._alarms and self._alarms[0][0] <= now:
+            when, name = heapq.heappop(self._alarms)
+            queue = self._queues[name]
+            if queue.alarm == when:
+                queue.alarm = None
+            if queue.due == when:
+                self._ring(queue)
+
+    @property
+    def next_due(self) -> datetime | None:
+        """When `pass_time` has something to do next."""
+        return self._alarms[0][0] if self._alarms else None
+
+    # --- turns ---
+
+    def want(self, types: Iterable[str]) -> None:
+        """Types that will be asked for; what is known of others is no help with a new one."""
+        if new := set(types) - self._types:
+            self._types |= new
+            for queue in self._queues.values():
+                self._take_turn(queue)
+
+    def next_for(self, types: Collection[str]) -> str | None:
+        """The queue whose turn it is among those worth a claim for one of the types."""
+        for name, queue in self._turns.items():
+            if not queue.dry.issuperset(types):
+                return name
+        return None
+
+    def rings(self, name: str) -> int:
+        """How often the queue rang; take it before a claim and give it to `claimed`."""
+        return self._queues[name].rings
+
+    def claimed(self, name: str, types: Mapping[str, int], limit: int, claim: Claim, rings: int) -> bool:
+        """What a claim brought; the queue goes to the end of the row.
+
+        Returns whether the due time that the queue was known to have has been claimed for, so that the next one must
+        be asked for.
+        """
+        queue = self._queues[name]
+        queue.empty = 0 if claim.claimed or claim.more else queue.empty + 1
+        if not claim.more and len(claim.claimed) < limit and queue.rings == rings:
+            brought = Counter(claimed.job.spec.type for claimed in claim.claimed)
+            queue.dry.update(name for name, most in types.items() if brought[name] < most)
+        self._turns.pop(name, None)
+        self._take_turn(queue)
+        if queue.due is None:
+            return False
+        if claim.now < queue.due:
+            self._set_alarm(queue)
+            return False
+        queue.served, queue.due = queue.due, None
+        return True
+
+    def empty_claims(self, name: str) -> int:
+        """How many claims in a row brought nothing."""
+        return self._queues[name].empty
+
+    def hold(self, name: str) -> None:
+        """No turn for the queue until `resume`."""
+        self._queues[name].held = True
+        self._turns.pop(name, None)
+
+    def resume(self, name: str) -> None:
+        """The end of a `hold`."""
+        queue = self._queues[name]
+        queue.held = False
+        self._take_turn(queue)
+
+    def held(self, name: str) -> bool:
+        """Whether the queue is on hold."""
+        return self._queues[name].held
+
+    def _ring(self, queue: _Queue) -> None:
+        queue.rings += 1
+        queue.dry.clear()
+        self._take_turn(queue)
+
+    def _take_turn(self, queue: _Queue) -> None:
+        if not queue.held and not queue.dry.issuperset(self._types):
+            self._turns.setdefault(queue.name, queue)
+
+    def _set_alarm(self, queue: _Queue) -> None:
+        if queue.due is not None and queue.alarm != queue.due:
+            queue.alarm = queue.due
+            heapq.heappush(self._alarms, (queue.due, queue.name))

@@ -1,0 +1,148 @@
+"""Records how attempts ended, and decides what follows a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from tocsin_server.domain import limits
+from tocsin_server.domain.errors import LeaseLost, OutcomeUnknown, StoreAway, TocsinError
+from tocsin_server.domain.job import JobError
+from tocsin_server.domain.lease import Ending, Finished, Lease, Outcome
+from tocsin_server.domain.retry import RetryPolicy
+from tocsin_server.operations.pauses import backoff
+from tocsin_server.store.interface import JobStore
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+_LONGEST_PAUSE = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class EndedAttempt:
+    """How an attempt ended, in its runner's words, with what of the job is needed to decide what follows."""
+
+    lease: Lease
+    ending: Ending
+    retry: RetryPolicy
+    failures: int  # of the job, before this attempt
+    result: bytes | None = None  # COMPLETED
+    error: JobError | None = None  # FAILED, CRASHED
+    retryable: bool = True  # FAILED: False ends the job, whatever attempts are left
+    retry_in: timedelta | None = None  # FAILED: the handler's own wish for the wait; None: the policy's
+
+
+def outcome_of(ended: EndedAttempt) -> Outcome:
+    """What the store is to record.
+
+    A failure is tried again while attempts are left and it is `retryable`, after the handler's own wish or the
+    policy's wait. Texts longer than their limits are cut. A result longer than its limit cannot be cut: the attempt
+    counts as failed, and is not tried again, for its work was done.
+    """
+    if ended.ending is Ending.COMPLETED and ended.result is not None and len(ended.result) > limits.RESULT_BYTES:
+        message = (
+            f"the handler ran to its end and returned {len(ended.result):,} bytes; at most {limits.RESULT_BYTES:,} "
+            "are kept. Store the result elsewhere and return its address."
+        )
+        return Outcome(ended.lease, Ending.FAILED, error=JobError("RESULT_TOO_LARGE", message))
+    error = None if ended.error is None else _shortened(ended.error)
+    if ended.ending is Ending.FAILED:
+        return Outcome(ended.lease, ended.ending, error=error, retry_in=_retry_in(ended))
+    return Outcome(ended.lease, ended.ending, result=ended.result, error=error)
+
+
+def _retry_in(ended: EndedAttempt) -> timedelta | None:
+    wait = ended.retry.delay_after(ended.failures + 1)
+    if wait is None or not ended.retryable:
+        return None
+    if ended.retry_in is not None:
+        wait = ended.retry_in
+    return min(max(wait, timedelta(0)), limits.MAX_BACKOFF)
+
+
+def _shortened(error: JobError) -> JobError:
+    return JobError(
+        shorten(error.type, limits.NAME_CHARACTERS),
+        shorten(error.message, limits.ERROR_MESSAGE_BYTES),
+        shorten(error.trace, limits.ERROR_TRACE_BYTES, keep_end=True),  # the last lines tell most
+    )
+
+
+def shorten(text: str, most: int, *, keep_end: bool = False) -> str:
+    """The text in at most `most` bytes of UTF-8, with "..." where something was cut off its end, or its beginning.
+
+    Lone surrogates, as file names in messages may have, become question marks: they have no UTF-8.
+    """
+    whole = text.encode("utf-8", "replace")
+    if len(whole) <= most:
+        return whole.decode("utf-8")
+    cut = b"..." + whole[len(whole) + 3 - most :] if keep_end else whole[: most - 3] + b"..."
+    return cut.decode("utf-8", "ignore")
+
+
+class Finishing:
+    """Records outcomes. While the store is away it repeats them, which is safe: each is fenced by its lease's token.
+
+    give_up: for how long. A store that is away takes no lease back either, so an outcome is worth keeping far beyond
+    the lease's end.
+    """
+
+    def __init__(self, store: JobStore, give_up: timedelta = timedelta(hours=1)) -> None:
+        self._store = store
+        self._give_up = give_up
+
+    async def finish(self, ended: Sequence[EndedAttempt]) -> list[bool]:
+        """Whether each was recorded, in order; False where the lease was lost."""
+        return await self._record([outcome_of(one) for one in ended])
+
+    async def give_back(self, leases: Sequence[Lease]) -> None:
+        """Let go of leases whose attempts never began: their jobs are WAITING again, nothing counted."""
+        await self._record([Outcome(lease, Ending.RELEASED) for lease in leases])
+
+    async def _record(self, outcomes: Sequence[Outcome]) -> list[bool]:
+        """Decided outcomes are repeated as they are, so that a repeat never draws another wait."""
+        recorded = [False] * len(outcomes)
+        left = list(range(len(outcomes)))
+        failures, begun = 0, time.monotonic()
+        while left:
+            answers = await self._try([outcomes[at] for at in left])
+            again: list[int] = []
+            for at, answer in zip(left, answers, strict=True):
+                if isinstance(answer, Finished):
+                    recorded[at] = True
+                elif isinstance(answer, (StoreAway, OutcomeUnknown)):
+                    again.append(at)
+                elif not isinstance(answer, LeaseLost):
+                    _log.error("outcome_refused", **_names(outcomes[at].lease), exc_info=answer)
+            left = again
+            if not left:
+                break
+            failures += 1
+            if time.monotonic() - begun > self._give_up.total_seconds():
+                for at in left:
+                    _log.error("outcome_lost", **_names(outcomes[at].lease), ending=outcomes[at].ending.name)
+                break
+            if failures == 1:
+                _log.warning("outcomes_wait", outcomes=len(left), error=str(answers[-1]))
+            await asyncio.sleep(backoff(failures, _LONGEST_PAUSE))
+        return recorded
+
+    async def _try(self, outcomes: Sequence[Outcome]) -> Sequence[Finished | Exception]:
+        try:
+            return await self._store.finish(outcomes)
+        except TocsinError as error:
+            return [error] * len(outcomes)
+        except Exception as error:
+            if len(outcomes) == 1:
+                return [error]
+            # One that the store cannot take must not keep its neighbours from being recorded.
+            return [answer for one in outcomes for answer in await self._try([one])]
+
+
+def _names(lease: Lease) -> dict[str, str | int]:
+    return {"queue": lease.queue, "job_id": lease.job_id, "attempt": lease.attempt}

@@ -1,0 +1,122 @@
+"""A queue's settings: kept at hand for scheduling, and changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from types import EllipsisType
+
+from tocsin_server.domain import limits
+from tocsin_server.domain.defaults import NOTHING_SAID, JobDefaults
+from tocsin_server.domain.errors import QuotaExceeded
+from tocsin_server.domain.queues import QueueSettings
+from tocsin_server.store.interface import JobStore
+
+
+class QueueSettingsCache:
+    """Settings of queues, at most `ttl` old, so that scheduling need not ask the store each time.
+
+    `invalidate` makes the next `get` ask: whoever hears the store's wake-ups calls it when settings changed, so the
+    ttl only covers a lost wake-up.
+    """
+
+    # Names come from callers, so their number is bounded: when it is reached, all are read anew.
+    _MOST = 10_000
+
+    def __init__(self, store: JobStore, *, ttl: timedelta = timedelta(seconds=1)) -> None:
+        self._store = store
+        self._ttl = ttl.total_seconds()
+        self._kept: dict[str, tuple[float, asyncio.Task[QueueSettings]]] = {}
+
+    async def get(self, queue: str) -> QueueSettings:
+        """The queue's settings. Concurrent callers share one question to the store; StoreAway goes to each of them."""
+        now = asyncio.get_running_loop().time()
+        kept = self._kept.get(queue)
+        if kept is None or kept[0] <= now or (kept[1].done() and _failed(kept[1])):
+            if len(self._kept) >= self._MOST:
+                self._kept.clear()
+            kept = self._kept[queue] = (now + self._ttl, asyncio.create_task(self._read(queue)))
+        task = kept[1]
+        # A caller that leaves must not take the answer from the others.
+        return task.result() if task.done() else await asyncio.shield(task)
+
+    def invalidate(self, queue: str) -> None:
+        """Forget the queue's settings."""
+        self._kept.pop(queue, None)
+
+    async def _read(self, queue: str) -> QueueSettings:
+        [settings] = await self._store.settings([queue])
+        return settings
+
+
+def _failed(task: asyncio.Task[QueueSettings]) -> bool:
+    return task.cancelled() or task.exception() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueChange:
+    """What to change of a queue's settings. None (of the numbers: ...) leaves what stands."""
+
+    defaults: JobDefaults | None = None
+    all_types: Mapping[str, JobDefaults] | None = None
+    some_types: Mapping[str, JobDefaults] = field(default_factory=dict)  # after all_types; NOTHING_SAID clears one
+    completed_max: int | EllipsisType | None = ...
+    failed_max: int | EllipsisType | None = ...
+
+    def of(self, settings: QueueSettings) -> QueueSettings:
+        """The settings with this change. QuotaExceeded where too many types would have defaults."""
+        types = dict(settings.type_defaults if self.all_types is None else self.all_types) | dict(self.some_types)
+        types = {type_: defaults for type_, defaults in types.items() if defaults != NOTHING_SAID}
+        if len(types) > limits.TYPES_PER_QUEUE:
+            raise QuotaExceeded("types with defaults", limits.TYPES_PER_QUEUE, "Clear those of types no longer used.")
+        return replace(
+            settings,
+            defaults=settings.defaults if self.defaults is None else self.defaults,
+            type_defaults=types,
+            completed_max=settings.completed_max
+            if isinstance(self.completed_max, EllipsisType)
+            else self.completed_max,
+            failed_max=settings.failed_max if isinstance(self.failed_max, EllipsisType) else self.failed_max,
+        )
+
+
+class Queues:
+    """Pauses, resumes and configures queues.
+
+    The store replaces settings as a whole, so changes take turns here; of two servers that change one
+    queue in the same moment the later one wins.
+    """
+
+    def __init__(self, store: JobStore, settings: QueueSettingsCache) -> None:
+        self._store = store
+        self._settings = settings
+        self._turn = asyncio.Lock()
+
+    async def pause(self, queue: str, reason: str) -> QueueSettings:
+        """No attempt begins from now on. A paused queue stays as it is, its reason too."""
+
+        def paused(settings: QueueSettings) -> tuple[QueueSettings, bool]:
+            return settings if settings.paused else replace(settings, pause_reason=reason), True
+
+        return await self._change(queue, paused)
+
+    async def resume(self, queue: str) -> QueueSettings:
+        """Attempts begin again."""
+        return await self._change(queue, lambda settings: (replace(settings, pause_reason=""), False))
+
+    async def update(self, queue: str, change: QueueChange) -> QueueSettings:
+        """Change a queue's settings; QuotaExceeded."""
+        return await self._change(queue, lambda settings: (change.of(settings), settings.paused))
+
+    async def _change(self, queue: str, change: Callable[[QueueSettings], tuple[QueueSettings, bool]]) -> QueueSettings:
+        try:
+            async with self._turn:
+                [old] = await self._store.settings([queue])
+                new, paused = change(old)
+                if (new, paused) == (old, old.paused):
+                    return old
+                return await self._store.put_settings(queue, new, paused=paused)
+        finally:
+            self._settings.invalidate(queue)

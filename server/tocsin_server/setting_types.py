@@ -1,0 +1,66 @@
+"""How single settings are written: durations, addresses, names, lists."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator
+
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+\Z")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNITS = {
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}\Z")
+_LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]/]+):(?P<port>\d{1,5})\Z")
+
+
+def duration(text: object) -> timedelta:
+    """ "45s", "2m", "1h30m", "500ms", "1.5h", "7d" as a span of time. ValueError says how one is written."""
+    if isinstance(text, timedelta):
+        return text
+    if not isinstance(text, str) or not _DURATION.match(text.strip()):
+        raise ValueError('write a duration with its unit: "500ms", "45s", "2m", "1h" or "7d"')
+    return sum((float(amount) * _UNITS[unit] for amount, unit in _PART.findall(text)), timedelta())
+
+
+def show_duration(span: timedelta) -> str:
+    """A span of time as it is written in settings, in the largest unit that divides it."""
+    for name in ("d", "h", "m", "s"):
+        if span and not span % _UNITS[name]:
+            return f"{span // _UNITS[name]}{name}"
+    return f"{span / _UNITS['ms']:g}ms"
+
+
+def _listen(text: str) -> str:
+    match = _LISTEN.match(text)
+    if not match or int(match["port"]) > 65_535:
+        raise ValueError('write host:port, as in "127.0.0.1:50051" or "[::]:50051"')
+    return text
+
+
+def _name(text: str) -> str:
+    if not _NAME.match(text):
+        raise ValueError("a queue's name is 1 to 100 of the characters A-Z a-z 0-9 . _ -")
+    return text
+
+
+def _split(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+#: A span of time, always written with its unit.
+Duration = Annotated[timedelta, BeforeValidator(duration)]
+
+#: host:port to listen on.
+ListenAddress = Annotated[str, AfterValidator(_listen)]
+
+#: Names separated by commas where they come as one text; a list in the file.
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+QueueNames = Annotated[tuple[Annotated[str, AfterValidator(_name)], ...], BeforeValidator(_split)]

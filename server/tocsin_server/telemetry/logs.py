@@ -1,0 +1,108 @@
+"""The server's log: lines on standard error, for people or as JSON, without secrets and without payloads.
+
+Everything goes through the standard library's root logger, so that what libraries and handlers log (logger names
+"tocsin.worker", "grpc", "redis", ...) has the same form and passes the same redaction.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Callable, Collection, Mapping, MutableMapping
+from typing import Any, Literal, TextIO
+
+import structlog
+from structlog.typing import Processor
+
+from tocsin_server.telemetry.redaction import HIDDEN, redact_url
+
+_SECRET_NAME = re.compile(r"password|passwd|secret|token|authorization|credential|api_?key", re.IGNORECASE)
+
+#: A shorter secret is too likely to be part of a harmless word; it is still hidden inside addresses.
+_SHORTEST_SECRET = 5
+
+
+def configure_logs(
+    level: Literal["debug", "info", "warning", "error"] = "info",
+    style: Literal["auto", "console", "json"] = "auto",
+    *,
+    secrets: Collection[str] = (),
+    stream: TextIO | None = None,
+) -> None:
+    """Send all logs of this process to `stream` (standard error). `secrets` are hidden wherever they turn up."""
+    target = sys.stderr if stream is None else stream
+    # A handler's own logger calls come from its thread or loop: nothing here may need to know which.
+    before: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,  # as text, so that it is redacted, too; never with local variables
+    ]
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*before[1:3], structlog.stdlib.ExtraAdder(), *before[4:]],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                redaction(secrets),
+                _renderer(style, target),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *before,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,  # loggers made before this call must follow it
+    )
+
+
+def redaction(secrets: Collection[str] = ()) -> Processor:
+    """A processor that hides passwords of addresses, values whose name speaks of a secret, and `secrets` themselves."""
+    known = sorted({secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, known))) if known else None
+
+    def hide(text: str) -> str:
+        text = redact_url(text)
+        return pattern.sub(HIDDEN, text) if pattern is not None else text
+
+    def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        for name, value in event.items():
+            event[name] = _redacted(name, value, hide)
+        return event
+
+    return redact
+
+
+def _redacted(name: str, value: Any, hide: Callable[[str], str]) -> Any:
+    if isinstance(value, (bool, int, float)) or value is None:
+        return value
+    if _SECRET_NAME.search(name):
+        return HIDDEN
+    if isinstance(value, str):
+        return hide(value)
+    if isinstance(value, Mapping):
+        return {key: _redacted(str(key), part, hide) for key, part in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_redacted(name, part, hide) for part in value]
+    return hide(str(value))
+
+
+def _renderer(style: str, stream: TextIO) -> Processor:
+    terminal = stream.isatty()
+    if style == "json" or (style == "auto" and not terminal):
+        return structlog.processors.JSONRenderer()
+    return structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback)

@@ -1,0 +1,55 @@
+"""Lua files, the store's methods and the code that runs them name the same things."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from support.source_tree import LUA
+from tocsin_server.store.interface import JobStore
+from tocsin_server.store.redis.store import RedisStore
+
+SCRIPTS = {path.stem: path.read_text() for path in LUA.glob("*.lua")}
+HELPERS = {path.stem for path in (LUA / "lib").glob("*.lua")}
+_CALL = re.compile(r'(?:_run|_run_all|\.run)\(\s*"(\w+)"')
+
+
+def test_each_script_is_named_for_the_store_method_that_runs_it() -> None:
+    assert SCRIPTS
+    assert set(SCRIPTS) <= {name for name in vars(JobStore) if not name.startswith("_")}
+
+
+def test_each_script_is_run_by_the_store_and_each_one_run_is_there() -> None:
+    source = "".join(path.read_text() for path in LUA.parent.glob("*.py"))
+    assert set(_CALL.findall(source)) == set(SCRIPTS)
+
+
+def test_the_store_has_every_method_of_the_interface() -> None:
+    assert RedisStore.__abstractmethods__ == frozenset()
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_begins_with_its_contract(name: str) -> None:
+    first, second, *rest = SCRIPTS[name].splitlines()
+    assert first.startswith("#!lua"), "without it a cluster lets keys of another slot pass"
+    assert second.startswith(f"-- {name}: ")
+    header = "\n".join(line for line in rest if line.startswith("--"))
+    assert "KEYS[1]" in header
+    assert "Returns" in header
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_includes_helpers_that_are_there(name: str) -> None:
+    included = set(re.findall(r"lib/(\w+)", " ".join(re.findall(r"^--- @include (.*)$", SCRIPTS[name], re.M))))
+    assert included <= HELPERS
+
+
+def test_each_helper_is_used() -> None:
+    assert {helper for helper in HELPERS if not any(f"lib/{helper}" in text for text in SCRIPTS.values())} == set()
+
+
+def test_no_script_takes_a_callers_clock() -> None:
+    """Times come from the server's TIME alone, read in one helper."""
+    readers = [name for name in SCRIPTS if re.search(r"call\(\s*'TIME'", SCRIPTS[name])]
+    assert readers == []
+    assert "'TIME'" in (LUA / "lib/clock.lua").read_text()

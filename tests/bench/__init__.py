@@ -1,0 +1,1 @@
+"""Measures a real server on a real Redis. Run `python tests/bench --help`."""

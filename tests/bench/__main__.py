@@ -1,0 +1,113 @@
+"""Measure Tocsin: `python tests/bench [--quick] [--herd] [--rounds N] [--out FOLDER]`. Markdown and JSON come out."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import grpc.aio
+from support.redis_parts import RedisPart
+from tocsin.v1 import job_pb2
+
+from bench import limits, measures, report
+from bench.bed import bed
+from bench.figures import Figure, Sample
+from bench.herd import Check, herd
+
+State = job_pb2.Job.State
+
+
+def say(text: str) -> None:
+    """Progress, apart from the report."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+async def one_round(folder: Path, sizes: measures.Sizes) -> measures.Round:
+    """All figures once, each group on a fresh store."""
+    found: measures.Round = {}
+    say("  limits")
+    found |= await limits.echo(sizes.unary)
+    found |= await limits.scripts(folder / "scripts", min(sizes.batch, 20_000))
+    claim, finish = (found[f"limit: bare script {name}, jobs/s"] for name in ("claim", "finish"))
+    costs = (claim.store_us or 0) + (finish.store_us or 0)
+    both = 1 / (1 / claim.value + 1 / finish.value)
+    found["limit: bare scripts claim and finish, jobs/s"] = Sample(both, None, costs)
+    say("  scheduling, cancelling, running")
+    with bed(folder / "main") as here:
+        found |= await measures.starting(here, sizes)
+        found |= await measures.lateness(here, sizes)
+        found |= await measures.scheduling(here, sizes)
+        found |= await measures.cancelling(here, sizes)
+        await here.empty(State.SCHEDULED, State.CANCELLED, State.COMPLETED)
+        found |= await measures.running(here, sizes)
+    say("  memory")
+    with bed(folder / "memory", dispatch=False) as here:
+        found |= await measures.memory(here, sizes)
+    say(f"  beside {sizes.standing:,} others")
+    with bed(folder / "standing") as here:
+        await here.stand(sizes.standing)
+        found |= await measures.scheduling(here, sizes, ", others standing")
+        found |= await measures.running(here, sizes, ", others standing")
+    return found
+
+
+async def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Figure], list[Check]]:
+    """Figures over all rounds, and checks."""
+    sizes = measures.QUICK if options.quick else measures.Sizes()
+    rounds = []
+    for number in range(0 if options.herd else options.rounds or (1 if options.quick else 3)):
+        say(f"round {number + 1}")
+        rounds.append(await one_round(folder / f"round{number}", sizes))
+    names = list(dict.fromkeys(name for found in rounds for name in found))
+    figures = {name: Figure(name, _unit(name), [found[name] for found in rounds if name in found]) for name in names}
+    checks: list[Check] = []
+    if options.herd:
+        say("herd")
+        due, standing = (5_000, 20_000) if options.quick else (50_000, 200_000)
+        checks = await herd(folder, due=due, standing=standing, sizes=sizes)
+    return figures, checks
+
+
+def _unit(name: str) -> str:
+    if "bytes" in name:
+        return "bytes"
+    return "ms" if name.endswith(" ms") else "1/s"
+
+
+def main() -> int:
+    """Run it; 1 if a check of the herd does not hold."""
+    parser = argparse.ArgumentParser(prog="python tests/bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes, one round: a minute")
+    parser.add_argument("--herd", action="store_true", help="only the checks of 50,000 jobs due in one second")
+    parser.add_argument("--rounds", type=int, help="default 3, with --quick 1")
+    parser.add_argument("--out", type=Path, help="folder for bench.md and bench.json; default: stdout alone")
+    options = parser.parse_args()
+    with suppress(ImportError):
+        import uvloop
+
+        uvloop.install()
+    grpc.aio.init_grpc_aio()
+    with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as name:
+        folder = Path(name)
+        with RedisPart(folder / "version") as redis:
+            version = str(redis.client.info("server")["redis_version"])
+        figures, checks = asyncio.run(measure(options, folder))
+    about = report.machine(version)
+    shown = report.markdown(about, figures, checks)
+    sys.stdout.write(shown + "\n")
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "bench.md").write_text(shown)
+        (options.out / "bench.json").write_text(report.as_json(about, figures, checks))
+    return 0 if all(check.holds for check in checks) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""What is measured on: one Redis with an append-only file, one server on it, clients in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+from support.journal import Journal
+from support.redis_parts import RedisPart
+from support.servers import Server
+from support.stubs import request
+from tocsin.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc, queue_service_pb2, queue_service_pb2_grpc
+
+from bench.figures import Span
+
+#: The durability that the embedded store has, too.
+REDIS_OPTIONS = ("--appendonly", "yes", "--appendfsync", "everysec")
+#: About 110 bytes as JSON, five fields: what a service hands to a job.
+DATA = {"user": 123456, "path": "uploads/2026/11/a.png", "width": 800.0, "formats": ["webp", "png"], "notify": True}
+QUEUE = "bench"
+BATCH = 1000
+
+
+class Bed:
+    """A fresh Redis and a fresh server. Made by `bed()`."""
+
+    def __init__(self, redis: RedisPart, server: Server, journal: Journal) -> None:
+        self.redis, self.server, self.journal = redis, server, journal
+        self.channel = grpc.aio.insecure_channel(server.address)
+        self.jobs: Any = job_service_pb2_grpc.JobServiceStub(self.channel)
+        self.queues: Any = queue_service_pb2_grpc.QueueServiceStub(self.channel)
+
+    def store_seconds(self) -> float:
+        """Processor time of Redis so far."""
+        cpu = self.redis.client.info("cpu")
+        return float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"])
+
+    def span(self, jobs: int) -> Span:
+        """Times `jobs` jobs of this bed."""
+        return Span(jobs, self.server.pid, self.store_seconds)
+
+    async def batches(self, requests: list[job_service_pb2.ScheduleJobRequest], in_flight: int = 4) -> None:
+        """Schedule all by BatchScheduleJobs, 1,000 a call."""
+
+        async def call(start: int) -> None:
+            answer = await self.jobs.BatchScheduleJobs(
+                job_service_pb2.BatchScheduleJobsRequest(requests=requests[start : start + BATCH])
+            )
+            if not all(result.HasField("response") for result in answer.results):
+                raise RuntimeError("an item of a batch was refused")
+
+        await flying(in_flight, [lambda start=start: call(start) for start in range(0, len(requests), BATCH)])
+
+    async def stand(self, count: int) -> None:
+        """Let `count` other jobs stand, of a type nothing else uses, due in a year."""
+        for start in range(0, count, 20_000):
+            part = min(20_000, count - start)
+            await self.batches([request(QUEUE, "standing", DATA, delay=365 * 86_400)] * part)
+
+    async def pause(self, paused: bool) -> None:
+        """Pause or resume the queue."""
+        if paused:
+            await self.queues.PauseQueue(queue_service_pb2.PauseQueueRequest(queue=QUEUE))
+        else:
+            await self.queues.ResumeQueue(queue_service_pb2.ResumeQueueRequest(queue=QUEUE))
+
+    async def counts(self) -> Any:
+        """Jobs of the queue by state."""
+        health = await self.queues.GetQueueHealth(queue_service_pb2.GetQueueHealthRequest(queue=QUEUE))
+        return health.counts
+
+    async def until_completed(self, wanted: int, *, within: float = 300) -> None:
+        """Wait until so many are COMPLETED."""
+        end = time.monotonic() + within
+        while (counts := await self.counts()).completed < wanted:
+            if time.monotonic() > end:
+                raise TimeoutError(f"{counts.completed} of {wanted} completed after {within} s")
+            await asyncio.sleep(0.02)
+
+    async def empty(self, *states: int) -> None:
+        """Delete all jobs in these states."""
+        await self.queues.PurgeJobs(queue_service_pb2.PurgeJobsRequest(queue=QUEUE, states=states), timeout=300)
+
+    async def times(self, states: tuple[int, ...] = (job_pb2.Job.COMPLETED,), type: str = "") -> list[job_pb2.Job]:
+        """The jobs in these states, with their times by the store's clock."""
+        found, token = [], ""
+        while True:
+            page = await self.jobs.ListJobs(
+                job_service_pb2.ListJobsRequest(
+                    queue=QUEUE, states=states, types=[type] if type else [], page_size=1000, page_token=token
+                )
+            )
+            found += page.jobs
+            token = page.next_page_token
+            if not token:
+                return found
+
+
+@contextmanager
+def bed(folder: Path, *, dispatch: bool = True) -> Iterator[Bed]:
+    """A fresh bed; everything is gone at its end."""
+    folder.mkdir(parents=True)
+    journal = Journal(folder / "journal.tsv")
+    with RedisPart(folder / "redis", *REDIS_OPTIONS) as redis:
+        flags = ["--handlers", "support.jobs.benchmark"] if dispatch else ["--no-dispatch"]
+        env = {"REDIS_URL": redis.url, "TOCSIN_CONCURRENCY": "200", "TOCSIN_LOG__LEVEL": "warning", **journal.env}
+        server = Server(folder, flags, env)
+        try:
+            server.start()
+            yield Bed(redis, server, journal)
+        finally:
+            server.kill()
+
+
+async def flying(in_flight: int, calls: list[Callable[[], Awaitable[Any]]]) -> None:
+    """Make all calls, so many at a time."""
+    waiting = iter(calls)
+
+    async def fly() -> None:
+        for call in waiting:
+            await call()
+
+    await asyncio.gather(*(fly() for _ in range(in_flight)))

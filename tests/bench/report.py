@@ -1,0 +1,103 @@
+"""Figures as Markdown for people and JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+from bench.figures import Figure
+from bench.herd import Check
+
+#: Which figure is read beside which: the first as a share of the second.
+RATIOS = [
+    ("unary schedules/s, plain stubs", "limit: empty gRPC calls/s"),
+    ("unary schedules/s, gathering client", "limit: empty gRPC calls/s"),
+    ("unary schedules/s, gathering client", "unary schedules/s, plain stubs"),
+    ("batch schedules/s", "limit: bare script add, jobs/s"),
+    ("no-op jobs run/s", "limit: bare scripts claim and finish, jobs/s"),
+    ("cancels/s", "limit: empty gRPC calls/s"),
+    ("unary schedules/s, plain stubs, others standing", "unary schedules/s, plain stubs"),
+    ("unary schedules/s, gathering client, others standing", "unary schedules/s, gathering client"),
+    ("batch schedules/s, others standing", "batch schedules/s"),
+    ("no-op jobs run/s, others standing", "no-op jobs run/s"),
+]
+
+
+def machine(redis_version: str) -> dict[str, Any]:
+    """What it was measured on."""
+    packages = ("tocsin", "grpcio", "redis", "hiredis", "uvloop")
+    versions = {name: metadata.version(name) for name in packages}
+    return {"cores": os.cpu_count(), "python": platform.python_version(), "redis": redis_version, **versions}
+
+
+def ratios(figures: Mapping[str, Figure]) -> dict[str, float]:
+    """The ratios of which both figures were taken."""
+    return {
+        f"{first} / {second}": figures[first].median / figures[second].median
+        for first, second in RATIOS
+        if first in figures and second in figures
+    }
+
+
+def markdown(about: Mapping[str, Any], figures: Mapping[str, Figure], checks: Sequence[Check]) -> str:
+    """Three tables: figures, ratios, checks; each only where there is something to show."""
+    lines = ["# Tocsin, measured", "", ", ".join(f"{name} {value}" for name, value in about.items()), ""]
+    if figures:
+        lines += [
+            "| figure | median | range | server µs/job | store µs/job |",
+            "|---|---:|---:|---:|---:|",
+            *(_row(figure) for figure in figures.values()),
+            "",
+            "| ratio | |",
+            "|---|---:|",
+            *(f"| {name} | {value:.2f} |" for name, value in ratios(figures).items()),
+            "",
+        ]
+    if checks:
+        lines += ["| check | found | bound | |", "|---|---:|---:|---|"]
+        for check in checks:
+            sign, verdict = "≥" if check.at_least else "≤", "holds" if check.holds else "DOES NOT HOLD"
+            lines.append(f"| {check.name} | {_number(check.found)} {check.unit} | {sign} {check.bound:g} | {verdict} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def as_json(about: Mapping[str, Any], figures: Mapping[str, Figure], checks: Sequence[Check]) -> str:
+    """The same, with every round's value."""
+    return json.dumps(
+        {
+            "about": about,
+            "figures": {
+                name: {
+                    "unit": figure.unit,
+                    "median": figure.median,
+                    "rounds": [sample.value for sample in figure.samples],
+                    "server_us_per_job": figure.median_of(lambda sample: sample.server_us),
+                    "store_us_per_job": figure.median_of(lambda sample: sample.store_us),
+                }
+                for name, figure in figures.items()
+            },
+            "ratios": ratios(figures),
+            "checks": [
+                {"name": c.name, "found": c.found, "bound": c.bound, "unit": c.unit, "holds": c.holds} for c in checks
+            ],
+        },
+        indent=2,
+    )
+
+
+def _row(figure: Figure) -> str:
+    low, high = figure.range
+    costs = [figure.median_of(lambda sample: sample.server_us), figure.median_of(lambda sample: sample.store_us)]
+    shown = " | ".join("" if cost is None else f"{cost:.1f}" for cost in costs)
+    return f"| {figure.name} | {_number(figure.median)} | {_number(low)}..{_number(high)} | {shown} |"
+
+
+def _number(value: float) -> str:
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

@@ -1,0 +1,85 @@
+"""JobStore.delete."""
+
+from __future__ import annotations
+
+import pytest
+from tocsin_server.domain.errors import JobNotFound, LeaseLost, WrongState
+from tocsin_server.domain.job import Added, View
+from tocsin_server.domain.states import State
+from tocsin_server.store.interface import JobStore
+
+from contract.builders import (
+    HOUR,
+    NOW,
+    a_draft,
+    a_query,
+    added,
+    claimed,
+    completed,
+    listed,
+    outcomes,
+    read,
+    refused,
+    standing,
+)
+from contract.conftest import Contents
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED, State.CANCELLED])
+async def test_an_ended_job_is_gone_and_its_id_free_at_once(store: JobStore, state: State) -> None:
+    await standing(store, state, "a", tags={"k": "v"})
+    assert await store.delete("q", ["a"]) == [None]
+    assert await store.get("q", ["a"], View.BASIC) == [None]
+    assert await listed(store, a_query()) == await listed(store, a_query(tags={"k": "v"})) == []
+    assert (await store.figures("q")).counts == {}
+    assert await outcomes(store, a_draft("a")) == [Added.CREATED]
+
+
+@pytest.mark.parametrize("state", [State.SCHEDULED, State.WAITING])
+async def test_one_that_has_not_ended_is_deleted_only_when_that_is_meant(store: JobStore, state: State) -> None:
+    await standing(store, state, "a")
+    [answer] = await store.delete("q", ["a"])
+    assert refused(answer, WrongState).state is state
+    assert await store.delete("q", ["a"], ended_only=False) == [None]
+    assert await store.get("q", ["a"], View.BASIC) == [None]
+    assert await claimed(store) == []
+
+
+@pytest.mark.parametrize("ended_only", [True, False])
+async def test_a_running_job_is_never_deleted(store: JobStore, contents: Contents, ended_only: bool) -> None:
+    job, _ = await standing(store, State.ACTIVE, "a")
+    before = contents()
+    [answer] = await store.delete("q", ["a"], ended_only=ended_only)
+    assert refused(answer, WrongState).state is State.ACTIVE
+    assert contents() == before
+    assert await read(store, "a") == job
+
+
+async def test_each_of_a_batch_is_answered_in_order(store: JobStore) -> None:
+    await standing(store, State.COMPLETED, "done")
+    await added(store, a_draft("waits"))
+    first, missing, second, waits = await store.delete("q", ["done", "never", "done", "waits"])
+    assert first is None
+    assert refused(missing, JobNotFound).job_id == "never"
+    refused(second, JobNotFound)
+    refused(waits, WrongState)
+
+
+async def test_many_are_deleted_in_one_call(store: JobStore) -> None:
+    jobs = await added(store, *(a_draft(when=HOUR if i % 2 else NOW, tags={"k": str(i % 3)}) for i in range(500)))
+    assert await store.delete("q", [job.job_id for job in jobs], ended_only=False) == [None] * 500
+    assert (await store.figures("q")).counts == {}
+    assert await listed(store, a_query()) == await listed(store, a_query(tags={"k": "1"})) == []
+
+
+async def test_a_repeated_outcome_of_a_deleted_job_is_refused(store: JobStore) -> None:
+    await added(store, a_draft("a"))
+    [one] = await claimed(store)
+    await store.finish([completed(one)])
+    await store.delete("q", ["a"])
+    [late] = await store.finish([completed(one)])
+    refused(late, LeaseLost)
+    await added(store, a_draft("a"))
+    [late] = await store.finish([completed(one)])
+    refused(late, LeaseLost)
+    assert (await read(store, "a")).state is State.WAITING

@@ -1,0 +1,127 @@
+"""CONTRACT section 4, its table of verbs and states. BLOCKED comes with jobs that wait for other jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from enum import Enum
+
+import pytest
+from tocsin_server.domain.changes import Change, RetryJob, RunJob, UpdateJob
+from tocsin_server.domain.errors import JobActive, JobExists, TocsinError, WrongState
+from tocsin_server.domain.job import Added, Job, OnConflict, View
+from tocsin_server.domain.states import State
+from tocsin_server.store.interface import JobStore
+
+from contract.builders import HOUR, STATES, a_draft, good, read, refused, standing, wish
+from contract.conftest import Contents
+
+PRE, SAME, YES, GONE, ASKED = Enum("Cell", "PRE SAME YES GONE ASKED")
+IN_PLACE, RUNS, ANEW, KEPT, EXISTS = Enum("AddCell", "IN_PLACE RUNS ANEW KEPT EXISTS")
+CANCELLED, WAITING = State.CANCELLED, State.WAITING
+
+#            SCHEDULED  WAITING    ACTIVE    COMPLETED FAILED   CANCELLED
+VERBS = {
+    "Cancel": (CANCELLED, CANCELLED, ASKED, PRE, PRE, SAME),
+    "Run": (WAITING, SAME, SAME, PRE, PRE, PRE),
+    "Retry": (PRE, SAME, SAME, PRE, WAITING, WAITING),
+    "Update": (YES, YES, PRE, PRE, PRE, PRE),
+    "Delete": (PRE, PRE, PRE, GONE, GONE, GONE),
+}
+ADDING = {
+    OnConflict.REPLACE: (IN_PLACE, IN_PLACE, RUNS, ANEW, ANEW, ANEW),
+    OnConflict.KEEP: (KEPT,) * 6,
+    OnConflict.FAIL: (EXISTS,) * 6,
+}
+
+Call = Callable[[JobStore], Awaitable[list[Job | TocsinError | None]]]
+
+
+def _changes(change: Change) -> Call:
+    return lambda store: store.update("q", [change])  # type: ignore[return-value]  # a list of less is a list of more
+
+
+CALLS: dict[str, Call] = {
+    "Cancel": lambda store: store.cancel("q", [wish("a")]),  # type: ignore[dict-item,return-value]  # as above
+    "Run": _changes(RunJob("a")),
+    "Retry": _changes(RetryJob("a")),
+    "Update": _changes(UpdateJob("a", priority=5)),
+    "Delete": lambda store: store.delete("q", ["a"]),  # type: ignore[dict-item,return-value]  # as above
+}
+
+
+def cells(table: dict) -> list:  # type: ignore[type-arg]  # of either table
+    return [
+        pytest.param(verb, state, cell, id=f"{getattr(verb, 'name', verb)}-{state.name}")
+        for verb, row in table.items()
+        for state, cell in zip(STATES, row, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("verb", "state", "cell"), cells(VERBS))
+async def test_a_verb_does_what_the_table_says(
+    store: JobStore, contents: Contents, verb: str, state: State, cell: object
+) -> None:
+    job, _ = await standing(store, state, "a")
+    before = contents()
+
+    [answer] = await CALLS[verb](store)
+
+    [now] = await store.get("q", ["a"], View.FULL)
+    if cell is PRE:
+        refusal = refused(answer, WrongState)
+        assert (refusal.queue, refusal.job_id, refusal.state) == ("q", "a", state)
+    if cell is GONE:
+        assert answer is None
+        assert now is None
+        return
+    assert now is not None
+    if cell in {PRE, SAME}:
+        assert contents() == before
+        assert now == job
+    if cell is SAME:
+        assert answer == await read(store, "a", View.BASIC)
+    if cell is ASKED:
+        assert now.state is State.ACTIVE
+        assert now.cancel is not None
+    if isinstance(cell, State):
+        assert now.state is cell
+        assert good(answer) == await read(store, "a", View.BASIC)
+    if cell is YES:
+        assert (now.state, now.spec.priority) == (state, 5)
+    if cell not in {PRE, SAME}:
+        assert now.revision > job.revision
+
+
+@pytest.mark.parametrize(("mode", "state", "cell"), cells(ADDING))
+async def test_adding_an_id_that_stands_does_what_the_table_says(
+    store: JobStore, contents: Contents, mode: OnConflict, state: State, cell: object
+) -> None:
+    job, _ = await standing(store, state, "a", body=b"old")
+    before = contents()
+
+    [answer] = await store.add([a_draft("a", on_conflict=mode, priority=9, body=b"new", when=2 * HOUR)])
+
+    now = await read(store, "a")
+    if cell is EXISTS:
+        assert refused(answer, JobExists).state is state
+    if cell is RUNS:
+        assert refused(answer, JobActive).state is State.ACTIVE
+    if cell is KEPT:
+        kept = good(answer)
+        assert kept == (await read(store, "a", View.BASIC), Added.KEPT)
+    if cell in {EXISTS, RUNS, KEPT}:
+        assert contents() == before
+        assert now == job
+        return
+    assert good(answer) == (await read(store, "a", View.BASIC), Added.REPLACED)
+    assert (now.state, now.spec.priority, now.failures, now.crashes) == (State.SCHEDULED, 9, 0, 0)
+    assert (now.errors, now.result, now.cancel, now.end_time) == ((), None, None, None)
+    assert now.spec.payload is not None
+    assert now.spec.payload.body == b"new"
+    if cell is IN_PLACE:
+        assert (now.create_time, now.arrival) == (job.create_time, job.arrival)
+        assert now.revision > job.revision
+    if cell is ANEW:
+        assert now.create_time >= job.create_time
+        assert now.arrival > job.arrival
+        assert (now.attempt, now.start_time) == (0, None)

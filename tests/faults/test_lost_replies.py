@@ -1,0 +1,131 @@
+"""The reply to a write is lost on its way from the store: no job doubled, lost or stuck."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import grpc
+import pytest
+from support.eventually import until
+from support.journal import Journal
+from support.redis_parts import RedisPart
+from support.servers import Server
+from support.stubs import Request, State, Stubs, refusal, request
+from support.tcp_proxy import TcpProxy
+from tocsin.v1 import job_pb2, job_service_pb2
+from tocsin_server.domain import limits
+from tocsin_server.store.redis import scripts
+
+LEASE = {"TOCSIN_LEASE__DURATION": "2s"}
+
+
+@dataclass
+class Faulty:
+    """A server whose every word with the store passes through a proxy."""
+
+    stubs: Stubs
+    proxy: TcpProxy
+    redis: RedisPart
+    journal: Journal
+
+    def call_of(self, script: str) -> bytes:
+        """What a request that runs this script has in it: its hash. The script must have run before."""
+        constants = {
+            "EVENTS_MAX": 100_000,
+            "EVENTS_AGE_MS": 3_600_000,
+            "MAX_CRASHES": limits.MAX_CRASHES,
+            "TYPES_PER_QUEUE": limits.TYPES_PER_QUEUE,
+        }
+        name = hashlib.sha1(scripts.source(script, constants).encode()).hexdigest()
+        assert self.redis.client.script_exists(name) == [True], f"{script} was never run, or is built otherwise"
+        return name.encode()
+
+
+@pytest.fixture
+def faulty(redis: RedisPart, serve: Callable[..., Server], journal: Journal) -> Iterator[Faulty]:
+    with TcpProxy("127.0.0.1", redis.port) as proxy:
+        server = serve(f"redis://127.0.0.1:{proxy.port}", handlers="support.jobs.everyday", **LEASE, **journal.env)
+        with Stubs(server.address) as stubs:
+            # Each script has run once, so that it goes by its hash from now on.
+            stubs.schedule("warm", "noop", job_id="one")
+            stubs.wait_for("warm", "one")
+            stubs.schedule("warm", "noop", job_id="two", delay=3600)
+            stubs.jobs.CancelJob(job_service_pb2.CancelJobRequest(queue="warm", job_id="two"))
+            yield Faulty(stubs, proxy, redis, journal)
+
+
+def test_a_lost_reply_to_add_is_an_unknown_outcome_and_the_repeat_finds_the_one_job(faulty: Faulty) -> None:
+    lost = faulty.proxy.swallow_reply_to(faulty.call_of("add"))
+    with pytest.raises(grpc.RpcError) as caught:
+        faulty.stubs.schedule("q", "half_a_second", job_id="one")
+    assert lost.done.wait(5)
+    why = refusal(caught.value)
+    assert (why.code, why.reason) == (grpc.StatusCode.UNAVAILABLE, "OUTCOME_UNKNOWN")
+
+    repeated = faulty.stubs.jobs.ScheduleJob(request("q", "half_a_second", job_id="one", on_conflict=Request.KEEP))
+    assert repeated.outcome == job_service_pb2.ScheduleJobResponse.KEPT
+    assert faulty.stubs.wait_for("q", "one").state == State.COMPLETED
+    assert faulty.journal.starts() == {"one": 1}
+
+
+def test_a_lost_reply_to_claim_loses_no_job_and_runs_it_once(faulty: Faulty) -> None:
+    lost = faulty.proxy.swallow_reply_to(faulty.call_of("claim"))
+    faulty.stubs.schedule("q", "half_a_second", job_id="one")
+    assert lost.done.wait(5)
+    job = faulty.stubs.wait_for("q", "one")
+    assert (job.state, job.crashes) == (State.COMPLETED, 0)
+    assert faulty.journal.starts() == {"one": 1}
+
+
+def test_a_lost_reply_to_finish_records_one_outcome_and_the_repeat_is_fine(faulty: Faulty) -> None:
+    lost = faulty.proxy.swallow_reply_to(faulty.call_of("finish"))
+    faulty.stubs.schedule("q", "half_a_second", job_id="one")
+    assert lost.done.wait(10)
+    job = faulty.stubs.wait_for("q", "one")
+    assert (job.state, job.attempt, job.crashes, list(job.errors)) == (State.COMPLETED, 1, 0, [])
+    revision = job.revision
+    faulty.stubs.schedule("q", "half_a_second", job_id="two")
+    assert faulty.stubs.wait_for("q", "two").state == State.COMPLETED
+    assert faulty.stubs.get("q", "one").revision == revision  # the repeated finish changed nothing
+    assert faulty.journal.starts() == {"one": 1, "two": 1}
+
+
+def test_a_lost_reply_to_cancel_leaves_the_job_cancelled_and_the_repeat_is_fine(faulty: Faulty) -> None:
+    faulty.stubs.schedule("q", "noop", job_id="one", delay=3600)
+    asked = job_service_pb2.CancelJobRequest(queue="q", job_id="one", reason="moved")
+    lost = faulty.proxy.swallow_reply_to(faulty.call_of("cancel"))
+    with pytest.raises(grpc.RpcError) as caught:
+        faulty.stubs.jobs.CancelJob(asked)
+    assert lost.done.wait(5)
+    assert refusal(caught.value).reason == "OUTCOME_UNKNOWN"
+    again = faulty.stubs.jobs.CancelJob(asked).job
+    assert (again.state, again.cancel.reason) == (State.CANCELLED, "moved")
+
+
+def test_a_lost_reply_to_the_cancel_of_a_running_job_still_reaches_its_handler(faulty: Faulty) -> None:
+    faulty.stubs.schedule("q", "until_cancelled", job_id="one")
+    faulty.stubs.wait_for("q", "one", State.ACTIVE)
+    faulty.proxy.swallow_reply_to(faulty.call_of("cancel"))
+    with pytest.raises(grpc.RpcError):
+        faulty.stubs.jobs.CancelJob(job_service_pb2.CancelJobRequest(queue="q", job_id="one"))
+    assert faulty.stubs.wait_for("q", "one").state == State.CANCELLED
+    assert faulty.journal.lines("cancelled")
+
+
+def test_cut_connections_are_made_anew_and_nothing_is_lost(faulty: Faulty) -> None:
+    for number in range(20):
+        faulty.stubs.schedule("q", "half_a_second", job_id=str(number))
+    until(lambda: len(faulty.journal.lines("start")) >= 5, within=10)
+    faulty.proxy.cut()
+    watched: list[job_pb2.Job] = []
+
+    def completed() -> bool:
+        with contextlib.suppress(grpc.RpcError):  # the server may still be on its way back to the store
+            watched[:] = faulty.stubs.list("q", State.COMPLETED)
+        return len(watched) == 20
+
+    until(completed, within=20, what="all completed after the cut")
+    assert [job.job_id for job in watched if job.crashes] == []

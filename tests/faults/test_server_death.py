@@ -1,0 +1,122 @@
+"""A server is killed -9 while it runs jobs: none is lost, none is recorded twice, and poison buries no neighbour."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from support.eventually import until
+from support.journal import Journal
+from support.redis_parts import RedisPart
+from support.servers import Server, Supervisor
+from support.stubs import State, Stubs, request
+from tocsin.v1 import job_pb2, job_service_pb2
+
+WIDE = job_pb2.Retention(completed_for=Duration(seconds=86_400), failed_for=Duration(seconds=86_400))
+LEASE = {"TOCSIN_LEASE__DURATION": "2s"}
+
+
+def schedule(stubs: Stubs, jobs: list[job_service_pb2.ScheduleJobRequest]) -> None:
+    """Schedule all, 1,000 a call."""
+    for start in range(0, len(jobs), 1000):
+        answer = stubs.jobs.BatchScheduleJobs(
+            job_service_pb2.BatchScheduleJobsRequest(requests=jobs[start : start + 1000])
+        )
+        assert all(result.HasField("response") for result in answer.results)
+
+
+def kill_one_of_two(redis: RedisPart, serve: Callable[..., Server], journal: Journal, jobs: int) -> None:
+    """Two servers, many jobs of 50 ms, one server killed when a quarter is done; then every promise is checked."""
+    doomed, other = (serve(redis.url, handlers="support.jobs.steady", **LEASE, **journal.env) for _ in range(2))
+    with Stubs(other.address) as stubs:
+        schedule(stubs, [request("work", "steady", job_id=str(n), retention=WIDE) for n in range(jobs)])
+
+        def running() -> set[str]:
+            ended = {(line.job_id, line.attempt) for line in journal.lines("end")}
+            return {
+                line.job_id
+                for line in journal.lines("start")
+                if line.pid == doomed.pid and (line.job_id, line.attempt) not in ended
+            }
+
+        until(
+            lambda: len(journal.lines("end")) >= jobs // 4 and len(running()) >= 10,
+            within=60,
+            what="a quarter done and 10 running on the one to be killed",
+        )
+        doomed.kill()
+        active_on_dead = len(stubs.list("work", State.ACTIVE))  # those of the other server are among them
+
+        until(
+            lambda: stubs.health("work").counts.completed == jobs, within=jobs * 0.05 + 30, what=f"all {jobs} completed"
+        )
+        ended = stubs.list("work", State.COMPLETED)
+
+    second_runs = {job_id: runs for job_id, runs in journal.starts().items() if runs > 1}
+    assert len(ended) == jobs
+    assert sorted(job.job_id for job in ended) == sorted(str(n) for n in range(jobs))
+    assert 0 < len(second_runs) <= active_on_dead
+    assert set(second_runs.values()) == {2}
+    crashed = {job.job_id for job in ended if job.errors}
+    assert set(second_runs) <= crashed, "a job ran twice that no lease was lost of"
+    outcomes = Counter(line.job_id for line in journal.lines("end") if line.pid == other.pid)
+    assert max(outcomes.values()) == 1
+
+
+def test_of_two_servers_one_is_killed_and_all_jobs_complete_with_one_outcome_each(
+    redis: RedisPart, serve: Callable[..., Server], journal: Journal
+) -> None:
+    kill_one_of_two(redis, serve, journal, jobs=400)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(240)
+def test_the_same_with_2000_jobs(redis: RedisPart, serve: Callable[..., Server], journal: Journal) -> None:
+    kill_one_of_two(redis, serve, journal, jobs=2000)
+
+
+def test_poison_fails_after_3_runs_and_buries_no_neighbour(
+    redis: RedisPart, serve: Callable[..., Server], journal: Journal, tmp_path: object
+) -> None:
+    server = serve(redis.url, handlers="support.jobs.steady", **LEASE, **journal.env)
+    server.kill()
+    with Supervisor(server) as supervisor, Stubs(server.address) as stubs:
+        neighbours = [f"neighbour-{n}" for n in range(60)]
+        jobs = [request("work", "steady", job_id=name, retention=WIDE) for name in neighbours]
+        jobs.insert(20, request("work", "poison", job_id="poison", retention=WIDE))
+        schedule(stubs, jobs)
+
+        quiet = serve(redis.url, "--no-dispatch")
+        with Stubs(quiet.address) as looking:
+            until(lambda: looking.get("work", "poison").state == State.FAILED, within=60, what="poison buried")
+            buried = looking.get("work", "poison")
+            until(lambda: looking.health("work").counts.completed == len(neighbours), within=30)
+            assert all(looking.get("work", name).state == State.COMPLETED for name in neighbours)
+    assert journal.starts()["poison"] == 3
+    assert (buried.attempt, buried.crashes, buried.failures) == (3, 3, 0)
+    assert buried.errors[-1].type == "POISON"
+    assert supervisor.deaths == 2, "the 3rd run should have died alone, in a process of its own"
+    assert max(journal.starts()[name] for name in neighbours) <= 3
+
+
+def test_jobs_go_on_after_repeated_kills_at_random_moments(
+    redis: RedisPart, serve: Callable[..., Server], journal: Journal
+) -> None:
+    chance = random.Random(20_261_124)
+    server = serve(redis.url, handlers="support.jobs.steady", **LEASE, **journal.env)
+    with Stubs(server.address) as stubs:
+        schedule(stubs, [request("work", "steady", job_id=str(n), retention=WIDE) for n in range(200)])
+    done = 0
+    for _ in range(2):  # never a third: three lost leases in a row are poison
+        done += chance.randrange(20, 60)
+        until(lambda: len(journal.lines("end")) >= done, within=30)  # noqa: B023  # read before it changes
+        server.kill()
+        server.restart()
+    with Stubs(server.address) as stubs:
+        end = time.monotonic() + 40
+        until(lambda: stubs.health("work").counts.completed == 200 or time.monotonic() > end, within=45)
+        assert [job.job_id for job in stubs.list("work") if job.state != State.COMPLETED] == []

@@ -1,0 +1,78 @@
+"""Any request at all: answered or refused for a reason of ours, and a refused one changes nothing."""
+
+from __future__ import annotations
+
+import importlib
+
+import grpc
+import pytest
+from google.protobuf import descriptor_pool, json_format
+from google.protobuf.message import Message
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+from support.redis_parts import RedisPart
+from support.servers import Server
+from support.stubs import Stubs, refusal
+
+from fuzz.messages import messages
+
+for _module in ("job_service_pb2", "queue_service_pb2", "server_service_pb2"):
+    importlib.import_module(f"tocsin.v1.{_module}")
+RPCS = [
+    method
+    for service in ("JobService", "QueueService", "ServerService")
+    for method in descriptor_pool.Default().FindServiceByName(f"tocsin.v1.{service}").methods
+]
+ALLOWED = {
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.ALREADY_EXISTS,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+
+
+@pytest.mark.parametrize("examples", [25, pytest.param(400, marks=[pytest.mark.full, pytest.mark.timeout(600)])])
+@pytest.mark.parametrize("rpc", RPCS, ids=lambda method: method.name)
+def test_any_request_is_answered_or_refused_for_a_reason_and_then_changes_nothing(
+    quiet_server: Server, quiet_redis: RedisPart, rpc: object, examples: int
+) -> None:
+    path = f"/{rpc.containing_service.full_name}/{rpc.name}"  # type: ignore[attr-defined]  # a MethodDescriptor
+    asks = rpc.input_type  # type: ignore[attr-defined]
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+    )
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        request: Message = data.draw(messages(asks))
+        before = quiet_redis.dump()
+        try:
+            if rpc.server_streaming:  # type: ignore[attr-defined]
+                for _ in stubs.channel.unary_stream(path)(request.SerializeToString(), timeout=0.3):
+                    break
+            else:
+                stubs.channel.unary_unary(path)(request.SerializeToString(), timeout=20)
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED and rpc.server_streaming:  # type: ignore[attr-defined]
+                return  # a watch that was taken, with nothing to tell
+            why = refusal(error)
+            note(f"{why} for {json_format.MessageToJson(request, indent=None)[:2000] if _shows(request) else request}")
+            assert why.code in ALLOWED, why
+            assert why.code != grpc.StatusCode.INVALID_ARGUMENT or why.fields, why
+            assert quiet_redis.dump() == before
+
+    with Stubs(quiet_server.address) as stubs:
+        check()
+
+
+def _shows(request: Message) -> bool:
+    try:
+        json_format.MessageToJson(request)
+    except (json_format.Error, ValueError, OverflowError):
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Handler modules that tests give to a server with --handlers."""

@@ -1,0 +1,54 @@
+"""A Redis on a TCP port for whole servers, with the questions that tests ask it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from redis import Redis
+
+from support.ports import free_port
+from support.redis_servers import REDIS, VALKEY, ServerProcess
+
+
+class RedisPart:
+    """redis-server where there is one, else the wheel's valkey-server. A context manager."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._folder, self._options = folder, options
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> RedisPart:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        address = ("--port", str(self.port), "--bind", "127.0.0.1")
+        self._process = ServerProcess(REDIS or VALKEY, self._folder, *address, *self._options)
+        self.client = Redis(unix_socket_path=str(self._process.socket))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+        self._process.stop()
+
+    @property
+    def pid(self) -> int:
+        """Process id, for its processor time."""
+        return self._process.process.pid
+
+    def calls(self) -> dict[str, int]:
+        """How often each command was called since the start, those that scripts call included."""
+        stats = self.client.info("commandstats")
+        return {name.removeprefix("cmdstat_"): int(figures["calls"]) for name, figures in stats.items()}
+
+    def script_calls(self) -> int:
+        """How often a script was called."""
+        return sum(count for name, count in self.calls().items() if name in {"eval", "evalsha", "fcall", "evalsha_ro"})
+
+    def dump(self, skip: Callable[[bytes], bool] = lambda key: False) -> dict[bytes, str]:
+        """A fingerprint of every key: two equal dumps are two equal stores. `skip` names keys to leave out."""
+        return {
+            key: hashlib.sha256(self.client.dump(key) or b"").hexdigest()
+            for key in sorted(self.client.scan_iter(count=1000))
+            if not skip(key)
+        }

@@ -1,0 +1,68 @@
+"""A real store whose calls are counted, and whose answers and messages can be lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, cast
+
+from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
+from tocsin_server.store.interface import JobStore, Wake
+
+
+class SpiedStore:
+    """Passes every call on to the store it is given. `as_store` is what the code under test gets."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+        self.calls: Counter[str] = Counter()
+        self.arguments: dict[str, list[Any]] = {}
+        self.deaf = False  # its messages are lost
+        self.away: set[str] = set()  # these calls are not sent
+        self.lose: Counter[str] = Counter()  # so many answers of a call are lost; it has acted
+        self.break_with: dict[str, Exception] = {}
+        self.gates: dict[str, asyncio.Event] = {}  # the answers of a call come once this is set
+        self._called = asyncio.Condition()
+
+    @property
+    def as_store(self) -> JobStore:
+        return cast(JobStore, self)
+
+    async def wakes(self) -> AsyncIterator[Wake]:
+        self.calls["wakes"] += 1
+        if error := self.break_with.pop("wakes", None):
+            raise error
+        async for wake in self._store.wakes():
+            if not self.deaf:
+                yield wake
+
+    async def until_called(self, name: str, times: int) -> None:
+        """Return once so many calls more than now have been answered."""
+        wanted = self.calls[name] + times
+        async with self._called:
+            await self._called.wait_for(lambda: self.calls[name] >= wanted)
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        method = getattr(self._store, name)
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            self.arguments.setdefault(name, []).append((args, kwargs))
+            try:
+                if name in self.away:
+                    raise StoreAway("pulled out by the test")
+                if name in self.break_with:
+                    raise self.break_with[name]
+                answer = await method(*args, **kwargs)
+                if name in self.gates:
+                    await self.gates[name].wait()
+                if self.lose[name] > 0:
+                    self.lose[name] -= 1
+                    raise OutcomeUnknown("lost by the test")
+                return answer
+            finally:
+                self.calls[name] += 1
+                async with self._called:
+                    self._called.notify_all()
+
+        return call
