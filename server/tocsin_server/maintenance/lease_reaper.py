@@ -13,7 +13,7 @@ from tocsin_server.store.interface import JobStore
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
-_LIMIT = 200  # leases a step; a step of the store takes a few milliseconds
+_LIMIT = 100  # leases a step; a step of the store takes a few milliseconds
 
 
 class LeaseReaper(Chore):

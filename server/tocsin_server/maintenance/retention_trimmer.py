@@ -19,7 +19,7 @@ from tocsin_server.maintenance.runner import Chore
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.store.interface import JobStore
 
-_LIMIT = 200  # jobs a step; a step of the store takes a few milliseconds
+_LIMIT = 100  # jobs a step; a step of the store takes a few milliseconds
 _SWEEP_EVERY = timedelta(minutes=1)
 
 
