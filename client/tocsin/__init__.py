@@ -1,1 +1,107 @@
-"""Tocsin: schedule jobs over gRPC."""
+"""Tocsin: schedule jobs over gRPC.
+
+from tocsin import Client
+
+with Client("localhost:50051") as tocsin:
+    job = tocsin.schedule("resize_image", {"path": "a.png"}, delay=3)
+    print(tocsin.wait(job).state)
+"""
+
+from importlib import metadata as _metadata
+
+from tocsin._channel import Tls
+from tocsin.async_client import AsyncClient
+from tocsin.client import Client
+from tocsin.enums import Backoff, Durability, OnConflict, Outcome, State, View
+from tocsin.errors import (
+    Aborted,
+    AlreadyExists,
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    ServerError,
+    TocsinError,
+    Unauthenticated,
+    Unavailable,
+    Violation,
+    WaitTimeout,
+)
+from tocsin.jobs import Cancel, CancelledMany, Job, JobChange, JobError, Progress
+from tocsin.queues import JobDefaults, Queue, QueueHealth, ServerInfo, StateCounts, WorkerInfo
+from tocsin.requests import JobRequest, Retention, RetryPolicy
+from tocsin.v1.payloads_pb2 import (
+    BookingReminder,
+    DataCleanup,
+    EmailNotification,
+    PaymentReminder,
+    RawPayload,
+    ReportGeneration,
+    SmsNotification,
+)
+from tocsin.worker.context import JobContext
+from tocsin.worker.errors import DoNotRetry, JobCancelled, RetryLater, UnfitPayload, UnfitResult
+from tocsin.worker.registry import Handlers
+
+try:
+    __version__ = _metadata.version("tocsin")
+except _metadata.PackageNotFoundError:  # the source tree on the path, not installed
+    __version__ = "0"
+
+__all__ = [
+    "Aborted",
+    "AlreadyExists",
+    "AsyncClient",
+    "Backoff",
+    "BookingReminder",
+    "Cancel",
+    "CancelledMany",
+    "Client",
+    "DataCleanup",
+    "DeadlineExceeded",
+    "DoNotRetry",
+    "Durability",
+    "EmailNotification",
+    "FailedPrecondition",
+    "Handlers",
+    "InvalidArgument",
+    "Job",
+    "JobCancelled",
+    "JobChange",
+    "JobContext",
+    "JobDefaults",
+    "JobError",
+    "JobRequest",
+    "NotFound",
+    "OnConflict",
+    "Outcome",
+    "PaymentReminder",
+    "PermissionDenied",
+    "Progress",
+    "Queue",
+    "QueueHealth",
+    "RawPayload",
+    "ReportGeneration",
+    "ResourceExhausted",
+    "Retention",
+    "RetryLater",
+    "RetryPolicy",
+    "ServerError",
+    "ServerInfo",
+    "SmsNotification",
+    "State",
+    "StateCounts",
+    "Tls",
+    "TocsinError",
+    "Unauthenticated",
+    "Unavailable",
+    "UnfitPayload",
+    "UnfitResult",
+    "View",
+    "Violation",
+    "WaitTimeout",
+    "WorkerInfo",
+    "__version__",
+]

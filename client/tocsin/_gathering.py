@@ -21,7 +21,7 @@ from tocsin.v1 import job_service_pb2 as pb
 MAX_ITEMS = 1000
 #: Half of what a request may have, so that no batch is ever refused for its size.
 MAX_BYTES = 8 * 1024 * 1024
-LANES = 2
+LANES = 4
 
 SendOne = Callable[[pb.ScheduleJobRequest, float], Awaitable[Job]]
 SendMany = Callable[[Sequence[pb.ScheduleJobRequest], float], Awaitable[Sequence[Job | TocsinError]]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 import tomllib
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -28,6 +30,9 @@ _OTHERS = re.compile(r"TOCSIN_(CONFIG|ADDRESS|TOKEN|TLS|DEADLINE|SERVICE_(HOST|P
 
 # Kubernetes, again: near a Service named "redis" REDIS_PORT is an address like this, and no port.
 _SERVICE_LINK = re.compile(r"(tcp|udp)://")
+
+# Secret settings that are addresses: all but the password in them may be seen.
+_ADDRESSES = ("url", "transport")
 
 Place = tuple[str, ...]
 
@@ -72,13 +77,18 @@ class _Given:
     source: str
 
 
-def load(flags: Sequence[Flag], environ: Mapping[str, str], config: Path | None = None) -> Loaded:
-    """Read all settings. SettingsError names everything that is wrong, each with where it came from."""
+def load(
+    flags: Sequence[Flag], environ: Mapping[str, str], config: Path | None = None, defaults: Sequence[Flag] = ()
+) -> Loaded:
+    """Read all settings. SettingsError names everything that is wrong, each with where it came from.
+
+    `defaults` go before the settings' own and after everything else; `config` is what --config says.
+    """
     wrong: list[str] = []
-    given: dict[Place, _Given] = {}
-    given.update(_from_file(config, environ))  # lowest first: what comes later goes before it
+    given = _from_flags(defaults)  # lowest first: what comes later goes before it
+    given.update(_from_file(config, environ))
     given.update(_from_environment(environ, wrong))
-    given.update({tuple(flag.setting.split(".")): _Given(flag.value, flag.name) for flag in flags})
+    given.update(_from_flags(flags))
     try:
         settings = Settings.model_validate(_nested(given))
     except ValidationError as error:
@@ -90,6 +100,53 @@ def load(flags: Sequence[Flag], environ: Mapping[str, str], config: Path | None 
         for path, value in _values(settings)
     ]
     return Loaded(settings, tuple(origins))
+
+
+def without(environ: Mapping[str, str], group: str) -> dict[str, str]:
+    """The environment without the variables that set anything in a group of settings."""
+    left = dict(environ)
+    for path, field in _fields(Settings.model_fields):
+        if path[0] == group:
+            left.pop(_variable(path), None)
+            left.pop(_origin_variable(field), None)
+    return left
+
+
+def describe(setting: str) -> tuple[str, str]:
+    """What a setting ("lease.duration") is for, and the variable that sets it."""
+    for path, field in _fields(Settings.model_fields):
+        if ".".join(path) == setting:
+            return field.description or "", _origin_variable(field) or _variable(path)
+    raise KeyError(setting)
+
+
+def secrets_of(settings: BaseModel) -> list[str]:
+    """All passwords in the settings, so that logs can hide them."""
+    found = []
+    for path, value in _values(settings):
+        if not isinstance(value, SecretStr):
+            continue
+        text = value.get_secret_value()
+        if path[-1] not in _ADDRESSES:
+            found.append(text)
+            continue
+        with contextlib.suppress(ValueError):
+            password = urlsplit(text).password or ""
+            found += [password, unquote(password)]
+    return [secret for secret in found if secret]
+
+
+def _from_flags(flags: Sequence[Flag]) -> dict[Place, _Given]:
+    return {tuple(flag.setting.split(".")): _Given(flag.value, flag.name) for flag in flags}
+
+
+def _variable(path: Place) -> str:
+    return PREFIX + "__".join(path).upper()
+
+
+def _origin_variable(field: FieldInfo) -> str:
+    extra = field.json_schema_extra
+    return str(extra["origin_variable"]) if isinstance(extra, dict) else ""
 
 
 def _from_file(config: Path | None, environ: Mapping[str, str]) -> dict[Place, _Given]:
@@ -125,12 +182,10 @@ def _from_environment(environ: Mapping[str, str], wrong: list[str]) -> dict[Plac
     given: dict[Place, _Given] = {}
     known = {}
     for path, field in _fields(Settings.model_fields):
-        variable = PREFIX + "__".join(path).upper()
+        variable, origin = _variable(path), _origin_variable(field)
         known[variable] = path
-        extra = field.json_schema_extra
-        if isinstance(extra, dict) and environ.get(origin := str(extra["origin_variable"])):
-            if not (origin.endswith("_PORT") and _SERVICE_LINK.match(environ[origin])):
-                given[path] = _Given(environ[origin], origin)
+        if environ.get(origin) and not (origin.endswith("_PORT") and _SERVICE_LINK.match(environ[origin])):
+            given[path] = _Given(environ[origin], origin)
         if environ.get(variable):  # an empty variable is as good as none
             given[path] = _Given(environ[variable], variable)
     for variable in sorted(environ):
@@ -199,8 +254,7 @@ def _shown(name: str, value: object) -> str:
     if value is None or value == ():
         return "-"
     if isinstance(value, SecretStr):
-        # Of an address all but the password may be seen.
-        return redact_url(value.get_secret_value()) if name in ("url", "transport") else HIDDEN
+        return redact_url(value.get_secret_value()) if name in _ADDRESSES else HIDDEN
     if isinstance(value, timedelta):
         return show_duration(value)
     if isinstance(value, bool):

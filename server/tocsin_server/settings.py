@@ -15,11 +15,12 @@ from typing import Literal
 from urllib.parse import quote
 
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
+from pydantic.config import JsonDict
 
 from tocsin_server.setting_types import Duration, ListenAddress, Names, QueueNames
 
 
-def _origin(variable: str) -> dict[str, str]:
+def _origin(variable: str) -> JsonDict:
     """Marks the environment variable that Tocsin's origin reads for this."""
     return {"origin_variable": variable}
 
@@ -28,36 +29,36 @@ class StoreSettings(BaseModel, frozen=True, extra="forbid"):
     """Where jobs are kept. Nothing said at all: a Valkey of the server's own, in the data folder."""
 
     provider: Literal["embedded", "redis", "bull", "mongo", "agenda"] | None = Field(
-        None,
+        default=None,
         description="redis (or bull); embedded: a Valkey that this server starts. Absent: redis where an address is "
         "given, else embedded.",
         json_schema_extra=_origin("QUEUE_PROVIDER"),
     )
     url: SecretStr | None = Field(
-        None,
-        description="redis://[user:password@]host:port/db, rediss://, unix:///path, "
+        default=None,
+        description="redis://user:password@host:port/db, rediss://, unix:///path, "
         "redis+sentinel://host:port,host:port/service/db or redis+cluster://host:port,host:port. "
         "Goes before host, port, password and db.",
         json_schema_extra=_origin("REDIS_URL"),
     )
-    host: str | None = Field(None, description="Absent: localhost.", json_schema_extra=_origin("REDIS_HOST"))
+    host: str | None = Field(default=None, description="Absent: localhost.", json_schema_extra=_origin("REDIS_HOST"))
     port: int | None = Field(
-        None, ge=1, le=65_535, description="Absent: 6379.", json_schema_extra=_origin("REDIS_PORT")
+        default=None, ge=1, le=65_535, description="Absent: 6379.", json_schema_extra=_origin("REDIS_PORT")
     )
-    password: SecretStr | None = Field(None, json_schema_extra=_origin("REDIS_PASSWORD"))
-    db: int | None = Field(None, ge=0, description="Absent: 0.", json_schema_extra=_origin("REDIS_DB"))
+    password: SecretStr | None = Field(default=None, json_schema_extra=_origin("REDIS_PASSWORD"))
+    db: int | None = Field(default=None, ge=0, description="Absent: 0.", json_schema_extra=_origin("REDIS_DB"))
     namespace: str = Field(
-        "tocsin",
+        default="tocsin",
         pattern=r"^[A-Za-z0-9._-]{1,50}$",
         description="Every key begins with it; servers with the same one share their jobs.",
     )
     answer_within: Duration = Field(
-        timedelta(seconds=5),
+        default=timedelta(seconds=5),
         ge=timedelta(milliseconds=100),
         le=timedelta(minutes=1),
         description="An answer of the store later than that counts as none.",
     )
-    max_connections: int = Field(16, ge=1, le=1_000, description="Commands to the store under way at most.")
+    max_connections: int = Field(default=16, ge=1, le=1_000, description="Commands to the store under way at most.")
 
     @field_validator("provider")
     @classmethod
@@ -95,7 +96,7 @@ class LeaseSettings(BaseModel, frozen=True, extra="forbid"):
     """How long an attempt may stay unheard of."""
 
     duration: Duration = Field(
-        timedelta(seconds=30),
+        default=timedelta(seconds=30),
         ge=timedelta(seconds=1),
         le=timedelta(hours=12),
         description="Unextended for this long, a lease is taken back. No limit on how long a job may run.",
@@ -106,7 +107,7 @@ class DrainSettings(BaseModel, frozen=True, extra="forbid"):
     """How the server stops."""
 
     grace: Duration = Field(
-        timedelta(seconds=25),
+        default=timedelta(seconds=25),
         ge=timedelta(0),
         le=timedelta(hours=24),
         description="Time that running jobs get to end; then they are given back.",
@@ -116,16 +117,21 @@ class DrainSettings(BaseModel, frozen=True, extra="forbid"):
 class RetentionSettings(BaseModel, frozen=True, extra="forbid"):
     """How many ended jobs a queue keeps. Their ages are set with queue, type and job."""
 
-    completed_max: int = Field(10_000, ge=0, le=10_000_000, description="COMPLETED and CANCELLED jobs of a queue.")
-    failed_max: int = Field(100_000, ge=0, le=10_000_000, description="FAILED jobs of a queue.")
+    completed_max: int = Field(
+        default=10_000, ge=0, le=10_000_000, description="COMPLETED and CANCELLED jobs of a queue."
+    )
+    failed_max: int = Field(default=100_000, ge=0, le=10_000_000, description="FAILED jobs of a queue.")
 
 
 class EventSettings(BaseModel, frozen=True, extra="forbid"):
     """How far back watches can go."""
 
-    per_queue: int = Field(100_000, ge=1_000, le=10_000_000, description="Changes kept of each queue.")
+    per_queue: int = Field(default=100_000, ge=1_000, le=10_000_000, description="Changes kept of each queue.")
     kept_for: Duration = Field(
-        timedelta(hours=1), ge=timedelta(minutes=1), le=timedelta(days=30), description="Older changes are dropped."
+        default=timedelta(hours=1),
+        ge=timedelta(minutes=1),
+        le=timedelta(days=30),
+        description="Older changes are dropped.",
     )
 
 
@@ -133,19 +139,19 @@ class MailSettings(BaseModel, frozen=True, extra="forbid"):
     """Outgoing mail, for jobs of type email_notification."""
 
     transport: SecretStr | None = Field(
-        None,
-        description="smtp://[user:password@]host:port, smtps://..., or file:FOLDER, which writes an .eml a mail. "
+        default=None,
+        description="smtp://user:password@host:port, smtps://..., or file:FOLDER, which writes an .eml a mail. "
         "Absent: such jobs fail and say so.",
     )
-    sender: str | None = Field(None, description="From, for mails that name none.")
-    templates: Path | None = Field(None, description="Folder of the templates.")
+    sender: str | None = Field(default=None, description="From, for mails that name none.")
+    templates: Path | None = Field(default=None, description="Folder of the templates.")
 
 
 class GatherSettings(BaseModel, frozen=True, extra="forbid"):
     """How single calls are gathered into one call of the store."""
 
     wait: Duration = Field(
-        timedelta(milliseconds=3),
+        default=timedelta(milliseconds=3),
         ge=timedelta(0),
         le=timedelta(milliseconds=100),
         description="How long a schedule call waits for company while several are in flight; a lone one never waits.",
@@ -155,28 +161,29 @@ class GatherSettings(BaseModel, frozen=True, extra="forbid"):
 class LogSettings(BaseModel, frozen=True, extra="forbid"):
     """What is written to standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is written.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least that is written."
+    )
     format: Literal["auto", "console", "json"] = Field(
-        "auto", description="console, json (a line each), or auto: console on a terminal, else json."
+        default="auto", description="console, json (a line each), or auto: console on a terminal, else json."
     )
 
 
 class Settings(BaseModel, frozen=True, extra="forbid"):
     """All settings. Read them with `setting_sources.load`; in tests make them by keyword."""
 
-    listen: ListenAddress = Field("127.0.0.1:50051", description="host:port to serve gRPC on.")
-    data: Path = Field(Path(".tocsin"), description="Folder of the embedded store.")
-    handlers: Names = Field((), description="Modules with handlers, as myapp.jobs or myapp.jobs:name.")
-    queues: QueueNames = Field((), description="Queues to run jobs of. None given: all.")
-    dispatch: bool = Field(True, description="Run jobs; else serve RPCs only.")
-    concurrency: int = Field(20, ge=1, le=10_000, description="Jobs that run at once.")
+    listen: ListenAddress = Field(default="127.0.0.1:50051", description="host:port to serve gRPC on.")
+    data: Path = Field(default=Path(".tocsin"), description="Folder of the embedded store.")
+    handlers: Names = Field(default=(), description="Modules with handlers, as myapp.jobs or myapp.jobs:name.")
+    queues: QueueNames = Field(default=(), description="Queues to run jobs of. None given: all.")
+    dispatch: bool = Field(default=True, description="Run jobs; else serve RPCs only.")
+    concurrency: int = Field(default=20, ge=1, le=10_000, description="Jobs that run at once.")
     tick: Duration = Field(
-        timedelta(seconds=1),
+        default=timedelta(seconds=1),
         ge=timedelta(milliseconds=100),
         le=timedelta(minutes=1),
         description="A lost wake-up delays a job by this much at most.",
     )
-    reflection: bool = Field(True, description="Serve gRPC reflection, which tools such as grpcurl need.")
     store: StoreSettings = StoreSettings()
     lease: LeaseSettings = LeaseSettings()
     drain: DrainSettings = DrainSettings()

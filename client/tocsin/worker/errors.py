@@ -1,4 +1,4 @@
-"""What a handler may raise to say how its attempt ends. Any other exception is a failure, judged by the retry policy."""
+"""What a handler may raise to say how its attempt ends. All other exceptions are failures, to be retried."""
 
 from __future__ import annotations
 

@@ -147,7 +147,8 @@ class Handlers:
 
 
 def _is_async(function: Callable[..., object]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - asks whether an object's __call__ is async, not whether it has one
+    # An object with an async __call__ counts, too.
+    return any(inspect.iscoroutinefunction(called) for called in (function, type(function).__call__))
 
 
 def _check_function(type: str, function: object) -> None:

@@ -96,7 +96,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         rules.check_list_jobs(request)
         queue, filter_, order = _queue(request.queue), filters.list_filter(request), filters.list_order(request)
         list_hash = page_tokens.filter_hash(queue, filter_, order)
-        after = page_tokens.jobs_position(list_hash, request.page_token) if request.page_token else None
+        after = page_tokens.jobs_position(list_hash, request.page_token, request.skip) if request.page_token else None
         limit = min(request.page_size or limits.DEFAULT_PAGE_SIZE, limits.PAGE_SIZE)
         query = ListQuery(queue, filter_, order, limit, request.skip, after, to_view(request.view, View.BASIC))
         response = _ListJobsResponse()

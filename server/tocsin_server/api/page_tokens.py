@@ -41,8 +41,8 @@ def jobs_token(list_hash: bytes, position: Position) -> str:
     return _text(_JOBS.pack(_JOBS_VERSION, list_hash, position.arrival, due, position.skip))
 
 
-def jobs_position(list_hash: bytes, token: str) -> Position:
-    """Where a list of jobs goes on. InvalidFields for what is no token of this list."""
+def jobs_position(list_hash: bytes, token: str, skip_more: int = 0) -> Position:
+    """Where a list of jobs goes on, and from there passes over `skip_more`. InvalidFields for no token of this list."""
     raw = _bytes(token)
     if len(raw) != _JOBS.size or raw[0] != _JOBS_VERSION:
         raise _refused("is not a token of this server's lists")
@@ -51,7 +51,10 @@ def jobs_position(list_hash: bytes, token: str) -> Position:
         raise _refused("was given for another queue, filter or order; keep those while you page")
     if not (_NO_DUE <= due <= _LAST_MS and skip <= limits.SKIP):
         raise _refused("is not a token of this server's lists")
-    return Position(arrival, None if due == _NO_DUE else _EPOCH + due * _MS, skip)
+    if skip + skip_more > limits.SKIP:
+        over = f"with the {skip:,} that page_token has still to pass over it is more than {limits.SKIP:,}"
+        raise InvalidFields([Violation("skip", over)])
+    return Position(arrival, None if due == _NO_DUE else _EPOCH + due * _MS, skip + skip_more)
 
 
 def queues_token(last: str) -> str:

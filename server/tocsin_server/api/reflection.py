@@ -7,7 +7,7 @@ field for field, so one servicer answers for both.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from typing import cast
+from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pool
@@ -27,10 +27,8 @@ class _Methods:
     async def info(self, requests: AsyncIterable[_Request], context: object) -> AsyncIterator[_Response]:
         async for asked in requests:
             # The stubs take this async generator for a coroutine.
-            answers = cast(
-                "AsyncIterator[_Response]", self._servicer.ServerReflectionInfo(_one(_findable(asked)), context)
-            )
-            async for response in cast("AsyncIterator[_Response]", answers):
+            answers: Any = self._servicer.ServerReflectionInfo(_one(_findable(asked)), context)
+            async for response in answers:
                 response.original_request.CopyFrom(asked)
                 yield response
 

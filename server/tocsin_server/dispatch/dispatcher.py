@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Collection
 from datetime import timedelta
 
@@ -23,8 +24,10 @@ from tocsin_server.store.interface import JobStore
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
+#: A change is told within _ANNOUNCE_EVERY; the same word is said again after _RENEW_AFTER, before it ends.
 _ANNOUNCE_EVERY = timedelta(seconds=5)
-_ANNOUNCED_FOR = timedelta(seconds=15)  # two announcements may be lost
+_RENEW_AFTER = timedelta(seconds=9)
+_ANNOUNCED_FOR = timedelta(seconds=15)
 _TAKE_BACK_WITHIN = timedelta(seconds=1)
 
 
@@ -86,33 +89,46 @@ class Dispatcher:
         """Claim no more, let what runs end within `grace`, give back the rest without counting it as an attempt."""
         if self._running is None or self._announcing is None:
             return
-        if not self._running.done():
-            drained = await self._runtime.drain(grace)
-            _log.info(
-                "drained",
-                ended=drained.ended,
-                released=drained.released,
-                abandoned=drained.abandoned,
-                unflushed=drained.unflushed,
-            )
-            await asyncio.wait({self._running})
-        await self._leasing.close()
-        self._announcing.cancel()
+        try:
+            await self._drain(self._running, grace)
+        finally:
+            await self._leasing.close()
+            await self._take_back_word(self._announcing)
+
+    async def _drain(self, running: asyncio.Task[None], grace: timedelta) -> None:
+        if running.done():
+            return
+        drained = await self._runtime.drain(grace)
+        _log.info(
+            "drained",
+            ended=drained.ended,
+            released=drained.released,
+            abandoned=drained.abandoned,
+            unflushed=drained.unflushed,
+        )
+        await asyncio.wait({running})
+
+    async def _announce(self) -> None:
+        last, renew = None, 0.0
+        while True:
+            word = self._word()
+            if word != last or time.monotonic() >= renew:
+                try:
+                    await self._store.announce(word, _ANNOUNCED_FOR)
+                    last, renew = word, time.monotonic() + _RENEW_AFTER.total_seconds()
+                except TocsinError as error:
+                    _log.debug("announce_failed", error=str(error))  # the ticker says aloud that the store is away
+                except Exception:
+                    _log.exception("announce_failed")
+            await asyncio.sleep(_ANNOUNCE_EVERY.total_seconds())
+
+    async def _take_back_word(self, announcing: asyncio.Task[None]) -> None:
+        announcing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await self._announcing
+            await announcing
         with contextlib.suppress(TocsinError, TimeoutError):
             async with asyncio.timeout(_TAKE_BACK_WITHIN.total_seconds()):
                 await self._store.announce(self._word(), timedelta(0))
-
-    async def _announce(self) -> None:
-        while True:
-            try:
-                await self._store.announce(self._word(), _ANNOUNCED_FOR)
-            except TocsinError as error:
-                _log.debug("announce_failed", error=str(error))  # the ticker says aloud that the store is away
-            except Exception:
-                _log.exception("announce_failed")
-            await asyncio.sleep(_ANNOUNCE_EVERY.total_seconds())
 
     def _word(self) -> WorkerFigures:
         figures = self._runtime.figures()

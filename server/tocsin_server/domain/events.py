@@ -9,7 +9,10 @@ from tocsin_server.domain.job import Job
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A job (View.BASIC) as it stood after a change. Of a deleted job, queue, id and type are sure."""
+    """A job (View.BASIC) as it stood after a change; its errors, progress and cancel may be newer.
+
+    Of a deleted job, queue, id and type are sure.
+    """
 
     job: Job
     deleted: bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -22,6 +22,14 @@ class Gap:
     end: str
 
 
+EventKey = tuple[int, str, int, bool]
+
+
+def event_key(event: Event) -> EventKey:
+    """What no two events of a queue have in common. (Their cursors may be written in more than one way.)"""
+    return event.job.arrival, event.job.job_id, event.job.revision, event.deleted
+
+
 Wanted = str | Callable[[Event], bool]  # the id of one job, or a test
 
 
@@ -34,6 +42,7 @@ class Subscription:
     def __init__(self, cursor: str, buffer: int, wanted: Wanted) -> None:
         self.cursor = cursor  # of what was taken last
         self.wanted = wanted
+        self.joined: EventKey | None = None  # of the first event that the tail brought since, wanted or not
         self._buffer = buffer
         self._events: deque[Event] = deque()
         self._gap_end: str | None = None
@@ -94,6 +103,7 @@ class Tail:
         self._subscriptions: set[Subscription] = set()
         self._by_job: dict[str, set[Subscription]] = {}  # so that many watched jobs cost an event one look-up
         self._by_test: set[Subscription] = set()
+        self._joining: set[Subscription] = set()  # those that no event has come for since
         self._cursor: asyncio.Future[str] = asyncio.get_running_loop().create_future()  # set once it has begun
         self._at = ""
         self._failure: Exception | None = None
@@ -110,6 +120,7 @@ class Tail:
         await asyncio.shield(self._cursor)
         subscription = Subscription(self._at, self._buffer, wanted)
         self._subscriptions.add(subscription)
+        self._joining.add(subscription)
         if isinstance(wanted, str):
             self._by_job.setdefault(wanted, set()).add(subscription)
         else:
@@ -122,6 +133,7 @@ class Tail:
         """Hand it no more events."""
         self._subscriptions.discard(subscription)
         self._by_test.discard(subscription)
+        self._joining.discard(subscription)
         if isinstance(subscription.wanted, str):
             same_job = self._by_job.get(subscription.wanted, set())
             same_job.discard(subscription)
@@ -138,7 +150,11 @@ class Tail:
         self._task.cancel()
         await asyncio.wait([self._task])
 
-    def _hand_out(self, events: Iterable[Event]) -> None:
+    def _hand_out(self, events: Sequence[Event]) -> None:
+        if events:
+            for subscription in self._joining:
+                subscription.joined = event_key(events[0])
+            self._joining.clear()
         for event in events:
             for subscription in self._by_job.get(event.job.job_id, ()):
                 subscription.put(event)

@@ -13,13 +13,12 @@ from tocsin_server.domain.errors import Draining, JobNotFound, TocsinError
 from tocsin_server.domain.events import Event, EventBatch
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.states import ENDED, State
-from tocsin_server.operations.tailing import Gap, Subscription, Tail, Wanted
+from tocsin_server.operations.tailing import EventKey, Gap, Subscription, Tail, Wanted, event_key
 from tocsin_server.store.interface import JobStore
 
 __all__ = ["Gap", "WatchAged", "Watching"]
 
-_HISTORY = 1000  # events a question while a watcher catches up
-_OVERLAP = 10_000  # cursors remembered while history and tail may bring the same events
+_OVERLAP = 10_000  # events remembered while history and tail may bring the same events
 
 
 class WatchAged(Draining):
@@ -124,35 +123,35 @@ class Watching:
         self, queue: str, cursor: str, first: EventBatch, wanted: Callable[[Event], bool]
     ) -> AsyncGenerator[Event | Gap, None]:
         """What came after the cursor, read for this watcher alone, then the tail that all share."""
-        recent: deque[str] = deque(maxlen=_OVERLAP)
+        recent: deque[EventKey] = deque(maxlen=_OVERLAP)
         batch = first
         async with AsyncExitStack() as stack:
-            subscription: Subscription | None = None
+            tail: Subscription | None = None
             while True:
                 if batch.gap:
                     yield Gap(cursor, batch.cursor)
                 for event in () if batch.gap else batch.events:
-                    recent.append(event.cursor)
+                    recent.append(event_key(event))
                     if wanted(event):
                         yield event
-                cursor, caught_up = batch.cursor, len(batch.events) < _HISTORY
-                if caught_up and subscription is not None:
+                cursor, caught_up = batch.cursor, not batch.events
+                if tail is not None and (caught_up or tail.joined in recent):
                     break
                 if caught_up:
-                    # Joined only now, so that the tail's news do not pile up while the past is read. The question
-                    # that follows brings what came between the last one and the tail.
-                    subscription = await stack.enter_async_context(self._subscribed(queue, wanted))
+                    # Joined only now, so that the tail's news do not pile up while the past is read. What follows
+                    # brings what came between the last question and the tail.
+                    tail = await stack.enter_async_context(self._subscribed(queue, wanted))
                 batch = await self._events_after(queue, cursor)
             seen = frozenset(recent)
-            async for item in _tail_of(subscription):
-                # Both are in the same order: what the tail brings twice comes first.
-                if not isinstance(item, Gap) and item.cursor in seen:
+            async for item in _tail_of(tail):
+                # Both are in the same order: what the tail brings a second time comes first.
+                if not isinstance(item, Gap) and event_key(item) in seen:
                     continue
                 seen = frozenset()
                 yield item
 
     async def _events_after(self, queue: str, cursor: str) -> EventBatch:
-        return await self._store.events(queue, cursor, wait=timedelta(0), limit=_HISTORY)
+        return await self._store.events(queue, cursor, wait=timedelta(0))
 
     @asynccontextmanager
     async def _subscribed(self, queue: str, wanted: Wanted) -> AsyncIterator[Subscription]:

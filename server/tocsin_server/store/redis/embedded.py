@@ -52,7 +52,7 @@ class EmbeddedValkey:
     @property
     def url(self) -> str:
         """Its address for RedisConnection."""
-        return f"unix://{quote(str(self._socket))}"
+        return _url(self._socket)
 
     @property
     def pid(self) -> int | None:
@@ -194,6 +194,22 @@ def find_binary() -> str:
             "or name a store (REDIS_URL)"
         )
     return found
+
+
+async def running_url(data: Path) -> str | None:
+    """The address of a Valkey that a server runs on this data folder, None where none answers."""
+    folder = DataFolder(data)
+    if not folder.exists():
+        return None
+    try:
+        await _say(folder.socket(), b"PING\r\n")
+    except OSError:
+        return None
+    return _url(folder.socket())
+
+
+def _url(socket: Path) -> str:
+    return f"unix://{quote(str(socket))}"
 
 
 async def _say(socket: Path, command: bytes) -> bytes:

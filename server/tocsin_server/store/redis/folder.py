@@ -73,6 +73,10 @@ class DataFolder:
         self._server = FileLock(self.path / SERVER_LOCK)
         self.store = FileLock(self.path / STORE_LOCK)
 
+    def exists(self) -> bool:
+        """Whether a server was ever here."""
+        return (self.path / SERVER_LOCK).exists()
+
     async def take(self) -> None:
         """Make the folder and take it. StoreUnfit names the process that has it."""
         try:

@@ -361,9 +361,12 @@ async def _by_queue(
     found = await asyncio.gather(
         *(act(queue, [items[at] for at in places]) for queue, places in groups.items()), return_exceptions=True
     )
+    if failures := [group for group in found if isinstance(group, BaseException)]:
+        unforeseen = [failure for failure in failures if not isinstance(failure, TocsinError)]
+        if unforeseen or len(failures) == len(found):
+            raise (unforeseen or failures)[0]
     answers: dict[int, Any] = {}
     for places, group in zip(groups.values(), found, strict=True):
-        if isinstance(group, BaseException) and not isinstance(group, TocsinError):
-            raise group
-        answers.update(zip(places, [group] * len(places) if isinstance(group, TocsinError) else group, strict=True))
+        answered: Sequence[Any] = [group] * len(places) if isinstance(group, BaseException) else group
+        answers.update(zip(places, answered, strict=True))
     return [answers[at] for at in range(len(items))]

@@ -169,7 +169,7 @@ async def test_without_handlers_it_claims_nothing_and_says_nothing(spied: SpiedS
 
 async def test_the_last_tick_stands_still_while_the_store_is_away(spied: SpiedStore, start: StartDispatcher) -> None:
     async with start(the_handlers()) as dispatcher:
-        await spied.until_called("ticks", 2)
+        await spied.until_called("queues", 2)
         spied.away.add("queues")
         await spied.until_called("queues", 2)
         last = dispatcher.last_tick

@@ -60,7 +60,7 @@ async def test_many_are_taken_back_in_bounded_steps(spied: SpiedStore, backdate:
     steps = 1
     while await reaper.step():
         steps += 1
-    assert steps == 3
+    assert steps == 4
     figures = await store.figures("q")
     assert figures.total(State.WAITING) == 250
 

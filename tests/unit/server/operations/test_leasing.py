@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -50,7 +49,7 @@ async def test_a_job_is_leased_at_once(spied: SpiedStore, start_parts: StartPart
             await asyncio.sleep(0)
             await added(store, a_draft())
             waits.append(wait(await waiting))
-    assert statistics.median(waits) < 50 * MILLISECOND
+    assert sorted(waits)[4] < 50 * MILLISECOND
 
 
 async def test_what_stood_before_the_start_is_leased(spied: SpiedStore, start_parts: StartParts) -> None:
@@ -134,6 +133,24 @@ async def test_a_slot_of_another_type_that_becomes_free_is_used_at_once(
         async with asyncio.timeout(0.5):
             [one] = await parts.leasing.lease({"a": 1, "b": 1}, 5)
     assert one.job.job_id == job.job_id
+
+
+async def test_a_job_that_comes_while_a_claim_is_under_way_is_not_overlooked(
+    spied: SpiedStore, start_parts: StartParts
+) -> None:
+    store = spied.as_store
+    await added(store, a_draft(type="other"))
+    gate = spied.gates["claim"] = asyncio.Event()
+    async with start_parts(tick=HOUR, before=lambda parts: parts.wakeups.on_work(lambda *_: gate.set())) as parts:
+        waiting = asyncio.create_task(leased_one(parts))
+        # The claim has looked and found nothing; its answer comes after the message of this job.
+        await until_async(lambda: claims_sent(spied, 1), within=5)
+        [job] = await added(store, a_draft())
+        assert (await waiting).job.job_id == job.job_id
+
+
+async def claims_sent(spied: SpiedStore, times: int) -> bool:
+    return len(spied.arguments.get("claim", ())) >= times
 
 
 async def claims_answered(spied: SpiedStore, times: int) -> bool:

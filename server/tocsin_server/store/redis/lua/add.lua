@@ -6,6 +6,7 @@
 --          job_id or "" | rest without the id | payload
 -- Returns  one a job: {"CREATED" | "REPLACED" | "KEPT", answer} | {"JOB_EXISTS" | "JOB_ACTIVE", state} | {"QUOTA"}
 -- Events   one a job that was created or replaced
+-- Wakes    "settings" where the queue is new
 -- Clock    the server's; a delay counts from it, a time that has passed means now
 -- Bounds   the caller sends at most 100 jobs and 1 MiB
 --- @include lib/keys lib/clock lib/job lib/ids lib/commit lib/change
@@ -69,7 +70,7 @@ local function add(id, asked, rest, payload)
   return {'REPLACED', standing}
 end
 
-redis.call('HSETNX', key('q'), 'epoch', ARGV[1])
+if redis.call('HSETNX', key('q'), 'epoch', ARGV[1]) == 1 then publish(8, 0) end
 for i = 2, #ARGV, 4 do
   local asked, id = {}, ARGV[i + 1]
   local is_delay, ms

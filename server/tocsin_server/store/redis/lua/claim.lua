@@ -21,8 +21,8 @@ if ARGV[4] == '1' then
   end
   if #taken > 0 then return {NOW, '1', taken} end
 end
-if redis.call('HEXISTS', key('q'), 'paused') == 1 then return {NOW, '0', taken} end
 if promote(100) then return {NOW, '1', taken} end
+if redis.call('HEXISTS', key('q'), 'paused') == 1 then return {NOW, '0', taken} end
 
 -- The head of each type's row, as much of it as this call can need; `left` is how many of the type may be taken.
 local rows, fetch = {}, limit

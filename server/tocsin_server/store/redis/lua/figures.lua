@@ -5,6 +5,9 @@
 -- Bounds   looks at the first job of at most 32 priorities of each type: with more of them the age is a lower bound
 --- @include lib/keys lib/clock
 local counts, oldest = redis.call('HGETALL', key('n')), -1
+-- Due, and nobody has come to make it WAITING: just then somebody must see it.
+local first = redis.call('ZRANGE', key('s'), 0, 0, 'WITHSCORES')
+if first[2] and tonumber(first[2]) <= NOW then oldest = tonumber(first[2]) end
 for i = 1, #counts, 2 do
   local type = string.match(counts[i], '^3:(.*)$')
   if type then

@@ -1,0 +1,112 @@
+"""Reads what is typed: spans of time, times, tags, words and payloads. Raises typer.BadParameter, which exits 2."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+from google.protobuf import json_format
+
+from tocsin.payloads import TYPED_PAYLOADS, Payload, TypedPayload
+
+Word = TypeVar("Word", bound=StrEnum)
+
+_UNITS = {
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SPAN = re.compile(rf"(?:{_PART.pattern})+")
+
+_TYPED_BY_NAME = {name: message for message, name in TYPED_PAYLOADS.items()}
+
+
+def span(text: str) -> timedelta:
+    """ "3s", "500ms", "1h30m", "2d"; a bare number is seconds."""
+    try:
+        if re.fullmatch(r"\d+(\.\d+)?", text):
+            return timedelta(seconds=float(text))
+        if _SPAN.fullmatch(text):
+            return sum((float(number) * _UNITS[unit] for number, unit in _PART.findall(text)), timedelta())
+    except OverflowError:
+        raise typer.BadParameter(f"{text!r} is too long") from None
+    raise typer.BadParameter(f"{text!r} is no span of time; write 3s, 500ms, 1h30m or 2d")
+
+
+def time(text: str) -> datetime:
+    """An RFC 3339 time with its zone: "2030-12-24T18:00:00Z"."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no time; write 2030-12-24T18:00:00Z") from None
+    if found.utcoffset() is None:
+        raise typer.BadParameter(f"{text!r} has no zone; write {text}Z for UTC, or {text}+01:00")
+    return found
+
+
+def tags(texts: Sequence[str]) -> dict[str, str]:
+    """ "key=value" each."""
+    found = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not key or not sign:
+            raise typer.BadParameter(f"{text!r} is no tag; write key=value", param_hint="--tag")
+        found[key] = value
+    return found
+
+
+def words(kind: type[Word], texts: Sequence[str]) -> list[Word]:
+    """Words of a closed list, in any case; each text may have several with commas between them."""
+    names = [name.strip().upper() for text in texts for name in text.split(",")]
+    for name in names:
+        if name not in kind.__members__:
+            raise typer.BadParameter(f"{name!r} is not one of {', '.join(kind.__members__).lower()}")
+    return [kind(name) for name in names]
+
+
+def payload(type_: str, data: str | None, file: Path | None) -> tuple[str | TypedPayload, Payload]:
+    """Type and payload of a job, from JSON text or a file of it ("-" is standard input). Neither: no payload.
+
+    For a built-in type the JSON is read as its message, so that `email_notification` is what it says.
+    """
+    if data is not None and file is not None:
+        raise typer.BadParameter("give --data or --data-file, not both")
+    if file is not None:
+        data = _read(file)
+    if data is None:
+        return type_, None
+    hint = "--data" if file is None else "--data-file"
+    try:
+        fields = json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise typer.BadParameter(f"no JSON: {error}", param_hint=hint) from None
+    if not isinstance(fields, Mapping):
+        raise typer.BadParameter("a payload is a JSON object: {...}", param_hint=hint)
+    message = _TYPED_BY_NAME.get(type_)
+    if message is None:
+        return type_, dict(fields)
+    try:
+        return json_format.ParseDict(dict(fields), message()), None
+    except json_format.ParseError as error:
+        raise typer.BadParameter(f"no {type_}: {error}", param_hint=hint) from None
+
+
+def _read(file: Path) -> str:
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{file} cannot be read: {error}", param_hint="--data-file") from None
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")

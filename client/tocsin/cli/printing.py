@@ -1,0 +1,210 @@
+"""How answers are shown: tables and lines for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tocsin.enums import State
+from tocsin.jobs import Job, JobChange
+from tocsin.queues import Queue, QueueHealth, StateCounts
+
+_STATE_STYLES = {
+    State.COMPLETED: "green",
+    State.FAILED: "bold red",
+    State.CANCELLED: "dim",
+    State.ACTIVE: "cyan",
+    State.SCHEDULED: "blue",
+}
+#: Where nobody looks at a screen, a table is as wide as it needs to be.
+_ENDLESS = 100_000
+
+
+def shown(text: str) -> str:
+    """Text of others, with what could steer a terminal made visible."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def print_json(message: Message) -> None:
+    """One JSON object on one line."""
+    _print_line(json_format.MessageToDict(message))
+
+
+def print_job_json(job: Job) -> None:
+    """A job, as one JSON object on one line."""
+    print_json(job.message)
+
+
+def print_change_json(change: JobChange) -> None:
+    """A change, as WatchJobs's answer in JSON on one line."""
+    line: dict[str, object] = {}
+    if change.job is not None:
+        line["job"] = json_format.MessageToDict(change.job.message)
+    if change.deleted:
+        line["deleted"] = True
+    if change.cursor:
+        line["cursor"] = change.cursor
+    if change.gap:
+        line["gap"] = {}
+    _print_line(line)
+
+
+def print_job(job: Job) -> None:
+    """All that is known of a job, a line a fact."""
+    facts: list[tuple[str, str | Text]] = [
+        ("job_id", job.job_id),
+        ("queue", job.queue),
+        ("type", job.type),
+        ("state", _state(job.state)),
+        ("priority", str(job.priority) if job.priority else ""),
+        ("tags", " ".join(f"{key}={value}" for key, value in sorted(job.tags.items()))),
+        ("created", _time(job.create_time)),
+        ("due", _time(job.schedule_time)),
+        ("started", _time(job.start_time)),
+        ("ended", _time(job.end_time)),
+        ("attempt", _attempts(job)),
+        ("revision", str(job.revision)),
+    ]
+    if job.progress is not None:
+        facts.append(("progress", f"{job.progress.fraction:.0%} {job.progress.message}"))
+    if job.cancel is not None:
+        facts.append(("cancel", f"asked {_time(job.cancel.ask_time)} {job.cancel.reason}"))
+    spec = json_format.MessageToDict(job.message.spec)
+    for name in ("data", "raw", *(field for field in spec if field.startswith(job.type.partition("_")[0]))):
+        if name in spec and name not in ("type",):
+            facts.append(("payload", json.dumps(spec[name], ensure_ascii=False)))
+            break
+    if job.message.HasField("result"):
+        facts.append(("result", json.dumps(json_format.MessageToDict(job.message.result), ensure_ascii=False)))
+    for error in job.errors:
+        facts.append(("error", f"attempt {error.attempt}, {_time(error.time)}: {error.type}: {error.message}"))
+        if error.trace:
+            facts.append(("", error.trace.rstrip()))
+    _print_facts(facts)
+
+
+def print_jobs(jobs: Iterable[Job]) -> None:
+    """A table of jobs."""
+    table = _table("JOB_ID", "TYPE", "STATE", "DUE", "ATTEMPT", "LAST ERROR")
+    for job in jobs:
+        last = job.errors[-1].message if job.errors else ""
+        table.add_row(
+            _text(job.job_id), _text(job.type), _state(job.state), _time(job.schedule_time), _attempts(job), _text(last)
+        )
+    _console().print(table)
+
+
+def print_outcome(job: Job, did: str) -> None:
+    """One line: what became of a job."""
+    line = Text(did + " ")
+    line.append_text(_text(job.job_id)).append(" ").append_text(_state(job.state))
+    if job.state is State.SCHEDULED:
+        line.append(f" due {_time(job.schedule_time)}")
+    _console().print(line, soft_wrap=True)
+
+
+def print_change(change: JobChange) -> None:
+    """One line: what a watch saw."""
+    if change.job is None:
+        _console().print("-- changes were missed here --", soft_wrap=True)
+        return
+    job = change.job
+    line = Text(f"{datetime.now(UTC):%H:%M:%S} ")
+    line.append_text(_text(job.job_id)).append(" ").append_text(_text(job.type)).append(" ")
+    line.append_text(Text("DELETED", "dim") if change.deleted else _state(job.state))
+    if job.state is State.ACTIVE and job.progress is not None:
+        line.append_text(_text(f" {job.progress.fraction:.0%} {job.progress.message}"))
+    if job.state in (State.FAILED, State.SCHEDULED) and job.errors:
+        line.append_text(_text(f" {job.errors[-1].message}"))
+    _console().print(line, soft_wrap=True)
+
+
+def print_queues(queues: Iterable[Queue]) -> None:
+    """A table of queues."""
+    table = _table("QUEUE", "", *(name.upper() for name in StateCounts.__slots__))
+    for queue in queues:
+        counts = queue.counts or StateCounts()
+        figures = (str(getattr(counts, name)) for name in StateCounts.__slots__)
+        table.add_row(_text(queue.name), "paused" if queue.paused else "", *figures)
+    _console().print(table)
+
+
+def print_queue(queue: Queue, did: str) -> None:
+    """One line: what became of a queue."""
+    why = f": {queue.pause_reason}" if queue.pause_reason else ""
+    _console().print(_text(f"{did} {queue.name}{why}"), soft_wrap=True)
+
+
+def print_health(health: QueueHealth) -> None:
+    """Whether a queue does its work, with the figures."""
+    facts: list[tuple[str, str | Text]] = [
+        ("queue", health.queue),
+        ("healthy", Text("yes", "green") if health.healthy else Text("no", "bold red")),
+        ("error", health.error),
+        ("paused", "yes" if health.paused else ""),
+        ("jobs", ", ".join(f"{getattr(health.counts, name)} {name}" for name in StateCounts.__slots__)),
+        ("oldest waiting", _span(health.oldest_waiting_age)),
+        ("lag", _span(health.lag)),
+        ("per second", f"{health.completed_per_second:.2f} completed, {health.failed_per_second:.2f} failed"),
+        ("unserved types", ", ".join(health.unserved_types)),
+    ]
+    facts += [
+        ("worker", f"{worker.worker}: {worker.busy} of {worker.slots} busy, {worker.abandoned} abandoned")
+        for worker in health.workers
+    ]
+    facts += [("warning", warning) for warning in health.warnings]
+    _print_facts(facts)
+
+
+def _print_facts(facts: Sequence[tuple[str, str | Text]]) -> None:
+    width = max(len(name) for name, _ in facts) + 2
+    console = _console()
+    for name, value in facts:
+        if value:
+            line = Text(f"{name:<{width}}", "dim")
+            console.print(line.append_text(_text(value) if isinstance(value, str) else value), soft_wrap=True)
+
+
+def _print_line(value: object) -> None:
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def _console() -> Console:
+    return Console() if sys.stdout.isatty() else Console(width=_ENDLESS)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _text(text: str) -> Text:
+    return Text(shown(text))
+
+
+def _state(state: State) -> Text:
+    return Text(str(state), _STATE_STYLES.get(state, ""))
+
+
+def _time(time: datetime | None) -> str:
+    return "" if time is None else f"{time.isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
+
+
+def _span(span: timedelta | None) -> str:
+    return "" if span is None else f"{span.total_seconds():.3f} s"
+
+
+def _attempts(job: Job) -> str:
+    extra = [f"{job.failures} failed"] if job.failures else []
+    extra += [f"{job.crashes} crashed"] if job.crashes else []
+    return f"{job.attempt}" + (f" ({', '.join(extra)})" if extra else "")

@@ -1,0 +1,14 @@
+"""`python -m tocsin_server`: the server's commands, where the `tocsin` command is not on PATH."""
+
+from __future__ import annotations
+
+import typer
+
+from tocsin_server.cli import dev, doctor, serve
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+for command in (serve, dev, doctor):
+    command.register(app)
+
+if __name__ == "__main__":
+    app(prog_name="tocsin")

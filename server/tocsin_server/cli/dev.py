@@ -1,0 +1,105 @@
+"""tocsin dev"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+
+import typer
+from tocsin import AsyncClient, TocsinError
+
+from tocsin_server.cli import options
+from tocsin_server.cli.running import loaded_or_exit, refusal, run_server
+from tocsin_server.handlers.hello import TYPE
+from tocsin_server.server import Server
+from tocsin_server.setting_sources import Flag, without
+from tocsin_server.settings import Settings
+
+_FIRST_DELAY = 3  # seconds ahead of which the first job is scheduled
+_PATIENCE = 30  # seconds after which it is said to be late
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("dev")(dev)
+
+
+def dev(
+    context: typer.Context,
+    config: options.Config = None,
+    listen: options.Listen = None,
+    data: options.Data = None,
+    handlers: options.HandlerModules = None,
+    queues: options.Queues = None,
+    concurrency: options.Concurrency = None,
+    grace: options.Grace = None,
+    mail: options.Mail = None,
+    mail_from: options.MailFrom = None,
+    templates: options.Templates = None,
+    log_level: options.LogLevel = None,
+    log_format: options.LogFormat = None,
+) -> None:
+    """Try Tocsin here: a server with everything it needs, on this machine only.
+
+    Jobs are kept in the data folder and mail is written into its folder `outbox`. A first job is scheduled and shown
+    running; then it tells what to type next, and goes on serving.
+    """
+    # A production's address in the environment must not make a trial run production's jobs.
+    environ = without(os.environ, "store")
+    flags = options.flags_of(context.params)
+    flags.append(Flag("tocsin dev", "store.provider", "embedded"))
+    folder = loaded_or_exit("dev", flags, environ, config).settings.data
+    outbox = Flag("tocsin dev", "mail.transport", f"file:{folder / 'outbox'}")
+    sender = Flag("tocsin dev", "mail.sender", "Tocsin <tocsin@localhost>")
+    settings = loaded_or_exit("dev", flags, environ, config, [outbox, sender]).settings
+    if not _loopback(settings.listen):
+        raise refusal("dev", [f"{settings.listen} can be reached from outside; use `tocsin serve` for that"])
+
+    async def show(server: Server) -> None:
+        await _show(server.address, settings)
+
+    run_server("dev", settings, hello=True, then=show)
+
+
+def _loopback(listen: str) -> bool:
+    host = listen.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def _show(address: str, settings: Settings) -> None:
+    typer.echo(
+        f"Tocsin serves on {address}. Jobs are kept in {settings.data}, mail goes to {settings.data / 'outbox'}."
+    )
+    async with AsyncClient(address) as client:
+        job = await client.schedule(TYPE, {"name": "world"}, delay=_FIRST_DELAY)
+        typer.echo(f"A first job is scheduled: {job.job_id}, of type {job.type}, due in {_FIRST_DELAY} seconds.")
+        try:
+            done = await client.wait(job, timeout=_FIRST_DELAY + _PATIENCE)
+        except TocsinError as error:
+            typer.echo(f"It has not ended: {error}")
+        else:
+            typer.echo(f"It is {done.state} and says: {_greeting(done.result)}")
+    typer.echo(_NEXT.format(address=address, type=TYPE))
+
+
+def _greeting(result: object) -> str:
+    return str(result["greeting"]) if isinstance(result, dict) and "greeting" in result else "nothing"
+
+
+_NEXT = """
+Try next, in another terminal:
+
+  grpcurl -plaintext -d '{{"job":{{"type":"{type}","data":{{"name":"Ada"}}}},"delay":"3s"}}' {address} tocsin.v1.JobService/ScheduleJob
+
+or in Python:
+
+  from tocsin import Client
+  with Client("{address}") as tocsin:
+      job = tocsin.schedule("{type}", {{"name": "Ada"}}, delay=3)
+      print(tocsin.wait(job).result)
+
+Handlers of your own: tocsin dev --handlers MODULE. Ctrl-C stops the server.
+"""

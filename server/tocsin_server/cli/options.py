@@ -1,0 +1,76 @@
+"""The flags of the commands that start or check a server. Each sets one setting, described in settings.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tocsin_server.setting_sources import CONFIG_FLAG, CONFIG_VARIABLE, Flag, describe
+
+
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    flag: str
+    setting: str
+    metavar: str
+
+    def option(self) -> Any:
+        """The flag as typer wants it. Its text is left to be checked with all other settings, in one way."""
+        description, variable = describe(self.setting)
+        return typer.Option(self.flag, metavar=self.metavar, help=f"{description} [{variable}]", show_default=False)
+
+
+_FLAGS = {
+    "listen": _Spec("--listen", "listen", "HOST:PORT"),
+    "redis_url": _Spec("--redis-url", "store.url", "URL"),
+    "data": _Spec("--data", "data", "FOLDER"),
+    "namespace": _Spec("--namespace", "store.namespace", "NAME"),
+    "handlers": _Spec("--handlers", "handlers", "MODULE,..."),
+    "queues": _Spec("--queues", "queues", "NAME,..."),
+    "concurrency": _Spec("--concurrency", "concurrency", "N"),
+    "lease": _Spec("--lease", "lease.duration", "DURATION"),
+    "tick": _Spec("--tick", "tick", "DURATION"),
+    "grace": _Spec("--grace", "drain.grace", "DURATION"),
+    "mail": _Spec("--mail", "mail.transport", "URL"),
+    "mail_from": _Spec("--mail-from", "mail.sender", "ADDRESS"),
+    "templates": _Spec("--templates", "mail.templates", "FOLDER"),
+    "log_level": _Spec("--log-level", "log.level", "LEVEL"),
+    "log_format": _Spec("--log-format", "log.format", "FORMAT"),
+}
+
+Config = Annotated[
+    Path | None,
+    typer.Option(CONFIG_FLAG, metavar="FILE", help=f"TOML file with settings. [{CONFIG_VARIABLE}]", show_default=False),
+]
+Listen = Annotated[str | None, _FLAGS["listen"].option()]
+RedisUrl = Annotated[str | None, _FLAGS["redis_url"].option()]
+Data = Annotated[str | None, _FLAGS["data"].option()]
+Namespace = Annotated[str | None, _FLAGS["namespace"].option()]
+HandlerModules = Annotated[list[str] | None, _FLAGS["handlers"].option()]
+Queues = Annotated[list[str] | None, _FLAGS["queues"].option()]
+Concurrency = Annotated[str | None, _FLAGS["concurrency"].option()]
+Lease = Annotated[str | None, _FLAGS["lease"].option()]
+TickEvery = Annotated[str | None, _FLAGS["tick"].option()]
+Grace = Annotated[str | None, _FLAGS["grace"].option()]
+Mail = Annotated[str | None, _FLAGS["mail"].option()]
+MailFrom = Annotated[str | None, _FLAGS["mail_from"].option()]
+Templates = Annotated[str | None, _FLAGS["templates"].option()]
+LogLevel = Annotated[str | None, _FLAGS["log_level"].option()]
+LogFormat = Annotated[str | None, _FLAGS["log_format"].option()]
+NoDispatch = Annotated[bool, typer.Option("--no-dispatch", help="Serve RPCs only, run no jobs. [TOCSIN_DISPATCH=no]")]
+
+
+def flags_of(parameters: Mapping[str, Any]) -> list[Flag]:
+    """The settings that a command's parameters give; those that were left out give none."""
+    flags = []
+    for name, value in parameters.items():
+        if name == "no_dispatch" and value:
+            flags.append(Flag("--no-dispatch", "dispatch", False))
+        elif name in _FLAGS and value is not None and value != []:
+            given = ",".join(value) if isinstance(value, list) else value  # --queues a --queues b,c
+            flags.append(Flag(_FLAGS[name].flag, _FLAGS[name].setting, given))
+    return flags

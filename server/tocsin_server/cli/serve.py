@@ -1,0 +1,44 @@
+"""tocsin serve"""
+
+from __future__ import annotations
+
+import os
+
+import typer
+
+from tocsin_server.cli import options
+from tocsin_server.cli.running import loaded_or_exit, run_server
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("serve")(serve)
+
+
+def serve(
+    context: typer.Context,
+    config: options.Config = None,
+    listen: options.Listen = None,
+    redis_url: options.RedisUrl = None,
+    data: options.Data = None,
+    namespace: options.Namespace = None,
+    handlers: options.HandlerModules = None,
+    queues: options.Queues = None,
+    no_dispatch: options.NoDispatch = False,
+    concurrency: options.Concurrency = None,
+    lease: options.Lease = None,
+    tick: options.TickEvery = None,
+    grace: options.Grace = None,
+    mail: options.Mail = None,
+    mail_from: options.MailFrom = None,
+    templates: options.Templates = None,
+    log_level: options.LogLevel = None,
+    log_format: options.LogFormat = None,
+) -> None:
+    """Serve jobs over gRPC and run those that have a handler here.
+
+    With nothing configured, jobs are kept in a Valkey that this server starts itself, in the data folder. SIGTERM and
+    Ctrl-C stop in order: running jobs get their grace and the rest is given back; a second one stops at once.
+    """
+    loaded = loaded_or_exit("serve", options.flags_of(context.params), os.environ, config)
+    run_server("serve", loaded.settings)

@@ -1,0 +1,233 @@
+"""The server, assembled: what is made of what, and in which order it starts and stops.
+
+Start: handlers are loaded, the store is opened, gRPC listens (not ready), the loops begin, health says ready.
+Stop:  health says not ready and nothing new is claimed or taken; running jobs get their grace and the rest is given
+       back; calls under way end; the store is closed, an embedded one stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from tocsin.worker.loading import HandlersNotFound, load_handlers
+from tocsin.worker.registry import Handlers
+
+from tocsin_server.api.grpc_server import CannotListen, GrpcServer, build_services
+from tocsin_server.api.health import Health
+from tocsin_server.api.server_service import ServerFacts
+from tocsin_server.dispatch.dispatcher import Dispatcher
+from tocsin_server.domain.errors import StoreAway
+from tocsin_server.handlers.builtin import builtin_handlers
+from tocsin_server.handlers.hello import hello_handlers
+from tocsin_server.handlers.mail.settings import MailSettings, MailSettingsError
+from tocsin_server.maintenance.lease_reaper import LeaseReaper
+from tocsin_server.maintenance.retention_trimmer import RetentionTrimmer
+from tocsin_server.maintenance.runner import Runner
+from tocsin_server.operations.queues import QueueSettingsCache
+from tocsin_server.operations.scheduling import Scheduling
+from tocsin_server.operations.store_clock import StoreClock
+from tocsin_server.operations.ticking import Ticker
+from tocsin_server.operations.wakeups import Wakeups
+from tocsin_server.operations.watching import Watching
+from tocsin_server.readiness import Readiness
+from tocsin_server.settings import Settings
+from tocsin_server.store.interface import JobStore
+from tocsin_server.store.opening import MadeStore, StoreUnfit, made_store
+from tocsin_server.version import VERSION
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin.server")
+
+_ASK_STORE_AGAIN = timedelta(seconds=1)
+_CALLS_GRACE = timedelta(seconds=5)  # for calls under way, once no job runs any more
+
+
+class CannotStart(Exception):
+    """The server cannot start as it is set up. One line: why, and what to do. Exit code 2."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loops:
+    """What runs beside the calls."""
+
+    wakeups: Wakeups
+    ticker: Ticker
+    runner: Runner
+    dispatcher: Dispatcher | None
+    readiness: Readiness
+
+
+class Server:
+    """One server. Make, start and stop it on one event loop, best in the main thread (see store/redis/supervisor).
+
+    `hello` adds the handler of `tocsin dev`'s first job.
+    """
+
+    def __init__(self, settings: Settings, *, hello: bool = False) -> None:
+        self._settings = settings
+        self._hello = hello
+        self._stack = AsyncExitStack()
+        self._grpc: GrpcServer | None = None
+        self._loops: _Loops | None = None
+        self._closed = asyncio.Event()
+        self.address = ""
+
+    async def start(self) -> None:
+        """Serve. Waits for a store that is away. CannotStart; after it, or a cancel, nothing is left running."""
+        try:
+            await self._start()
+        except (HandlersNotFound, MailSettingsError, StoreUnfit, CannotListen) as error:
+            await self._abandon()
+            raise CannotStart(str(error)) from error
+        except BaseException:
+            await self._abandon()
+            raise
+
+    async def wait_closed(self) -> None:
+        """Return when `stop` is done."""
+        await self._closed.wait()
+
+    async def stop(self, hurry: asyncio.Event | None = None) -> None:
+        """Stop, as said at the top. Once `hurry` is set, running jobs get no further grace."""
+        if self._loops is not None and self._grpc is not None:
+            await self._grpc.drain()
+            await self._stop_jobs(self._loops.dispatcher, hurry or asyncio.Event())
+        await self._abandon()
+
+    async def _start(self) -> None:
+        settings = self._settings
+        handlers, warnings = self._handlers()
+        made = await self._stack.enter_async_context(made_store(settings))
+        store = made.store
+        await _open(made)
+
+        name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+        queue_settings = QueueSettingsCache(store)
+        scheduling = Scheduling(store, queue_settings.get, company=settings.gather.wait)
+        self._stack.push_async_callback(scheduling.close)
+        watching = Watching(store)
+        self._stack.push_async_callback(watching.close)
+        facts = ServerFacts(
+            version=VERSION,
+            server=name,
+            start_time=datetime.now(UTC),
+            handled_types=tuple(sorted(handlers)),
+            lease=settings.lease.duration,
+            events_per_queue=settings.events.per_queue,
+        )
+        health = Health()
+        services = build_services(store, scheduling, watching, queue_settings, facts)
+        self._grpc = GrpcServer(services, health, listen=settings.listen)
+        self._loops = self._make_loops(store, handlers, queue_settings, health, name)
+        host = settings.listen.rpartition(":")[0]
+        port = await self._grpc.start()
+        self._stack.push_async_callback(self._grpc.stop, _CALLS_GRACE)
+        self.address = f"{host}:{port}"
+        await self._start_loops(self._loops)
+        await self._tell(store, [*made.warnings(), *warnings], handlers)
+
+    def _handlers(self) -> tuple[Handlers, Sequence[str]]:
+        if not self._settings.dispatch:
+            return Handlers(), ()
+        mail = self._settings.mail
+        transport = mail.transport.get_secret_value() if mail.transport is not None else None
+        builtin = builtin_handlers(MailSettings(transport, mail.sender, mail.templates))
+        groups = [builtin.handlers, *(load_handlers(spec) for spec in self._settings.handlers)]
+        if self._hello:
+            groups.append(hello_handlers())
+        try:
+            return Handlers.merged(*groups), builtin.warnings
+        except ValueError as error:  # two handlers for one type
+            raise HandlersNotFound(str(error)) from error
+
+    def _make_loops(
+        self, store: JobStore, handlers: Handlers, queue_settings: QueueSettingsCache, health: Health, name: str
+    ) -> _Loops:
+        settings = self._settings
+        clock = StoreClock()
+        wakeups = Wakeups(store)
+        ticker = Ticker(store, clock, settings.tick)
+        wakeups.on_settings(queue_settings.invalidate)
+        retention = settings.retention
+        chores = [
+            LeaseReaper(store, clock),
+            RetentionTrimmer(store, clock, completed_max=retention.completed_max, failed_max=retention.failed_max),
+        ]
+        runner = Runner(ticker, chores)
+        dispatcher = None
+        if settings.dispatch:
+            dispatcher = Dispatcher(
+                store,
+                handlers,
+                wakeups,
+                ticker,
+                clock,
+                name=name,
+                queues=settings.queues or None,
+                lease=settings.lease.duration,
+                concurrency=settings.concurrency,
+            )
+        return _Loops(wakeups, ticker, runner, dispatcher, Readiness(health, ticker, dispatcher, settings.tick))
+
+    async def _start_loops(self, loops: _Loops) -> None:
+        # Closed in the reverse order, each only where it was started.
+        loops.wakeups.start()
+        self._stack.push_async_callback(loops.wakeups.close)
+        loops.ticker.start()
+        self._stack.push_async_callback(loops.ticker.close)
+        loops.runner.start()
+        self._stack.push_async_callback(loops.runner.close)
+        if loops.dispatcher is not None:
+            await loops.dispatcher.start()
+            self._stack.push_async_callback(loops.dispatcher.stop, timedelta(0))
+        loops.readiness.start()
+        self._stack.push_async_callback(loops.readiness.close)
+
+    async def _stop_jobs(self, dispatcher: Dispatcher | None, hurry: asyncio.Event) -> None:
+        if dispatcher is None:
+            return
+        stopping = asyncio.create_task(dispatcher.stop(self._settings.drain.grace))
+        hurried = asyncio.create_task(hurry.wait())
+        await asyncio.wait({stopping, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        if hurried.done():
+            await dispatcher.stop(timedelta(0))
+        hurried.cancel()
+        await stopping
+
+    async def _abandon(self) -> None:
+        await self._stack.aclose()
+        self._closed.set()
+
+    async def _tell(self, store: JobStore, warnings: Sequence[str], handlers: Handlers) -> None:
+        info = await store.info()
+        _log.info(
+            "serving",
+            address=self.address,
+            provider=f"{info.provider} ({info.version}{', embedded' if info.embedded else ''})",
+            durability=info.durability.name.lower().replace("_", " "),
+            handlers=", ".join(sorted(handlers)) or "none",
+            queues=", ".join(self._settings.queues) or "all",
+            version=VERSION,
+        )
+        for warning in warnings:
+            _log.warning(warning)
+
+
+async def _open(made: MadeStore) -> None:
+    """Open the store, however long it is away."""
+    waited = False
+    while True:
+        try:
+            return await made.store.open()
+        except StoreAway as error:
+            if not waited:
+                _log.warning("the store is away, waiting for it", error=str(error))
+            waited = True
+        await asyncio.sleep(_ASK_STORE_AGAIN.total_seconds())

@@ -1,0 +1,20 @@
+"""How property tests run here: a bounded number of examples, each in a queue of its own on the test's store."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import HealthCheck, settings
+
+_serial = itertools.count(1)
+
+
+def bounded(examples: int, **words: int) -> settings:
+    """At most so many examples, however long each takes."""
+    checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    return settings(max_examples=examples, deadline=None, suppress_health_check=checks, **words)
+
+
+def a_queue() -> str:
+    """A name that no other example has."""
+    return f"q{next(_serial)}"

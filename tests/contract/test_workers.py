@@ -1,0 +1,70 @@
+"""JobStore.announce and JobStore.workers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from support.eventually import until_async
+from tocsin_server.domain.queues import WorkerFigures
+from tocsin_server.store.interface import JobStore
+
+from contract.builders import HOUR, MINUTE, NOW
+from contract.conftest import Contents
+from contract.providers import Provider
+
+
+def a_worker(name: str = "w1", **fields: object) -> WorkerFigures:
+    return replace(WorkerFigures(name, ("email", "sms"), 8, 3, 1), **fields)  # type: ignore[arg-type]  # as named
+
+
+async def test_no_worker_was_heard_of(store: JobStore, contents: Contents) -> None:
+    before = contents()
+    assert await store.workers() == []
+    assert contents() == before
+
+
+async def test_a_worker_comes_back_as_it_spoke(store: JobStore, provider: Provider) -> None:
+    said = a_worker("host {:} \u202e", queues=("q", "r"), warnings=("no mail transport", ""), types=())
+    before = await store.ping()
+    await store.announce(said, MINUTE)
+    async with provider.store() as other:
+        [found] = await other.workers()
+    assert found.seen_time is not None
+    assert before <= found.seen_time <= await store.ping()
+    assert found == replace(said, seen_time=found.seen_time)
+
+
+async def test_the_last_word_stands(store: JobStore) -> None:
+    await store.announce(a_worker(busy=1), MINUTE)
+    await store.announce(a_worker(busy=2), MINUTE)
+    assert [worker.busy for worker in await store.workers()] == [2]
+
+
+async def test_workers_come_by_name(store: JobStore) -> None:
+    for name in ("b", "c", "B", "a"):
+        await store.announce(a_worker(name), MINUTE)
+    assert [worker.worker for worker in await store.workers()] == ["B", "a", "b", "c"]
+
+
+async def test_a_word_is_good_for_its_time_only(store: JobStore) -> None:
+    await store.announce(a_worker("long"), HOUR)
+    await store.announce(a_worker("short"), timedelta(milliseconds=60))
+
+    async def names() -> list[str]:
+        return [worker.worker for worker in await store.workers()]
+
+    assert await names() == ["long", "short"]
+
+    async def gone() -> bool:
+        return await names() == ["long"]
+
+    await until_async(gone, within=5)
+
+
+async def test_no_time_at_all_takes_it_back(store: JobStore) -> None:
+    await store.announce(a_worker("stays"), MINUTE)
+    await store.announce(a_worker(), MINUTE)
+    await store.announce(a_worker(), NOW)
+    await store.announce(a_worker("never was"), NOW)
+    assert [worker.worker for worker in await store.workers()] == ["stays"]

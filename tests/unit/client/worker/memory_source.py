@@ -1,0 +1,141 @@
+"""A Source in memory: jobs are put in by the test, and it can await what becomes of them; and a runtime on it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tocsin.worker.registry import Handlers
+from tocsin.worker.runtime import Runtime
+from tocsin.worker.source import AttemptOutcome, Ending, Heartbeat, HeartbeatAnswer, LeasedJob, Source
+
+_numbers = itertools.count(1)
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def a_job(type: str = "t", **fields: object) -> LeasedJob:
+    """A leased job; what is not given is made up."""
+    number = next(_numbers)
+    made_up: dict[str, object] = {
+        "queue": "q",
+        "job_id": f"job-{number}",
+        "attempt": 1,
+        "token": str(number).encode(),
+        "payload_kind": 0,
+        "payload_body": b"",
+        "create_time": NOW,
+        "schedule_time": NOW,
+    }
+    return LeasedJob(type=type, **{**made_up, **fields})  # type: ignore[arg-type]  # the test's own word
+
+
+class MemorySource(Source):
+    """Keeps jobs in a list. `outcomes` has what was finished, `beats` each batch of heartbeats."""
+
+    def __init__(self, heartbeat_every: timedelta = timedelta(seconds=10)) -> None:
+        self.waiting: list[LeasedJob] = []
+        self.asked: list[tuple[dict[str, int], int]] = []  # what each lease call wanted
+        self.outcomes: list[AttemptOutcome] = []
+        self.flushes: list[int] = []  # outcomes in each finish call
+        self.beats: list[list[Heartbeat]] = []
+        self.answers: dict[str, HeartbeatAnswer] = {}  # by job_id
+        self.failing: Exception | None = None  # raised by extend
+        self.log: list[str] = []  # order of calls
+        self._every = heartbeat_every
+        self._beat_wanted = asyncio.Event()
+        self._changed = asyncio.Event()
+
+    def add(self, *jobs: LeasedJob) -> None:
+        """Make jobs due."""
+        self.waiting.extend(jobs)
+        self._tell()
+
+    def answer(self, job: LeasedJob, answer: HeartbeatAnswer, *, at_once: bool = True) -> None:
+        """Answer the job's heartbeats with this from now on."""
+        self.answers[job.job_id] = answer
+        if at_once:
+            self._beat_wanted.set()
+
+    async def until(self, true: Callable[[], object], within: float = 10.0) -> None:
+        """Return when `true` is, looked at after each call that the runtime makes."""
+        async with asyncio.timeout(within):
+            while not true():
+                changed = self._changed
+                await changed.wait()
+
+    async def finished(self, *jobs: LeasedJob, within: float = 10.0) -> list[AttemptOutcome]:
+        """The outcomes of these jobs, once all are there."""
+        await self.until(lambda: all(self.of(job) for job in jobs), within)
+        return [outcome for job in jobs if (outcome := self.of(job)) is not None]
+
+    def of(self, job: LeasedJob) -> AttemptOutcome | None:
+        """The outcome of a job, if it is there."""
+        return next((outcome for outcome in self.outcomes if outcome.job is job), None)
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def lease(self, free: Mapping[str, int], limit: int) -> Sequence[LeasedJob]:
+        self.asked.append((dict(free), limit))
+        self._tell()
+        while True:
+            left, taken, rest = dict(free), [], []
+            for job in self.waiting:
+                if len(taken) < limit and left.get(job.type, 0) > 0:
+                    left[job.type] -= 1
+                    taken.append(job)
+                else:
+                    rest.append(job)
+            if taken:
+                self.waiting = rest
+                return taken
+            await self._changed.wait()
+
+    async def extend(self, heartbeats: Sequence[Heartbeat]) -> Sequence[HeartbeatAnswer]:
+        self.log.append("extend")
+        self.beats.append(list(heartbeats))
+        self._tell()
+        if self.failing is not None:
+            raise self.failing
+        return [self.answers.get(beat.job.job_id, HeartbeatAnswer()) for beat in heartbeats]
+
+    async def finish(self, outcomes: Sequence[AttemptOutcome]) -> Sequence[bool]:
+        self.log.append("finish")
+        self.flushes.append(len(outcomes))
+        await asyncio.sleep(0)
+        self.outcomes.extend(outcomes)
+        self._tell()
+        return [True for _ in outcomes]
+
+    @property
+    def heartbeat_every(self) -> timedelta:
+        return self._every
+
+    async def beat_wanted(self) -> None:
+        await self._beat_wanted.wait()
+        self._beat_wanted.clear()
+
+
+@asynccontextmanager
+async def running(
+    handlers: Handlers, source: MemorySource | None = None, **settings: Any
+) -> AsyncIterator[tuple[MemorySource, Runtime]]:
+    """A runtime that runs, and its source; drained without grace at the end."""
+    source = source or MemorySource()
+    runtime = Runtime(source, handlers, **settings)
+    run = asyncio.create_task(runtime.run())
+    try:
+        yield source, runtime
+    finally:
+        await runtime.drain(timedelta(0))
+        await run
+
+
+def endings(outcomes: Sequence[AttemptOutcome]) -> list[Ending]:
+    """Just how they ended."""
+    return [outcome.ending for outcome in outcomes]

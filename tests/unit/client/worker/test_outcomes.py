@@ -1,0 +1,168 @@
+"""How attempts end: what handlers return and raise, seen by the source."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from memory_source import a_job, endings, running
+from tocsin.v1 import job_pb2
+from tocsin.worker.context import JobContext
+from tocsin.worker.errors import DoNotRetry, JobCancelled, RetryLater
+from tocsin.worker.registry import Handlers
+from tocsin.worker.source import AttemptOutcome, Ending
+
+
+class TextlessError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+async def outcome_of(act: Callable[[JobContext], object], *, in_thread: bool) -> AttemptOutcome:
+    handlers = Handlers()
+
+    async def async_handler(job: JobContext) -> object:
+        return act(job)
+
+    handlers.on("t")(act if in_thread else async_handler)
+    async with running(handlers) as (source, _):
+        job = a_job()
+        source.add(job)
+        [outcome] = await source.finished(job)
+        # A handler that raised whatever it likes leaves the runtime whole.
+        after = [a_job(), a_job()]
+        source.add(*after)
+        await source.finished(*after)
+    return outcome
+
+
+def throw(error: BaseException) -> Callable[[JobContext], object]:
+    def handler(job: JobContext) -> object:
+        raise error
+
+    return handler
+
+
+both = pytest.mark.parametrize("in_thread", [False, True], ids=["async", "thread"])
+
+
+@both
+async def test_a_result_is_kept(in_thread: bool) -> None:
+    outcome = await outcome_of(lambda job: {"attempt": job.attempt}, in_thread=in_thread)
+    assert outcome.ending is Ending.COMPLETED
+    assert outcome.result is not None
+    assert job_pb2.Result.FromString(outcome.result).data.struct_value.fields["attempt"].number_value == 1
+
+
+@both
+async def test_a_result_that_cannot_be_kept_fails_the_job_for_good(in_thread: bool) -> None:
+    outcome = await outcome_of(lambda job: object(), in_thread=in_thread)
+    assert (outcome.ending, outcome.error_type, outcome.retryable) == (Ending.FAILED, "UnfitResult", False)
+    assert "object" in outcome.error_message
+
+
+async def test_a_plain_def_that_returns_a_coroutine_fails_with_what_to_do() -> None:
+    async def work() -> None: ...
+
+    outcome = await outcome_of(lambda job: work(), in_thread=True)
+    assert (outcome.ending, outcome.retryable) == (Ending.FAILED, False)
+    assert "declare the handler `async def`" in outcome.error_message
+
+
+@both
+async def test_an_exception_is_a_failure_with_class_message_and_trace(in_thread: bool) -> None:
+    outcome = await outcome_of(throw(ValueError("wrong colour")), in_thread=in_thread)
+    assert (outcome.ending, outcome.retryable, outcome.retry_in) == (Ending.FAILED, True, None)
+    assert (outcome.error_type, outcome.error_message) == ("ValueError", "wrong colour")
+    assert "raise error" in outcome.error_trace
+    assert outcome.error_trace.endswith("ValueError: wrong colour\n")
+
+
+@both
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), BaseException("odd")])
+async def test_no_exception_ends_the_process(error: BaseException, in_thread: bool) -> None:
+    outcome = await outcome_of(throw(error), in_thread=in_thread)
+    assert (outcome.ending, outcome.error_type) == (Ending.FAILED, type(error).__name__)
+
+
+@both
+async def test_cancelled_errors_of_the_handlers_own_are_failures(in_thread: bool) -> None:
+    for error in (asyncio.CancelledError(), JobCancelled("mine")):
+        outcome = await outcome_of(throw(error), in_thread=in_thread)
+        assert (outcome.ending, outcome.retryable) == (Ending.FAILED, True)
+
+
+@both
+async def test_long_texts_are_cut_and_the_end_of_the_trace_stays(in_thread: bool) -> None:
+    outcome = await outcome_of(throw(ValueError("ü" * 20_000)), in_thread=in_thread)
+    assert outcome.error_message == "ü" * 512
+    assert len(outcome.error_trace.encode()) <= 8192
+    assert outcome.error_trace.endswith("ü\n")
+
+
+@both
+async def test_an_error_without_a_text_is_still_a_failure(in_thread: bool) -> None:
+    outcome = await outcome_of(throw(TextlessError()), in_thread=in_thread)
+    assert (outcome.ending, outcome.error_type) == (Ending.FAILED, "TextlessError")
+
+
+@both
+async def test_retry_later_carries_the_handlers_own_wait(in_thread: bool) -> None:
+    outcome = await outcome_of(throw(RetryLater(90, "rate limit")), in_thread=in_thread)
+    assert (outcome.ending, outcome.retryable, outcome.retry_in) == (Ending.FAILED, True, timedelta(seconds=90))
+    assert (outcome.error_type, outcome.error_message) == ("RetryLater", "rate limit")
+
+
+@pytest.mark.parametrize("delay", [-1, float("nan"), timedelta(seconds=-1)])
+def test_retry_later_refuses_a_delay_that_is_none(delay: float | timedelta) -> None:
+    with pytest.raises(ValueError, match="delay"):
+        RetryLater(delay)
+
+
+@both
+async def test_do_not_retry_ends_the_job_at_once(in_thread: bool) -> None:
+    class NoSuchUser(DoNotRetry): ...
+
+    outcome = await outcome_of(throw(NoSuchUser("gone")), in_thread=in_thread)
+    assert (outcome.ending, outcome.retryable, outcome.error_type) == (Ending.FAILED, False, "NoSuchUser")
+
+
+@both
+async def test_an_unreadable_payload_fails_only_where_it_is_asked_for(in_thread: bool) -> None:
+    handlers = Handlers()
+    handlers.on("blind")(lambda job: None)
+    handlers.on("reads")(lambda job: job.data)
+    async with running(handlers) as (source, _):
+        jobs = [a_job(type, payload_kind=10, payload_body=b"\xff\xff") for type in ("blind", "reads")]
+        source.add(*jobs)
+        outcomes = await source.finished(*jobs)
+    assert endings(outcomes) == [Ending.COMPLETED, Ending.FAILED]
+    assert (outcomes[1].error_type, outcomes[1].retryable) == ("UnfitPayload", False)
+
+
+async def test_system_exit_in_a_task_left_behind_leaves_the_loop_running() -> None:
+    handlers = Handlers()
+    left_behind: list[asyncio.Task[None]] = []
+
+    async def leave() -> None:
+        raise SystemExit(1)
+
+    @handlers.on("leaves")
+    async def leaves(job: JobContext) -> None:
+        left_behind.append(asyncio.create_task(leave()))
+        await asyncio.wait(left_behind)
+        assert isinstance(left_behind[0].exception(), SystemExit)
+
+    @handlers.on("t")
+    async def t(job: JobContext) -> None: ...
+
+    async with running(handlers) as (source, _):
+        first, second = a_job("leaves"), a_job("t")
+        source.add(first)
+        await source.finished(first)
+        source.add(second)
+        assert endings(await source.finished(second)) == [Ending.COMPLETED]
+
+
