@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -28,6 +28,8 @@ LATER = datetime(2099, 12, 24, 18, tzinfo=UTC)
 RAW = 11  # the number of the payload field `raw` in tocsin.v1.JobSpec
 
 T = TypeVar("T")
+#: What a test does with an attempt at its end.
+End = Callable[[Claimed], Outcome]
 _requests = itertools.count(1)
 
 

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, settings
 _serial = itertools.count(1)
 
 
-def bounded(examples: int, **words: int) -> settings:
-    """At most so many examples, however long each takes."""
+def bounded(examples: int, steps: int = 50) -> settings:
+    """At most so many examples, however long each takes; of a state machine, each of so many steps."""
     checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-    return settings(max_examples=examples, deadline=None, suppress_health_check=checks, **words)
+    return settings(max_examples=examples, deadline=None, suppress_health_check=checks, stateful_step_count=steps)
 
 
 def a_queue() -> str:

@@ -19,6 +19,7 @@ from contract.builders import (
     MINUTE,
     NOW,
     SECOND,
+    End,
     a_draft,
     added,
     cancelled,
@@ -38,8 +39,8 @@ from contract.builders import (
 )
 from contract.conftest import Contents
 
-NOT_COMPLETED = {
-    "failed": lambda one: failed(one),
+NOT_COMPLETED: dict[str, End] = {
+    "failed": failed,
     "failed, to be tried again": lambda one: failed(one, MINUTE),
     "failed, to be tried at once": lambda one: failed(one, NOW),
     "released": released,
@@ -106,7 +107,7 @@ async def test_a_job_that_completes_first_is_completed(store: JobStore) -> None:
 
 
 @pytest.mark.parametrize("end", NOT_COMPLETED.values(), ids=NOT_COMPLETED.keys())
-async def test_however_else_it_ends_it_is_cancelled(store: JobStore, end) -> None:  # type: ignore[no-untyped-def]  # a lambda
+async def test_however_else_it_ends_it_is_cancelled(store: JobStore, end: End) -> None:
     one = await a_running_one(store)
     await cancelled(store, one.job)
     assert await finished(store, end(one)) == [State.CANCELLED]

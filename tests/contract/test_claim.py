@@ -32,9 +32,10 @@ from contract.builders import (
     released,
 )
 from contract.conftest import Contents
+from contract.providers import Provider
 
 
-async def a_claim(store: JobStore, limit: int = 10, request: bytes | None = None, **types: int) -> Claim:
+async def a_claim(store: JobStore, limit: int = 10, request: bytes | None = None, /, **types: int) -> Claim:
     """One call and no more."""
     return await store.claim(
         "q", types or {"t": limit}, limit, lease=MINUTE, holder="w", request=request or a_request()
@@ -84,7 +85,7 @@ async def test_an_active_job_is_not_claimed_again(store: JobStore) -> None:
     await added(store, a_draft("a"), a_draft("b"))
     assert names(await a_claim(store, 1)) == ["a"]
     assert names(await a_claim(store)) == ["b"]
-    assert await a_claim(store) == Claim((), (await store.ping()), False) or names(await a_claim(store)) == []
+    assert names(await a_claim(store)) == []
 
 
 async def test_the_best_comes_first(store: JobStore, backdate: Backdate) -> None:
@@ -285,7 +286,7 @@ async def test_claiming_where_nothing_is_changes_nothing(store: JobStore, conten
     assert contents() == before
 
 
-async def test_two_stores_share_the_work(store: JobStore, provider) -> None:  # type: ignore[no-untyped-def]  # see conftest
+async def test_two_stores_share_the_work(store: JobStore, provider: Provider) -> None:
     jobs: list[Job] = await added(store, *(a_draft() for _ in range(100)))
     async with provider.store() as other:
         found: list[str] = []

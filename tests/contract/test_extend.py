@@ -16,6 +16,7 @@ from contract.builders import (
     MINUTE,
     NOW,
     SECOND,
+    End,
     a_draft,
     added,
     claimed,
@@ -30,7 +31,7 @@ from contract.builders import (
 )
 from contract.conftest import Contents
 
-ENDS = {
+ENDS: dict[str, End] = {
     "completed": completed,
     "failed": failed,
     "to be tried again": lambda one: failed(one, NOW),
@@ -101,7 +102,7 @@ async def test_two_extensions_of_one_lease_are_taken_in_order(store: JobStore) -
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS.keys())
-async def test_after_its_end_an_attempt_has_no_lease(store: JobStore, contents: Contents, end) -> None:  # type: ignore[no-untyped-def]  # a lambda
+async def test_after_its_end_an_attempt_has_no_lease(store: JobStore, contents: Contents, end: End) -> None:
     await added(store, a_draft("a"))
     one = await claimed_one(store)
     await finished(store, end(one))
@@ -137,7 +138,6 @@ async def test_many_leases_of_several_queues_are_answered_in_order(store: JobSto
     await added(store, *(a_draft(f"{i}", queue=f"q{i % 3}") for i in range(600)))
     leases = [one.lease for queue in ("q0", "q1", "q2") for one in await claimed(store, queue=queue)]
     leases.sort(key=lambda lease: int(lease.job_id))
-    await store.finish([])
     answers = await store.extend([Extension(lease, (int(lease.job_id) / 600, lease.job_id)) for lease in leases], HOUR)
     assert answers == [Extended()] * 600
     for number in (0, 1, 2, 299, 598, 599):

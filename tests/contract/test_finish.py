@@ -22,6 +22,7 @@ from contract.builders import (
     MINUTE,
     NOW,
     SECOND,
+    End,
     a_draft,
     added,
     claimed,
@@ -36,7 +37,7 @@ from contract.builders import (
 )
 from contract.conftest import Contents
 
-ENDS = {
+ENDS: dict[str, tuple[End, State]] = {
     "completed": (completed, State.COMPLETED),
     "failed for good": (failed, State.FAILED),
     "failed": (lambda one: failed(one, HOUR), State.SCHEDULED),
@@ -163,7 +164,7 @@ async def test_crashes_in_a_row_end_as_poison(store: JobStore) -> None:
 
 
 @pytest.mark.parametrize("end", [released, lambda one: failed(one, NOW)], ids=["released", "failed"])
-async def test_a_release_or_a_failure_breaks_the_row(store: JobStore, end) -> None:  # type: ignore[no-untyped-def]  # a lambda
+async def test_a_release_or_a_failure_breaks_the_row(store: JobStore, end: End) -> None:
     await added(store, a_draft("a"))
     for _ in range(2):
         await finished(store, crashed(await claimed_one(store)))
@@ -184,8 +185,8 @@ async def test_success_breaks_the_row(store: JobStore) -> None:
 
 
 @every_end
-async def test_a_repeated_outcome_answers_as_the_first_time(  # type: ignore[no-untyped-def]  # a lambda
-    store: JobStore, contents: Contents, end, state: State
+async def test_a_repeated_outcome_answers_as_the_first_time(
+    store: JobStore, contents: Contents, end: End, state: State
 ) -> None:
     one = await a_running_one(store)
     outcome = end(one)
@@ -212,8 +213,8 @@ async def test_one_outcome_twice_in_a_batch_is_recorded_once(store: JobStore) ->
 
 
 @every_end
-async def test_a_late_outcome_of_a_lost_lease_is_refused(  # type: ignore[no-untyped-def]  # a lambda
-    store: JobStore, backdate: Backdate, contents: Contents, end, state: State
+async def test_a_late_outcome_of_a_lost_lease_is_refused(
+    store: JobStore, backdate: Backdate, contents: Contents, end: End, state: State
 ) -> None:
     first = await a_running_one(store)
     backdate.lease(first.job, by=2 * MINUTE)
@@ -231,7 +232,9 @@ async def test_a_late_outcome_of_a_lost_lease_is_refused(  # type: ignore[no-unt
 
 
 @every_end
-async def test_an_outcome_of_an_attempt_before_is_refused(store: JobStore, contents: Contents, end, state) -> None:  # type: ignore[no-untyped-def]  # a lambda
+async def test_an_outcome_of_an_attempt_before_is_refused(
+    store: JobStore, contents: Contents, end: End, state: State
+) -> None:
     first = await a_running_one(store)
     await finished(store, released(first))
     await claimed_one(store)
@@ -243,9 +246,7 @@ async def test_an_outcome_of_an_attempt_before_is_refused(store: JobStore, conte
 
 @pytest.mark.parametrize("token", [b"", b"x", bytes(8), bytes(14), b"\xff" * 14, b"\0" * 100])
 @pytest.mark.parametrize("ending", Ending)
-async def test_a_token_of_nobody_is_refused(
-    store: JobStore, contents: Contents, token: bytes, ending: Ending
-) -> None:
+async def test_a_token_of_nobody_is_refused(store: JobStore, contents: Contents, token: bytes, ending: Ending) -> None:
     one = await a_running_one(store)
     await added(store, a_draft("waits"))
     before = contents()

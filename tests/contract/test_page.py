@@ -103,7 +103,7 @@ async def test_basic_and_full_views(store: JobStore) -> None:
 
 async def one_of_each(store: JobStore) -> dict[State, Job]:
     """A job in each state, named for it; types x and y in turn."""
-    jobs = {}
+    jobs: dict[State, Job] = {}
     for place, state in enumerate((*STATES[2:], *STATES[:2])):
         jobs[state], _ = await standing(store, state, state.name, type="xy"[place % 2])
     return jobs

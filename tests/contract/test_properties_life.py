@@ -24,6 +24,7 @@ from contract.builders import (
     HOUR,
     MINUTE,
     NOW,
+    End,
     a_draft,
     a_request,
     completed,
@@ -40,7 +41,7 @@ from contract.providers import Provider
 T = TypeVar("T")
 NAMES = ["a", "b", "c"]
 SCHEDULED, WAITING, ACTIVE, CANCELLED = State.SCHEDULED, State.WAITING, State.ACTIVE, State.CANCELLED
-ENDS = {
+ENDS: dict[str, End] = {
     "complete": completed,
     "fail": failed,
     "fail and wait": lambda one: failed(one, HOUR),
@@ -120,9 +121,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 3))
     def claim(self, limit: int) -> None:
-        claim = self.call(
-            self.store.claim(self.queue, {"t": 9}, limit, lease=MINUTE, holder="w", request=a_request())
-        )
+        claim = self.call(self.store.claim(self.queue, {"t": 9}, limit, lease=MINUTE, holder="w", request=a_request()))
         for job in self.jobs.values():
             if job.state is SCHEDULED and job.due:
                 job.state, job.due = WAITING, False
@@ -262,6 +261,6 @@ def test_every_life_is_as_the_model_says(provider: Provider, loop: asyncio.Runne
     Life.loop, Life.backdate = loop, provider.backdate
     Life.store = loop.run(opened.__aenter__())
     try:
-        run_state_machine_as_test(Life, settings=bounded(100, stateful_step_count=30))  # type: ignore[no-untyped-call]  # hypothesis says none
+        run_state_machine_as_test(Life, settings=bounded(100, steps=30))
     finally:
         loop.run(opened.__aexit__(None, None, None))

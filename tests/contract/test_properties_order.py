@@ -7,12 +7,12 @@ from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tocsin_server.domain.job import Job
 from tocsin_server.store.interface import JobStore
 
 from contract.backdating import Backdate
 from contract.builders import HOUR, INT32, LATER, MINUTE, NOW, a_draft, a_request, added
 from contract.properties import a_queue, bounded
-
 
 priorities = st.one_of(st.sampled_from([*INT32, -1, 0, 1, 2**24, 2**24 + 1]), st.integers(*INT32))
 #: How many ms over an hour ago it came due, up to 31 years; 0: it is due now.
@@ -28,11 +28,16 @@ TYPES = [f"t{i}" for i in range(14)]
     limit=st.integers(1, 50),
     most=st.integers(1, 10),
 )
-async def test_jobs_are_leased_in_the_order_promised(  # type: ignore[no-untyped-def]  # many words
-    store: JobStore, backdate: Backdate, jobs, wanted, limit, most
+async def test_jobs_are_leased_in_the_order_promised(
+    store: JobStore,
+    backdate: Backdate,
+    jobs: list[tuple[int, int, str | None, str]],
+    wanted: list[str],
+    limit: int,
+    most: int,
 ) -> None:
     queue = a_queue()
-    unique = {}
+    unique: dict[object, tuple[int, int, str | None, str]] = {}
     for priority, ago, job_id, kind in jobs:
         unique.setdefault(job_id or object(), (priority, ago, job_id, kind))
     drafts = [
@@ -52,7 +57,7 @@ async def test_jobs_are_leased_in_the_order_promised(  # type: ignore[no-untyped
         key=lambda job: (-job.spec.priority, due[job.arrival], job.arrival),
     )
 
-    found = []
+    found: list[Job] = []
     while True:
         room = dict.fromkeys(wanted, most)
         claim = await store.claim(queue, room, limit, lease=MINUTE, holder="w", request=a_request())
@@ -60,8 +65,9 @@ async def test_jobs_are_leased_in_the_order_promised(  # type: ignore[no-untyped
         assert len(kinds) <= limit
         assert all(kinds.count(kind) <= most for kind in wanted)
         # Of what is left, the best within the limits.
-        left = [job for job in expected if job.arrival not in {one.job.arrival for one in found}]
-        best, used = [], dict.fromkeys(wanted, 0)
+        left = [job for job in expected if job.arrival not in {job.arrival for job in found}]
+        best: list[str] = []
+        used = dict.fromkeys(wanted, 0)
         for job in left:
             if used[job.spec.type] < most and len(best) < limit:
                 used[job.spec.type] += 1
@@ -69,9 +75,9 @@ async def test_jobs_are_leased_in_the_order_promised(  # type: ignore[no-untyped
         names = [one.job.job_id for one in claim.claimed]
         assert names == best[: len(names)]
         assert claim.more or len(names) == len(best)
-        found += claim.claimed
+        found += [one.job for one in claim.claimed]
         if not claim.claimed and not claim.more:
             break
     assert len(found) == len(expected)
     if most >= len(expected):
-        assert [one.job.job_id for one in found] == [job.job_id for job in expected]
+        assert [job.job_id for job in found] == [job.job_id for job in expected]

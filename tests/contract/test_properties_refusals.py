@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,8 +17,9 @@ from tocsin_server.store.interface import JobStore
 from contract.builders import HOUR, MINUTE, RAW, STATES, a_draft, added, standing, wish
 from contract.conftest import Contents
 from contract.properties import a_queue, bounded
+from contract.providers import Provider
 
-Call = Callable[[JobStore, str, str], Awaitable[list[object]]]
+Call = Callable[[JobStore, str, str], Awaitable[Sequence[object]]]
 
 _states = st.sampled_from(STATES)
 _ids = st.one_of(st.sampled_from([state.name for state in STATES]), st.text(max_size=5))
@@ -54,16 +55,17 @@ def calls(draw: st.DrawFn) -> Call:
 @bounded(150)
 @given(state=_states, other=_ids, of_other=st.booleans(), known=st.booleans(), call=calls())
 async def test_a_refused_call_changes_nothing(
-    store: JobStore, contents: Contents, state: State, other: str, of_other: bool, known: bool, call: Call
+    store: JobStore, provider: Provider, state: State, other: str, of_other: bool, known: bool, call: Call
 ) -> None:
+    provider.clear()
     queue = a_queue()
     if known:
         await standing(store, state, state.name, queue=queue, body=b"x", tags={"k": "v"})
     job_id = (other or "x") if of_other else state.name
-    before = contents()
+    before = provider.contents()
     [answer] = await call(store, queue, job_id)
     if isinstance(answer, TocsinError):
-        assert contents() == before
+        assert provider.contents() == before
 
 
 async def test_a_refused_type_changes_nothing(store: JobStore, contents: Contents) -> None:

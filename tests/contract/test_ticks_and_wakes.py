@@ -21,6 +21,7 @@ from contract.builders import (
     MINUTE,
     NOW,
     SECOND,
+    End,
     a_draft,
     added,
     cancelled,
@@ -130,8 +131,8 @@ async def _resume(store: JobStore, backdate: Backdate) -> None:
 
 
 async def _outcome(store: JobStore, name: str) -> None:
-    ends = {"release": released, "crash": crashed, "fail": lambda one: failed(one, NOW)}
-    [one] = [each for each in await claimed(store, types=["ends"])]
+    ends: dict[str, End] = {"release": released, "crash": crashed, "fail": lambda one: failed(one, NOW)}
+    [one] = await claimed(store, types=["ends"])
     await finished(store, ends[name](one))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import Enum
+from typing import Any
 
 import pytest
 from tocsin_server.domain.changes import Change, RetryJob, RunJob, UpdateJob
@@ -15,41 +16,57 @@ from tocsin_server.store.interface import JobStore
 from contract.builders import HOUR, STATES, a_draft, good, read, refused, standing, wish
 from contract.conftest import Contents
 
-PRE, SAME, YES, GONE, ASKED = Enum("Cell", "PRE SAME YES GONE ASKED")
-IN_PLACE, RUNS, ANEW, KEPT, EXISTS = Enum("AddCell", "IN_PLACE RUNS ANEW KEPT EXISTS")
+
+class Cell(Enum):
+    """What a cell says, where that is no state."""
+
+    PRE = "refused"
+    SAME = "answered, and unchanged"
+    YES = "changed, in the same state"
+    GONE = "deleted"
+    ASKED = "running, its cancel asked"
+    IN_PLACE = "replaced in place"
+    RUNS = "refused, because it runs"
+    ANEW = "made anew"
+    KEPT = "kept"
+    EXISTS = "refused, because it stands"
+
+
+PRE, SAME, YES, GONE, ASKED = Cell.PRE, Cell.SAME, Cell.YES, Cell.GONE, Cell.ASKED
+IN_PLACE, RUNS, ANEW, KEPT, EXISTS = Cell.IN_PLACE, Cell.RUNS, Cell.ANEW, Cell.KEPT, Cell.EXISTS
 CANCELLED, WAITING = State.CANCELLED, State.WAITING
 
 #            SCHEDULED  WAITING    ACTIVE    COMPLETED FAILED   CANCELLED
-VERBS = {
+VERBS: Mapping[object, Sequence[Cell | State]] = {
     "Cancel": (CANCELLED, CANCELLED, ASKED, PRE, PRE, SAME),
     "Run": (WAITING, SAME, SAME, PRE, PRE, PRE),
     "Retry": (PRE, SAME, SAME, PRE, WAITING, WAITING),
     "Update": (YES, YES, PRE, PRE, PRE, PRE),
     "Delete": (PRE, PRE, PRE, GONE, GONE, GONE),
 }
-ADDING = {
+ADDING: Mapping[object, Sequence[Cell | State]] = {
     OnConflict.REPLACE: (IN_PLACE, IN_PLACE, RUNS, ANEW, ANEW, ANEW),
     OnConflict.KEEP: (KEPT,) * 6,
     OnConflict.FAIL: (EXISTS,) * 6,
 }
 
-Call = Callable[[JobStore], Awaitable[list[Job | TocsinError | None]]]
+Call = Callable[[JobStore], Awaitable[Sequence[Job | TocsinError | None]]]
 
 
 def _changes(change: Change) -> Call:
-    return lambda store: store.update("q", [change])  # type: ignore[return-value]  # a list of less is a list of more
+    return lambda store: store.update("q", [change])
 
 
 CALLS: dict[str, Call] = {
-    "Cancel": lambda store: store.cancel("q", [wish("a")]),  # type: ignore[dict-item,return-value]  # as above
+    "Cancel": lambda store: store.cancel("q", [wish("a")]),
     "Run": _changes(RunJob("a")),
     "Retry": _changes(RetryJob("a")),
     "Update": _changes(UpdateJob("a", priority=5)),
-    "Delete": lambda store: store.delete("q", ["a"]),  # type: ignore[dict-item,return-value]  # as above
+    "Delete": lambda store: store.delete("q", ["a"]),
 }
 
 
-def cells(table: dict) -> list:  # type: ignore[type-arg]  # of either table
+def cells(table: Mapping[object, Sequence[Cell | State]]) -> list[Any]:
     return [
         pytest.param(verb, state, cell, id=f"{getattr(verb, 'name', verb)}-{state.name}")
         for verb, row in table.items()
@@ -59,7 +76,7 @@ def cells(table: dict) -> list:  # type: ignore[type-arg]  # of either table
 
 @pytest.mark.parametrize(("verb", "state", "cell"), cells(VERBS))
 async def test_a_verb_does_what_the_table_says(
-    store: JobStore, contents: Contents, verb: str, state: State, cell: object
+    store: JobStore, contents: Contents, verb: str, state: State, cell: Cell | State
 ) -> None:
     job, _ = await standing(store, state, "a")
     before = contents()
@@ -94,7 +111,7 @@ async def test_a_verb_does_what_the_table_says(
 
 @pytest.mark.parametrize(("mode", "state", "cell"), cells(ADDING))
 async def test_adding_an_id_that_stands_does_what_the_table_says(
-    store: JobStore, contents: Contents, mode: OnConflict, state: State, cell: object
+    store: JobStore, contents: Contents, mode: OnConflict, state: State, cell: Cell | State
 ) -> None:
     job, _ = await standing(store, state, "a", body=b"old")
     before = contents()

@@ -14,8 +14,8 @@ from contract.conftest import Contents
 from contract.providers import Provider
 
 
-def a_worker(name: str = "w1", **fields: object) -> WorkerFigures:
-    return replace(WorkerFigures(name, ("email", "sms"), 8, 3, 1), **fields)  # type: ignore[arg-type]  # as named
+def a_worker(name: str = "w1", busy: int = 3) -> WorkerFigures:
+    return WorkerFigures(name, ("email", "sms"), 8, busy, 1)
 
 
 async def test_no_worker_was_heard_of(store: JobStore, contents: Contents) -> None:
@@ -25,7 +25,7 @@ async def test_no_worker_was_heard_of(store: JobStore, contents: Contents) -> No
 
 
 async def test_a_worker_comes_back_as_it_spoke(store: JobStore, provider: Provider) -> None:
-    said = a_worker("host {:} \u202e", queues=("q", "r"), warnings=("no mail transport", ""), types=())
+    said = WorkerFigures("host {:} \u202e", (), 8, 3, 1, ("q", "r"), ("no mail transport", ""))
     before = await store.ping()
     await store.announce(said, MINUTE)
     async with provider.store() as other:

@@ -49,7 +49,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     app.callback()(_options)
     app.add_typer(jobs.app, name="jobs")
     app.add_typer(queues.app, name="queues")
-    app.command("health")(health.health)
+    app.command("health", cls=health.ProbeCommand)(health.health)
 
     named = next((argument for argument in arguments if not argument.startswith("-")), None)
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
@@ -59,12 +59,18 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     return app
 
 
-def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         print(f"tocsin {__version__}")
         raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """What stands before the command; `version` has done its work when it is parsed."""
 
 
 def _register(app: typer.Typer, name: str, entry: EntryPoint | None) -> None:
@@ -88,6 +94,6 @@ def _register_missing(app: typer.Typer, name: str, detail: str) -> None:
 
     app.command(
         name,
-        help="Needs the server: pip install 'tocsin[server]'",
+        help=r"Needs the server: pip install 'tocsin\[server]'",  # typer reads help as rich markup
         context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     )(missing)

@@ -9,6 +9,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from tocsin._channel import resolve_address
 from tocsin.cli.printing import shown
 from tocsin.client import Client
 from tocsin.errors import TocsinError
@@ -33,7 +34,8 @@ def connected(address: str | None, *, retries: bool = False) -> Iterator[Client]
         with Client(address, retries=retries) as client:
             yield client
     except TocsinError as error:
-        fail(str(error), error.reason or error.status.name)
+        where = f"no server is reached at {resolve_address(address)}: " if error.never_sent else ""
+        fail(f"{where}{error}", error.reason or error.status.name)
     except ValueError as error:  # of the address
         fail(str(error), "")
 

@@ -6,11 +6,12 @@ import asyncio
 import sys
 from datetime import timedelta
 from enum import IntEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import grpc
 import typer
 from google.protobuf import struct_pb2, wrappers_pb2
+from typer.core import TyperCommand
 
 from tocsin._channel import open_channel, resolve_address
 from tocsin.cli import parsing, printing
@@ -44,6 +45,18 @@ class Unhealthy(Exception):
     def __init__(self, code: ExitCode, message: str) -> None:
         self.code = code
         super().__init__(message)
+
+
+class ProbeCommand(TyperCommand):
+    """A command whose misuse exits 1; with the usual 2 a probe would say that there is no connection."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            if hasattr(error, "exit_code"):
+                error.exit_code = ExitCode.MISUSED
+            raise
 
 
 def health(
@@ -95,7 +108,7 @@ async def check(address: str, service: str, connect_timeout: timedelta, rpc_time
             answer = await ask(wrappers_pb2.StringValue(value=service), timeout=rpc_timeout.total_seconds())
         except grpc.aio.AioRpcError as error:
             raise Unhealthy(ExitCode.NO_ANSWER, f"{error.code().name}: {error.details()}") from None
-    return ServingStatus(answer.value) if answer.value in iter(ServingStatus) else ServingStatus.UNKNOWN
+    return next((status for status in ServingStatus if status == answer.value), ServingStatus.UNKNOWN)
 
 
 def _fail(code: ExitCode, message: str) -> None:

@@ -77,13 +77,11 @@ def print_job(job: Job) -> None:
         facts.append(("progress", f"{job.progress.fraction:.0%} {job.progress.message}"))
     if job.cancel is not None:
         facts.append(("cancel", f"asked {_time(job.cancel.ask_time)} {job.cancel.reason}"))
-    spec = json_format.MessageToDict(job.message.spec)
-    for name in ("data", "raw", *(field for field in spec if field.startswith(job.type.partition("_")[0]))):
-        if name in spec and name not in ("type",):
-            facts.append(("payload", json.dumps(spec[name], ensure_ascii=False)))
-            break
+    payload = job.message.spec.WhichOneof("payload")
+    if payload is not None:
+        facts.append(("payload", _json(getattr(job.message.spec, payload))))
     if job.message.HasField("result"):
-        facts.append(("result", json.dumps(json_format.MessageToDict(job.message.result), ensure_ascii=False)))
+        facts.append(("result", _json(job.message.result)))
     for error in job.errors:
         facts.append(("error", f"attempt {error.attempt}, {_time(error.time)}: {error.type}: {error.message}"))
         if error.trace:
@@ -171,6 +169,10 @@ def _print_facts(facts: Sequence[tuple[str, str | Text]]) -> None:
         if value:
             line = Text(f"{name:<{width}}", "dim")
             console.print(line.append_text(_text(value) if isinstance(value, str) else value), soft_wrap=True)
+
+
+def _json(message: Message) -> str:
+    return json.dumps(json_format.MessageToDict(message), ensure_ascii=False)
 
 
 def _print_line(value: object) -> None:

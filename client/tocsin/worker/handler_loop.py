@@ -57,8 +57,8 @@ class HandlerLoop:
 
     @property
     def load(self) -> int:
-        """Attempts that wait or run here, abandoned ones included."""
-        return len(self._waiting) + len(self._tasks)
+        """Attempts that wait or run here, abandoned ones included, or whose outcome has yet to be handed over."""
+        return len(self._waiting) + len(self._tasks) + len(self._out)
 
     @property
     def name(self) -> str:
@@ -73,6 +73,10 @@ class HandlerLoop:
             attempt.seat = self
             self._waiting[attempt] = None
         self._loop.call_soon_threadsafe(self._begin_here, attempts)
+
+    def probe(self) -> None:
+        """Let it tick as soon as it can, whether it has anything to do or not."""
+        self._loop.call_soon_threadsafe(self._alive_here)
 
     def cancel(self, attempt: Attempt) -> None:
         """Cancel its task, or take it out unbegun."""
@@ -161,8 +165,11 @@ class HandlerLoop:
     def _flush_here(self) -> None:
         self._ended.put(*drained(self._out))
 
-    def _tick_here(self) -> None:
+    def _alive_here(self) -> None:
         self.ticked = time.monotonic()
+
+    def _tick_here(self) -> None:
+        self._alive_here()
         if self.load:
             self._loop.call_later(TICK, self._tick_here)
         else:

@@ -91,6 +91,8 @@ class HandlerLoops:
         self._alive.pop(loop).set()
 
     def _is_blocked(self, loop: HandlerLoop) -> bool:
+        if loop.blocked_since is not None and loop.ticked == loop.blocked_since:
+            return True  # not yet back, although it may have nothing more to do
         return loop.load > 0 and time.monotonic() - loop.ticked > self._blocked_after
 
     # --- watching ---
@@ -106,7 +108,7 @@ class HandlerLoops:
             for loop in list(self._loops):
                 self._look_at(loop)
         # Else the whole process stood still: let every loop tick first.
-        if len(self._loops) > 1 or any(loop.load for loop in self._loops):
+        if len(self._loops) > 1 or any(loop.load or loop.blocked_since is not None for loop in self._loops):
             self._watch_later()
 
     def _look_at(self, loop: HandlerLoop) -> None:
@@ -114,6 +116,7 @@ class HandlerLoops:
         if self._is_blocked(loop):
             if loop.blocked_since is None:
                 loop.blocked_since = loop.ticked
+                loop.probe()
                 logger.warning(
                     "%s has blocked its event loop for %.1f s; new jobs go to a fresh loop. "
                     "Declare it with plain `def`, or await what takes long.",

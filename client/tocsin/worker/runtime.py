@@ -141,7 +141,8 @@ class Runtime:
     async def drain(self, grace: timedelta) -> Drained:
         """Lease nothing more, give what runs `grace` to end, stop the rest and give it back; say what became of it.
 
-        Takes at most grace + stop_grace + 10 s. A second call waits for the first one's answer.
+        Takes about grace + stop_grace; at most grace + 3 * stop_grace + 10 s, where even a kill does not help and the
+        source does not take the last outcomes. A second call waits for the first one's answer.
         """
         if self._drain_task is None:
             self._drain_task = asyncio.get_running_loop().create_task(self._drain(grace))
@@ -249,13 +250,15 @@ class Runtime:
         for attempt in list(supervisor.running):
             supervisor.stop(attempt, Stop.DRAIN, "shutting down", self._stop_grace)
         await _within(self._stop_grace.total_seconds(), supervisor.nothing_runs())
-        given_up = [supervisor.give_up(attempt) for attempt in list(supervisor.running)]
+        for attempt in list(supervisor.running):  # also those that were stopped before, and have longer graces
+            supervisor.give_up(attempt)
+        await _within(2 * self._stop_grace.total_seconds(), supervisor.nothing_runs())
         await _within(FLUSH_GRACE, self._flusher.idle())
         released = self._released - released_before
         return Drained(
             ended=max(0, running_before - released),
             released=released,
-            abandoned=given_up.count(False),
+            abandoned=sum(attempt.stop is Stop.DRAIN for attempt in supervisor.abandoned),
             unflushed=self._flusher.unflushed,
         )
 

@@ -119,13 +119,15 @@ class Supervisor:
             self._end(attempt, None)
             return
         attempt.runner.stop(attempt)
-        self._set_timer(attempt, grace.total_seconds(), self._grace_over)
+        self._set_timer(attempt, grace.total_seconds(), self.give_up)
 
-    def give_up(self, attempt: Attempt) -> bool:
-        """Give its outcome now, whether its handler has ended or not. False: it will end when it likes."""
-        killed = attempt.runner.kill(attempt)
-        self._abandon(attempt)
-        return killed
+    def give_up(self, attempt: Attempt) -> None:
+        """Its grace is over: kill it, or else give its outcome now and let its handler end when it likes."""
+        if attempt.runner.kill(attempt):
+            # Its death is reported within moments; what even a kill does not end is abandoned.
+            self._set_timer(attempt, self._graces.stop.total_seconds(), self._abandon)
+        else:
+            self._abandon(attempt)
 
     def ended(self, attempt: Attempt, raw: AttemptOutcome) -> None:
         """Its handler has ended."""
@@ -223,13 +225,6 @@ class Supervisor:
             self._set_timer(attempt, left, self._limit_over)
         else:
             self.stop(attempt, Stop.TIMEOUT, f"it passed its limit of {limit:g} s", self._graces.stop)
-
-    def _grace_over(self, attempt: Attempt) -> None:
-        if attempt.runner.kill(attempt):
-            # Its death is reported within moments; what even a kill does not end is abandoned.
-            self._set_timer(attempt, self._graces.stop.total_seconds(), self._abandon)
-        else:
-            self._abandon(attempt)
 
     def _park_over(self, attempt: Attempt) -> None:
         del self.parked[attempt.key]

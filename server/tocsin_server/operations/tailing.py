@@ -12,6 +12,7 @@ from tocsin_server.domain.events import Event
 from tocsin_server.store.interface import JobStore
 
 _WAIT = timedelta(seconds=10)  # of one question for events; a new one follows at once
+_ASK_AGAIN = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +148,10 @@ class Tail:
 
     async def stop(self) -> None:
         """Stop reading."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        # Python 3.11's wait_for, somewhere below, may swallow a cancellation that meets its answer: so ask again.
+        while not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=_ASK_AGAIN)
 
     def _hand_out(self, events: Sequence[Event]) -> None:
         if events:

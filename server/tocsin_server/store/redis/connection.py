@@ -87,8 +87,14 @@ class RedisConnection:
         self._closed = True
         while self._under_way:
             await asyncio.wait(self._under_way)
-        await self.client.aclose()
-        await self.blocking_client.aclose()
+        for client in (self.client, self.blocking_client):
+            await client.aclose()
+            if isinstance(client, RedisCluster):  # closes nothing by itself once a node was away
+                await client.nodes_manager.aclose("startup_nodes")
+                await client.nodes_manager.aclose()
+            elif isinstance(client.connection_pool, SentinelLinkPool):
+                for sentinel in client.connection_pool.sentinel_manager.sentinels:
+                    await sentinel.aclose()
 
     async def execute(self, *args: bytes | str | int | float, read_only: bool = False) -> Any:
         """Send one command and return its answer; see `run`."""

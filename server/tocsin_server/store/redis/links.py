@@ -46,6 +46,14 @@ class _Telling(AbstractConnection):
         with _before_sending():
             await super().connect_check_health(*args, **kwargs)
 
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        reader = self._reader
+        if reader is not None and (reader.at_eof() or reader.exception() is not None):
+            # The server went while the connection lay idle: nothing is lost yet, so connect anew. (redis-py looks
+            # before it lends a pool's connection, but not before it lends one to a cluster's node.)
+            await self.disconnect(nowait=True)
+        await super().send_packed_command(command, check_health=check_health)
+
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return await super().read_response(*args, **kwargs)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from support.eventually import until_async
 from tocsin.worker.registry import Handlers
 from tocsin.worker.runtime import Runtime
 from tocsin.worker.source import AttemptOutcome, Ending, Heartbeat, HeartbeatAnswer, LeasedJob, Source
@@ -134,6 +135,16 @@ async def running(
     finally:
         await runtime.drain(timedelta(0))
         await run
+
+
+async def until_figures(runtime: Runtime, **wanted: int) -> None:
+    """Return when runtime.figures() has these values."""
+
+    async def right() -> bool:
+        figures = runtime.figures()
+        return all(getattr(figures, name) == value for name, value in wanted.items())
+
+    await until_async(right, within=8, what=f"figures {wanted}")
 
 
 def endings(outcomes: Sequence[AttemptOutcome]) -> list[Ending]:

@@ -9,11 +9,10 @@ from datetime import timedelta
 
 import pytest
 from gates import Gate
-from memory_source import MemorySource, a_job, endings, running
+from memory_source import MemorySource, a_job, endings, running, until_figures
 from support.eventually import until_async
 from tocsin.worker.context import JobContext
 from tocsin.worker.registry import Handlers
-from tocsin.worker.runtime import Runtime
 from tocsin.worker.source import Ending, HeartbeatAnswer
 
 QUICKLY = timedelta(seconds=0.3)  # a loop ticks every 0.1 s
@@ -44,13 +43,6 @@ def blocking() -> Blocking:
     return Blocking()
 
 
-async def blocked_loops(runtime: Runtime, count: int) -> None:
-    async def right() -> bool:
-        return runtime.figures().blocked_loops == count
-
-    await until_async(right, within=5, what=f"{count} blocked loops")
-
-
 async def test_a_new_job_runs_on_a_fresh_loop_and_no_lease_is_lost(
     blocking: Blocking, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -59,7 +51,7 @@ async def test_a_new_job_runs_on_a_fresh_loop_and_no_lease_is_lost(
         blocker = a_job("blocks")
         source.add(blocker)
         await blocking.entered.passed()
-        await blocked_loops(runtime, 1)
+        await until_figures(runtime, blocked_loops=1)
         assert "Blocking.blocks of type 'blocks' has blocked its event loop" in caplog.text
         quick = a_job("quick")
         source.add(quick)
@@ -103,8 +95,8 @@ async def test_a_timeout_holds_on_a_blocked_loop(blocking: Blocking) -> None:
         [outcome] = await source.finished(job)
         assert (outcome.error_type, runtime.figures().abandoned) == ("TIMEOUT", 1)
         blocking.release.open()
-        await source.until(lambda: runtime.figures().abandoned == 1)
-        await blocked_loops(runtime, 0)
+        await until_figures(runtime, abandoned=1)
+        await until_figures(runtime, blocked_loops=0)
 
 
 async def test_waiting_behind_a_block_is_not_counted_as_running(blocking: Blocking) -> None:
@@ -126,7 +118,7 @@ async def test_a_cancel_reaches_what_waits_behind_a_block(blocking: Blocking) ->
         assert outcome.error_type == "CANCELLED"
         blocking.release.open()
         await source.finished(jobs[0])
-        await source.until(lambda: runtime.figures().busy == 0)
+        await until_figures(runtime, busy=0)
     assert jobs[1].job_id not in blocking.threads
 
 
@@ -138,7 +130,7 @@ async def test_a_loop_that_comes_back_is_closed_once_it_is_empty(
         blocker, quick = a_job("blocks"), a_job("quick")
         source.add(blocker)
         await blocking.entered.passed()
-        await blocked_loops(runtime, 1)
+        await until_figures(runtime, blocked_loops=1)
         source.add(quick)
         await source.finished(quick)
         blocking.release.open()
@@ -149,7 +141,7 @@ async def test_a_loop_that_comes_back_is_closed_once_it_is_empty(
             return sum(name.startswith("tocsin-handlers-") for name in names) == 1
 
         await until_async(one_left, within=5, what="one handler loop")
-        await blocked_loops(runtime, 0)
+        await until_figures(runtime, blocked_loops=0)
         after = a_job("quick")
         source.add(after)
         await source.finished(after)

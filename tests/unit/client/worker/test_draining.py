@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from gates import Gate
-from memory_source import MemorySource, a_job, endings
+from memory_source import MemorySource, a_job, endings, until_figures
 from support.eventually import until_async
 from tocsin.worker.context import JobContext
 from tocsin.worker.registry import Handlers
@@ -47,7 +47,7 @@ class Draining:
     async def start(self, *types: str) -> list[LeasedJob]:
         jobs = [a_job(type) for type in types]
         self.source.add(*jobs)
-        await self.source.until(lambda: self.runtime.figures().busy == len(jobs))
+        await until_figures(self.runtime, busy=len(jobs))
         return jobs
 
 

@@ -164,5 +164,3 @@ async def test_system_exit_in_a_task_left_behind_leaves_the_loop_running() -> No
         await source.finished(first)
         source.add(second)
         assert endings(await source.finished(second)) == [Ending.COMPLETED]
-
-

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 from gates import Gate
-from memory_source import MemorySource, a_job, endings, running
+from memory_source import MemorySource, a_job, endings, running, until_figures
 from tocsin.worker.context import JobContext
 from tocsin.worker.registry import Handlers
 from tocsin.worker.runtime import Runtime
@@ -56,7 +56,7 @@ async def test_no_more_run_at_once_than_there_are_slots(crowd: Crowd) -> None:
     async with running(handlers, concurrency=3) as (source, runtime):
         jobs = [crowd.job("t") for _ in range(7)]
         source.add(*jobs)
-        await source.until(lambda: runtime.figures().busy == 3)
+        await until_figures(runtime, busy=3)
         assert (runtime.figures().slots, len(source.waiting)) == (3, 4)
         crowd.open(*jobs)
         assert endings(await source.finished(*jobs)) == [Ending.COMPLETED] * 7
@@ -73,7 +73,7 @@ async def test_a_types_own_limit_holds_and_leaves_the_rest_to_others(crowd: Crow
     async with running(handlers, concurrency=4) as (source, runtime):
         few, many = [crowd.job("few") for _ in range(3)], [crowd.job("many") for _ in range(3)]
         source.add(*few, *many)
-        await source.until(lambda: runtime.figures().busy == 4)
+        await until_figures(runtime, busy=4)
         assert source.waiting == [few[2], many[2]]
         assert source.asked[0] == ({"few": 2, "many": 4}, 4)
         crowd.open(*few, *many)
@@ -87,7 +87,7 @@ async def test_a_type_that_was_full_is_asked_for_again_while_another_lease_waits
     async with running(handlers, concurrency=4) as (source, _):
         first, second = crowd.job("few"), crowd.job("few")
         source.add(first)
-        await source.until(lambda: source.asked[-1] == ({"many": 3}, 3))
+        await source.until(lambda: source.asked[-1:] == [({"many": 3}, 3)])
         source.add(second)
         crowd.open(first, second)
         assert endings(await source.finished(first, second)) == [Ending.COMPLETED] * 2
@@ -150,7 +150,7 @@ async def test_while_idle_nothing_happens() -> None:
         job = a_job()
         source.add(job)
         await source.finished(job)
-        await source.until(lambda: runtime.figures().busy == 0)
+        await until_figures(runtime, busy=0)
         asked = len(source.asked)
         with pytest.raises(TimeoutError):
             await source.until(lambda: False, within=0.5)
@@ -172,7 +172,7 @@ async def test_a_cancelled_run_gives_back_what_it_has(crowd: Crowd) -> None:
     run = asyncio.create_task(runtime.run())
     job = crowd.job("t")
     source.add(job)
-    await source.until(lambda: runtime.figures().busy == 1)
+    await until_figures(runtime, busy=1)
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run

@@ -9,12 +9,10 @@ from datetime import timedelta
 
 import pytest
 from gates import Gate
-from memory_source import MemorySource, a_job, endings, running
-from support.eventually import until_async
+from memory_source import MemorySource, a_job, endings, running, until_figures
 from tocsin.v1 import job_pb2
 from tocsin.worker.context import JobContext
 from tocsin.worker.registry import Handlers
-from tocsin.worker.runtime import Runtime
 from tocsin.worker.source import Ending, HeartbeatAnswer
 
 SHORT = timedelta(seconds=0.05)
@@ -84,13 +82,6 @@ def result(outcome_result: bytes | None) -> str:
     return job_pb2.Result.FromString(outcome_result).data.string_value
 
 
-async def abandoned(runtime: Runtime, count: int) -> None:
-    async def right() -> bool:
-        return runtime.figures().abandoned == count
-
-    await until_async(right, within=5, what=f"{count} abandoned")
-
-
 @pytest.mark.parametrize("type", ["obeys", "polls", "completes"])
 async def test_a_timeout_stops_the_handler_and_counts_as_a_failure(handled: Handled, type: str) -> None:
     async with running(handled.handlers) as (source, runtime):
@@ -132,11 +123,11 @@ async def test_what_does_not_stop_is_abandoned_and_keeps_its_slot_until_it_ends(
 
         held = [a_job("polls"), a_job("polls")]
         source.add(*held)
-        await source.until(lambda: runtime.figures().busy == 1)
+        await until_figures(runtime, busy=1)
         assert source.waiting == [held[1]]
 
         handled.leave.open()
-        await source.until(lambda: runtime.figures().busy == 2)
+        await until_figures(runtime, busy=2)
         assert runtime.figures().abandoned == 0
     assert source.of(job) is outcome
     assert len([o for o in source.outcomes if o.job is job]) == 1
@@ -152,7 +143,7 @@ async def test_the_next_attempt_does_not_start_here_before_the_abandoned_one_has
         await source.finished(first)
         second = a_job(type, job_id=first.job_id, attempt=2)
         source.add(second)
-        await source.until(lambda: runtime.figures().parked == 1)
+        await until_figures(runtime, parked=1)
         assert len(handled.contexts) == 1
         handled.leave.open()
         assert endings(await source.finished(second)) == [Ending.COMPLETED]
@@ -207,7 +198,7 @@ async def test_a_cancel_not_obeyed_within_its_grace_is_recorded_and_the_slot_sta
         [outcome] = await source.finished(job)
         assert (outcome.error_type, runtime.figures().abandoned) == ("CANCELLED", 1)
         handled.leave.open()
-        await abandoned(runtime, 0)
+        await until_figures(runtime, abandoned=0)
 
 
 async def test_the_runtimes_own_grace_holds_where_the_source_names_none(handled: Handled) -> None:
@@ -219,7 +210,7 @@ async def test_the_runtimes_own_grace_holds_where_the_source_names_none(handled:
         [outcome] = await source.finished(job)
         assert outcome.error_message == "cancelled"
         handled.leave.open()
-        await abandoned(runtime, 0)
+        await until_figures(runtime, abandoned=0)
 
 
 @pytest.mark.parametrize("type", ["obeys", "polls", "completes"])
@@ -249,7 +240,7 @@ async def test_a_lease_lost_during_a_cancel_drops_the_outcome(handled: Handled) 
         source.answer(job, HeartbeatAnswer(lost=True))
         await source.until(lambda: len(source.beats) >= 2)
         handled.leave.open()
-        await source.until(lambda: runtime.figures().busy == 0)
+        await until_figures(runtime, busy=0)
     assert source.outcomes == []
 
 
@@ -260,7 +251,7 @@ async def test_a_cancel_of_a_job_that_waits_for_its_abandoned_attempt_ends_it_at
         await source.finished(first)
         second = a_job("deaf", job_id=first.job_id, attempt=2)
         source.add(second)
-        await source.until(lambda: runtime.figures().parked == 1)
+        await until_figures(runtime, parked=1)
         source.answer(second, HeartbeatAnswer(cancel_reason="moved"))
         [outcome] = await source.finished(second)
         assert (outcome.error_type, runtime.figures().parked) == ("CANCELLED", 0)
@@ -275,6 +266,6 @@ async def test_nothing_logged_shows_a_payload(handled: Handled, caplog: pytest.L
         source.add(job)
         await source.finished(job)
         handled.leave.open()
-        await abandoned(runtime, 0)
+        await until_figures(runtime, abandoned=0)
     assert caplog.records
     assert "secret" not in caplog.text

@@ -1,75 +1,16 @@
-"""The API on a port of its own, over a real store whose calls can be counted, held and lost."""
+"""The API over a real store."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import grpc
 import pytest
+from api_parts import Api, running_api
 from support.spied_store import SpiedStore
-from tocsin.v1 import job_service_pb2_grpc, queue_service_pb2_grpc, server_service_pb2_grpc
-from tocsin_server.api.grpc_server import CallLimits, GrpcServer, build_services
-from tocsin_server.api.health import Health
-from tocsin_server.api.server_service import ServerFacts
-from tocsin_server.operations.queues import QueueSettingsCache
-from tocsin_server.operations.scheduling import Scheduling
-from tocsin_server.operations.watching import Watching
-
-FACTS = ServerFacts(
-    version="1.2.3",
-    server="tests-1",
-    start_time=datetime(2026, 1, 2, tzinfo=UTC),
-    handled_types=("email_notification",),
-    lease=timedelta(seconds=30),
-    events_per_queue=100_000,
-)
-
-
-@dataclass
-class Api:
-    """A server that listens, and stubs that call it."""
-
-    server: GrpcServer
-    health: Health
-    watching: Watching
-    store: SpiedStore
-    address: str
-    channel: grpc.aio.Channel
-
-    @property
-    def jobs(self) -> Any:
-        return job_service_pb2_grpc.JobServiceStub(self.channel)
-
-    @property
-    def queues(self) -> Any:
-        return queue_service_pb2_grpc.QueueServiceStub(self.channel)
-
-    @property
-    def info(self) -> Any:
-        return server_service_pb2_grpc.ServerServiceStub(self.channel)
 
 
 @pytest.fixture
 async def api(spied: SpiedStore) -> AsyncIterator[Api]:
-    """Two watches and a hundred other calls may be open; calls without a deadline end after 2 s."""
-    store = spied.as_store
-    settings = QueueSettingsCache(store)
-    scheduling, watching, health = Scheduling(store, settings.get), Watching(store), Health()
-    server = GrpcServer(
-        build_services(store, scheduling, watching, settings, FACTS),
-        health,
-        listen="127.0.0.1:0",
-        limits=CallLimits(calls=100, watches=2),
-        default_deadline=timedelta(seconds=2),
-    )
-    port = await server.start()
-    await health.set_ready(True)
-    address = f"127.0.0.1:{port}"
-    async with grpc.aio.insecure_channel(address) as channel:
-        yield Api(server, health, watching, spied, address, channel)
-    await server.stop(timedelta(0))
-    await watching.close()
-    await scheduling.close()
+    """A server that listens, and stubs that call it."""
+    async with running_api(spied) as api:
+        yield api

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
-from conftest import Api
+from api_parts import Api
 from google.protobuf import field_mask_pb2, timestamp_pb2
 from support.stubs import Refusal, refusal, refusal_in, request
 from tocsin.v1 import job_pb2, payloads_pb2, queue_pb2

@@ -68,7 +68,7 @@ async def test_a_lost_message_costs_at_most_one_tick(spied: SpiedStore, start_pa
         await spied.until_called("claim", 1)
         await added(store, a_draft(queue=queue))
         waited = wait(await waiting)
-    assert 300 * MILLISECOND < waited < SECOND, "it was woken after all, or later than the next tick"
+    assert 300 * MILLISECOND < waited < 1.1 * SECOND, "it was woken after all, or later than the next tick"
 
 
 async def test_jobs_start_on_time_and_never_early(spied: SpiedStore, start_parts: StartParts) -> None:
@@ -78,8 +78,8 @@ async def test_jobs_start_on_time_and_never_early(spied: SpiedStore, start_parts
         await added(store, *(a_draft(when=100 * n * MILLISECOND) for n in range(1, 6)))
         late = sorted([lateness(await leased_one(parts)) for _ in range(5)])
     assert late[0] >= timedelta(0)
-    assert late[2] < 20 * MILLISECOND
-    assert late[4] < 200 * MILLISECOND
+    assert late[2] < 50 * MILLISECOND
+    assert late[4] < 300 * MILLISECOND
 
 
 async def test_a_due_time_that_moves_earlier_is_kept_too(spied: SpiedStore, start_parts: StartParts) -> None:
@@ -285,6 +285,19 @@ async def test_a_caller_that_comes_back_gets_what_was_claimed_for_it(
         one = await again
         assert (one.job.job_id, one.job.attempt) == (job.job_id, 1)
     assert spied.calls["finish"] == 0
+
+
+async def test_a_caller_that_comes_back_just_after_the_claims_answer_gets_it_too(
+    spied: SpiedStore, start_parts: StartParts
+) -> None:
+    async with start_parts() as parts:
+        job = await interrupted(spied, parts)
+        spied.gates.pop("claim").set()
+        await spied.until_called("claim", 1)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        one = await leased_one(parts)
+        assert (one.job.job_id, one.job.attempt) == (job.job_id, 1)
 
 
 async def test_closing_gives_back_what_a_claim_under_way_brings(spied: SpiedStore, start_parts: StartParts) -> None:

@@ -26,8 +26,8 @@ async def a_waiting_caller(parts: Parts) -> AsyncIterator[asyncio.Task[object]]:
 
 
 async def calls_over_some_ticks(spied: SpiedStore) -> Counter[str]:
-    # What was heard before is dealt with by then.
-    await spied.until_called("ticks", 2)
+    # What was heard before is dealt with by then; what is looked at out of turn counts as a tick here.
+    await spied.until_called("ticks", 3)
     before = spied.calls.copy()
     await spied.until_called("ticks", TICKS)
     return spied.calls - before
@@ -44,7 +44,7 @@ async def test_with_all_jobs_far_ahead_a_tick_costs_two_commands(
         used = commands(valkey_client) - before
     assert calls == {"ticks": TICKS, "queues": TICKS}
     assert set(used) == {"mget", "smembers"}
-    assert used.total() <= 2 * (TICKS + 3)
+    assert used.total() <= 2 * (TICKS + 4)
 
 
 def commands(client: Redis) -> Counter[str]:
@@ -62,6 +62,7 @@ async def test_a_paused_queue_with_due_jobs_is_let_be_until_it_is_resumed(
     await store.put_settings("q", QueueSettings(), paused=True)
     await added(store, a_draft(), *(a_draft(when=n * MILLISECOND) for n in range(1, 20)))
     async with start_parts(tick=TICK) as parts, a_waiting_caller(parts) as waiting:
+        await calls_over_some_ticks(spied)  # all have become due by then, and been asked for
         assert (await calls_over_some_ticks(spied))["claim"] == 0
         await store.put_settings("q", QueueSettings(), paused=False)
         async with asyncio.timeout(1):
