@@ -196,11 +196,11 @@ async def test_a_repeated_outcome_answers_as_the_first_time(
     assert contents() == before
 
 
-async def test_a_repeat_answers_as_the_first_time_though_the_job_has_changed_since(store: JobStore) -> None:
+async def test_a_repeat_answers_with_the_state_of_now_and_changes_nothing(store: JobStore) -> None:
     one = await a_running_one(store)
     assert await store.finish([failed(one, HOUR)]) == [Finished(State.SCHEDULED, repeated=False)]
     await store.update("q", [RunJob("a")])
-    assert await store.finish([failed(one, HOUR)]) == [Finished(State.SCHEDULED, repeated=True)]
+    assert await store.finish([failed(one, HOUR)]) == [Finished(State.WAITING, repeated=True)]
 
 
 async def test_one_outcome_twice_in_a_batch_is_recorded_once(store: JobStore) -> None:

@@ -137,6 +137,21 @@ def test_a_stop_before_the_store_answers_ends_with_0(make: Callable[..., Server]
     assert server.stop() == 0
 
 
+def test_dev_never_runs_the_jobs_of_a_store_that_the_environment_names(tmp_path: Path) -> None:
+    environ = {"REDIS_URL": "redis://production.example", "QUEUE_PROVIDER": "redis"}
+    server = Server(tmp_path, env=environ, command="dev", program=(sys.executable, "-m", "tocsin_server")).start()
+    with Client(server.address) as tocsin:
+        assert tocsin.server_info().store_embedded
+    assert server.stop() == 0
+
+
+def test_dev_is_not_for_others_to_reach(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tocsin_server", "dev", "--listen", "0.0.0.0:0"]
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert refused.returncode == 2
+    assert "can be reached from outside" in refused.stderr
+
+
 def test_doctor_says_what_came_from_where_and_what_to_mend(tmp_path: Path) -> None:
     def doctor(*flags: str, **environ: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "tocsin_server", "doctor", *flags]

@@ -160,7 +160,7 @@ def test_times_are_sent_exactly(time: datetime, seconds: int, nanos: int) -> Non
 
 def test_a_time_without_a_zone_is_refused_and_told_how_to_get_one() -> None:
     with pytest.raises(ValueError, match="without a zone; give it one"):
-        _calls.schedule_request(JobRequest("x", at=datetime(2030, 1, 1)))  # noqa: DTZ001
+        _calls.schedule_request(JobRequest("x", at=datetime(2030, 1, 1)))
 
 
 def test_at_and_delay_exclude_each_other() -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tocsin_server.setting_sources import Flag, SettingsError, load
+from tocsin_server.setting_sources import Flag, SettingsError, load, secrets_of, without
 from tocsin_server.setting_types import duration, show_duration
 from tocsin_server.settings import Settings
 
@@ -158,6 +158,24 @@ def test_a_wrong_secret_is_not_repeated() -> None:
     planted = "s3cr3t-planted"
     lines = refused(REDIS_PORT=planted, TOCSIN_STORE__PROVIDER="embedded", REDIS_URL=f"redis://:{planted}@h")
     assert planted not in "".join(lines)
+
+
+def test_all_passwords_are_known_to_who_must_hide_them() -> None:
+    got = settings(
+        REDIS_URL="redis://ada:one%2F1@h", REDIS_PASSWORD="two22", TOCSIN_MAIL__TRANSPORT="smtp://bob:three@h"
+    )
+    assert set(secrets_of(got)) == {"one%2F1", "one/1", "two22", "three"}
+
+
+def test_a_commands_own_defaults_go_before_the_settings_and_after_all_else(file: Path) -> None:
+    own = [Flag("tocsin dev", "tick", "5s"), Flag("tocsin dev", "drain.grace", "5s")]
+    got = load([], {}, file, own).settings
+    assert (got.tick, got.drain.grace) == (timedelta(seconds=2), timedelta(seconds=5))
+
+
+def test_the_variables_of_a_group_can_be_left_out() -> None:
+    environ = {"REDIS_URL": "a", "TOCSIN_STORE__NAMESPACE": "b", "QUEUE_PROVIDER": "c", "TOCSIN_TICK": "1s"}
+    assert without(environ, "store") == {"TOCSIN_TICK": "1s"}
 
 
 def test_settings_cannot_be_changed() -> None:

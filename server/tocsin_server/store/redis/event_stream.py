@@ -21,11 +21,11 @@ from tocsin_server.domain.job import View
 from tocsin_server.store.redis.connection import MAX_BLOCK, RedisConnection
 from tocsin_server.store.redis.keys import Keys
 from tocsin_server.store.redis.records import extras_of, job_of, to_ms, with_extras
+from tocsin_server.store.redis.scripts import Scripts
 
 _CURSOR = re.compile(r"([0-9a-f]{0,32})\.(\d{1,15}-\d{1,15})\.(\d{1,15})")
 _CHANGE = struct.Struct(">B6sI")
 _HAS_EXTRAS = 2  # as in lua/lib/job.lua
-_START = "0-0"
 #: An entry holds up to some hundred changes; few entries a read keep an answer small.
 _ENTRIES_A_READ = 20
 
@@ -51,8 +51,9 @@ def _read_cursor(text: str) -> _Cursor:
 class EventStream:
     """Reads the streams of all queues."""
 
-    def __init__(self, connection: RedisConnection, keys: Keys) -> None:
+    def __init__(self, connection: RedisConnection, scripts: Scripts, keys: Keys) -> None:
         self._connection = connection
+        self._scripts = scripts
         self._keys = keys
 
     async def now(self, queue: str) -> str:
@@ -93,14 +94,8 @@ class EventStream:
         return EventBatch(tuple(events), str(cursor))
 
     async def _now(self, queue: str) -> _Cursor:
-        def ask() -> Any:
-            pipe = self._connection.client.pipeline(transaction=True)
-            pipe.hmget(self._keys.hash(queue), ["epoch", "v"])
-            pipe.xrevrange(self._keys.events(queue), count=1)
-            return pipe.execute()
-
-        (epoch, seen), last = await self._connection.run(ask, read_only=True)
-        return _Cursor((epoch or b"").decode(), last[0][0].decode() if last else _START, int(seen or 0))
+        epoch, seen, entry = await self._scripts.run("cursor", self._keys.root(queue))
+        return _Cursor(epoch.decode(), entry.decode(), seen)
 
     async def _epoch(self, queue: str) -> str:
         found = await self._connection.execute("HGET", self._keys.hash(queue), "epoch", read_only=True)

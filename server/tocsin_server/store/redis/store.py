@@ -71,7 +71,7 @@ class RedisStore(JobStore):
         self._embedded = embedded
         self._keys = Keys(namespace)
         self._scripts = Scripts(connection, events_max=events_max, events_age=events_age)
-        self._events = EventStream(connection, self._keys)
+        self._events = EventStream(connection, self._scripts, self._keys)
         self._wake_channel = WakeChannel(connection, self._keys.wake)
         self._registered: set[str] = set()
         self._claims: OrderedDict[bytes, None] = OrderedDict()

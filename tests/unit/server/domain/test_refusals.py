@@ -1,0 +1,141 @@
+"""domain/errors.py: every refusal has a reason of the closed list, and says what to do."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from tocsin_server.domain import errors
+from tocsin_server.domain.errors import (
+    DeadlinePassed,
+    Draining,
+    InvalidFields,
+    JobActive,
+    JobExists,
+    JobNotFound,
+    LeaseLost,
+    NotBuilt,
+    OutcomeUnknown,
+    QuotaExceeded,
+    RevisionMismatch,
+    StoreAway,
+    StoreFull,
+    TocsinError,
+    TooLarge,
+    TooManyCalls,
+    Violation,
+    WrongState,
+)
+from tocsin_server.domain.states import State
+
+PROTO = Path(__file__).parents[4] / "protos" / "tocsin" / "v1" / "error_reason.proto"
+REASONS = set(re.findall(r"^  ([A-Z_]+) = [1-9]\d*;", PROTO.read_text(), re.MULTILINE))
+
+ALL: list[TocsinError] = [
+    InvalidFields([Violation("job.type", "is needed"), Violation("job.priority", "is no int32")]),
+    TooLarge("job.raw.body", 2_000_000, 1_048_576),
+    JobNotFound("q", "a"),
+    JobExists("q", "a", State.COMPLETED),
+    JobActive("q", "a"),
+    WrongState("q", "a", State.FAILED, "CancelJob"),
+    LeaseLost("q", "a", 2),
+    RevisionMismatch("q", "a", 3, 4),
+    QuotaExceeded("types in queue 'q'", 1_000, "Use fewer types."),
+    TooManyCalls("watch", 10_000),
+    StoreFull("OOM"),
+    StoreAway("connection refused"),
+    OutcomeUnknown("no answer within 5 s"),
+    Draining(),
+    DeadlinePassed(),
+    NotBuilt("not built in this version; see the docs."),
+]
+each = pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)
+
+
+def kinds() -> set[type[TocsinError]]:
+    found = {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, TocsinError)}
+    return {kind for kind in found if not kind.__name__.startswith("_")} - {TocsinError}
+
+
+def test_every_kind_is_looked_at_here() -> None:
+    assert {type(error) for error in ALL} == kinds()
+
+
+def test_the_drawing_at_the_top_names_every_kind() -> None:
+    assert set(re.findall(r"── (\w+)", errors.__doc__ or "")) == {kind.__name__ for kind in kinds()}
+
+
+@each
+def test_its_reason_is_in_the_closed_list(error: TocsinError) -> None:
+    assert error.reason in REASONS
+
+
+def test_no_two_kinds_share_a_reason() -> None:
+    assert len({error.reason for error in ALL}) == len(ALL)
+
+
+@each
+def test_it_says_something_in_one_line(error: TocsinError) -> None:
+    assert len(str(error)) > 20
+    assert "\n" not in str(error)
+
+
+#: The words by which each says what to do, or what holds now.
+ADVICE = {
+    TooLarge: "Send less",
+    JobNotFound: "Check both names",
+    JobExists: "KEEP",
+    JobActive: "Cancel it, or wait",
+    WrongState: "nothing was changed",
+    LeaseLost: "Drop it",
+    RevisionMismatch: "Read it again",
+    QuotaExceeded: "Use fewer",
+    TooManyCalls: "wait",
+    StoreFull: "Make room, or wait",
+    StoreAway: "Repeat the call",
+    OutcomeUnknown: "same job_id and on_conflict KEEP",
+    Draining: "Repeat the call",
+    DeadlinePassed: "Repeat with more time",
+}
+
+
+@each
+def test_it_says_what_to_do(error: TocsinError) -> None:
+    assert ADVICE.get(type(error), "") in str(error)
+
+
+@each
+def test_what_it_is_about_can_be_read_by_programs(error: TocsinError) -> None:
+    assert all(isinstance(key, str) and isinstance(value, str) for key, value in error.metadata.items())
+    for name in ("queue", "job_id"):
+        if hasattr(error, name):
+            assert error.metadata[name] == getattr(error, name)
+    if getattr(error, "state", None) is not None:
+        assert error.metadata["state"] == error.state.name  # type: ignore[attr-defined]  # looked for above
+
+
+def test_all_violations_are_named() -> None:
+    error = ALL[0]
+    assert isinstance(error, InvalidFields)
+    assert str(error) == "job.type: is needed; job.priority: is no int32"
+    assert [violation.field for violation in error.violations] == ["job.type", "job.priority"]
+
+
+def test_where_waiting_helps_it_says_how_long() -> None:
+    waits = {type(error) for error in ALL if error.retry_after is not None}
+    assert waits == {TooManyCalls, StoreFull, StoreAway, OutcomeUnknown, Draining}
+    assert all(error.retry_after > timedelta(0) for error in ALL if error.retry_after is not None)
+
+
+def test_only_an_unknown_outcome_leaves_open_whether_it_acted() -> None:
+    assert "may have acted" in str(OutcomeUnknown("x"))
+    assert "nothing was sent" in str(StoreAway("x"))
+    assert all("may have acted" not in str(error) for error in ALL if not isinstance(error, OutcomeUnknown))
+
+
+def test_an_odd_id_cannot_break_the_message() -> None:
+    assert "\n" not in str(JobNotFound("q", "a\nb\u202e"))
+    assert "\u202e" not in str(JobNotFound("q", "a\nb\u202e"))
