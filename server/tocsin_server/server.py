@@ -28,6 +28,7 @@ from tocsin_server.domain.errors import StoreAway
 from tocsin_server.handlers.builtin import builtin_handlers
 from tocsin_server.handlers.hello import hello_handlers
 from tocsin_server.handlers.mail.settings import MailSettings, MailSettingsError
+from tocsin_server.maintenance.due_promoter import DuePromoter
 from tocsin_server.maintenance.lease_reaper import LeaseReaper
 from tocsin_server.maintenance.retention_trimmer import RetentionTrimmer
 from tocsin_server.maintenance.runner import Runner
@@ -157,6 +158,7 @@ class Server:
         wakeups.on_settings(queue_settings.invalidate)
         retention = settings.retention
         chores = [
+            DuePromoter(store, clock),
             LeaseReaper(store, clock),
             RetentionTrimmer(store, clock, completed_max=retention.completed_max, failed_max=retention.failed_max),
         ]

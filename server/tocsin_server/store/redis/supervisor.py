@@ -22,7 +22,7 @@ PR_SET_PDEATHSIG = 1
 
 def die_with(parent: int, command: list[str]) -> None:
     """Become the command, which gets SIGTERM when the parent's thread ends."""
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, 0) != 0:
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
     if os.getppid() != parent:  # it went before the kernel was asked
         raise SystemExit(1)

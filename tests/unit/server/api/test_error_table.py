@@ -66,7 +66,7 @@ def test_a_refusal_has_its_status_and_a_reason_of_the_closed_list(error: TocsinE
     assert status.code == code.value[0]
     info = detail(status, error_details_pb2.ErrorInfo)
     assert (info.domain, info.reason) == ("tocsin", error.reason)
-    assert info.reason in error_reason_pb2.ErrorReason.keys()  # noqa: SIM118 - an enum wrapper, not a dict
+    assert info.reason in error_reason_pb2.ErrorReason.keys()
     assert dict(info.metadata) == error.metadata
     assert type(error).__doc__
 

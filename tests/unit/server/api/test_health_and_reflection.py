@@ -25,8 +25,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 async def statuses(api: Api) -> dict[str, int]:
     stub = health_pb2_grpc.HealthStub(api.channel)
     return {
-        name: (await stub.Check(health_pb2.HealthCheckRequest(service=name))).status
-        for name in ("", "live", *SERVICES)
+        name: (await stub.Check(health_pb2.HealthCheckRequest(service=name))).status for name in ("", "live", *SERVICES)
     }
 
 

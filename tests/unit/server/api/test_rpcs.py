@@ -323,5 +323,3 @@ async def test_64_unary_schedules_use_a_quarter_as_many_store_calls_and_one_bad_
     assert [i for i, one in enumerate(done) if isinstance(one, Exception)] == [0]
     assert refusal(done[0]).fields == ["job.type"]
     assert api.store.calls["add"] - before <= 16
-
-

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from google.protobuf import duration_pb2, struct_pb2, timestamp_pb2
 from api_requests import as_read, violations
+from google.protobuf import duration_pb2, struct_pb2, timestamp_pb2
 from tocsin.v1 import job_pb2, payloads_pb2, queue_pb2
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import queue_service_pb2 as qpb
@@ -194,7 +194,10 @@ def test_a_built_in_payload_sets_the_type_and_refuses_another() -> None:
 def test_tags_are_bounded() -> None:
     assert set(scheduling_of(Spec(type="t", tags={str(i): "" for i in range(17)}))) == {"job.tags"}
     taken(Spec(type="t", tags={"k" * 63: "v" * 200, **{str(i): "\x00é" for i in range(15)}}))
-    assert set(scheduling_of(Spec(type="t", tags={"k" * 64: "v", "": "v"}))) == {f"job.tags[{'k' * 63 + '…'!r}]", "job.tags['']"}
+    assert set(scheduling_of(Spec(type="t", tags={"k" * 64: "v", "": "v"}))) == {
+        f"job.tags[{'k' * 63 + '…'!r}]",
+        "job.tags['']",
+    }
 
 
 # --- standing jobs ---

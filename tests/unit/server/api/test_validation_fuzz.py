@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from api_requests import anything, as_read
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from api_requests import anything, as_read
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import queue_service_pb2 as qpb
 from tocsin_server.api import page_tokens, wire

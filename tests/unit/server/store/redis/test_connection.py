@@ -101,17 +101,24 @@ async def test_a_connection_whose_answer_came_late_is_not_used_again(start_serve
         assert answer == b"right"
 
 
-async def test_a_command_outlives_a_caller_that_was_cancelled(proxy: Proxy, valkey: ServerProcess) -> None:
-    async with connected(proxy.url) as connection:
-        await connection.open()
-        proxy.swallow_after = b"INCR"
-        caller = asyncio.create_task(connection.execute("INCR", "k"))
-        await proxy.swallowed.wait()
+async def test_what_was_begun_outlives_a_caller_that_was_cancelled(valkey: ServerProcess) -> None:
+    begun, gate = asyncio.Event(), asyncio.Event()
+    async with connected(valkey.url) as connection:
+
+        async def two_commands() -> None:
+            await connection.client.execute_command("INCR", "k")
+            begun.set()
+            await gate.wait()
+            await connection.client.execute_command("INCR", "k")
+
+        caller = asyncio.create_task(connection.run(two_commands))
+        await begun.wait()
         caller.cancel()
         with pytest.raises(asyncio.CancelledError):
             await caller
-        proxy.swallow_after = None
-        assert await connection.execute("GET", "k", read_only=True) == b"1"
+        gate.set()
+    async with connected(valkey.url) as connection:
+        assert await connection.execute("GET", "k", read_only=True) == b"2"
 
 
 async def test_a_cancelled_read_leaves_no_stray_answer(valkey: ServerProcess) -> None:

@@ -136,11 +136,8 @@ local function flush_tick(changed)
   local new = struct.pack('>I6I6I6I6', wakes + wake, due, lease, over)
   if new ~= old then redis.call('SET', key('k'), new) end
   if not announce then return end
-  if wake > 0 then
-    publish(1, 0)
-  elseif due > 0 and (due_before == 0 or due < due_before) then
-    publish(2, due)
-  end
+  if wake > 0 then publish(1, 0) end
+  if due > 0 and (due_before == 0 or due < due_before) then publish(2, due) end
 end
 
 -- Writes what stands out of all touched jobs. A job with `gone` is deleted; one with `payload_new` is written whole.
