@@ -156,7 +156,7 @@ async def test_a_call_that_brings_fewer_than_there_are_says_more(store: JobStore
     assert not (await a_claim(store, 1000)).more
 
 
-@pytest.mark.parametrize("due", [150, 250, 650])
+@pytest.mark.parametrize("due", [60, 150, 350])
 async def test_all_that_is_due_is_made_waiting_before_the_best_is_leased(
     store: JobStore, backdate: Backdate, due: int
 ) -> None:
@@ -169,7 +169,7 @@ async def test_all_that_is_due_is_made_waiting_before_the_best_is_leased(
         claim = await a_claim(store, 1)
         leased += names(claim)
         waiting = (await store.figures("q")).total(State.WAITING)
-        assert waiting + len(leased) - promoted <= 200
+        assert waiting + len(leased) - promoted <= 100
         promoted = waiting + len(leased)
         assert claim.more or leased
     assert leased == [f"{due - 1}"]

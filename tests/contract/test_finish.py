@@ -185,7 +185,7 @@ async def test_success_breaks_the_row(store: JobStore) -> None:
 
 
 @every_end
-async def test_a_repeated_outcome_answers_as_the_first_time(
+async def test_a_repeated_outcome_says_so_and_changes_nothing(
     store: JobStore, contents: Contents, end: End, state: State
 ) -> None:
     one = await a_running_one(store)

@@ -103,6 +103,6 @@ async def test_many_are_taken_back_in_bounded_steps(store: JobStore, backdate: B
     while steps[-1]:
         steps.append(await store.reap("q"))
     assert sum(steps) == 250
-    assert max(steps) <= 200
+    assert max(steps) <= 100
     found = await store.get("q", [job.job_id for job in jobs], View.BASIC)
     assert {(job.state, job.crashes) for job in found if job} == {(State.WAITING, 1)}

@@ -42,7 +42,7 @@ SPARED = limits.SPARED_AFTER_END
 
 
 async def trimmed(
-    store: JobStore, completed_max: int = MANY, failed_max: int = MANY, limit: int = 200, queue: str = "q"
+    store: JobStore, completed_max: int = MANY, failed_max: int = MANY, limit: int = 100, queue: str = "q"
 ) -> int:
     return await store.trim(queue, completed_max=completed_max, failed_max=failed_max, limit=limit)
 

@@ -52,7 +52,7 @@ class Drained:
     """What became of the attempts that ran when the drain began."""
 
     ended: int  # by themselves
-    released: int  # given back unfinished
+    released: int  # given back unfinished, with what was granted too late to begin
     abandoned: int  # of the released: their handlers still run
     unflushed: int  # outcomes that the source did not take in time; their leases run out
 
@@ -108,7 +108,8 @@ class Runtime:
         self._interrupted = False  # the lease call was cancelled: once is enough, it may be giving back
         self._look_again = asyncio.Event()  # a slot is free, or a drain began
         self._leasing_over = asyncio.Event()
-        self._released = 0
+        self._released = 0  # attempts
+        self._given_back = 0  # jobs that came too late to become attempts
         self._running = False
         for handler in map(handlers.get, handlers):
             if handler is not None and handler.process and handler.spec is None:
@@ -145,7 +146,12 @@ class Runtime:
         source does not take the last outcomes. A second call waits for the first one's answer.
         """
         if self._drain_task is None:
-            self._drain_task = asyncio.get_running_loop().create_task(self._drain(grace))
+            self._drain_began.set()
+            self._look_again.set()
+            self._interrupt_lease()
+            self._drain_task = asyncio.get_running_loop().create_task(
+                self._drain(grace, len(self._supervisor.running), self._released)
+            )
         return await asyncio.shield(self._drain_task)
 
     def figures(self) -> Figures:
@@ -211,7 +217,7 @@ class Runtime:
     def _give_back(self, jobs: Sequence[LeasedJob]) -> None:
         """They were granted too late to begin."""
         for job in jobs:
-            self._released += 1
+            self._given_back += 1
             self._flusher.add(None, AttemptOutcome(job, Ending.RELEASED))
 
     # --- what comes back ---
@@ -236,14 +242,10 @@ class Runtime:
 
     # --- ending ---
 
-    async def _drain(self, grace: timedelta) -> Drained:
-        self._drain_began.set()
-        self._look_again.set()
-        self._interrupt_lease()
+    async def _drain(self, grace: timedelta, running_before: int, released_before: int) -> Drained:
         if self._running:
             await self._leasing_over.wait()
         supervisor = self._supervisor
-        released_before, running_before = self._released, len(supervisor.running)
         for attempt in list(supervisor.parked.values()):
             supervisor.stop(attempt, Stop.DRAIN, "shutting down", self._stop_grace)
         await _within(grace.total_seconds(), supervisor.nothing_runs())
@@ -256,8 +258,8 @@ class Runtime:
         await _within(FLUSH_GRACE, self._flusher.idle())
         released = self._released - released_before
         return Drained(
-            ended=max(0, running_before - released),
-            released=released,
+            ended=running_before - released,
+            released=released + self._given_back,
             abandoned=sum(attempt.stop is Stop.DRAIN for attempt in supervisor.abandoned),
             unflushed=self._flusher.unflushed,
         )

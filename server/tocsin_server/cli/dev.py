@@ -82,17 +82,18 @@ async def _show(address: str, settings: Settings) -> None:
             typer.echo(f"It has not ended: {error}")
         else:
             typer.echo(f"It is {done.state} and says: {_greeting(done.result)}")
-    typer.echo(_NEXT.format(address=address, type=TYPE))
+    typer.echo(_NEXT.format(address=address, type=TYPE, request=_REQUEST))
 
 
 def _greeting(result: object) -> str:
     return str(result["greeting"]) if isinstance(result, dict) and "greeting" in result else "nothing"
 
 
+_REQUEST = f'{{"job":{{"type":"{TYPE}","data":{{"name":"Ada"}}}},"delay":"3s"}}'
 _NEXT = """
 Try next, in another terminal:
 
-  grpcurl -plaintext -d '{{"job":{{"type":"{type}","data":{{"name":"Ada"}}}},"delay":"3s"}}' {address} tocsin.v1.JobService/ScheduleJob
+  grpcurl -plaintext -d '{request}' {address} tocsin.v1.JobService/ScheduleJob
 
 or in Python:
 

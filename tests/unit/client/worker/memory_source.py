@@ -85,7 +85,9 @@ class MemorySource(Source):
         self.asked.append((dict(free), limit))
         self._tell()
         while True:
-            left, taken, rest = dict(free), [], []
+            left = dict(free)
+            taken: list[LeasedJob] = []
+            rest: list[LeasedJob] = []
             for job in self.waiting:
                 if len(taken) < limit and left.get(job.type, 0) > 0:
                     left[job.type] -= 1

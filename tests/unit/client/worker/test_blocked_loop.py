@@ -88,8 +88,7 @@ async def test_what_ended_just_before_the_block_is_told(blocking: Blocking) -> N
 
 
 async def test_a_timeout_holds_on_a_blocked_loop(blocking: Blocking) -> None:
-    settings = {"blocked_after": QUICKLY, "stop_grace": SHORT}
-    async with running(blocking.handlers, **settings) as (source, runtime):
+    async with running(blocking.handlers, blocked_after=QUICKLY, stop_grace=SHORT) as (source, runtime):
         job = a_job("blocks", timeout=SHORT)
         source.add(job)
         [outcome] = await source.finished(job)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import timedelta
 
 import pytest
-from google.protobuf import struct_pb2
+from google.protobuf import json_format
 from memory_source import NOW, a_job
+from tocsin.payloads import struct_from_dict
 from tocsin.v1 import job_pb2, job_service_pb2, payloads_pb2
 from tocsin.worker.context import JobContext
 from tocsin.worker.errors import JobCancelled, UnfitPayload, UnfitResult
@@ -15,9 +17,7 @@ from tocsin.worker.payloads import RESULT_BYTES, encode_result
 
 
 def a_struct(**fields: object) -> bytes:
-    struct = struct_pb2.Struct()
-    struct.update(fields)
-    return struct.SerializeToString()
+    return struct_from_dict(fields).SerializeToString()
 
 
 def decoded(value: object) -> job_pb2.Result:
@@ -107,9 +107,7 @@ def test_a_context_says_whether_and_why_to_stop() -> None:
 
 @pytest.mark.parametrize("value", [{}, {"a": [1, 2.5, None, True, "x", {"b": []}]}, [], "text", 0, False, 2**53, -1.5])
 def test_what_json_can_say_is_a_result(value: object) -> None:
-    wanted = struct_pb2.Struct()
-    wanted.update({"v": value})
-    assert decoded(value).data == wanted.fields["v"]
+    assert json.loads(json_format.MessageToJson(decoded(value).data)) == value
 
 
 def test_bytes_are_a_raw_result_and_none_is_no_result() -> None:

@@ -136,15 +136,17 @@ async def test_a_lease_call_that_is_giving_back_is_not_cancelled_twice() -> None
                 self.gave_back = True
                 raise
 
-    handlers = Handlers()
-    handlers.on("few", concurrency=1)(lambda job: None)
+    handlers, leave = Handlers(), Gate()
+    handlers.on("few", concurrency=1)(lambda job: leave.block())
     handlers.on("many")(lambda job: None)
     source = SlowSource()
     runtime = Runtime(source, handlers)
     run = asyncio.create_task(runtime.run())
-    source.add(job := a_job("few"))  # ends while a lease for "many" waits: that one is cancelled ...
+    source.add(job := a_job("few"))
+    await source.until(lambda: source.asked[-1:] == [({"many": 19}, 19)])
+    leave.open()  # it ends while a lease for "many" waits: that one is cancelled ...
     await source.finished(job)
-    await runtime.drain(NONE)  # ... and again
+    await runtime.drain(NONE)  # ... and, giving back, would be again
     await run
     assert source.gave_back
 

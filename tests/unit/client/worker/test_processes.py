@@ -10,13 +10,13 @@ import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
-from google.protobuf import struct_pb2
 from memory_source import MemorySource, a_job, endings, running, until_figures
 from support.eventually import until, until_async
-from tocsin.payloads import python_from_value
+from tocsin.payloads import python_from_value, struct_from_dict
 from tocsin.v1 import job_pb2
 from tocsin.worker.context import JobContext
 from tocsin.worker.loading import load_handlers
@@ -31,9 +31,7 @@ Run = tuple[MemorySource, Runtime]
 
 
 def a_job_with(type: str, *, timeout: timedelta | None = None, crashes: int = 0, **data: object) -> LeasedJob:
-    struct = struct_pb2.Struct()
-    struct.update(data)
-    body = struct.SerializeToString()
+    body = struct_from_dict(data).SerializeToString()
     return a_job(type, timeout=timeout, crashes=crashes, tags={"a": "b"}, payload_kind=10, payload_body=body)
 
 
@@ -63,12 +61,6 @@ async def gone(pid: int) -> None:
         return not alive(pid)
 
     await until_async(dead, within=10, what=f"the end of process {pid}")
-
-
-@pytest.fixture(scope="module")
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    """uvloop, as in the server: it starts processes its own way. The other tests here run on asyncio's loop."""
-    return uvloop.EventLoopPolicy()
 
 
 @pytest.fixture
@@ -130,7 +122,7 @@ async def test_a_word_said_soon_after_another_is_told_although_nothing_follows(r
     ("type", "data", "says"), [("exits", {"code": 7}, "exited with code 7"), ("is_killed", {}, "SIGKILL")]
 )
 async def test_a_death_without_an_outcome_is_a_crash_that_says_how(
-    run: Run, type: str, data: dict[str, object], says: str
+    run: Run, type: str, data: dict[str, Any], says: str
 ) -> None:
     [outcome] = await finished(run, a_job_with(type, **data))
     assert (outcome.ending, outcome.error_type) == (Ending.CRASHED, "CRASHED")
@@ -218,6 +210,30 @@ async def test_a_handler_that_no_process_can_find_runs_here_and_that_is_said(cap
         [outcome] = await finished(both, a_job("here"))
     assert value(outcome) == os.getpid()
     assert "it runs in this one" in caplog.text
+
+
+def test_all_that_holds_on_uvloop_as_in_the_server(tmp_path: Path) -> None:
+    async def on_uvloop() -> None:
+        async with running(load_handlers("process_jobs"), stop_grace=SHORT) as run:
+            source, _ = run
+            jobs = [
+                a_job_with("sync"),
+                a_job_with("is_killed"),
+                a_job_with("holds_the_lock", timeout=timedelta(seconds=1.5), folder=str(tmp_path / "a")),
+                a_job_with("polls", folder=str(tmp_path / "b")),
+            ]
+            source.add(*jobs)
+            pid = int(await note(tmp_path / "b", "entered"))
+            source.answer(jobs[3], HeartbeatAnswer(cancel_reason="moved"))
+            outcomes = await source.finished(*jobs, within=20)
+            assert [outcome.error_type for outcome in outcomes] == ["", "CRASHED", "TIMEOUT", ""]
+            assert value(outcomes[3]) == "moved"
+            assert not alive(pid)
+
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(on_uvloop())
 
 
 PARENT = """
