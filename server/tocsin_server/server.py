@@ -126,7 +126,7 @@ class Server:
         health = Health()
         services = build_services(store, scheduling, watching, queue_settings, facts)
         self._grpc = GrpcServer(services, health, listen=settings.listen)
-        self._loops = self._make_loops(store, handlers, queue_settings, health, name)
+        self._loops = self._make_loops(store, handlers, warnings, queue_settings, health, name)
         host = settings.listen.rpartition(":")[0]
         port = await self._grpc.start()
         self._stack.push_async_callback(self._grpc.stop, _CALLS_GRACE)
@@ -149,7 +149,13 @@ class Server:
             raise HandlersNotFound(str(error)) from error
 
     def _make_loops(
-        self, store: JobStore, handlers: Handlers, queue_settings: QueueSettingsCache, health: Health, name: str
+        self,
+        store: JobStore,
+        handlers: Handlers,
+        warnings: Sequence[str],
+        queue_settings: QueueSettingsCache,
+        health: Health,
+        name: str,
     ) -> _Loops:
         settings = self._settings
         clock = StoreClock()
@@ -175,6 +181,7 @@ class Server:
                 queues=settings.queues or None,
                 lease=settings.lease.duration,
                 concurrency=settings.concurrency,
+                warnings=warnings,
             )
         return _Loops(wakeups, ticker, runner, dispatcher, Readiness(health, ticker, dispatcher, settings.tick))
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import json_format, struct_pb2
+from support.mail_server import mail_server
 from support.ports import free_port
 from support.redis_parts import RedisPart
 from support.servers import Server
 from support.stubs import State, Stubs, request
 from tocsin.v1.payloads_pb2 import EmailNotification
-from support.mail_server import mail_server
 
 StartServer = Callable[..., Server]
 TYPE = "email_notification"
@@ -33,16 +33,14 @@ def written(outbox: Path) -> EmailMessage:
     return message
 
 
-def test_a_scheduled_mail_lands_in_the_outbox(
-    shared_redis: RedisPart, serve: StartServer, queue: str, tmp_path: Path
-) -> None:
+def test_a_scheduled_mail_lands_in_the_outbox(redis: RedisPart, serve: StartServer, queue: str, tmp_path: Path) -> None:
     templates, outbox = tmp_path / "templates", tmp_path / "outbox"
     templates.mkdir()
     (templates / "order.subject").write_text("Order {{ number }}\n")
     (templates / "order.txt").write_text("Hi {{ name }}")
     (templates / "order.html").write_text("<p>Hi {{ name }}</p>")
     server = serve(
-        shared_redis.url,
+        redis.url,
         TOCSIN_MAIL__TRANSPORT=f"file:{outbox}",
         TOCSIN_MAIL__SENDER="Shop <shop@example.com>",
         TOCSIN_MAIL__TEMPLATES=str(templates),
@@ -64,13 +62,13 @@ def test_a_scheduled_mail_lands_in_the_outbox(
 
 @pytest.mark.timeout(60)
 async def test_a_mail_goes_through_a_mail_server_which_refuses_some(
-    shared_redis: RedisPart, serve: StartServer, queue: str
+    redis: RedisPart, serve: StartServer, queue: str
 ) -> None:
     async with mail_server() as mails:
         mails.answers = {"bob@example.com": "550 no such user"}
         server = await asyncio.to_thread(
             serve,
-            shared_redis.url,
+            redis.url,
             TOCSIN_MAIL__TRANSPORT=f"smtp://127.0.0.1:{mails.port}",
             TOCSIN_MAIL__SENDER="shop@example.com",
             TOCSIN_QUEUES=queue,
@@ -90,10 +88,10 @@ async def test_a_mail_goes_through_a_mail_server_which_refuses_some(
 
 
 def test_a_mail_server_that_is_away_is_tried_again_and_no_secret_is_told(
-    shared_redis: RedisPart, serve: StartServer, queue: str
+    redis: RedisPart, serve: StartServer, queue: str
 ) -> None:
     server = serve(
-        shared_redis.url,
+        redis.url,
         TOCSIN_MAIL__TRANSPORT=f"smtp://ada:hush-hush@127.0.0.1:{free_port()}",
         TOCSIN_MAIL__SENDER="shop@example.com",
         TOCSIN_QUEUES=queue,
@@ -110,9 +108,9 @@ def test_a_mail_server_that_is_away_is_tried_again_and_no_secret_is_told(
 
 
 def test_without_a_transport_start_log_queue_health_and_job_say_so(
-    shared_redis: RedisPart, serve: StartServer, queue: str
+    redis: RedisPart, serve: StartServer, queue: str
 ) -> None:
-    server = serve(shared_redis.url, TOCSIN_QUEUES=queue)
+    server = serve(redis.url, TOCSIN_QUEUES=queue)
     assert "mail.transport" in server.said()
     with Stubs(server.address) as stubs:
         mail = EmailNotification(to=["ada@example.com"], text="Hi")

@@ -124,8 +124,9 @@ class JobContext:
         """
         if math.isnan(fraction):
             raise ValueError("progress is not a number: give a fraction from 0 to 1")
-        if self._report is not None:
-            self._report(min(1.0, max(0.0, float(fraction))), cut(str(message), PROGRESS_MESSAGE_BYTES))
+        report = self._report
+        if report is not None:
+            report(min(1.0, max(0.0, float(fraction))), cut(str(message), PROGRESS_MESSAGE_BYTES))
         return _GIVE_WAY
 
     @property
@@ -150,6 +151,10 @@ class JobContext:
         """Set `cancelled`. The runtime does so; call it in tests of your own handlers. The first reason stays."""
         if self._cancel_reason is None:
             self._cancel_reason = reason
+
+    def mute(self) -> None:
+        """Tell of no more progress: the attempt has ended. The runtime does so."""
+        self._report = None
 
     def _decoded(self) -> Any:
         if self._payload is _UNREAD:

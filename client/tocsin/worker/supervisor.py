@@ -131,6 +131,7 @@ class Supervisor:
 
     def ended(self, attempt: Attempt, raw: AttemptOutcome) -> None:
         """Its handler has ended."""
+        attempt.context.mute()  # also unties attempt and context, so that payloads are freed without the collector
         del self._here[attempt.key]
         if attempt.abandoned:
             del self.abandoned[attempt]

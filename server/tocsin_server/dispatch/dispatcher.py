@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 import structlog
@@ -51,8 +51,10 @@ class Dispatcher:
         queues: Collection[str] | None = None,
         lease: timedelta = timedelta(seconds=30),
         concurrency: int = 20,
+        warnings: Sequence[str] = (),
     ) -> None:
         self._store = store
+        self._warnings = tuple(warnings)  # of the handlers' settings; queue health shows them
         self._handlers = handlers
         self._name = name
         self._queues = tuple(sorted(queues or ()))
@@ -132,7 +134,7 @@ class Dispatcher:
 
     def _word(self) -> WorkerFigures:
         figures = self._runtime.figures()
-        warnings = []
+        warnings = list(self._warnings)
         if figures.blocked_loops:
             warnings.append("a handler blocks its event loop: make it a plain function, or await")
         if figures.abandoned:

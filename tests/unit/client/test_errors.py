@@ -56,7 +56,7 @@ async def test_each_status_is_an_exception_of_its_own(
 ) -> None:
     service.failing = iter([refusal(code, "INTERNAL", metadata={"error_id": "7"}, retry_after=0.5)])
     with pytest.raises(TocsinError) as caught:
-        await client.get("a")
+        await client.run("a")
     error = caught.value
     assert (type(error), error.status) == (KINDS[code], code)
     assert (error.reason, error.message, dict(error.metadata)) == ("INTERNAL", "refused: INTERNAL", {"error_id": "7"})

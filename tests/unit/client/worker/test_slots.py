@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from gates import Gate
 from memory_source import MemorySource, a_job, endings, running, until_figures
+from tocsin.worker.attempt import Attempt
 from tocsin.worker.context import JobContext
 from tocsin.worker.registry import Handlers
 from tocsin.worker.runtime import Runtime
@@ -156,6 +158,36 @@ async def test_while_idle_nothing_happens() -> None:
             await source.until(lambda: False, within=0.5)
         assert len(source.asked) == asked
         assert source.beats == []
+
+
+@pytest.mark.parametrize("kind", ["loop", "thread"])
+async def test_what_has_ended_is_freed_at_once(kind: str) -> None:
+    """Payloads are up to 1 MiB: they must not wait for the garbage collector."""
+    handlers = Handlers()
+
+    @handlers.on("loop")
+    async def loop(job: JobContext) -> None:
+        await job.progress(0.5)
+
+    @handlers.on("thread")
+    def thread(job: JobContext) -> None:
+        raise ValueError(job.job_id)
+
+    async with running(handlers) as (source, runtime):
+        warm_up = a_job(kind)
+        source.add(warm_up)
+        await source.finished(warm_up)
+        gc.collect()
+        gc.disable()
+        try:
+            jobs = [a_job(kind, timeout=timedelta(seconds=30)) for _ in range(20)]
+            source.add(*jobs)
+            await source.finished(*jobs)
+            await until_figures(runtime, busy=0)
+            left = [thing for thing in gc.get_objects() if isinstance(thing, Attempt | JobContext)]
+        finally:
+            gc.enable()
+    assert len(left) <= 2  # the last one's thread or flush may still hold it
 
 
 @pytest.mark.parametrize("concurrency", [0, -1])
