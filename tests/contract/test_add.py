@@ -8,8 +8,9 @@ from uuid import UUID
 
 import pytest
 from tocsin_server.domain import limits
-from tocsin_server.domain.errors import JobActive, JobExists, QuotaExceeded, TocsinError
+from tocsin_server.domain.errors import JobActive, JobExists, LeaseLost, QuotaExceeded, TocsinError
 from tocsin_server.domain.job import Added, Draft, Job, OnConflict, Payload, Retention, View
+from tocsin_server.domain.lease import Extension
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
@@ -28,6 +29,9 @@ from contract.builders import (
     a_spec,
     added,
     claimed,
+    claimed_one,
+    failed,
+    finished,
     good,
     listed,
     outcomes,
@@ -301,6 +305,24 @@ async def test_replacing_with_less_leaves_nothing_of_the_old(store: JobStore) ->
     await added(store, a_draft("a", body=b"long " * 100, tags={"k": "v" * 100}, timeout=SECOND, priority=5))
     [job] = await added(store, a_draft("a", body=b"", on_conflict=REPLACE))
     assert (await read(store, job)).spec == a_spec(payload=Payload(RAW, b""))
+
+
+async def test_replacing_a_job_between_attempts_forgets_all_but_their_number(store: JobStore) -> None:
+    await added(store, a_draft("a"))
+    one = await claimed_one(store)
+    await store.extend([Extension(one.lease, (0.5, "half"))], MINUTE)
+    await finished(store, failed(one, HOUR, message="old"))
+
+    [job] = await added(store, a_draft("a", on_conflict=REPLACE))
+
+    assert (job.failures, job.errors, job.progress, job.attempt) == (0, (), None, 1)
+    assert await read(store, "a", View.BASIC) == job
+    [late] = await store.finish([failed(one, HOUR)])
+    refused(late, LeaseLost)
+    await finished(store, failed(await claimed_one(store), message="new"))
+    job = await read(store, "a")
+    assert ([error.message for error in job.errors], job.failures, job.attempt) == (["new"], 1, 2)
+    assert (job.progress, job.result, job.cancel) == (None, None, None)
 
 
 async def test_a_refused_replacement_of_a_running_job_leaves_its_lease(store: JobStore) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import pytest
 from tocsin_server.domain.errors import JobNotFound, LeaseLost, WrongState
 from tocsin_server.domain.job import Added, View
@@ -23,6 +25,7 @@ from contract.builders import (
     standing,
 )
 from contract.conftest import Contents
+from contract.providers import Provider
 
 
 @pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED, State.CANCELLED])
@@ -83,3 +86,21 @@ async def test_a_repeated_outcome_of_a_deleted_job_is_refused(store: JobStore) -
     [late] = await store.finish([completed(one)])
     refused(late, LeaseLost)
     assert (await read(store, "a")).state is State.WAITING
+
+
+async def test_what_is_deleted_leaves_nothing_behind(provider: Provider) -> None:
+    async with provider.store(events_max=10) as store:
+
+        async def size_after_a_round() -> int:
+            names = [secrets.token_hex(8) for _ in range(150)]
+            await added(
+                store, *(a_draft(name, tags={"k": name}, body=b"x") for name in names), *(a_draft() for _ in "ab")
+            )
+            for one in await claimed(store):
+                await store.finish([completed(one, b"result")])
+            made = [job.job_id for job in (await store.page(a_query(limit=1000))).jobs]
+            assert await store.delete("q", made) == [None] * 152
+            return sum(map(len, provider.contents().values()))
+
+        first = await size_after_a_round()
+        assert max([await size_after_a_round() for _ in range(3)]) < first + 1000

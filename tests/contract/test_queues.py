@@ -121,7 +121,9 @@ async def test_the_oldest_waiting_has_been_due_longest(store: JobStore, backdate
     [first] = await added(store, a_draft("first", priority=-5))
     while await store.ping() == first.create_time:
         pass
-    await added(store, a_draft("second", priority=5, type="u"), a_draft("third", priority=-5))
+    await added(
+        store, a_draft("second", priority=5, type="u"), a_draft("third", priority=-5), a_draft("4th", priority=9)
+    )
     assert (await store.figures("q")).oldest_waiting == first.schedule_time
     [overdue] = await added(store, a_draft("overdue", when=HOUR, priority=3))
     backdate.due(overdue, by=3 * HOUR)

@@ -79,7 +79,7 @@ def test_a_running_job_is_cancelled_on_request(stubs: Stubs, queue: str, type: s
     stubs.wait_for(queue, job_id, State.ACTIVE)
     stubs.jobs.CancelJob(job_service_pb2.CancelJobRequest(queue=queue, job_id=job_id, reason="moved"))
     job = stubs.wait_for(queue, job_id)
-    assert (job.state, job.cancel.reason, job.failures) == (State.CANCELLED, "moved", 0)
+    assert (job.state, job.cancel.reason, job.attempt) == (State.CANCELLED, "moved", 1)
 
 
 def test_progress_of_a_running_job_is_seen(stubs: Stubs, queue: str) -> None:

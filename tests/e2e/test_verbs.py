@@ -66,7 +66,7 @@ def test_each_verb_does_what_the_contract_says(stubs: Stubs, queue: str, state: 
             CALLS[verb](stubs, queue)
         why = refusal(caught.value)
         assert why.code == grpc.StatusCode.FAILED_PRECONDITION
-        assert (why.reason, why.metadata["state"]) == ("JOB_ACTIVE" if state == "ACTIVE" else "WRONG_STATE", state)
+        assert (why.reason, why.metadata["state"]) == ("WRONG_STATE", state)
         assert stubs.get(queue, "one") == before
         return
     answer = CALLS[verb](stubs, queue)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -16,8 +15,9 @@ from support.servers import Server
 from support.stubs import Request, State, Stubs, refusal, request
 from support.tcp_proxy import TcpProxy
 from tocsin.v1 import job_pb2, job_service_pb2
-from tocsin_server.domain import limits
-from tocsin_server.store.redis import scripts
+from tocsin_server.settings import EventSettings
+from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.scripts import Scripts
 
 LEASE = {"TOCSIN_LEASE__DURATION": "2s"}
 
@@ -33,13 +33,9 @@ class Faulty:
 
     def call_of(self, script: str) -> bytes:
         """What a request that runs this script has in it: its hash. The script must have run before."""
-        constants = {
-            "EVENTS_MAX": 100_000,
-            "EVENTS_AGE_MS": 3_600_000,
-            "MAX_CRASHES": limits.MAX_CRASHES,
-            "TYPES_PER_QUEUE": limits.TYPES_PER_QUEUE,
-        }
-        name = hashlib.sha1(scripts.source(script, constants).encode()).hexdigest()
+        events = EventSettings()
+        loaded = Scripts(RedisConnection(self.redis.url), events_max=events.per_queue, events_age=events.kept_for)
+        name = loaded._hashes[script]
         assert self.redis.client.script_exists(name) == [True], f"{script} was never run, or is built otherwise"
         return name.encode()
 

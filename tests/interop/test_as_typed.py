@@ -80,8 +80,15 @@ def typed(dev: Server, go_tool: Callable[[str], str]) -> Type:
 
 
 def objects(text: str) -> list[Any]:
-    """The JSON objects that grpcurl printed one after the other."""
-    decoder, found = json.JSONDecoder(), []
+    """The JSON objects that grpcurl printed one after the other, with field names as the protos have them.
+
+    grpcurl writes "jobId" or "job_id", as the descriptors it was served tell it; people read both.
+    """
+
+    def as_in_protos(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {re.sub("[A-Z]", lambda letter: "_" + letter[0].lower(), name): value for name, value in pairs}
+
+    decoder, found = json.JSONDecoder(object_pairs_hook=as_in_protos), []
     text = text.strip()
     while text:
         value, end = decoder.raw_decode(text)
@@ -107,15 +114,15 @@ def test_the_lines_work_as_typed_top_to_bottom(typed: Type) -> None:
         )
     )
     assert (soon["outcome"], soon["job"]["state"], soon["job"]["queue"]) == ("CREATED", "SCHEDULED", "default")
-    assert soon["job"]["spec"]["retry"]["maxAttempts"] == 3
+    assert soon["job"]["spec"]["retry"]["max_attempts"] == 3
 
     [xmas] = objects(typed(f"grpcurl -plaintext -d '{{\"job\":{MAIL},{XMAS}}}' $S tocsin.v1.JobService/ScheduleJob"))
-    assert (xmas["job"]["jobId"], xmas["job"]["scheduleTime"]) == ("xmas-ada", "2099-12-24T18:00:00Z")
+    assert (xmas["job"]["job_id"], xmas["job"]["schedule_time"]) == ("xmas-ada", "2099-12-24T18:00:00Z")
     assert (xmas["job"]["spec"]["type"], xmas["job"]["state"]) == ("email_notification", "SCHEDULED")
-    assert "emailNotification" not in xmas["job"]["spec"]
+    assert "email_notification" not in xmas["job"]["spec"]
 
     [got] = objects(typed('grpcurl -plaintext -d \'{"job_id":"xmas-ada"}\' $S tocsin.v1.JobService/GetJob'))
-    assert got["job"]["spec"]["emailNotification"] == {"to": ["ada@example.com"], "subject": "Hello", "text": "Hi Ada"}
+    assert got["job"]["spec"]["email_notification"] == {"to": ["ada@example.com"], "subject": "Hello", "text": "Hi Ada"}
 
     [page] = objects(
         typed(
@@ -123,8 +130,8 @@ def test_the_lines_work_as_typed_top_to_bottom(typed: Type) -> None:
             '"page_size":10,"skip":0}\' $S tocsin.v1.JobService/ListJobs'
         )
     )
-    assert [job["jobId"] for job in page["jobs"]] == ["xmas-ada"]
-    assert page["totalSize"] == "1"
+    assert [job["job_id"] for job in page["jobs"]] == ["xmas-ada"]
+    assert page["total_size"] == "1"
 
     [cancelled] = objects(
         typed('grpcurl -plaintext -d \'{"job_id":"xmas-ada","reason":"moved"}\' $S tocsin.v1.JobService/CancelJob')

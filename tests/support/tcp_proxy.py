@@ -134,6 +134,8 @@ class TcpProxy:
         ]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            pass  # the proxy ends, and this was its last word
         finally:
             for pump in pumps:
                 pump.cancel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -18,26 +17,23 @@ GROUP = "tocsin.commands"
 #: Commands of the server package, and what they are for where it is not installed.
 SERVER_COMMANDS = ("dev", "doctor", "serve")
 
-_INTERRUPTED = 130
-
 
 def run(arguments: Sequence[str]) -> NoReturn:
-    """Run the command that `arguments` name, and exit: 0 done, 1 refused, 2 wrongly used."""
+    """Run the command that `arguments` name, and exit: 0 done, 1 refused, 2 wrongly used, 130 interrupted."""
+    name = _named(arguments)
     try:
-        build(arguments)(list(arguments), prog_name="tocsin")
-    except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has left, as `head` does. Nothing more can be written, not even by the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        build(name)(list(arguments), prog_name="tocsin")
+    except ModuleNotFoundError as error:  # a command may import what it needs when it runs
+        if name not in SERVER_COMMANDS or _is_ours(error):
+            raise
+        sys.exit(_missing(name, error))
     sys.exit(0)
 
 
-def build(arguments: Sequence[str]) -> typer.Typer:
-    """The app that can run `arguments`.
+def build(name: str | None) -> typer.Typer:
+    """The app that can run the command `name`, or show all where it is None.
 
-    Only the commands that these name are loaded, all where none is named: the server's imports are slow.
+    Of other packages only what is named is loaded: the server's imports are slow.
     """
     app = typer.Typer(
         help="Schedule jobs on a Tocsin server, look after them and their queues, and run the server.",
@@ -51,12 +47,15 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     app.add_typer(queues.app, name="queues")
     app.command("health", cls=health.ProbeCommand)(health.health)
 
-    named = next((argument for argument in arguments if not argument.startswith("-")), None)
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
-    for name in sorted(found.keys() | set(SERVER_COMMANDS)):
-        if named is None or named == name:
-            _register(app, name, found.get(name))
+    for other in sorted(found.keys() | set(SERVER_COMMANDS)):
+        if name is None or name == other:
+            _register(app, other, found.get(other))
     return app
+
+
+def _named(arguments: Sequence[str]) -> str | None:
+    return next((argument for argument in arguments if not argument.startswith("-")), None)
 
 
 def _print_version(wanted: bool) -> None:
@@ -74,22 +73,18 @@ def _options(
 
 
 def _register(app: typer.Typer, name: str, entry: EntryPoint | None) -> None:
-    if entry is None:
-        _register_missing(app, name, "")
-        return
     try:
-        register = entry.load()
+        if entry is not None:
+            entry.load()(app)
+            return
+        line = _missing(name, None)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "tocsin":
-            raise  # a fault of ours, no missing package
-        _register_missing(app, name, f" ({error.name} is not installed)")
-    else:
-        register(app)
+        if _is_ours(error):
+            raise
+        line = _missing(name, error)
 
-
-def _register_missing(app: typer.Typer, name: str, detail: str) -> None:
     def missing() -> None:
-        print(f"tocsin {name} needs the server{detail}; install it with: pip install 'tocsin[server]'", file=sys.stderr)
+        print(line, file=sys.stderr)
         raise typer.Exit(1)
 
     app.command(
@@ -97,3 +92,13 @@ def _register_missing(app: typer.Typer, name: str, detail: str) -> None:
         help=r"Needs the server: pip install 'tocsin\[server]'",  # typer reads help as rich markup
         context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     )(missing)
+
+
+def _missing(name: str, error: ModuleNotFoundError | None) -> str:
+    detail = "" if error is None else f" ({error.name} is not installed)"
+    return f"tocsin {name} needs the server{detail}; install it with: pip install 'tocsin[server]'"
+
+
+def _is_ours(error: ModuleNotFoundError) -> bool:
+    """A module of the client is missing: a fault of ours, no package to install."""
+    return (error.name or "").partition(".")[0] == "tocsin"

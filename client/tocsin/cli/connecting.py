@@ -23,6 +23,8 @@ Address: TypeAlias = Annotated[
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, field names as in proto JSON.")]
 QueueName: TypeAlias = Annotated[str, typer.Option("--queue", "-q", help="The queue the job stands in.")]
 
+_INTERRUPTED = 130
+
 
 @contextmanager
 def connected(address: str | None, *, retries: bool = False) -> Iterator[Client]:
@@ -38,6 +40,8 @@ def connected(address: str | None, *, retries: bool = False) -> Iterator[Client]
         fail(f"{where}{error}", error.reason or error.status.name)
     except ValueError as error:  # of the address
         fail(str(error), "")
+    except KeyboardInterrupt:  # how a watch is ended
+        raise typer.Exit(_INTERRUPTED) from None
 
 
 def fail(message: str, reason: str) -> None:

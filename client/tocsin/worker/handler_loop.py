@@ -74,10 +74,6 @@ class HandlerLoop:
             self._waiting[attempt] = None
         self._loop.call_soon_threadsafe(self._begin_here, attempts)
 
-    def probe(self) -> None:
-        """Let it tick as soon as it can, whether it has anything to do or not."""
-        self._loop.call_soon_threadsafe(self._alive_here)
-
     def cancel(self, attempt: Attempt) -> None:
         """Cancel its task, or take it out unbegun."""
         self._loop.call_soon_threadsafe(self._cancel_here, attempt)
@@ -165,11 +161,8 @@ class HandlerLoop:
     def _flush_here(self) -> None:
         self._ended.put(*drained(self._out))
 
-    def _alive_here(self) -> None:
-        self.ticked = time.monotonic()
-
     def _tick_here(self) -> None:
-        self._alive_here()
+        self.ticked = time.monotonic()
         if self.load:
             self._loop.call_later(TICK, self._tick_here)
         else:

@@ -92,7 +92,7 @@ class HandlerLoops:
 
     def _is_blocked(self, loop: HandlerLoop) -> bool:
         if loop.blocked_since is not None and loop.ticked == loop.blocked_since:
-            return True  # not yet back, although it may have nothing more to do
+            return True  # not back yet, although it may have nothing more to do; a tick is due there when it is
         return loop.load > 0 and time.monotonic() - loop.ticked > self._blocked_after
 
     # --- watching ---
@@ -116,7 +116,6 @@ class HandlerLoops:
         if self._is_blocked(loop):
             if loop.blocked_since is None:
                 loop.blocked_since = loop.ticked
-                loop.probe()
                 logger.warning(
                     "%s has blocked its event loop for %.1f s; new jobs go to a fresh loop. "
                     "Declare it with plain `def`, or await what takes long.",

@@ -27,7 +27,7 @@ class HandlerThreads:
         self._ended = ended
         self._idle_for = idle_for
         self._queue: deque[Attempt] = deque()
-        self._idle = 0  # threads that wait; those for which something is queued included
+        self._idle = 0  # threads that wait or are about to; each queued attempt has one of them
         self._changed = threading.Condition()
         self._closed = False
         self._numbers = itertools.count(1)
@@ -36,12 +36,13 @@ class HandlerThreads:
         """Give each to an idle thread, or to a new one."""
         with self._changed:
             for attempt in attempts:
-                if self._idle > len(self._queue):
-                    self._queue.append(attempt)
+                self._queue.append(attempt)
+                if self._idle >= len(self._queue):
                     self._changed.notify()
                 else:
+                    self._idle += 1  # at once, so that two attempts do not count on the same thread
                     name = f"tocsin-handler-{next(self._numbers)}"
-                    threading.Thread(target=self._live, args=(attempt,), name=name, daemon=True).start()
+                    threading.Thread(target=self._live, name=name, daemon=True).start()
 
     def stop(self, attempt: Attempt) -> None:
         """Nothing more to do: the handler reads `job.cancelled`."""
@@ -56,18 +57,21 @@ class HandlerThreads:
             self._closed = True
             self._changed.notify_all()
 
-    def _live(self, first: Attempt) -> None:
-        attempt: Attempt | None = first
-        while attempt is not None:
-            self._run(attempt)
-            attempt = self._next()
+    def _live(self) -> None:
+        while self._run_next():
+            with self._changed:
+                self._idle += 1
 
-    def _next(self) -> Attempt | None:
+    def _run_next(self) -> bool:
+        """Wait for an attempt and run it. Nothing of it is held here afterwards, while the thread waits again."""
         with self._changed:
-            self._idle += 1
             self._changed.wait_for(lambda: self._queue or self._closed, self._idle_for)
             self._idle -= 1
-            return self._queue.popleft() if self._queue else None
+            if not self._queue:
+                return False
+            attempt = self._queue.popleft()
+        self._run(attempt)
+        return True
 
     def _run(self, attempt: Attempt) -> None:
         attempt.began = time.monotonic()

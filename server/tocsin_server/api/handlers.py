@@ -17,7 +17,8 @@ from google.protobuf.message import DecodeError, Message
 from tocsin_server.api import wire
 from tocsin_server.api.interceptors.call import Call, Context, Interceptor, Kind, Method, Work, around
 from tocsin_server.api.unreadable import violations
-from tocsin_server.domain.errors import InvalidFields, NotBuilt
+from tocsin_server.domain import limits
+from tocsin_server.domain.errors import InvalidFields, NotBuilt, TooLarge
 
 _READS = ("Get", "List", "Watch")  # what the names of methods begin with that change nothing
 _Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"  # generic in the stubs only
@@ -49,6 +50,8 @@ def _method(
     method = Method(path, Kind.WATCH if streams else Kind.CALL, descriptor.name.startswith(_READS))
 
     def read(raw: bytes) -> Message:
+        if len(raw) > limits.REQUEST_BYTES:
+            raise TooLarge("request", len(raw), limits.REQUEST_BYTES)
         try:
             return request_class.FromString(raw)
         except DecodeError:

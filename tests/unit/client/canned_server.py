@@ -162,7 +162,7 @@ def _scheduled(request: pb.ScheduleJobRequest) -> pb.ScheduleJobResponse:
 @asynccontextmanager
 async def serving(service: CannedJobService, address: str = "127.0.0.1:0") -> AsyncIterator[str]:
     """The service on a port of the loopback; its address."""
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", 16 * 1024 * 1024)])
     job_service_pb2_grpc.add_JobServiceServicer_to_server(service, server)
     port = server.add_insecure_port(address)
     await server.start()

@@ -20,7 +20,7 @@ class Errors:
     """Ends a call with the status of its refusal. A fault of ours is logged under an id, and only the id is told."""
 
     def __init__(self) -> None:
-        self._log: structlog.stdlib.BoundLogger = structlog.get_logger("tocsin_server.api")
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin_server.api")
 
     @asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:

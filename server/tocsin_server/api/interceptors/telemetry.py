@@ -22,7 +22,8 @@ class Telemetry:
     """Logs calls: refusals and slow ones as info, faults as errors, all others as debug."""
 
     def __init__(self) -> None:
-        self._log: structlog.stdlib.BoundLogger = structlog.get_logger("tocsin_server.api")
+        # Bound once: the server is made after logging was set up, and to bind anew costs as much as a log line.
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin_server.api").bind()
 
     @asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:

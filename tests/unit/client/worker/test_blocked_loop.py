@@ -148,7 +148,7 @@ async def test_a_loop_that_comes_back_is_closed_once_it_is_empty(
     assert blocking.threads[after.job_id] == blocking.threads[quick.job_id]
 
 
-async def test_a_task_left_behind_that_blocks_is_named() -> None:
+async def test_a_task_left_behind_that_blocks_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
     handlers, release, blocked = Handlers(), Gate(), Gate()
 
     async def left_behind() -> None:
@@ -162,14 +162,17 @@ async def test_a_task_left_behind_that_blocks_is_named() -> None:
     @handlers.on("quick")
     async def quick(job: JobContext) -> None: ...
 
-    async with running(handlers, blocked_after=QUICKLY) as (source, _):
+    async with running(handlers, blocked_after=QUICKLY) as (source, runtime):
         first, second = a_job("leaves"), a_job("quick")
         source.add(first)
         await source.finished(first)
         await blocked.passed()
         source.add(second)
         assert endings(await source.finished(second)) == [Ending.COMPLETED]
+        assert runtime.figures().blocked_loops == 1
+        assert caplog.text.count("left_behind) has blocked its event loop") == 1
         release.open()
+        await until_figures(runtime, blocked_loops=0)
 
 
 async def test_a_thread_that_never_lets_go_of_the_processor_delays_nobody_for_long() -> None:

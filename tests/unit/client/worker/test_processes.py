@@ -18,6 +18,7 @@ from memory_source import MemorySource, a_job, endings, running, until_figures
 from support.eventually import until, until_async
 from tocsin.payloads import python_from_value, struct_from_dict
 from tocsin.v1 import job_pb2
+from tocsin.worker import frames
 from tocsin.worker.context import JobContext
 from tocsin.worker.loading import load_handlers
 from tocsin.worker.registry import Handlers
@@ -234,6 +235,23 @@ def test_all_that_holds_on_uvloop_as_in_the_server(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(on_uvloop())
+
+
+def test_the_process_ends_when_its_stdin_does(tmp_path: Path) -> None:
+    """What binds it to its parent where there is no parent-death signal."""
+    hearing, saying = os.pipe()
+    command = [sys.executable, "-m", "tocsin.worker.process", str(saying)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[saying])
+    job = a_job_with("deaf", folder=str(tmp_path))
+    first = {"handlers": "process_jobs", "path": sys.path, "parent": os.getpid(), "job": frames.job_to_json(job)}
+    assert process.stdin is not None
+    process.stdin.write(frames.pack(first, job.payload_body))
+    process.stdin.flush()
+    until((tmp_path / "entered").exists, within=20, what="the handler's note")
+    process.stdin.close()
+    assert process.wait(5) == 1
+    os.close(hearing)
+    os.close(saying)
 
 
 PARENT = """

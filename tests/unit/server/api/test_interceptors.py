@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import grpc
 import pytest
 import structlog
 from api_parts import Api
+from support.eventually import until_async
 from support.stubs import Refusal, refusal, request
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import queue_service_pb2 as qpb
@@ -36,6 +38,11 @@ async def test_text_that_is_not_utf8_is_named(api: Api) -> None:
     raw = b"\x0a\x05\x12\x03\xff\xfet" + b"\x12\x01\xff"  # job.type, job_id
     why = await refused(api.channel.unary_unary(SCHEDULE)(raw))
     assert (why.code, why.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["job.type", "job_id"])
+
+
+async def test_a_request_over_16_mib_is_too_large(api: Api) -> None:
+    why = await refused(api.channel.unary_unary(SCHEDULE)(bytes(16 << 20) + b"\x00"))
+    assert (why.code, why.reason, why.fields) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_LARGE", ["request"])
 
 
 async def test_a_method_that_is_not_built_says_so(api: Api) -> None:
@@ -83,17 +90,17 @@ async def test_open_watches_keep_only_further_watches_out(api: Api) -> None:
     assert (why.code, why.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS")
     await api.info.GetServerInfo(spb.GetServerInfoRequest())
     watches[0].cancel()
-    async with asyncio.timeout(5):
-        while True:  # until the server has noticed
-            again = api.jobs.WatchJobs(pb.WatchJobsRequest(queue="q"))
-            try:
-                await again.initial_metadata()
-                if again.done():
-                    continue
-                break
-            except grpc.aio.AioRpcError:
-                continue
-    for watch in (watches[1], again):
+
+    async def admitted() -> bool:  # the server has noticed that one has left
+        again = api.jobs.WatchJobs(pb.WatchJobsRequest(queue="q"))
+        watches.append(again)
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await again.initial_metadata()
+            return not again.done()
+        return False
+
+    await until_async(admitted, within=5)
+    for watch in watches:
         watch.cancel()
 
 
@@ -135,9 +142,10 @@ async def _answer(call: Any) -> Any:
 
 
 async def _called(api: Api, name: str) -> None:
-    async with asyncio.timeout(5):
-        while name not in api.store.arguments:
-            await asyncio.sleep(0)
+    async def asked() -> bool:
+        return name in api.store.arguments
+
+    await until_async(asked, within=5)
 
 
 async def test_a_read_that_is_too_slow_changed_nothing(api: Api) -> None:

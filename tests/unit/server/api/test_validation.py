@@ -169,7 +169,7 @@ def test_a_payload_is_refused_before_it_is_too_deep_for_its_readers() -> None:
     answer = pb.BatchScheduleJobsResponse()
     answer.results.add().response.job.spec.data.MergeFromString(nested(deepest))
     assert pb.BatchScheduleJobsResponse.FromString(answer.SerializeToString()) == answer
-    assert set(violations_of_data(nested(50_000))) == {"job.data"}
+    assert set(violations_of_data(nested(2_000))) == {"job.data"}
 
 
 def violations_of_data(body: bytes) -> dict[str, str]:
@@ -195,7 +195,7 @@ def test_tags_are_bounded() -> None:
     assert set(scheduling_of(Spec(type="t", tags={str(i): "" for i in range(17)}))) == {"job.tags"}
     taken(Spec(type="t", tags={"k" * 63: "v" * 200, **{str(i): "\x00é" for i in range(15)}}))
     assert set(scheduling_of(Spec(type="t", tags={"k" * 64: "v", "": "v"}))) == {
-        f"job.tags[{'k' * 63 + '…'!r}]",
+        f"job.tags['{'k' * 63}…']",
         "job.tags['']",
     }
 

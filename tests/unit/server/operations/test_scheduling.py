@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from support.eventually import until_async
 from support.spied_store import SpiedStore
 from tocsin_server.domain.defaults import JobDefaults, JobRequest
 from tocsin_server.domain.errors import JobExists, OutcomeUnknown, StoreAway, TocsinError
@@ -38,12 +39,20 @@ async def one(scheduling: Scheduling, request: JobRequest) -> tuple[Job, Added]:
     return answer
 
 
+async def sent(spied: SpiedStore, name: str) -> None:
+    """Return once the store was asked."""
+
+    async def asked() -> bool:
+        return name in spied.arguments
+
+    await until_async(asked, within=5)
+
+
 async def held(spied: SpiedStore, scheduling: Scheduling) -> tuple[asyncio.Event, asyncio.Task[tuple[Job, Added]]]:
     """A first call, under way until the event is set."""
     gate = spied.gates["add"] = asyncio.Event()
     first = asyncio.create_task(one(scheduling, asked("first")))
-    while "add" not in spied.arguments:
-        await asyncio.sleep(0)
+    await sent(spied, "add")
     return gate, first
 
 
@@ -124,8 +133,7 @@ async def test_a_caller_that_leaves_later_does_not_stop_the_store_call(
 ) -> None:
     gate = spied.gates["add"] = asyncio.Event()
     call = asyncio.create_task(scheduling.schedule([asked(str(i)) for i in range(jobs)]))
-    while "add" not in spied.arguments:
-        await asyncio.sleep(0)
+    await sent(spied, "add")
     call.cancel()
     with pytest.raises(asyncio.CancelledError) as caught:
         await call
@@ -171,9 +179,7 @@ async def test_settings_grow_old(spied: SpiedStore) -> None:
     assert (await cache.get("q")).completed_max == 5
 
 
-async def test_settings_that_could_not_be_read_are_asked_for_again(
-    spied: SpiedStore, cache: QueueSettingsCache
-) -> None:
+async def test_settings_that_could_not_be_read_are_read_again(spied: SpiedStore, cache: QueueSettingsCache) -> None:
     spied.away.add("settings")
     with pytest.raises(StoreAway):
         await cache.get("q")

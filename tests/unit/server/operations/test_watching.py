@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 from contract.builders import HOUR, a_draft, added, cancelled
+from support.eventually import until_async
 from support.spied_store import SpiedStore
 from tocsin_server.domain.changes import RunJob
 from tocsin_server.domain.errors import Draining, InvalidFields, JobNotFound, StoreAway
@@ -50,6 +51,15 @@ async def scheduled(spied: SpiedStore, *job_ids: str, type: str = "t") -> list[J
     return await added(spied.as_store, *(a_draft(job_id, when=HOUR, type=type) for job_id in job_ids))
 
 
+async def sent(spied: SpiedStore, name: str) -> None:
+    """Return once the store was asked."""
+
+    async def asked() -> bool:
+        return name in spied.arguments
+
+    await until_async(asked, within=5)
+
+
 # --- one job ---
 
 
@@ -89,8 +99,7 @@ async def test_a_change_between_subscribing_and_reading_is_neither_lost_nor_doub
                 return states(await rest(changes))
 
         seen = group.create_task(watch())
-        while "get" not in spied.arguments:
-            await asyncio.sleep(0)
+        await sent(spied, "get")
         await spied.as_store.update("q", [RunJob("a")])
         gate.set()
         await cancelled(spied.as_store, job)
@@ -114,9 +123,11 @@ async def test_after_a_gap_a_job_is_shown_as_it_stands(spied: SpiedStore) -> Non
     watching = Watching(spied.as_store, buffer=1)
     [job] = await scheduled(spied, "a")
     async with watching.job("q", "a") as changes:
-        await spied.as_store.update("q", [RunJob("a")])
-        await cancelled(spied.as_store, job)
-        await spied.until_called("events", 3)
+        for change in (spied.as_store.update("q", [RunJob("a")]), cancelled(spied.as_store, job)):
+            read = asyncio.create_task(spied.until_called("events", 1))
+            await asyncio.sleep(0)
+            await change
+            await read
         first, gap, last = await rest(changes)
     assert isinstance(gap, Gap)
     assert states([first, last]) == [State.SCHEDULED, State.CANCELLED]
@@ -201,8 +212,10 @@ async def test_a_slow_watcher_is_told_of_its_gap_and_goes_on(spied: SpiedStore) 
     watching = Watching(spied.as_store, buffer=3)
     await scheduled(spied, "before")
     async with watching.matching("q", ALL, ANY, "") as changes:
+        read = asyncio.create_task(spied.until_called("events", 1))
+        await asyncio.sleep(0)
         await scheduled(spied, "a", "b", "c", "d")
-        await spied.until_called("events", 1)
+        await read
         [gap] = await taken(changes, 1)
         assert isinstance(gap, Gap)
         await scheduled(spied, "e")
