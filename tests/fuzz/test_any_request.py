@@ -6,13 +6,13 @@ import importlib
 
 import grpc
 import pytest
-from google.protobuf import descriptor_pool, json_format
+from google.protobuf import descriptor_pool
 from google.protobuf.message import Message
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, event, given, note, settings
 from hypothesis import strategies as st
 from support.redis_parts import RedisPart
 from support.servers import Server
-from support.stubs import Stubs, refusal
+from support.stubs import Refusal, Stubs, refusal
 
 from fuzz.messages import messages
 
@@ -33,7 +33,7 @@ ALLOWED = {
 }
 
 
-@pytest.mark.parametrize("examples", [25, pytest.param(400, marks=[pytest.mark.full, pytest.mark.timeout(600)])])
+@pytest.mark.parametrize("examples", [25, pytest.param(150, marks=[pytest.mark.full, pytest.mark.timeout(600)])])
 @pytest.mark.parametrize("rpc", RPCS, ids=lambda method: method.name)
 def test_any_request_is_answered_or_refused_for_a_reason_and_then_changes_nothing(
     quiet_server: Server, quiet_redis: RedisPart, rpc: object, examples: int
@@ -51,6 +51,23 @@ def test_any_request_is_answered_or_refused_for_a_reason_and_then_changes_nothin
     def check(data: st.DataObject) -> None:
         request: Message = data.draw(messages(asks))
         before = quiet_redis.dump()
+        why = answer(request)
+        if why is None:
+            event("answered")
+            return
+        event(why.reason)
+        note(f"{why} for {request}")
+        assert why.code in ALLOWED, why
+        assert why.code != grpc.StatusCode.INVALID_ARGUMENT or why.fields, why
+        after = quiet_redis.dump()
+        if after != before:
+            # A job of an earlier request may have come due, or been trimmed, meanwhile: that repeats itself no more.
+            assert after.get(b"tocsin:queues") == before.get(b"tocsin:queues")
+            answer(request)
+            assert quiet_redis.dump() == after
+
+    def answer(request: Message) -> Refusal | None:
+        """Why it was refused; None if it was not."""
         try:
             if rpc.server_streaming:  # type: ignore[attr-defined]
                 for _ in stubs.channel.unary_stream(path)(request.SerializeToString(), timeout=0.3):
@@ -59,20 +76,9 @@ def test_any_request_is_answered_or_refused_for_a_reason_and_then_changes_nothin
                 stubs.channel.unary_unary(path)(request.SerializeToString(), timeout=20)
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED and rpc.server_streaming:  # type: ignore[attr-defined]
-                return  # a watch that was taken, with nothing to tell
-            why = refusal(error)
-            note(f"{why} for {json_format.MessageToJson(request, indent=None)[:2000] if _shows(request) else request}")
-            assert why.code in ALLOWED, why
-            assert why.code != grpc.StatusCode.INVALID_ARGUMENT or why.fields, why
-            assert quiet_redis.dump() == before
+                return None  # a watch that was taken, with nothing to tell
+            return refusal(error)
+        return None
 
     with Stubs(quiet_server.address) as stubs:
         check()
-
-
-def _shows(request: Message) -> bool:
-    try:
-        json_format.MessageToJson(request)
-    except (json_format.Error, ValueError, OverflowError):
-        return False
-    return True

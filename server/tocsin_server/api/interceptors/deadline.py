@@ -45,7 +45,7 @@ class Deadline:
             if not timer.expired:
                 raise
             timer.take_back()
-            if False:
+            if isinstance(error, CancelledUnsent):
                 raise DeadlinePassed from None
             raise (ReadTooSlow if call.method.reads else DeadlineOutcomeUnknown)() from None
         finally:

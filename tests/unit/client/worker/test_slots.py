@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 from gates import Gate
 from memory_source import MemorySource, a_job, endings, running, until_figures
+from support.eventually import until_async
 from tocsin.worker.attempt import Attempt
 from tocsin.worker.context import JobContext
 from tocsin.worker.registry import Handlers
@@ -59,6 +60,11 @@ async def test_no_more_run_at_once_than_there_are_slots(crowd: Crowd) -> None:
         jobs = [crowd.job("t") for _ in range(7)]
         source.add(*jobs)
         await until_figures(runtime, busy=3)
+
+        async def all_in() -> bool:
+            return crowd.inside == 3
+
+        await until_async(all_in, within=8)
         assert (runtime.figures().slots, len(source.waiting)) == (3, 4)
         crowd.open(*jobs)
         assert endings(await source.finished(*jobs)) == [Ending.COMPLETED] * 7

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.struct_pb2 import Struct
+from support.mail_server import mail_server
 from support.ports import free_port
 from tocsin.v1.payloads_pb2 import EmailNotification
 from tocsin.worker.context import JobContext
@@ -23,7 +24,6 @@ from tocsin_server.handlers.builtin import builtin_handlers
 from tocsin_server.handlers.email_notification import EmailNotificationHandler
 from tocsin_server.handlers.mail.errors import MailDeferred
 from tocsin_server.handlers.mail.settings import MailSettings, MailSettingsError
-from support.mail_server import mail_server
 
 NOW = datetime(2026, 11, 24, 16, 30, tzinfo=UTC)
 TO_ADA = EmailNotification(to=["ada@example.com"], subject="Hello", text="Hi Ada")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 from contract.builders import HOUR, a_draft, added, cancelled
@@ -12,10 +13,11 @@ from support.eventually import until_async
 from support.spied_store import SpiedStore
 from tocsin_server.domain.changes import RunJob
 from tocsin_server.domain.errors import Draining, InvalidFields, JobNotFound, StoreAway
-from tocsin_server.domain.events import Event
+from tocsin_server.domain.events import Event, EventBatch
 from tocsin_server.domain.job import Job
 from tocsin_server.domain.states import State
 from tocsin_server.operations.watching import Gap, WatchAged, Watching
+from tocsin_server.store.interface import JobStore
 
 ALL: frozenset[State] = frozenset()
 ANY: frozenset[str] = frozenset()
@@ -190,6 +192,40 @@ async def test_changes_made_while_a_watcher_catches_up_come_once_and_in_order(
         async with watching.matching("q", ALL, ANY, at) as one, watching.matching("q", ALL, ANY, at) as other:
             assert ids(await taken(one, 300)) == names
             assert ids(await taken(other, 300)) == names
+
+
+class LateTail:
+    """A store whose long polls, which only a tail makes, are answered late."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+        self.gate = asyncio.Event()
+
+    async def events(self, queue: str, after: str, *, wait: timedelta, limit: int = 1000) -> EventBatch:
+        batch = await self._store.events(queue, after, wait=wait, limit=limit)
+        if wait:
+            await self.gate.wait()
+        return batch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+async def test_what_a_watcher_has_read_itself_does_not_come_again_from_a_tail_that_lags(spied: SpiedStore) -> None:
+    store = LateTail(spied.as_store)
+    watching = Watching(cast(JobStore, store))
+    await scheduled(spied, "before")
+    at = await spied.as_store.cursor("q")
+    async with watching.matching("q", ALL, ANY, "") as first, watching.matching("q", ALL, ANY, at) as changes:
+        await scheduled(spied, "a", "b")
+        assert ids(await taken(changes, 2)) == ["a", "b"]
+        next_ = asyncio.create_task(taken(changes, 1))
+        await spied.until_called("events", 1)  # it has found nothing more, and joined the tail
+        store.gate.set()
+        assert ids(await taken(first, 2)) == ["a", "b"]
+        await scheduled(spied, "c")
+        assert ids(await next_) == ["c"]
+    await watching.close()
 
 
 async def test_a_cursor_that_cannot_be_read_is_refused(watching: Watching) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from support.mail_server import PASSWORD, USER, certificate, mail_server
 from support.ports import free_port
 from tocsin_server.handlers.mail.errors import MailDeferred, MailRefused
 from tocsin_server.handlers.mail.message import Letter, Mail, Stamp, compose
 from tocsin_server.handlers.mail.opening import open_transport
 from tocsin_server.handlers.mail.transport import Transport
-from support.mail_server import PASSWORD, USER, certificate, mail_server
 
 NOW = datetime(2026, 11, 24, 16, 0, tzinfo=UTC)
 LOGIN = f"{quote(USER, safe='')}:{quote(PASSWORD, safe='')}@"
