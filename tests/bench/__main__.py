@@ -11,7 +11,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import grpc.aio
 from support.redis_parts import RedisPart
 from tocsin.v1 import job_pb2
 
@@ -93,7 +92,6 @@ def main() -> int:
         import uvloop
 
         uvloop.install()
-    grpc.aio.init_grpc_aio()
     with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as name:
         folder = Path(name)
         with RedisPart(folder / "version") as redis:

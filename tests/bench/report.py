@@ -30,7 +30,7 @@ RATIOS = [
 def machine(redis_version: str) -> dict[str, Any]:
     """What it was measured on."""
     packages = ("tocsin", "grpcio", "redis", "hiredis", "uvloop")
-    versions = {name: metadata.version(name) for name in packages}
+    versions = {f"{name} (PyPI)" if name == "redis" else name: metadata.version(name) for name in packages}
     return {"cores": os.cpu_count(), "python": platform.python_version(), "redis": redis_version, **versions}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 
 import grpc
 import pytest
@@ -33,10 +34,25 @@ ALLOWED = {
 }
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisPart]:
+    """A Redis in which nothing stands but what these requests put there: it is dumped twice a request."""
+    with RedisPart(tmp_path_factory.mktemp("redis")) as redis:
+        yield redis
+
+
+@pytest.fixture(scope="module")
+def server(store: RedisPart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that runs no jobs."""
+    server = Server(tmp_path_factory.mktemp("server"), ["--no-dispatch"], {"REDIS_URL": store.url})
+    yield server.start()
+    assert server.stop() == 0
+
+
 @pytest.mark.parametrize("examples", [25, pytest.param(150, marks=[pytest.mark.full, pytest.mark.timeout(600)])])
 @pytest.mark.parametrize("rpc", RPCS, ids=lambda method: method.name)
 def test_any_request_is_answered_or_refused_for_a_reason_and_then_changes_nothing(
-    quiet_server: Server, quiet_redis: RedisPart, rpc: object, examples: int
+    server: Server, store: RedisPart, rpc: object, examples: int
 ) -> None:
     path = f"/{rpc.containing_service.full_name}/{rpc.name}"  # type: ignore[attr-defined]  # a MethodDescriptor
     asks = rpc.input_type  # type: ignore[attr-defined]
@@ -50,7 +66,7 @@ def test_any_request_is_answered_or_refused_for_a_reason_and_then_changes_nothin
     @given(st.data())
     def check(data: st.DataObject) -> None:
         request: Message = data.draw(messages(asks))
-        before = quiet_redis.dump()
+        before = store.dump()
         why = answer(request)
         if why is None:
             event("answered")
@@ -59,12 +75,12 @@ def test_any_request_is_answered_or_refused_for_a_reason_and_then_changes_nothin
         note(f"{why} for {request}")
         assert why.code in ALLOWED, why
         assert why.code != grpc.StatusCode.INVALID_ARGUMENT or why.fields, why
-        after = quiet_redis.dump()
+        after = store.dump()
         if after != before:
             # A job of an earlier request may have come due, or been trimmed, meanwhile: that repeats itself no more.
             assert after.get(b"tocsin:queues") == before.get(b"tocsin:queues")
             answer(request)
-            assert quiet_redis.dump() == after
+            assert store.dump() == after
 
     def answer(request: Message) -> Refusal | None:
         """Why it was refused; None if it was not."""
@@ -80,5 +96,5 @@ def test_any_request_is_answered_or_refused_for_a_reason_and_then_changes_nothin
             return refusal(error)
         return None
 
-    with Stubs(quiet_server.address) as stubs:
+    with Stubs(server.address) as stubs:
         check()

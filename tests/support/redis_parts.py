@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 from redis import Redis
@@ -45,10 +44,11 @@ class RedisPart:
         """How often a script was called."""
         return sum(count for name, count in self.calls().items() if name in {"eval", "evalsha", "fcall", "evalsha_ro"})
 
-    def dump(self, skip: Callable[[bytes], bool] = lambda key: False) -> dict[bytes, str]:
-        """A fingerprint of every key: two equal dumps are two equal stores. `skip` names keys to leave out."""
-        return {
-            key: hashlib.sha256(self.client.dump(key) or b"").hexdigest()
-            for key in sorted(self.client.scan_iter(count=1000))
-            if not skip(key)
-        }
+    def dump(self) -> dict[bytes, str]:
+        """A fingerprint of every key: two equal dumps are two equal stores."""
+        keys = sorted(self.client.scan_iter(count=1000))
+        pipe = self.client.pipeline(transaction=False)
+        for key in keys:
+            pipe.dump(key)
+        found = zip(keys, pipe.execute(), strict=True)
+        return {key: hashlib.sha256(value or b"").hexdigest() for key, value in found}

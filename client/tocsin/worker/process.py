@@ -53,6 +53,11 @@ class Parent:
                 self._timer.daemon = True
                 self._timer.start()
 
+    def started(self) -> None:
+        """Say that the handler begins."""
+        with self._lock:
+            self._write(frames.pack({"started": True}))
+
     def outcome(self, outcome: AttemptOutcome) -> None:
         """Say how the attempt ended, after the last word of progress."""
         with self._lock:
@@ -143,6 +148,7 @@ def main() -> None:
         return
     attempt = Attempt(job, handler, parent.progress)
     threading.Thread(target=_hear, args=(ear, attempt), daemon=True).start()
+    parent.started()
     parent.outcome(attempt.run())
 
 

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from asyncio.subprocess import Process
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -21,6 +21,10 @@ from tocsin.worker.outcomes import crashed, raised
 from tocsin.worker.source import AttemptOutcome
 
 logger = logging.getLogger("tocsin.worker")
+
+#: Interpreters that start at the same time, each a processor's work for some tenths of a second. When a server comes back
+#: from a crash it may hold a slotful of jobs to be run alone; all at once would starve the loop that renews leases.
+STARTS_AT_ONCE = max(2, os.cpu_count() or 1)
 
 #: Seconds to read what a dead process had still written. Its pipe may be held open by processes that it started.
 LAST_WORDS = 1.0
@@ -46,6 +50,7 @@ class HandlerProcesses:
         self._ended = ended
         self._exit_grace = exit_grace.total_seconds()
         self._seats: set[_Seat] = set()
+        self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
 
     def start(self, attempts: Sequence[Attempt]) -> None:
         """Spawn one process for each."""
@@ -75,7 +80,10 @@ class HandlerProcesses:
 
     async def _run(self, attempt: Attempt, seat: _Seat) -> None:
         try:
-            outcome = await self._outcome(attempt, seat)
+            with contextlib.ExitStack() as start:
+                await self._starts.acquire()
+                start.callback(self._starts.release)
+                outcome = await self._outcome(attempt, seat, start.close)
         except Exception as error:  # it could not be spawned
             logger.warning("no process for a job of type %r: %s", attempt.job.type, error)
             outcome = raised(attempt.job, error)
@@ -83,7 +91,7 @@ class HandlerProcesses:
             self._seats.discard(seat)
         self._ended.put((attempt, outcome))
 
-    async def _outcome(self, attempt: Attempt, seat: _Seat) -> AttemptOutcome:
+    async def _outcome(self, attempt: Attempt, seat: _Seat, started: Callable[[], None]) -> AttemptOutcome:
         reading, writing = os.pipe()
         try:
             seat.process = process = await asyncio.create_subprocess_exec(
@@ -111,13 +119,15 @@ class HandlerProcesses:
                 lambda: asyncio.StreamReaderProtocol(stream), pipe
             )
             try:
-                return await self._listen(attempt, process, stream) or await self._died(attempt, process)
+                return await self._listen(attempt, process, stream, started) or await self._died(attempt, process)
             finally:
                 transport.close()
                 await self._end(seat, process)
 
-    async def _listen(self, attempt: Attempt, process: Process, stream: asyncio.StreamReader) -> AttemptOutcome | None:
-        listening = asyncio.create_task(_outcome_in(attempt, stream))
+    async def _listen(
+        self, attempt: Attempt, process: Process, stream: asyncio.StreamReader, started: Callable[[], None]
+    ) -> AttemptOutcome | None:
+        listening = asyncio.create_task(_outcome_in(attempt, stream, started))
         dying = asyncio.create_task(process.wait())
         await asyncio.wait({listening, dying}, return_when=asyncio.FIRST_COMPLETED)
         if not listening.done():
@@ -158,13 +168,17 @@ def _first_words(attempt: Attempt) -> dict[str, object]:
     }
 
 
-async def _outcome_in(attempt: Attempt, stream: asyncio.StreamReader) -> AttemptOutcome | None:
-    """Listen to progress until the outcome comes, or the end."""
+async def _outcome_in(
+    attempt: Attempt, stream: asyncio.StreamReader, started: Callable[[], None]
+) -> AttemptOutcome | None:
+    """Listen to progress until the outcome comes, or the end. `started` is called when the handler begins."""
     with contextlib.suppress(asyncio.IncompleteReadError):
         while True:
             text_bytes, body_bytes = frames.lengths(await stream.readexactly(frames.HEAD_BYTES))
             text = await stream.readexactly(text_bytes)
             said, body = frames.parse(text), await stream.readexactly(body_bytes)
+            if "started" in said:
+                started()
             if "progress" in said:
                 fraction, message = said["progress"]
                 attempt.context.progress(fraction, message)

@@ -103,6 +103,7 @@ class Runtime:
         self._flusher = Flusher(source, self._heartbeats.last_words)
         self._drain_began = asyncio.Event()
         self._drain_task: asyncio.Task[Drained] | None = None
+        self._grace_over = asyncio.Event()  # a later drain with less patience
         self._lease: asyncio.Task[Sequence[LeasedJob]] | None = None
         self._leasing_types: frozenset[str] = frozenset()
         self._interrupted = False  # the lease call was cancelled: once is enough, it may be giving back
@@ -143,9 +144,12 @@ class Runtime:
         """Lease nothing more, give what runs `grace` to end, stop the rest and give it back; say what became of it.
 
         Takes about grace + stop_grace; at most grace + 3 * stop_grace + 10 s, where even a kill does not help and the
-        source does not take the last outcomes. A second call waits for the first one's answer.
+        source does not take the last outcomes. A second call waits for the first one's answer, and may shorten its
+        grace: what runs has no more than the second `grace` from then.
         """
-        if self._drain_task is None:
+        if self._drain_task is not None:
+            asyncio.get_running_loop().call_later(grace.total_seconds(), self._grace_over.set)
+        else:
             self._drain_began.set()
             self._look_again.set()
             self._interrupt_lease()
@@ -248,7 +252,7 @@ class Runtime:
         supervisor = self._supervisor
         for attempt in list(supervisor.parked.values()):
             supervisor.stop(attempt, Stop.DRAIN, "shutting down", self._stop_grace)
-        await _within(grace.total_seconds(), supervisor.nothing_runs())
+        await _within(grace.total_seconds(), _first(supervisor.nothing_runs(), self._grace_over.wait()))
         for attempt in list(supervisor.running):
             supervisor.stop(attempt, Stop.DRAIN, "shutting down", self._stop_grace)
         await _within(self._stop_grace.total_seconds(), supervisor.nothing_runs())
@@ -270,3 +274,13 @@ async def _within(seconds: float, event: Coroutine[None, None, object]) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event
+
+
+async def _first(*events: Coroutine[None, None, object]) -> None:
+    """Wait for whichever comes first."""
+    tasks = [asyncio.ensure_future(event) for event in events]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -99,6 +99,17 @@ async def test_a_second_drain_waits_for_the_first() -> None:
     await draining.run
 
 
+async def test_a_second_drain_with_less_patience_shortens_the_first() -> None:
+    draining = Draining()
+    await draining.start("loop")
+    first = asyncio.create_task(draining.runtime.drain(LONG))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        drained = await draining.runtime.drain(NONE)
+    assert (drained.ended, drained.released) == (0, 1)
+    assert await first == drained
+
+
 async def test_an_idle_runtime_drains_at_once_also_before_it_ran() -> None:
     draining = Draining()
     assert await draining.runtime.drain(LONG) == Drained(0, 0, 0, 0)

@@ -70,6 +70,8 @@ async def running_api(spied: SpiedStore) -> AsyncIterator[Api]:
     address = f"127.0.0.1:{port}"
     async with grpc.aio.insecure_channel(address) as channel:
         yield Api(server, health, watching, spied, address, channel)
+    for gate in spied.gates.values():  # a test that failed may have left one shut
+        gate.set()
     await server.stop(timedelta(0))
     await watching.close()
     await scheduling.close()
