@@ -83,6 +83,11 @@ async def herd(folder: Path, *, due: int, standing: int, sizes: Sizes) -> list[C
         scripts = Scripts(RedisConnection(here.redis.url), events_max=_EVENTS.per_queue, events_age=_EVENTS.kept_for)
         names = {value.encode(): name for name, value in scripts._hashes.items()}
         slow = [entry for entry in redis.slowlog_get(10_000) if entry["command"].upper().startswith(b"EVAL")]
+        import sys
+        info = redis.info("persistence"); st = redis.info("stats")
+        sys.stderr.write(str({k: info[k] for k in info if "rewrite" in k}) + str({k:v for k,v in st.items() if "fork" in k}) + "\n")
+        for e in sorted(slow, key=lambda e: -e["duration"])[:20]:
+            sys.stderr.write(str((e["start_time"] - begin, e["duration"], [n for h, n in names.items() if h in e["command"]])) + "\n")
         late = [
             (job.start_time.ToNanoseconds() - job.schedule_time.ToNanoseconds()) / 1e9
             for job in await here.times((job_pb2.Job.COMPLETED,), "noop")

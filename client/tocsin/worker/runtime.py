@@ -129,7 +129,8 @@ class Runtime:
         beating = loop.create_task(self._heartbeats.run())
         try:
             await self._lease_jobs()
-            await self.drain(timedelta(0))  # the one that ended the leasing
+            if self._drain_task is not None:  # the one that ended the leasing
+                await asyncio.shield(self._drain_task)
         except BaseException:
             await self.drain(timedelta(0))
             raise

@@ -91,7 +91,7 @@ async def test_a_second_drain_waits_for_the_first() -> None:
     draining = Draining()
     await draining.start("loop")
     first = asyncio.create_task(draining.runtime.drain(LONG))
-    second = asyncio.create_task(draining.runtime.drain(NONE))
+    second = asyncio.create_task(draining.runtime.drain(LONG))
     await asyncio.sleep(0)
     assert not second.done()
     draining.leave.open()
