@@ -22,8 +22,8 @@ from tocsin.worker.source import AttemptOutcome
 
 logger = logging.getLogger("tocsin.worker")
 
-#: Interpreters that start at the same time, each a processor's work for some tenths of a second. When a server comes
-#: back from a crash it may hold a slotful of jobs to be run alone; all at once would starve the loop that renews leases.
+#: Interpreters that start at the same time, each a processor's work for some tenths of a second. A server that comes
+#: back from a crash may hold a slotful of jobs to be run alone; all at once would starve the loop that renews leases.
 STARTS_AT_ONCE = max(2, os.cpu_count() or 1)
 
 #: Seconds to read what a dead process had still written. Its pipe may be held open by processes that it started.

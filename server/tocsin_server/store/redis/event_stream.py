@@ -70,6 +70,8 @@ class EventStream:
         entries = await self._entries(queue, cursor.entry, wait)
         if not entries:
             return EventBatch((), str(cursor))
+        # A queue's first change comes with its epoch.
+        epoch = epoch or await self._epoch(queue)
         if int(entries[0][1][1]) > cursor.seen:
             return EventBatch((), await self.now(queue), gap=True)
         events: list[Event] = []

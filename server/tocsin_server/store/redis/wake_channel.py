@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -31,9 +30,7 @@ class WakeChannel:
         """End all listening."""
         self._closed.set()
         for task in list(self._listeners):
-            task.cancel()
-        if self._listeners:
-            await asyncio.wait(self._listeners)
+            await _cancelled(task)
 
     async def listen(self) -> AsyncIterator[Wake]:
         """Messages as they come, until `close`."""
@@ -45,9 +42,7 @@ class WakeChannel:
                 yield wake
         finally:
             self._listeners.discard(task)
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await _cancelled(task)
 
     async def _hear(self, heard: asyncio.Queue[Wake | None]) -> None:
         pause = _FIRST_PAUSE
@@ -66,6 +61,13 @@ class WakeChannel:
                     pause = min(pause * 2, _LONGEST_PAUSE)
         finally:
             heard.put_nowait(None)
+
+
+async def _cancelled(task: asyncio.Task[Any]) -> None:
+    """Cancel a task until it ends: on Python 3.11 a time-out inside redis-py can swallow a cancel that comes with it."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.05)
 
 
 def _wake(message: bytes) -> Wake:

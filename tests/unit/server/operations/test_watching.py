@@ -315,3 +315,12 @@ async def test_a_stream_ends_at_its_longest_age(spied: SpiedStore) -> None:
         with pytest.raises(WatchAged):
             await rest(changes)
     await watching.close()
+
+
+async def test_a_queue_that_was_never_used_is_watched_from_its_first_job_on(spied: SpiedStore) -> None:
+    watching = Watching(spied.as_store)
+    async with watching.matching("new", ALL, ANY, "") as changes:
+        for name in ("a", "b"):
+            await added(spied.as_store, a_draft(name, queue="new", when=HOUR))
+        assert ids(await taken(changes, 2)) == ["a", "b"]
+    await watching.close()
