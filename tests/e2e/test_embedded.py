@@ -97,7 +97,7 @@ def test_a_store_that_dies_is_started_again_and_the_server_goes_on(make: Callabl
             except TocsinError:
                 return False
 
-        until(found, within=10)
+        until(found, within=30)
     server.wait_health(SERVING)
     assert server.stop() == 0
 

@@ -64,7 +64,7 @@ class WakeChannel:
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:
-    """Cancel a task until it ends: on Python 3.11 a time-out inside redis-py can swallow a cancel that comes with it."""
+    """Cancel a task until it ends: on Python 3.11 a time-out inside redis-py can swallow a cancel."""
     while not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=0.05)
