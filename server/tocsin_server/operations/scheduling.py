@@ -25,15 +25,20 @@ class Scheduling:
 
     Calls of one job are gathered. A lone call is added at once. While a store call is under way, further ones wait for
     it and go together in the next. Since a store call takes less time than the next request needs to arrive, that alone
-    gathers little: so while calls come several at a time, each store call also waits up to `company` for more of them.
-    (64 calls in flight: doubles the calls a second and halves their latency.) Calls of several jobs have company enough
-    and go by themselves.
+    gathers little: so where calls come several at a time, a store call also waits for more of them, as long as they
+    keep coming (none for as long as `company` ends it) and for three times `company` at most. Where that brought fewer
+    than `_WORTH_IT` together three times on end, it is left for a while. Measured: 64 calls in flight are answered at
+    about one and a half times the rate; with 8 in flight, where waiting would cost a third of it, nothing is lost. Calls
+    of several jobs have company enough and go by themselves.
 
     A store call is not cancelled with its callers.
     """
 
     # Calls count as coming several at a time for so long after two last went together.
     _BUSY = 0.02
+
+    # Waiting that brought fewer calls together than this, so many times on end, is left for so long.
+    _WORTH_IT, _TRIES, _LEFT_FOR = 12, 3, 0.5
 
     def __init__(
         self,
@@ -52,6 +57,7 @@ class Scheduling:
         self._waiting: deque[tuple[Draft, asyncio.Future[Scheduled]]] = deque()
         self._flusher: asyncio.Task[None] | None = None
         self._busy_until = 0.0
+        self._vain, self._no_wait_until = 0, 0.0
         self._under_way: set[asyncio.Task[list[Scheduled]]] = set()
 
     async def schedule(self, requests: Sequence[JobRequest]) -> list[Scheduled]:
@@ -108,8 +114,12 @@ class Scheduling:
         loop = asyncio.get_running_loop()
         try:
             while self._waiting:
-                if len(self._waiting) > 1 or loop.time() < self._busy_until:
-                    await asyncio.sleep(self._company)
+                several = len(self._waiting) > 1 or loop.time() < self._busy_until
+                if several and loop.time() >= self._no_wait_until:
+                    await self._company_comes(loop)
+                    self._vain = self._vain + 1 if len(self._waiting) < self._WORTH_IT else 0
+                    if self._vain >= self._TRIES:
+                        self._vain, self._no_wait_until = 0, loop.time() + self._LEFT_FOR
                 batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._flush_jobs))]
                 if not batch:  # all have left meanwhile
                     return
@@ -117,6 +127,13 @@ class Scheduling:
                 await self._send(batch)
         finally:
             self._flusher = None
+
+    async def _company_comes(self, loop: asyncio.AbstractEventLoop) -> None:
+        latest = loop.time() + 3 * self._company
+        seen = 0
+        while len(self._waiting) > seen and loop.time() < latest and len(self._waiting) < self._flush_jobs:
+            seen = len(self._waiting)
+            await asyncio.sleep(self._company)
 
     async def _send(self, batch: Sequence[tuple[Draft, asyncio.Future[Scheduled]]]) -> None:
         try:
