@@ -28,7 +28,7 @@ class Scheduling:
     gathers little: so where calls come several at a time, a store call also waits for more of them, as long as they
     keep coming (none for as long as `company` ends it) and for three times `company` at most. Where that brought fewer
     than `_WORTH_IT` together three times on end, it is left for a while. Measured: 64 calls in flight are answered at
-    about one and a half times the rate; with 8 in flight, where waiting would cost a third of it, nothing is lost. Calls
+    about one and a half times the rate; with 8 in flight, where waiting would cost a third, nothing is lost. Calls
     of several jobs have company enough and go by themselves.
 
     A store call is not cancelled with its callers.
