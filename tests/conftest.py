@@ -23,6 +23,17 @@ _serial = itertools.count(1)
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "full: at full size, minutes long; only with TESTS_FULL=1")
     config.stash[_GO_TOOLS] = GoTools()
+    if _spreads(config):
+        config.stash[_GO_TOOLS].prepare()
+
+
+def _spreads(config: pytest.Config) -> bool:
+    """This process only hands tests to others (pytest-xdist), and tells of them."""
+    return bool(config.getoption("numprocesses", None))
+
+
+def _needs_go(item: pytest.Item) -> bool:
+    return "interop" in item.path.parts
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -31,14 +42,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=full)
         items[:] = [item for item in items if item not in full]
     # Those that need Go tools come last: a first build goes on beside the others.
-    items.sort(key=lambda item: "interop" in item.path.parts)
-    if any("interop" in item.path.parts for item in items) and not config.option.collectonly:
+    items.sort(key=_needs_go)
+    for item in filter(_needs_go, items):
+        item.add_marker(pytest.mark.timeout(400))  # the first may wait for a build
+    if any(map(_needs_go, items)) and not config.option.collectonly:
         config.stash[_GO_TOOLS].prepare()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    trouble = config.stash[_GO_TOOLS].trouble
-    if trouble:
+    tools = config.stash[_GO_TOOLS]
+    if _spreads(config):
+        tools.path("grpcurl")  # the tests that missed it ran elsewhere
+    if trouble := tools.trouble:
         terminalreporter.section("NOT RUN: interop", sep="!", red=True, bold=True)
         terminalreporter.write_line(f"The lines that users type into grpcurl were not tried: {trouble}.")
         terminalreporter.write_line("Put both tools on PATH, or Go, and run again.")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 #: What is installed where it is not on PATH, at fixed versions.
 MODULES = {
@@ -14,12 +16,12 @@ MODULES = {
     "grpc-health-probe": "github.com/grpc-ecosystem/grpc-health-probe@v0.4.61",
 }
 
-#: A first build fetches and compiles all of grpc-go: about 150 s on 2 cores.
-BUILD_SECONDS = 400
-
 
 class GoTools:
-    """Finds the tools, and builds what is missing once `prepare` was called."""
+    """Finds the tools, and builds what is missing once `prepare` was called, in this process or another.
+
+    Who builds holds a lock, which the build inherits; who wants a tool meanwhile waits for the lock.
+    """
 
     def __init__(self) -> None:
         self._folder = Path.home() / ".cache" / "tocsin-test" / "bin"
@@ -30,8 +32,12 @@ class GoTools:
         folders = [os.environ.get("GOBIN", ""), str(self._folder)]
         return shutil.which(name) or shutil.which(name, path=os.pathsep.join(filter(None, folders)))
 
+    def _lock(self) -> IO[bytes]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return (self._folder / ".building").open("ab")
+
     def prepare(self) -> None:
-        """Start building what is missing, at the lowest priority. Does not wait."""
+        """Start building what is missing, at a low priority. Does not wait."""
         missing = [name for name in MODULES if self._find(name) is None]
         go = shutil.which("go")
         if not missing:
@@ -39,34 +45,36 @@ class GoTools:
         if go is None:
             self.trouble = f"{' and '.join(missing)} not found, and Go is not on PATH to build them"
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._build = subprocess.Popen(
-            ["nice", "-n", "19", "sh", "-ec", "\n".join(f"{go} install {MODULES[name]}" for name in missing)],
-            env={**os.environ, "GOBIN": str(self._folder), "GOFLAGS": "-trimpath"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
+        with self._lock() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return  # another session builds
+            self._build = subprocess.Popen(
+                ["nice", "-n", "10", "sh", "-ec", "\n".join(f"{go} install {MODULES[name]}" for name in missing)],
+                env={**os.environ, "GOBIN": str(self._folder), "GOFLAGS": "-trimpath"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=(self._folder / ".trouble").open("wb"),
+                pass_fds=(lock.fileno(),),
+            )
 
     def path(self, name: str) -> str | None:
         """Where the tool is; waits for its build. None: it cannot be had, `trouble` says why."""
-        if self._build is not None:
-            try:
-                _, said = self._build.communicate(timeout=BUILD_SECONDS)
-                if self._build.returncode:
-                    self.trouble = f"`go install` failed: {said.decode(errors='replace').strip()[-400:]}"
-            except subprocess.TimeoutExpired:
-                self.close()
-                self.trouble = f"`go install` took more than {BUILD_SECONDS} s"
-            self._build = None
-        return self._find(name)
+        if (found := self._find(name)) is None and self.trouble is None:
+            with self._lock() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH)
+            if (found := self._find(name)) is None:
+                said = self._folder / ".trouble"
+                self.trouble = f"`go install` failed: {said.read_text().strip()[-400:] if said.exists() else ''}"
+        return found
 
     def close(self) -> None:
         """End a build that nobody waits for."""
-        if self._build is not None and self._build.poll() is None:
+        if self._build is not None:
             self._build.kill()
-            self._build.communicate()
-        self._build = None
+            self._build.wait()
+            self._build = None
 
 
 if __name__ == "__main__":  # .ci/run builds them before the tests, so that no test waits

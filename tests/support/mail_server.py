@@ -38,7 +38,7 @@ class Taken:
         return message
 
 
-@dataclass(slots=True)
+@dataclass  # not slotted: aiosmtpd looks at all attributes, and Python 3.11.2 fails at a slotted one's __weakref__
 class MailServer:
     """Answers by address: what stands in `answers` is said to that sender or recipient, "DATA" answers the content."""
 

@@ -148,6 +148,8 @@ class CannedJobService(job_service_pb2_grpc.JobServiceServicer):
         await context.send_initial_metadata(())
         for item in next(self.watches):
             if isinstance(item, status_pb2.Status):
+                # The client must see that the watch stood before it is cut; gRPC may put both into one packet.
+                await asyncio.sleep(0.05)
                 await context.abort_with_status(rpc_status.to_status(item))
             else:
                 yield item

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import grpc
@@ -97,31 +97,6 @@ async def run(*command: str) -> tuple[int, str]:
     out, _ = await process.communicate()
     assert process.returncode is not None
     return process.returncode, out.decode()
-
-
-async def test_grpcurl_lists_describes_and_calls(api: Api, go_tool: Callable[[str], str]) -> None:
-    grpcurl = go_tool("grpcurl")
-    code, said = await run(grpcurl, "-plaintext", api.address, "list")
-    assert code == 0, said
-    assert set(SERVICES) <= set(said.split())
-    code, said = await run(grpcurl, "-plaintext", api.address, "describe", "tocsin.v1.JobService.ScheduleJob")
-    assert code == 0, said
-    assert "rpc ScheduleJob" in said
-    data = '{"job":{"type":"resize_image","data":{"path":"a.png"}},"delay":"3s"}'
-    code, said = await run(grpcurl, "-plaintext", "-d", data, api.address, "tocsin.v1.JobService/ScheduleJob")
-    assert code == 0, said
-    assert '"outcome": "CREATED"' in said
-    code, said = await run(grpcurl, "-plaintext", "-d", '{"skip":-1}', api.address, "tocsin.v1.JobService/ListJobs")
-    assert code != 0
-    assert '"field": "skip"' in said
-
-
-async def test_grpc_health_probe_sees_it(api: Api, go_tool: Callable[[str], str]) -> None:
-    probe = go_tool("grpc-health-probe")
-    assert (await run(probe, f"-addr={api.address}"))[0] == 0
-    await api.health.set_ready(False)
-    assert (await run(probe, f"-addr={api.address}"))[0] == 4
-    assert (await run(probe, f"-addr={api.address}", "-service=live"))[0] == 0
 
 
 async def test_a_port_that_is_taken_is_refused_in_a_line(api: Api, spied: SpiedStore) -> None:
