@@ -27,28 +27,38 @@ local function type_fits(type)
   return true
 end
 
-local function fill(job, asked, rest, payload)
-  job.priority, job.keep_done, job.keep_failed = asked.priority, asked.keep_done, asked.keep_failed
-  job.failures, job.crashes, job.token = 0, 0, NO_TOKEN
-  read_rest(job, struct.pack('>I2', #job.id) .. job.id .. rest)
-  job.meta_len = HEADER_LEN + #job.rest
-  job.payload_new = payload
-  job.new_tags = tags(job)
-  make_due(job, asked.due)
+-- The id goes before the rest of the spec; both are what stands until the job is replaced.
+local function with_id(id, rest)
+  return struct.pack('>I2', #id) .. id .. rest
 end
 
 local function create(id, asked, rest, payload)
   local n = redis.call('HINCRBY', key('q'), 'n', 1)
-  local job = {n = n, arrival = arrival6(n), flags = 0, attempt = 0, revision = 0, create = NOW, start = 0, end_ = 0,
-    lease = 0}
-  job.id = id
+  local arrival, flags = arrival6(n), 0
   if id == '' then
-    job.id = new_id(n, asked.seed)
+    id = new_id(n, asked.seed)
   else
-    job.flags = CALLERS_ID
-    redis.call('HSET', key('d'), id, job.arrival)
+    flags = CALLERS_ID
+    redis.call('HSET', key('d'), id, arrival)
   end
-  fill(job, asked, rest, payload)
+  rest = with_id(id, rest)
+  local job = job_of(n, arrival, false, rest, SCHEDULED, flags, asked.priority, 0, 0, 0, 0, NOW, 0, 0, 0, 0, NO_TOKEN,
+    asked.keep_done, asked.keep_failed, HEADER_LEN + #rest)
+  job.payload_new, job.new_tags = payload, tags(job)
+  make_due(job, asked.due)
+  return job
+end
+
+local function replace(job, asked, rest, payload)
+  job.old_tags, job.extras_gone, job.extras = tags(job), has(job, HAS_EXTRAS), false
+  job.flags = has(job, CALLERS_ID) and CALLERS_ID or 0
+  job.priority, job.keep_done, job.keep_failed = asked.priority, asked.keep_done, asked.keep_failed
+  job.failures, job.crashes, job.token = 0, 0, NO_TOKEN
+  job.rest = with_id(job.id, rest)
+  job.type, job.tags_at = struct.unpack('>Bc0', job.rest, 3 + #job.id)
+  job.meta_len = HEADER_LEN + #job.rest
+  job.payload_new, job.new_tags = payload, tags(job)
+  make_due(job, asked.due)
   return job
 end
 
@@ -64,19 +74,15 @@ local function add(id, asked, rest, payload)
     commit()
     return {'REPLACED', create(id, asked, rest, payload)}
   end
-  standing.old_tags, standing.extras_gone, standing.extras = tags(standing), has(standing, HAS_EXTRAS), nil
-  standing.flags = has(standing, CALLERS_ID) and CALLERS_ID or 0
-  fill(standing, asked, rest, payload)
-  return {'REPLACED', standing}
+  return {'REPLACED', replace(standing, asked, rest, payload)}
 end
 
 if redis.call('HSETNX', key('q'), 'epoch', ARGV[1]) == 1 then publish(8, 0) end
 for i = 2, #ARGV, 4 do
-  local asked, id = {}, ARGV[i + 1]
-  local is_delay, ms
-  asked.on_conflict, is_delay, ms, asked.priority, asked.keep_done, asked.keep_failed, asked.seed =
-    struct.unpack('>BBI6i4I6I6I4', ARGV[i])
-  asked.due = math.max(NOW, is_delay == 1 and NOW + ms or ms)
+  local id = ARGV[i + 1]
+  local on_conflict, is_delay, ms, priority, keep_done, keep_failed, seed = struct.unpack('>BBI6i4I6I6I4', ARGV[i])
+  local asked = {on_conflict = on_conflict, due = math.max(NOW, is_delay == 1 and NOW + ms or ms), priority = priority,
+    keep_done = keep_done, keep_failed = keep_failed, seed = seed}
   local done = add(id, asked, ARGV[i + 2], ARGV[i + 3])
   if type(done[2]) == 'table' then done[2] = answer(done[2]) end
   answers[#answers + 1] = done

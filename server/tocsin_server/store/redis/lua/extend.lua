@@ -11,7 +11,7 @@ local answers = {}
 local function extend(job, progress)
   local said = {'OK'}
   job.lease = NOW + tonumber(ARGV[1])
-  job.quiet = job.quiet == nil or job.quiet
+  job.quiet = job.quiet or not touched[job.n]
   if has(job, CANCEL_ASKED) then
     local cancel = get_extra(job, 'c')
     local ask, deliver, _, grace, reason = struct.unpack('>I6I6I6I6I2c0', cancel)

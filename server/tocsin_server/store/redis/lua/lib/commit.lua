@@ -80,9 +80,30 @@ local function call_each(command, lists)
   end
 end
 
+-- The name of the last bucket is kept: neighbours in a call are mostly neighbours in a bucket.
+local last_name, last_bucket, last_full
 local function index(lists, name, n)
   local slot = n % BUCKET
-  push(lists, name .. ':' .. (n - slot) / BUCKET, slot)
+  local bucket = (n - slot) / BUCKET
+  if name ~= last_name or bucket ~= last_bucket then
+    last_name, last_bucket, last_full = name, bucket, name .. ':' .. bucket
+  end
+  push(lists, last_full, slot)
+end
+
+local field_names = {}
+local function field_name(at)
+  local of_state = field_names[at.state]
+  if not of_state then
+    of_state = {}
+    field_names[at.state] = of_state
+  end
+  local name = of_state[at.type]
+  if not name then
+    name = at.state .. ':' .. at.type
+    of_state[at.type] = name
+  end
+  return name
 end
 
 local function flush_index(adds, rems)
@@ -151,12 +172,12 @@ local function commit()
     move(job, was, now, zadd, zrem, changed)
     if not (was and now and was.state == now.state and was.type == now.type) then
       if was then
-        local from = was.state .. ':' .. was.type
+        local from = field_name(was)
         index(index_rems, from, job.n)
         counts[from] = (counts[from] or 0) - 1
       end
       if now then
-        local to = now.state .. ':' .. now.type
+        local to = field_name(now)
         index(index_adds, to, job.n)
         counts[to] = (counts[to] or 0) + 1
         if now.state == WAITING then wake = 1 end
@@ -182,7 +203,7 @@ local function commit()
         push(extras_of, H_KEY .. job.arrival, field)
         push(extras_of, H_KEY .. job.arrival, value)
       end
-      job.extras = nil
+      job.extras = false
     end
     if not job.quiet then
       events[#events + 1] = struct.pack('>BI6I4', now and 0 or 1, job.n, #meta) .. meta

@@ -36,11 +36,18 @@ local function header(job)
     job.create, job.due, job.start, job.end_, job.lease, job.token, job.keep_done, job.keep_failed, job.meta_len)
 end
 
--- Fills in what `rest` says: id, type, and where the tags begin.
-local function read_rest(job, rest)
-  job.rest = rest
+-- A job's fields, all at once: a table that grows field by field is built several times over. The last ones are of this
+-- call: its meta as an answer has it, payload and payload_new (to be written), extras changed and extras_gone, tags
+-- changed, gone (to be deleted), quiet (no event).
+local function job_of(n, arrival, was, rest, state, flags, priority, attempt, failures, crashes, revision, create, due,
+    start, end_, lease, token, keep_done, keep_failed, meta_len)
   local id, type, at = struct.unpack('>I2c0Bc0', rest)
-  job.id, job.type, job.tags_at = id, type, at
+  return {n = n, arrival = arrival, was = was, rest = rest, id = id, type = type, tags_at = at,
+    state = state, flags = flags, priority = priority, attempt = attempt, failures = failures, crashes = crashes,
+    revision = revision, create = create, due = due, start = start, end_ = end_, lease = lease, token = token,
+    keep_done = keep_done, keep_failed = keep_failed, meta_len = meta_len,
+    meta = false, payload = false, payload_new = false, extras = false, extras_gone = false, old_tags = false,
+    new_tags = false, gone = false, quiet = false}
 end
 
 local function tags(job)
@@ -56,14 +63,13 @@ local function tags(job)
 end
 
 local function parse(n, record)
-  local job = {n = n, arrival = arrival6(n)}
-  job.state, job.flags, job.priority, job.attempt, job.failures, job.crashes, job.revision, job.create, job.due,
-    job.start, job.end_, job.lease, job.token, job.keep_done, job.keep_failed, job.meta_len =
-    struct.unpack(HEADER, record)
-  read_rest(job, string.sub(record, HEADER_LEN + 1, job.meta_len))
+  local state, flags, priority, attempt, failures, crashes, revision, create, due, start, end_, lease, token, keep_done,
+    keep_failed, meta_len = struct.unpack(HEADER, record)
+  local rest = string.sub(record, HEADER_LEN + 1, meta_len)
+  local job = job_of(n, arrival6(n), false, rest, state, flags, priority, attempt, failures, crashes, revision, create,
+    due, start, end_, lease, token, keep_done, keep_failed, meta_len)
   -- What places it in the queue's structures, as it stood when it was read.
-  job.was = {state = job.state, type = job.type, priority = job.priority, due = job.due, lease = job.lease,
-    end_ = job.end_}
+  job.was = {state = state, type = job.type, priority = priority, due = due, lease = lease, end_ = end_}
   return job
 end
 
@@ -101,7 +107,7 @@ end
 local function put_extra(job, field, value)
   job.meta = nil
   set_flag(job, HAS_EXTRAS)
-  job.extras = job.extras or {}
+  if not job.extras then job.extras = {} end
   job.extras[field] = value
 end
 
