@@ -47,7 +47,7 @@ from tocsin_server.store.redis.scripts import Scripts
 from tocsin_server.store.redis.wake_channel import WakeChannel
 
 FORMAT = 1  # of what is stored; a server refuses a higher one
-_CALL_JOBS, _CALL_BYTES = 100, 1 << 20  # what one script call may carry, so that none holds Redis for long
+_CALL_JOBS, _CALL_BYTES = 50, 1 << 20  # what one script call may carry, so that none holds Redis for long
 _REMEMBERED_CLAIMS = 1_000
 _SETTINGS_FIELDS = ("paused", "reason", "settings", "cmax", "fmax")
 

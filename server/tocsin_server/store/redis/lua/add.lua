@@ -8,7 +8,7 @@
 -- Events   one a job that was created or replaced
 -- Wakes    "settings" where the queue is new
 -- Clock    the server's; a delay counts from it, a time that has passed means now
--- Bounds   the caller sends at most 100 jobs and 1 MiB
+-- Bounds   the caller sends at most 50 jobs and 1 MiB
 --- @include lib/keys lib/clock lib/job lib/ids lib/commit lib/change
 local FAIL, KEEP, REPLACE = 1, 2, 3
 local answers, known_types, known_count = {}, nil, 0

@@ -6,10 +6,10 @@
 -- Returns  {now_ms, "1" if the caller should claim again at once, {answer, ...}}
 -- Events   one a job that was made WAITING, and one a job that was leased
 -- Clock    the server's; no caller's time comes in
--- Bounds   makes at most 100 WAITING, leases at most 100 and 1 MiB a call
+-- Bounds   makes at most 50 WAITING, leases at most 50 and 1 MiB a call
 -- Why one script: a crash between taking and leasing would lose the job.
 --- @include lib/keys lib/clock lib/job lib/commit lib/change lib/promote
-local limit, lease_ms, request = math.min(tonumber(ARGV[1]), 100), tonumber(ARGV[2]), ARGV[3]
+local limit, lease_ms, request = math.min(tonumber(ARGV[1]), 50), tonumber(ARGV[2]), ARGV[3]
 local taken, bytes, more = {}, 0, false
 announce = false  -- what becomes WAITING here was due, and who waits for it has a timer of its own
 
@@ -21,7 +21,7 @@ if ARGV[4] == '1' then
   end
   if #taken > 0 then return {NOW, '1', taken} end
 end
-if promote(100) then return {NOW, '1', taken} end
+if promote(50) then return {NOW, '1', taken} end
 if redis.call('HEXISTS', key('q'), 'paused') == 1 then return {NOW, '0', taken} end
 
 -- The head of each type's row, as much of it as this call can need; `left` is how many of the type may be taken.

@@ -37,7 +37,7 @@ end
 function verbs.RETRY(job)
   if job.state == WAITING or job.state == ACTIVE then return end
   if job.state ~= FAILED and job.state ~= CANCELLED then return {'WRONG_STATE', job.state} end
-  job.failures, job.crashes, job.end_, job.token = 0, 0, 0, NO_TOKEN
+  job.failures, job.crashes, job.end_ = 0, 0, 0
   clear_flag(job, CANCEL_ASKED)
   if has(job, HAS_EXTRAS) then redis.call('HDEL', key('h' .. job.arrival), 'c', 'r', 'p') end
   make_due(job, NOW)
