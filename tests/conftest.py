@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support.go_tools import GoTools
+from support import go_tools
 from support.journal import Journal
 from support.redis_parts import RedisPart
 from support.servers import Server
@@ -16,24 +19,27 @@ from support.servers import Server
 #: Runs the tests marked `full` too: the same promises at the size the project states, minutes instead of seconds.
 FULL = bool(os.environ.get("TESTS_FULL"))
 
-_GO_TOOLS = pytest.StashKey[GoTools]()
+_GO_TROUBLE = pytest.StashKey[set[str]]()
+_GO_BUILD = pytest.StashKey[subprocess.Popen[bytes] | None]()
 _serial = itertools.count(1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Started in a shell's background: processes that tests interrupt would ignore it, too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "full: at full size, minutes long; only with TESTS_FULL=1")
-    config.stash[_GO_TOOLS] = GoTools()
-    if _spreads(config):
-        config.stash[_GO_TOOLS].prepare()
+    config.stash[_GO_TROUBLE] = set()
+    config.stash[_GO_BUILD] = None
 
 
-def _spreads(config: pytest.Config) -> bool:
-    """This process only hands tests to others (pytest-xdist), and tells of them."""
-    return bool(config.getoption("numprocesses", None))
-
-
-def _needs_go(item: pytest.Item) -> bool:
-    return "interop" in item.path.parts
+def pytest_sessionstart(session: pytest.Session) -> None:
+    config = session.config
+    interop = Path(__file__).parent / "interop"
+    asked = [Path(argument.partition("::")[0]).resolve() for argument in config.args]
+    wanted = any(path.is_relative_to(interop) or interop.is_relative_to(path) for path in asked)
+    if wanted and not config.option.collectonly and not hasattr(config, "workerinput"):
+        config.stash[_GO_BUILD] = go_tools.build_aside()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -42,38 +48,49 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=full)
         items[:] = [item for item in items if item not in full]
     # Those that need Go tools come last: a first build goes on beside the others.
-    items.sort(key=_needs_go)
-    for item in filter(_needs_go, items):
-        item.add_marker(pytest.mark.timeout(400))  # the first may wait for a build
-    if any(map(_needs_go, items)) and not config.option.collectonly:
-        config.stash[_GO_TOOLS].prepare()
+    items.sort(key=lambda item: "interop" in item.path.parts)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
+    if hasattr(config, "workeroutput"):  # under pytest-xdist; the controller writes the summary
+        config.workeroutput["go_trouble"] = sorted(config.stash[_GO_TROUBLE])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """pytest-xdist: a worker has ended."""
+    node.config.stash[_GO_TROUBLE].update(getattr(node, "workeroutput", {}).get("go_trouble", []))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    tools = config.stash[_GO_TOOLS]
-    if _spreads(config):
-        tools.path("grpcurl")  # the tests that missed it ran elsewhere
-    if trouble := tools.trouble:
+    if trouble := config.stash[_GO_TROUBLE]:
         terminalreporter.section("NOT RUN: interop", sep="!", red=True, bold=True)
-        terminalreporter.write_line(f"The lines that users type into grpcurl were not tried: {trouble}.")
-        terminalreporter.write_line("Put both tools on PATH, or Go, and run again.")
+        terminalreporter.write_line("The lines that users type into grpcurl were not tried:")
+        for reason in sorted(trouble):
+            terminalreporter.write_line(f"- {reason}")
+        terminalreporter.write_line("Put grpcurl and grpc-health-probe on PATH, or Go, and run again.")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    config.stash[_GO_TOOLS].close()
+    build = config.stash[_GO_BUILD]
+    if build is not None and build.poll() is None:
+        os.killpg(build.pid, signal.SIGKILL)  # the compiler, too
+        build.wait()
 
 
 @pytest.fixture(scope="session")
 def go_tool(pytestconfig: pytest.Config) -> Callable[[str], str]:
     """Path of a Go tool by name. Skips the test, and says so loudly at the end, where it cannot be had."""
 
-    def find(name: str) -> str:
-        path = pytestconfig.stash[_GO_TOOLS].path(name)
-        if path is None:
-            pytest.skip(f"{name} cannot be had; see NOT RUN below")
-        return path
+    def path(name: str) -> str:
+        try:
+            return go_tools.tool(name)
+        except go_tools.NoTool as trouble:
+            pytestconfig.stash[_GO_TROUBLE].add(str(trouble))
+            pytest.skip(f"{trouble}; see NOT RUN below")
 
-    return find
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
+from support.stubs import request
+
+from bench.bed import DATA
 from bench.figures import Figure
 from bench.herd import Check
 
@@ -27,11 +30,20 @@ RATIOS = [
 ]
 
 
+_PAYLOAD = request("bench", "noop", DATA).job.data.ByteSize()
+
+
 def machine(redis_version: str) -> dict[str, Any]:
     """What it was measured on."""
     packages = ("tocsin", "grpcio", "redis", "hiredis", "uvloop")
     versions = {f"{name} (PyPI)" if name == "redis" else name: metadata.version(name) for name in packages}
-    return {"cores": os.cpu_count(), "python": platform.python_version(), "redis": redis_version, **versions}
+    return {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "redis": redis_version,
+        "payload bytes": _PAYLOAD,
+        **versions,
+    }
 
 
 def ratios(figures: Mapping[str, Figure]) -> dict[str, float]:

@@ -1,4 +1,8 @@
-"""grpcurl and grpc-health-probe: from PATH, or built with Go into a cache. Built aside while other tests run."""
+"""grpcurl and grpc-health-probe: from PATH, or built with Go into a cache.
+
+`python -m support.go_tools` builds what is missing and ends with 1 if that cannot be done. A test session starts it
+aside at its beginning; processes that need a tool wait for it by the lock on the cache.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 #: What is installed where it is not on PATH, at fixed versions.
 MODULES = {
@@ -16,69 +21,78 @@ MODULES = {
     "grpc-health-probe": "github.com/grpc-ecosystem/grpc-health-probe@v0.4.61",
 }
 
+#: A first build fetches and compiles all of grpc-go: about 150 s on 2 cores.
+BUILD_SECONDS = 400
+CACHE = Path.home() / ".cache" / "tocsin-test" / "bin"
 
-class GoTools:
-    """Finds the tools, and builds what is missing once `prepare` was called, in this process or another.
 
-    Who builds holds a lock, which the build inherits; who wants a tool meanwhile waits for the lock.
-    """
+class NoTool(Exception):
+    """A tool cannot be had here; the message says why."""
 
-    def __init__(self) -> None:
-        self._folder = Path.home() / ".cache" / "tocsin-test" / "bin"
-        self._build: subprocess.Popen[bytes] | None = None
-        self.trouble: str | None = None  # why they cannot be had
 
-    def _find(self, name: str) -> str | None:
-        folders = [os.environ.get("GOBIN", ""), str(self._folder)]
-        return shutil.which(name) or shutil.which(name, path=os.pathsep.join(filter(None, folders)))
+def find(name: str) -> str | None:
+    """Where the tool is: on PATH, in GOBIN, or in the cache."""
+    folders = [os.environ.get("GOBIN", ""), str(CACHE)]
+    return shutil.which(name) or shutil.which(name, path=os.pathsep.join(filter(None, folders)))
 
-    def _lock(self) -> IO[bytes]:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        return (self._folder / ".building").open("ab")
 
-    def prepare(self) -> None:
-        """Start building what is missing, at a low priority. Does not wait."""
-        missing = [name for name in MODULES if self._find(name) is None]
-        go = shutil.which("go")
-        if not missing:
-            return
-        if go is None:
-            self.trouble = f"{' and '.join(missing)} not found, and Go is not on PATH to build them"
-            return
-        with self._lock() as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return  # another session builds
-            self._build = subprocess.Popen(
-                ["nice", "-n", "10", "sh", "-ec", "\n".join(f"{go} install {MODULES[name]}" for name in missing)],
-                env={**os.environ, "GOBIN": str(self._folder), "GOFLAGS": "-trimpath"},
+def tool(name: str) -> str:
+    """Where the tool is; builds it, or waits for who builds it, if it is not there. Raises NoTool."""
+    if path := find(name):
+        return path
+    go = shutil.which("go")
+    if go is None:
+        raise NoTool(f"{name} is not on PATH, and Go is not on PATH to build it")
+    with _lock():
+        if path := find(name):  # somebody built it while we waited
+            return path
+        try:
+            subprocess.run(
+                ["nice", "-n", "19", go, "install", MODULES[name]],
+                env={**os.environ, "GOBIN": str(CACHE), "GOFLAGS": "-trimpath"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=(self._folder / ".trouble").open("wb"),
-                pass_fds=(lock.fileno(),),
+                stderr=subprocess.PIPE,
+                timeout=BUILD_SECONDS,
+                check=True,
             )
-
-    def path(self, name: str) -> str | None:
-        """Where the tool is; waits for its build. None: it cannot be had, `trouble` says why."""
-        if (found := self._find(name)) is None and self.trouble is None:
-            with self._lock() as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH)
-            if (found := self._find(name)) is None:
-                said = self._folder / ".trouble"
-                self.trouble = f"`go install` failed: {said.read_text().strip()[-400:] if said.exists() else ''}"
-        return found
-
-    def close(self) -> None:
-        """End a build that nobody waits for."""
-        if self._build is not None:
-            self._build.kill()
-            self._build.wait()
-            self._build = None
+        except subprocess.CalledProcessError as error:
+            raise NoTool(f"`go install` failed: {error.stderr.decode(errors='replace').strip()[-400:]}") from None
+        except subprocess.TimeoutExpired:
+            raise NoTool(f"`go install` took more than {BUILD_SECONDS} s") from None
+        return str(CACHE / name)
 
 
-if __name__ == "__main__":  # .ci/run builds them before the tests, so that no test waits
-    tools = GoTools()
-    tools.prepare()
-    found = {name: tools.path(name) for name in MODULES}
-    sys.stdout.write(f"{found}\n{tools.trouble or ''}\n")
+@contextmanager
+def _lock() -> Iterator[None]:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def build_aside() -> subprocess.Popen[bytes] | None:
+    """Begin to build what is missing, in a process of its own. None: nothing is missing, or there is no Go."""
+    if shutil.which("go") is None or all(find(name) for name in MODULES):
+        return None
+    nothing = subprocess.DEVNULL
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    command = [sys.executable, "-m", "support.go_tools"]
+    return subprocess.Popen(
+        command, env=environment, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
+    )
+
+
+def main() -> int:
+    """Have all of them, and say where they are, or why not."""
+    try:
+        for name in MODULES:
+            sys.stdout.write(f"{tool(name)}\n")
+    except NoTool as trouble:
+        sys.stdout.write(f"{trouble}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
