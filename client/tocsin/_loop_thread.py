@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 Result = TypeVar("Result")
 
@@ -41,16 +41,16 @@ class LoopThread:
 
     def iterate(self, items: AsyncGenerator[Result, None]) -> Iterator[Result]:
         """The items of an async generator, which is closed when the caller stops reading."""
-        end = object()
+        reading = _Reading(items)
         try:
             while True:
-                item = self.run(_next(items, end))
-                if item is end:
+                item = self.run(reading.next())
+                if item is reading:
                     return
                 yield item  # type: ignore[misc]  # mypy cannot narrow by a sentinel object
         finally:
             if not self._closed and self._pid == os.getpid():
-                self.run(items.aclose())
+                self.run(reading.close())
 
     def close(self, last: Coroutine[Any, Any, None]) -> None:
         """Run `last`, then end the thread. What still runs is cancelled. Closing again does nothing."""
@@ -97,5 +97,21 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         loop.close()
 
 
-async def _next(items: AsyncGenerator[Result, None], end: object) -> Result | object:
-    return await anext(items, end)
+class _Reading(Generic[Result]):
+    """An async generator that is read step by step, and may be left in the middle of a step."""
+
+    def __init__(self, items: AsyncGenerator[Result, None]) -> None:
+        self._items = items
+        self._step: asyncio.Task[Any] | None = None
+
+    async def next(self) -> Result | _Reading[Result]:
+        """The next item; this object itself at the end."""
+        self._step = asyncio.current_task()
+        return await anext(self._items, self)
+
+    async def close(self) -> None:
+        """End the step that an interrupt has left, if it has not ended yet, and then the generator."""
+        while self._step is not None and not self._step.done():
+            self._step.cancel()
+            await asyncio.wait({self._step}, timeout=0.1)
+        await self._items.aclose()
