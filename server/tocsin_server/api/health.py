@@ -12,6 +12,21 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
+class _Servicer(health.aio.HealthServicer):
+    """The standard service, and its newer List, which the library leaves out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._listed: dict[str, health_pb2.HealthCheckResponse] = {}
+
+    async def set(self, service: str, status: int) -> None:
+        self._listed[service] = health_pb2.HealthCheckResponse(status=status)
+        await super().set(service, status)
+
+    async def List(self, request: object, context: object) -> object:
+        return health_pb2.HealthListResponse(statuses=self._listed)  # type: ignore[attr-defined]  # newer than its stubs
+
+
 class Health:
     """The server's health, as its assembly sets it.
 
@@ -21,7 +36,7 @@ class Health:
 
     def __init__(self, service_names: Sequence[str] | None = None) -> None:
         self._ready_names = ("", *(SERVICES if service_names is None else service_names))
-        self._servicer = health.aio.HealthServicer()
+        self._servicer = _Servicer()
         self._ready: bool | None = None
         self._live: bool | None = None
         self._shutting_down = False

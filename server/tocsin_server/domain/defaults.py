@@ -74,15 +74,18 @@ def _said(value: _T | None) -> _T:
 def draft(request: JobRequest, below: JobDefaults) -> Draft:
     """The request with its gaps filled from `below`, which must be complete but for `timeout` (SERVER_DEFAULTS is).
 
-    A max_delay from a lower level that is below the initial_delay asked for is lifted to it.
+    Where initial_delay and max_delay come from different levels and do not fit, the one that was asked for stands.
     """
     # The common case, a request that asks for nothing special, shares one set of values.
     said = below if request.asked == NOTHING_SAID else request.asked.over(below)
+    initial_delay, max_delay = _said(said.initial_delay), _said(said.max_delay)
+    if request.asked.max_delay is not None:
+        initial_delay = min(initial_delay, max_delay)
     policy = RetryPolicy(
         _said(said.max_attempts),
         _said(said.backoff),
-        _said(said.initial_delay),
-        max(_said(said.max_delay), _said(said.initial_delay)),
+        initial_delay,
+        max(max_delay, initial_delay),
         _said(said.jitter),
     )
     spec = JobSpec(

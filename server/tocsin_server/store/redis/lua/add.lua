@@ -72,7 +72,10 @@ local function add(id, asked, rest, payload)
   if ended(standing.state) then
     remove(standing)
     commit()
-    return {'REPLACED', create(id, asked, rest, payload)}
+    local anew = create(id, asked, rest, payload)
+    -- Who has seen the old one must not take this for it.
+    anew.revision, anew.meta = standing.revision + 1, false
+    return {'REPLACED', anew}
   end
   return {'REPLACED', replace(standing, asked, rest, payload)}
 end
