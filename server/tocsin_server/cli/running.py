@@ -16,7 +16,7 @@ from tocsin_server.settings import Settings
 from tocsin_server.shutdown import serve
 from tocsin_server.telemetry.logs import configure_logs
 
-#: Seconds after which a thread that computes gives way to another that wants to run: Python's own is 5 ms. A call passes
+#: Seconds after which a thread that computes gives way to another that wants to run (Python has 5 ms). A call passes
 #: several such hand-overs when a handler's thread never rests, and a probe must be answered within 200 ms all the same.
 SWITCH_INTERVAL = 0.0005
 
