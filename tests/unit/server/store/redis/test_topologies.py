@@ -136,7 +136,7 @@ async def test_after_a_failover_the_new_primary_is_found(sentinels: tuple[str, S
         async def writes() -> bool:
             try:
                 return bool(await connection.execute("INCR", "k") >= 2)
-            except StoreAway:  # and nothing else: nobody is there to take it
+            except (StoreAway, OutcomeUnknown):  # unknown only where a busy machine answers too late
                 return False
 
         await until_async(writes, within=20)

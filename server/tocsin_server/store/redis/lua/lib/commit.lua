@@ -123,19 +123,28 @@ local function flush_index(adds, rems)
   end
 end
 
+-- Once a minute: drops changes older than EVENTS_AGE_MS, by how many there had been when a minute began.
+local function drop_old_events(minute)
+  local begun, last, gone = redis.call('HGETALL', key('o')), 0, {}
+  for i = 1, #begun, 2 do
+    if tonumber(begun[i]) < minute - EVENTS_AGE_MS / 60000 then
+      last = math.max(last, tonumber(begun[i + 1]))
+      gone[#gone + 1] = begun[i]
+    end
+  end
+  if #gone == 0 then return end
+  redis.call('XTRIM', key('v'), 'MINID', '=', string.format('%d-0', last))
+  redis.call('HDEL', key('o'), unpack(gone))
+end
+
+-- An entry's id is the number of changes up to its end, so that "the last EVENTS_MAX" is a plain minimum.
 local function flush_events(events)
   if #events == 0 then return end
   local total = redis.call('HINCRBY', key('q'), 'v', #events)
-  redis.call('XADD', key('v'), 'MINID', '~', string.format('%d-0', NOW - EVENTS_AGE_MS), '*',
-    'c', total - #events, 'b', table.concat(events))
-  if total > EVENTS_MAX then
-    -- Each call adds one entry and drops up to two, so the stream settles at the limit without ever taking long.
-    for _ = 1, 2 do
-      local oldest = redis.call('XRANGE', key('v'), '-', '+', 'COUNT', 2)
-      if #oldest < 2 or total - oldest[2][2][2] < EVENTS_MAX then break end
-      redis.call('XTRIM', key('v'), 'MINID', '=', oldest[2][1])
-    end
-  end
+  redis.call('XADD', key('v'), 'MINID', '=', string.format('%d-0', math.max(total - EVENTS_MAX, 0)),
+    string.format('%d-0', total), 'c', total - #events, 'b', table.concat(events))
+  local minute = math.floor(NOW / 60000)
+  if redis.call('HSETNX', key('o'), minute, total) == 1 then drop_old_events(minute) end
 end
 
 local function earliest(name)

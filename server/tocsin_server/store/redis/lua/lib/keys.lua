@@ -11,7 +11,8 @@
 --   :r<name>         ZSET    buckets in use of index <name>; <name> is "<state>:<type>" or "#<tag>=<value>"
 --   :n               HASH    "<state>:<type>" -> how many stand
 --   :m               HASH    "<c|f><minute>" -> attempts that completed or failed in that minute
---   :v               STREAM  changes; one entry a script call: c events before it, b its events
+--   :v               STREAM  changes; one entry a script call, its id the changes up to its end: c before it, b its own
+--   :o               HASH    minute -> changes up to its first entry
 --   :q               HASH    n last arrival, v events so far, epoch, paused, reason, settings, cmax, fmax
 --   :k               STRING  the tick record (lib/commit)
 local ROOT = KEYS[1]
