@@ -9,6 +9,7 @@ import redis.exceptions
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from support.eventually import until
 from support.redis_parts import RedisPart
 from support.tcp_proxy import Mode, TcpProxy
 
@@ -40,6 +41,8 @@ def test_dropped_messages_do_not_arrive_and_the_rest_does(shared_redis: RedisPar
         assert heard.get_message(timeout=5)["type"] == "subscribe"
         proxy.drop_replies(lambda data: b"first" in data)
         shared_redis.client.publish("bell", "first")
+        # The two replies must not come in one piece, which would be dropped whole.
+        until(lambda: proxy.dropped == 1, within=5)
         heard.ping()
         assert heard.get_message(timeout=5)["type"] == "pong"
         shared_redis.client.publish("bell", "second")
