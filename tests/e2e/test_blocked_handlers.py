@@ -45,9 +45,7 @@ def test_health_answers_others_run_and_no_lease_is_lost_while_handlers_block(blo
     assert seconds_to_start("async_quick") < 2
     end = time.monotonic() + 5  # two and a half leases
     until(lambda: ask() or time.monotonic() > end, within=10)
-    # One in fifty may be slower: other tests may want both processors at the same time.
-    assert sorted(took)[len(took) * 49 // 50] < 0.2
-    assert max(took) < 2
+    assert max(took) < 0.2
 
     for job_id in ("asleep", "spinning"):
         job = blocked.get("blocked", job_id)

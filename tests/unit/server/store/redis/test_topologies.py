@@ -124,9 +124,7 @@ def _info(port: int) -> str:
 
 async def test_after_a_failover_the_new_primary_is_found(sentinels: tuple[str, ServerProcess]) -> None:
     address, primary = sentinels
-    connection = RedisConnection(
-        f"redis+sentinel://127.0.0.1:1,{address}/main/0", answer_within=SOON, connect_within=SOON
-    )
+    connection = RedisConnection(f"redis+sentinel://127.0.0.1:1,{address}/main/0", connect_within=SOON)
     try:
         await connection.open()
         assert await connection.execute("INCR", "k") == 1
@@ -136,7 +134,7 @@ async def test_after_a_failover_the_new_primary_is_found(sentinels: tuple[str, S
         async def writes() -> bool:
             try:
                 return bool(await connection.execute("INCR", "k") >= 2)
-            except (StoreAway, OutcomeUnknown):  # unknown only where a busy machine answers too late
+            except StoreAway:  # and nothing else: nobody is there to take it
                 return False
 
         await until_async(writes, within=20)
