@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import go_tools
+from support import go_tools, node_tools
 from support.journal import Journal
 from support.redis_parts import RedisPart
 from support.servers import Server
@@ -19,7 +19,18 @@ from support.servers import Server
 #: Runs the tests marked `full` too: the same promises at the size the project states, minutes instead of seconds.
 FULL = bool(os.environ.get("TESTS_FULL"))
 
-_GO_TROUBLE = pytest.StashKey[set[str]]()
+#: What cannot run without tools that are not everywhere: what is then untried, and what to do about it.
+_NEEDING_TOOLS = {
+    "interop": (
+        "The lines that users type into grpcurl were not tried:",
+        "Put grpcurl and grpc-health-probe on PATH, or Go, and run again.",
+    ),
+    "agenda": (
+        "Starting on the jobs of a real Agenda was not tried:",
+        "Put node (18 or later) and npm on PATH, and run again.",
+    ),
+}
+_NOT_RUN = pytest.StashKey[dict[str, set[str]]]()  # reasons, by name of the above
 _GO_BUILD = pytest.StashKey[subprocess.Popen[bytes] | None]()
 _serial = itertools.count(1)
 
@@ -29,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
         # Started in a shell's background: processes that tests interrupt would ignore it, too.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "full: at full size, minutes long; only with TESTS_FULL=1")
-    config.stash[_GO_TROUBLE] = set()
+    config.stash[_NOT_RUN] = {name: set() for name in _NEEDING_TOOLS}
     config.stash[_GO_BUILD] = None
 
 
@@ -54,22 +65,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     if hasattr(config, "workeroutput"):  # under pytest-xdist; the controller writes the summary
-        config.workeroutput["go_trouble"] = sorted(config.stash[_GO_TROUBLE])
+        config.workeroutput["not_run"] = {name: sorted(reasons) for name, reasons in config.stash[_NOT_RUN].items()}
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
     """pytest-xdist: a worker has ended."""
-    node.config.stash[_GO_TROUBLE].update(getattr(node, "workeroutput", {}).get("go_trouble", []))
+    for name, reasons in getattr(node, "workeroutput", {}).get("not_run", {}).items():
+        node.config.stash[_NOT_RUN][name].update(reasons)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if trouble := config.stash[_GO_TROUBLE]:
-        terminalreporter.section("NOT RUN: interop", sep="!", red=True, bold=True)
-        terminalreporter.write_line("The lines that users type into grpcurl were not tried:")
-        for reason in sorted(trouble):
-            terminalreporter.write_line(f"- {reason}")
-        terminalreporter.write_line("Put grpcurl and grpc-health-probe on PATH, or Go, and run again.")
+    # From reports, which pytest-xdist passes on: a subfolder's conftest is not loaded in its controller.
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if "topologies" in report.nodeid]
+    if skipped:
+        terminalreporter.section("NOT RUN: topologies", sep="!", red=True, bold=True)
+        terminalreporter.write_line("Redis over TLS, behind sentinels and as a cluster was not tried:")
+        for reason in sorted({str(report.longrepr[2]) for report in skipped}):
+            terminalreporter.write_line(f"- {len(skipped)} tests, {reason.removeprefix('Skipped: ')}")
+        terminalreporter.write_line("Put redis-server (7.0 or later, with TLS) and openssl on PATH, and run again.")
+    for name, (untried, what_to_do) in _NEEDING_TOOLS.items():
+        if reasons := config.stash[_NOT_RUN][name]:
+            terminalreporter.section(f"NOT RUN: {name}", sep="!", red=True, bold=True)
+            terminalreporter.write_line(untried)
+            for reason in sorted(reasons):
+                terminalreporter.write_line(f"- {reason}")
+            terminalreporter.write_line(what_to_do)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -87,10 +108,20 @@ def go_tool(pytestconfig: pytest.Config) -> Callable[[str], str]:
         try:
             return go_tools.tool(name)
         except go_tools.NoTool as trouble:
-            pytestconfig.stash[_GO_TROUBLE].add(str(trouble))
+            pytestconfig.stash[_NOT_RUN]["interop"].add(str(trouble))
             pytest.skip(f"{trouble}; see NOT RUN below")
 
     return path
+
+
+@pytest.fixture(scope="session")
+def npm_packages(pytestconfig: pytest.Config) -> Path:
+    """The folder of Agenda and its drivers. Skips the test, and says so loudly at the end, where it cannot be had."""
+    try:
+        return node_tools.node_modules()
+    except node_tools.NoNode as trouble:
+        pytestconfig.stash[_NOT_RUN]["agenda"].add(str(trouble))
+        pytest.skip(f"{trouble}; see NOT RUN below")
 
 
 @pytest.fixture(scope="session")

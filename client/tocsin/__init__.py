@@ -28,6 +28,7 @@ from tocsin.errors import (
     Unavailable,
     Violation,
     WaitTimeout,
+    WrongType,
 )
 from tocsin.jobs import Cancel, CancelledMany, Job, JobChange, JobError, Progress
 from tocsin.queues import JobDefaults, Queue, QueueHealth, ServerInfo, StateCounts, WorkerInfo
@@ -103,5 +104,6 @@ __all__ = [
     "Violation",
     "WaitTimeout",
     "WorkerInfo",
+    "WrongType",
     "__version__",
 ]

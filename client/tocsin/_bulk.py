@@ -11,7 +11,7 @@ from tocsin._connection import Connection
 from tocsin._fields import name_of
 from tocsin._gathering import MAX_BYTES, MAX_ITEMS
 from tocsin._times import Span
-from tocsin.errors import DeadlineExceeded, InvalidArgument, TocsinError
+from tocsin.errors import DeadlineExceeded, InvalidArgument, TocsinError, WrongType
 from tocsin.jobs import CancelledMany, Job, JobLike
 from tocsin.requests import JobRequest, StateName
 from tocsin.v1 import job_service_pb2 as pb
@@ -92,7 +92,7 @@ async def cancel_many(
     if jobs is None:
         return await connection.invoke(_calls.cancel_matching(queue, states, types, tags, reason, grace), deadline)
     if states or types or tags:
-        raise TypeError("cancel_many takes jobs, or a filter, not both")
+        raise WrongType.of("jobs", "cancel_many takes jobs, or a filter, not both")
     return await cancel_ids(connection, jobs, queue, reason, grace, deadline)
 
 

@@ -12,11 +12,12 @@ from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from tocsin._fields import check_id, listed, put, put_filter, put_name, put_states, put_tags, put_when, refuse_unknown
+from tocsin._checking import listed, put, put_priority, word
+from tocsin._fields import check_id, put_filter, put_name, put_states, put_tags, put_when, refuse_unknown
 from tocsin._refusals import from_status
 from tocsin._times import Span, put_duration, put_time
 from tocsin.enums import OnConflict, Outcome, View
-from tocsin.errors import TocsinError
+from tocsin.errors import TocsinError, WrongType
 from tocsin.jobs import CancelledMany, Job, JobLike
 from tocsin.payloads import TYPED_PAYLOADS, put_payload
 from tocsin.requests import JobChanges, JobRequest, ListOptions, StateName, ViewName
@@ -51,19 +52,21 @@ class JobPage:
 
 
 def schedule_request(wanted: JobRequest) -> pb.ScheduleJobRequest:
-    """The request for one job. Raises InvalidArgument (or TypeError) for what cannot be sent."""
+    """The request for one job. Raises InvalidArgument (or WrongType, which is one) for what cannot be sent."""
     request = pb.ScheduleJobRequest()
     spec = request.job
     put(request, "job_id", wanted.job_id, "job_id")
     put(spec, "queue", wanted.queue, "job.queue")
-    put(spec, "priority", wanted.priority, "job.priority")
+    put_priority(spec, "priority", wanted.priority, "job.priority")
     type_, payload = wanted.type, wanted.payload
     if isinstance(type_, str):
         put(spec, "type", type_, "job.type")
     elif payload is not None:
-        raise TypeError("give the payload once: schedule(EmailNotification(...)) takes no other")
+        raise WrongType.of("payload", "give the payload once: schedule(EmailNotification(...)) takes no other")
     elif type(type_) not in TYPED_PAYLOADS:
-        raise TypeError(f"the first argument is the job's type or a typed message, not {type(type_).__name__}")
+        raise WrongType.of(
+            "type", f"the first argument is the job's type or a typed message, not {type(type_).__name__}"
+        )
     else:
         payload = type_
     put_payload(spec, payload)
@@ -75,7 +78,8 @@ def schedule_request(wanted: JobRequest) -> pb.ScheduleJobRequest:
         wanted.retention.put(spec.retention, "job.retention")
     put_tags(spec.tags, wanted.tags, "job.tags")
     put_when(request, wanted.at, wanted.delay)
-    request.on_conflict = pb.ScheduleJobRequest.OnConflict.Value(OnConflict(wanted.on_conflict))
+    conflict = word(OnConflict, wanted.on_conflict, "on_conflict")
+    request.on_conflict = pb.ScheduleJobRequest.OnConflict.Value(conflict)
     return request
 
 
@@ -110,7 +114,7 @@ def schedule_batch(
 
 def get(job: JobLike, queue: str = "", view: ViewName = View.FULL) -> Call[pb.GetJobResponse, Job]:
     """GetJob."""
-    view = View(view)
+    view = word(View, view, "view")
     request = pb.GetJobRequest(view=job_pb2.Job.View.Value(view))
     put_name(request, job, queue)
     return _job_call("GetJob", request, pb.GetJobResponse, lambda answer: Job(answer.job, view), True)
@@ -119,13 +123,17 @@ def get(job: JobLike, queue: str = "", view: ViewName = View.FULL) -> Call[pb.Ge
 def list_page(options: ListOptions, page_token: str = "") -> Call[pb.ListJobsResponse, JobPage]:
     """ListJobs, one page. `skip` counts for the first page only."""
     refuse_unknown("list", options, ListOptions.__annotations__)
-    view = View(options.get("view", View.BASIC))
+    view = word(View, options.get("view", View.BASIC), "view")
     request = pb.ListJobsRequest(view=job_pb2.Job.View.Value(view), page_token=page_token)
     put_filter(request, options.get("states", ()), options.get("types", ()), options.get("tags", {}))
-    for name in ("queue", "order_by", "page_size", "priority_min", "priority_max"):
+    for name in ("queue", "order_by", "page_size"):
         value = options.get(name)
         if value is not None:
             put(request, name, value, name)
+    for name in ("priority_min", "priority_max"):
+        value = options.get(name)
+        if value is not None:
+            put_priority(request, name, value, name)
     if not page_token:
         put(request, "skip", options.get("skip", 0), "skip")
     for name, time in (
@@ -205,12 +213,12 @@ def update(
         put_payload(request.job, changes["payload"])
     if "priority" in changes:
         request.update_mask.paths.append("priority")
-        put(request.job, "priority", changes["priority"], "job.priority")
+        put_priority(request.job, "priority", changes["priority"], "job.priority")
     if "at" in changes or "delay" in changes:
         request.update_mask.paths.append("schedule_time")
         put_when(request, changes.get("at"), changes.get("delay"))
     if not request.update_mask.paths:
-        raise TypeError("update needs at, delay, priority or payload")
+        raise WrongType("update needs at, delay, priority or payload", reason="INVALID_FIELD")
     if revision is not None:
         put(request, "revision", revision, "revision")
     return _job_call("UpdateJob", request, pb.UpdateJobResponse, lambda answer: Job(answer.job))
@@ -248,7 +256,7 @@ def watch_request(
     request = pb.WatchJobsRequest()
     if job is not None:
         if states or types or cursor:
-            raise TypeError("watch takes a job, or a filter and a cursor, not both")
+            raise WrongType.of("job", "watch takes a job, or a filter and a cursor, not both")
         put_name(request, job, queue)
         return request
     put(request, "queue", queue, "queue")

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, MutableMapping, MutableSequence, Sequence
 from datetime import datetime
-from typing import TypeVar
 
 from google.protobuf.message import Message
 
+from tocsin._checking import listed, put, word
 from tocsin._times import Span, put_duration, put_time
 from tocsin.enums import State
-from tocsin.errors import InvalidArgument
+from tocsin.errors import InvalidArgument, WrongType
 from tocsin.jobs import Job, JobLike
 from tocsin.requests import StateName
 from tocsin.v1 import job_pb2
 from tocsin.v1 import job_service_pb2 as pb
-
-Item = TypeVar("Item")
 
 
 def name_of(job: JobLike, queue: str = "") -> tuple[str, str]:
@@ -27,22 +25,6 @@ def name_of(job: JobLike, queue: str = "") -> tuple[str, str]:
     return queue, job
 
 
-def listed(values: Iterable[Item], field: str) -> list[Item]:
-    """The values as a list. Raises TypeError for a lone string, which would be read letter by letter."""
-    if isinstance(values, str):
-        raise TypeError(f"{field} is a list: [{values!r}]")
-    return list(values)
-
-
-def put(message: Message, field: str, value: object, path: str) -> None:
-    try:
-        setattr(message, field, value)
-    except ValueError as error:  # a number out of range, or text that is not valid Unicode
-        raise InvalidArgument.of(path, f"cannot be sent: {error}") from None
-    except TypeError as error:
-        raise TypeError(f"{path}: {error}") from None
-
-
 def put_name(message: Message, job: JobLike, queue: str) -> None:
     found_queue, job_id = name_of(job, queue)
     put(message, "queue", found_queue, "queue")
@@ -51,7 +33,7 @@ def put_name(message: Message, job: JobLike, queue: str) -> None:
 
 def check_id(job_id: object) -> None:
     if not isinstance(job_id, str):
-        raise TypeError(f"a job is named by a Job or its id, not by {type(job_id).__name__}")
+        raise WrongType.of("job_id", f"a job is named by a Job or its id, not by {type(job_id).__name__}")
     if not job_id:
         raise InvalidArgument.of("job_id", "is empty")
 
@@ -77,22 +59,24 @@ def put_filter(
 
 
 def put_states(field: MutableSequence[job_pb2.Job.State.ValueType], states: Iterable[StateName]) -> None:
-    """Set the states of a filter. Raises ValueError for a word that is no state."""
-    field.extend(job_pb2.Job.State.Value(State(state)) for state in listed(states, "states"))
+    """Set the states of a filter. Raises InvalidArgument for a word that is no state."""
+    for i, state in enumerate(listed(states, "states")):
+        field.append(job_pb2.Job.State.Value(word(State, state, f"states[{i}]")))
 
 
 def put_tags(field: MutableMapping[str, str], tags: Mapping[str, str], path: str) -> None:
-    """Set tags. Raises InvalidArgument for text that is not valid Unicode, TypeError for values that are no text."""
+    """Set tags. Raises InvalidArgument for text that is not valid Unicode, WrongType for values that are no text."""
     for key, value in tags.items():
         try:
             field[key] = value
         except ValueError as error:
             raise InvalidArgument.of(f"{path}[{key!r}]", f"cannot be sent: {error}") from None
         except TypeError as error:
-            raise TypeError(f"{path}[{key!r}]: {error}") from None
+            raise WrongType.of(f"{path}[{key!r}]", str(error)) from None
 
 
 def refuse_unknown(method: str, given: Mapping[str, object], known: Mapping[str, object]) -> None:
     unknown = given.keys() - known.keys()
     if unknown:
-        raise TypeError(f"{method} takes no {', '.join(sorted(unknown))}; it takes {', '.join(known)}")
+        names = ", ".join(sorted(unknown))
+        raise WrongType.of(names, f"{method} takes no {names}; it takes {', '.join(known)}")

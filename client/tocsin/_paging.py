@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from tocsin import _calls, _queue_calls
 from tocsin._connection import Connection
 from tocsin._times import Span
+from tocsin.errors import InvalidArgument
 from tocsin.jobs import Job
 from tocsin.queues import Queue
 from tocsin.requests import ListOptions
@@ -20,7 +21,7 @@ async def job_pages(
 ) -> AsyncGenerator[list[Job], None]:
     """Pages of jobs, `limit` jobs in all. A page may be empty and not the last. `deadline` is each page's."""
     if limit is not None and limit < 0:
-        raise ValueError(f"limit is {limit}; it must be 0 or more")
+        raise InvalidArgument.of("limit", f"is {limit}; it must be 0 or more")
     token, left = "", limit
     wanted = options.get("page_size") or _DEFAULT_PAGE
     while left is None or left > 0:

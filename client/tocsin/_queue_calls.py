@@ -10,9 +10,11 @@ from typing import TypeVar
 from google.protobuf.message import Message
 
 from tocsin._calls import Call
-from tocsin._fields import listed, put, put_states, refuse_unknown
+from tocsin._checking import listed, put
+from tocsin._fields import put_states, refuse_unknown
 from tocsin._times import put_time
-from tocsin.queues import Queue, QueueChanges, QueueHealth, ServerInfo
+from tocsin.errors import WrongType
+from tocsin.queues import JobDefaults, Queue, QueueChanges, QueueHealth, ServerInfo
 from tocsin.requests import StateName
 from tocsin.v1 import queue_service_pb2 as pb
 from tocsin.v1 import server_service_pb2
@@ -62,15 +64,22 @@ def update(queue: str, changes: QueueChanges) -> Call[pb.UpdateQueueResponse, Qu
     """UpdateQueue, of what `changes` has. Setting the same twice is as setting it once."""
     refuse_unknown("update_queue", changes, QueueChanges.__annotations__)
     if not changes:
-        raise TypeError(f"update_queue needs one of {', '.join(QueueChanges.__annotations__)}")
+        known = ", ".join(QueueChanges.__annotations__)
+        raise WrongType(f"update_queue needs one of {known}", reason="INVALID_FIELD")
     request = pb.UpdateQueueRequest()
     put(request.queue, "queue", queue, "queue.queue")
-    request.update_mask.paths.extend(changes)
-    defaults, by_type = changes.get("defaults"), changes.get("type_defaults")
+    some_types = changes.get("types") or {}
+    request.update_mask.paths.extend(name for name in changes if name != "types")
+    request.update_mask.paths.extend(f"type_defaults.{type_}" for type_ in some_types)
+    defaults = changes.get("defaults")
     if defaults is not None:
-        defaults.put(request.queue.defaults, "queue.defaults")
-    for type_, found in (by_type or {}).items():
-        found.put(request.queue.type_defaults[type_], f"queue.type_defaults[{type_!r}]")
+        _of_defaults(defaults, "queue.defaults").put(request.queue.defaults, "queue.defaults")
+    for type_, found in {**(changes.get("type_defaults") or {}), **some_types}.items():
+        path = f"queue.type_defaults[{type_}]"
+        if not isinstance(type_, str):
+            raise WrongType.of("type_defaults", f"is a dict of types, not of {type(type_).__name__}")
+        if found is not None:
+            _of_defaults(found, path).put(request.queue.type_defaults[type_], path)
     for name, kept in (("completed_max", changes.get("completed_max")), ("failed_max", changes.get("failed_max"))):
         if kept is not None:
             put(request.queue, name, kept, f"queue.{name}")
@@ -121,6 +130,12 @@ def server_info() -> Call[server_service_pb2.GetServerInfoResponse, ServerInfo]:
         ServerInfo.read,
         repeatable=True,
     )
+
+
+def _of_defaults(given: object, path: str) -> JobDefaults:
+    if not isinstance(given, JobDefaults):
+        raise WrongType.of(path, f"is a JobDefaults, not of type {type(given).__name__}")
+    return given
 
 
 def _queue_call(

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from google.protobuf import duration_pb2, timestamp_pb2
 from google.protobuf.message import Message
 
-from tocsin.errors import InvalidArgument
+from tocsin.errors import InvalidArgument, WrongType
 
 #: A span of time: seconds, or a timedelta.
 Span: TypeAlias = float | timedelta
@@ -17,11 +17,11 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def span(value: Span, field: str) -> timedelta:
-    """A span as a timedelta. Raises InvalidArgument for one that is not finite, TypeError for what is no span."""
+    """A span as a timedelta. Raises InvalidArgument for one that is not finite, WrongType for what is no span."""
     if isinstance(value, timedelta):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{field}: seconds or a timedelta, not {type(value).__name__}")
+        raise WrongType.of(field, f"is seconds or a timedelta, not of type {type(value).__name__}")
     try:
         return timedelta(seconds=value)
     except (OverflowError, ValueError):
@@ -37,7 +37,7 @@ def put_duration(message: duration_pb2.Duration, value: Span, field: str) -> Non
 def put_time(message: timestamp_pb2.Timestamp, value: datetime, field: str) -> None:
     """Set a Timestamp that stands in another message. Raises InvalidArgument for a time without a zone."""
     if not isinstance(value, datetime):
-        raise TypeError(f"{field}: a datetime, not {type(value).__name__}")
+        raise WrongType.of(field, f"is a datetime, not of type {type(value).__name__}")
     if value.utcoffset() is None:
         raise InvalidArgument.of(
             field, "is a time without a zone; give it one, e.g. datetime(..., tzinfo=UTC) or .astimezone()"

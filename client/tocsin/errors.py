@@ -2,6 +2,7 @@
 
 TocsinError
 ├── InvalidArgument       fields are wrong: `violations` names each; also raised before anything is sent
+│   └── WrongType         an argument of the wrong type, or one that the call does not take; a TypeError too
 ├── NotFound              no such job stands
 ├── AlreadyExists         a job of this id stands already, in `state`
 ├── FailedPrecondition    the job's `state` forbids it
@@ -86,6 +87,10 @@ class InvalidArgument(TocsinError, ValueError):
         """The error about one field, found before anything was sent."""
         violation = Violation(field, description)
         return cls(f"{field}: {description}", reason="INVALID_FIELD", violations=(violation,))
+
+
+class WrongType(InvalidArgument, TypeError):
+    """An argument of the wrong type, or one that the call does not take; nothing was sent."""
 
 
 class NotFound(TocsinError):

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from google.protobuf import json_format, struct_pb2
 
-from tocsin.errors import InvalidArgument
+from tocsin.errors import InvalidArgument, WrongType
 from tocsin.v1 import job_pb2, payloads_pb2
 
 #: A payload that is a message of tocsin.v1 and sets the job's type by itself.
@@ -54,7 +54,7 @@ _FIRST_PAYLOAD_FIELD = 10
 def put_payload(spec: job_pb2.JobSpec, payload: Payload, field: str = "job") -> None:
     """Set the payload of `spec`. `field` is the spec's path in the request, for errors.
 
-    Raises InvalidArgument naming what cannot travel, and TypeError for what is no payload at all.
+    Raises InvalidArgument naming what cannot travel, and WrongType for what is no payload at all.
     """
     if payload is None:
         return
@@ -68,8 +68,8 @@ def put_payload(spec: job_pb2.JobSpec, payload: Payload, field: str = "job") -> 
     elif isinstance(payload, _TYPED_CLASSES):
         getattr(spec, TYPED_PAYLOADS[type(payload)]).CopyFrom(payload)
     else:
-        raise TypeError(
-            f"a payload is a dict, bytes, RawPayload or one of the typed messages, not {type(payload).__name__}"
+        raise WrongType.of(
+            field, f"a payload is a dict, bytes, RawPayload or one of the typed messages, not {type(payload).__name__}"
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypedDict
 
+from tocsin._checking import put
 from tocsin._times import Span, put_duration, span_in, time_in
 from tocsin.enums import Durability
 from tocsin.requests import Retention, RetryPolicy
@@ -15,11 +16,12 @@ from tocsin.v1 import queue_pb2, queue_service_pb2, server_service_pb2
 
 @dataclass(frozen=True, slots=True)
 class JobDefaults:
-    """What a job gets where its own spec is silent. None: the server's default."""
+    """What a job gets where its own spec is silent, and how many run at once. None: the level below decides."""
 
     retry: RetryPolicy | None = None
     timeout: Span | None = None  # of one attempt
     retention: Retention | None = None
+    concurrency: int | None = None  # attempts of one type that each server runs at once; 5, or what its handler says
 
     def put(self, message: queue_pb2.JobDefaults, path: str) -> None:
         """Set the message that stands at `path` in a request."""
@@ -30,6 +32,8 @@ class JobDefaults:
             put_duration(message.timeout, self.timeout, f"{path}.timeout")
         if self.retention is not None:
             self.retention.put(message.retention, f"{path}.retention")
+        if self.concurrency is not None:
+            put(message, "concurrency", self.concurrency, f"{path}.concurrency")
 
     @classmethod
     def read(cls, message: queue_pb2.JobDefaults) -> JobDefaults:
@@ -38,6 +42,7 @@ class JobDefaults:
             retry=RetryPolicy.read(message.retry) if message.HasField("retry") else None,
             timeout=span_in(message, "timeout"),
             retention=Retention.read(message.retention) if message.HasField("retention") else None,
+            concurrency=message.concurrency if message.HasField("concurrency") else None,
         )
 
 
@@ -46,6 +51,7 @@ class QueueChanges(TypedDict, total=False):
 
     defaults: JobDefaults | None
     type_defaults: Mapping[str, JobDefaults] | None  # replaces those of all types
+    types: Mapping[str, JobDefaults | None]  # replaces those of these types alone
     completed_max: int | None  # COMPLETED and CANCELLED jobs kept at most
     failed_max: int | None  # FAILED jobs kept at most
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias, TypedDict
 
+from tocsin._checking import put, word
 from tocsin._times import Span, put_duration, span_in
 from tocsin.enums import Backoff, OnConflict, State, View
 from tocsin.payloads import Payload, TypedPayload
@@ -16,6 +17,9 @@ from tocsin.v1 import job_pb2
 StateName: TypeAlias = State | Literal["SCHEDULED", "BLOCKED", "WAITING", "ACTIVE", "COMPLETED", "FAILED", "CANCELLED"]
 OnConflictName: TypeAlias = OnConflict | Literal["FAIL", "KEEP", "REPLACE"]
 ViewName: TypeAlias = View | Literal["BASIC", "FULL"]
+
+#: A priority: any whole number, higher first, or a word: low is -10, normal 0, high 10, as in Agenda.
+Priority: TypeAlias = int | Literal["low", "normal", "high"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +36,15 @@ class RetryPolicy:
         """Set the message that stands at `path` in a request."""
         message.SetInParent()
         if self.max_attempts is not None:
-            message.max_attempts = self.max_attempts
+            put(message, "max_attempts", self.max_attempts, f"{path}.max_attempts")
         if self.backoff is not None:
-            message.backoff = job_pb2.RetryPolicy.Backoff.Value(Backoff(self.backoff))
+            message.backoff = job_pb2.RetryPolicy.Backoff.Value(word(Backoff, self.backoff, f"{path}.backoff"))
         if self.initial_delay is not None:
             put_duration(message.initial_delay, self.initial_delay, f"{path}.initial_delay")
         if self.max_delay is not None:
             put_duration(message.max_delay, self.max_delay, f"{path}.max_delay")
         if self.jitter is not None:
-            message.jitter = self.jitter
+            put(message, "jitter", self.jitter, f"{path}.jitter")
 
     @classmethod
     def read(cls, message: job_pb2.RetryPolicy) -> RetryPolicy:
@@ -86,7 +90,7 @@ class ScheduleOptions(TypedDict, total=False):
     delay: Span | None  # how long from now, by the store's clock: seconds or a timedelta
     queue: str  # "default"
     job_id: str  # unique within its queue; left out, the server makes one
-    priority: int  # higher runs first; 0
+    priority: Priority  # higher runs first; 0
     retry: RetryPolicy | None
     timeout: Span | None  # of one attempt; none
     retention: Retention | None
@@ -104,7 +108,7 @@ class JobRequest:
     delay: Span | None = field(default=None, kw_only=True)
     queue: str = field(default="", kw_only=True)
     job_id: str = field(default="", kw_only=True)
-    priority: int = field(default=0, kw_only=True)
+    priority: Priority = field(default=0, kw_only=True)
     retry: RetryPolicy | None = field(default=None, kw_only=True)
     timeout: Span | None = field(default=None, kw_only=True)
     retention: Retention | None = field(default=None, kw_only=True)
@@ -119,8 +123,8 @@ class ListOptions(TypedDict, total=False):
     states: Sequence[StateName]
     types: Sequence[str]
     tags: Mapping[str, str]
-    priority_min: int | None
-    priority_max: int | None
+    priority_min: Priority | None
+    priority_max: Priority | None
     schedule_time_from: datetime | None  # at this time or later
     schedule_time_to: datetime | None  # before this time
     create_time_from: datetime | None
@@ -138,5 +142,5 @@ class JobChanges(TypedDict, total=False):
 
     at: datetime
     delay: Span
-    priority: int
+    priority: Priority
     payload: Payload

@@ -24,7 +24,9 @@ from tocsin_server.api.grpc_server import CannotListen, GrpcServer, build_servic
 from tocsin_server.api.health import Health
 from tocsin_server.api.server_service import ServerFacts
 from tocsin_server.dispatch.dispatcher import Dispatcher
+from tocsin_server.domain.defaults import JobDefaults
 from tocsin_server.domain.errors import StoreAway
+from tocsin_server.domain.retry import Backoff
 from tocsin_server.handlers.builtin import builtin_handlers
 from tocsin_server.handlers.hello import hello_handlers
 from tocsin_server.handlers.mail.settings import MailSettings, MailSettingsError
@@ -110,8 +112,13 @@ class Server:
         await _open(made)
 
         name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
-        queue_settings = QueueSettingsCache(store)
-        scheduling = Scheduling(store, queue_settings.get, company=settings.gather.wait)
+        queue_settings = QueueSettingsCache(store, ttl=settings.tick)
+        scheduling = Scheduling(
+            store,
+            queue_settings.get,
+            server_defaults=_server_defaults(settings),
+            company=settings.gather.wait,
+        )
         self._stack.push_async_callback(scheduling.close)
         watching = Watching(store)
         self._stack.push_async_callback(watching.close)
@@ -177,10 +184,13 @@ class Server:
                 wakeups,
                 ticker,
                 clock,
+                queue_settings,
                 name=name,
                 queues=settings.queues or None,
                 lease=settings.lease.duration,
                 concurrency=settings.concurrency,
+                type_concurrency=settings.type_concurrency,
+                tick=settings.tick,
                 warnings=warnings,
             )
         return _Loops(wakeups, ticker, runner, dispatcher, Readiness(health, ticker, dispatcher, settings.tick))
@@ -227,6 +237,19 @@ class Server:
         )
         for warning in warnings:
             _log.warning(warning)
+
+
+def _server_defaults(settings: Settings) -> JobDefaults:
+    retry, retention = settings.retry, settings.retention
+    return JobDefaults(
+        max_attempts=retry.max_attempts,
+        backoff=Backoff[retry.backoff.upper()],
+        initial_delay=retry.initial_delay,
+        max_delay=retry.max_delay,
+        jitter=retry.jitter,
+        completed_for=retention.completed_for,
+        failed_for=retention.failed_for,
+    )
 
 
 async def _open(made: MadeStore) -> None:

@@ -1,4 +1,7 @@
-"""Measure Tocsin: `python tests/bench [--quick] [--herd] [--rounds N] [--out FOLDER]`. Markdown and JSON come out."""
+"""Measure Tocsin: `python tests/bench [--mongo | --herd] [--quick] [--rounds N] [--out FOLDER]`.
+
+Markdown and JSON come out.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from tocsin.v1 import job_pb2
 
 from bench import limits, measures, report
 from bench.bed import bed
-from bench.figures import Figure, Sample
+from bench.figures import Figure, Sample, over_rounds
 from bench.herd import Check, herd
 
 State = job_pb2.Job.State
@@ -64,47 +67,71 @@ async def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, 
     for number in range(0 if options.herd else options.rounds or (1 if options.quick else 3)):
         say(f"round {number + 1}")
         rounds.append(await one_round(folder / f"round{number}", sizes))
-    names = list(dict.fromkeys(name for found in rounds for name in found))
-    figures = {name: Figure(name, _unit(name), [found[name] for found in rounds if name in found]) for name in names}
     checks: list[Check] = []
     if options.herd:
         say("herd")
         due, standing = (5_000, 20_000) if options.quick else (50_000, 200_000)
         checks = await herd(folder, due=due, standing=standing, sizes=sizes)
-    return figures, checks
+    return over_rounds(rounds), checks
 
 
-def _unit(name: str) -> str:
-    if "bytes" in name:
-        return "bytes"
-    return "ms" if name.endswith(" ms") else "1/s"
+async def _on_mongo(options: argparse.Namespace, folder: Path) -> tuple[str, str]:
+    """The run with --mongo, as Markdown and as JSON."""
+    from bench import mongo, mongo_report  # needs pymongo and a server's wheel, which the rest does not
+    from bench.mongo_bed import FULL, QUICK
+
+    here = mongo.Mongo(folder, QUICK if options.quick else FULL, say)
+    await here.measure(options.rounds or (1 if options.quick else 3))
+    for trouble in here.not_run:
+        say(f"NOT RUN: {trouble}")
+    about = report.machine(here.about, ("tocsin", "grpcio", "pymongo", "uvloop"))
+    said = {"not_run": here.not_run, "shortfalls": here.shortfalls}
+    figures = over_rounds(here.rounds)
+    return (
+        mongo_report.markdown(about, figures, here.spendings, **said),
+        mongo_report.as_json(about, figures, here.spendings, **said),
+    )
+
+
+async def _on_redis(options: argparse.Namespace, folder: Path) -> tuple[str, str, bool]:
+    """The run on Redis, as Markdown and as JSON, and whether all checks hold."""
+    with RedisPart(folder / "version") as redis:
+        version = str(redis.client.info("server")["redis_version"])
+    figures, checks = await measure(options, folder)
+    about = report.machine({"redis": version}, ("tocsin", "grpcio", "redis", "hiredis", "uvloop"))
+    holds = all(check.holds for check in checks)
+    return report.markdown(about, figures, checks), report.as_json(about, figures, checks), holds
 
 
 def main() -> int:
     """Run it; 1 if a check of the herd does not hold."""
     parser = argparse.ArgumentParser(prog="python tests/bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, one round: a minute")
-    parser.add_argument("--herd", action="store_true", help="only the checks of 50,000 jobs due in one second")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--herd", action="store_true", help="only the checks of 50,000 jobs due in one second")
+    kind.add_argument("--mongo", action="store_true", help="the Mongo store beside Agenda, on SecantusDB")
     parser.add_argument("--rounds", type=int, help="default 3, with --quick 1")
-    parser.add_argument("--out", type=Path, help="folder for bench.md and bench.json; default: stdout alone")
+    parser.add_argument(
+        "--out", type=Path, help="folder for bench.md and bench.json (bench-mongo.*); default: stdout alone"
+    )
     options = parser.parse_args()
     with suppress(ImportError):
         import uvloop
 
         uvloop.install()
     with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as name:
-        folder = Path(name)
-        with RedisPart(folder / "version") as redis:
-            version = str(redis.client.info("server")["redis_version"])
-        figures, checks = asyncio.run(measure(options, folder))
-    about = report.machine(version)
-    shown = report.markdown(about, figures, checks)
+        holds = True
+        if options.mongo:
+            shown, plain = asyncio.run(_on_mongo(options, Path(name)))
+        else:
+            shown, plain, holds = asyncio.run(_on_redis(options, Path(name)))
     sys.stdout.write(shown + "\n")
     if options.out:
+        stem = "bench-mongo" if options.mongo else "bench"
         options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "bench.md").write_text(shown)
-        (options.out / "bench.json").write_text(report.as_json(about, figures, checks))
-    return 0 if all(check.holds for check in checks) else 1
+        (options.out / f"{stem}.md").write_text(shown)
+        (options.out / f"{stem}.json").write_text(plain)
+    return 0 if holds else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is measured on: one Redis with an append-only file, one server on it, clients in this process."""
+"""What is measured on: a server on a store of its own, clients in this process."""
 
 from __future__ import annotations
 
@@ -27,18 +27,16 @@ BATCH = 1000
 
 
 class Bed:
-    """A fresh Redis and a fresh server. Made by `bed()`."""
+    """A fresh server on a fresh store. `store_seconds`: the store's processor time so far."""
 
-    def __init__(self, redis: RedisPart, server: Server, journal: Journal) -> None:
-        self.redis, self.server, self.journal = redis, server, journal
+    #: Between two looks at how far the jobs are, in seconds.
+    look_every = 0.02
+
+    def __init__(self, server: Server, journal: Journal, store_seconds: Callable[[], float]) -> None:
+        self.server, self.journal, self.store_seconds = server, journal, store_seconds
         self.channel = grpc.aio.insecure_channel(server.address)
         self.jobs: Any = job_service_pb2_grpc.JobServiceStub(self.channel)
         self.queues: Any = queue_service_pb2_grpc.QueueServiceStub(self.channel)
-
-    def store_seconds(self) -> float:
-        """Processor time of Redis so far."""
-        cpu = self.redis.client.info("cpu")
-        return float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"])
 
     def span(self, jobs: int) -> Span:
         """Times `jobs` jobs of this bed."""
@@ -74,13 +72,17 @@ class Bed:
         health = await self.queues.GetQueueHealth(queue_service_pb2.GetQueueHealthRequest(queue=QUEUE))
         return health.counts
 
+    async def completed(self) -> int:
+        """Jobs of the queue that are COMPLETED."""
+        return int((await self.counts()).completed)
+
     async def until_completed(self, wanted: int, *, within: float = 300) -> None:
         """Wait until so many are COMPLETED."""
         end = time.monotonic() + within
-        while (counts := await self.counts()).completed < wanted:
+        while (found := await self.completed()) < wanted:
             if time.monotonic() > end:
-                raise TimeoutError(f"{counts.completed} of {wanted} completed after {within} s")
-            await asyncio.sleep(0.02)
+                raise TimeoutError(f"{found} of {wanted} completed after {within} s")
+            await asyncio.sleep(self.look_every)
 
     async def empty(self, *states: int) -> None:
         """Delete all jobs in these states."""
@@ -101,8 +103,20 @@ class Bed:
                 return found
 
 
+class RedisBed(Bed):
+    """On a Redis with an append-only file. Made by `bed()`."""
+
+    def __init__(self, redis: RedisPart, server: Server, journal: Journal) -> None:
+        self.redis = redis
+        super().__init__(server, journal, self._redis_seconds)
+
+    def _redis_seconds(self) -> float:
+        cpu = self.redis.client.info("cpu")
+        return float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"])
+
+
 @contextmanager
-def bed(folder: Path, *, dispatch: bool = True) -> Iterator[Bed]:
+def bed(folder: Path, *, dispatch: bool = True) -> Iterator[RedisBed]:
     """A fresh bed; everything is gone at its end."""
     folder.mkdir(parents=True)
     journal = Journal(folder / "journal.tsv")
@@ -112,7 +126,7 @@ def bed(folder: Path, *, dispatch: bool = True) -> Iterator[Bed]:
         server = Server(folder, flags, env)
         try:
             server.start()
-            yield Bed(redis, server, journal)
+            yield RedisBed(redis, server, journal)
         finally:
             server.kill()
 

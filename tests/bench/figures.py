@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,3 +80,15 @@ def percentile(values: Sequence[float], share: float) -> float:
     """The value that `share` of all do not pass."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def over_rounds(rounds: Sequence[Mapping[str, Sample]]) -> dict[str, Figure]:
+    """The figures of all rounds, in the order in which they came."""
+    names = dict.fromkeys(name for found in rounds for name in found)
+    return {name: Figure(name, _unit(name), [found[name] for found in rounds if name in found]) for name in names}
+
+
+def _unit(name: str) -> str:
+    if "bytes" in name:
+        return "bytes"
+    return "ms" if name.endswith(" ms") else "1/s"

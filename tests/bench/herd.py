@@ -75,7 +75,7 @@ async def herd(folder: Path, *, due: int, standing: int, sizes: Sizes) -> list[C
             os.setpriority(os.PRIO_PROCESS, here.redis.pid, -19)
         redis.config_set("slowlog-log-slower-than", 1000)
         redis.config_set("slowlog-max-len", 10_000)
-        before = (await here.counts()).completed
+        before = await here.completed()
         begin = time.time() + max(4.0, due / 2_500)
         requests = [request(QUEUE, "noop", DATA) for _ in range(due)]
         for number, one in enumerate(requests):

@@ -11,7 +11,7 @@ from support.stubs import request
 from tocsin import AsyncClient
 from tocsin.v1 import job_pb2, job_service_pb2
 
-from bench.bed import DATA, QUEUE, Bed, flying
+from bench.bed import DATA, QUEUE, Bed, RedisBed, flying
 from bench.figures import Sample, percentile
 
 State = job_pb2.Job.State
@@ -31,6 +31,7 @@ class Sizes:
     cancels: int = 5_000
     memory: int = 20_000
     standing: int = 200_000
+    warm: int = 200
 
 
 QUICK = Sizes(1_000, 4_000, 10_000, 4_000, 100, 500, 1_000, 5_000, 20_000)
@@ -41,7 +42,7 @@ async def scheduling(bed: Bed, sizes: Sizes, suffix: str = "") -> Round:
     found: Round = {}
     asked = request(QUEUE, "noop", DATA, delay=3600)
 
-    await flying(64, [lambda: bed.jobs.ScheduleJob(asked)] * 200)
+    await flying(64, [lambda: bed.jobs.ScheduleJob(asked)] * sizes.warm)
     with bed.span(sizes.unary) as span:
         await flying(64, [lambda: bed.jobs.ScheduleJob(asked)] * sizes.unary)
     found[f"unary schedules/s, plain stubs{suffix}"] = span.rate
@@ -69,7 +70,7 @@ async def cancelling(bed: Bed, sizes: Sizes) -> Round:
 
 async def running(bed: Bed, sizes: Sizes, suffix: str = "") -> Round:
     """No-op jobs run a second, end to end: claimed, started, finished, from a queue that was filled before."""
-    before = (await bed.counts()).completed
+    before = await bed.completed()
     await bed.pause(True)
     await bed.batches([request(QUEUE, "noop", DATA)] * sizes.run)
     with bed.span(sizes.run) as span:
@@ -104,7 +105,7 @@ async def lateness(bed: Bed, sizes: Sizes) -> Round:
     for one in requests:
         one.schedule_time.FromNanoseconds(int(due * 1000) * 1_000_000)
     await bed.batches(requests)
-    before = (await bed.counts()).completed
+    before = await bed.completed()
     await bed.until_completed(before + sizes.due)
     late = [1000 * (line.at - int(due * 1000) / 1000) for line in bed.journal.lines("start")[done:]]
     return {
@@ -128,7 +129,7 @@ KINDS = {
 }
 
 
-async def memory(bed: Bed, sizes: Sizes) -> Round:
+async def memory(bed: RedisBed, sizes: Sizes) -> Round:
     """Bytes in Redis for each waiting job, in all and by key kind. Ids are made by the server."""
     client = bed.redis.client
     await bed.batches([request(QUEUE, "served_by_nobody", DATA)])  # the queue's fixed keys stand

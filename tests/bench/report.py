@@ -16,7 +16,8 @@ from bench.figures import Figure
 from bench.herd import Check
 
 #: Which figure is read beside which: the first as a share of the second.
-RATIOS = [
+Pairs = Sequence[tuple[str, str]]
+RATIOS: Pairs = [
     ("unary schedules/s, plain stubs", "limit: empty gRPC calls/s"),
     ("unary schedules/s, gathering client", "limit: empty gRPC calls/s"),
     ("unary schedules/s, gathering client", "unary schedules/s, plain stubs"),
@@ -33,42 +34,46 @@ RATIOS = [
 _PAYLOAD = request("bench", "noop", DATA).job.data.ByteSize()
 
 
-def machine(redis_version: str) -> dict[str, Any]:
-    """What it was measured on."""
-    packages = ("tocsin", "grpcio", "redis", "hiredis", "uvloop")
-    versions = {f"{name} (PyPI)" if name == "redis" else name: metadata.version(name) for name in packages}
+def machine(store: Mapping[str, str], packages: Sequence[str]) -> dict[str, Any]:
+    """What it was measured on: the store's name and version, and those of Python packages."""
+    versions = {f"{name} (PyPI)" if name in store else name: metadata.version(name) for name in packages}
     return {
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "redis": redis_version,
+        **store,
         "payload bytes": _PAYLOAD,
         **versions,
     }
 
 
-def ratios(figures: Mapping[str, Figure]) -> dict[str, float]:
+def ratios(figures: Mapping[str, Figure], pairs: Pairs = RATIOS) -> dict[str, float]:
     """The ratios of which both figures were taken."""
     return {
         f"{first} / {second}": figures[first].median / figures[second].median
-        for first, second in RATIOS
-        if first in figures and second in figures
+        for first, second in pairs
+        if first in figures and second in figures and figures[second].median
     }
+
+
+def tables(figures: Mapping[str, Figure], pairs: Pairs = RATIOS, program: str = "server") -> list[str]:
+    """Figures and their ratios, as lines of Markdown; `program`: whose processor time stands beside the store's."""
+    return [
+        f"| figure | median | range | {program} µs/job | store µs/job |",
+        "|---|---:|---:|---:|---:|",
+        *(_row(figure) for figure in figures.values()),
+        "",
+        "| ratio | |",
+        "|---|---:|",
+        *(f"| {name} | {value:.2f} |" for name, value in ratios(figures, pairs).items()),
+        "",
+    ]
 
 
 def markdown(about: Mapping[str, Any], figures: Mapping[str, Figure], checks: Sequence[Check]) -> str:
     """Three tables: figures, ratios, checks; each only where there is something to show."""
     lines = ["# Tocsin, measured", "", ", ".join(f"{name} {value}" for name, value in about.items()), ""]
     if figures:
-        lines += [
-            "| figure | median | range | server µs/job | store µs/job |",
-            "|---|---:|---:|---:|---:|",
-            *(_row(figure) for figure in figures.values()),
-            "",
-            "| ratio | |",
-            "|---|---:|",
-            *(f"| {name} | {value:.2f} |" for name, value in ratios(figures).items()),
-            "",
-        ]
+        lines += tables(figures)
     if checks:
         lines += ["| check | found | bound | |", "|---|---:|---:|---|"]
         for check in checks:
@@ -83,16 +88,7 @@ def as_json(about: Mapping[str, Any], figures: Mapping[str, Figure], checks: Seq
     return json.dumps(
         {
             "about": about,
-            "figures": {
-                name: {
-                    "unit": figure.unit,
-                    "median": figure.median,
-                    "rounds": [sample.value for sample in figure.samples],
-                    "server_us_per_job": figure.median_of(lambda sample: sample.server_us),
-                    "store_us_per_job": figure.median_of(lambda sample: sample.store_us),
-                }
-                for name, figure in figures.items()
-            },
+            "figures": plain(figures),
             "ratios": ratios(figures),
             "checks": [
                 {"name": c.name, "found": c.found, "bound": c.bound, "unit": c.unit, "holds": c.holds} for c in checks
@@ -100,6 +96,20 @@ def as_json(about: Mapping[str, Any], figures: Mapping[str, Figure], checks: Seq
         },
         indent=2,
     )
+
+
+def plain(figures: Mapping[str, Figure]) -> dict[str, Any]:
+    """The figures with every round's value, as JSON takes them."""
+    return {
+        name: {
+            "unit": figure.unit,
+            "median": figure.median,
+            "rounds": [sample.value for sample in figure.samples],
+            "server_us_per_job": figure.median_of(lambda sample: sample.server_us),
+            "store_us_per_job": figure.median_of(lambda sample: sample.store_us),
+        }
+        for name, figure in figures.items()
+    }
 
 
 def _row(figure: Figure) -> str:

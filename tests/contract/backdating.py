@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import timedelta
+from typing import Any
 
+from pymongo.collection import Collection
 from redis import Redis
 from tocsin_server.domain.job import Job
 from tocsin_server.domain.states import State
@@ -71,3 +73,28 @@ class RedisBackdate(Backdate):
             first = self._client.zrange(f"{self._keys.root(queue)}:{row}", 0, 0, withscores=True)
             ms = int(first[0][1]) if first else 0
             self._client.setrange(self._keys.tick(queue), 6 * place, ms.to_bytes(6, "big"))
+
+
+class MongoBackdate(Backdate):
+    """Edits the job's document (store/mongo/documents.py)."""
+
+    def __init__(self, jobs: Collection[Any]) -> None:
+        self._jobs = jobs
+
+    def lease(self, job: Job, by: timedelta) -> None:
+        self._move(job, by, "lease")
+
+    def due(self, job: Job, by: timedelta) -> None:
+        self._move(job, by, "due")
+
+    def end(self, job: Job, by: timedelta) -> None:
+        self._move(job, by, "end", "expire")
+
+    def _move(self, job: Job, by: timedelta, *names: str) -> None:
+        which = {"_id": f"{job.queue}/{job.job_id}"}
+        found = self._jobs.find_one(which)
+        assert found is not None, f"{job.job_id} does not stand"
+        moved = {name: found[name] - by for name in names}
+        # Whoever read the job before must see that it is another one now.
+        done = self._jobs.update_one({**which, "writes": found["writes"]}, {"$set": moved, "$inc": {"writes": 1}})
+        assert done.modified_count == 1, f"{job.job_id} changed meanwhile"

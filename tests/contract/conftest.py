@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack
 
 import pytest
+import uvloop
 from tocsin_server.store.interface import JobStore
 
 from contract.backdating import Backdate
@@ -22,10 +25,23 @@ def flavour(request: pytest.FixtureRequest) -> Flavour:
 
 
 @pytest.fixture(scope="session")
-def running(flavour: Flavour) -> Iterator[Provider]:
-    """One process for the whole session."""
-    with flavour.started() as provider:
+def providers() -> Iterator[Callable[[Flavour], Provider]]:
+    """Each flavour's provider, started once for the whole session, in whichever order its tests come."""
+    running: dict[str, Provider] = {}
+    with ExitStack() as stack:
+
+        def provider(flavour: Flavour) -> Provider:
+            if flavour.name not in running:
+                running[flavour.name] = stack.enter_context(flavour.started())
+            return running[flavour.name]
+
         yield provider
+
+
+@pytest.fixture(scope="session")
+def running(flavour: Flavour, providers: Callable[[Flavour], Provider]) -> Provider:
+    """One process for the whole session."""
+    return providers(flavour)
 
 
 @pytest.fixture
@@ -52,3 +68,8 @@ def backdate(provider: Provider) -> Backdate:
 def contents(provider: Provider) -> Contents:
     """Reads all that the provider holds."""
     return provider.contents
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that the server runs on; it also halves what the suite takes."""
+    return {"uvloop": uvloop.new_event_loop}

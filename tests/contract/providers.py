@@ -1,25 +1,37 @@
-"""The stores that the suite runs on. A store to come adds a class here, and changes no test."""
+"""The stores that the suite runs on. A store to come adds a class and a line in `flavours`, and changes no test."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
+import bson
+from bson.raw_bson import RawBSONDocument
+from pymongo import MongoClient
+from pymongo.uri_parser import parse_uri
 from redis import Redis
+from support.mongo_servers import MongoServer, fault
 from support.redis_servers import VALKEY, ServerProcess
 from tocsin_server.store.interface import JobStore
+from tocsin_server.store.mongo.connection import MongoConnection
+from tocsin_server.store.mongo.store import MongoStore
 from tocsin_server.store.redis.connection import RedisConnection
 from tocsin_server.store.redis.keys import Keys
 from tocsin_server.store.redis.store import RedisStore
 
-from contract.backdating import Backdate, RedisBackdate
+from contract.backdating import Backdate, MongoBackdate, RedisBackdate
+
+_PATIENCE = timedelta(seconds=30)  # with a busy machine
+_NO_ROOM = 14031  # MongoDB's OutOfDiskSpace
 
 
 class Provider(ABC):
@@ -51,23 +63,32 @@ class Provider(ABC):
         """End it, as kill -9 does."""
 
 
+Start = Callable[[], AbstractContextManager[Provider]]
+
+
 @dataclass(frozen=True, slots=True)
 class Flavour:
-    """A product to be started: its name in test ids, and its program."""
+    """A product to be started: its name in test ids, what a store on it says of itself, and how it is started."""
 
     name: str
-    binary: str
+    provider: str
+    product: str
+    started: Start = field(repr=False)  # for the whole session
+    mortal: Start = field(repr=False)  # to be stopped by a test
 
-    @contextlib.contextmanager
-    def started(self) -> Iterator[Provider]:
-        """A process of its own."""
-        # A Unix socket's path must be short, so not pytest's own folder.
-        with tempfile.TemporaryDirectory(prefix="toc") as folder:
-            process = ServerProcess(self.binary, Path(folder), "--port", "0")
-            try:
-                yield RedisProvider(process)
-            finally:
-                process.stop()
+
+# --- Redis ---
+
+
+@contextlib.contextmanager
+def _redis(binary: str) -> Iterator[Provider]:
+    # A Unix socket's path must be short, so not pytest's own folder.
+    with tempfile.TemporaryDirectory(prefix="toc") as folder:
+        process = ServerProcess(binary, Path(folder), "--port", "0")
+        try:
+            yield RedisProvider(process)
+        finally:
+            process.stop()
 
 
 class RedisProvider(Provider):
@@ -81,7 +102,7 @@ class RedisProvider(Provider):
 
     @contextlib.asynccontextmanager
     async def store(self, *, events_max: int = 100_000) -> AsyncIterator[JobStore]:
-        connection = RedisConnection(self._process.url, answer_within=timedelta(seconds=30))
+        connection = RedisConnection(self._process.url, answer_within=_PATIENCE)
         store = RedisStore(connection, self._keys.namespace, events_max=events_max)
         await store.open()
         try:
@@ -113,7 +134,116 @@ class RedisProvider(Provider):
         self._process.stop()
 
 
+# --- MongoDB ---
+
+
+@contextlib.contextmanager
+def _secantus(select_within: timedelta = _PATIENCE) -> Iterator[Provider]:
+    """select_within: how long commands look for a server; tests of one that is gone wait for no other."""
+    with tempfile.TemporaryDirectory(prefix="toc") as folder:
+        server = MongoServer(Path(folder))
+        provider = MongoProvider(server.url, server.stop, select_within=select_within)
+        try:
+            yield provider
+        finally:
+            provider.leave()
+            server.stop()
+
+
+@contextlib.contextmanager
+def _named_mongo(url: str) -> Iterator[Provider]:
+    """A database of this process's own on a server that runs; it goes at the end."""
+    name = f"tocsin_contract_{os.getpid()}_{secrets.token_hex(4)}"
+    provider = MongoProvider(_with_database(url, name), _not_ours)
+    try:
+        yield provider
+    finally:
+        provider.drop()
+        provider.leave()
+
+
+def _with_database(url: str, name: str) -> str:
+    scheme, _, rest = url.partition("://")
+    before, _, query = rest.partition("?")
+    options = [option for option in query.split("&") if option]
+    source = parse_uri(url).get("database")
+    # A database in the address is also where its user is looked for.
+    if source and "@" in before and not any(option.lower().startswith("authsource=") for option in options):
+        options.append(f"authSource={source}")
+    return f"{scheme}://{before.partition('/')[0]}/{name}?{'&'.join(options)}"
+
+
+def _not_ours() -> None:
+    raise AssertionError("a server that is only lent is not stopped")
+
+
+class MongoProvider(Provider):
+    """One database of a server that speaks MongoDB's wire protocol."""
+
+    _JOBS = "jobs"
+
+    def __init__(self, url: str, kill: Callable[[], None], select_within: timedelta = _PATIENCE) -> None:
+        self._url, self._kill, self._select_within = url, kill, select_within
+        self._client: MongoClient[RawBSONDocument] = MongoClient(url, document_class=RawBSONDocument)
+        self._database = self._client.get_default_database()
+        self._backdate = MongoBackdate(self._database[self._JOBS])
+
+    @contextlib.asynccontextmanager
+    async def store(self, *, events_max: int = 100_000) -> AsyncIterator[JobStore]:
+        connection = MongoConnection(
+            self._url, answer_within=_PATIENCE, max_connections=16, select_within=self._select_within
+        )
+        store = MongoStore(connection, self._JOBS, events_max=events_max, events_age=timedelta(hours=1))
+        await store.open()
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    @property
+    def backdate(self) -> Backdate:
+        return self._backdate
+
+    def contents(self) -> Mapping[bytes, bytes]:
+        return {
+            name.encode() + b"\0" + bson.encode({"_id": document["_id"]}): document.raw
+            for name in self._database.list_collection_names()
+            for document in self._database[name].find()
+        }
+
+    def clear(self) -> None:
+        # Collections and indexes stay: making them anew for each test would take most of the suite's time.
+        for name in self._database.list_collection_names():
+            self._database[name].delete_many({})
+
+    @contextlib.contextmanager
+    def full(self) -> Iterator[None]:
+        # What takes new room goes by `insert`; all else changes or deletes what stands.
+        with fault(self._client, failCommands=["insert"], errorCode=_NO_ROOM):
+            yield
+
+    def stop(self) -> None:
+        self.leave()
+        self._kill()
+
+    def drop(self) -> None:
+        """Leave nothing on the server."""
+        self._client.drop_database(self._database.name)
+
+    def leave(self) -> None:
+        """Close its own connections."""
+        self._client.close()
+
+
 def flavours() -> list[Flavour]:
-    """The wheel's Valkey, and the Redis that TOCSIN_TEST_REDIS names."""
-    redis = os.environ.get("TOCSIN_TEST_REDIS")
-    return [Flavour("valkey", VALKEY), *([Flavour("redis", redis)] if redis else [])]
+    """The wheel's Valkey, the Redis that TOCSIN_TEST_REDIS names, and SecantusDB, or the MongoDB of MONGODB_URL."""
+    valkey = partial(_redis, VALKEY)
+    found = [Flavour("valkey", "redis", "valkey", valkey, valkey)]
+    if redis := os.environ.get("TOCSIN_TEST_REDIS"):
+        started = partial(_redis, redis)
+        found.append(Flavour("redis", "redis", "redis", started, started))
+    url = os.environ.get("MONGODB_URL")
+    # Tests that stop their server stop a SecantusDB, also where another one is named.
+    started, mortal = partial(_named_mongo, url) if url else _secantus, partial(_secantus, timedelta(milliseconds=300))
+    found.append(Flavour("mongo", "mongo", "mongodb", started, mortal))
+    return found

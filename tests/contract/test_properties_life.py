@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pytest
+import uvloop
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from tocsin_server.domain import limits
@@ -252,7 +253,7 @@ class Life(RuleBasedStateMachine):
 @pytest.fixture
 def loop() -> Iterator[asyncio.Runner]:
     """An event loop that the machine's steps, which are not coroutines, run on."""
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         yield runner
 
 

@@ -47,8 +47,13 @@ SAID = QueueSettings(
         timeout=MINUTE,
         completed_for=NOW,
         failed_for=3653 * 24 * HOUR,
+        concurrency=10_000,
     ),
-    type_defaults={"email": JobDefaults(max_attempts=1), "a.b-c_D": NOTHING_SAID, "sms": JobDefaults(jitter=0.0)},
+    type_defaults={
+        "email": JobDefaults(max_attempts=1, concurrency=1),
+        "a.b-c_D": NOTHING_SAID,
+        "sms": JobDefaults(jitter=0.0),
+    },
     completed_max=0,
     failed_max=10_000_000,
 )

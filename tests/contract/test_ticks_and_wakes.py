@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -40,6 +41,7 @@ from contract.conftest import Contents
 from contract.providers import Provider
 
 NUDGES = "nudges"
+_nudges = itertools.count(1)
 
 
 async def tick(store: JobStore, queue: str = "q") -> Tick:
@@ -217,7 +219,8 @@ async def listening(store: JobStore) -> AsyncIterator[Ear]:
     ear = Ear(store)
 
     async def hears() -> bool:
-        await store.put_settings(NUDGES, QueueSettings(), paused=False)
+        # Always another setting: one that stands already is no news.
+        await store.put_settings(NUDGES, QueueSettings(completed_max=next(_nudges)), paused=False)
         return not ear.deaf
 
     try:

@@ -75,8 +75,8 @@ async def test_the_clock_is_the_stores(store: JobStore) -> None:
 
 async def test_a_store_says_what_it_is(store: JobStore, flavour: Flavour) -> None:
     info = await store.info()
-    assert info.provider == "redis"
-    assert info.version.startswith(flavour.name)
+    assert info.provider == flavour.provider
+    assert info.version.startswith(flavour.product)
     assert info.durability in Durability
     assert not info.embedded
 
@@ -85,10 +85,10 @@ async def test_a_full_store_takes_no_new_jobs(store: JobStore, provider: Provide
     await added(store, a_draft("a", when=HOUR))
     before = contents()
     with provider.full():
-        with pytest.raises(StoreFull):
-            await store.add([a_draft()])
-        with pytest.raises(StoreFull):
-            await store.add([a_draft("a", on_conflict=OnConflict.REPLACE)])
+        for mode in OnConflict:
+            for job_id in (None, "b"):
+                with pytest.raises(StoreFull):
+                    await store.add([a_draft(job_id, on_conflict=mode)])
     assert contents() == before
 
 
@@ -123,7 +123,7 @@ async def test_a_full_store_drains(store: JobStore, provider: Provider, backdate
 @pytest.fixture
 def mortal(flavour: Flavour) -> Iterator[Provider]:
     """A provider of this test's own, to be stopped."""
-    with flavour.started() as provider:
+    with flavour.mortal() as provider:
         yield provider
 
 

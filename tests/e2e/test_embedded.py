@@ -154,24 +154,3 @@ def test_dev_is_not_for_others_to_reach(tmp_path: Path) -> None:
     refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30)
     assert refused.returncode == 2
     assert "can be reached from outside" in refused.stderr
-
-
-def test_doctor_says_what_came_from_where_and_what_to_mend(tmp_path: Path) -> None:
-    def doctor(*flags: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "tocsin_server", "doctor", *flags]
-        environment = {"PATH": os.environ["PATH"], **environ}
-        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=30)
-
-    fine = doctor("--mail", "file:outbox")
-    assert fine.returncode == 0, fine.stdout + fine.stderr
-    assert "--mail" in fine.stdout
-
-    broken = doctor(REDIS_URL="redis://:s3cr3t-planted@127.0.0.1:1")
-    assert broken.returncode == 1
-    assert "MEND  store" in broken.stdout
-    assert "REDIS_URL" in broken.stdout
-    assert "s3cr3t-planted" not in broken.stdout + broken.stderr
-
-    wrong = doctor(TOCSIN_TICK="45")
-    assert wrong.returncode == 2
-    assert wrong.stderr.startswith("tocsin doctor: TOCSIN_TICK: write a duration with its unit")

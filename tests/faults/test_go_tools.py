@@ -1,4 +1,4 @@
-"""Where Go is absent, interop tests are reported as not run, and loudly."""
+"""Where Go or Node is absent, the tests that need it are reported as not run, and loudly."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from pathlib import Path
 import pytest
 from support.source_tree import ROOT
 
-_TEST = "def test_needs_a_tool(go_tool):\n    go_tool('grpcurl')\n"
+_TESTS = {
+    "interop": ("def test_needs_a_tool(go_tool):\n    go_tool('grpcurl')\n", "Go is not on PATH"),
+    "agenda": ("def test_needs_packages(npm_packages):\n    pass\n", "node is not on PATH"),
+}
 
 
+@pytest.mark.parametrize("kind", _TESTS)
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "on two processors"])
-def test_without_go_the_closing_lines_say_what_was_not_run(tmp_path: Path, workers: list[str]) -> None:
+def test_without_tools_the_closing_lines_say_what_was_not_run(tmp_path: Path, workers: list[str], kind: str) -> None:
+    test, why = _TESTS[kind]
     folder = tmp_path / "interop"
     folder.mkdir()
-    (folder / "test_planted.py").write_text(_TEST)
+    (folder / "test_planted.py").write_text(test)
     (tmp_path / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
     (tmp_path / "pytest.ini").write_text(f"[pytest]\npythonpath = {ROOT / 'tests'}\n")
     done = subprocess.run(
@@ -27,6 +32,7 @@ def test_without_go_the_closing_lines_say_what_was_not_run(tmp_path: Path, worke
         text=True,
         timeout=60,
     )
-    assert "NOT RUN: interop" in done.stdout, done.stdout + done.stderr
-    assert "Go is not on PATH" in done.stdout
+    assert f"NOT RUN: {kind}" in done.stdout, done.stdout + done.stderr
+    assert why in done.stdout
+    assert done.stdout.count("NOT RUN:") == 1
     assert "1 skipped" in done.stdout

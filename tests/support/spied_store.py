@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
+from tocsin_server.domain.job import Draft
 from tocsin_server.store.interface import JobStore, Wake
 
 
@@ -23,6 +24,8 @@ class SpiedStore:
         self.lose: Counter[str] = Counter()  # so many answers of a call are lost; it has acted
         self.break_with: dict[str, Exception] = {}
         self.gates: dict[str, asyncio.Event] = {}  # the answers of a call come once this is set
+        self.silent: dict[str, asyncio.Event] = {}  # calls about these queues are not sent, and fail once this is set
+        self._asked: Counter[str] = Counter()
         self._called = asyncio.Condition()
 
     @property
@@ -43,12 +46,24 @@ class SpiedStore:
         async with self._called:
             await self._called.wait_for(lambda: self.calls[name] >= wanted)
 
+    async def until_asked(self, name: str, times: int) -> None:
+        """Return once so many calls more than now have begun."""
+        wanted = self._asked[name] + times
+        async with self._called:
+            await self._called.wait_for(lambda: self._asked[name] >= wanted)
+
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         method = getattr(self._store, name)
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             self.arguments.setdefault(name, []).append((args, kwargs))
+            self._asked[name] += 1
+            async with self._called:
+                self._called.notify_all()
             try:
+                if silent := self.silent.get(_queue_of(args)):
+                    await silent.wait()
+                    raise StoreAway("hung by the test")
                 if name in self.away:
                     raise StoreAway("pulled out by the test")
                 if name in self.break_with:
@@ -66,3 +81,11 @@ class SpiedStore:
                     self._called.notify_all()
 
         return call
+
+
+def _queue_of(args: tuple[Any, ...]) -> str:
+    """The queue that a call is about, of drafts that of the first."""
+    first = args[0] if args else ""
+    if isinstance(first, list) and first and isinstance(first[0], Draft):
+        return first[0].spec.queue
+    return first if isinstance(first, str) else ""

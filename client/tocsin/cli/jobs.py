@@ -46,7 +46,10 @@ def schedule(
     ] = None,
     queue: QueueName = "default",
     job_id: Annotated[str, typer.Option(help="Name of the job. Default: the server makes one.")] = "",
-    priority: Annotated[int, typer.Option(help="Higher runs first.")] = 0,
+    priority: Annotated[
+        int | None,
+        typer.Option(parser=parsing.priority, metavar="N|low|normal|high", help="-10, 0, 10: higher runs first."),
+    ] = None,
     max_attempts: Annotated[int | None, typer.Option(help="Attempts that may fail. Default: 3.")] = None,
     timeout: Annotated[
         timedelta | None, typer.Option(parser=parsing.span, metavar="SPAN", help="Limit of one attempt.")
@@ -66,7 +69,7 @@ def schedule(
     options = ScheduleOptions(
         queue=queue,
         job_id=job_id,
-        priority=priority,
+        priority=priority or 0,
         timeout=timeout,
         tags=parsing.tags(tag or ()),
         on_conflict=conflict,
@@ -95,6 +98,12 @@ def list_(
     state: States = None,
     type_: Types = None,
     tag: Tags = None,
+    priority_min: Annotated[
+        int | None, typer.Option(parser=parsing.priority, metavar="N|low|normal|high", help="This priority or higher.")
+    ] = None,
+    priority_max: Annotated[
+        int | None, typer.Option(parser=parsing.priority, metavar="N|low|normal|high", help="This priority or lower.")
+    ] = None,
     queue: QueueName = "default",
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Jobs at most; 0 is all.")] = 50,
     skip: Annotated[int, typer.Option(min=0, help="Jobs to pass over first.")] = 0,
@@ -111,6 +120,8 @@ def list_(
             states=[State.SCHEDULED] if soonest and not states else states,
             types=type_ or [],
             tags=parsing.tags(tag or ()),
+            priority_min=priority_min,
+            priority_max=priority_max,
             order_by="schedule_time" if soonest else "create_time desc",
             skip=skip,
             limit=limit or None,
@@ -148,6 +159,14 @@ def retry(job_id: JobId, queue: QueueName = "default", address: Address = None, 
     """Make a failed or cancelled job due again."""
     with connected(address) as client:
         _show(client.retry(job_id, queue=queue), "due again", json)
+
+
+@app.command()
+def delete(job_id: JobId, queue: QueueName = "default", address: Address = None, json: AsJson = False) -> None:
+    """Delete a job that has ended. Its id is free at once."""
+    with connected(address) as client:
+        client.delete(job_id, queue=queue)
+        printing.print_deleted(job_id, json)
 
 
 @app.command()

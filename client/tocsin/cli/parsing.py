@@ -14,6 +14,7 @@ from typing import TypeVar
 import typer
 from google.protobuf import json_format
 
+from tocsin._checking import PRIORITIES
 from tocsin.payloads import TYPED_PAYLOADS, Payload, TypedPayload
 
 Word = TypeVar("Word", bound=StrEnum)
@@ -52,6 +53,17 @@ def time(text: str) -> datetime:
     if found.utcoffset() is None:
         raise typer.BadParameter(f"{text!r} has no zone; write {text}Z for UTC, or {text}+01:00")
     return found
+
+
+def priority(text: str) -> int:
+    """A whole number, or low, normal or high in any case."""
+    word = text.strip().lower()
+    if word in PRIORITIES:
+        return PRIORITIES[word]
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is none of {', '.join(PRIORITIES)}, and no whole number") from None
 
 
 def tags(texts: Sequence[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 from google.protobuf import json_format
@@ -15,7 +16,8 @@ from rich.text import Text
 
 from tocsin.enums import State
 from tocsin.jobs import Job, JobChange
-from tocsin.queues import Queue, QueueHealth, StateCounts
+from tocsin.queues import JobDefaults, Queue, QueueHealth, StateCounts
+from tocsin.requests import Retention, RetryPolicy
 
 _STATE_STYLES = {
     State.COMPLETED: "green",
@@ -109,6 +111,14 @@ def print_outcome(job: Job, did: str) -> None:
     _console().print(line, soft_wrap=True)
 
 
+def print_deleted(job_id: str, json: bool) -> None:
+    """One line: a job is gone."""
+    if json:
+        _print_line({"jobId": job_id, "deleted": True})
+    else:
+        _console().print(_text(f"deleted {job_id}"), soft_wrap=True)
+
+
 def print_change(change: JobChange) -> None:
     """One line: what a watch saw."""
     if change.job is None:
@@ -139,6 +149,41 @@ def print_queue(queue: Queue, did: str) -> None:
     """One line: what became of a queue."""
     why = f": {queue.pause_reason}" if queue.pause_reason else ""
     _console().print(_text(f"{did} {queue.name}{why}"), soft_wrap=True)
+
+
+def print_queue_settings(queue: Queue) -> None:
+    """What was set for a queue, a line a level; what is not named there is as the level below it says."""
+    facts: list[tuple[str, str | Text]] = [
+        ("queue", queue.name),
+        ("paused", f"since {_time(queue.pause_time)} {queue.pause_reason}" if queue.paused else ""),
+        ("completed max", "" if queue.completed_max is None else str(queue.completed_max)),
+        ("failed max", "" if queue.failed_max is None else str(queue.failed_max)),
+        ("all types", _defaults(queue.defaults)),
+    ]
+    facts += [(f"type {name}", _defaults(found)) for name, found in sorted(queue.type_defaults.items())]
+    _print_facts(facts)
+
+
+def _defaults(defaults: JobDefaults | None) -> str:
+    return "" if defaults is None else ", ".join(f"{name} {value}" for name, value in _said(defaults))
+
+
+def typed_span(span: timedelta) -> str:
+    """A span as it would be typed: "1h30m", "0s"."""
+    left, parts = round(span / timedelta(milliseconds=1)), []
+    for unit, ms in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+        count, left = divmod(left, ms)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+def _said(defaults: JobDefaults) -> Iterable[tuple[str, str]]:
+    for level in (defaults, defaults.retry or RetryPolicy(), defaults.retention or Retention()):
+        for field in fields(level):
+            value = getattr(level, field.name)
+            if value is not None and not isinstance(value, RetryPolicy | Retention):
+                yield field.name.replace("_", " "), typed_span(value) if isinstance(value, timedelta) else f"{value}"
 
 
 def print_health(health: QueueHealth) -> None:

@@ -1,4 +1,4 @@
-"""`tocsin queues`: look after queues."""
+"""`tocsin queues`: look after queues. Their settings are in `queue_settings`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from tocsin.cli import printing
+from tocsin.cli import printing, queue_settings
 from tocsin.cli.connecting import Address, AsJson, connected
 from tocsin.queues import Queue
 
-app = typer.Typer(help="Look after queues: figures, health, pause and resume.", no_args_is_help=True)
+app = typer.Typer(help="Look after queues: figures, health, settings, pause and resume.", no_args_is_help=True)
+app.command("get")(queue_settings.get)
+app.command("update")(queue_settings.update)
 
 Name: TypeAlias = Annotated[str, typer.Argument(metavar="[QUEUE]", help="The queue.")]
 

@@ -23,7 +23,7 @@ class Handler:
     type: str
     function: Callable[..., object]  # takes one JobContext
     is_async: bool  # it runs on an event loop; otherwise in a thread
-    concurrency: int | None = None  # attempts at once in this process; None: as many as there are slots
+    concurrency: int | None = None  # attempts at once in this process; None: what the process has for each type
     process: bool = False  # each attempt in a process of its own
     timeout: timedelta | None = None  # limit of one attempt, where the job has none or a longer one
     spec: str | None = None  # where another process finds it: "module:name of the Handlers"; None: nowhere
@@ -64,7 +64,8 @@ class Handlers:
         It takes one JobContext. `async def` runs on an event loop that all async handlers share, plain `def` in a
         thread. What it returns (None, anything JSON can say, bytes) is the job's result.
 
-        concurrency: attempts of this type at once in one process; None: as many as it has slots.
+        concurrency: attempts of this type at once in one process; None: the server's setting type_concurrency, 5. What
+        UpdateQueue says for a queue or the type goes before it.
         process: run each attempt in a process of its own, which a timeout or cancel can kill: for code that holds the
         interpreter's lock or may crash. It must be importable (loaded by `--handlers module`).
         timeout: limit of one attempt, in seconds or a timedelta, where the job has none or a longer one.
@@ -74,9 +75,9 @@ class Handlers:
         if not isinstance(type, str) or not _TYPE.match(type):
             raise ValueError(f"{type!r} is no job type: use 1 to 100 of A-Z a-z 0-9 . _ -")
         if concurrency is not None and (isinstance(concurrency, bool) or not isinstance(concurrency, int)):
-            raise ValueError(f"concurrency of {type!r} is {concurrency!r}: give a whole number, or None for no limit")
+            raise ValueError(f"concurrency of {type!r} is {concurrency!r}: give a number, or None for the server's")
         if concurrency is not None and concurrency < 1:
-            raise ValueError(f"concurrency of {type!r} is {concurrency}: give 1 or more, or None for no limit")
+            raise ValueError(f"concurrency of {type!r} is {concurrency}: give 1 or more, or None for the server's")
         limit = None if timeout is None else seconds_or_timedelta(timeout, f"timeout of {type!r}")
         if limit is not None and not limit:
             raise ValueError(f"timeout of {type!r} is 0: give more, or None for no limit")
@@ -118,7 +119,7 @@ class Handlers:
         return self._handlers.get(type)
 
     def concurrencies(self) -> Mapping[str, int | None]:
-        """Types, and how many attempts of each may run at once (None: as many as there are slots)."""
+        """Types, and how many attempts of each may run at once (None: what the process has for each type)."""
         return {type: handler.concurrency for type, handler in self._handlers.items()}
 
     def __iter__(self) -> Iterator[str]:

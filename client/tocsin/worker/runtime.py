@@ -62,7 +62,8 @@ class Runtime:
 
     Handlers run on other loops, threads and processes, never on this loop. All calls of the source are made on it.
 
-    concurrency: attempts at once; types may have lower limits of their own.
+    concurrency: attempts at once; types may have lower limits of their own. slots: made by the caller, who may change
+    the limits of queues in it while this runs (then `ask_anew`); None: made of `concurrency` and the handlers' limits.
     stop_grace: how long an attempt may take to stop after a timeout, a lost lease or a drain; then it is killed, if it
     has its own process, or abandoned: its outcome is given, its slot stays taken until its handler ends.
     cancel_grace: the same after a cancel, where the source names none.
@@ -76,6 +77,7 @@ class Runtime:
         handlers: Handlers,
         *,
         concurrency: int = 20,
+        slots: Slots | None = None,
         stop_grace: timedelta = timedelta(seconds=2),
         cancel_grace: timedelta = timedelta(seconds=30),
         blocked_after: timedelta = timedelta(seconds=1),
@@ -83,7 +85,7 @@ class Runtime:
     ) -> None:
         self._source = source
         self._stop_grace = stop_grace
-        self._slots = Slots(concurrency, handlers.concurrencies())
+        self._slots = slots or Slots(concurrency, handlers.concurrencies())
         self._ended: Mailbox[Ended] = Mailbox(self._take_ended)
         self._said: Mailbox[Attempt] = Mailbox(lambda attempt: self._heartbeats.progress_said(attempt))
         self._loops = HandlerLoops(self._ended, blocked_after)
@@ -105,7 +107,6 @@ class Runtime:
         self._drain_task: asyncio.Task[Drained] | None = None
         self._grace_over = asyncio.Event()  # a later drain with less patience
         self._lease: asyncio.Task[Sequence[LeasedJob]] | None = None
-        self._leasing_types: frozenset[str] = frozenset()
         self._interrupted = False  # the lease call was cancelled: once is enough, it may be giving back
         self._look_again = asyncio.Event()  # a slot is free, or a drain began
         self._leasing_over = asyncio.Event()
@@ -159,6 +160,11 @@ class Runtime:
             )
         return await asyncio.shield(self._drain_task)
 
+    def ask_anew(self) -> None:
+        """The slots' limits have become wider: let the source know."""
+        self._look_again.set()
+        self._interrupt_lease()
+
     def figures(self) -> Figures:
         """What it does at this moment."""
         supervisor = self._supervisor
@@ -201,7 +207,6 @@ class Runtime:
 
     async def _leased(self, free: dict[str, int], limit: int) -> Sequence[LeasedJob] | None:
         """What the source grants; None where the call was interrupted."""
-        self._leasing_types = frozenset(free)
         self._interrupted = False
         self._lease = lease = asyncio.get_running_loop().create_task(self._lease_call(free, limit))
         try:
@@ -234,10 +239,10 @@ class Runtime:
         self._released += outcome.ending is Ending.RELEASED
         self._flusher.add(attempt, outcome)
 
-    def _freed(self, type: str) -> None:
+    def _freed(self, reopened: bool) -> None:
         self._look_again.set()
-        # A lease that waits was not asked for this type while it was full: ask anew.
-        if type not in self._leasing_types:
+        # A lease that waits was not asked for what was full: ask anew.
+        if reopened:
             self._interrupt_lease()
 
     def _interrupt_lease(self) -> None:

@@ -1,31 +1,133 @@
-"""How many attempts run at once, overall and by type."""
+"""How many attempts run at once: overall, by type, and by type in one queue."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 
 class Slots:
-    """Counts free slots. An attempt takes one overall and one of its type, and keeps both until its handler ends."""
+    """Counts free slots. An attempt takes one overall and one in its lane, and keeps both until its handler ends.
 
-    def __init__(self, concurrency: int, by_type: Mapping[str, int | None]) -> None:
-        if concurrency < 1:
-            raise ValueError(f"concurrency is {concurrency}: give 1 or more")
+    Each type has a lane that all queues share, as wide as `by_type` says, else `each`, else as there are slots. A queue
+    with a number of its own for the type (`limit_queue`) has a lane of its own instead, narrower or wider.
+    """
+
+    def __init__(self, concurrency: int, by_type: Mapping[str, int | None], each: int | None = None) -> None:
+        for number in (concurrency, each):
+            if number is not None and number < 1:
+                raise ValueError(f"concurrency is {number}: give 1 or more")
         self.total = concurrency
         self.free = concurrency  # below 0 where a source granted more than was asked for
-        self._free = {type: min(limit or concurrency, concurrency) for type, limit in by_type.items()}
+        self._shared = {type: limit or each or concurrency for type, limit in by_type.items()}
+        self.types = frozenset(by_type)
+        self._own: dict[str, Mapping[str, int]] = {}  # by queue and type
+        self._busy: Counter[tuple[str, str]] = Counter()  # by queue and type
+        self._shared_busy = dict.fromkeys(by_type, 0)
 
-    def take(self, type: str) -> None:
+    def take(self, queue: str, type: str) -> None:
         """Count one more attempt."""
         self.free -= 1
-        self._free[type] -= 1
+        self._count(queue, type, 1)
 
-    def give(self, type: str) -> None:
-        """Count one less."""
+    def give(self, queue: str, type: str) -> bool:
+        """Count one less. True: its lane was full and no longer is."""
         self.free += 1
-        self._free[type] += 1
+        self._count(queue, type, -1)
+        return self._left(queue, type) == 1
+
+    def limit_queue(self, queue: str, by_type: Mapping[str, int]) -> bool:
+        """Give a queue lanes of its own for these types, and for no other. What runs goes on, and counts.
+
+        True: attempts may begin now that could not before.
+        """
+        old = self._own.get(queue, {})
+        if by_type == old:
+            return False
+        types = [type for type in self._shared if old.get(type) != by_type.get(type)]
+        before = {lane: self._left(*lane) for type in types for lane in ((queue, type), ("", type))}
+        for type in types:
+            if (type in old) != (type in by_type):
+                self._shared_busy[type] += self._busy[queue, type] * (1 if type in old else -1)
+        self._own[queue] = dict(by_type)
+        if not by_type:
+            del self._own[queue]
+        return any(left <= 0 < self._left(*lane) for lane, left in before.items())
 
     def free_by_type(self) -> dict[str, int]:
-        """How many attempts of each type may begin now; types without a free slot are left out."""
-        free = self.free
-        return {type: min(count, free) for type, count in self._free.items() if count > 0} if free > 0 else {}
+        """How many attempts of each type may begin now, from the queue with most room; types without are left out."""
+        if self.free <= 0:
+            return {}
+        left = {type: limit - self._shared_busy[type] for type, limit in self._shared.items()}
+        for queue, limits in self._own.items():
+            for type, limit in limits.items():
+                if type in left:
+                    left[type] = max(left[type], limit - self._busy[queue, type])
+        return {type: min(count, self.free) for type, count in left.items() if count > 0}
+
+    def room(self) -> Room:
+        """What may begin now, queue by queue."""
+        return Room(self)
+
+    def lane(self, queue: str, type: str) -> tuple[str, str]:
+        """Which lane attempts of the type from the queue take: its own, or under "" the one that queues share."""
+        return (queue if type in self._own.get(queue, ()) else "", type)
+
+    def left_in(self, lane: tuple[str, str]) -> int:
+        """How many attempts more the lane takes; overall there may be less."""
+        queue, type = lane
+        if queue:
+            return self._own[queue][type] - self._busy[lane]
+        return self._shared[type] - self._shared_busy[type]
+
+    def has_own(self, queue: str) -> bool:
+        """Whether the queue has lanes of its own."""
+        return queue in self._own
+
+    def _left(self, queue: str, type: str) -> int:
+        return self.left_in(self.lane(queue, type))
+
+    def _count(self, queue: str, type: str, more: int) -> None:
+        self._busy[queue, type] += more
+        if not self._busy[queue, type]:
+            del self._busy[queue, type]
+        if type not in self._own.get(queue, ()):
+            self._shared_busy[type] += more
+
+
+class Room:
+    """Slots as they are at one moment, and what is promised of them: good until attempts begin or end."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self._promised: Counter[tuple[str, str]] = Counter()  # by lane
+        self._of_others: Mapping[str, int] | None = None
+
+    def of(self, queue: str) -> Mapping[str, int]:
+        """How many attempts of each type may begin from the queue; types without room are left out."""
+        if self._slots.has_own(queue):
+            return self._count(queue)
+        if self._of_others is None:  # most queues have no numbers of their own: they share one answer
+            self._of_others = self._count("")
+        return self._of_others
+
+    def take(self, queue: str, type: str) -> bool:
+        """Promise one. False: there is no room for it."""
+        if type not in self._slots.types or self._slots.free - self._promised.total() <= 0:
+            return False
+        lane = self._slots.lane(queue, type)
+        if self._left(lane) <= 0:
+            return False
+        self._promised[lane] += 1
+        self._of_others = None
+        return True
+
+    def _count(self, queue: str) -> Mapping[str, int]:
+        free = self._slots.free - self._promised.total()
+        if free <= 0:
+            return {}
+        left = {type: self._left(self._slots.lane(queue, type)) for type in self._slots.types}
+        return {type: min(count, free) for type, count in left.items() if count > 0}
+
+    def _left(self, lane: tuple[str, str]) -> int:
+        return self._slots.left_in(lane) - self._promised[lane]

@@ -56,7 +56,7 @@ class Supervisor:
         graces: Graces,
         *,
         done: Callable[[Attempt, AttemptOutcome], None],
-        freed: Callable[[str], None],
+        freed: Callable[[bool], None],
         progress_said: Callable[[Attempt], None],
     ) -> None:
         self.running: dict[Attempt, None] = {}  # leased, outcome not given yet; parked ones included
@@ -79,7 +79,7 @@ class Supervisor:
         for job, handler in [(job, self._handler(job)) for job in jobs]:
             runner = self._runners.of(handler, job)
             attempt = Attempt(job, handler, runner, self._progress_said)
-            self._slots.take(job.type)
+            self._slots.take(job.queue, job.type)
             self.running[attempt] = None
             if attempt.key in self._here:
                 self._park(attempt)
@@ -204,8 +204,7 @@ class Supervisor:
         self._settle(attempt, None)
 
     def _free(self, attempt: Attempt) -> None:
-        self._slots.give(attempt.job.type)
-        self._freed(attempt.job.type)
+        self._freed(self._slots.give(attempt.job.queue, attempt.job.type))
 
     # --- timers ---
 

@@ -12,8 +12,7 @@ from tocsin_server.cli import options
 from tocsin_server.cli.running import loaded_or_exit, refusal, run_server
 from tocsin_server.handlers.hello import TYPE
 from tocsin_server.server import Server
-from tocsin_server.setting_sources import Flag, without
-from tocsin_server.settings import Settings
+from tocsin_server.settings import Flag, Settings, without
 
 _FIRST_DELAY = 3  # seconds ahead of which the first job is scheduled
 _PATIENCE = 30  # seconds after which it is said to be late

@@ -16,8 +16,7 @@ from tocsin_server.cli import options
 from tocsin_server.cli.running import loaded_or_exit
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.handlers.mail.probing import probe_mail
-from tocsin_server.setting_sources import Loaded, secrets_of
-from tocsin_server.settings import Settings
+from tocsin_server.settings import Loaded, Origin, Settings, secrets_of
 from tocsin_server.store.interface import Durability
 from tocsin_server.store.opening import StoreUnfit, examined
 from tocsin_server.telemetry.logs import configure_logs
@@ -44,13 +43,25 @@ def doctor(
     context: typer.Context,
     config: options.Config = None,
     listen: options.Listen = None,
+    provider: options.Provider = None,
     redis_url: options.RedisUrl = None,
+    mongodb_url: options.MongodbUrl = None,
+    collection: options.Collection = None,
     data: options.Data = None,
     namespace: options.Namespace = None,
     handlers: options.HandlerModules = None,
+    queues: options.Queues = None,
+    no_dispatch: options.NoDispatch = False,
+    concurrency: options.Concurrency = None,
+    type_concurrency: options.TypeConcurrency = None,
+    lease: options.Lease = None,
+    tick: options.TickEvery = None,
+    grace: options.Grace = None,
     mail: options.Mail = None,
     mail_from: options.MailFrom = None,
     templates: options.Templates = None,
+    log_level: options.LogLevel = None,
+    log_format: options.LogFormat = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Check the configuration and the store, and say what to mend. Changes nothing.
@@ -75,7 +86,7 @@ async def _examine(settings: Settings) -> list[Finding]:
 
 
 async def _store(settings: Settings) -> list[Finding]:
-    where = f"embedded, in {settings.data}" if settings.store.embedded else redact_url(settings.store.address())
+    where = _where(settings)
     try:
         info, warnings = await examined(settings)
     except (StoreUnfit, TocsinError) as error:
@@ -91,6 +102,16 @@ async def _store(settings: Settings) -> list[Finding]:
         Finding("durability", None if info.durability <= Durability.NONE else True, durability),
         *(Finding("store", None, warning) for warning in warnings),
     ]
+
+
+def _where(settings: Settings) -> str:
+    match settings.store.kind:
+        case "embedded":
+            return f"embedded, in {settings.data}"
+        case "mongo":
+            return f"{redact_url(settings.store.address())}, collection {settings.store.collection}"
+        case "redis":
+            return redact_url(settings.store.address())
 
 
 async def _mail(settings: Settings) -> list[Finding]:
@@ -127,8 +148,16 @@ def _print(loaded: Loaded, findings: list[Finding]) -> None:
     shown = max(len(origin.shown) for origin in loaded.origins)
     typer.echo("Settings")
     for origin in loaded.origins:
-        typer.echo(f"  {origin.setting:{width}}  {origin.shown:{shown}}  {origin.source}")
+        typer.echo(f"  {origin.setting:{width}}  {origin.shown:{shown}}  {_told(origin)}")
     typer.echo("\nFindings")
     for finding in findings:
         mark = {True: "ok  ", None: "note", False: "MEND"}[finding.ok]
         typer.echo(f"  {mark}  {finding.about}: {finding.says}")
+
+
+def _told(origin: Origin) -> str:
+    """Where a value came from: "REDIS_HOST (not used: QUEUE_PROVIDER says mongo; before store.host in tocsin.toml)"."""
+    notes = [f"not used: {origin.unused}"] if origin.unused else []
+    if origin.over:
+        notes.append(f"before {', '.join(origin.over)}")
+    return origin.source + (f" ({'; '.join(notes)})" if notes else "")

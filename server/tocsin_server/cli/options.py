@@ -1,4 +1,4 @@
-"""The flags of the commands that start or check a server. Each sets one setting, described in settings.py."""
+"""The flags of the commands that start or check a server. Each sets one setting, described in settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tocsin_server.setting_sources import CONFIG_FLAG, CONFIG_VARIABLE, Flag, describe
+from tocsin_server.settings import CONFIG_FLAG, CONFIG_VARIABLE, Flag, describe
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,16 @@ class _Spec:
 
 _FLAGS = {
     "listen": _Spec("--listen", "listen", "HOST:PORT"),
+    "provider": _Spec("--provider", "store.provider", "NAME"),
     "redis_url": _Spec("--redis-url", "store.url", "URL"),
+    "mongodb_url": _Spec("--mongodb-url", "store.mongodb_url", "URL"),
+    "collection": _Spec("--collection", "store.collection", "NAME"),
     "data": _Spec("--data", "data", "FOLDER"),
     "namespace": _Spec("--namespace", "store.namespace", "NAME"),
     "handlers": _Spec("--handlers", "handlers", "MODULE,..."),
     "queues": _Spec("--queues", "queues", "NAME,..."),
     "concurrency": _Spec("--concurrency", "concurrency", "N"),
+    "type_concurrency": _Spec("--type-concurrency", "type_concurrency", "N"),
     "lease": _Spec("--lease", "lease.duration", "DURATION"),
     "tick": _Spec("--tick", "tick", "DURATION"),
     "grace": _Spec("--grace", "drain.grace", "DURATION"),
@@ -47,12 +51,16 @@ Config = Annotated[
     typer.Option(CONFIG_FLAG, metavar="FILE", help=f"TOML file with settings. [{CONFIG_VARIABLE}]", show_default=False),
 ]
 Listen = Annotated[str | None, _FLAGS["listen"].option()]
+Provider = Annotated[str | None, _FLAGS["provider"].option()]
 RedisUrl = Annotated[str | None, _FLAGS["redis_url"].option()]
+MongodbUrl = Annotated[str | None, _FLAGS["mongodb_url"].option()]
+Collection = Annotated[str | None, _FLAGS["collection"].option()]
 Data = Annotated[str | None, _FLAGS["data"].option()]
 Namespace = Annotated[str | None, _FLAGS["namespace"].option()]
 HandlerModules = Annotated[list[str] | None, _FLAGS["handlers"].option()]
 Queues = Annotated[list[str] | None, _FLAGS["queues"].option()]
 Concurrency = Annotated[str | None, _FLAGS["concurrency"].option()]
+TypeConcurrency = Annotated[str | None, _FLAGS["type_concurrency"].option()]
 Lease = Annotated[str | None, _FLAGS["lease"].option()]
 TickEvery = Annotated[str | None, _FLAGS["tick"].option()]
 Grace = Annotated[str | None, _FLAGS["grace"].option()]
@@ -70,7 +78,7 @@ def flags_of(parameters: Mapping[str, Any]) -> list[Flag]:
     for name, value in parameters.items():
         if name == "no_dispatch" and value:
             flags.append(Flag("--no-dispatch", "dispatch", False))
-        elif name in _FLAGS and value is not None and value != []:
-            given = ",".join(value) if isinstance(value, list) else value  # --queues a --queues b,c
+        elif name in _FLAGS and value is not None and value != [] and value != ():  # typer has either for a list
+            given = ",".join(value) if isinstance(value, (list, tuple)) else value  # --queues a --queues b,c
             flags.append(Flag(_FLAGS[name].flag, _FLAGS[name].setting, given))
     return flags

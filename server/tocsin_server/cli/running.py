@@ -11,9 +11,9 @@ from typing import Any
 import typer
 
 from tocsin_server.server import CannotStart, Server
-from tocsin_server.setting_sources import Flag, Loaded, SettingsError, load, secrets_of
-from tocsin_server.settings import Settings
+from tocsin_server.settings import Flag, Loaded, Settings, SettingsError, load, secrets_of
 from tocsin_server.shutdown import serve
+from tocsin_server.store.opening import address_trouble
 from tocsin_server.telemetry.logs import configure_logs
 
 #: Seconds after which a thread that computes gives way to another that wants to run (Python has 5 ms). A call passes
@@ -32,9 +32,15 @@ def loaded_or_exit(
 ) -> Loaded:
     """The settings; where they are wrong, a line for each on standard error, and the end with exit code 2."""
     try:
-        return load(flags, environ, config, defaults)
+        loaded = load(flags, environ, config, defaults)
     except SettingsError as error:
         raise refusal(command, error.lines) from None
+    trouble = address_trouble(loaded.settings)
+    if trouble is not None:
+        setting, line = trouble
+        [source] = [origin.source for origin in loaded.origins if origin.setting == setting]
+        raise refusal(command, [f"{source}: {line}"])
+    return loaded
 
 
 def refusal(command: str, lines: Sequence[str]) -> typer.Exit:

@@ -11,12 +11,15 @@ from datetime import timedelta
 import structlog
 from tocsin.worker.registry import Handlers
 from tocsin.worker.runtime import Figures, Runtime
+from tocsin.worker.slots import Slots
 
+from tocsin_server.dispatch.queue_limits import QueueLimits
 from tocsin_server.dispatch.store_source import StoreSource
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.queues import WorkerFigures
 from tocsin_server.operations.finishing import Finishing
 from tocsin_server.operations.leasing import Leasing
+from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
 from tocsin_server.operations.wakeups import Wakeups
@@ -35,8 +38,9 @@ class Dispatcher:
     """Runs jobs in this process. Without any handler it claims nothing.
 
     name: how this process is called in leases and among the workers. queues: which to run jobs of; None: all.
-    concurrency: how many jobs at a time, over all types. Subscribes to `wakeups` and `ticker`, so make it before
-    those are started.
+    concurrency: how many jobs at a time, over all types; type_concurrency: of one type, where neither its handler nor
+    the queue's settings say otherwise. tick: how often the store is asked in case a wake-up was lost. Subscribes to
+    `wakeups` and `ticker`, so make it before those are started.
     """
 
     def __init__(
@@ -46,11 +50,14 @@ class Dispatcher:
         wakeups: Wakeups,
         ticker: Ticker,
         clock: StoreClock,
+        queue_settings: QueueSettingsCache,
         *,
         name: str,
         queues: Collection[str] | None = None,
         lease: timedelta = timedelta(seconds=30),
         concurrency: int = 20,
+        type_concurrency: int = 5,
+        tick: timedelta = timedelta(seconds=1),
         warnings: Sequence[str] = (),
     ) -> None:
         self._store = store
@@ -60,9 +67,31 @@ class Dispatcher:
         self._queues = tuple(sorted(queues or ()))
         self._ticker = ticker
         finishing = Finishing(store)
-        self._leasing = Leasing(store, finishing, wakeups, ticker, clock, holder=name, queues=queues, lease=lease)
-        source = StoreSource(store, self._leasing, finishing, wakeups, lease)
-        self._runtime = Runtime(source, handlers, concurrency=concurrency)
+        slots = Slots(concurrency, handlers.concurrencies(), type_concurrency)
+        self._limits = QueueLimits(
+            store,
+            queue_settings,
+            slots,
+            wakeups,
+            ticker,
+            tick=tick,
+            in_turn=lambda: self._leasing.in_turn(),
+            opened=lambda: self._runtime.ask_anew(),
+        )
+        self._leasing = Leasing(
+            store,
+            finishing,
+            wakeups,
+            ticker,
+            clock,
+            holder=name,
+            queues=queues,
+            lease=lease,
+            tick=tick,
+            fresh=self._limits.fresh,
+        )
+        source = StoreSource(store, self._leasing, finishing, wakeups, lease, room=slots.room)
+        self._runtime = Runtime(source, handlers, slots=slots)
         self._running: asyncio.Task[None] | None = None
         self._announcing: asyncio.Task[None] | None = None
 
@@ -95,6 +124,7 @@ class Dispatcher:
             await self._drain(self._running, grace)
         finally:
             await self._leasing.close()
+            await self._limits.close()
             await self._take_back_word(self._announcing)
 
     async def _drain(self, running: asyncio.Task[None], grace: timedelta) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,8 +18,12 @@ from tocsin_server.domain.lease import Claimed, Ending, Extended, Extension, Lea
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.operations.finishing import EndedAttempt, Finishing, shorten
 from tocsin_server.operations.leasing import Leasing
+from tocsin_server.operations.room import Room
 from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.store.interface import JobStore
+
+#: Seconds for which a cancel's message is remembered: it may overtake the answer to the claim of its job.
+_REMEMBERED, _MOST_CANCELS = 1.0, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,10 @@ class _Held:
 
 
 class StoreSource(Source):
-    """Leases from the store, and records outcomes there. `lease` is how long leases hold unextended."""
+    """Leases from the store, and records outcomes there.
+
+    lease: how long leases hold unextended. room: how much may begin now from each queue; None: from all the same.
+    """
 
     def __init__(
         self,
@@ -40,21 +48,26 @@ class StoreSource(Source):
         finishing: Finishing,
         wakeups: Wakeups,
         lease: timedelta = timedelta(seconds=30),
+        room: Callable[[], Room] | None = None,
     ) -> None:
         self._store = store
         self._leasing = leasing
         self._finishing = finishing
         self._lease = lease
+        self._room = room
         self._held: dict[tuple[str, bytes], _Held] = {}  # by queue and token
         self._running: Counter[str] = Counter()  # by queue
+        self._cancels: dict[str, float] = {}  # by queue: when one was last asked of a job that runs somewhere
         self._beat = asyncio.Event()
         wakeups.on_cancel(self._hear_cancel)
 
     async def lease(self, free: Mapping[str, int], limit: int) -> Sequence[LeasedJob]:
-        claimed = await self._leasing.lease(free, limit)
+        claimed = await self._leasing.lease(free, limit, self._room)
         for one in claimed:
             self._held[one.lease.queue, one.lease.token] = _Held(one.lease, one.job.spec.retry, one.job.failures)
             self._running[one.lease.queue] += 1
+            if time.monotonic() - self._cancels.get(one.lease.queue, -_REMEMBERED) < _REMEMBERED:
+                self._beat.set()
         return [_leased(one) for one in claimed]
 
     async def extend(self, heartbeats: Sequence[Heartbeat]) -> Sequence[HeartbeatAnswer]:
@@ -87,6 +100,9 @@ class StoreSource(Source):
         # The message does not say which job; most are of jobs that run elsewhere.
         if queue in self._running:
             self._beat.set()
+        if len(self._cancels) >= _MOST_CANCELS:
+            self._cancels.clear()
+        self._cancels[queue] = time.monotonic()
 
     def _forget(self, job: LeasedJob) -> None:
         if self._held.pop((job.queue, job.token), None) is not None:

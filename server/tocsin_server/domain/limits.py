@@ -25,6 +25,7 @@ TAG_VALUE_BYTES = 200
 FILTER_TYPES = 100
 TYPES_PER_QUEUE = 1_000  # listing and health walk the types that stand in a queue, so their number is bounded
 MAX_ATTEMPTS = 100
+MAX_CONCURRENCY = 10_000  # attempts at once in one process
 MAX_CRASHES = 3  # leases lost in a row that end a job as poison
 CRASHES_BEFORE_ALONE = 2  # after so many a job runs in a process of its own
 MAX_BACKOFF = timedelta(days=30)

@@ -26,6 +26,11 @@ class QueueSettings:
         """No attempt begins."""
         return self.paused_since is not None
 
+    def concurrency_of(self, type_: str) -> int | None:
+        """Attempts of the type at once in each process. None: its handler's word holds, else the server's."""
+        of_type = self.type_defaults.get(type_, NOTHING_SAID).concurrency
+        return self.defaults.concurrency if of_type is None else of_type
+
 
 @dataclass(frozen=True, slots=True)
 class QueueFigures:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -96,12 +96,16 @@ class Claimable:
             for queue in self._queues.values():
                 self._take_turn(queue)
 
-    def next_for(self, types: Collection[str]) -> str | None:
-        """The queue whose turn it is among those worth a claim for one of the types."""
+    def next_for(self, types_of: Callable[[str], Collection[str]]) -> str | None:
+        """The queue whose turn it is among those worth a claim for one of the types that may be claimed from it."""
         for name, queue in self._turns.items():
-            if not queue.dry.issuperset(types):
+            if not queue.dry.issuperset(types_of(name)):
                 return name
         return None
+
+    def in_turn(self) -> list[str]:
+        """All queues that are worth a claim for some type."""
+        return list(self._turns)
 
     def rings(self, name: str) -> int:
         """How often the queue rang; take it before a claim and give it to `claimed`."""

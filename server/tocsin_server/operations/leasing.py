@@ -6,9 +6,10 @@ import asyncio
 import math
 import secrets
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -18,6 +19,7 @@ from tocsin_server.domain.queues import Tick
 from tocsin_server.operations.claimable import Claimable
 from tocsin_server.operations.finishing import Finishing
 from tocsin_server.operations.pauses import backoff
+from tocsin_server.operations.room import Room, SameForAll
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
 from tocsin_server.operations.wakeups import Wakeups
@@ -32,6 +34,12 @@ _LONGEST_SLEEP = 60.0  # seconds; a due time years ahead is looked at again now 
 #: empty claims in a row the next one waits, 2 ms, 4 ms, ... 16 ms.
 _EMPTY_CLAIMS_FREE, _LONGEST_EMPTY_PAUSE = 3, 0.016
 
+#: A claim is waited for so many seconds; then the queues take their turns without it. Queues may stand on different
+#: servers, as in a cluster: one that hangs must not hold up what stands on the others. A queue whose last claim failed
+#: is not waited for at all. It, and any queue while several claims are slow, is asked for one job only: what comes
+#: late may find its slots taken.
+_PATIENCE, _SEVERAL_SLOW = 0.25, 4
+
 #: A runner whose slots change cancels its wait and waits anew. What was claimed for it meanwhile is kept so long for
 #: its next wait before it is given back: a job given back has spent a number of its attempts for nothing.
 _KEEP = 0.02
@@ -41,7 +49,7 @@ _KEEP = 0.02
 class _Waiter:
     """Someone with free slots."""
 
-    free: dict[str, int]
+    room: Callable[[], Room]
     limit: int
     answer: asyncio.Future[list[Claimed]]
 
@@ -49,10 +57,9 @@ class _Waiter:
         """What fits its slots, and the rest."""
         fits: list[Claimed] = []
         rest: list[Claimed] = []
-        left = dict(self.free)
+        room = self.room()
         for one in claimed:
-            if len(fits) < self.limit and left.get(one.job.spec.type, 0) > 0:
-                left[one.job.spec.type] -= 1
+            if len(fits) < self.limit and room.take(one.lease.queue, one.job.spec.type):
                 fits.append(one)
             else:
                 rest.append(one)
@@ -64,8 +71,9 @@ class _Ask:
     """One claim. Where its answer was lost it is repeated with the same bytes until an answer comes."""
 
     queue: str
-    types: dict[str, int]
+    room: Callable[[], Room]
     limit: int
+    types: dict[str, int] = field(default_factory=dict)  # once it is sent
     request: bytes = field(default_factory=lambda: secrets.token_bytes(8))
     sent: float = field(default_factory=time.monotonic)
     may_have_acted: bool = False
@@ -75,7 +83,8 @@ class Leasing:
     """Claims for those who wait, queue after queue in turn, and sleeps while nothing is due.
 
     queues: which to claim from; None: all. holder: the name that leases bear. lease: how long they hold, 1 s to 12 h.
-    tick: the longest pause between attempts while the store is away.
+    tick: the longest pause between attempts while the store is away. fresh: called with the queue before each claim,
+    so that the room of those who wait is as its settings say.
     """
 
     def __init__(
@@ -90,6 +99,7 @@ class Leasing:
         queues: Collection[str] | None = None,
         lease: timedelta = timedelta(seconds=30),
         tick: timedelta = timedelta(seconds=1),
+        fresh: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self._finishing = finishing
@@ -98,10 +108,12 @@ class Leasing:
         self._holder = holder
         self._lease = lease
         self._tick = tick
+        self._fresh = fresh
         self._claimable = Claimable(queues)
         self._waiters: list[_Waiter] = []
         self._unanswered: dict[str, _Ask] = {}
         self._failures: dict[str, int] = {}
+        self._slow: set[asyncio.Task[None]] = set()  # claims that are not waited for
         self._changed = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
@@ -110,9 +122,10 @@ class Leasing:
         wakeups.on_work(self._hear_work)
         ticker.on_tick(self._hear_ticks)
 
-    async def lease(self, free: Mapping[str, int], limit: int) -> list[Claimed]:
+    async def lease(self, free: Mapping[str, int], limit: int, room: Callable[[], Room] | None = None) -> list[Claimed]:
         """Wait until there is something, and lease it: at most `limit` jobs and free[type] of each type, best first.
 
+        Where queues differ, `room` says how much may begin of each, as it is when called; `free` is the most of any.
         While the store is away it waits on. Where the caller is cancelled while a claim is under way, what that brings
         goes to who waits next, or is given back. Raises Draining once this is being closed.
         """
@@ -120,7 +133,7 @@ class Leasing:
             raise Draining
         limit = min(limit, _MOST)
         wanted = {type_: min(slots, limit) for type_, slots in free.items() if slots > 0}
-        waiter = _Waiter(wanted, limit, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(room or (lambda: SameForAll(wanted)), limit, asyncio.get_running_loop().create_future())
         if wanted and limit > 0:
             self._claimable.want(wanted)
             self._waiters.append(waiter)
@@ -152,16 +165,21 @@ class Leasing:
         self._changed.set()
         until = time.monotonic() + within.total_seconds()
         # The loop first: its last claim may have something to give back.
-        for tasks in ({self._task} if self._task else set(), self._giving_back):
+        for tasks in ({self._task} if self._task else set(), self._slow, self._giving_back):
             if tasks:
                 _, late = await asyncio.wait(tasks, timeout=max(0.0, until - time.monotonic()))
                 for task in late:
                     task.cancel()
                 await asyncio.gather(*late, return_exceptions=True)
 
+    def in_turn(self) -> list[str]:
+        """Queues that may have something, but for which there is no room, or nobody waits."""
+        return self._claimable.in_turn()
+
     # --- what is heard ---
 
     def _hear_work(self, queue: str, due: datetime | None) -> None:
+        self._ticker.know(queue)
         self._claimable.ring(queue, due)
         self._changed.set()
 
@@ -182,8 +200,8 @@ class Leasing:
                 self._claimable.pass_time(self._clock.now())
                 ask = self._next_ask()
                 if ask is not None:
-                    await self._claim(ask)
-                elif self._closing and not self._unanswered:
+                    await self._claim_for_a_while(ask)
+                elif self._closing and not self._unanswered and not self._slow:
                     return
                 else:
                     await self._sleep()
@@ -209,14 +227,41 @@ class Leasing:
             if not self._claimable.held(queue):
                 return ask
         for waiter in self._waiters:
-            turn = None if waiter.answer.done() else self._claimable.next_for(waiter.free)
+            turn = None if waiter.answer.done() else self._claimable.next_for(waiter.room().of)
             if turn is not None:
-                return _Ask(turn, waiter.free, waiter.limit)
+                limit = 1 if turn in self._failures or len(self._slow) >= _SEVERAL_SLOW else waiter.limit
+                return _Ask(turn, waiter.room, limit)
         return None
+
+    async def _claim_for_a_while(self, ask: _Ask) -> None:
+        task = asyncio.create_task(self._claim(ask), name="claim")
+        await asyncio.wait({task}, timeout=0 if ask.queue in self._failures else _PATIENCE)
+        if task.done():
+            task.result()
+            return
+        self._claimable.hold(ask.queue)
+        self._slow.add(task)
+        task.add_done_callback(partial(self._slow_ended, ask.queue))
+
+    def _slow_ended(self, queue: str, task: asyncio.Task[None]) -> None:
+        self._slow.discard(task)
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
+            _log.error("leasing_failed", exc_info=error)
+        if queue not in self._failures:  # else it is held until the pause after a failure is over
+            self._resume(queue)
+        self._changed.set()
 
     async def _claim(self, ask: _Ask) -> None:
         queue, asked, rings = ask.queue, time.monotonic(), self._claimable.rings(ask.queue)
         try:
+            if not ask.may_have_acted:
+                if self._fresh is not None:
+                    await self._fresh(queue)
+                ask.types = {type_: min(slots, ask.limit) for type_, slots in ask.room().of(queue).items()}
+                if not ask.types:  # its settings leave no room, as it now turns out
+                    return
             claim = await self._store.claim(
                 queue, ask.types, ask.limit, lease=self._lease, holder=self._holder, request=ask.request
             )

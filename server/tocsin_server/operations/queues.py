@@ -38,6 +38,7 @@ class QueueSettingsCache:
             if len(self._kept) >= self._MOST:
                 self._kept.clear()
             kept = self._kept[queue] = (now + self._ttl, asyncio.create_task(self._read(queue)))
+            kept[1].add_done_callback(_failed)  # has been seen, also where all callers have left
         task = kept[1]
         # A caller that leaves must not take the answer from the others.
         return task.result() if task.done() else await asyncio.shield(task)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 from tocsin_server.domain.defaults import NOTHING_SAID, SERVER_DEFAULTS, JobDefaults, JobRequest, draft
 from tocsin_server.domain.errors import TocsinError
@@ -14,6 +16,7 @@ from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.store.interface import JobStore
 
 Scheduled = tuple[Job, Added] | TocsinError
+Entry = tuple[Draft, asyncio.Future[Scheduled]]
 
 
 class CancelledUnsent(asyncio.CancelledError):
@@ -31,8 +34,12 @@ class Scheduling:
     about one and a half times the rate; with 8 in flight, where waiting would cost a third, nothing is lost. Calls
     of several jobs have company enough and go by themselves.
 
-    A store call is not cancelled with its callers.
+    A store call is not cancelled with its callers. What is gathered goes to the store queue by queue, and is waited for
+    `_PATIENCE` seconds at most before the next goes: queues may stand on several servers, as in a cluster, and one that
+    hangs must not hold up calls about the others.
     """
+
+    _PATIENCE = 0.25
 
     # Calls count as coming several at a time for so long after two last went together.
     _BUSY = 0.02
@@ -54,11 +61,12 @@ class Scheduling:
         self._server_defaults = server_defaults
         self._company = company.total_seconds()
         self._flush_jobs = flush_jobs
-        self._waiting: deque[tuple[Draft, asyncio.Future[Scheduled]]] = deque()
+        self._waiting: deque[Entry] = deque()
         self._flusher: asyncio.Task[None] | None = None
         self._busy_until = 0.0
         self._vain, self._no_wait_until = 0, 0.0
-        self._under_way: set[asyncio.Task[list[Scheduled]]] = set()
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._late: Counter[str] = Counter()  # queues whose calls are not waited for
 
     async def schedule(self, requests: Sequence[JobRequest]) -> list[Scheduled]:
         """Add jobs; what became of each, in the order asked: as `JobStore.add` says.
@@ -81,7 +89,7 @@ class Scheduling:
         while left := [*self._under_way, *([self._flusher] if self._flusher else [])]:
             await asyncio.wait(left)
 
-    def _done(self, task: asyncio.Task[list[Scheduled]]) -> None:
+    def _done(self, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
         if not task.cancelled():
             task.exception()  # has been seen, also where its caller has left
@@ -124,7 +132,7 @@ class Scheduling:
                 if not batch:  # all have left meanwhile
                     return
                 self._busy_until = loop.time() + self._BUSY if len(batch) > 1 else 0.0
-                await self._send(batch)
+                await self._send_for_a_while(batch)
         finally:
             self._flusher = None
 
@@ -135,7 +143,27 @@ class Scheduling:
             seen = len(self._waiting)
             await asyncio.sleep(self._company)
 
-    async def _send(self, batch: Sequence[tuple[Draft, asyncio.Future[Scheduled]]]) -> None:
+    async def _send_for_a_while(self, batch: Sequence[Entry]) -> None:
+        parts: dict[str, list[Entry]] = {}
+        for entry in batch:
+            parts.setdefault(entry[0].spec.queue, []).append(entry)
+        tasks = {asyncio.create_task(self._send(part)): queue for queue, part in parts.items()}
+        waited = {task for task, queue in tasks.items() if queue not in self._late}
+        if waited:
+            await asyncio.wait(waited, timeout=self._PATIENCE)
+        for task, queue in tasks.items():
+            if not task.done():
+                self._late[queue] += 1
+                self._under_way.add(task)
+                task.add_done_callback(partial(self._late_ended, queue))
+
+    def _late_ended(self, queue: str, task: asyncio.Task[None]) -> None:
+        self._done(task)
+        self._late[queue] -= 1
+        if not self._late[queue]:
+            del self._late[queue]
+
+    async def _send(self, batch: Sequence[Entry]) -> None:
         try:
             answers = await self._store.add([one for one, _ in batch])
             answered = list(zip(batch, answers, strict=True))

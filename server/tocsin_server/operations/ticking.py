@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar
 
 import structlog
 
@@ -24,6 +25,7 @@ _SHARE = 0.9
 #: How often the store is asked for its time where no claim brings it: two quartz clocks part by about 3 ms in a minute.
 _ASK_TIME_EVERY = timedelta(seconds=15)
 
+T = TypeVar("T")
 HearTicks = Callable[[Mapping[str, Tick]], None]
 
 
@@ -36,14 +38,22 @@ class Ticker:
         self._period = every.total_seconds() * _SHARE
         self._hearers: list[HearTicks] = []
         self._task: asyncio.Task[None] | None = None
-        self._asked_time: float | None = None
+        self._asked_time = 0.0
+        self._time, self._names = _Reading[datetime](), _Reading[list[str]]()
         self._away = False
+        self._known: set[str] = set()
         self.queues: Sequence[str] = ()
         self.last_ok: float | None = None
 
     def on_tick(self, hear: HearTicks) -> None:
         """`hear(ticks)` with the tick of each queue: all of them once a tick, or one that was looked at."""
         self._hearers.append(hear)
+
+    def know(self, queue: str) -> None:
+        """A message told of this queue. Should the names not be readable just now, it is among them all the same."""
+        if queue not in self._known:
+            self._known.add(queue)
+            self.queues = sorted(self._known)
 
     async def look(self, queue: str) -> None:
         """Read one queue now; all who hear are told of it. Raises StoreAway."""
@@ -59,6 +69,8 @@ class Ticker:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        await self._time.close()
+        await self._names.close()
 
     async def _run(self) -> None:
         begun = time.monotonic()
@@ -77,11 +89,8 @@ class Ticker:
             await asyncio.sleep(self._period - done % self._period)
 
     async def _tick(self) -> None:
-        asked = time.monotonic()
-        if self._asked_time is None or asked - self._asked_time > _ASK_TIME_EVERY.total_seconds():
-            self._clock.heard(await self._store.ping(), asked)
-            self._asked_time = asked
-        self.queues = await self._store.queues()
+        await self._ask_time()
+        await self._ask_names()
         ticks = await self._store.ticks(self.queues) if self.queues else {}
         if self._away:
             self._away = False
@@ -89,9 +98,60 @@ class Ticker:
         self.last_ok = time.monotonic()
         self._tell(ticks)
 
+    # In a cluster time and names may come from another server than what is said of the queues: once they are known,
+    # that one's silence must not keep what the others say from being heard.
+
+    async def _ask_time(self) -> None:
+        if self._asked_time and time.monotonic() - self._asked_time <= _ASK_TIME_EVERY.total_seconds():
+            return
+        try:
+            now = await self._time.read(self._store.ping, within=self._period if self._asked_time else None)
+        except TocsinError:
+            if not self._asked_time:
+                raise
+            return
+        if now is not None:
+            self._clock.heard(now, self._time.asked)
+            self._asked_time = self._time.asked
+
+    async def _ask_names(self) -> None:
+        try:
+            names = await self._names.read(self._store.queues, within=self._period if self.queues else None)
+        except TocsinError:
+            if not self.queues:
+                raise
+            return
+        if names is not None:
+            self.queues, self._known = names, set(names)
+
     def _tell(self, ticks: Mapping[str, Tick]) -> None:
         for hear in self._hearers:
             try:
                 hear(ticks)
             except Exception:
                 _log.exception("tick_not_taken")
+
+
+class _Reading(Generic[T]):
+    """A question to the store that may take longer than whoever asks can wait."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Future[T] | None = None
+        self.asked = 0.0  # time.monotonic() when it was sent last
+
+    async def read(self, ask: Callable[[], Coroutine[Any, Any, T]], within: float | None) -> T | None:
+        """The answer. None where it has not come `within` seconds; then the next call goes on waiting for it."""
+        if self._task is None:
+            self._task, self.asked = asyncio.ensure_future(ask()), time.monotonic()
+        await asyncio.wait({self._task}, timeout=within)
+        if not self._task.done():
+            return None
+        task, self._task = self._task, None
+        return task.result()
+
+    async def close(self) -> None:
+        """Wait no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+            self._task.cancelled() or self._task.exception()  # seen

@@ -175,7 +175,8 @@ class JobStore(ABC):
 
     @abstractmethod
     async def ticks(self, queues: Sequence[str]) -> Mapping[str, Tick]:
-        """What a dispatcher must know of each queue. One store command for all (one a node in a cluster)."""
+        """What a dispatcher must know of each queue. One store command for all (one a node in a cluster, where the
+        queues of a node that does not answer are missing; StoreAway where none answers)."""
 
     @abstractmethod
     def wakes(self) -> AsyncIterator[Wake]:

@@ -8,13 +8,19 @@ from dataclasses import dataclass
 
 from tocsin_server.settings import Settings
 from tocsin_server.store.interface import JobStore, StoreInfo
-from tocsin_server.store.redis.checks import check
+from tocsin_server.store.mongo.checks import check as check_mongo
+from tocsin_server.store.mongo.connection import MongoConnection
+from tocsin_server.store.mongo.store import MongoStore
+from tocsin_server.store.redis.checks import check as check_redis
 from tocsin_server.store.redis.connection import RedisConnection
 from tocsin_server.store.redis.embedded import EmbeddedValkey, running_url
-from tocsin_server.store.redis.errors import StoreUnfit
+from tocsin_server.store.redis.keys import Keys
+from tocsin_server.store.redis.permissions import check_permissions
 from tocsin_server.store.redis.store import RedisStore
+from tocsin_server.store.redis.url import read_url
+from tocsin_server.store.unfit import StoreUnfit
 
-__all__ = ["MadeStore", "StoreUnfit", "examined", "made_store"]
+__all__ = ["MadeStore", "StoreUnfit", "address_trouble", "examined", "made_store"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +31,41 @@ class MadeStore:
     warnings: Callable[[], Sequence[str]]
 
 
+def address_trouble(settings: Settings) -> tuple[str, str] | None:
+    """What makes an address of the settings none: the setting ("store.url"), and a line without secrets.
+
+    None where it can be read; whether anybody answers there is another question. Nothing is connected.
+    """
+    store = settings.store
+    try:
+        if store.kind == "redis" and store.url is not None:
+            read_url(store.url.get_secret_value())
+        elif store.kind == "mongo":
+            _mongo_connection(settings)  # goes no further than its name servers (mongodb+srv://)
+    except (ValueError, StoreUnfit) as error:
+        return "store.url" if store.kind == "redis" else "store.mongodb_url", str(error)
+    return None
+
+
 @asynccontextmanager
 async def made_store(settings: Settings) -> AsyncIterator[MadeStore]:
     """The store that the settings name; an embedded one runs from here to the end of the context.
 
     The store is closed at the end. StoreUnfit, one line: it cannot be used, and what to do.
     """
-    if not settings.store.embedded:
-        async with _redis_store(settings, settings.store.address(), embedded=False) as made:
-            yield made
-        return
+    match settings.store.kind:
+        case "redis":
+            making = _redis_store(settings, settings.store.address(), embedded=False)
+        case "mongo":
+            making = _mongo_store(settings)
+        case "embedded":
+            making = _embedded_store(settings)
+    async with making as made:
+        yield made
+
+
+@asynccontextmanager
+async def _embedded_store(settings: Settings) -> AsyncIterator[MadeStore]:
     valkey = EmbeddedValkey(settings.data)
     await valkey.start()
     try:
@@ -47,7 +78,7 @@ async def made_store(settings: Settings) -> AsyncIterator[MadeStore]:
 @asynccontextmanager
 async def _redis_store(settings: Settings, address: str, *, embedded: bool) -> AsyncIterator[MadeStore]:
     store = RedisStore(
-        _connection(settings, address),
+        _redis_connection(settings, address),
         settings.store.namespace,
         embedded=embedded,
         events_max=settings.events.per_queue,
@@ -59,10 +90,35 @@ async def _redis_store(settings: Settings, address: str, *, embedded: bool) -> A
         await store.close()
 
 
-def _connection(settings: Settings, address: str) -> RedisConnection:
+def _redis_connection(settings: Settings, address: str) -> RedisConnection:
     try:
         return RedisConnection(
             address, answer_within=settings.store.answer_within, max_connections=settings.store.max_connections
+        )
+    except ValueError as error:
+        raise StoreUnfit(str(error)) from None
+
+
+@asynccontextmanager
+async def _mongo_store(settings: Settings) -> AsyncIterator[MadeStore]:
+    store = MongoStore(
+        _mongo_connection(settings),
+        settings.store.collection,
+        events_max=settings.events.per_queue,
+        events_age=settings.events.kept_for,
+    )
+    try:
+        yield MadeStore(store, lambda: store.warnings)
+    finally:
+        await store.close()
+
+
+def _mongo_connection(settings: Settings) -> MongoConnection:
+    try:
+        return MongoConnection(
+            settings.store.address(),
+            answer_within=settings.store.answer_within,
+            max_connections=settings.store.max_connections,
         )
     except ValueError as error:
         raise StoreUnfit(str(error)) from None
@@ -73,15 +129,40 @@ async def examined(settings: Settings) -> tuple[StoreInfo, Sequence[str]]:
 
     An embedded store is asked where a server runs it, else started for the question.
     """
+    match settings.store.kind:
+        case "redis":
+            return await _examined_redis(settings, settings.store.address(), embedded=False)
+        case "mongo":
+            return await _examined_mongo(settings)
+        case "embedded":
+            return await _examined_embedded(settings)
+
+
+async def _examined_embedded(settings: Settings) -> tuple[StoreInfo, Sequence[str]]:
     async with AsyncExitStack() as stack:
-        address = settings.store.address() if not settings.store.embedded else None
-        if address is None:
-            address = await running_url(settings.data)
+        address = await running_url(settings.data)
         if address is None:
             valkey = EmbeddedValkey(settings.data)
             await valkey.start()
             stack.push_async_callback(valkey.stop)
             address = valkey.url
-        connection = _connection(settings, address)
-        stack.push_async_callback(connection.close)
-        return await check(connection, embedded=settings.store.embedded)
+        return await _examined_redis(settings, address, embedded=True)
+
+
+async def _examined_redis(settings: Settings, address: str, *, embedded: bool) -> tuple[StoreInfo, Sequence[str]]:
+    connection = _redis_connection(settings, address)
+    keys = Keys(settings.store.namespace)
+    try:
+        found = await check_redis(connection, embedded=embedded)
+        await check_permissions(connection, f"{keys.root('any')}:any", keys.wake)
+        return found
+    finally:
+        await connection.close()
+
+
+async def _examined_mongo(settings: Settings) -> tuple[StoreInfo, Sequence[str]]:
+    connection = _mongo_connection(settings)
+    try:
+        return await check_mongo(connection, settings.store.collection)
+    finally:
+        await connection.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from google.protobuf.duration_pb2 import Duration
 from tocsin.v1 import job_pb2, queue_pb2, queue_service_pb2
 
@@ -41,7 +43,8 @@ def _optional(queue: queue_pb2.Queue, name: str) -> int | None:
 
 def _defaults(defaults: queue_pb2.JobDefaults) -> JobDefaults:
     timeout = defaults.timeout if defaults.HasField("timeout") else None
-    return to_defaults(defaults.retry, timeout, defaults.retention)
+    said = to_defaults(defaults.retry, timeout, defaults.retention)
+    return replace(said, concurrency=defaults.concurrency) if defaults.HasField("concurrency") else said
 
 
 def fill_queue(target: queue_pb2.Queue, name: str, settings: QueueSettings) -> None:
@@ -70,6 +73,8 @@ def _fill_defaults(target: queue_pb2.JobDefaults, said: JobDefaults) -> None:
         retry.backoff = job_pb2.RetryPolicy.Backoff.ValueType(said.backoff)
     if said.jitter is not None:
         retry.jitter = said.jitter
+    if said.concurrency is not None:
+        target.concurrency = said.concurrency
     spans = (
         (retry, "initial_delay", said.initial_delay),
         (retry, "max_delay", said.max_delay),

@@ -16,6 +16,7 @@ from tocsin_server.domain.states import ENDED, State
 #: Paths of an update mask; `type_defaults.` is followed by a type.
 PLAIN_PATHS = ("defaults", "type_defaults", "completed_max", "failed_max")
 TYPE_PATH = "type_defaults."
+_PAUSE_PATHS = ("paused", "pause_time", "pause_reason")
 _MOST_KEPT = 10_000_000
 _PURGEABLE = {number: name for number, name in STATES.items() if number != State.ACTIVE}
 
@@ -56,13 +57,23 @@ def check_update_queue(request: queue_service_pb2.UpdateQueueRequest) -> None:
     _defaults(wrong, "queue.defaults", queue.defaults)
     if wrong.count("queue.type_defaults", queue.type_defaults, limits.TYPES_PER_QUEUE):
         for type_, defaults in queue.type_defaults.items():
-            wrong.name("queue.type_defaults", type_)
-            _defaults(wrong, f"queue.type_defaults.{type_[: limits.NAME_CHARACTERS]}", defaults)
+            field = wrong.key("queue.type_defaults", type_)
+            _defaults(wrong, field, defaults)
     for name in ("completed_max", "failed_max"):
         if queue.HasField(name):
             wrong.number(f"queue.{name}", getattr(queue, name), 0, _MOST_KEPT)
     _mask(wrong, request)
+    _pause(wrong, request)
     wrong.done()
+
+
+def _pause(wrong: Violations, request: queue_service_pb2.UpdateQueueRequest) -> None:
+    """A queue that was read and is sent back changed may be paused. Who wants to pause it has no pause_time to give."""
+    queue = request.queue
+    if not request.update_mask.paths and not queue.HasField("pause_time"):
+        for name in ("paused", "pause_reason"):
+            if getattr(queue, name):
+                wrong.add(f"queue.{name}", "is not changed by this call: pause with PauseQueue, go on with ResumeQueue")
 
 
 def _mask(wrong: Violations, request: queue_service_pb2.UpdateQueueRequest) -> None:
@@ -73,6 +84,8 @@ def _mask(wrong: Violations, request: queue_service_pb2.UpdateQueueRequest) -> N
         at = f"update_mask.paths[{i}]"
         if path.startswith(TYPE_PATH):
             wrong.name(at, path.removeprefix(TYPE_PATH))
+        elif path in _PAUSE_PATHS:
+            wrong.add(at, "is not changed by this call: pause with PauseQueue, go on with ResumeQueue")
         elif path not in PLAIN_PATHS:
             wrong.add(at, f"is none of {', '.join(PLAIN_PATHS)}, {TYPE_PATH}<type>")
 
@@ -84,6 +97,8 @@ def _defaults(wrong: Violations, field: str, defaults: queue_pb2.JobDefaults) ->
             f"{field}.timeout", defaults.timeout, timedelta(milliseconds=1), limits.MAX_TIMEOUT, "1 ms to 30 days"
         )
     check_retention(wrong, f"{field}.retention", defaults.retention)
+    if defaults.HasField("concurrency"):
+        wrong.number(f"{field}.concurrency", defaults.concurrency, 1, limits.MAX_CONCURRENCY)
 
 
 def check_purge_jobs(request: queue_service_pb2.PurgeJobsRequest) -> None:

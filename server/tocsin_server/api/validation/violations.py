@@ -64,6 +64,15 @@ class Violations:
             else:
                 self.add(field, "has a character other than A-Z a-z 0-9 . _ -")
 
+    def key(self, field: str, value: str) -> str:
+        """A type that is the key of a map; the path of its value."""
+        if _NAME.match(value):
+            return f"{field}[{value}]"
+        most = limits.NAME_CHARACTERS
+        path = f"{field}[{value if len(value) <= most else value[:most] + '…'!r}]"
+        self.add(path, f"is no type: 1 to {most} of A-Z a-z 0-9 . _ - are allowed")
+        return path
+
     def queue(self, field: str, value: str) -> None:
         """A queue; empty is the default one."""
         if value:

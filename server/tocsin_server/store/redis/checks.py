@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,11 +10,11 @@ from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from tocsin_server.store.interface import Durability, StoreInfo
 from tocsin_server.store.redis.connection import RedisConnection
-from tocsin_server.store.redis.errors import StoreUnfit
+from tocsin_server.store.unfit import StoreUnfit
 
 OLDEST_REDIS = (7, 0)
 OLDEST_VALKEY = (7, 2)
@@ -34,7 +35,7 @@ class _Node:
 async def check(connection: RedisConnection, *, embedded: bool = False) -> tuple[StoreInfo, list[str]]:
     """What the store is, and warnings of one line each. StoreUnfit where it must not be used; StoreAway.
 
-    In a cluster every primary is asked.
+    In a cluster every primary is asked; one that does not answer, while another does, is warned of.
     """
     nodes = await connection.run(lambda: _ask_all(connection.client), read_only=True)
     worst = min(nodes, key=lambda node: _WORST_FIRST.index(node.durability))
@@ -43,10 +44,24 @@ async def check(connection: RedisConnection, *, embedded: bool = False) -> tuple
 
 
 async def _ask_all(client: Redis | RedisCluster) -> list[_Node]:
-    if isinstance(client, RedisCluster):
-        await client.initialize()
-        return [await _ask(node) for node in client.get_primaries()]
-    return [await _ask(client)]
+    if not isinstance(client, RedisCluster):
+        return [await _ask(client)]
+    await client.initialize()
+    primaries = client.get_primaries()
+    answers = await asyncio.gather(*map(_ask, primaries), return_exceptions=True)
+    told = [answer for answer in answers if isinstance(answer, _Node)]
+    nodes = []
+    for primary, answer in zip(primaries, answers, strict=True):
+        if isinstance(answer, _Node):
+            nodes.append(answer)
+        elif not isinstance(answer, (RedisError, OSError)) or not told:
+            raise answer
+        else:
+            warning = (
+                f"the cluster's node {primary.name} does not answer: its memory policy and durability are not known"
+            )
+            nodes.append(_Node(told[0].version, Durability.UNKNOWN, (warning,)))
+    return nodes
 
 
 async def _ask(server: Redis | ClusterNode) -> _Node:
@@ -58,6 +73,10 @@ async def _ask(server: Redis | ClusterNode) -> _Node:
             ("the store forbids INFO: its version, memory policy and durability could not be checked",),
         )
     version = _checked_version(info)
+    if (mode := info.get("redis_mode")) == "sentinel":
+        raise StoreUnfit("the store's address is that of a sentinel: write redis+sentinel://host:port/service")
+    if mode == "cluster" and isinstance(server, Redis):
+        raise StoreUnfit("the store is a node of a cluster: its address must begin with redis+cluster://")
     if info.get("role") == "slave":
         raise StoreUnfit("the store is a read-only replica: name its primary, or its sentinels (redis+sentinel://...)")
 

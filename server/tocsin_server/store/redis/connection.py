@@ -13,12 +13,17 @@ one socket is not worth its risk. Turns are a semaphore, not the blocking pool's
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+import os
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
-from redis.asyncio import Redis, RedisCluster
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
@@ -27,7 +32,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException, RedisError
 
 from tocsin_server.domain.errors import StoreAway
-from tocsin_server.store.redis.errors import domain_error
+from tocsin_server.store.redis.cluster import Cluster, NodeReads
+from tocsin_server.store.redis.errors import domain_error, unfit
 from tocsin_server.store.redis.links import (
     LinkPool,
     SentinelLink,
@@ -44,6 +50,9 @@ MAX_BLOCK = timedelta(seconds=10)
 
 #: Blocking reads under way at most. Each has a connection to itself.
 MAX_BLOCKING_READS = 256
+
+#: Seconds that reads of many nodes wait for any one of them.
+_NODE_PATIENCE = 1.0
 
 T = TypeVar("T")
 
@@ -73,45 +82,83 @@ class RedisConnection:
         # Twice as many as the semaphore lets through: commands through `translated` do not pass it.
         self.client = self._client(answer_within, 2 * max_connections)
         self.blocking_client = self._client(MAX_BLOCK + answer_within, MAX_BLOCKING_READS)
-        self._turns = asyncio.Semaphore(max_connections)
+        self._reads: NodeReads | None = None
+        if isinstance(self.client, Cluster):
+            self._reads = NodeReads(self.client, min(_NODE_PATIENCE, answer_within.total_seconds()))
+        # A cluster's nodes have turns of their own: commands to one that hangs must not take all. "": no node's.
+        self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(max_connections))
         self._max_connections = max_connections
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closed = False
 
     async def open(self) -> None:
-        """Make sure that the store answers. StoreAway."""
-        await self.execute("PING", read_only=True)
+        """Make sure that the store answers. StoreAway; StoreUnfit where it never will, by this address."""
+        try:
+            await self.execute("PING", read_only=True)
+        except StoreAway as error:
+            raise (unfit(error) or error) from error
 
     async def close(self) -> None:
         """Wait for the calls under way, also those whose callers left, and close all connections."""
         self._closed = True
         while self._under_way:
             await asyncio.wait(self._under_way)
+        if self._reads is not None:
+            await self._reads.close()
         for client in (self.client, self.blocking_client):
+            if isinstance(client, Cluster):
+                await client.shut()
+                continue
             await client.aclose()
-            if isinstance(client, RedisCluster):  # closes nothing by itself once a node was away
-                await client.nodes_manager.aclose("startup_nodes")
-                await client.nodes_manager.aclose()
-            elif isinstance(client.connection_pool, SentinelLinkPool):
+            if isinstance(client.connection_pool, SentinelLinkPool):
                 for sentinel in client.connection_pool.sentinel_manager.sentinels:
                     await sentinel.aclose()
 
     async def execute(self, *args: bytes | str | int | float, read_only: bool = False) -> Any:
         """Send one command and return its answer; see `run`."""
-        return await self.run(lambda: self.client.execute_command(*args), read_only=read_only)
+        return await self.run(lambda: self.client.execute_command(*args), read_only=read_only, key=_key_of(args))
 
-    async def run(self, command: Callable[[], Awaitable[T]], *, read_only: bool = False) -> T:
-        """Call `command`, which sends through `client`, and return what it returns.
+    async def get_many(self, keys: Sequence[str]) -> Mapping[str, bytes | None]:
+        """The values of keys. In a cluster those of nodes that do not answer soon are missing; StoreAway where none
+        does."""
+        if not keys:
+            return {}
+        if (reads := self._reads) is not None:
+            return await self.run(lambda: reads.get(keys), read_only=True)
+        return dict(zip(keys, await self.execute("MGET", *keys, read_only=True), strict=True))
+
+    @asynccontextmanager
+    async def subscribed(self, channel: str) -> AsyncIterator[PubSub]:
+        """A subscription. In a cluster, where each message goes to all nodes, at one of them, drawn anew each time."""
+        client, own = self.blocking_client, None
+        if isinstance(client, Cluster):
+            await client.initialize()
+            node = random.choice(client.get_primaries())  # noqa: S311 - spreads load, guards nothing
+            options = {**self._options(MAX_BLOCK + self._answer_within), "host": node.host, "port": node.port}
+            client = own = Redis.from_pool(_direct_pool(self._url, options, 1))
+        try:
+            async with client.pubsub() as pubsub:
+                await pubsub.subscribe(channel)
+                yield pubsub
+        finally:
+            if own is not None:
+                await own.aclose()
+
+    async def run(
+        self, command: Callable[[], Awaitable[T]], *, read_only: bool = False, key: bytes | str | None = None
+    ) -> T:
+        """Call `command`, which sends through `client`, and return what it returns. key: one that it is about.
 
         StoreAway: it did not act. OutcomeUnknown: it may have acted (with read_only StoreAway). StoreFull. Other errors
         of redis-py pass as they are: a script's own answers, NOSCRIPT. Cancelling waits for a turn only: a command that
         was begun runs to its end, whoever has lost interest.
         """
-        await self._turn()
+        turns = self._turns[self._node_of(key)]
+        await self._turn(turns)
         # From here to the task's start nothing waits, so that the turn is given back by the task, and only by it.
         task: asyncio.Task[T] = asyncio.ensure_future(self._translated(command, read_only))
         self._under_way.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, turns))
         return await asyncio.shield(task)
 
     @contextmanager
@@ -129,27 +176,30 @@ class RedisConnection:
         with self.translated(read_only=read_only):
             return await command()
 
-    async def _turn(self) -> None:
+    def _node_of(self, key: bytes | str | None) -> str:
+        return self.client.name_of_node(key) if key is not None and isinstance(self.client, Cluster) else ""
+
+    async def _turn(self, turns: asyncio.Semaphore) -> None:
         if self._closed:
             raise StoreAway("the connection was closed")
-        if not self._turns.locked():
-            await self._turns.acquire()  # does not wait
+        if not turns.locked():
+            await turns.acquire()  # does not wait
             return
         try:
             async with asyncio.timeout(self._answer_within.total_seconds()):
-                await self._turns.acquire()
+                await turns.acquire()
         except TimeoutError:
             raise StoreAway(
                 f"all {self._max_connections} connections were busy for {self._answer_within.total_seconds():g} s"
             ) from None
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
+    def _ended(self, turns: asyncio.Semaphore, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
-        self._turns.release()
+        turns.release()
         if not task.cancelled():
             task.exception()  # seen, also where the caller has left
 
-    def _client(self, answer_within: timedelta, max_connections: int) -> Redis | RedisCluster:
+    def _options(self, answer_within: timedelta) -> dict[str, Any]:
         options = {
             "client_name": self._name,
             "socket_connect_timeout": self._connect_within.total_seconds(),
@@ -162,11 +212,22 @@ class RedisConnection:
         }
         for name in ("retry_on_timeout", "retry_on_error", "max_connections", "health_check_interval"):
             options.pop(name, None)
+        return options
+
+    def _client(self, answer_within: timedelta, max_connections: int) -> Redis | Cluster:
+        options = self._options(answer_within)
         if self._url.kind is Kind.CLUSTER:
             return _cluster(self._url, options, max_connections)
         if self._url.kind is Kind.SENTINEL:
             return Redis.from_pool(_sentinel_pool(self._url, options, max_connections))
         return Redis.from_pool(_direct_pool(self._url, options, max_connections))
+
+
+def _key_of(command: Sequence[bytes | str | int | float]) -> bytes | str | None:
+    """The key of a command, as far as the store's commands go: scripts have theirs behind their hash."""
+    at = 3 if command[0] in ("EVALSHA", "EVAL") else 1
+    key = command[at] if len(command) > at else None
+    return key if isinstance(key, (bytes, str)) else None
 
 
 def _direct_pool(url: RedisUrl, options: dict[str, Any], max_connections: int) -> ConnectionPool:
@@ -200,14 +261,15 @@ def _sentinel_pool(url: RedisUrl, options: dict[str, Any], max_connections: int)
     return managed
 
 
-def _cluster(url: RedisUrl, options: dict[str, Any], max_connections: int) -> RedisCluster:
+def _cluster(url: RedisUrl, options: dict[str, Any], max_connections: int) -> Cluster:
+    link = TlsLink if url.tls else TcpLink
+    _try_options(link, options)
     nodes = [ClusterNode(host, port) for host, port in url.nodes]
     try:
-        client = RedisCluster(startup_nodes=nodes, max_connections=max_connections, ssl=url.tls, **options)
+        client = Cluster(startup_nodes=nodes, max_connections=max_connections, ssl=url.tls, **options)
     except TypeError:
         raise ValueError("the store's address has an option that redis-py does not know") from None
     # RedisCluster takes no class of connections, but hands these arguments to each node it learns of.
-    link = TlsLink if url.tls else TcpLink
     client.connection_kwargs["connection_class"] = link
     for node in client.startup_nodes:
         node.connection_class = link
@@ -215,6 +277,9 @@ def _cluster(url: RedisUrl, options: dict[str, Any], max_connections: int) -> Re
 
 
 def _try_options(link: type[Any], options: dict[str, Any]) -> None:
+    for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+        if name in options and not os.access(options[name], os.R_OK):
+            raise ValueError(f"the store's address names a file that cannot be read: {name}={options[name]}")
     try:
         link(**options)  # not connected; refuses what it does not know
     except TypeError:

@@ -20,8 +20,8 @@ from urllib.parse import quote
 
 import structlog
 
-from tocsin_server.store.redis.errors import StoreUnfit
 from tocsin_server.store.redis.folder import DataFolder
+from tocsin_server.store.unfit import StoreUnfit
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Iterator
+
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
@@ -19,10 +22,7 @@ from redis.exceptions import (
 )
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull, TocsinError
-
-
-class StoreUnfit(Exception):
-    """The store answers, but must not be used as it is. One line: what is wrong and what to do. Exit code 2."""
+from tocsin_server.store.unfit import StoreUnfit
 
 
 class NotSent(ConnectionError):
@@ -45,6 +45,7 @@ _DID_NOT_ACT = (
 )
 # The same, for answers that redis-py has no class for.
 _REFUSALS = ("BUSY ", "NOREPLICAS ", "MASTERDOWN ", "UNKILLABLE ")
+_DOCS = "docs/redis.md"
 _NO_ROOM = ("OOM ", "MISCONF ")
 
 
@@ -61,3 +62,32 @@ def domain_error(error: Exception, *, read_only: bool) -> TocsinError | None:
     if isinstance(error, (ConnectionError, TimeoutError, OSError)):
         return StoreAway(detail) if read_only else OutcomeUnknown(detail)
     return None
+
+
+def unfit(error: BaseException) -> StoreUnfit | None:
+    """Where waiting helps nobody: what is wrong with the address or its user, without secrets. Else None."""
+    reasons = list(_chain(error))
+    for reason in reasons:
+        if isinstance(reason, NoPermissionError):
+            return StoreUnfit(f"the store's user may not do all that is needed ({reason}): give it the ACL of {_DOCS}")
+        if isinstance(reason, (AuthenticationError, AuthorizationError)):
+            return StoreUnfit(f"the store refuses the user or the password of its address ({reason})")
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            return StoreUnfit(
+                f"the store's certificate is not trusted ({reason.verify_message}): "
+                "name the authority that signed it, ?ssl_ca_certs=FILE in the store's address"
+            )
+        if isinstance(reason, ssl.SSLError) and not isinstance(reason, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+            return StoreUnfit(
+                f"TLS with the store fails ({reason.reason or reason}): see the options ssl_... in {_DOCS}"
+            )
+    if any("Cluster mode is not enabled" in str(reason) for reason in reasons):
+        return StoreUnfit("the store is no cluster: its address must begin with redis:// or rediss://")
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -10,7 +10,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from tocsin_server.store.redis.errors import StoreUnfit
+from tocsin_server.store.unfit import StoreUnfit
 
 SERVER_LOCK = "server.lock"
 STORE_LOCK = "valkey.lock"

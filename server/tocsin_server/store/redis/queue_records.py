@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
@@ -13,31 +14,32 @@ from tocsin_server.domain.retry import Backoff
 from tocsin_server.domain.states import State
 from tocsin_server.store.redis.records import to_ms, to_time
 
-_SPANS = ("initial_delay", "max_delay", "timeout", "completed_for", "failed_for")
 RATE_MINUTES = 5  # rates are means over so many whole minutes and the one under way
 
 
 def _defaults_to_json(defaults: JobDefaults) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "max_attempts": defaults.max_attempts,
-        "backoff": defaults.backoff,
-        "jitter": defaults.jitter,
-    }
-    for name in _SPANS:
-        span = getattr(defaults, name)
-        fields[f"{name}_ms"] = None if span is None else to_ms(span)
-    return {name: value for name, value in fields.items() if value is not None}
+    """What was said, under the fields' names; spans as milliseconds, in their names too."""
+    said: dict[str, Any] = {}
+    for field in fields(defaults):
+        value = getattr(defaults, field.name)
+        if isinstance(value, timedelta):
+            said[f"{field.name}_ms"] = to_ms(value)
+        elif value is not None:
+            said[field.name] = value
+    return said
 
 
-def _defaults_from_json(fields: Mapping[str, Any]) -> JobDefaults:
-    spans = {name: timedelta(milliseconds=fields[f"{name}_ms"]) for name in _SPANS if f"{name}_ms" in fields}
-    backoff = fields.get("backoff")
-    return JobDefaults(
-        max_attempts=fields.get("max_attempts"),
-        backoff=None if backoff is None else Backoff(backoff),
-        jitter=fields.get("jitter"),
-        **spans,
-    )
+def _defaults_from_json(said: Mapping[str, Any]) -> JobDefaults:
+    """A field that a record lacks was not said: records of older servers know fewer."""
+    values: dict[str, Any] = {}
+    for field in fields(JobDefaults):
+        if field.name in said:
+            values[field.name] = said[field.name]
+        elif f"{field.name}_ms" in said:
+            values[field.name] = timedelta(milliseconds=said[f"{field.name}_ms"])
+    if "backoff" in values:
+        values["backoff"] = Backoff(values["backoff"])
+    return JobDefaults(**values)
 
 
 def settings_bytes(settings: QueueSettings) -> bytes:
@@ -46,15 +48,15 @@ def settings_bytes(settings: QueueSettings) -> bytes:
     return json.dumps({"defaults": _defaults_to_json(settings.defaults), "types": types}).encode()
 
 
-def settings_of(fields: Sequence[bytes | None]) -> QueueSettings:
+def settings_of(stored_fields: Sequence[bytes | None]) -> QueueSettings:
     """Settings from the queue's fields paused, reason, settings, cmax, fmax."""
-    paused, reason, stored, completed_max, failed_max = fields
+    paused, reason, stored, completed_max, failed_max = stored_fields
     said = json.loads(stored) if stored else {}
     return QueueSettings(
         paused_since=None if paused is None else to_time(int(paused)),
         pause_reason=(reason or b"").decode(errors="replace"),
         defaults=_defaults_from_json(said.get("defaults", {})),
-        type_defaults={name: _defaults_from_json(fields) for name, fields in said.get("types", {}).items()},
+        type_defaults={name: _defaults_from_json(of_type) for name, of_type in said.get("types", {}).items()},
         completed_max=None if completed_max is None else int(completed_max),
         failed_max=None if failed_max is None else int(failed_max),
     )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -27,13 +26,14 @@ from tocsin_server.domain.lease import (
 )
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.states import State
+from tocsin_server.store.by_queue import by_queue
 from tocsin_server.store.interface import JobStore, StoreInfo, Wake
 from tocsin_server.store.redis import page_query, records, replies
 from tocsin_server.store.redis.checks import check
 from tocsin_server.store.redis.connection import RedisConnection
-from tocsin_server.store.redis.errors import StoreUnfit
 from tocsin_server.store.redis.event_stream import EventStream
 from tocsin_server.store.redis.keys import Keys
+from tocsin_server.store.redis.permissions import check_permissions
 from tocsin_server.store.redis.queue_records import (
     counts_of,
     figures_of,
@@ -45,6 +45,7 @@ from tocsin_server.store.redis.queue_records import (
 )
 from tocsin_server.store.redis.scripts import Scripts
 from tocsin_server.store.redis.wake_channel import WakeChannel
+from tocsin_server.store.unfit import StoreUnfit
 
 FORMAT = 1  # of what is stored; a server refuses a higher one
 _CALL_JOBS, _CALL_BYTES = 50, 1 << 20  # what one script call may carry, so that none holds Redis for long
@@ -81,6 +82,7 @@ class RedisStore(JobStore):
     async def open(self) -> None:
         await self._connection.open()
         self._info, self.warnings = await check(self._connection, embedded=self._embedded)
+        await check_permissions(self._connection, f"{self._keys.root('any')}:any", self._keys.wake)
         await self._connection.execute("SET", self._keys.format, FORMAT, "NX")
         found = int(await self._connection.execute("GET", self._keys.format, read_only=True))
         if found > FORMAT:
@@ -123,7 +125,7 @@ class RedisStore(JobStore):
                 answers += map(replies.added, items[start:end], found)
             return answers
 
-        return await _by_queue(drafts, lambda draft: draft.spec.queue, add_to)
+        return await by_queue(drafts, lambda draft: draft.spec.queue, add_to)
 
     async def get(self, queue: str, job_ids: Sequence[str], view: View) -> list[Job | None]:
         found: list[Job | None] = []
@@ -192,7 +194,7 @@ class RedisStore(JobStore):
             answers = await self._run_all("extend", queue, arguments, str(records.to_ms(lease)).encode())
             return [_extended(item.lease, answer) for item, answer in zip(items, answers, strict=True)]
 
-        return await _by_queue(extensions, lambda extension: extension.lease.queue, extend_in)
+        return await by_queue(extensions, lambda extension: extension.lease.queue, extend_in)
 
     async def finish(self, outcomes: Sequence[Outcome]) -> list[Finished | TocsinError]:
         async def finish_in(queue: str, items: Sequence[Outcome]) -> list[Finished | TocsinError]:
@@ -204,7 +206,7 @@ class RedisStore(JobStore):
                 for item, answer in zip(items, answers, strict=True)
             ]
 
-        return await _by_queue(outcomes, lambda outcome: outcome.lease.queue, finish_in)
+        return await by_queue(outcomes, lambda outcome: outcome.lease.queue, finish_in)
 
     async def reap(self, queue: str, limit: int = 100) -> int:
         return int(await self._run("reap", queue, limit))
@@ -216,15 +218,9 @@ class RedisStore(JobStore):
     # --- hearing ---
 
     async def ticks(self, queues: Sequence[str]) -> Mapping[str, Tick]:
-        if not queues:
-            return {}
         keys = [self._keys.tick(queue) for queue in queues]
-        if self._connection.cluster:
-            client: Any = self._connection.client
-            stored = await self._connection.run(lambda: client.mget_nonatomic(keys), read_only=True)
-        else:
-            stored = await self._connection.execute("MGET", *keys, read_only=True)
-        return {queue: tick_of(one) for queue, one in zip(queues, stored, strict=True)}
+        found = await self._connection.get_many(keys)
+        return {queue: tick_of(found[key]) for queue, key in zip(queues, keys, strict=True) if key in found}
 
     def wakes(self) -> AsyncIterator[Wake]:
         return self._wake_channel.listen()
@@ -254,7 +250,8 @@ class RedisStore(JobStore):
                 pipe.execute_command("HMGET", self._keys.hash(queue), *_SETTINGS_FIELDS)
             return pipe.execute()
 
-        return [settings_of(fields) for fields in await self._connection.run(ask, read_only=True)]
+        of_one = self._keys.hash(queues[0]) if len(queues) == 1 else None
+        return [settings_of(fields) for fields in await self._connection.run(ask, read_only=True, key=of_one)]
 
     async def put_settings(self, queue: str, settings: QueueSettings, *, paused: bool) -> QueueSettings:
         await self._register(queue)
@@ -344,29 +341,3 @@ def _ending(outcome: Outcome) -> tuple[bytes, ...]:
         said = records.error_bytes(outcome.error)
     retry_ms = -1 if outcome.retry_in is None else records.to_ms(outcome.retry_in)
     return outcome.lease.token, outcome.ending.name.encode(), said, str(retry_ms).encode()
-
-
-async def _by_queue(
-    items: Sequence[T], queue_of: Callable[[T], str], act: Callable[[str, Sequence[T]], Awaitable[list[R]]]
-) -> list[R]:
-    """Act on each queue's items in their order, queues side by side; answers in the order of the items.
-
-    Where one queue's call fails and another's has acted, the failure stands in the places of its items.
-    """
-    groups: dict[str, list[int]] = {}
-    for at, item in enumerate(items):
-        groups.setdefault(queue_of(item), []).append(at)
-    if len(groups) == 1:
-        return await act(next(iter(groups)), items)
-    found = await asyncio.gather(
-        *(act(queue, [items[at] for at in places]) for queue, places in groups.items()), return_exceptions=True
-    )
-    if failures := [group for group in found if isinstance(group, BaseException)]:
-        unforeseen = [failure for failure in failures if not isinstance(failure, TocsinError)]
-        if unforeseen or len(failures) == len(found):
-            raise (unforeseen or failures)[0]
-    answers: dict[int, Any] = {}
-    for places, group in zip(groups.values(), found, strict=True):
-        answered: Sequence[Any] = [group] * len(places) if isinstance(group, BaseException) else group
-        answers.update(zip(places, answered, strict=True))
-    return [answers[at] for at in range(len(items))]

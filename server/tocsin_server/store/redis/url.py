@@ -6,7 +6,7 @@ redis+sentinel://[user:password@]host:port,host:port/service/db  the primary tha
 redis+cluster://[user:password@]host:port,host:port              a cluster, by some of its nodes; rediss+cluster://
 
 Options after "?" are redis-py's connection options (ssl_ca_certs, socket_timeout, ...); for sentinels also
-sentinel_username and sentinel_password.
+sentinel_username and sentinel_password, and sentinel_ssl=false where only the primary speaks TLS.
 """
 
 from __future__ import annotations
@@ -86,6 +86,9 @@ def read_url(url: str) -> RedisUrl:
     to_sentinel = {
         name: options.pop(f"sentinel_{name}") for name in ("username", "password") if f"sentinel_{name}" in options
     }
+    if base == "rediss" and str(options.pop("sentinel_ssl", "true")).lower() not in ("false", "no", "0"):
+        # redis-py's plain client, which asks the sentinels, takes the same options as its TLS connections.
+        to_sentinel |= {name: value for name, value in options.items() if name.startswith("ssl_")} | {"ssl": True}
     return RedisUrl(Kind.SENTINEL, base == "rediss", options, nodes, unquote(service), to_sentinel)
 
 
@@ -94,7 +97,7 @@ def _parse(url: str) -> dict[str, Any]:
         return dict(parse_url(url))
     except (ValueError, KeyError, AttributeError) as error:
         raise ValueError(
-            f"the store's address cannot be read: {type(error).__name__} in port, database or option"
+            "the store's address cannot be read: its port, its database or one of its options is wrong"
         ) from error
 
 
@@ -116,5 +119,5 @@ def _node(text: str, default_port: int) -> tuple[str, int]:
     elif ":" in text:
         host, _, port = text.rpartition(":")
     if not host or (port and not port.isdigit()):
-        raise ValueError(f"the store's address names a node that is no host:port: {text!r}")
+        raise ValueError("the store's address names a node that is no host:port")  # which may be half a password
     return host, int(port or default_port)

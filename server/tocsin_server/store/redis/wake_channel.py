@@ -7,22 +7,27 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from tocsin_server.store.interface import Wake
-from tocsin_server.store.redis.connection import MAX_BLOCK, RedisConnection
+from tocsin_server.store.redis.connection import RedisConnection
 from tocsin_server.store.redis.records import to_time
 
 _CLAIMABLE, _DUE, _CANCELS, _SETTINGS = 1, 2, 4, 8
+_SILENCE = timedelta(seconds=2.5)
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(milliseconds=50), timedelta(seconds=2)
 
 
 class WakeChannel:
-    """Listens; connects again by itself. A message sent meanwhile is lost, and found by the next tick."""
+    """Listens; connects again by itself. A message sent meanwhile is lost, and found by the next tick.
 
-    def __init__(self, connection: RedisConnection, channel: str) -> None:
+    After `silence` it asks whether anybody is there, and after twice that it looks for another server.
+    """
+
+    def __init__(self, connection: RedisConnection, channel: str, silence: timedelta = _SILENCE) -> None:
         self._connection = connection
         self._channel = channel
+        self._silence = silence.total_seconds()
         self._closed = asyncio.Event()
         self._listeners: set[asyncio.Task[Any]] = set()
 
@@ -49,14 +54,21 @@ class WakeChannel:
         try:
             while not self._closed.is_set():
                 try:
-                    async with self._connection.blocking_client.pubsub() as pubsub:
-                        await pubsub.subscribe(self._channel)
+                    async with self._connection.subscribed(self._channel) as pubsub:
+                        asked = False
                         while True:
-                            message = await pubsub.get_message(timeout=MAX_BLOCK.total_seconds())
-                            if message is not None and message["type"] == "message":
-                                heard.put_nowait(_wake(message["data"]))
+                            message = await pubsub.get_message(timeout=self._silence)
+                            if message is not None:
+                                asked = False
+                                if message["type"] == "message":
+                                    heard.put_nowait(_wake(message["data"]))
+                            elif asked:
+                                break  # not even a PONG: that server is gone, and never said so
+                            else:
+                                await pubsub.ping()
+                                asked = True
                             pause = _FIRST_PAUSE
-                except (RedisError, OSError):
+                except (RedisError, RedisClusterException, OSError):
                     await asyncio.sleep(pause.total_seconds())
                     pause = min(pause * 2, _LONGEST_PAUSE)
         finally:

@@ -10,6 +10,7 @@ import pytest
 import typer
 from tocsin import EmailNotification, State
 from tocsin.cli import parsing
+from tocsin.cli.printing import typed_span
 
 
 @pytest.mark.parametrize(
@@ -77,3 +78,19 @@ def test_a_built_in_type_takes_its_own_message() -> None:
     assert rest is None
     with pytest.raises(typer.BadParameter, match=r"no email_notification: .*too"):
         parsing.payload("email_notification", '{"too": []}', None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "typed"), [(0, "0s"), (90, "1m30s"), (0.5, "500ms"), (176_461.001, "2d1h1m1s1ms"), (3600, "1h")]
+)
+def test_spans_are_printed_as_they_are_typed(seconds: float, typed: str) -> None:
+    assert typed_span(timedelta(seconds=seconds)) == typed
+    assert parsing.span(typed) == timedelta(seconds=seconds)
+
+
+def test_priorities_are_words_or_numbers() -> None:
+    found = [parsing.priority(text) for text in ("low", "Normal", " HIGH ", "-3", "7")]
+    assert found == [-10, 0, 10, -3, 7]
+    for text in ("urgent", "", "1.5"):
+        with pytest.raises(typer.BadParameter, match="none of low, normal, high, and no whole number"):
+            parsing.priority(text)

@@ -51,7 +51,7 @@ def test_a_bad_type_is_refused(type: str) -> None:
 
 @pytest.mark.parametrize("concurrency", [0, -1, True, 1.5, "4"])
 def test_a_bad_concurrency_is_refused_with_what_to_give(concurrency: int) -> None:
-    with pytest.raises(ValueError, match=r"concurrency of 't' .* give .* None for no limit"):
+    with pytest.raises(ValueError, match=r"concurrency of 't' .* give .* None for the server's"):
         Handlers().on("t", concurrency=concurrency)
 
 

@@ -202,6 +202,8 @@ async def test_a_queue_is_configured_paused_and_resumed(api: Api) -> None:
     queue = queue_pb2.Queue(queue="q", completed_max=50, failed_max=25)
     queue.defaults.retry.max_attempts = 7
     queue.type_defaults["mail"].timeout.FromSeconds(9)
+    queue.type_defaults["mail"].concurrency = 3
+    queue.defaults.concurrency = 10_000
     set_ = (await api.queues.UpdateQueue(qpb.UpdateQueueRequest(queue=queue))).queue
     assert set_ == queue
     assert (await api.queues.GetQueue(qpb.GetQueueRequest(queue="q"))).queue == queue
@@ -212,7 +214,7 @@ async def test_a_queue_is_configured_paused_and_resumed(api: Api) -> None:
     after = (await api.queues.UpdateQueue(cleared)).queue
     assert not after.HasField("completed_max")
     assert not after.type_defaults
-    assert (after.failed_max, after.defaults.retry.max_attempts) == (25, 7)
+    assert (after.failed_max, after.defaults.retry.max_attempts, after.defaults.concurrency) == (25, 7, 10_000)
 
     paused = (await api.queues.PauseQueue(qpb.PauseQueueRequest(queue="q", reason="moving"))).queue
     assert (paused.paused, paused.pause_reason, paused.failed_max) == (True, "moving", 25)

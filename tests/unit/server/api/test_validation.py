@@ -263,18 +263,42 @@ def test_a_queues_settings_are_checked_like_a_jobs() -> None:
     wrong.defaults.retry.max_attempts = 101
     wrong.type_defaults["no space"].timeout.seconds = 0
     wrong.type_defaults["t"].retention.failed_for.seconds = -1
+    wrong.type_defaults["t"].concurrency = 10_001
+    wrong.defaults.concurrency = 0
     asked = qpb.UpdateQueueRequest(queue=wrong, update_mask={"paths": ["paused", "type_defaults.no space"]})
     assert set(violations(queues.check_update_queue, asked)) == {
         "queue.queue",
         "queue.completed_max",
         "queue.failed_max",
         "queue.defaults.retry.max_attempts",
-        "queue.type_defaults",
-        "queue.type_defaults.no space.timeout",
-        "queue.type_defaults.t.retention.failed_for",
+        "queue.type_defaults['no space']",
+        "queue.type_defaults['no space'].timeout",
+        "queue.type_defaults[t].retention.failed_for",
+        "queue.type_defaults[t].concurrency",
+        "queue.defaults.concurrency",
         "update_mask.paths[0]",
         "update_mask.paths[1]",
     }
+
+
+@pytest.mark.parametrize("type_", ["", "t" * 101, "a b", "x[y]"])
+def test_a_type_that_is_none_is_named_where_defaults_are_set_for_it(type_: str) -> None:
+    wrong = queue_pb2.Queue()
+    wrong.type_defaults[type_].concurrency = 5
+    [field] = violations(queues.check_update_queue, qpb.UpdateQueueRequest(queue=wrong))
+    assert field == f"queue.type_defaults[{type_ if len(type_) < 101 else type_[:100] + '…'!r}]"
+
+
+def test_a_wish_to_pause_by_update_is_refused_and_a_queue_as_it_was_read_is_not() -> None:
+    wish = queue_pb2.Queue(queue="q", paused=True, pause_reason="a deploy", failed_max=3)
+    found = violations(queues.check_update_queue, qpb.UpdateQueueRequest(queue=wish))
+    assert {field: "PauseQueue" in text for field, text in found.items()} == {
+        "queue.paused": True,
+        "queue.pause_reason": True,
+    }
+    queues.check_update_queue(qpb.UpdateQueueRequest(queue=wish, update_mask={"paths": ["failed_max"]}))
+    wish.pause_time.seconds = 1
+    queues.check_update_queue(qpb.UpdateQueueRequest(queue=wish))
 
 
 def test_a_purge_names_states_and_never_running_jobs() -> None:

@@ -20,6 +20,7 @@ from tocsin_server.dispatch.dispatcher import Dispatcher
 from tocsin_server.domain.job import Job
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.domain.states import State
+from tocsin_server.operations.queues import QueueSettingsCache
 
 NOTHING = timedelta(0)
 
@@ -46,6 +47,7 @@ def start(spied: SpiedStore, start_parts: StartParts) -> StartDispatcher:
                     parts.wakeups,
                     parts.ticker,
                     parts.clock,
+                    QueueSettingsCache(spied.as_store),
                     name="here",
                     queues=queues,
                     lease=lease,

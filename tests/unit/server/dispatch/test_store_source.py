@@ -12,6 +12,7 @@ from typing import Protocol
 import pytest
 from contract.backdating import Backdate
 from contract.builders import HOUR, MINUTE, RAW, SECOND, a_draft, added, read, wish
+from support.eventually import until_async
 from support.leasing_parts import StartParts
 from support.spied_store import SpiedStore
 from tocsin.worker.source import AttemptOutcome, Ending, Heartbeat, HeartbeatAnswer, LeasedJob
@@ -19,6 +20,7 @@ from tocsin_server.dispatch.store_source import StoreSource
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.domain.states import State
+from tocsin_server.store.interface import JobStore
 
 
 class StartSource(Protocol):
@@ -156,6 +158,29 @@ async def test_a_cancel_asks_for_a_beat_at_once_in_queues_that_run_here_only(
         await store.cancel("q", [wish("here")])
         async with asyncio.timeout(0.5):
             await beat
+
+
+async def test_a_cancel_that_overtakes_the_claims_answer_asks_for_a_beat_too(
+    spied: SpiedStore, start_source: StartSource
+) -> None:
+    store = spied.as_store
+    async with start_source() as source:
+        gate = spied.gates["claim"] = asyncio.Event()
+        waiting = asyncio.create_task(leased(source))
+        await added(store, a_draft("one"))
+        await until_async(lambda: running(store, "one"), within=5)
+        await store.cancel("q", [wish("one")])
+        # Messages keep their order: once this one has led to a claim, the cancel's has come.
+        await added(store, a_draft("later", queue="other"))
+        await spied.until_asked("claim", 1)
+        gate.set()
+        await waiting
+        async with asyncio.timeout(0.5):
+            await source.beat_wanted()
+
+
+async def running(store: JobStore, job_id: str) -> bool:
+    return (await read(store, job_id)).state is State.ACTIVE
 
 
 async def test_the_beat_is_a_third_of_the_lease(start_source: StartSource) -> None:

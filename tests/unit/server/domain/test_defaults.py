@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tocsin_server.domain.defaults import NOTHING_SAID, SERVER_DEFAULTS, JobDefaults, JobRequest, draft
 from tocsin_server.domain.job import OnConflict, Payload, Retention
+from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 
 SECOND = timedelta(seconds=1)
@@ -27,6 +28,7 @@ levels = st.builds(
     spans,
     spans,
     spans,
+    st.none() | st.integers(1, 10_000),
 )
 
 
@@ -69,6 +71,14 @@ def test_layers_join_in_any_grouping(one: JobDefaults, two: JobDefaults, three: 
 @given(levels)
 def test_a_level_without_words_changes_nothing(level: JobDefaults) -> None:
     assert NOTHING_SAID.over(level) == level.over(NOTHING_SAID) == level
+
+
+def test_a_types_concurrency_goes_before_the_queues() -> None:
+    types = {"narrow": JobDefaults(concurrency=1), "silent": JobDefaults(max_attempts=1)}
+    settings = QueueSettings(defaults=JobDefaults(concurrency=7), type_defaults=types)
+    assert [settings.concurrency_of(type_) for type_ in ("narrow", "silent", "other")] == [1, 7, 7]
+    settings = QueueSettings(type_defaults=types)
+    assert [settings.concurrency_of(type_) for type_ in ("narrow", "silent", "other")] == [1, None, None]
 
 
 def test_a_word_of_nothing_is_a_word() -> None:

@@ -9,7 +9,7 @@ from support.redis_servers import REDIS, ServerProcess
 from tocsin_server.store.interface import Durability, StoreInfo
 from tocsin_server.store.redis.checks import check
 from tocsin_server.store.redis.connection import RedisConnection
-from tocsin_server.store.redis.errors import StoreUnfit
+from tocsin_server.store.unfit import StoreUnfit
 
 StartServer = Callable[..., ServerProcess]
 

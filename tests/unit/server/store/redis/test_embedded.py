@@ -19,8 +19,8 @@ from tocsin_server.store.redis import embedded
 from tocsin_server.store.redis.checks import check
 from tocsin_server.store.redis.connection import RedisConnection
 from tocsin_server.store.redis.embedded import EmbeddedValkey, find_binary
-from tocsin_server.store.redis.errors import StoreUnfit
 from tocsin_server.store.redis.folder import SOCKET_PATH_BYTES, DataFolder
+from tocsin_server.store.unfit import StoreUnfit
 
 # A process that starts a Valkey on a folder, says its pid, and writes until it is killed, saying what was acknowledged.
 OWNER = """

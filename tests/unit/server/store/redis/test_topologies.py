@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import shutil
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from redis import Redis
-from redis.exceptions import RedisError
 from support.eventually import until, until_async
 from support.ports import free_port
 from support.redis_servers import REDIS, Proxy, ServerProcess
+from support.redis_topologies import OPENSSL, Authority, SentinelGroup, asked
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
 from tocsin_server.store.redis.checks import check
 from tocsin_server.store.redis.connection import RedisConnection
@@ -24,15 +21,6 @@ pytestmark = pytest.mark.skipif(REDIS is None, reason="redis-server is not on PA
 
 StartServer = Callable[..., ServerProcess]
 SOON = timedelta(milliseconds=300)
-
-
-def asked(port: int, *command: str) -> object:
-    """The answer of the server on a port, None while it does not answer."""
-    try:
-        with Redis(port=port, decode_responses=True) as client:
-            return client.execute_command(*command)
-    except RedisError:
-        return None
 
 
 @pytest.fixture
@@ -96,40 +84,16 @@ async def test_a_cluster_takes_commands_for_all_its_nodes_and_loses_no_word_abou
         await connection.close()
 
 
-@pytest.fixture
-def sentinels(start_server: StartServer, tmp_path: Path) -> Iterator[tuple[str, ServerProcess]]:
-    """A primary with a replica, watched by a sentinel: the sentinel's address, and the primary."""
-    port, replica, sentinel = free_port(), free_port(), free_port()
-    options = ("--repl-diskless-sync-delay", "0", "--save", "")
-    primary = start_server("--port", str(port), *options, binary=REDIS)
-    start_server("--port", str(replica), "--replicaof", "127.0.0.1", str(port), *options, binary=REDIS)
-    until(lambda: "master_link_status:up" in str(_info(replica)), within=20)
-    config = tmp_path / "sentinel.conf"
-    config.write_text(
-        f"port {sentinel}\nbind 127.0.0.1\ndir {tmp_path}\nsentinel monitor main 127.0.0.1 {port} 1\n"
-        "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n"
-    )
-    process = subprocess.Popen([str(REDIS), str(config), "--sentinel"], stdout=subprocess.DEVNULL)
-    until(lambda: asked(sentinel, "SENTINEL", "REPLICAS", "main"), within=20)
-    yield f"127.0.0.1:{sentinel}", primary
-    process.kill()
-    process.wait()
-
-
-def _info(port: int) -> str:
-    with contextlib.suppress(RedisError), Redis(port=port) as client:
-        return "".join(f"{name}:{value}\n" for name, value in client.info("replication").items())
-    return ""
-
-
-async def test_after_a_failover_the_new_primary_is_found(sentinels: tuple[str, ServerProcess]) -> None:
-    address, primary = sentinels
-    connection = RedisConnection(f"redis+sentinel://127.0.0.1:1,{address}/main/0", connect_within=SOON)
+async def test_after_a_failover_the_new_primary_is_found(tmp_path: Path) -> None:
+    group = await asyncio.to_thread(SentinelGroup, tmp_path, replicas=1, sentinels=1, down_after=500)
+    url = group.url.replace("://", "://127.0.0.1:1,")  # one that is away does no harm
+    connection = RedisConnection(url, connect_within=SOON)
     try:
         await connection.open()
         assert await connection.execute("INCR", "k") == 1
         await connection.execute("WAIT", 1, 200)
-        await asyncio.to_thread(primary.stop)
+        asked(group.replicas[0], "CONFIG", "SET", "min-replicas-to-write", "0")  # it will have none
+        await asyncio.to_thread(group.kill, group.primary)
 
         async def writes() -> bool:
             try:
@@ -140,6 +104,7 @@ async def test_after_a_failover_the_new_primary_is_found(sentinels: tuple[str, S
         await until_async(writes, within=20)
     finally:
         await connection.close()
+        group.stop()
 
 
 async def test_sentinels_that_are_all_away_are_store_away() -> None:
@@ -149,27 +114,62 @@ async def test_sentinels_that_are_all_away_are_store_away() -> None:
     await connection.close()
 
 
+@pytest.mark.skipif(OPENSSL is None, reason="openssl is not on PATH")
 async def test_tls_is_spoken_and_the_certificate_checked(start_server: StartServer, tmp_path: Path) -> None:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl is not on PATH")
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    making = await asyncio.create_subprocess_exec(
-        *(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
-        *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)),
-        stderr=subprocess.DEVNULL,
-    )
-    assert await making.wait() == 0
-    port = free_port()
-    start_server(
-        *("--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key)),
-        *("--tls-ca-cert-file", str(certificate), "--tls-auth-clients", "no"),
-        binary=REDIS,
-    )
-    trusting = RedisConnection(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificate}")
+    authority, port = Authority(tmp_path), free_port()
+    start_server("--tls-port", str(port), *tls_options(authority), binary=REDIS)
+    trusting = RedisConnection(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={authority.certificate}")
     assert await trusting.execute("INCR", "k") == 1
     await trusting.close()
     doubting = RedisConnection(f"rediss://127.0.0.1:{port}/0")
     with pytest.raises(StoreAway, match="certificate"):
         await doubting.execute("INCR", "k")
     await doubting.close()
+
+
+@pytest.mark.skipif(OPENSSL is None, reason="openssl is not on PATH")
+@pytest.mark.parametrize("sentinels_too", [True, False])
+async def test_tls_is_spoken_with_the_primary_and_unless_told_otherwise_with_its_sentinels(
+    start_server: StartServer, tmp_path: Path, sentinels_too: bool
+) -> None:
+    authority, port, sentinel = Authority(tmp_path), free_port(), free_port()
+    start_server("--tls-port", str(port), *tls_options(authority), binary=REDIS)
+    config = tmp_path / "sentinel.conf"
+    options = [name.removeprefix("--") for name in tls_options(authority)]
+    listen = f"port 0\ntls-port {sentinel}" if sentinels_too else f"port {sentinel}"
+    config.write_text(
+        f"{listen}\nbind 127.0.0.1\ndir {tmp_path}\ntls-replication yes\n"
+        + "".join(
+            f"{name.removeprefix('--')} {value}\n" for name, value in zip(options[::2], options[1::2], strict=True)
+        )
+        + f"sentinel monitor main 127.0.0.1 {port} 1\n"
+    )
+    process = start_sentinel(config)
+    more = "" if sentinels_too else "&sentinel_ssl=false"
+    url = f"rediss+sentinel://127.0.0.1:{sentinel}/main/0?ssl_ca_certs={authority.certificate}{more}"
+    connection = RedisConnection(url)
+    try:
+
+        async def writes() -> bool:
+            try:
+                return bool(await connection.execute("INCR", "k"))
+            except StoreAway:
+                return False
+
+        await until_async(writes, within=10)
+    finally:
+        await connection.close()
+        process.kill()
+        process.wait()
+
+
+def start_sentinel(config: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([str(REDIS), str(config), "--sentinel"], stdout=subprocess.DEVNULL)
+
+
+def tls_options(authority: Authority) -> tuple[str, ...]:
+    server = authority.sign("server")
+    return (
+        *("--tls-cert-file", str(server.certificate), "--tls-key-file", str(server.key)),
+        *("--tls-ca-cert-file", str(authority.certificate), "--tls-auth-clients", "no"),
+    )

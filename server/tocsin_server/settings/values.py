@@ -27,7 +27,10 @@ def duration(text: object) -> timedelta:
         return text
     if not isinstance(text, str) or not _DURATION.match(text.strip()):
         raise ValueError('write a duration with its unit: "500ms", "45s", "2m", "1h" or "7d"')
-    return sum((float(amount) * _UNITS[unit] for amount, unit in _PART.findall(text)), timedelta())
+    try:
+        return sum((float(amount) * _UNITS[unit] for amount, unit in _PART.findall(text)), timedelta())
+    except OverflowError:
+        raise ValueError("no duration is that long") from None
 
 
 def show_duration(span: timedelta) -> str:

@@ -1,0 +1,150 @@
+"""`tocsin queues get` and `tocsin queues update`: what is set for a queue and its types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from datetime import timedelta
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from tocsin.cli import parsing, printing
+from tocsin.cli.connecting import Address, AsJson, connected
+from tocsin.enums import Backoff
+from tocsin.queues import JobDefaults, Queue, QueueChanges
+from tocsin.requests import Retention, RetryPolicy
+
+Name: TypeAlias = Annotated[str, typer.Argument(metavar="[QUEUE]", help="The queue.")]
+_Span: TypeAlias = timedelta | None
+
+_RETRY = tuple(field.name for field in fields(RetryPolicy))
+_RETENTION = tuple(field.name for field in fields(Retention))
+_DEFAULTS = ("concurrency", *_RETRY, "timeout", *_RETENTION)
+_COUNTS = ("completed_max", "failed_max")
+
+
+def get(queue: Name = "default", address: Address = None, json: AsJson = False) -> None:
+    """Show what is set for a queue and its types. What is not shown is as the server is set."""
+    with connected(address) as client:
+        _show(client.queue(queue), json)
+
+
+def update(
+    queue: Name = "default",
+    type_: Annotated[
+        str, typer.Option("--type", "-t", help="Set it for jobs of this type only. Default: for all that say nothing.")
+    ] = "",
+    concurrency: Annotated[int | None, typer.Option(help="Attempts of one type that each server runs at once.")] = None,
+    max_attempts: Annotated[int | None, typer.Option(help="Attempts that may fail, the first included.")] = None,
+    backoff: Annotated[
+        str | None, typer.Option(metavar="fixed|exponential", help="How waits between attempts grow.")
+    ] = None,
+    initial_delay: Annotated[
+        _Span, typer.Option(parser=parsing.span, metavar="SPAN", help="Wait after the first failure: 2s, 1h30m.")
+    ] = None,
+    max_delay: Annotated[_Span, typer.Option(parser=parsing.span, metavar="SPAN", help="No wait is longer.")] = None,
+    jitter: Annotated[float | None, typer.Option(help="Share of each wait drawn at random, 0 to 1.")] = None,
+    timeout: Annotated[_Span, typer.Option(parser=parsing.span, metavar="SPAN", help="Limit of one attempt.")] = None,
+    completed_for: Annotated[
+        _Span, typer.Option(parser=parsing.span, metavar="SPAN", help="Age at which completed jobs go.")
+    ] = None,
+    failed_for: Annotated[
+        _Span, typer.Option(parser=parsing.span, metavar="SPAN", help="Age at which failed jobs go.")
+    ] = None,
+    completed_max: Annotated[int | None, typer.Option(help="Completed jobs that the queue keeps at most.")] = None,
+    failed_max: Annotated[int | None, typer.Option(help="Failed jobs that the queue keeps at most.")] = None,
+    clear: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Take this back (concurrency, max-attempts, ...), or all. May be repeated."),
+    ] = None,
+    address: Address = None,
+    json: AsJson = False,
+) -> None:
+    """Change what is named of a queue's settings, or of one of its types'; the rest stays.
+
+    Servers take it over within a tick, 1 s. Attempts, waits, time limits and ages are filled in when a job is
+    scheduled; those that stand keep theirs.
+    """
+    given: dict[str, object] = {
+        "concurrency": concurrency,
+        "max_attempts": max_attempts,
+        "backoff": None if backoff is None else parsing.words(Backoff, [backoff])[0],
+        "initial_delay": initial_delay,
+        "max_delay": max_delay,
+        "jitter": jitter,
+        "timeout": timeout,
+        "completed_for": completed_for,
+        "failed_for": failed_for,
+        "completed_max": completed_max,
+        "failed_max": failed_max,
+    }
+    wanted = {name: value for name, value in given.items() if value is not None}
+    cleared = _cleared(clear or [], wanted, of_type=bool(type_))
+    if not wanted and not cleared:
+        raise typer.BadParameter("name what to change, as --concurrency 3, or what to --clear")
+    if type_ and (counts := [name for name in _COUNTS if name in wanted]):
+        raise typer.BadParameter(f"{_option(counts[0])} is of the whole queue: leave out --type")
+    wanted |= dict.fromkeys(cleared)
+    with connected(address) as client:
+        _show(client.update_queue(queue, **_changes(client.queue(queue), type_, wanted)), json)
+
+
+def _cleared(names: list[str], wanted: Mapping[str, object], *, of_type: bool) -> list[str]:
+    known = _DEFAULTS if of_type else (*_DEFAULTS, *_COUNTS)
+    cleared: list[str] = []
+    for text in names:
+        name = text.strip().removeprefix("--").replace("-", "_")
+        if name == "all":
+            cleared += [one for one in known if one not in wanted]
+        elif name not in known:
+            allowed = ", ".join(_option(one).removeprefix("--") for one in known)
+            raise typer.BadParameter(f"{text!r} is none of all, {allowed}", param_hint="--clear")
+        else:
+            cleared.append(name)
+    if both := [name for name in cleared if name in wanted]:
+        raise typer.BadParameter(f"{_option(both[0])} is given a value and cleared", param_hint="--clear")
+    return cleared
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _changes(queue: Queue, type_: str, wanted: Mapping[str, Any]) -> QueueChanges:
+    """The server replaces a level as a whole, so the new one is the standing one with what is wanted."""
+    changes = QueueChanges()
+    if "completed_max" in wanted:
+        changes["completed_max"] = wanted["completed_max"]
+    if "failed_max" in wanted:
+        changes["failed_max"] = wanted["failed_max"]
+    if any(name in wanted for name in _DEFAULTS):
+        if type_:
+            changes["types"] = {type_: _changed(queue.type_defaults.get(type_), wanted)}
+        else:
+            changes["defaults"] = _changed(queue.defaults, wanted)
+    return changes
+
+
+def _changed(standing: JobDefaults | None, wanted: Mapping[str, Any]) -> JobDefaults | None:
+    old = standing or JobDefaults()
+
+    def part(names: tuple[str, ...]) -> dict[str, Any]:
+        return {name: wanted[name] for name in names if name in wanted}
+
+    retry = replace(old.retry or RetryPolicy(), **part(_RETRY))
+    retention = replace(old.retention or Retention(), **part(_RETENTION))
+    new = replace(
+        old,
+        retry=None if retry == RetryPolicy() else retry,
+        retention=None if retention == Retention() else retention,
+        **part(("concurrency", "timeout")),
+    )
+    return None if new == JobDefaults() else new
+
+
+def _show(queue: Queue, json: bool) -> None:
+    if json:
+        printing.print_json(queue.message)
+    else:
+        printing.print_queue_settings(queue)

@@ -1,0 +1,104 @@
+"""Keeps the slots as the queues' settings say: how many attempts of a type of a queue run here at once."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+
+import structlog
+from tocsin.worker.slots import Slots
+
+from tocsin_server.domain.errors import TocsinError
+from tocsin_server.domain.queues import QueueSettings, Tick
+from tocsin_server.operations.queues import QueueSettingsCache
+from tocsin_server.operations.ticking import Ticker
+from tocsin_server.operations.wakeups import Wakeups
+from tocsin_server.store.interface import JobStore
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+_BATCH = 1000  # queues whose settings are read in one call
+
+
+class QueueLimits:
+    """Brings the numbers of UpdateQueue to the slots.
+
+    `fresh` does so before each claim of a queue. A queue that is full here is not claimed from, so what it has to gain
+    is found by looking: when the store says that its settings changed, and once a tick in case that was lost.
+    `in_turn` are the queues that might be claimed from; `opened` is called where something can begin that could not.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        settings: QueueSettingsCache,
+        slots: Slots,
+        wakeups: Wakeups,
+        ticker: Ticker,
+        *,
+        tick: timedelta,
+        in_turn: Callable[[], Sequence[str]],
+        opened: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._slots = slots
+        self._pause = tick.total_seconds() / 2
+        self._in_turn = in_turn
+        self._opened = opened
+        self._asked: dict[str, None] = {}
+        self._looked = 0.0
+        self._looking: asyncio.Task[None] | None = None
+        wakeups.on_settings(self._hear_settings)
+        ticker.on_tick(self._hear_ticks)
+
+    async def fresh(self, queue: str) -> None:
+        """See to it that the queue's limits are its settings'. Raises StoreAway."""
+        self._apply(queue, await self._settings.get(queue))
+
+    async def close(self) -> None:
+        """Look no more."""
+        self._asked.clear()
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait({self._looking})
+
+    def _hear_settings(self, queue: str) -> None:
+        self._look([queue])
+
+    def _hear_ticks(self, ticks: Mapping[str, Tick]) -> None:
+        # Not every call is a tick: a queue that was looked at is told of in the same way.
+        if self._slots.free > 0 and time.monotonic() - self._looked > self._pause:
+            self._looked = time.monotonic()
+            self._look(self._in_turn())
+
+    def _look(self, queues: Sequence[str]) -> None:
+        self._asked.update(dict.fromkeys(queues))
+        if self._asked and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.create_task(self._read(), name="queue_limits")
+
+    async def _read(self) -> None:
+        try:
+            while batch := list(itertools.islice(self._asked, _BATCH)):
+                for queue in batch:
+                    del self._asked[queue]
+                for queue, settings in zip(batch, await self._store.settings(batch), strict=True):
+                    self._apply(queue, settings)
+        except TocsinError as error:
+            self._asked.clear()
+            _log.debug("settings_not_read", error=str(error))  # the next tick looks again
+        except Exception:
+            _log.exception("settings_not_read")
+
+    def _apply(self, queue: str, settings: QueueSettings) -> None:
+        if self._slots.limit_queue(queue, self._numbers(settings)):
+            self._opened()
+
+    def _numbers(self, settings: QueueSettings) -> Mapping[str, int]:
+        if settings.defaults.concurrency is None and not settings.type_defaults:
+            return {}
+        numbers = {type_: settings.concurrency_of(type_) for type_ in self._slots.types}
+        return {type_: number for type_, number in numbers.items() if number is not None}

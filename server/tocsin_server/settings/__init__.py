@@ -1,0 +1,38 @@
+"""Every setting of the server: what it may be, where it comes from, what is said of a wrong one.
+
+A value comes from the first of these that has it: a flag; an environment variable (TOCSIN_CONCURRENCY; for a setting in
+a group TOCSIN_LEASE__DURATION); a variable of the origin (QUEUE_PROVIDER, REDIS_HOST, MONGODB_URL, ...); the TOML file
+named by --config or TOCSIN_CONFIG (`concurrency = 20`, `[lease]` and below it `duration = "30s"`); the default.
+(pydantic-settings does not know where a value came from, nor variables with names of their own inside a group; both are
+needed here.)
+"""
+
+from tocsin_server.settings.fields import describe, without
+from tocsin_server.settings.groups import EventSettings, RetentionSettings, RetrySettings
+from tocsin_server.settings.loading import Loaded, load
+from tocsin_server.settings.model import Settings
+from tocsin_server.settings.problems import SettingsError
+from tocsin_server.settings.showing import Origin, secrets_of
+from tocsin_server.settings.sources import CONFIG_FLAG, CONFIG_VARIABLE, Flag
+from tocsin_server.settings.store import StoreSettings
+from tocsin_server.settings.values import duration, show_duration
+
+__all__ = [
+    "CONFIG_FLAG",
+    "CONFIG_VARIABLE",
+    "EventSettings",
+    "Flag",
+    "Loaded",
+    "Origin",
+    "RetentionSettings",
+    "RetrySettings",
+    "Settings",
+    "SettingsError",
+    "StoreSettings",
+    "describe",
+    "duration",
+    "load",
+    "secrets_of",
+    "show_duration",
+    "without",
+]

@@ -1,0 +1,137 @@
+"""The groups of settings, but for the store's: each a table of the TOML file."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, Field, SecretStr, model_validator
+
+from tocsin_server.domain import limits
+from tocsin_server.settings.values import Duration
+
+_MS = timedelta(milliseconds=1)
+
+
+class LeaseSettings(BaseModel, frozen=True, extra="forbid"):
+    """How long an attempt may stay unheard of."""
+
+    duration: Duration = Field(
+        default=timedelta(seconds=30),
+        ge=timedelta(seconds=1),
+        le=timedelta(hours=12),
+        description="Unextended for this long, a lease is taken back. No limit on how long a job may run.",
+    )
+
+
+class DrainSettings(BaseModel, frozen=True, extra="forbid"):
+    """How the server stops."""
+
+    grace: Duration = Field(
+        default=timedelta(seconds=25),
+        ge=timedelta(0),
+        le=timedelta(hours=24),
+        description="Time that running jobs get to end; then they are given back.",
+    )
+
+
+class RetrySettings(BaseModel, frozen=True, extra="forbid"):
+    """When the next attempt follows a failed one, where job, type and queue say nothing."""
+
+    max_attempts: int = Field(
+        default=3, ge=1, le=limits.MAX_ATTEMPTS, description="Attempts of a job in all, the first included."
+    )
+    backoff: Literal["exponential", "fixed"] = Field(
+        default="exponential",
+        description="How waits grow: exponential doubles with each failure up to max_delay, fixed stays.",
+    )
+    initial_delay: Duration = Field(
+        default=timedelta(seconds=2),
+        ge=_MS,
+        le=limits.MAX_INITIAL_DELAY,
+        description="Wait after the first failure; not above max_delay.",
+    )
+    max_delay: Duration = Field(
+        default=timedelta(hours=1), ge=_MS, le=limits.MAX_BACKOFF, description="No wait is longer."
+    )
+    jitter: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of each wait drawn at random, 0 to 1, so that jobs failing together part.",
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> RetrySettings:
+        if self.initial_delay > self.max_delay:
+            raise ValueError("initial_delay is above max_delay; raise max_delay, or lower initial_delay")
+        return self
+
+
+class RetentionSettings(BaseModel, frozen=True, extra="forbid"):
+    """How long ended jobs stay where job, type and queue say nothing, and how many of them a queue keeps."""
+
+    completed_for: Duration = Field(
+        default=timedelta(hours=24),
+        ge=timedelta(0),
+        le=limits.MAX_RETENTION,
+        description="Age at which COMPLETED and CANCELLED jobs go.",
+    )
+    failed_for: Duration = Field(
+        default=timedelta(days=30),
+        ge=timedelta(0),
+        le=limits.MAX_RETENTION,
+        description="Age at which FAILED jobs go.",
+    )
+    completed_max: int = Field(
+        default=10_000, ge=0, le=10_000_000, description="COMPLETED and CANCELLED jobs of a queue."
+    )
+    failed_max: int = Field(default=100_000, ge=0, le=10_000_000, description="FAILED jobs of a queue.")
+
+
+class EventSettings(BaseModel, frozen=True, extra="forbid"):
+    """How far back watches can go."""
+
+    per_queue: int = Field(default=100_000, ge=1_000, le=10_000_000, description="Changes kept of each queue.")
+    kept_for: Duration = Field(
+        default=timedelta(hours=1),
+        ge=timedelta(minutes=1),
+        le=timedelta(days=30),
+        description="Older changes are dropped.",
+    )
+
+
+class MailSettings(BaseModel, frozen=True, extra="forbid"):
+    """Outgoing mail, for jobs of type email_notification."""
+
+    transport: SecretStr | None = Field(
+        default=None,
+        description="smtp://user:password@host:port, smtps://..., or file:FOLDER, which writes an .eml a mail. "
+        "Absent: such jobs fail and say so.",
+    )
+    sender: str | None = Field(default=None, description="From, for mails that name none.")
+    templates: Path | None = Field(default=None, description="Folder of the templates.")
+
+
+class GatherSettings(BaseModel, frozen=True, extra="forbid"):
+    """How single calls are gathered into one call of the store."""
+
+    wait: Duration = Field(
+        default=timedelta(milliseconds=3),
+        ge=timedelta(0),
+        le=timedelta(milliseconds=100),
+        description="How long a schedule call waits for company while several are in flight; a lone one never waits.",
+    )
+
+
+class LogSettings(BaseModel, frozen=True, extra="forbid"):
+    """What is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least that is written."
+    )
+    format: Literal["auto", "console", "json"] = Field(
+        default="auto", description="console, json (a line each), or auto: console on a terminal, else json."
+    )

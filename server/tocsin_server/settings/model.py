@@ -1,0 +1,55 @@
+"""All settings of the server, with their defaults."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from tocsin_server.settings.groups import (
+    DrainSettings,
+    EventSettings,
+    GatherSettings,
+    LeaseSettings,
+    LogSettings,
+    MailSettings,
+    RetentionSettings,
+    RetrySettings,
+)
+from tocsin_server.settings.store import StoreSettings
+from tocsin_server.settings.values import Duration, ListenAddress, Names, QueueNames
+
+
+class Settings(BaseModel, frozen=True, extra="forbid"):
+    """All settings. Read them with `load`; in tests make them by keyword."""
+
+    listen: ListenAddress = Field(default="127.0.0.1:50051", description="host:port to serve gRPC on.")
+    data: Path = Field(default=Path(".tocsin"), description="Folder of the embedded store.")
+    handlers: Names = Field(default=(), description="Modules with handlers, as myapp.jobs or myapp.jobs:name.")
+    queues: QueueNames = Field(default=(), description="Queues to run jobs of. None given: all.")
+    dispatch: bool = Field(default=True, description="Run jobs; else serve RPCs only.")
+    concurrency: int = Field(default=20, ge=1, le=10_000, description="Jobs that run at once.")
+    type_concurrency: int = Field(
+        default=5,
+        ge=1,
+        le=10_000,
+        description="Jobs of one type that run at once, where neither its handler nor the queue's settings say "
+        "otherwise.",
+    )
+    tick: Duration = Field(
+        default=timedelta(seconds=1),
+        ge=timedelta(milliseconds=100),
+        le=timedelta(minutes=1),
+        description="How often the store is asked in case a wake-up was lost: such a job is late by this much at most. "
+        "Agenda's processEvery; a job that is woken for waits for no tick.",
+    )
+    store: StoreSettings = StoreSettings()
+    lease: LeaseSettings = LeaseSettings()
+    drain: DrainSettings = DrainSettings()
+    retry: RetrySettings = RetrySettings()
+    retention: RetentionSettings = RetentionSettings()
+    events: EventSettings = EventSettings()
+    mail: MailSettings = MailSettings()
+    gather: GatherSettings = GatherSettings()
+    log: LogSettings = LogSettings()

@@ -1,0 +1,234 @@
+"""Jobs are added: plan what each draft comes to, take numbers, write, and plan again where others were faster."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, auto
+
+from pymongo.errors import BulkWriteError
+
+from tocsin_server.domain import limits
+from tocsin_server.domain.errors import JobActive, JobExists, QuotaExceeded, StoreAway, StoreFull, TocsinError
+from tocsin_server.domain.job import Added, Draft, Job, OnConflict, View
+from tocsin_server.domain.states import ENDED, State
+from tocsin_server.store.mongo.documents import EPOCH, MILLISECOND, Document, job_of, new_document
+from tocsin_server.store.mongo.errors import DUPLICATE
+from tocsin_server.store.mongo.event_log import Flags
+from tocsin_server.store.mongo.heads import Allocation
+from tocsin_server.store.mongo.records import Records, basic, changes_of, flags_of
+from tocsin_server.store.mongo.transitions import Standing, begin_anew, replace_in_place
+
+_CALL_JOBS = 200
+_ROUNDS = 50
+_TYPES_GOOD_FOR = timedelta(minutes=1)
+
+Answer = tuple[Job, Added] | TocsinError
+
+
+class _Act(Enum):
+    CREATE = auto()
+    KEEP = auto()
+    IN_PLACE = auto()
+    ANEW = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """What a draft comes to."""
+
+    at: int  # its place in the batch
+    draft: Draft
+    job_id: str | None
+    act: _Act
+
+
+class Adding:
+    """JobStore.add."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._types: dict[str, tuple[float, set[str]]] = {}  # queue -> when it was asked, types it had
+
+    async def add_to(self, queue: str, drafts: Sequence[Draft]) -> list[Answer]:
+        """Add jobs of one queue, in order."""
+        answers: list[Answer] = []
+        for start in range(0, len(drafts), _CALL_JOBS):
+            part = drafts[start : start + _CALL_JOBS]
+            try:
+                answers += await self._add(queue, part)
+            except TocsinError as error:
+                if start == 0:
+                    raise
+                # Earlier parts of this batch have acted: their answers must not be lost with this one's.
+                answers += [error] * len(part)
+                answers += [StoreAway("an earlier part of the batch failed")] * (len(drafts) - len(answers))
+                break
+        return answers
+
+    async def _add(self, queue: str, drafts: Sequence[Draft]) -> list[Answer]:
+        answers: dict[int, Answer] = {}
+        left = list(range(len(drafts)))
+        for _ in range(_ROUNDS):
+            ids = [job_id for at in left if (job_id := drafts[at].job_id) is not None]
+            standing = await self._records.load(queue, ids) if ids else {}
+            known = await self._known_types(queue, {drafts[at].spec.type for at in left})
+            plan = _plan(left, drafts, standing, known, answers)
+            lost = await self._write(queue, plan, standing, answers)
+            left = [at for at in left if at in lost]
+            if not left:
+                return [answers[at] for at in range(len(drafts))]
+        raise StoreAway("others kept changing the same jobs")
+
+    async def _write(
+        self, queue: str, plan: Sequence[_Planned], standing: Mapping[str, Standing], answers: dict[int, Answer]
+    ) -> set[int]:
+        """Write what was planned; the places of those that were not, because others were faster."""
+        creates = sum(one.act in (_Act.CREATE, _Act.ANEW) for one in plan)
+        events = sum(2 if one.act is _Act.ANEW else 1 for one in plan if one.act is not _Act.KEEP)
+        if not events:
+            for one in plan:
+                if one.job_id is not None:
+                    answers[one.at] = job_of(standing[one.job_id].document, View.BASIC), Added.KEPT
+            return set()
+        now, taken = await asyncio.gather(
+            self._records.connection.now(), self._records.heads.allocate(queue, events=events, arrivals=creates)
+        )
+        fresh = _carry_out(plan, standing, now, taken, answers)
+        swaps = [job for job in standing.values() if job.touched]
+        operation = secrets.token_bytes(8)
+        try:
+            lost = await self._insert(list(fresh.values())) if fresh else set()
+        except (StoreAway, StoreFull):
+            await self._records.heads.give_back(taken)
+            raise
+        lost |= await self._records.swap(swaps, operation) if swaps else set()
+        new = [document for document in fresh.values() if document["id"] not in lost]
+        changed = [job for job in swaps if job.document["id"] not in lost]
+        await self._records.log.append(taken, [*changes_of(changed), *map(basic, new)], _flags(new, changed))
+        return {one.at for one in plan if one.job_id in lost}
+
+    async def _insert(self, documents: Sequence[Document]) -> set[str]:
+        """Ids that stood already."""
+        try:
+            await self._records.run(lambda: self._records.jobs.insert_many(documents, ordered=False))
+        except BulkWriteError as error:
+            failed = error.details["writeErrors"]
+            if any(one["code"] != DUPLICATE for one in failed):
+                raise
+            return {documents[one["index"]]["id"] for one in failed}
+        return set()
+
+    async def _known_types(self, queue: str, wanted: set[str]) -> set[str]:
+        """Types that the queue has. What was found out lately is good enough where it holds all that are wanted."""
+        asked, known = self._types.get(queue, (-1e9, set()))
+        if not wanted <= known or time.monotonic() - asked > _TYPES_GOOD_FOR.total_seconds():
+            found = await self._records.run(
+                lambda: self._records.jobs.distinct("type", {"queue": queue}), read_only=True
+            )
+            known = set(found)
+            self._types[queue] = (time.monotonic(), known)
+        return known
+
+
+def _plan(
+    places: Sequence[int],
+    drafts: Sequence[Draft],
+    standing: Mapping[str, Standing],
+    known_types: set[str],
+    answers: dict[int, Answer],
+) -> list[_Planned]:
+    """What each draft comes to. Refusals are answered; two drafts of one id are taken in order."""
+    states: dict[str, State] = {job_id: job.state for job_id, job in standing.items()}
+    plan = []
+    for at in places:
+        draft, job_id = drafts[at], drafts[at].job_id
+        state = states.get(job_id) if job_id is not None else None
+        act = _Act.CREATE
+        if state is not None and job_id is not None:
+            if draft.on_conflict is OnConflict.KEEP:
+                plan.append(_Planned(at, draft, job_id, _Act.KEEP))
+                continue
+            if draft.on_conflict is OnConflict.FAIL:
+                answers[at] = JobExists(draft.spec.queue, job_id, state)
+                continue
+            if state is State.ACTIVE:
+                answers[at] = JobActive(draft.spec.queue, job_id)
+                continue
+            act = _Act.ANEW if state in ENDED else _Act.IN_PLACE
+        if draft.spec.type not in known_types:
+            if len(known_types) >= limits.TYPES_PER_QUEUE:
+                answers[at] = _too_many_types(draft.spec.queue)
+                continue
+            known_types.add(draft.spec.type)
+        if job_id is not None:
+            due_later = isinstance(draft.when, timedelta) and draft.when > timedelta(0)
+            states[job_id] = State.SCHEDULED if due_later else State.WAITING  # corrected by _carry_out
+        plan.append(_Planned(at, draft, job_id, act))
+    return plan
+
+
+def _carry_out(
+    plan: Sequence[_Planned],
+    standing: Mapping[str, Standing],
+    now: datetime,
+    taken: Allocation,
+    answers: dict[int, Answer],
+) -> dict[str, Document]:
+    """Make the new jobs' documents, by id, and change the standing ones; all answers."""
+    fresh: dict[str, Document] = {}
+    arrival = taken.first_arrival
+    for one in plan:
+        outcome = Added.CREATED
+        if one.act is _Act.CREATE:
+            job_id = one.job_id or _new_id(now, arrival)
+            document = fresh[job_id] = new_document(one.draft, job_id, arrival, now)
+            arrival += 1
+        elif one.job_id in fresh:
+            document, outcome = fresh[one.job_id], Added.KEPT
+            if one.act is _Act.IN_PLACE:
+                job = Standing(document, now)
+                replace_in_place(job, one.draft)
+                document, outcome = job.document, Added.REPLACED
+                fresh[one.job_id] = document
+        else:
+            job = standing[str(one.job_id)]
+            job.now, outcome = max(job.now, now), Added.KEPT
+            if one.act is _Act.ANEW:
+                begin_anew(job, one.draft, arrival)
+                arrival, outcome = arrival + 1, Added.REPLACED
+            elif one.act is _Act.IN_PLACE:
+                replace_in_place(job, one.draft)
+                outcome = Added.REPLACED
+            document = job.document
+        answers[one.at] = job_of(document, View.BASIC), outcome
+    return fresh
+
+
+def _new_id(now: datetime, arrival: int) -> str:
+    """A UUIDv8: 48 bits of create time, 26 random bits, 48 bits of arrival number."""
+    ms, seed = (now - EPOCH) // MILLISECOND, secrets.randbits(26)
+    return (
+        f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-8{seed >> 14:03x}-{0x8000 | seed & 0x3FFF:04x}-"
+        f"{arrival >> 32:04x}{arrival & 0xFFFFFFFF:08x}"
+    )
+
+
+def _flags(new: Sequence[Document], changed: Sequence[Standing]) -> Flags:
+    of_changed = flags_of(changed)
+    dues = [document["due"] for document in new if document["state"] == State.SCHEDULED]
+    dues += [of_changed.due] if of_changed.due is not None else []
+    claimable = of_changed.claimable or any(document["state"] == State.WAITING for document in new)
+    return Flags(claimable=claimable, due=min(dues, default=None))
+
+
+def _too_many_types(queue: str) -> QuotaExceeded:
+    return QuotaExceeded(
+        f"types in queue {queue!r}",
+        limits.TYPES_PER_QUEUE,
+        "Use fewer types and put what differs into the payload or tags, or use another queue.",
+    )

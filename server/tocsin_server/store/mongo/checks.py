@@ -1,0 +1,73 @@
+"""At boot: may this store be used, and what does it promise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymongo.errors import OperationFailure
+
+from tocsin_server.store.interface import Durability, StoreInfo
+from tocsin_server.store.mongo.connection import Document, MongoConnection
+from tocsin_server.store.unfit import StoreUnfit
+
+OLDEST = (6, 0)
+FORMAT = 1  # of what is stored; a server refuses a higher one
+
+
+async def check(connection: MongoConnection, collection: str) -> tuple[StoreInfo, list[str]]:
+    """What the store is, and warnings of one line each; changes nothing.
+
+    StoreUnfit where it must not be used: too old, read-only, of a newer format, or the collection holds documents that
+    are not Tocsin's. StoreAway.
+    """
+    hello = await connection.open()
+    try:
+        build = await connection.run(lambda: connection.client.admin.command("buildInfo"), read_only=True)
+        await _check_contents(connection, collection)
+    except OperationFailure as error:
+        if error.code in (13, 18, 8000):
+            raise StoreUnfit(
+                f"the MongoDB user may not read collection {collection!r} of database "
+                f"{connection.database.name!r}: give it the role readWrite on that database"
+            ) from None
+        raise
+    version = ".".join(map(str, build["versionArray"][:3]))
+    if tuple(build["versionArray"][:2]) < OLDEST:
+        raise StoreUnfit(f"MongoDB {version} is too old: {OLDEST[0]}.{OLDEST[1]} or newer is needed")
+    warnings = []
+    if not has_change_streams(hello):
+        warnings.append(
+            "MongoDB runs as a standalone server: wake-ups and watches are polled, and no write is kept by a second "
+            "server. Make it a replica set, of one member at least."
+        )
+    return StoreInfo("mongo", f"mongodb {version}", Durability.EACH_WRITE, embedded=False), warnings
+
+
+def has_change_streams(hello: Document) -> bool:
+    """A replica set, or a sharded cluster."""
+    return "setName" in hello or hello.get("msg") == "isdbgrid"
+
+
+async def _check_contents(connection: MongoConnection, collection: str) -> None:
+    format_of = connection.database[f"{collection}.format"]
+    marker = await connection.run(lambda: format_of.find_one({}), read_only=True)
+    if marker is not None and int(marker["format"]) > FORMAT:
+        raise StoreUnfit(
+            f"the store holds format {marker['format']}, this server knows {FORMAT}: "
+            "run a newer server, or another collection"
+        )
+    # Every document of ours has a queue. Once our index stands the question costs nothing; before it, the first
+    # document answers.
+    foreign: dict[str, Any] | None = await connection.run(
+        lambda: connection.database[collection].find_one({"queue": None}, {"_id": 1}), read_only=True
+    )
+    if foreign is None and marker is None:
+        foreign = await connection.run(
+            lambda: connection.database[collection].find_one({"writes": None}, {"_id": 1}), read_only=True
+        )
+    if foreign is not None:
+        raise StoreUnfit(
+            f"collection {collection!r} of database {connection.database.name!r} holds documents that are not "
+            "Tocsin's (Agenda's, it may be), and was left as it is: set QUEUE_COLLECTION to another name, or take its "
+            "jobs over into another collection with `tocsin migrate`, where your version has it"
+        )

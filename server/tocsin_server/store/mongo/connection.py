@@ -1,0 +1,128 @@
+"""The connection to MongoDB: what every command to it goes through."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from bson.codec_options import CodecOptions
+from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import ConfigurationError, InvalidName, InvalidURI, PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.uri_parser import parse_uri
+
+from tocsin_server.domain.errors import StoreAway
+from tocsin_server.store.mongo.errors import domain_error
+
+DEFAULT_DATABASE = "tocsin"
+
+T = TypeVar("T")
+Document = dict[str, Any]
+
+
+class MongoConnection:
+    """One client for all of a store's commands. ValueError, one line without secrets: the URL cannot be used.
+
+    Writes wait until a majority of the replica set has them in its journal, whatever the URL says; reads are of the
+    primary. A write whose answer was lost is sent once more by the driver under the same number, and the server runs
+    it once (retryable writes; not on a standalone server).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        answer_within: timedelta = timedelta(seconds=5),
+        max_connections: int = 16,
+        select_within: timedelta | None = None,
+    ) -> None:
+        try:
+            database = parse_uri(url, validate=True, warn=False).get("database") or DEFAULT_DATABASE
+            milliseconds = int(answer_within.total_seconds() * 1000)
+            self.client: AsyncMongoClient[Document] = AsyncMongoClient(
+                url,
+                appname="tocsin",
+                maxPoolSize=max_connections,
+                waitQueueTimeoutMS=milliseconds,
+                connectTimeoutMS=milliseconds,
+                socketTimeoutMS=milliseconds,
+                serverSelectionTimeoutMS=int((select_within or answer_within).total_seconds() * 1000),
+                retryWrites=True,
+                retryReads=True,
+            )
+            options: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
+            self.database: AsyncDatabase[Document] = self.client.get_database(
+                database,
+                codec_options=options,
+                read_preference=ReadPreference.PRIMARY,
+                read_concern=ReadConcern(),  # the server's own: what the primary has
+                write_concern=WriteConcern(w="majority", j=True),
+            )
+        except (InvalidURI, InvalidName, ConfigurationError, ValueError, TypeError, OSError) as error:
+            raise ValueError(f"the MongoDB URL cannot be used: {_without(url, str(error))}") from None
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    async def open(self) -> Document:
+        """Make sure that the store answers; what it says of itself. StoreAway."""
+        return await self.run(lambda: self.client.admin.command("hello"), read_only=True)
+
+    async def now(self) -> datetime:
+        """The server's clock."""
+        hello = await self.open()
+        now: datetime = hello["localTime"]  # admin's commands have the client's codec: naive, and UTC
+        return now.replace(tzinfo=UTC)
+
+    async def close(self) -> None:
+        """Wait for the commands under way, also those whose callers left, and close all connections."""
+        self._closed = True
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+        await self.client.close()
+
+    async def run(self, command: Callable[[], Awaitable[T]], *, read_only: bool = False) -> T:
+        """Call `command`, which sends through `database`, and return what it returns.
+
+        StoreAway: it did not act. OutcomeUnknown: it may have acted (with read_only StoreAway). StoreFull. Other errors
+        of pymongo pass as they are. A command that was begun runs to its end, whoever has lost interest.
+        """
+        if self._closed:
+            raise StoreAway("the connection was closed")
+        task: asyncio.Task[T] = asyncio.ensure_future(self._translated(command, read_only))
+        self._under_way.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    @contextmanager
+    def translated(self, *, read_only: bool = False) -> Iterator[None]:
+        """Translate errors as `run` does, for what is sent inside; without shielding."""
+        try:
+            yield
+        except PyMongoError as error:
+            refusal = domain_error(error, read_only=read_only)
+            if refusal is None:
+                raise
+            raise refusal from error
+
+    async def _translated(self, command: Callable[[], Awaitable[T]], read_only: bool) -> T:
+        with self.translated(read_only=read_only):
+            return await command()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, also where the caller has left
+
+
+def _without(url: str, message: str) -> str:
+    """The driver's message without the login that the URL may hold."""
+    _, _, rest = url.partition("://")
+    login, at, _ = rest.rpartition("@")
+    for part in {login, *login.split(":")} if at else ():
+        if part:
+            message = message.replace(part, "***")
+    return message.splitlines()[0] if message else "it is not a MongoDB URL"

@@ -1,0 +1,103 @@
+"""Counts, ages and rates of a queue. Counts are counts of index entries, so they are exact and cost what stands there:
+one that took long is kept for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from tocsin_server.domain.filters import JobFilter
+from tocsin_server.domain.queues import QueueFigures
+from tocsin_server.domain.states import State
+from tocsin_server.store.mongo.documents import Document
+from tocsin_server.store.mongo.heads import RATE_MINUTES, minute_of
+from tocsin_server.store.mongo.records import Records
+
+Counts = Mapping[State, Mapping[str, int]]
+
+#: A count that took longer is kept for 20 times as long as it took: counting keeps a core busy for 5 % at most.
+_SLOW, _KEPT_TIMES = 1.0, 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    counts: Counts
+    at: float
+    good_for: float
+
+
+class Counting:
+    """JobStore.figures, and the totals of lists."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._counted: dict[str, _Counted] = {}
+
+    async def figures(self, queue: str) -> QueueFigures:
+        """As JobStore.figures."""
+        now, (head, _), counts, oldest = await asyncio.gather(
+            self._records.connection.now(), self._records.heads.read(queue), self._counts(queue), self._oldest(queue)
+        )
+        ended = {"c": 0, "f": 0}
+        minute = minute_of(now)
+        for name, number in (head or {}).get("rates", {}).items():
+            if minute - RATE_MINUTES <= int(name[1:]) <= minute:
+                ended[name[0]] += number
+        seconds = RATE_MINUTES * 60 + now.second + now.microsecond / 1_000_000
+        due = None if oldest is None or oldest > now else oldest
+        return QueueFigures(now, counts, due, ended["c"] / seconds, ended["f"] / seconds)
+
+    async def total(self, queue: str, wanted: JobFilter) -> int:
+        """How many jobs match a filter of states and types alone."""
+        counts = await self._counts(queue)
+        return sum(
+            number
+            for state, types in counts.items()
+            if not wanted.states or state in wanted.states
+            for kind, number in types.items()
+            if not wanted.types or kind in wanted.types
+        )
+
+    async def _counts(self, queue: str) -> Counts:
+        begun = time.monotonic()
+        kept = self._counted.get(queue)
+        if kept is not None and begun - kept.at < kept.good_for:
+            return kept.counts
+        pipeline: list[Document] = [
+            {"$match": {"queue": queue}},
+            {"$group": {"_id": {"state": "$state", "type": "$type"}, "number": {"$sum": 1}}},
+        ]
+
+        async def ask() -> list[Document]:
+            return await (await self._records.jobs.aggregate(pipeline, hint="states")).to_list()
+
+        counts: dict[State, dict[str, int]] = {}
+        for one in await self._records.run(ask, read_only=True):
+            counts.setdefault(State(one["_id"]["state"]), {})[one["_id"]["type"]] = int(one["number"])
+        took = time.monotonic() - begun
+        self._counted.pop(queue, None)
+        if took > _SLOW:
+            self._counted[queue] = _Counted(counts, begun, took * _KEPT_TIMES)
+        return counts
+
+    async def _oldest(self, queue: str) -> datetime | None:
+        """The due time of the job that has been due longest, or is due next."""
+
+        async def first(state: State) -> datetime | None:
+            found = await self._records.run(
+                lambda: (
+                    self._records.jobs.find({"queue": queue, "state": int(state)}, {"due": 1})
+                    .sort([("due", 1), ("arrival", 1)])
+                    .limit(1)
+                    .to_list()
+                ),
+                read_only=True,
+            )
+            return found[0]["due"] if found else None
+
+        # Due, and nobody has come to make it WAITING: just then somebody must see it.
+        scheduled, waiting = await asyncio.gather(first(State.SCHEDULED), first(State.WAITING))
+        return min((due for due in (scheduled, waiting) if due is not None), default=None)

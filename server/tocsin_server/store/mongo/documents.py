@@ -1,0 +1,221 @@
+"""Domain objects to documents and back. A job is one document:
+
+_id        "<queue>/<job_id>"
+queue, id, type, priority, tags ["key=value", ...], spec {retry, timeout, retention}, payload {kind, body}, bytes
+state, arrival, attempt, failures, crashes, revision
+create, due, start, end, lease, expire      dates, in milliseconds; lease only of ACTIVE, end, expire of ended ones
+token      of the last attempt: the 8 bytes of the claim that began it
+errors, progress, result, cancel            where there are any
+writes, op the compare-and-swap counter, and whose write the last one was (records.py)
+
+Spans of time are whole milliseconds. `bytes` is the size of the payload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bson.int64 import Int64
+
+from tocsin_server.domain.job import Cancel, Draft, Job, JobError, JobSpec, Payload, Progress, Retention, View
+from tocsin_server.domain.retry import Backoff, RetryPolicy
+from tocsin_server.domain.states import ENDED, State
+
+Document = dict[str, Any]
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+#: What only View.FULL reads.
+HEAVY = ("payload", "result")
+_COMMON_RETRY = {"max_attempts": 3, "backoff": 2, "initial_delay": 2_000, "max_delay": 3_600_000, "jitter": 0.2}
+
+
+def to_ms(span: timedelta) -> Int64:
+    """Whole milliseconds, rounded up: nothing may start early, no limit may be cut."""
+    return Int64(-(-span // MILLISECOND))
+
+
+def span(ms: int) -> timedelta:
+    """A span of time from stored milliseconds."""
+    return timedelta(milliseconds=ms)
+
+
+def whole(time: datetime) -> datetime:
+    """The time to the millisecond, rounded up."""
+    return EPOCH + span(to_ms(time - EPOCH))
+
+
+def text(said: str) -> str:
+    """What BSON can hold: a lone surrogate, which is no character, becomes a question mark."""
+    return said.encode(errors="replace").decode()
+
+
+def key(queue: str, job_id: str) -> str:
+    """A job's _id. A queue's name has no slash."""
+    return f"{queue}/{job_id}"
+
+
+def due_time(when: datetime | timedelta, now: datetime) -> datetime:
+    """When a job is due; what has passed means now."""
+    return max(now, now + span(to_ms(when)) if isinstance(when, timedelta) else whole(when))
+
+
+# --- what goes in ---
+
+
+def new_document(draft: Draft, job_id: str, arrival: int, now: datetime) -> Document:
+    """A job as it begins, SCHEDULED or WAITING."""
+    spec, due = draft.spec, due_time(draft.when, now)
+    document: Document = {
+        "_id": key(spec.queue, job_id),
+        "queue": spec.queue,
+        "id": job_id,
+        "type": spec.type,
+        "arrival": Int64(arrival),
+        "state": int(State.SCHEDULED if due > now else State.WAITING),
+        "priority": spec.priority,
+        "create": now,
+        "due": due,
+        "attempt": 0,
+        "failures": 0,
+        "crashes": 0,
+        "revision": 1,
+        "writes": Int64(1),
+        "spec": _spec_document(spec),
+    }
+    if spec.tags:
+        document["tags"] = [f"{name}={value}" for name, value in spec.tags.items()]
+    set_payload(document, spec.payload)
+    return document
+
+
+def set_payload(document: Document, payload: Payload | None) -> None:
+    """Give a job another payload."""
+    if payload is None:
+        document.pop("payload", None)
+        document["bytes"] = 0
+    else:
+        document["payload"] = {"kind": payload.kind, "body": payload.body}
+        document["bytes"] = len(payload.body)
+
+
+def _spec_document(spec: JobSpec) -> Document:
+    retry = spec.retry
+    document: Document = {
+        "retry": {
+            "max_attempts": retry.max_attempts,
+            "backoff": int(retry.backoff),
+            "initial_delay": to_ms(retry.initial_delay),
+            "max_delay": to_ms(retry.max_delay),
+            "jitter": float(retry.jitter),
+        },
+        "retention": {
+            "completed_for": to_ms(spec.retention.completed_for),
+            "failed_for": to_ms(spec.retention.failed_for),
+        },
+    }
+    if spec.timeout is not None:
+        document["timeout"] = to_ms(spec.timeout)
+    return document
+
+
+def spec_bytes(document: Mapping[str, Any]) -> int:
+    """What a job's spec takes beside its payload, counted as the Redis store counts it: both refuse at one size."""
+    spec = document["spec"]
+    tags = sum(2 + len(tag.encode()) - 1 for tag in document.get("tags", ()))
+    retry = 0 if spec["retry"] == _COMMON_RETRY else 23
+    return 3 + len(document["type"]) + tags + retry + (6 if "timeout" in spec else 0)
+
+
+def error_document(error: JobError, now: datetime, attempt: int) -> Document:
+    """An attempt's error."""
+    return {
+        "type": text(error.type),
+        "message": text(error.message),
+        "trace": text(error.trace),
+        "time": now,
+        "attempt": attempt,
+    }
+
+
+# --- what comes out ---
+
+
+def job_of(document: Mapping[str, Any], view: View) -> Job:
+    """A job from its document. BASIC leaves out payload, result and traces."""
+    full = view is View.FULL
+    payload = document.get("payload") if full else None
+    state = State(document["state"])
+    return Job(
+        document["id"],
+        _spec_of(document, None if payload is None else Payload(payload["kind"], bytes(payload["body"]))),
+        state,
+        document["create"],
+        document["due"],
+        document.get("start"),
+        document.get("end"),
+        document["attempt"],
+        document["failures"],
+        document["crashes"],
+        document["revision"],
+        int(document["arrival"]),
+        tuple(_error_of(one, full) for one in document.get("errors", ())),
+        _progress_of(document.get("progress")),
+        bytes(result) if full and (result := document.get("result")) is not None else None,
+        _cancel_of(document.get("cancel")),
+    )
+
+
+def _spec_of(document: Mapping[str, Any], payload: Payload | None) -> JobSpec:
+    spec = document["spec"]
+    retry, retention = spec["retry"], spec["retention"]
+    tags = {}
+    for tag in document.get("tags", ()):
+        name, _, value = tag.partition("=")
+        tags[name] = value
+    return JobSpec(
+        document["queue"],
+        document["type"],
+        payload,
+        document["priority"],
+        RetryPolicy(
+            retry["max_attempts"],
+            Backoff(retry["backoff"]),
+            span(retry["initial_delay"]),
+            span(retry["max_delay"]),
+            retry["jitter"],
+        ),
+        span(spec["timeout"]) if "timeout" in spec else None,
+        Retention(span(retention["completed_for"]), span(retention["failed_for"])),
+        tags,
+    )
+
+
+def _error_of(document: Mapping[str, Any], full: bool) -> JobError:
+    trace = document["trace"] if full else ""
+    return JobError(document["type"], document["message"], trace, document["time"], document["attempt"])
+
+
+def _progress_of(document: Mapping[str, Any] | None) -> Progress | None:
+    if document is None:
+        return None
+    return Progress(document["fraction"], document["message"], document["time"])
+
+
+def _cancel_of(document: Mapping[str, Any] | None) -> Cancel | None:
+    if document is None:
+        return None
+    return Cancel(
+        document["reason"],
+        document["by"],
+        span(document["grace"]),
+        document["asked"],
+        document.get("delivered"),
+        document.get("obeyed"),
+    )
+
+
+def ended(document: Mapping[str, Any]) -> bool:
+    """Whether the job has ended."""
+    return document["state"] in ENDED

@@ -1,0 +1,232 @@
+"""A queue's log of changes: numbered, in documents of one write each.
+
+_id               "<queue>/<first number, 15 digits>"
+queue, first, last  the numbers taken for the write; fewer changes than numbers are possible, more are not
+changes           the jobs as they stood (records.basic), `deleted` where one went
+time              the store's clock; a TTL index drops what is too old
+wake              {claimable, due, cancels, settings}: what dispatchers are to hear
+
+A cursor is "<epoch>.<changes seen>". Without an epoch it was made before the queue's first use. Numbers without a
+document are a hole: of a write under way, of a server that died, or of documents too old to keep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from bson.int64 import Int64
+from pymongo.asynchronous.collection import AsyncCollection
+
+from tocsin_server.domain.errors import InvalidFields, Violation
+from tocsin_server.domain.events import Event, EventBatch
+from tocsin_server.domain.job import View
+from tocsin_server.store.mongo.connection import MongoConnection
+from tocsin_server.store.mongo.documents import Document, job_of
+from tocsin_server.store.mongo.heads import Allocation, Heads
+from tocsin_server.store.mongo.tail import Tail
+
+_CURSOR = re.compile(r"([0-9a-f]{0,32})\.(\d{1,15})")
+#: A write that has not come after so long never will: its server died.
+PATIENCE = timedelta(seconds=5)
+#: What is too much to keep goes once it is a tenth of what is kept.
+_TRIM_AT = 10
+_DOCUMENTS_A_READ = 20
+#: A waiter looks again after so long, for the message that was lost.
+_LOOK_AGAIN = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What dispatchers are to hear of a write."""
+
+    claimable: bool = False
+    due: datetime | None = None
+    cancels: bool = False
+    settings: bool = False
+
+    def document(self, *, new: bool) -> Document:
+        """As it stands in the log."""
+        return {
+            "claimable": self.claimable,
+            "due": self.due,
+            "cancels": self.cancels,
+            "settings": self.settings or new,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Cursor:
+    epoch: str
+    seen: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}.{self.seen}"
+
+
+def _read_cursor(text: str) -> _Cursor:
+    if not (found := _CURSOR.fullmatch(text)):
+        raise InvalidFields(
+            [Violation("cursor", "is not a cursor of this server; give one from a WatchJobs answer, or none")]
+        )
+    return _Cursor(found[1], int(found[2]))
+
+
+class EventLog:
+    """The logs of all queues. About `events_max` changes of each are kept."""
+
+    def __init__(
+        self, connection: MongoConnection, collection: str, heads: Heads, tail: Tail, *, events_max: int
+    ) -> None:
+        self._connection = connection
+        self._events: AsyncCollection[Document] = connection.database[f"{collection}.events"]
+        self._heads = heads
+        self._tail = tail
+        self._events_max = events_max
+        self._trimmed: dict[str, int] = {}  # queue -> the last number when it was trimmed
+        self._holes: dict[tuple[str, int], float] = {}  # (queue, first missing number) -> when it was met
+
+    async def append(self, taken: Allocation, changes: Sequence[Document], flags: Flags) -> None:
+        """Add a write's changes under the numbers taken for it, and let everybody hear of it."""
+        update = {
+            "queue": taken.queue,
+            "first": Int64(taken.first),
+            "last": Int64(taken.last),
+            "changes": list(changes),
+            "wake": flags.document(new=taken.new),
+        }
+
+        async def write() -> None:
+            # By upsert, so that one that is sent twice stands once.
+            await self._events.update_one(
+                {"_id": _id(taken.queue, taken.first)},
+                {"$set": update, "$currentDate": {"time": True}},
+                upsert=True,
+            )
+
+        calls = [self._connection.run(write)]
+        if flags.claimable:
+            calls.append(self._heads.wake(taken.queue))
+        await asyncio.gather(*calls)
+        self._tail.signal(taken.queue)
+        if taken.last - self._trimmed.setdefault(taken.queue, taken.first - 1) >= max(1, self._events_max // _TRIM_AT):
+            self._trimmed[taken.queue] = taken.last
+            await self._trim(taken.queue, taken.last)
+
+    async def now(self, queue: str) -> str:
+        """The cursor of now."""
+        head, _ = await self._heads.read(queue)
+        return str(_cursor_of(head))
+
+    async def read(self, queue: str, after: str, wait: timedelta, limit: int) -> EventBatch:
+        """Changes after a cursor, at most `limit`; waits up to `wait` for the first, or for less (then none came)."""
+        cursor = _read_cursor(after)
+        until = time.monotonic() + wait.total_seconds()
+        with self._tail.listening(queue) as heard:
+            while True:
+                heard.clear()
+                batch, cursor = await self._read_now(queue, cursor, limit)
+                left = until - time.monotonic()
+                if batch is not None:
+                    return batch
+                if left <= 0:
+                    return EventBatch((), str(cursor))
+                await self._tail.wait(heard, min(left, _LOOK_AGAIN.total_seconds()))
+
+    async def spans(self, queue: str, after: int) -> list[tuple[int, int]]:
+        """First and last numbers of the writes after a number, in order; at most 5,000."""
+        found = await self._connection.run(
+            lambda: (
+                self._events.find({"queue": queue, "last": {"$gt": after}}, {"_id": 0, "first": 1, "last": 1})
+                .sort("last", 1)
+                .limit(5_000)
+                .to_list()
+            ),
+            read_only=True,
+        )
+        return [(int(one["first"]), int(one["last"])) for one in found]
+
+    async def _read_now(self, queue: str, cursor: _Cursor, limit: int) -> tuple[EventBatch | None, _Cursor]:
+        """What is there, None where nothing is yet; and the cursor, which has learned the queue's epoch."""
+        head, now = await self._heads.read(queue)
+        here = _cursor_of(head)
+        if cursor.epoch != here.epoch and (cursor.epoch or cursor.seen):
+            return EventBatch((), str(here), gap=True), here
+        cursor = _Cursor(here.epoch, cursor.seen)
+        if head is None or now is None or here.seen <= cursor.seen:
+            return None, cursor
+        if cursor.seen < here.seen - self._events_max:
+            return EventBatch((), str(here), gap=True), here
+        found = await self._after(queue, cursor.seen, limit)
+        events, cursor = _events_of(found, cursor, limit)
+        if events:
+            return EventBatch(tuple(events), str(cursor)), cursor
+        following = next((one for one in found if one["first"] > cursor.seen + 1), None)
+        if following is not None or here.seen > cursor.seen:
+            too_old = following is not None and following["time"] < now - PATIENCE
+            if too_old or self._given_up(queue, cursor.seen + 1):
+                return EventBatch((), str(here), gap=True), here
+        return None, cursor
+
+    async def _after(self, queue: str, seen: int, limit: int) -> list[Document]:
+        """The writes after a number, each with those of its changes that were not seen, `limit` of them at most."""
+        unseen = {"$max": [0, {"$subtract": [seen + 1, {"$toLong": "$first"}]}]}
+        pipeline: list[Document] = [
+            {"$match": {"queue": queue, "last": {"$gt": seen}}},
+            {"$sort": {"last": 1}},
+            {"$limit": min(limit, _DOCUMENTS_A_READ)},
+            {"$set": {"passed": unseen, "made": {"$size": "$changes"}}},
+            {"$set": {"changes": {"$slice": ["$changes", "$passed", limit]}}},
+        ]
+
+        async def ask() -> list[Document]:
+            return await (await self._events.aggregate(pipeline)).to_list()
+
+        return await self._connection.run(ask, read_only=True)
+
+    def _given_up(self, queue: str, number: int) -> bool:
+        """Whether this hole has been there for too long."""
+        met = self._holes.setdefault((queue, number), time.monotonic())
+        if time.monotonic() - met < PATIENCE.total_seconds():
+            return False
+        del self._holes[queue, number]
+        return True
+
+    async def _trim(self, queue: str, last: int) -> None:
+        await self._connection.run(
+            lambda: self._events.delete_many({"queue": queue, "last": {"$lte": last - self._events_max}})
+        )
+        forgotten = time.monotonic() - 10 * PATIENCE.total_seconds()
+        self._holes = {hole: met for hole, met in self._holes.items() if met > forgotten}
+
+
+def _id(queue: str, first: int) -> str:
+    return f"{queue}/{first:015d}"
+
+
+def _cursor_of(head: Mapping[str, Any] | None) -> _Cursor:
+    return _Cursor("", 0) if head is None else _Cursor(head["epoch"], int(head["events"]))
+
+
+def _events_of(found: Sequence[Document], cursor: _Cursor, limit: int) -> tuple[list[Event], _Cursor]:
+    """The changes after a cursor up to the first hole, and the cursor after the last of them."""
+    events: list[Event] = []
+    for document in found:
+        first, last = int(document["first"]), int(document["last"])
+        if first > cursor.seen + 1:
+            break
+        # More numbers may have been taken than were needed: the last change stands for the rest.
+        final = int(document["made"]) - 1
+        for at, change in enumerate(document["changes"], start=int(document["passed"])):
+            if len(events) == limit:
+                return events, cursor
+            cursor = _Cursor(cursor.epoch, last if at == final else first + at)
+            events.append(Event(job_of(change, View.BASIC), bool(change.get("deleted")), str(cursor)))
+        if final < 0:
+            cursor = _Cursor(cursor.epoch, max(cursor.seen, last))
+    return events, cursor

@@ -1,0 +1,216 @@
+"""A queue's own document: its counters, settings and rates. Made with the queue's first job or setting.
+
+_id                the queue's name
+epoch              random; a cursor of another one is of another life of the queue
+arrivals, events   the last arrival number, and the last number of a change; both are taken before the jobs are written
+wakes              how often jobs became claimable
+paused             since when; absent: it is not
+settings           {reason, defaults, types, completed_max, failed_max}
+rates              {"c<minute>": attempts that completed in that minute, "f<minute>": that failed}
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bson.int64 import Int64
+from pymongo import ReturnDocument
+from pymongo.asynchronous.collection import AsyncCollection
+
+from tocsin_server.domain.queues import QueueSettings, Tick
+from tocsin_server.domain.states import State
+from tocsin_server.store.mongo.connection import MongoConnection
+from tocsin_server.store.mongo.documents import EPOCH, Document
+from tocsin_server.store.mongo.queue_documents import settings_document, settings_of
+
+RATE_MINUTES = 5  # rates are means over so many whole minutes and the one under way
+
+
+def minute_of(time: datetime) -> int:
+    """Whole minutes since 1970."""
+    return (time - EPOCH) // timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """Numbers taken for one write: the changes first to last, and the arrivals from first_arrival on."""
+
+    queue: str
+    first: int
+    last: int
+    first_arrival: int
+    arrivals: int
+    new: bool  # the queue is new
+    rates: Mapping[str, int] = field(default_factory=dict)
+
+
+class Heads:
+    """All queues' documents."""
+
+    def __init__(self, connection: MongoConnection, collection: str) -> None:
+        self._connection = connection
+        self._jobs_name = collection
+        self._queues: AsyncCollection[Document] = connection.database[f"{collection}.queues"]
+
+    async def allocate(
+        self, queue: str, *, events: int, arrivals: int = 0, rates: Mapping[str, int] | None = None
+    ) -> Allocation:
+        """Take numbers; `rates` says how many attempts ended, by field of `rates`."""
+        more = {f"rates.{name}": by for name, by in (rates or {}).items()}
+        head = await self._connection.run(
+            lambda: self._queues.find_one_and_update(
+                {"_id": queue},
+                {
+                    "$inc": {"events": Int64(events), "arrivals": Int64(arrivals), "wakes": Int64(0), **more},
+                    "$setOnInsert": {"epoch": secrets.token_hex(8)},
+                },
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )
+        )
+        if head is None:
+            raise AssertionError("an upsert that returns what it made returned nothing")
+        last, last_arrival = int(head["events"]), int(head["arrivals"])
+        return Allocation(
+            queue,
+            last - events + 1,
+            last,
+            last_arrival - arrivals + 1,
+            arrivals,
+            new=last == events and last_arrival == arrivals and "settings" not in head,
+            rates=rates or {},
+        )
+
+    async def give_back(self, taken: Allocation) -> None:
+        """Undo an allocation of which nothing was used, unless others were made since (then a hole is left)."""
+        events, arrivals = taken.last - taken.first + 1, taken.arrivals
+        stands = {"_id": taken.queue, "events": taken.last, "arrivals": taken.first_arrival + arrivals - 1}
+        if taken.new:
+            await self._connection.run(lambda: self._queues.delete_one(stands))
+            return
+        less = {f"rates.{name}": -by for name, by in taken.rates.items()}
+        await self._connection.run(
+            lambda: self._queues.update_one(
+                stands, {"$inc": {"events": Int64(-events), "arrivals": Int64(-arrivals), **less}}
+            )
+        )
+
+    async def wake(self, queue: str) -> None:
+        """Jobs became claimable."""
+        await self._connection.run(lambda: self._queues.update_one({"_id": queue}, {"$inc": {"wakes": Int64(1)}}))
+
+    async def paused(self, queue: str) -> bool:
+        """Whether the queue is paused now."""
+        found = await self._connection.run(
+            lambda: self._queues.find_one({"_id": queue, "paused": {"$exists": True}}, {"_id": 1}), read_only=True
+        )
+        return found is not None
+
+    async def read(self, queue: str) -> tuple[Document | None, datetime | None]:
+        """The document, None where the queue was never used; and the store's clock at the reading."""
+        pipeline = [{"$match": {"_id": queue}}, {"$set": {"now": "$$NOW"}}]
+        found = await self._all(self._queues, pipeline)
+        return (found[0], found[0].pop("now")) if found else (None, None)
+
+    async def names(self) -> list[str]:
+        """All queues, sorted by code point."""
+        found = await self._connection.run(lambda: self._queues.find({}, {"_id": 1}).to_list(), read_only=True)
+        return sorted(str(head["_id"]) for head in found)
+
+    async def numbers(self) -> dict[str, int]:
+        """Each queue's last number of a change."""
+        found = await self._connection.run(lambda: self._queues.find({}, {"events": 1}).to_list(), read_only=True)
+        return {str(head["_id"]): int(head["events"]) for head in found}
+
+    async def settings(self, queues: Sequence[str]) -> list[QueueSettings]:
+        """The queues' settings; all defaults for one that was never used."""
+        found = await self._connection.run(
+            lambda: self._queues.find({"_id": {"$in": list(queues)}}, {"paused": 1, "settings": 1}).to_list(),
+            read_only=True,
+        )
+        heads = {head["_id"]: head for head in found}
+        return [settings_of(heads.get(queue, {})) for queue in queues]
+
+    async def put_settings(
+        self, queue: str, settings: QueueSettings, *, paused: bool
+    ) -> tuple[Allocation, bool] | None:
+        """Replace the settings; the one number taken for it, and whether the queue was resumed. None: they stand so."""
+        stands, _ = await self.read(queue)
+        if stands is not None and ("paused" in stands) == paused:
+            if stands.get("settings") == settings_document(settings):
+                return None
+        since = {"$ifNull": ["$paused", "$$NOW"]} if paused else "$$REMOVE"
+        update = {
+            "settings": {"$literal": settings_document(settings)},
+            "paused": since,
+            "epoch": {"$ifNull": ["$epoch", secrets.token_hex(8)]},
+            "events": {"$add": [{"$ifNull": ["$events", Int64(0)]}, Int64(1)]},
+            "arrivals": {"$ifNull": ["$arrivals", Int64(0)]},
+            "wakes": {"$ifNull": ["$wakes", Int64(0)]},
+        }
+        before = await self._connection.run(
+            lambda: self._queues.find_one_and_update(
+                {"_id": queue}, [{"$set": update}], upsert=True, return_document=ReturnDocument.BEFORE
+            )
+        )
+        last = int(before["events"] if before else 0) + 1
+        resumed = not paused and before is not None and "paused" in before
+        return Allocation(queue, last, last, 1, 0, new=before is None), resumed
+
+    async def sweep_rates(self, queue: str, now: datetime) -> None:
+        """Forget rates that figures look at no more."""
+        head = await self._connection.run(lambda: self._queues.find_one({"_id": queue}, {"rates": 1}), read_only=True)
+        oldest = minute_of(now) - RATE_MINUTES
+        old = {f"rates.{name}": "" for name in (head or {}).get("rates", {}) if int(name[1:]) < oldest}
+        if old:
+            await self._connection.run(lambda: self._queues.update_one({"_id": queue}, {"$unset": old}))
+
+    async def ticks(self, queues: Sequence[str]) -> dict[str, tuple[Tick, int]]:
+        """Each queue's tick and last number of a change, by one command; queues never used are left out.
+
+        A clock is the first entry of an index, looked up from the queue's document.
+        """
+
+        def first(field: str, condition: Mapping[str, Any]) -> Document:
+            pipeline = [{"$match": condition}, {"$sort": {field: 1}}, {"$limit": 1}, {"$project": {"_id": 0, field: 1}}]
+            return {
+                "$lookup": {
+                    "from": self._jobs_name,
+                    "localField": "_id",
+                    "foreignField": "queue",
+                    "pipeline": pipeline,
+                    "as": field,
+                }
+            }
+
+        found = await self._all(
+            self._queues,
+            [
+                {"$match": {"_id": {"$in": list(queues)}}},
+                {"$project": {"wakes": 1, "events": 1}},
+                first("due", {"state": int(State.SCHEDULED)}),
+                first("lease", {"state": int(State.ACTIVE)}),
+                first("expire", {"expire": {"$exists": True}}),
+            ],
+        )
+
+        def time(head: Document, field: str) -> datetime | None:
+            return head[field][0][field].astimezone(UTC) if head[field] else None
+
+        return {
+            head["_id"]: (
+                Tick(int(head["wakes"]), time(head, "due"), time(head, "lease"), time(head, "expire")),
+                int(head["events"]),
+            )
+            for head in found
+        }
+
+    async def _all(self, collection: AsyncCollection[Document], pipeline: Sequence[Document]) -> list[Document]:
+        async def ask() -> list[Document]:
+            return await (await collection.aggregate(pipeline)).to_list()
+
+        return await self._connection.run(ask, read_only=True)

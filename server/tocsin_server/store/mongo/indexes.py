@@ -1,0 +1,114 @@
+"""The indexes that are made at start, each beside the question it answers. docs/mongodb.md shows the same list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.errors import OperationFailure
+
+from tocsin_server.domain.states import State
+from tocsin_server.store.mongo.connection import MongoConnection
+
+Keys = Sequence[tuple[str, int]]
+_OTHER_OPTIONS = 85  # IndexOptionsConflict
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """One index: its name, its keys, and what it is for."""
+
+    name: str
+    keys: Keys
+    answers: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def model(self) -> IndexModel:
+        """As pymongo makes it."""
+        return IndexModel(list(self.keys), name=self.name, **self.options)
+
+
+def _only(**condition: Any) -> Mapping[str, Any]:
+    return {"partialFilterExpression": condition}
+
+
+JOBS: Sequence[Index] = (
+    Index("arrivals", [("queue", ASCENDING), ("arrival", DESCENDING)], "list: all jobs of a queue, newest first"),
+    Index(
+        "states",
+        [("queue", ASCENDING), ("state", ASCENDING), ("type", ASCENDING), ("arrival", DESCENDING)],
+        "list by states and types, newest first; counts by state and type; which types a queue has",
+    ),
+    Index(
+        "tags",
+        [("queue", ASCENDING), ("tags", ASCENDING), ("arrival", DESCENDING)],
+        "list by tag, newest first",
+        _only(tags={"$exists": True}),
+    ),
+    Index(
+        "pending",
+        [("queue", ASCENDING), ("state", ASCENDING), ("due", ASCENDING), ("arrival", ASCENDING)],
+        "what comes due next; list by schedule time; what has been due longest",
+        _only(state={"$lte": int(State.WAITING)}),
+    ),
+    Index(
+        "claimable",
+        [
+            ("queue", ASCENDING),
+            ("type", ASCENDING),
+            ("priority", DESCENDING),
+            ("due", ASCENDING),
+            ("arrival", ASCENDING),
+        ],
+        "claim: the best WAITING jobs of a type",
+        _only(state=int(State.WAITING)),
+    ),
+    Index(
+        "leases",
+        [("queue", ASCENDING), ("lease", ASCENDING)],
+        "which leases have run out, and when the next does; what a claim leased",
+        _only(state=int(State.ACTIVE)),
+    ),
+    Index(
+        "ended",
+        [("queue", ASCENDING), ("state", ASCENDING), ("end", ASCENDING)],
+        "trim by count: the oldest ended jobs",
+        _only(state={"$gte": int(State.COMPLETED)}),
+    ),
+    Index(
+        "expiry",
+        [("queue", ASCENDING), ("expire", ASCENDING)],
+        "trim by age: whose retention is over",
+        _only(expire={"$exists": True}),
+    ),
+)
+
+
+def of_events(kept_for_seconds: int) -> Sequence[Index]:
+    """Indexes of the changes that are kept for watchers."""
+    return (
+        Index("changes", [("queue", ASCENDING), ("last", ASCENDING)], "changes after a cursor, in order"),
+        Index("age", [("time", ASCENDING)], "changes too old to keep (TTL)", {"expireAfterSeconds": kept_for_seconds}),
+    )
+
+
+WORKERS: Sequence[Index] = (
+    Index("silence", [("until", ASCENDING)], "processes not heard of any more (TTL)", {"expireAfterSeconds": 60}),
+)
+
+
+async def ensure(connection: MongoConnection, collection: str, wanted: Sequence[Index]) -> None:
+    """Make the indexes that are not there; one that stands with another life span of its entries is changed."""
+    try:
+        await connection.run(lambda: connection.database[collection].create_indexes([one.model() for one in wanted]))
+    except OperationFailure as error:
+        if error.code != _OTHER_OPTIONS:
+            raise
+        for one in wanted:
+            if (seconds := one.options.get("expireAfterSeconds")) is not None:
+                index = {"name": one.name, "expireAfterSeconds": seconds}
+                await connection.run(partial(connection.database.command, {"collMod": collection, "index": index}))
+        await connection.run(lambda: connection.database[collection].create_indexes([one.model() for one in wanted]))

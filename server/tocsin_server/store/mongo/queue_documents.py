@@ -1,0 +1,98 @@
+"""A queue's settings and a worker's word as documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import timedelta
+from enum import IntEnum
+from typing import Any
+
+from tocsin_server.domain.defaults import JobDefaults
+from tocsin_server.domain.queues import QueueSettings, WorkerFigures
+from tocsin_server.domain.retry import Backoff
+from tocsin_server.store.mongo.documents import Document, span, text, to_ms
+
+_SPANS = frozenset({"initial_delay", "max_delay", "timeout", "completed_for", "failed_for"})
+
+
+def _defaults_document(defaults: JobDefaults) -> Document:
+    """What was said; spans as milliseconds."""
+    said: Document = {}
+    for one in fields(defaults):
+        value = getattr(defaults, one.name)
+        if isinstance(value, timedelta):
+            value = to_ms(value)
+        elif isinstance(value, IntEnum):
+            value = int(value)
+        if value is not None:
+            said[one.name] = value
+    return said
+
+
+def _defaults_of(said: Mapping[str, Any]) -> JobDefaults:
+    known = {one.name for one in fields(JobDefaults)}
+    values: dict[str, Any] = {}
+    for name, value in said.items():
+        if name in known:
+            values[name] = span(value) if name in _SPANS else value
+    if "backoff" in values:
+        values["backoff"] = Backoff(values["backoff"])
+    return JobDefaults(**values)
+
+
+def settings_document(settings: QueueSettings) -> Document:
+    """All but the pause's time. Types are a list: their names may hold dots, which are paths in a document's keys."""
+    said: Document = {
+        "reason": text(settings.pause_reason),
+        "defaults": _defaults_document(settings.defaults),
+        "types": [
+            {"type": name, "defaults": _defaults_document(defaults)}
+            for name, defaults in settings.type_defaults.items()
+        ],
+    }
+    if settings.completed_max is not None:
+        said["completed_max"] = settings.completed_max
+    if settings.failed_max is not None:
+        said["failed_max"] = settings.failed_max
+    return said
+
+
+def settings_of(head: Mapping[str, Any]) -> QueueSettings:
+    """Settings from a queue's document."""
+    said, paused = head.get("settings", {}), head.get("paused")
+    return QueueSettings(
+        paused_since=paused,
+        pause_reason=said.get("reason", "") if paused is not None else "",
+        defaults=_defaults_of(said.get("defaults", {})),
+        type_defaults={one["type"]: _defaults_of(one["defaults"]) for one in said.get("types", ())},
+        completed_max=said.get("completed_max"),
+        failed_max=said.get("failed_max"),
+    )
+
+
+def worker_document(worker: WorkerFigures) -> Document:
+    """What a worker says of itself."""
+    return {
+        "types": list(worker.types),
+        "slots": worker.slots,
+        "busy": worker.busy,
+        "abandoned": worker.abandoned,
+        "queues": list(worker.queues),
+        "warnings": [text(warning) for warning in worker.warnings],
+    }
+
+
+def worker_of(document: Mapping[str, Any]) -> WorkerFigures:
+    """A worker from its document."""
+    said = document["said"]
+    return WorkerFigures(
+        worker=document["_id"],
+        types=tuple(said["types"]),
+        slots=said["slots"],
+        busy=said["busy"],
+        abandoned=said["abandoned"],
+        queues=tuple(said["queues"]),
+        warnings=tuple(said["warnings"]),
+        seen_time=document["seen"],
+    )

@@ -1,0 +1,203 @@
+"""Jobs' documents: read, and written where nobody else has written them since (compare and swap).
+
+A write of jobs is four steps, none of them a transaction, so that it needs no replica set and no lock:
+1. read the jobs; decide what each becomes (transitions.py);
+2. take numbers for the changes from the queue's document (heads.py);
+3. write each job on the condition that its `writes` is what was read; the loser of a race reads and decides again;
+4. add the changes to the queue's log under the numbers taken (event_log.py): watchers and dispatchers hear of them.
+Numbers are taken after reading and before writing, so the changes of one job are numbered in the order in which they
+were made. A server that dies between 2 and 4 leaves a hole in the numbers: watchers who meet it are told of a gap and
+read again, dispatchers claim (holes.py). What was acknowledged stands: it was written in step 3.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from bson.int64 import Int64
+from pymongo import DeleteOne, ReplaceOne, UpdateOne
+from pymongo.asynchronous.collection import AsyncCollection
+
+from tocsin_server.domain.errors import StoreAway, StoreFull
+from tocsin_server.domain.states import State
+from tocsin_server.store.mongo.connection import MongoConnection
+from tocsin_server.store.mongo.documents import HEAVY, Document, key
+from tocsin_server.store.mongo.event_log import EventLog, Flags
+from tocsin_server.store.mongo.heads import Heads
+from tocsin_server.store.mongo.transitions import Standing
+
+#: Rounds of read, decide and write before a call gives up on jobs that others keep changing.
+_ROUNDS = 50
+_WITHOUT_HEAVY = dict.fromkeys(HEAVY, 0)
+
+R = TypeVar("R")
+Write = UpdateOne | ReplaceOne[Document] | DeleteOne
+
+
+class Records:
+    """The jobs' collection."""
+
+    def __init__(self, connection: MongoConnection, collection: str, heads: Heads, log: EventLog) -> None:
+        self.connection = connection
+        self.jobs: AsyncCollection[Document] = connection.database[collection]
+        self.heads = heads
+        self.log = log
+
+    async def find(
+        self, condition: Mapping[str, Any], sort: Sequence[tuple[str, int]] = (), limit: int = 0
+    ) -> list[Standing]:
+        """Jobs that match, without payload and result, to be changed."""
+        pipeline: list[Document] = [{"$match": dict(condition)}]
+        if sort:
+            pipeline.append({"$sort": dict(sort)})
+        if limit:
+            pipeline.append({"$limit": limit})
+        pipeline += [{"$project": _WITHOUT_HEAVY}, {"$set": {"now": "$$NOW"}}]
+
+        async def ask() -> list[Document]:
+            return await (await self.jobs.aggregate(pipeline)).to_list()
+
+        found = await self.connection.run(ask, read_only=True)
+        return [Standing(document, document.pop("now")) for document in found]
+
+    async def load(self, queue: str, job_ids: Sequence[str]) -> dict[str, Standing]:
+        """The jobs that stand, by job_id."""
+        found = await self.find({"_id": {"$in": [key(queue, one) for one in dict.fromkeys(job_ids)]}})
+        return {job.document["id"]: job for job in found}
+
+    async def change(
+        self,
+        queue: str,
+        job_ids: Sequence[str],
+        decide: Callable[[int, Standing | None], R],
+        *,
+        rates: Callable[[], Mapping[str, int]] = dict,
+        cancels: bool = False,
+    ) -> list[R]:
+        """Let `decide` change the job of each id, and write what it touched; its answers, in order.
+
+        Several of a call may be of one job: they are taken in order. `decide` is asked again where the job was changed
+        by others meanwhile, so it must not remember; it is given the place of the id, and None where no job stands.
+        """
+        answers: dict[int, R] = {}
+        left = list(range(len(job_ids)))
+        for _ in range(_ROUNDS):
+            standing = await self.load(queue, [job_ids[at] for at in left])
+            for at in left:
+                job = standing.get(job_ids[at])
+                answers[at] = decide(at, None if job is None or job.gone else job)
+            lost = await self.write(queue, list(standing.values()), rates=rates(), cancels=cancels)
+            left = [at for at in left if job_ids[at] in lost]
+            if not left:
+                return [answers[at] for at in range(len(job_ids))]
+        raise StoreAway("others kept changing the same jobs")
+
+    async def write(
+        self, queue: str, jobs: Sequence[Standing], *, rates: Mapping[str, int] | None = None, cancels: bool = False
+    ) -> set[str]:
+        """Write what was touched; the ids of those that others had changed meanwhile, which were left as they are."""
+        touched = [job for job in jobs if job.touched]
+        if not touched:
+            return set()
+        loud = [job for job in touched if not job.quiet]
+        events = sum(2 if _is_anew(job) else 1 for job in loud)
+        taken = await self.heads.allocate(queue, events=events, rates=rates) if loud else None
+        operation = secrets.token_bytes(8)
+        try:
+            lost = await self.swap(touched, operation)
+        except (StoreAway, StoreFull):
+            if taken is not None:
+                await self.heads.give_back(taken)
+            raise
+        if taken is not None:
+            written = [job for job in loud if job.document["id"] not in lost]
+            await self.log.append(taken, changes_of(written), flags_of(written, cancels=cancels))
+        return lost
+
+    async def payloads(self, ids: Sequence[str]) -> dict[str, Any]:
+        """Payloads by _id, of those that have one."""
+        found = await self.connection.run(
+            lambda: self.jobs.find({"_id": {"$in": list(ids)}}, {"payload": 1}).to_list(), read_only=True
+        )
+        return {document["_id"]: document["payload"] for document in found if "payload" in document}
+
+    async def run(self, command: Callable[[], Awaitable[R]], *, read_only: bool = False) -> R:
+        """As MongoConnection.run."""
+        return await self.connection.run(command, read_only=read_only)
+
+    async def swap(self, touched: Sequence[Standing], operation: bytes) -> set[str]:
+        """Write each job that nobody else has written since it was read; the ids of the others."""
+        writes = [_write_of(job, operation) for job in touched]
+        result = await self.connection.run(lambda: self.jobs.bulk_write(writes, ordered=False))
+        if result.matched_count + result.deleted_count == len(touched):
+            return set()
+        # Somebody lost. A document that bears this operation was written by it; one that is gone was deleted by it, or
+        # by somebody else, which is the same to a caller who wanted it gone.
+        ids = [job.document["_id"] for job in touched]
+        found = await self.connection.run(
+            lambda: self.jobs.find({"_id": {"$in": ids}}, {"op": 1}).to_list(), read_only=True
+        )
+        stands = {document["_id"]: document.get("op") for document in found}
+        return {
+            job.document["id"]
+            for job in touched
+            if (stands.get(job.document["_id"]) != operation if not job.gone else job.document["_id"] in stands)
+        }
+
+
+def _is_anew(job: Standing) -> bool:
+    """Another job stands under its id: the old one is gone, a new one has come."""
+    return job.anew and not job.gone and job.document["arrival"] != job.before["arrival"]
+
+
+def _write_of(job: Standing, operation: bytes) -> Write:
+    """The write of one job, good only while nobody else has written it."""
+    before, document = job.before, job.document
+    if job.gone:
+        return DeleteOne({"_id": before["_id"], "writes": before["writes"]})
+    document["writes"], document["op"] = Int64(before["writes"] + 1), operation
+    if job.anew:
+        return ReplaceOne({"_id": before["_id"], "writes": before["writes"]}, document)
+    values = {name: value for name, value in document.items() if name not in before or before[name] != value}
+    update: Document = {"$set": values}
+    if gone := dict.fromkeys((*(before.keys() - document.keys()), *job.dropped), ""):
+        update["$unset"] = gone
+    return UpdateOne({"_id": before["_id"], "writes": before["writes"]}, update)
+
+
+def basic(document: Mapping[str, Any]) -> Document:
+    """What a change keeps of a job: all that View.BASIC shows."""
+    kept = {name: value for name, value in document.items() if name not in {*HEAVY, "op", "writes", "token"}}
+    if "errors" in kept:
+        kept["errors"] = [{**error, "trace": ""} for error in kept["errors"]]
+    return kept
+
+
+def changes_of(jobs: Sequence[Standing]) -> list[Document]:
+    """The changes as the log keeps them."""
+    changes: list[Document] = []
+    for job in jobs:
+        if job.gone or _is_anew(job):
+            changes.append({**basic(job.before), "deleted": True})
+        if not job.gone:
+            changes.append(basic(job.document))
+    return changes
+
+
+def flags_of(jobs: Sequence[Standing], *, cancels: bool = False) -> Flags:
+    """What dispatchers are to hear of the jobs' changes."""
+    claimable, asked = False, False
+    due: datetime | None = None
+    for job in jobs:
+        document, before = job.document, job.before
+        if job.gone:
+            continue
+        became = document["state"] != before["state"] or document["type"] != before["type"] or _is_anew(job)
+        claimable = claimable or (became and job.state is State.WAITING)
+        asked = asked or (cancels and job.state is State.ACTIVE)
+        if job.state is State.SCHEDULED:
+            due = document["due"] if due is None else min(due, document["due"])
+    return Flags(claimable=claimable, due=due, cancels=asked)

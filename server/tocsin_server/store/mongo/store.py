@@ -1,0 +1,208 @@
+"""JobStore over MongoDB. How jobs are written stands in records.py."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from pymongo.asynchronous.collection import AsyncCollection
+
+from tocsin_server.domain.changes import CancelJob, Change
+from tocsin_server.domain.errors import StoreAway, TocsinError
+from tocsin_server.domain.events import EventBatch
+from tocsin_server.domain.filters import ListQuery, Page
+from tocsin_server.domain.job import Added, Draft, Job, View
+from tocsin_server.domain.lease import Claim, Extended, Extension, Finished, Outcome
+from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
+from tocsin_server.store.by_queue import by_queue
+from tocsin_server.store.interface import JobStore, StoreInfo, Wake
+from tocsin_server.store.mongo import indexes
+from tocsin_server.store.mongo.adding import Adding
+from tocsin_server.store.mongo.changing import Changing
+from tocsin_server.store.mongo.checks import FORMAT, check, has_change_streams
+from tocsin_server.store.mongo.claiming import NOW, Claiming
+from tocsin_server.store.mongo.connection import MongoConnection
+from tocsin_server.store.mongo.counting import Counting
+from tocsin_server.store.mongo.documents import HEAVY, Document, job_of, key, to_ms
+from tocsin_server.store.mongo.event_log import EventLog, Flags
+from tocsin_server.store.mongo.finishing import Finishing
+from tocsin_server.store.mongo.heads import Heads
+from tocsin_server.store.mongo.holes import Holes
+from tocsin_server.store.mongo.listing import Listing
+from tocsin_server.store.mongo.queue_documents import worker_document, worker_of
+from tocsin_server.store.mongo.records import Records
+from tocsin_server.store.mongo.tail import Tail
+from tocsin_server.store.mongo.trimming import Trimming
+
+_TICKS_A_CALL = 100
+
+
+class MongoStore(JobStore):
+    """Jobs in a collection, and what belongs to them in collections named after it (".queues", ".events", ...).
+
+    `events_max` events, or `events_age`, are kept a queue for watchers.
+    """
+
+    def __init__(
+        self,
+        connection: MongoConnection,
+        collection: str = "agenda_jobs",
+        *,
+        events_max: int = 100_000,
+        events_age: timedelta = timedelta(hours=1),
+    ) -> None:
+        self._connection = connection
+        self._collection = collection
+        self._events_age = events_age
+        self._workers: AsyncCollection[Document] = connection.database[f"{collection}.workers"]
+        self._heads = Heads(connection, collection)
+        self._tail = Tail(connection, collection, self._heads)
+        self._log = EventLog(connection, collection, self._heads, self._tail, events_max=events_max)
+        self._records = Records(connection, collection, self._heads, self._log)
+        self._adding = Adding(self._records)
+        self._claiming = Claiming(self._records)
+        self._changing = Changing(self._records)
+        self._finishing = Finishing(self._records)
+        self._trimming = Trimming(self._records)
+        self._counting = Counting(self._records)
+        self._listing = Listing(self._records, self._counting)
+        self._holes = Holes(self._log)
+        self._info: StoreInfo | None = None
+        self.warnings: Sequence[str] = ()
+
+    async def open(self) -> None:
+        self._tail.change_streams = has_change_streams(await self._connection.open())
+        self._info, self.warnings = await check(self._connection, self._collection)
+        database = self._connection.database
+        await self._connection.run(
+            lambda: database[f"{self._collection}.format"].update_one(
+                {"_id": "format"}, {"$setOnInsert": {"format": FORMAT}}, upsert=True
+            )
+        )
+        wanted = {
+            self._collection: indexes.JOBS,
+            f"{self._collection}.events": indexes.of_events(int(self._events_age.total_seconds())),
+            f"{self._collection}.workers": indexes.WORKERS,
+        }
+        for name, of_collection in wanted.items():
+            await indexes.ensure(self._connection, name, of_collection)
+
+    async def close(self) -> None:
+        await self._tail.close()
+        await self._connection.close()
+
+    async def ping(self) -> datetime:
+        return await self._connection.now()
+
+    async def info(self) -> StoreInfo:
+        if self._info is None:
+            raise StoreAway("the store was not opened")
+        return self._info
+
+    # --- scheduling and reading ---
+
+    async def add(self, drafts: Sequence[Draft]) -> list[tuple[Job, Added] | TocsinError]:
+        return await by_queue(drafts, lambda draft: draft.spec.queue, self._adding.add_to)
+
+    async def get(self, queue: str, job_ids: Sequence[str], view: View) -> list[Job | None]:
+        keys = [key(queue, job_id) for job_id in job_ids]
+        shape = None if view is View.FULL else dict.fromkeys(HEAVY, 0)
+        found = await self._connection.run(
+            lambda: self._records.jobs.find({"_id": {"$in": keys}}, shape).to_list(), read_only=True
+        )
+        jobs = {document["_id"]: document for document in found}
+        return [job_of(jobs[one], view) if one in jobs else None for one in keys]
+
+    async def page(self, query: ListQuery) -> Page:
+        return await self._listing.page(query)
+
+    # --- changing standing jobs ---
+
+    async def cancel(self, queue: str, cancels: Sequence[CancelJob]) -> list[Job | TocsinError]:
+        return await self._changing.cancel(queue, cancels)
+
+    async def update(self, queue: str, changes: Sequence[Change]) -> list[Job | TocsinError]:
+        return await self._changing.update(queue, changes)
+
+    async def delete(self, queue: str, job_ids: Sequence[str], *, ended_only: bool = True) -> list[TocsinError | None]:
+        return await self._changing.delete(queue, job_ids, ended_only=ended_only)
+
+    # --- running ---
+
+    async def claim(
+        self, queue: str, types: Mapping[str, int], limit: int, *, lease: timedelta, holder: str, request: bytes
+    ) -> Claim:
+        return await self._claiming.claim(queue, types, limit, lease, request)
+
+    async def extend(self, extensions: Sequence[Extension], lease: timedelta) -> list[Extended | TocsinError]:
+        async def extend_in(queue: str, items: Sequence[Extension]) -> list[Extended | TocsinError]:
+            return await self._finishing.extend(queue, items, lease)
+
+        return await by_queue(extensions, lambda extension: extension.lease.queue, extend_in)
+
+    async def finish(self, outcomes: Sequence[Outcome]) -> list[Finished | TocsinError]:
+        return await by_queue(outcomes, lambda outcome: outcome.lease.queue, self._finishing.finish)
+
+    async def reap(self, queue: str, limit: int = 100) -> int:
+        return await self._finishing.reap(queue, limit)
+
+    async def trim(self, queue: str, *, completed_max: int, failed_max: int, limit: int = 100) -> int:
+        return await self._trimming.trim(queue, completed_max=completed_max, failed_max=failed_max, limit=limit)
+
+    # --- hearing ---
+
+    async def ticks(self, queues: Sequence[str]) -> Mapping[str, Tick]:
+        ticks: dict[str, Tick] = dict.fromkeys(queues, Tick(0, None, None, None))
+        for start in range(0, len(queues), _TICKS_A_CALL):
+            found = await self._heads.ticks(queues[start : start + _TICKS_A_CALL])
+            holes = await self._holes.found({queue: number for queue, (_, number) in found.items()})
+            for queue, (tick, _) in found.items():
+                ticks[queue] = Tick(tick.wakes + holes[queue], tick.next_due, tick.next_lease_end, tick.next_expiry)
+        return ticks
+
+    def wakes(self) -> AsyncIterator[Wake]:
+        return self._tail.wakes()
+
+    async def cursor(self, queue: str) -> str:
+        return await self._log.now(queue)
+
+    async def events(self, queue: str, after: str, *, wait: timedelta, limit: int = 1000) -> EventBatch:
+        return await self._log.read(queue, after, wait, limit)
+
+    # --- queues ---
+
+    async def queues(self) -> list[str]:
+        return await self._heads.names()
+
+    async def figures(self, queue: str) -> QueueFigures:
+        return await self._counting.figures(queue)
+
+    async def settings(self, queues: Sequence[str]) -> list[QueueSettings]:
+        return await self._heads.settings(queues) if queues else []
+
+    async def put_settings(self, queue: str, settings: QueueSettings, *, paused: bool) -> QueueSettings:
+        if (put := await self._heads.put_settings(queue, settings, paused=paused)) is not None:
+            taken, resumed = put
+            await self._log.append(taken, (), Flags(claimable=resumed, settings=True))
+        [now] = await self._heads.settings([queue])
+        return now
+
+    async def announce(self, worker: WorkerFigures, ttl: timedelta) -> None:
+        name = worker.worker
+        if not ttl:
+            await self._connection.run(lambda: self._workers.delete_one({"_id": name}))
+            return
+        until = {"$toDate": {"$add": [{"$toLong": "$$NOW"}, to_ms(ttl)]}}
+        said = {"$literal": worker_document(worker)}
+        await self._connection.run(
+            lambda: self._workers.update_one(
+                {"_id": name}, [{"$set": {"seen": "$$NOW", "until": until, "said": said}}], upsert=True
+            )
+        )
+
+    async def workers(self) -> list[WorkerFigures]:
+        async def ask() -> list[Document]:
+            alive = {"$match": {"$expr": {"$gte": ["$until", NOW]}}}
+            return await (await self._workers.aggregate([alive])).to_list()
+
+        return sorted(map(worker_of, await self._connection.run(ask, read_only=True)), key=lambda worker: worker.worker)

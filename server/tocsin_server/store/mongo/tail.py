@@ -1,0 +1,158 @@
+"""Hears of writes as they are logged, its own and other servers': for dispatchers (wakes) and for waiting readers.
+
+Where the server has change streams (a replica set), one stream over the log; elsewhere each queue's number is looked
+at, often while something happens and seldom while nothing does. Best effort: who missed a message finds out by looking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from tocsin_server.domain.errors import TocsinError
+from tocsin_server.store.interface import Wake
+from tocsin_server.store.mongo.connection import MongoConnection
+from tocsin_server.store.mongo.documents import Document
+from tocsin_server.store.mongo.heads import Heads
+
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(milliseconds=50), timedelta(seconds=2)
+_FASTEST_LOOK, _SLOWEST_LOOK = timedelta(milliseconds=20), timedelta(milliseconds=500)
+
+
+class Tail:
+    """One listener on the server for everybody in this process; begins with the first who wants to hear."""
+
+    def __init__(self, connection: MongoConnection, collection: str, heads: Heads) -> None:
+        self._connection = connection
+        self._events: AsyncCollection[Document] = connection.database.get_collection(
+            f"{collection}.events",
+            read_concern=ReadConcern("majority"),  # the only one that change streams take
+        )
+        self._heads = heads
+        self._listeners: set[asyncio.Queue[Wake | None]] = set()
+        self._waiters: dict[str, set[asyncio.Event]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+        self.change_streams = False  # set when the store is opened
+
+    async def close(self) -> None:
+        """End all listening."""
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        for listener in self._listeners:
+            listener.put_nowait(None)
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                waiter.set()
+
+    async def wakes(self) -> AsyncIterator[Wake]:
+        """Messages as they come, until `close`."""
+        heard: asyncio.Queue[Wake | None] = asyncio.Queue()
+        self._listeners.add(heard)
+        try:
+            self._begin()
+            while not self._closed and (wake := await heard.get()) is not None:
+                yield wake
+        finally:
+            self._listeners.discard(heard)
+
+    @contextlib.contextmanager
+    def listening(self, queue: str) -> Iterator[asyncio.Event]:
+        """An event that is set whenever the queue's log has grown."""
+        waiter = asyncio.Event()
+        self._waiters.setdefault(queue, set()).add(waiter)
+        try:
+            yield waiter
+        finally:
+            waiters = self._waiters[queue]
+            waiters.discard(waiter)
+            if not waiters:
+                del self._waiters[queue]
+
+    async def wait(self, heard: asyncio.Event, seconds: float) -> None:
+        """Wait for such an event, for so long at most."""
+        self._begin()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await heard.wait()
+
+    def signal(self, queue: str) -> None:
+        """The queue's log has grown."""
+        for waiter in self._waiters.get(queue, ()):
+            waiter.set()
+
+    def _begin(self) -> None:
+        if self._task is None and not self._closed:
+            self._task = asyncio.create_task(self._hear())
+
+    async def _hear(self) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                async for written in self._stream() if self.change_streams else self._look():
+                    pause = _FIRST_PAUSE
+                    self._told(written)
+            except (PyMongoError, TocsinError):
+                await asyncio.sleep(pause.total_seconds())
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _stream(self) -> AsyncIterator[Document]:
+        pipeline: list[Document] = [
+            {"$match": {"operationType": "insert"}},
+            {"$project": {"fullDocument.queue": 1, "fullDocument.wake": 1}},
+        ]
+        async with await self._events.watch(pipeline, max_await_time_ms=1_000) as stream:
+            async for change in stream:
+                yield change["fullDocument"]
+
+    async def _look(self) -> AsyncIterator[Document]:
+        """Look again and again, on a server without change streams."""
+        seen, pause = await self._heads.numbers(), _FASTEST_LOOK
+        while True:
+            await asyncio.sleep(pause.total_seconds())
+            numbers = await self._heads.numbers()
+            pause = min(pause * 2, _SLOWEST_LOOK)
+            for queue, number in numbers.items():
+                if number == seen.get(queue, 0):
+                    continue
+                pause = _FASTEST_LOOK
+                for document in await self._written(queue, seen.get(queue, 0)):
+                    # What was numbered and is not written yet is looked for the next time.
+                    seen[queue] = max(seen.get(queue, 0), int(document["last"]))
+                    yield document
+
+    async def _written(self, queue: str, after: int) -> list[Document]:
+        return await self._connection.run(
+            lambda: (
+                self._events.find({"queue": queue, "last": {"$gt": after}}, {"queue": 1, "wake": 1, "last": 1})
+                .sort("last", 1)
+                .limit(1_000)
+                .to_list()
+            ),
+            read_only=True,
+        )
+
+    def _told(self, document: Mapping[str, Any]) -> None:
+        queue, wake = document["queue"], document["wake"]
+        self.signal(queue)
+        messages = []
+        if wake["claimable"]:
+            messages.append(Wake(queue, None))
+        if wake["due"] is not None:
+            messages.append(Wake(queue, wake["due"]))
+        if wake["cancels"]:
+            messages.append(Wake(queue, None, cancels=True))
+        if wake["settings"]:
+            messages.append(Wake(queue, None, settings=True))
+        for listener in self._listeners:
+            for message in messages:
+                listener.put_nowait(message)

@@ -1,0 +1,186 @@
+"""What can happen to a standing job, in one place each. Each changes the document in memory; records.py writes it.
+
+Nested values are replaced, never changed in place: what was read must stay as it was, to tell what is new.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from tocsin_server.domain import limits
+from tocsin_server.domain.changes import CancelJob
+from tocsin_server.domain.job import Draft, JobError
+from tocsin_server.domain.states import ENDED, State
+from tocsin_server.store.mongo.documents import Document, error_document, new_document, span, text, to_ms
+
+_KEPT_ERRORS = 10  # the first and the last 9
+_POISON = (
+    "the process that ran it died or froze {} times in a row; it is not run again. "
+    "Mend the handler, then retry the job."
+)
+
+
+@dataclass(slots=True)
+class Standing:
+    """A job that was read, as it stands now and as it was. `now` is the store's clock at the reading."""
+
+    document: Document
+    now: datetime
+    before: Document = field(init=False)
+    touched: bool = False  # it is to be written
+    quiet: bool = True  # no event
+    gone: bool = False  # it is to be deleted
+    anew: bool = False  # the document is another one under the same id, to be written whole
+    dropped: set[str] = field(default_factory=set)  # fields that may stand though they were not read
+
+    def __post_init__(self) -> None:
+        self.before = dict(self.document)
+
+    @property
+    def state(self) -> State:
+        """Its state."""
+        return State(self.document["state"])
+
+    @property
+    def cancel_asked(self) -> bool:
+        """A cancel was asked of it while it ran."""
+        return self.state is State.ACTIVE and "cancel" in self.document
+
+
+def changed(job: Standing) -> None:
+    """It has changed: its revision grows, and watchers hear of it."""
+    job.document["revision"] += 1
+    job.touched, job.quiet = True, False
+
+
+def touch(job: Standing) -> None:
+    """It is to be written, and nobody need hear of it."""
+    job.touched = True
+
+
+def remove(job: Standing) -> None:
+    """It is to be deleted."""
+    job.touched, job.quiet, job.gone = True, False, True
+
+
+def add_error(job: Standing, error: JobError) -> None:
+    """One more error; the first and the last 9 are kept."""
+    errors = [*job.document.get("errors", ()), error_document(error, job.now, job.document["attempt"])]
+    if len(errors) > _KEPT_ERRORS:
+        del errors[1]
+    job.document["errors"] = errors
+
+
+def end_as(job: Standing, state: State) -> None:
+    """It ends now."""
+    document, retention = job.document, job.document["spec"]["retention"]
+    kept_for = span(retention["failed_for" if state is State.FAILED else "completed_for"])
+    document.pop("lease", None)
+    document.update(state=int(state), end=job.now, expire=job.now + kept_for)
+    changed(job)
+
+
+def cancelled(job: Standing) -> None:
+    """It ends on request."""
+    if "cancel" in job.document:
+        job.document["cancel"] = {**job.document["cancel"], "obeyed": job.now}
+    end_as(job, State.CANCELLED)
+
+
+def make_due(job: Standing, due: datetime) -> None:
+    """It is due then: SCHEDULED, or WAITING where that has come."""
+    job.document.pop("lease", None)
+    job.document.update(due=due, state=int(State.SCHEDULED if due > job.now else State.WAITING))
+    changed(job)
+
+
+def give_back(job: Standing) -> None:
+    """It waits for the next attempt where it stood before this one."""
+    job.document.pop("lease", None)
+    job.document["state"] = int(State.WAITING)
+    changed(job)
+
+
+def crashed(job: Standing, error: JobError) -> None:
+    """The attempt's process is gone. The same for a lease that ran out and for a child process that died."""
+    asked = job.cancel_asked
+    job.document["crashes"] += 1
+    add_error(job, error)
+    if asked:
+        cancelled(job)
+    elif job.document["crashes"] >= limits.MAX_CRASHES:
+        add_error(job, JobError("POISON", _POISON.format(job.document["crashes"])))
+        end_as(job, State.FAILED)
+    else:
+        give_back(job)
+
+
+def lease(job: Standing, length: timedelta, token: bytes) -> None:
+    """An attempt begins."""
+    document = job.document
+    document.pop("progress", None)  # the last attempt's
+    document.update(
+        state=int(State.ACTIVE), attempt=document["attempt"] + 1, start=job.now, lease=job.now + length, token=token
+    )
+    changed(job)
+
+
+def ask_cancel(job: Standing, wish: CancelJob) -> None:
+    """Cancel it, or ask the attempt to stop."""
+    if job.state is State.CANCELLED or job.cancel_asked:
+        return
+    grace = span(to_ms(wish.grace))
+    job.document["cancel"] = {
+        "reason": text(wish.reason),
+        "by": text(wish.by),
+        "grace": to_ms(wish.grace),
+        "asked": job.now,
+    }
+    if job.state is State.ACTIVE:
+        job.document["lease"] = min(job.document["lease"], job.now + grace)
+        changed(job)
+    else:
+        cancelled(job)
+
+
+def retry(job: Standing) -> None:
+    """It runs once more as if it had not failed; errors and attempt stay."""
+    document = job.document
+    document.update(failures=0, crashes=0)
+    for name in ("end", "expire", "cancel", "progress"):
+        document.pop(name, None)
+    job.dropped.add("result")
+    make_due(job, job.now)
+
+
+def replace_in_place(job: Standing, draft: Draft) -> None:
+    """A whole new spec and time; id, create_time and arrival stay."""
+    old = job.document
+    new = new_document(draft, old["id"], old["arrival"], job.now)
+    new.update(
+        create=old["create"],
+        attempt=old["attempt"],
+        revision=old["revision"],
+        writes=old["writes"],
+        crashes=0,
+        failures=0,
+    )
+    if "start" in old:
+        new["start"] = old["start"]
+    job.document, job.anew = new, True
+    changed(job)
+
+
+def begin_anew(job: Standing, draft: Draft, arrival: int) -> None:
+    """Another job under the id of an ended one. Who has seen the old one must not take this for it."""
+    old = job.document
+    new = new_document(draft, old["id"], arrival, job.now)
+    new.update(revision=old["revision"] + 1, writes=old["writes"])
+    job.document, job.anew = new, True
+    job.touched, job.quiet = True, False
+
+
+def is_ended(job: Standing) -> bool:
+    """Whether it has ended."""
+    return job.state in ENDED

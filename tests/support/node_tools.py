@@ -1,0 +1,92 @@
+"""npm packages for tests: installed once into a cache, at fixed versions.
+
+`python -m support.node_tools` installs them and ends with 1 if that cannot be done.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+#: What Tocsin takes over from: both lines that are in use, each with the mongodb driver that it brings.
+PACKAGES = {
+    "agenda": "6.2.6",
+    "@agendajs/mongo-backend": "4.0.3",
+    "mongodb": "7.9.0",
+    "agenda5": "npm:agenda@5.0.0",
+}
+
+INSTALL_SECONDS = 120  # 6 s on 2 cores where the registry is near
+_WRITTEN = json.dumps({"private": True, "dependencies": PACKAGES}, indent=2, sort_keys=True)
+CACHE = Path.home() / ".cache" / "tocsin-test" / f"npm-{hashlib.sha256(_WRITTEN.encode()).hexdigest()[:12]}"
+
+
+class NoNode(Exception):
+    """The packages cannot be had here; the message says why."""
+
+
+def node() -> str:
+    """Where Node is. Raises NoNode."""
+    if path := shutil.which("node"):
+        return path
+    raise NoNode("node is not on PATH")
+
+
+def node_modules() -> Path:
+    """The folder of the packages; installs them if it is not there. Raises NoNode."""
+    node()
+    ready = CACHE / "node_modules"
+    if ready.exists():
+        return ready
+    npm = shutil.which("npm")
+    if npm is None:
+        raise NoNode("npm is not on PATH")
+    CACHE.parent.mkdir(parents=True, exist_ok=True)
+    with (CACHE.parent / ".npm-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ready.exists():  # else somebody installed them while we waited
+            _install(npm)
+    return ready
+
+
+def _install(npm: str) -> None:
+    with tempfile.TemporaryDirectory(dir=CACHE.parent) as folder:
+        (Path(folder) / "package.json").write_text(_WRITTEN)
+        try:
+            subprocess.run(
+                [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
+                cwd=folder,
+                env={**os.environ, "NO_UPDATE_NOTIFIER": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                timeout=INSTALL_SECONDS,
+                check=True,
+            )
+        except subprocess.CalledProcessError as error:
+            raise NoNode(f"`npm install` failed: {error.stderr.decode(errors='replace').strip()[-400:]}") from None
+        except subprocess.TimeoutExpired:
+            raise NoNode(f"`npm install` took more than {INSTALL_SECONDS} s") from None
+        CACHE.mkdir(exist_ok=True)
+        (Path(folder) / "node_modules").rename(CACHE / "node_modules")  # whole, or not at all
+
+
+def main() -> int:
+    """Have them, and say where they are, or why not."""
+    try:
+        sys.stdout.write(f"{node_modules()}\n")
+    except NoNode as trouble:
+        sys.stdout.write(f"{trouble}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
