@@ -12,7 +12,7 @@ from importlib import metadata as _metadata
 from tocsin._channel import Tls
 from tocsin.async_client import AsyncClient
 from tocsin.client import Client
-from tocsin.enums import Backoff, Durability, OnConflict, Outcome, State, View
+from tocsin.enums import Backoff, Durability, OnConflict, Outcome, ReminderKind, State, View
 from tocsin.errors import (
     Aborted,
     AlreadyExists,
@@ -32,6 +32,7 @@ from tocsin.errors import (
 )
 from tocsin.jobs import Cancel, CancelledMany, Job, JobChange, JobError, Progress
 from tocsin.queues import JobDefaults, Queue, QueueHealth, ServerInfo, StateCounts, WorkerInfo
+from tocsin.reminders import Reminder, ReminderSet
 from tocsin.requests import JobRequest, Retention, RetryPolicy
 from tocsin.v1.payloads_pb2 import (
     BookingReminder,
@@ -84,6 +85,9 @@ __all__ = [
     "Queue",
     "QueueHealth",
     "RawPayload",
+    "Reminder",
+    "ReminderKind",
+    "ReminderSet",
     "ReportGeneration",
     "ResourceExhausted",
     "Retention",

@@ -15,7 +15,7 @@ from typing import Self, TypeVar, Unpack
 
 from google.protobuf.message import Message
 
-from tocsin import _bulk, _calls, _paging, _queue_calls, _watching
+from tocsin import _bulk, _calls, _paging, _queue_calls, _reminder_calls, _watching
 from tocsin._calls import Call
 from tocsin._channel import Tls
 from tocsin._connection import Connection
@@ -26,6 +26,7 @@ from tocsin.enums import View
 from tocsin.jobs import CancelledMany, Job, JobChange, JobLike
 from tocsin.payloads import Payload, TypedPayload
 from tocsin.queues import Queue, QueueChanges, QueueHealth, ServerInfo
+from tocsin.reminders import BookingOptions, KindName, PaymentOptions, ReminderSet
 from tocsin.requests import JobChanges, JobRequest, ListOptions, ScheduleOptions, StateName, ViewName
 
 Answer = TypeVar("Answer", bound=Message)
@@ -240,6 +241,51 @@ class Client:
     ) -> int:
         """Delete jobs that do not run, by state, type and age of their end; returns how many. `dry_run` only counts."""
         return self._invoke(_queue_calls.purge(queue, states, types, end_before, dry_run), deadline)
+
+    def schedule_booking_reminders(
+        self,
+        booking_id: str,
+        booking_time: datetime,
+        *,
+        deadline: Span | None = None,
+        **options: Unpack[BookingOptions],
+    ) -> ReminderSet:
+        """Remind of a booking 24 h, 1 h and 15 min before it (or at other `offsets`), or move its reminders.
+
+        Called again with another time it moves the set; once it returns, no reminder is sent for the old time any more.
+        The same call again changes nothing. Raises InvalidArgument.
+        """
+        return self._invoke(_reminder_calls.schedule_booking(booking_id, booking_time, options), deadline)
+
+    def schedule_payment_reminders(
+        self,
+        payment_id: str,
+        due_time: datetime,
+        amount_minor: int,
+        currency: str,
+        *,
+        deadline: Span | None = None,
+        **options: Unpack[PaymentOptions],
+    ) -> ReminderSet:
+        """Remind of a payment 7 days and 1 day before it is due and 1 day after it (or at other `offsets`).
+
+        `amount_minor` is in the currency's smallest unit (cents, yen). All else is as for bookings.
+        """
+        call = _reminder_calls.schedule_payment(payment_id, due_time, amount_minor, currency, options)
+        return self._invoke(call, deadline)
+
+    def get_reminders(self, kind: KindName, id: str, *, queue: str = "", deadline: Span | None = None) -> ReminderSet:
+        """The reminders of a "BOOKING" or "PAYMENT" as they stand. Raises NotFound."""
+        return self._invoke(_reminder_calls.get(kind, id, queue), deadline)
+
+    def cancel_reminders(
+        self, kind: KindName, id: str, *, queue: str = "", reason: str = "", deadline: Span | None = None
+    ) -> ReminderSet:
+        """Cancel what has not been sent; once it returns, nothing is sent any more. Cancelling again is fine.
+
+        Raises NotFound.
+        """
+        return self._invoke(_reminder_calls.cancel(kind, id, queue, reason), deadline)
 
     def server_info(self, *, deadline: Span | None = None) -> ServerInfo:
         """Version, store, durability and limits of the server."""

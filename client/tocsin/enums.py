@@ -52,6 +52,13 @@ class View(StrEnum):
     FULL = "FULL"
 
 
+class ReminderKind(StrEnum):
+    """What a reminder set reminds of."""
+
+    BOOKING = "BOOKING"
+    PAYMENT = "PAYMENT"
+
+
 class Durability(StrEnum):
     """What the store does before it says that a write is done."""
 

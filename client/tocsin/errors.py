@@ -3,7 +3,7 @@
 TocsinError
 ├── InvalidArgument       fields are wrong: `violations` names each; also raised before anything is sent
 │   └── WrongType         an argument of the wrong type, or one that the call does not take; a TypeError too
-├── NotFound              no such job stands
+├── NotFound              no such job, or reminder set, stands
 ├── AlreadyExists         a job of this id stands already, in `state`
 ├── FailedPrecondition    the job's `state` forbids it
 ├── Aborted               the job has changed since the revision given
@@ -94,7 +94,7 @@ class WrongType(InvalidArgument, TypeError):
 
 
 class NotFound(TocsinError):
-    """No such job stands: it never did, or was deleted, or trimmed after its retention."""
+    """No such job stands: it never did, or was deleted, or trimmed after its retention. Or no such reminder set."""
 
     default_status = grpc.StatusCode.NOT_FOUND
 

@@ -27,14 +27,19 @@ from tocsin_server.dispatch.dispatcher import Dispatcher
 from tocsin_server.domain.defaults import JobDefaults
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.domain.retry import Backoff
-from tocsin_server.handlers.builtin import builtin_handlers
+from tocsin_server.handlers.builtin import Housekeeping, Outlets, builtin_handlers, outlets
+from tocsin_server.handlers.crossing import ServerLoop
 from tocsin_server.handlers.hello import hello_handlers
 from tocsin_server.handlers.mail.settings import MailSettings, MailSettingsError
+from tocsin_server.handlers.sms.settings import SmsSettings, SmsSettingsError
 from tocsin_server.maintenance.due_promoter import DuePromoter
 from tocsin_server.maintenance.lease_reaper import LeaseReaper
 from tocsin_server.maintenance.retention_trimmer import RetentionTrimmer
 from tocsin_server.maintenance.runner import Runner
 from tocsin_server.operations.queues import QueueSettingsCache
+from tocsin_server.operations.reminders.fence import ReminderFence
+from tocsin_server.operations.reminders.reminders import Reminders
+from tocsin_server.operations.reporting.standing import Retained
 from tocsin_server.operations.scheduling import Scheduling
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
@@ -86,7 +91,7 @@ class Server:
         """Serve. Waits for a store that is away. CannotStart; after it, or a cancel, nothing is left running."""
         try:
             await self._start()
-        except (HandlersNotFound, MailSettingsError, StoreUnfit, CannotListen) as error:
+        except (HandlersNotFound, MailSettingsError, SmsSettingsError, StoreUnfit, CannotListen) as error:
             await self._abandon()
             raise CannotStart(str(error)) from error
         except BaseException:
@@ -106,9 +111,11 @@ class Server:
 
     async def _start(self) -> None:
         settings = self._settings
-        handlers, warnings = self._handlers()
+        # What can be wrong with settings is said before a store is made.
+        out, own = _outlets(settings), self._own_handlers()
         made = await self._stack.enter_async_context(made_store(settings))
         store = made.store
+        handlers, warnings = self._handlers(store, out, own)
         await _open(made)
 
         name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
@@ -120,6 +127,8 @@ class Server:
             company=settings.gather.wait,
         )
         self._stack.push_async_callback(scheduling.close)
+        reminders = Reminders(store, scheduling)
+        self._stack.push_async_callback(reminders.close)
         watching = Watching(store)
         self._stack.push_async_callback(watching.close)
         facts = ServerFacts(
@@ -131,7 +140,7 @@ class Server:
             events_per_queue=settings.events.per_queue,
         )
         health = Health()
-        services = build_services(store, scheduling, watching, queue_settings, facts)
+        services = build_services(store, scheduling, watching, queue_settings, reminders, facts)
         self._grpc = GrpcServer(services, health, listen=settings.listen)
         self._loops = self._make_loops(store, handlers, warnings, queue_settings, health, name)
         host = settings.listen.rpartition(":")[0]
@@ -141,17 +150,20 @@ class Server:
         await self._start_loops(self._loops)
         await self._tell(store, [*made.warnings(), *warnings], handlers)
 
-    def _handlers(self) -> tuple[Handlers, Sequence[str]]:
+    def _own_handlers(self) -> Sequence[Handlers]:
+        """The user's handlers, and that of the first job of `tocsin dev`. HandlersNotFound."""
+        if not self._settings.dispatch:
+            return ()
+        groups = [load_handlers(spec) for spec in self._settings.handlers]
+        return [*groups, hello_handlers()] if self._hello else groups
+
+    def _handlers(self, store: JobStore, out: Outlets, own: Sequence[Handlers]) -> tuple[Handlers, Sequence[str]]:
         if not self._settings.dispatch:
             return Handlers(), ()
-        mail = self._settings.mail
-        transport = mail.transport.get_secret_value() if mail.transport is not None else None
-        builtin = builtin_handlers(MailSettings(transport, mail.sender, mail.templates))
-        groups = [builtin.handlers, *(load_handlers(spec) for spec in self._settings.handlers)]
-        if self._hello:
-            groups.append(hello_handlers())
+        loop = ServerLoop(asyncio.get_running_loop())
+        builtin = builtin_handlers(out, store, ReminderFence(store), loop, _housekeeping(self._settings))
         try:
-            return Handlers.merged(*groups), builtin.warnings
+            return Handlers.merged(builtin.handlers, *own), builtin.warnings
         except ValueError as error:  # two handlers for one type
             raise HandlersNotFound(str(error)) from error
 
@@ -237,6 +249,26 @@ class Server:
         )
         for warning in warnings:
             _log.warning(warning)
+
+
+def _outlets(settings: Settings) -> Outlets:
+    mail, sms = settings.mail, settings.sms
+    return outlets(
+        MailSettings(mail.transport.get_secret_value() if mail.transport else None, mail.sender, mail.templates),
+        SmsSettings(
+            sms.url.get_secret_value() if sms.url else None,
+            sms.form,
+            sms.user,
+            sms.password.get_secret_value() if sms.password else None,
+            sms.sender,
+        ),
+    )
+
+
+def _housekeeping(settings: Settings) -> Housekeeping:
+    kept = settings.retention
+    retained = Retained(_server_defaults(settings), kept.completed_max, kept.failed_max)
+    return Housekeeping(settings.reports.folder or settings.data / "reports", retained)
 
 
 def _server_defaults(settings: Settings) -> JobDefaults:

@@ -17,6 +17,7 @@ from tocsin_server.store.interface import Durability, JobStore
 from contract.backdating import Backdate
 from contract.builders import (
     HOUR,
+    LATER,
     MINUTE,
     NOW,
     a_draft,
@@ -49,6 +50,7 @@ READS: dict[str, Call] = {
     "figures": lambda store: store.figures("q"),
     "settings": lambda store: store.settings(["q"]),
     "workers": lambda store: store.workers(),
+    "read_note": lambda store: store.read_note("q", "a"),
 }
 WRITES: dict[str, Call] = {
     "add": lambda store: store.add([a_draft()]),
@@ -63,6 +65,7 @@ WRITES: dict[str, Call] = {
     "trim": lambda store: store.trim("q", completed_max=1, failed_max=1),
     "put_settings": lambda store: store.put_settings("q", QueueSettings(), paused=True),
     "announce": lambda store: store.announce(WORKER, MINUTE),
+    "write_note": lambda store: store.write_note("q", "a", b"", revision=0, until=LATER),
 }
 
 

@@ -17,11 +17,11 @@ from support.stubs import Refusal, Stubs, refusal
 
 from fuzz.messages import messages
 
-for _module in ("job_service_pb2", "queue_service_pb2", "server_service_pb2"):
+for _module in ("job_service_pb2", "queue_service_pb2", "reminder_service_pb2", "server_service_pb2"):
     importlib.import_module(f"tocsin.v1.{_module}")
 RPCS = [
     method
-    for service in ("JobService", "QueueService", "ServerService")
+    for service in ("JobService", "QueueService", "ReminderService", "ServerService")
     for method in descriptor_pool.Default().FindServiceByName(f"tocsin.v1.{service}").methods
 ]
 ALLOWED = {

@@ -59,7 +59,8 @@ class Server:
         assert self.process is None or self.process.poll() is not None, "it runs already"
         self.folder.mkdir(parents=True, exist_ok=True)
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
-        environment["PYTHONPATH"] = str(TESTS)
+        # Handlers of tests, and what this Python imports from where.
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
         environment.update(self.env)
         arguments = [*self.program, self.command, "--listen", self.address, *self.flags]
         with self.log.open("ab") as log:

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from tocsin import __version__
-from tocsin.cli import health, jobs, queues
+from tocsin.cli import health, jobs, queues, reminders
 
 GROUP = "tocsin.commands"
 
@@ -45,6 +45,7 @@ def build(name: str | None) -> typer.Typer:
     app.callback()(_options)
     app.add_typer(jobs.app, name="jobs")
     app.add_typer(queues.app, name="queues")
+    app.add_typer(reminders.app, name="reminders")
     app.command("health", cls=health.ProbeCommand)(health.health)
 
     found = {entry.name: entry for entry in entry_points(group=GROUP)}

@@ -44,6 +44,11 @@ def span(text: str) -> timedelta:
     raise typer.BadParameter(f"{text!r} is no span of time; write 3s, 500ms, 1h30m or 2d")
 
 
+def offset(text: str) -> timedelta:
+    """A span before something, or after it: "-1d"."""
+    return -span(text[1:]) if text.startswith("-") else span(text)
+
+
 def time(text: str) -> datetime:
     """An RFC 3339 time with its zone: "2030-12-24T18:00:00Z"."""
     try:

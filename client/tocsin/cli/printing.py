@@ -17,6 +17,7 @@ from rich.text import Text
 from tocsin.enums import State
 from tocsin.jobs import Job, JobChange
 from tocsin.queues import JobDefaults, Queue, QueueHealth, StateCounts
+from tocsin.reminders import ReminderSet
 from tocsin.requests import Retention, RetryPolicy
 
 _STATE_STYLES = {
@@ -133,6 +134,22 @@ def print_change(change: JobChange) -> None:
     if job.state in (State.FAILED, State.SCHEDULED) and job.errors:
         line.append_text(_text(f" {job.errors[-1].message}"))
     _console().print(line, soft_wrap=True)
+
+
+def print_reminders(found: ReminderSet) -> None:
+    """A set of reminders: a line of it, and a table."""
+    line = Text(f"{found.kind.lower()} ")
+    line.append_text(_text(found.id)).append(f" at {_time(found.anchor_time)}, revision {found.revision}")
+    if found.cancelled:
+        line.append(", cancelled")
+    console = _console()
+    console.print(line, soft_wrap=True)
+    table = _table("BEFORE", "SENT AT", "STATE", "JOB_ID")
+    for one in found.reminders:
+        state = Text("skipped", "dim") if one.skipped else _state(one.state) if one.state else Text("gone", "dim")
+        sign = "-" if one.offset < timedelta(0) else ""
+        table.add_row(f"{sign}{typed_span(abs(one.offset))}", _time(one.send_time), state, _text(one.job_id))
+    console.print(table)
 
 
 def print_queues(queues: Iterable[Queue]) -> None:

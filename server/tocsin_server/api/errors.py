@@ -21,6 +21,7 @@ from tocsin_server.domain.errors import (
     NotBuilt,
     OutcomeUnknown,
     QuotaExceeded,
+    RemindersNotFound,
     RevisionMismatch,
     StoreAway,
     StoreFull,
@@ -35,6 +36,7 @@ _T = TypeVar("_T")
 
 DOMAIN = "tocsin"
 JOB_RESOURCE = "tocsin.v1.Job"
+SET_RESOURCE = "tocsin.v1.ReminderSet"
 
 # A status travels in HTTP/2 trailers, of which many clients (Java, the C core) read 8 KiB: as text, percent-encoded,
 # and once more as bytes in base64.
@@ -77,6 +79,7 @@ STATUS: dict[type[TocsinError], grpc.StatusCode] = {
     InvalidFields: grpc.StatusCode.INVALID_ARGUMENT,
     TooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
     JobNotFound: grpc.StatusCode.NOT_FOUND,
+    RemindersNotFound: grpc.StatusCode.NOT_FOUND,
     JobExists: grpc.StatusCode.ALREADY_EXISTS,
     JobActive: grpc.StatusCode.FAILED_PRECONDITION,
     WrongState: grpc.StatusCode.FAILED_PRECONDITION,
@@ -126,6 +129,13 @@ def _details(error: TocsinError) -> Iterator[Message]:
     if isinstance(error, _OF_JOB):
         yield error_details_pb2.ResourceInfo(
             resource_type=JOB_RESOURCE, resource_name=error.job_id, owner=error.queue, description=type(error).__doc__
+        )
+    if isinstance(error, RemindersNotFound):
+        yield error_details_pb2.ResourceInfo(
+            resource_type=SET_RESOURCE,
+            resource_name=f"{error.kind}/{error.set_id}",
+            owner=error.queue,
+            description=type(error).__doc__,
         )
     if isinstance(error, WrongState | JobActive):
         state = error.state.name if error.state is not None else ""

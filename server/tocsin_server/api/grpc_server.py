@@ -4,7 +4,8 @@
     scheduling = Scheduling(store, settings.get)
     watching = Watching(store)
     health = Health()
-    services = build_services(store, scheduling, watching, settings, facts)
+    reminders = Reminders(store, scheduling)
+    services = build_services(store, scheduling, watching, settings, reminders, facts)
     server = GrpcServer(services, health, listen="127.0.0.1:50051")
     port = await server.start()
     await health.set_ready(True)       # and False whenever the store is away or the loop does not tick
@@ -12,6 +13,7 @@
     await server.drain()               # not ready, new calls are refused, watches end
     await server.stop(timedelta(seconds=5))
     await watching.close()
+    await reminders.close()
     await scheduling.close()
 
 All of it lives on one event loop.
@@ -24,7 +26,7 @@ from datetime import timedelta
 
 import grpc
 from grpc_health.v1 import health as grpc_health
-from tocsin.v1 import job_service_pb2, queue_service_pb2, server_service_pb2
+from tocsin.v1 import job_service_pb2, queue_service_pb2, reminder_service_pb2, server_service_pb2
 
 from tocsin_server.api.handlers import UnknownMethods, service_handler
 from tocsin_server.api.health import Health
@@ -37,17 +39,20 @@ from tocsin_server.api.interceptors.telemetry import Telemetry
 from tocsin_server.api.job_service import JobService
 from tocsin_server.api.queue_service import QueueService
 from tocsin_server.api.reflection import add_reflection
+from tocsin_server.api.reminder_service import ReminderService
 from tocsin_server.api.server_service import ServerFacts, ServerService
 from tocsin_server.domain import limits
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.changing import Changing
 from tocsin_server.operations.queues import Queues, QueueSettingsCache
+from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.scheduling import Scheduling
 from tocsin_server.operations.watching import Watching
 from tocsin_server.store.interface import JobStore
 
 _JOB = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
 _QUEUE = queue_service_pb2.DESCRIPTOR.services_by_name["QueueService"]
+_REMINDERS = reminder_service_pb2.DESCRIPTOR.services_by_name["ReminderService"]
 _SERVER = server_service_pb2.DESCRIPTOR.services_by_name["ServerService"]
 
 # A request a little over its limit is read, so that it is refused with a reason and not by the transport.
@@ -72,18 +77,25 @@ class Services:
 
     jobs: JobService
     queues: QueueService
+    reminders: ReminderService
     server: ServerService
     watching: Watching  # its streams are ended when the server drains
 
 
 def build_services(
-    store: JobStore, scheduling: Scheduling, watching: Watching, settings: QueueSettingsCache, facts: ServerFacts
+    store: JobStore,
+    scheduling: Scheduling,
+    watching: Watching,
+    settings: QueueSettingsCache,
+    reminders: Reminders,
+    facts: ServerFacts,
 ) -> Services:
     """The services over a store."""
     bulk = Bulk(store)
     return Services(
         jobs=JobService(store, scheduling, watching, bulk, Changing(store)),
         queues=QueueService(store, Queues(store, settings), bulk),
+        reminders=ReminderService(reminders),
         server=ServerService(store, facts),
         watching=watching,
     )
@@ -125,12 +137,14 @@ class GrpcServer:
             (
                 service_handler(services.jobs, _JOB, interceptors, opaque=True),
                 service_handler(services.queues, _QUEUE, interceptors, opaque=False),
+                service_handler(services.reminders, _REMINDERS, interceptors, opaque=False),
                 service_handler(services.server, _SERVER, interceptors, opaque=False),
                 UnknownMethods(_JOB.file.package, interceptors),
             )
         )
         health.add_to(self._server)
-        add_reflection(self._server, [_JOB.full_name, _QUEUE.full_name, _SERVER.full_name, grpc_health.SERVICE_NAME])
+        served = [_JOB, _QUEUE, _REMINDERS, _SERVER]
+        add_reflection(self._server, [*(service.full_name for service in served), grpc_health.SERVICE_NAME])
 
     async def start(self) -> int:
         """Listen; the port. CannotListen."""

@@ -72,4 +72,9 @@ class Health:
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 
 
-SERVICES = ("tocsin.v1.JobService", "tocsin.v1.QueueService", "tocsin.v1.ServerService")
+SERVICES = (
+    "tocsin.v1.JobService",
+    "tocsin.v1.QueueService",
+    "tocsin.v1.ReminderService",
+    "tocsin.v1.ServerService",
+)

@@ -18,7 +18,7 @@ from tocsin_server.api.interceptors.call import Context
 from tocsin_server.api.listing import read_page
 from tocsin_server.api.validation import scheduling as schedule_rules
 from tocsin_server.api.validation import standing as rules
-from tocsin_server.api.validation.payloads import BUILT_IN_TYPES
+from tocsin_server.api.validation.payloads.checking import BUILT_IN_TYPES
 from tocsin_server.domain import limits
 from tocsin_server.domain.changes import CancelJob, Change, RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.defaults import JobRequest

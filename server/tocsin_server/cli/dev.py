@@ -40,8 +40,8 @@ def dev(
 ) -> None:
     """Try Tocsin here: a server with everything it needs, on this machine only.
 
-    Jobs are kept in the data folder and mail is written into its folder `outbox`. A first job is scheduled and shown
-    running; then it tells what to type next, and goes on serving.
+    Jobs are kept in the data folder; mail and text messages are written into its folder `outbox`. A first job is
+    scheduled and shown running; then it tells what to type next, and goes on serving.
     """
     # A production's address in the environment must not make a trial run production's jobs.
     environ = without(os.environ, "store")
@@ -50,7 +50,8 @@ def dev(
     folder = loaded_or_exit("dev", flags, environ, config).settings.data
     outbox = Flag("tocsin dev", "mail.transport", f"file:{folder / 'outbox'}")
     sender = Flag("tocsin dev", "mail.sender", "Tocsin <tocsin@localhost>")
-    settings = loaded_or_exit("dev", flags, environ, config, [outbox, sender]).settings
+    texts = Flag("tocsin dev", "sms.url", f"file:{folder / 'outbox'}")
+    settings = loaded_or_exit("dev", flags, environ, config, [outbox, sender, texts]).settings
     if not _loopback(settings.listen):
         raise refusal("dev", [f"{settings.listen} can be reached from outside; use `tocsin serve` for that"])
 

@@ -16,6 +16,8 @@ from tocsin_server.cli import options
 from tocsin_server.cli.running import loaded_or_exit
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.handlers.mail.probing import probe_mail
+from tocsin_server.handlers.sms.probing import probe_sms
+from tocsin_server.handlers.sms.settings import SmsSettings
 from tocsin_server.settings import Loaded, Origin, Settings, secrets_of
 from tocsin_server.store.interface import Durability
 from tocsin_server.store.opening import StoreUnfit, examined
@@ -81,7 +83,7 @@ def doctor(
 
 
 async def _examine(settings: Settings) -> list[Finding]:
-    checks: list[Callable[[Settings], Coroutine[Any, Any, list[Finding]]]] = [_store, _mail, _handlers]
+    checks: list[Callable[[Settings], Coroutine[Any, Any, list[Finding]]]] = [_store, _mail, _sms, _handlers]
     return [finding for check in checks for finding in await check(settings)]
 
 
@@ -117,10 +119,21 @@ def _where(settings: Settings) -> str:
 async def _mail(settings: Settings) -> list[Finding]:
     mail = settings.mail
     if mail.transport is None:
-        return [Finding("mail", None, "no transport is set (mail.transport): jobs of type email_notification fail")]
+        return [Finding("mail", None, "no transport is set (mail.transport): jobs that send mail fail")]
     trouble = await probe_mail(mail.transport.get_secret_value())
     where = redact_url(mail.transport.get_secret_value())
     return [Finding("mail", trouble is None, f"{where}: {trouble or 'reachable'}")]
+
+
+async def _sms(settings: Settings) -> list[Finding]:
+    sms = settings.sms
+    if sms.url is None:
+        return [Finding("sms", None, "no provider is set (sms.url): jobs that send text messages fail")]
+    url = sms.url.get_secret_value()
+    password = sms.password.get_secret_value() if sms.password else None
+    trouble = await probe_sms(SmsSettings(url, sms.form, sms.user, password, sms.sender))
+    where = redact_url(url).partition("?")[0]  # the query is often a secret
+    return [Finding("sms", trouble is None, f"{where}: {trouble or 'reachable'}")]
 
 
 async def _handlers(settings: Settings) -> list[Finding]:

@@ -4,6 +4,7 @@ TocsinError
 ├── InvalidFields       a request's fields are wrong, all of them named
 ├── TooLarge            something is larger than a limit allows
 ├── JobNotFound         no such job stands
+├── RemindersNotFound   there is no such reminder set
 ├── JobExists           the id stands already
 ├── JobActive           it runs, and that cannot be done to a running job
 ├── WrongState          its state forbids it
@@ -102,6 +103,23 @@ class JobNotFound(_OfJob):
             queue,
             job_id,
         )
+
+
+class RemindersNotFound(TocsinError):
+    """There is no reminder set of that booking or payment."""
+
+    reason = "REMINDERS_NOT_FOUND"
+
+    def __init__(self, queue: str, kind: str, set_id: str) -> None:
+        self.queue, self.kind, self.set_id = queue, kind, set_id
+        super().__init__(
+            f"there is no reminder set of {kind} {set_id!r} in queue {queue!r}. "
+            "Check the names; a set is forgotten 31 days after its last reminder."
+        )
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        return {"queue": self.queue, "kind": self.kind, "id": self.set_id}
 
 
 class JobExists(_OfJob):

@@ -37,5 +37,8 @@ DEFAULT_GRACE = timedelta(seconds=30)
 MAX_DELAY = timedelta(days=36525)  # 100 years
 FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
+REMINDERS_PER_SET = 20
+MAX_REMINDER_OFFSET = timedelta(days=366)
+REMINDER_SET_KEPT = timedelta(days=31)  # after its last reminder: longer than a FAILED one stands, by default
 SPARED_AFTER_END = timedelta(minutes=5)  # trimming by count spares what ended this lately
 DEFAULT_QUEUE = "default"

@@ -3,11 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from tocsin.worker.registry import Handlers
 
-from tocsin_server.handlers.email_notification import EmailNotificationHandler
+from tocsin_server.handlers import (
+    booking_reminder,
+    data_cleanup,
+    email_notification,
+    payment_reminder,
+    report_generation,
+    sms_notification,
+)
+from tocsin_server.handlers.crossing import ServerLoop
+from tocsin_server.handlers.mail.mailer import Mailer
 from tocsin_server.handlers.mail.settings import MailSettings
+from tocsin_server.handlers.reminders.fence import Fence
+from tocsin_server.handlers.reminders.sending import ReminderSender
+from tocsin_server.handlers.reports.files import ReportFolder
+from tocsin_server.handlers.sending.memory import StoreMemory
+from tocsin_server.handlers.sending.sender import Sender
+from tocsin_server.handlers.sms.settings import SmsSettings
+from tocsin_server.handlers.sms.texter import Texter
+from tocsin_server.handlers.templates.rendering import OURS, Templates
+from tocsin_server.operations.cleanup import Cleanup
+from tocsin_server.operations.reporting.report import Reporting
+from tocsin_server.operations.reporting.standing import Retained
+from tocsin_server.store.interface import JobStore
+
+
+@dataclass(frozen=True, slots=True)
+class Outlets:
+    """The ways out of the server."""
+
+    mailer: Mailer
+    texter: Texter
+    templates: Path | None  # the user's folder of templates
+
+
+@dataclass(frozen=True, slots=True)
+class Housekeeping:
+    """What reports need to know: where they are written, and which ended jobs are kept."""
+
+    report_folder: Path
+    retained: Retained
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +57,49 @@ class Builtin:
     warnings: tuple[str, ...]
 
 
-def builtin_handlers(mail: MailSettings) -> Builtin:
-    """Handlers of all built-in types. MailSettingsError where a setting cannot be used; nothing is connected yet.
+def outlets(mail: MailSettings, sms: SmsSettings) -> Outlets:
+    """The ways out that the settings name; nothing is connected yet.
+
+    MailSettingsError, SmsSettingsError where a setting cannot be used.
+    """
+    return Outlets(Mailer(mail), Texter(sms), mail.templates.absolute() if mail.templates else None)
+
+
+def builtin_handlers(
+    out: Outlets, store: JobStore, fence: Fence, loop: ServerLoop, housekeeping: Housekeeping
+) -> Builtin:
+    """Handlers of all built-in types. `loop` is the one on which `store` and `fence` are called.
 
     They have no spec, as they are made of settings: no other process can load them by a name.
     """
     handlers = Handlers()
-    email = EmailNotificationHandler(mail)
-    email.register(handlers)
-    return Builtin(handlers, email.warnings())
+    templates = Templates(*([out.templates] if out.templates else ()), OURS)
+    sender = Sender(StoreMemory(store, loop))
+    reminders = ReminderSender(out.mailer, out.texter, templates, sender, fence, loop)
+    email_notification.EmailNotificationHandler(out.mailer, out.templates).register(handlers)
+    sms_notification.SmsNotificationHandler(out.texter, sender).register(handlers)
+    booking_reminder.BookingReminderHandler(reminders).register(handlers)
+    payment_reminder.PaymentReminderHandler(reminders).register(handlers)
+    data_cleanup.DataCleanupHandler(Cleanup(store), loop).register(handlers)
+    reporting = Reporting(store, housekeeping.retained)
+    reports = report_generation.ReportGenerationHandler(
+        reporting, loop, ReportFolder(housekeeping.report_folder), out.mailer
+    )
+    reports.register(handlers)
+    return Builtin(handlers, (*_missing(out), *_template_faults(out.templates, templates), *reports.warnings()))
+
+
+def _missing(out: Outlets) -> list[str]:
+    both = f"{booking_reminder.TYPE}, {payment_reminder.TYPE}"
+    said = []
+    if out.mailer.missing:
+        said.append(f"{email_notification.TYPE}, {both}: {out.mailer.missing}")
+    if out.texter.missing:
+        said.append(f"{sms_notification.TYPE}, {both}: {out.texter.missing}")
+    return said + ([out.texter.warning] if out.texter.warning else [])
+
+
+def _template_faults(folder: Path | None, templates: Templates) -> list[str]:
+    if folder is not None and not folder.is_dir():
+        return [f"mail.templates: there is no folder {folder}"]
+    return [f"mail.templates: {fault}" for fault in templates.faults()]

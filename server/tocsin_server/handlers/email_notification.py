@@ -2,59 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.struct_pb2 import Struct
 from tocsin.v1.payloads_pb2 import EmailNotification
 from tocsin.worker.context import JobContext
 from tocsin.worker.errors import DoNotRetry
 from tocsin.worker.registry import Handlers
 
-from tocsin_server.domain.addresses import BadAddress, parse_address
+from tocsin_server.handlers.mail.body import Attachment
 from tocsin_server.handlers.mail.errors import MailRefused
-from tocsin_server.handlers.mail.message import Letter, Mail, Stamp, compose
-from tocsin_server.handlers.mail.opening import open_transport
-from tocsin_server.handlers.mail.rendering import Rendered, Templates
-from tocsin_server.handlers.mail.settings import MailSettings, MailSettingsError
+from tocsin_server.handlers.mail.mailer import Mailer
+from tocsin_server.handlers.mail.message import Letter, Priority, Stamp
+from tocsin_server.handlers.templates.data import plain_data
+from tocsin_server.handlers.templates.rendering import Rendered, Templates, TemplateUnfit
 
 TYPE = "email_notification"
 
-_NO_TRANSPORT = "no mail can be sent: set mail.transport to smtp://HOST, smtps://HOST or file:FOLDER"
-_EXACT = 2**53  # above, a double no longer holds every whole number
-_NO_PARTS = Rendered(subject=None, text=None, html=None)
+_NO_PARTS = Rendered()
+_PRIORITIES = {
+    EmailNotification.LOW: Priority.LOW,
+    EmailNotification.NORMAL: Priority.NORMAL,
+    EmailNotification.HIGH: Priority.HIGH,
+}
 
 
 class EmailNotificationHandler:
-    """Sends the mails of email_notification jobs.
+    """Sends the mails of email_notification jobs. `templates` is the user's folder, None where there is none."""
 
-    MailSettingsError from the constructor where a setting cannot be used. One that is missing is no error: jobs that
-    need it fail, and `warnings` says so before.
-    """
-
-    def __init__(self, settings: MailSettings) -> None:
-        url = settings.transport_url
-        self._transport = open_transport(url, settings.timeout) if url else None
-        self._template_folder = settings.templates
-        self._templates = Templates(settings.templates) if settings.templates else None
-        self._sender = settings.sender or ""
-        if self._sender:
-            try:
-                parse_address(self._sender)
-            except BadAddress as error:
-                raise MailSettingsError(f"mail.sender: the address {error}") from None
+    def __init__(self, mailer: Mailer, templates: Path | None) -> None:
+        self._mailer = mailer
+        self._templates = Templates(templates) if templates else None
 
     def register(self, handlers: Handlers) -> None:
         """Make these handlers serve email_notification."""
         handlers.on(TYPE)(self.send)
-
-    def warnings(self) -> tuple[str, ...]:
-        """What will make jobs of this type fail; for the log at start and for queue health."""
-        said = [] if self._transport else [f"{TYPE}: {_NO_TRANSPORT}"]
-        if self._template_folder is not None and not self._template_folder.is_dir():
-            said.append(f"{TYPE}: mail.templates: there is no folder {self._template_folder}")
-        return tuple(said)
 
     async def send(self, job: JobContext) -> dict[str, object]:
         """Send the job's mail.
@@ -65,29 +47,23 @@ class EmailNotificationHandler:
         """
         payload = job.payload
         if not isinstance(payload, EmailNotification):
-            raise DoNotRetry(f"a job of type {TYPE} needs the payload email_notification")
-        if self._transport is None:
-            raise DoNotRetry(_NO_TRANSPORT)
+            raise DoNotRetry(f"a job of type {TYPE} needs the payload {TYPE}")
+        stamp = Stamp(job.queue, job.job_id, job.create_time, job.attempt, datetime.now(UTC))
         try:
-            # Off the event loop: templates are read from a disk, a large mail takes a while to be encoded.
-            mail = await asyncio.to_thread(self._compose, payload, job)
-            delivery = await self._transport.send(mail)
+            handed = await self._mailer.send(lambda: self._letter(payload), stamp)
         except MailRefused as error:
             raise DoNotRetry(str(error)) from error
+        refused = handed.delivery.refused
         return {
-            "message_id": mail.message_id,
-            "accepted": list(delivery.accepted),
-            "refused": [{"address": address, "answer": answer} for address, answer in delivery.refused.items()],
+            "message_id": handed.message_id,
+            "accepted": list(handed.delivery.accepted),
+            "refused": [{"address": address, "answer": answer} for address, answer in refused.items()],
         }
 
-    def _compose(self, payload: EmailNotification, job: JobContext) -> Mail:
-        # `from` is a word of Python.
-        sender: str = getattr(payload, "from") or self._sender
-        if not sender:
-            raise MailRefused("the mail names no sender: give it `from`, or set mail.sender")
+    def _letter(self, payload: EmailNotification) -> Letter:
         made = self._rendered(payload)
-        letter = Letter(
-            sender=sender,
+        return Letter(
+            sender=getattr(payload, "from"),  # a word of Python
             to=payload.to,
             cc=payload.cc,
             bcc=payload.bcc,
@@ -96,28 +72,16 @@ class EmailNotificationHandler:
             subject=payload.subject or made.subject or "",
             text=payload.text or made.text or "",
             html=payload.html or made.html or "",
+            attachments=[Attachment(a.filename, a.content, a.content_type) for a in payload.attachments],
+            priority=_PRIORITIES.get(payload.priority),
         )
-        return compose(letter, Stamp(job.queue, job.job_id, job.create_time, job.attempt, datetime.now(UTC)))
 
     def _rendered(self, payload: EmailNotification) -> Rendered:
         if not payload.template:
             return _NO_PARTS
         if self._templates is None:
             raise MailRefused("the mail wants a template: set mail.templates to the folder of the templates")
-        return self._templates.render(payload.template, _plain(payload.template_data))
-
-
-def _plain(data: Struct) -> dict[str, object]:
-    """The values as Python has them; 3.0 becomes 3, as nobody wants to read "3.0 tickets"."""
-    return {name: _whole(value) for name, value in MessageToDict(data).items()}
-
-
-def _whole(value: object) -> object:
-    match value:
-        case float() if value.is_integer() and abs(value) <= _EXACT:
-            return int(value)
-        case dict():
-            return {name: _whole(inner) for name, inner in value.items()}
-        case list():
-            return [_whole(inner) for inner in value]
-    return value
+        try:
+            return self._templates.render(payload.template, plain_data(payload.template_data))
+        except TemplateUnfit as error:
+            raise MailRefused(str(error)) from error

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 
 from tocsin_server.domain.changes import CancelJob
 from tocsin_server.domain.errors import JobActive, JobNotFound, TocsinError, WrongState
-from tocsin_server.domain.filters import JobFilter, ListQuery, Position
-from tocsin_server.domain.job import Job
+from tocsin_server.domain.filters import JobFilter, ListQuery
 from tocsin_server.domain.states import ENDED, State
+from tocsin_server.operations.steps import steps
 from tocsin_server.store.interface import JobStore
 
 
@@ -36,7 +35,7 @@ class Bulk:
     async def cancel(self, queue: str, filter_: JobFilter, *, reason: str, by: str, grace: timedelta) -> Cancelled:
         """Cancel what matches. Jobs that end or go meanwhile count as neither."""
         cancelled = asked = 0
-        async for jobs in self._steps(queue, filter_):
+        async for jobs in steps(self._store, queue, filter_, self._step):
             wishes = [CancelJob(job.job_id, reason, by, grace) for job in jobs]
             for answer in await self._store.cancel(queue, wishes):
                 if isinstance(answer, TocsinError):
@@ -59,7 +58,7 @@ class Bulk:
                 return page.total
         purged = 0
         ended_only = filter_.states <= ENDED
-        async for jobs in self._steps(queue, filter_):
+        async for jobs in steps(self._store, queue, filter_, self._step):
             if dry_run:
                 purged += len(jobs)
                 continue
@@ -69,16 +68,6 @@ class Bulk:
                 else:
                     _only(refusal, JobNotFound, JobActive, WrongState)
         return purged
-
-    async def _steps(self, queue: str, filter_: JobFilter) -> AsyncIterator[tuple[Job, ...]]:
-        after: Position | None = None
-        while True:
-            page = await self._store.page(ListQuery(queue, filter_, limit=self._step, after=after))
-            if page.jobs:
-                yield page.jobs
-            if page.next is None:
-                return
-            after = page.next
 
 
 def _only(refusal: TocsinError, *harmless: type[TocsinError]) -> None:

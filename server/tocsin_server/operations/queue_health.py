@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -46,16 +46,21 @@ def judged(figures: QueueFigures, settings: QueueSettings, workers: Sequence[Wor
     """The judgement; `workers` are those that serve this queue."""
     age = max(figures.now - figures.oldest_waiting, timedelta(0)) if figures.oldest_waiting else None
     served = {type_ for worker in workers for type_ in worker.types}
-    unserved = tuple(sorted(t for t, n in figures.counts.get(State.WAITING, {}).items() if n and t not in served))
+    unserved = _unserved(figures, State.WAITING, served)
     return QueueHealth(
         error=_error(figures, settings, workers, age, unserved),
-        warnings=tuple(_warnings(figures, settings, workers, age)),
+        warnings=tuple(_warnings(figures, settings, workers, age, _unserved(figures, State.SCHEDULED, served))),
         figures=figures,
         paused=settings.paused,
         oldest_waiting_age=age,
         workers=tuple(workers),
         unserved_types=unserved,
     )
+
+
+def _unserved(figures: QueueFigures, state: State, served: Collection[str]) -> tuple[str, ...]:
+    """Types with jobs in a state that no process runs."""
+    return tuple(sorted(t for t, n in figures.counts.get(state, {}).items() if n and t not in served))
 
 
 def _error(
@@ -72,11 +77,7 @@ def _error(
         reason = f" ({settings.pause_reason})" if settings.pause_reason else ""
         return f"the queue is paused{reason} and {waiting:,} due jobs wait: resume it"
     if unserved:
-        more = f" and {len(unserved) - _TYPES_NAMED:,} more" if len(unserved) > _TYPES_NAMED else ""
-        return (
-            f"no process runs jobs of type {', '.join(unserved[:_TYPES_NAMED])}{more}: "
-            "start a server or a worker with a handler for it"
-        )
+        return f"no process runs jobs of type {_some(unserved)}: start a server or a worker with a handler for it"
     moving = figures.completed_per_second or figures.failed_per_second or figures.total(State.ACTIVE)
     if age is not None and age > LATE and not moving:
         slots = sum(w.slots - w.busy - w.abandoned for w in workers)
@@ -87,8 +88,17 @@ def _error(
     return ""
 
 
+def _some(types: Sequence[str]) -> str:
+    more = f" and {len(types) - _TYPES_NAMED:,} more" if len(types) > _TYPES_NAMED else ""
+    return f"{', '.join(types[:_TYPES_NAMED])}{more}"
+
+
 def _warnings(
-    figures: QueueFigures, settings: QueueSettings, workers: Sequence[WorkerFigures], age: timedelta | None
+    figures: QueueFigures,
+    settings: QueueSettings,
+    workers: Sequence[WorkerFigures],
+    age: timedelta | None,
+    unserved_later: Sequence[str],
 ) -> Iterable[str]:
     if settings.paused:
         yield "paused" + (f": {settings.pause_reason}" if settings.pause_reason else "")
@@ -96,6 +106,8 @@ def _warnings(
         yield f"due jobs start late: the oldest waits for {_words(age)}; more slots or processes help"
     if not workers and not figures.total(State.WAITING):
         yield "no process runs jobs of this queue"
+    elif unserved_later:
+        yield f"jobs of type {_some(unserved_later)} are scheduled, and no process would run them at present"
     for worker in workers:
         if worker.abandoned:
             yield f"{worker.worker}: {worker.abandoned:,} handlers were told to stop and did not; each holds a slot"

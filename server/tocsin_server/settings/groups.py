@@ -104,7 +104,7 @@ class EventSettings(BaseModel, frozen=True, extra="forbid"):
 
 
 class MailSettings(BaseModel, frozen=True, extra="forbid"):
-    """Outgoing mail, for jobs of type email_notification."""
+    """Outgoing mail, for jobs of type email_notification and reminders."""
 
     transport: SecretStr | None = Field(
         default=None,
@@ -112,7 +112,35 @@ class MailSettings(BaseModel, frozen=True, extra="forbid"):
         "Absent: such jobs fail and say so.",
     )
     sender: str | None = Field(default=None, description="From, for mails that name none.")
-    templates: Path | None = Field(default=None, description="Folder of the templates.")
+    templates: Path | None = Field(
+        default=None, description="Folder of your templates; a file in it goes before its namesake among ours."
+    )
+
+
+class SmsSettings(BaseModel, frozen=True, extra="forbid"):
+    """Outgoing text messages, for jobs of type sms_notification and reminders."""
+
+    url: SecretStr | None = Field(
+        default=None,
+        description="Where messages are posted: https://api.twilio.com, a whole address, or file:FOLDER, which writes "
+        "a .json a message. Absent: such jobs fail and say so.",
+    )
+    form: Literal["twilio", "json"] = Field(
+        default="twilio", description="How they are posted: as Twilio's API wants it, or as JSON objects."
+    )
+    user: str | None = Field(default=None, description="Who posts them; at Twilio the account's SID.")
+    password: SecretStr | None = Field(
+        default=None, description="Password of that user; without a user it is sent as a bearer token."
+    )
+    sender: str | None = Field(default=None, description="Number or name, for messages that name none.")
+
+
+class ReportSettings(BaseModel, frozen=True, extra="forbid"):
+    """What jobs of type report_generation write."""
+
+    folder: Path | None = Field(
+        default=None, description="Folder of the reports; made when the first is written. Absent: reports, in `data`."
+    )
 
 
 class GatherSettings(BaseModel, frozen=True, extra="forbid"):

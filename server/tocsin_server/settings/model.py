@@ -14,8 +14,10 @@ from tocsin_server.settings.groups import (
     LeaseSettings,
     LogSettings,
     MailSettings,
+    ReportSettings,
     RetentionSettings,
     RetrySettings,
+    SmsSettings,
 )
 from tocsin_server.settings.store import StoreSettings
 from tocsin_server.settings.values import Duration, ListenAddress, Names, QueueNames
@@ -25,7 +27,10 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     """All settings. Read them with `load`; in tests make them by keyword."""
 
     listen: ListenAddress = Field(default="127.0.0.1:50051", description="host:port to serve gRPC on.")
-    data: Path = Field(default=Path(".tocsin"), description="Folder of the embedded store.")
+    data: Path = Field(
+        default=Path(".tocsin"),
+        description="Folder of the embedded store, and of reports where `reports.folder` names none.",
+    )
     handlers: Names = Field(default=(), description="Modules with handlers, as myapp.jobs or myapp.jobs:name.")
     queues: QueueNames = Field(default=(), description="Queues to run jobs of. None given: all.")
     dispatch: bool = Field(default=True, description="Run jobs; else serve RPCs only.")
@@ -51,5 +56,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     retention: RetentionSettings = RetentionSettings()
     events: EventSettings = EventSettings()
     mail: MailSettings = MailSettings()
+    sms: SmsSettings = SmsSettings()
+    reports: ReportSettings = ReportSettings()
     gather: GatherSettings = GatherSettings()
     log: LogSettings = LogSettings()

@@ -49,6 +49,14 @@ class StoreInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """A small record beside a queue's jobs. `revision` grows by 1 with each write; the first is 1."""
+
+    value: bytes
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class Wake:
     """A message from the store: something in `queue` wants attention now, or at `due`."""
 
@@ -211,6 +219,23 @@ class JobStore(ABC):
     async def put_settings(self, queue: str, settings: QueueSettings, *, paused: bool) -> QueueSettings:
         """Replace a queue's settings, pause or resume it (the store sets `paused_since`, which stays where it was
         paused already), and announce it."""
+
+    # --- notes ---
+
+    @abstractmethod
+    async def read_note(self, queue: str, key: str) -> Note | None:
+        """The note of this key beside the queue's jobs; None where none stands. It sees every write that was answered
+        before. Cost O(1)."""
+
+    @abstractmethod
+    async def write_note(self, queue: str, key: str, value: bytes, *, revision: int, until: datetime) -> bool:
+        """Write a note where its revision is still `revision` (0: where none stands); whether it was written.
+
+        The store may drop it after `until`; one whose `until` has passed may be gone at once. It is a record of a few
+        KiB, written as durably as a job. A note makes no queue appear, no event and no wake-up. Cost O(1).
+        """
+
+    # --- workers ---
 
     @abstractmethod
     async def announce(self, worker: WorkerFigures, ttl: timedelta) -> None:

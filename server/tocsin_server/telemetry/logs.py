@@ -22,6 +22,9 @@ _SECRET_NAME = re.compile(r"password|passwd|secret|token|authorization|credentia
 #: A shorter secret is too likely to be part of a harmless word; it is still hidden inside addresses.
 _SHORTEST_SECRET = 5
 
+#: Libraries that log each address they call, whose path and query may hold a secret that looks like any other word.
+_TALKATIVE = ("httpx2", "httpcore2")
+
 
 def configure_logs(
     level: Literal["debug", "info", "warning", "error"] = "info",
@@ -58,6 +61,8 @@ def configure_logs(
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

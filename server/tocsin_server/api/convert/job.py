@@ -13,7 +13,7 @@ from tocsin.v1 import job_pb2, job_service_pb2
 
 from tocsin_server.api import wire
 from tocsin_server.api.convert.times import set_span, set_time, to_span, to_time
-from tocsin_server.api.validation.payloads import BUILT_IN_TYPES
+from tocsin_server.api.validation.payloads.checking import BUILT_IN_TYPES
 from tocsin_server.domain import limits
 from tocsin_server.domain.defaults import NOTHING_SAID, JobDefaults, JobRequest
 from tocsin_server.domain.job import Added, Cancel, Job, JobError, JobSpec, OnConflict, Payload, Retention, View

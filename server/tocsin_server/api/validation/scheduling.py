@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from tocsin.v1 import job_pb2, job_service_pb2
 
-from tocsin_server.api.validation.payloads import BUILT_IN_TYPES, check_payload
+from tocsin_server.api.validation.payloads.checking import BUILT_IN_TYPES, check_payload
 from tocsin_server.api.validation.violations import Violations
 from tocsin_server.api.wire import payload_of
 from tocsin_server.domain import limits

@@ -9,7 +9,7 @@ from typing import Protocol
 from google.protobuf.duration_pb2 import Duration
 from tocsin.v1 import job_pb2, job_service_pb2
 
-from tocsin_server.api.validation.payloads import check_payload
+from tocsin_server.api.validation.payloads.checking import check_payload
 from tocsin_server.api.validation.scheduling import check_size, check_type, check_when
 from tocsin_server.api.validation.violations import Violations
 from tocsin_server.api.wire import payload_of

@@ -160,5 +160,6 @@ class Violations:
             return
         total = seconds * _NANOS + nanos
         rounded = -(-total // 1_000_000)
-        if total < 0 or not least // _MS <= rounded <= most // _MS:
+        # Just below zero is not zero, though it rounds up to it.
+        if (total < 0 <= least // _MS) or not least // _MS <= rounded <= most // _MS:
             self.add(field, f"is {total / _NANOS:,.9g} s, not {words}")

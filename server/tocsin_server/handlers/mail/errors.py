@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-
-class MailNotSent(Exception):
-    """The root. Messages hold no credentials and nothing of the mail's text."""
+from tocsin_server.handlers.sending.errors import Deferred, Refused
 
 
-class MailRefused(MailNotSent):
-    """This mail will never be taken as it is: sending it again would be in vain."""
+class MailRefused(Refused):
+    """This mail will never be taken as it is."""
 
 
-class MailDeferred(MailNotSent):
+class MailDeferred(Deferred):
     """Nobody got it this time: it may work later, with the same mail."""

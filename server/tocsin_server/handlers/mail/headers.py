@@ -10,11 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from email.header import Header
 from email.utils import quote
+from urllib.parse import quote as percent_encoded
 
 from tocsin_server.domain.addresses import Mailbox, has_control
 
 _LINE = 76  # RFC 2047: longest line with an encoded word in it
 _FOLD = ",\r\n "
+_PIECE = 60  # characters of a parameter in one line
+# RFC 8187 attr-char, beside letters, digits and the "_.-~" that are never encoded.
+_UNENCODED = "!#$&+^`|"
 
 
 def header(name: str, text: str) -> bytes:
@@ -30,6 +34,26 @@ def fixed_header(name: str, value: str) -> bytes:
 def address_header(name: str, mailboxes: Sequence[Mailbox]) -> bytes:
     """One header of addresses, one a line. UTF-8 where a mailbox needs SMTPUTF8, else ASCII."""
     return _line(name, _FOLD.join(_written(mailbox, name) for mailbox in mailboxes))
+
+
+def parameter_header(name: str, value: str, parameter: str, text: str) -> bytes:
+    """One header of a value that machines read, with one parameter of free text: `attachment; filename="a.pdf"`.
+
+    Text that is long or not ASCII is cut into encoded pieces (RFC 2231), which all mail programs put together again.
+    ValueError where the text has control characters.
+    """
+    if has_control(text):
+        raise ValueError(f"{parameter}: a line break or another control character")
+    if _is_plain(text) and len(text) <= _PIECE:
+        return _line(name, f'{value};\r\n {parameter}="{quote(text)}"')
+    encoded = [percent_encoded(c, safe=_UNENCODED) for c in text]
+    pieces = [""]
+    for character in encoded:
+        if len(pieces[-1]) + len(character) > _PIECE:
+            pieces.append("")
+        pieces[-1] += character
+    pieces[0] = f"UTF-8''{pieces[0]}"
+    return _line(name, value + "".join(f";\r\n {parameter}*{i}*={piece}" for i, piece in enumerate(pieces)))
 
 
 def _line(name: str, value: str) -> bytes:

@@ -1,4 +1,4 @@
-"""A mail as it goes over the wire: headers that cannot be injected, text and HTML as alternatives."""
+"""A mail as it goes over the wire, with headers that cannot be injected."""
 
 from __future__ import annotations
 
@@ -6,15 +6,23 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from email.message import EmailMessage
-from email.policy import SMTP
 from email.utils import format_datetime
+from enum import Enum
 
 from tocsin_server.domain.addresses import BadAddress, Mailbox, has_control, parse_address
+from tocsin_server.handlers.mail.body import Attachment, body
 from tocsin_server.handlers.mail.errors import MailRefused
 from tocsin_server.handlers.mail.headers import address_header, fixed_header, header
 
 SUBJECT_CHARACTERS = 998  # RFC 5322: a line without its end
+
+
+class Priority(Enum):
+    """How urgent mail programs show it: X-Priority and Importance, as Outlook, Thunderbird and Apple Mail read them."""
+
+    LOW = ("5", "low")
+    NORMAL = ("3", "normal")
+    HIGH = ("1", "high")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +37,31 @@ class Letter:
     cc: Sequence[str] = ()
     bcc: Sequence[str] = ()
     reply_to: str = ""
+    attachments: Sequence[Attachment] = ()
+    priority: Priority | None = None  # None: no header
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """Which attempt of which job sends it, and when. Makes the Message-ID: another one for each attempt."""
+    """Which attempt of which job sends it, and when. Makes the Message-ID: another one for each attempt and part."""
 
     queue: str
     job_id: str
     create_time: datetime  # tells apart the jobs that have had this id one after another
     attempt: int
     send_time: datetime
+    part: int = 0  # where one attempt sends several mails: which of them, from 1
+
+    @property
+    def job_mark(self) -> str:
+        """The job in 32 hexadecimal digits: an id may hold any letter, a Message-ID may not."""
+        named = "\0".join((self.queue, self.job_id, self.create_time.isoformat()))
+        return hashlib.sha256(named.encode()).hexdigest()[:32]
 
     @property
     def mark(self) -> str:
-        """The attempt in 32 hexadecimal digits and its number: an id may hold any letter, a Message-ID may not."""
-        named = "\0".join((self.queue, self.job_id, self.create_time.isoformat()))
-        return f"{hashlib.sha256(named.encode()).hexdigest()[:32]}.{self.attempt}"
+        """The job and the number of its attempt, so that a second run is known by what it has in common."""
+        return f"{self.job_mark}.{self.attempt}" + (f".{self.part}" if self.part else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,36 +103,18 @@ def compose(letter: Letter, stamp: Stamp) -> Mail:
         header("Subject", letter.subject),
         fixed_header("Auto-Submitted", "auto-generated"),  # RFC 3834: no absence notes in answer, please
     ]
+    if letter.priority is not None:
+        number, word = letter.priority.value
+        headers += [fixed_header("X-Priority", number), fixed_header("Importance", word)]
     return Mail(
         message_id=message_id,
         mark=stamp.mark,
         send_time=stamp.send_time,
         sender=sender.address,
         recipients=tuple(dict.fromkeys(mailbox.address for mailbox in (*to, *cc, *bcc))),
-        content=b"".join(headers) + _body(letter.text, letter.html),
+        content=b"".join(headers) + body(letter.text, letter.html, letter.attachments),
         smtputf8=any(mailbox.needs_smtputf8 for mailbox in (sender, *to, *cc, *bcc, *reply_to)),
     )
-
-
-def _body(text: str, html: str) -> bytes:
-    """The content's own headers, an empty line, the content."""
-    # 7bit: no mail server on the way has to know 8BITMIME.
-    message = EmailMessage(SMTP.clone(cte_type="7bit"))
-    if text:
-        message.set_content(text, cte=_encoding(text))
-        if html:
-            message.add_alternative(html, subtype="html", cte=_encoding(html))
-    elif html:
-        message.set_content(html, subtype="html", cte=_encoding(html))
-    else:
-        raise MailRefused("the mail has neither text nor html, and no template that makes them")
-    return message.as_bytes()
-
-
-def _encoding(body: str) -> str | None:
-    # None: the shortest that fits. Control characters (NUL above all) may not be sent as they are.
-    plain = body.translate({ord(c): None for c in "\t\r\n"})
-    return "base64" if has_control(plain) else None
 
 
 def _mailbox(field_name: str, text: str) -> Mailbox:

@@ -24,7 +24,9 @@ class OutboxTransport(Transport):
         try:
             await asyncio.to_thread(self._write, mail)
         except OSError as error:
-            raise MailDeferred(f"the mail could not be written to {self.folder}: {error.strerror}") from error
+            raise MailDeferred(
+                f"the mail could not be written to {self.folder}: {error.strerror}", everyone=True
+            ) from error
         return Delivery(mail.recipients, {})
 
     def _write(self, mail: Mail) -> None:

@@ -103,9 +103,11 @@ class SmtpTransport(Transport):
         try:
             await smtp.connect()
         except aiosmtplib.SMTPResponseException as error:
-            raise MailDeferred(f"{self._where} does not want to talk: {_said(error)}") from error
+            raise MailDeferred(f"{self._where} does not want to talk: {_said(error)}", everyone=True) from error
         except (aiosmtplib.SMTPException, OSError) as error:
-            raise MailDeferred(f"{self._where} cannot be reached: {_plain(error)}{_hint(error)}") from error
+            raise MailDeferred(
+                f"{self._where} cannot be reached: {_plain(error)}{_hint(error)}", everyone=True
+            ) from error
         if self.server.user is not None:
             await self._log_in(smtp, self.server.user)
 
@@ -113,15 +115,18 @@ class SmtpTransport(Transport):
         if self.server.tls is not Tls.NEVER and smtp.get_transport_info("sslcontext") is None:
             raise MailDeferred(
                 f"{self._where} offers no STARTTLS, and the password is not sent in clear text. "
-                "If that is wanted, add ?starttls=never to mail.transport"
+                "If that is wanted, add ?starttls=never to mail.transport",
+                everyone=True,
             )
         try:
             await smtp.login(user, self.server.password)
         except aiosmtplib.SMTPAuthenticationError as error:
             # The server's words and the cause are left out: an answer may repeat what it was sent.
-            raise MailDeferred(f"{self._where} refused user or password in mail.transport ({error.code})") from None
+            raise MailDeferred(
+                f"{self._where} refused user or password in mail.transport ({error.code})", everyone=True
+            ) from None
         except (aiosmtplib.SMTPException, OSError) as error:
-            raise MailDeferred(f"{self._where}: logging in failed, {type(error).__name__}") from None
+            raise MailDeferred(f"{self._where}: logging in failed, {type(error).__name__}", everyone=True) from None
 
     @property
     def _where(self) -> str:

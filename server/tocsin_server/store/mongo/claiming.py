@@ -58,6 +58,9 @@ class Claiming:
             lease(job, span(to_ms(length)), request)
         lost = await self._records.write(queue, picked)
         taken = [job for job in picked if job.document["id"] not in lost]
+        if lost:
+            # One that was won may look lost where it was changed since, as a cancel does. Its token tells.
+            taken = await self._leased_by(queue, request)
         if await self._records.heads.paused(queue):
             # Paused while this was under way: no attempt has begun yet, and none may.
             await self._undo(queue, taken)

@@ -99,6 +99,10 @@ WORKERS: Sequence[Index] = (
     Index("silence", [("until", ASCENDING)], "processes not heard of any more (TTL)", {"expireAfterSeconds": 60}),
 )
 
+NOTES: Sequence[Index] = (
+    Index("until", [("until", ASCENDING)], "notes that are of no use any more (TTL)", {"expireAfterSeconds": 0}),
+)
+
 
 async def ensure(connection: MongoConnection, collection: str, wanted: Sequence[Index]) -> None:
     """Make the indexes that are not there; one that stands with another life span of its entries is changed."""

@@ -15,7 +15,7 @@ from tocsin_server.domain.job import Added, Draft, Job, View
 from tocsin_server.domain.lease import Claim, Extended, Extension, Finished, Outcome
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.store.by_queue import by_queue
-from tocsin_server.store.interface import JobStore, StoreInfo, Wake
+from tocsin_server.store.interface import JobStore, Note, StoreInfo, Wake
 from tocsin_server.store.mongo import indexes
 from tocsin_server.store.mongo.adding import Adding
 from tocsin_server.store.mongo.changing import Changing
@@ -29,6 +29,7 @@ from tocsin_server.store.mongo.finishing import Finishing
 from tocsin_server.store.mongo.heads import Heads
 from tocsin_server.store.mongo.holes import Holes
 from tocsin_server.store.mongo.listing import Listing
+from tocsin_server.store.mongo.notes import Notes
 from tocsin_server.store.mongo.queue_documents import worker_document, worker_of
 from tocsin_server.store.mongo.records import Records
 from tocsin_server.store.mongo.tail import Tail
@@ -67,6 +68,7 @@ class MongoStore(JobStore):
         self._counting = Counting(self._records)
         self._listing = Listing(self._records, self._counting)
         self._holes = Holes(self._log)
+        self._notes = Notes(connection, collection)
         self._info: StoreInfo | None = None
         self.warnings: Sequence[str] = ()
 
@@ -83,6 +85,7 @@ class MongoStore(JobStore):
             self._collection: indexes.JOBS,
             f"{self._collection}.events": indexes.of_events(int(self._events_age.total_seconds())),
             f"{self._collection}.workers": indexes.WORKERS,
+            f"{self._collection}.notes": indexes.NOTES,
         }
         for name, of_collection in wanted.items():
             await indexes.ensure(self._connection, name, of_collection)
@@ -186,6 +189,16 @@ class MongoStore(JobStore):
             await self._log.append(taken, (), Flags(claimable=resumed, settings=True))
         [now] = await self._heads.settings([queue])
         return now
+
+    # --- notes ---
+
+    async def read_note(self, queue: str, key: str) -> Note | None:
+        return await self._notes.read(queue, key)
+
+    async def write_note(self, queue: str, key: str, value: bytes, *, revision: int, until: datetime) -> bool:
+        return await self._notes.write(queue, key, value, revision=revision, until=until)
+
+    # --- workers ---
 
     async def announce(self, worker: WorkerFigures, ttl: timedelta) -> None:
         name = worker.worker

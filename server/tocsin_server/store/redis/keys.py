@@ -33,6 +33,10 @@ class Keys:
         """A job's record."""
         return self.root(queue).encode() + b":j" + arrival.to_bytes(6, "big")
 
+    def note(self, queue: str, key: str) -> str:
+        """A note: 8 bytes of its revision, then its value; see lua/write_note.lua."""
+        return f"{self.root(queue)}:b{key}"
+
     def extras(self, queue: str, arrival: int) -> bytes:
         """A job's errors, progress, result and cancel."""
         return self.root(queue).encode() + b":h" + arrival.to_bytes(6, "big")

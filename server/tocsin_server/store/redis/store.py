@@ -27,7 +27,7 @@ from tocsin_server.domain.lease import (
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.states import State
 from tocsin_server.store.by_queue import by_queue
-from tocsin_server.store.interface import JobStore, StoreInfo, Wake
+from tocsin_server.store.interface import JobStore, Note, StoreInfo, Wake
 from tocsin_server.store.redis import page_query, records, replies
 from tocsin_server.store.redis.checks import check
 from tocsin_server.store.redis.connection import RedisConnection
@@ -50,6 +50,7 @@ from tocsin_server.store.unfit import StoreUnfit
 FORMAT = 1  # of what is stored; a server refuses a higher one
 _CALL_JOBS, _CALL_BYTES = 50, 1 << 20  # what one script call may carry, so that none holds Redis for long
 _REMEMBERED_CLAIMS = 1_000
+_REVISION = 8  # bytes of a note's revision, before its value
 _SETTINGS_FIELDS = ("paused", "reason", "settings", "cmax", "fmax")
 
 T = TypeVar("T")
@@ -262,6 +263,17 @@ class RedisStore(JobStore):
         )
         [now] = await self.settings([queue])
         return now
+
+    # --- notes ---
+
+    async def read_note(self, queue: str, key: str) -> Note | None:
+        found = await self._connection.execute("GET", self._keys.note(queue, key), read_only=True)
+        return None if found is None else Note(found[_REVISION:], int.from_bytes(found[:_REVISION], "big"))
+
+    async def write_note(self, queue: str, key: str, value: bytes, *, revision: int, until: datetime) -> bool:
+        return bool(await self._run("write_note", queue, key, revision, records.time_to_ms(until), value))
+
+    # --- workers ---
 
     async def announce(self, worker: WorkerFigures, ttl: timedelta) -> None:
         ttl_ms = records.to_ms(ttl)

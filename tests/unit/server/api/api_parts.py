@@ -15,6 +15,7 @@ from tocsin_server.api.grpc_server import CallLimits, GrpcServer, build_services
 from tocsin_server.api.health import Health
 from tocsin_server.api.server_service import ServerFacts
 from tocsin_server.operations.queues import QueueSettingsCache
+from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.scheduling import Scheduling
 from tocsin_server.operations.watching import Watching
 
@@ -58,8 +59,9 @@ async def running_api(spied: SpiedStore) -> AsyncIterator[Api]:
     store = spied.as_store
     settings = QueueSettingsCache(store)
     scheduling, watching, health = Scheduling(store, settings.get), Watching(store), Health()
+    reminders = Reminders(store, scheduling)
     server = GrpcServer(
-        build_services(store, scheduling, watching, settings, FACTS),
+        build_services(store, scheduling, watching, settings, reminders, FACTS),
         health,
         listen="127.0.0.1:0",
         limits=CallLimits(calls=100, watches=2),
@@ -74,4 +76,5 @@ async def running_api(spied: SpiedStore) -> AsyncIterator[Api]:
         gate.set()
     await server.stop(timedelta(0))
     await watching.close()
+    await reminders.close()
     await scheduling.close()

@@ -22,6 +22,7 @@ REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (errors.InvalidFields([Violation("a", "b")]), grpc.StatusCode.INVALID_ARGUMENT),
     (errors.TooLarge("job", 2, 1), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.JobNotFound("q", LONG), grpc.StatusCode.NOT_FOUND),
+    (errors.RemindersNotFound("q", "booking", LONG), grpc.StatusCode.NOT_FOUND),
     (errors.JobExists("q", LONG, State.FAILED), grpc.StatusCode.ALREADY_EXISTS),
     (errors.JobActive("q", LONG), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.WrongState("q", LONG, State.ACTIVE, "RunJob"), grpc.StatusCode.FAILED_PRECONDITION),

@@ -15,6 +15,7 @@ from support.spied_store import SpiedStore
 from tocsin_server.api.grpc_server import CannotListen, GrpcServer, build_services
 from tocsin_server.api.health import SERVICES, Health
 from tocsin_server.operations.queues import QueueSettingsCache
+from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.scheduling import Scheduling
 from tocsin_server.operations.watching import Watching
 
@@ -102,7 +103,8 @@ async def run(*command: str) -> tuple[int, str]:
 async def test_a_port_that_is_taken_is_refused_in_a_line(api: Api, spied: SpiedStore) -> None:
     store = spied.as_store
     settings = QueueSettingsCache(store)
-    services = build_services(store, Scheduling(store, settings.get), Watching(store), settings, FACTS)
+    scheduling = Scheduling(store, settings.get)
+    services = build_services(store, scheduling, Watching(store), settings, Reminders(store, scheduling), FACTS)
     second = GrpcServer(services, Health(), listen=api.address)
     with pytest.raises(CannotListen, match=api.address) as caught:
         await second.start()

@@ -16,7 +16,8 @@ from tocsin_server.api.convert import filters
 from tocsin_server.api.convert.job import to_payload, to_request, to_when
 from tocsin_server.api.convert.queue import to_change
 from tocsin_server.api.unreadable import violations
-from tocsin_server.api.validation import payloads, queues, scheduling, standing
+from tocsin_server.api.validation import queues, scheduling, standing
+from tocsin_server.api.validation.payloads.checking import check_payload
 from tocsin_server.api.validation.violations import Violations
 from tocsin_server.domain import limits
 from tocsin_server.domain.defaults import SERVER_DEFAULTS, draft
@@ -86,7 +87,7 @@ def test_anything_is_refused_or_taken(kind: type, data: st.DataObject) -> None:
 @given(st.sampled_from(sorted(wire.PAYLOAD_FIELDS)), st.binary(max_size=300))
 def test_any_bytes_as_a_payload_are_refused_or_taken(kind: int, body: bytes) -> None:
     wrong = Violations()
-    payloads.check_payload(wrong, "job", kind, body)
+    check_payload(wrong, "job", kind, body)
     refusal = refused(wrong.done)
     found = refusal.violations if isinstance(refusal, InvalidFields) else ()
     assert all(v.field.startswith(f"job.{wire.PAYLOAD_FIELDS[kind]}") for v in found)

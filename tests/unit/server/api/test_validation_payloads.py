@@ -87,9 +87,98 @@ def test_reminders_need_what_they_remind_of_and_someone_to_remind() -> None:
         "job.booking_reminder.offset",
         "job.booking_reminder.time_zone",
     }
-    payment = payloads_pb2.PaymentReminder(payment_id="p", currency="euro", email_to=["no"])
+    assert wrong(payment_reminder=payloads_pb2.PaymentReminder()) == {
+        "job.payment_reminder",
+        "job.payment_reminder.payment_id",
+        "job.payment_reminder.due_time",
+        "job.payment_reminder.amount_minor",
+        "job.payment_reminder.currency",
+    }
+
+
+def a_booking(**words: Any) -> payloads_pb2.BookingReminder:
+    booking = payloads_pb2.BookingReminder(**{"booking_id": "b", "email_to": ["a@b.c"], **words})
+    booking.booking_time.seconds = 1
+    return booking
+
+
+def a_payment(**words: Any) -> payloads_pb2.PaymentReminder:
+    fields = {"payment_id": "p", "amount_minor": 1, "currency": "EUR", "sms_to": ["+4915112345678"], **words}
+    payment = payloads_pb2.PaymentReminder(**fields)
     payment.due_time.seconds = 1
-    assert wrong(payment_reminder=payment) == {"job.payment_reminder.currency", "job.payment_reminder.email_to[0]"}
+    return payment
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("time_zone", "Mars/Base"),
+        ("time_zone", "../etc/passwd"),
+        ("time_zone", "localtime"),
+        ("title", "x" * 201),
+        ("title", "a\r\nBcc: eve@example.com"),
+        ("recipient_name", "x" * 201),
+        ("recipient_name", "a\x00"),
+        ("template", "../etc/passwd"),
+        ("email_to", ["a@b.c\r\nBcc: x@y.z"]),
+        ("sms_to", ["0151"]),
+    ],
+)
+def test_a_reminder_says_what_is_wrong_with_which_field(field: str, value: Any) -> None:
+    path = f"{field}[0]" if isinstance(value, list) else field
+    assert wrong(booking_reminder=a_booking(**{field: value})) == {f"job.booking_reminder.{path}"}
+    assert wrong(payment_reminder=a_payment(**{field: value})) == {f"job.payment_reminder.{path}"}
+
+
+@pytest.mark.parametrize("location", ["x" * 501, "a\nb"])
+def test_a_location_is_one_line_of_500_characters(location: str) -> None:
+    assert wrong(booking_reminder=a_booking(location=location)) == {"job.booking_reminder.location"}
+    taken(booking_reminder=a_booking(location="x" * 500, title="x" * 200, time_zone="Europe/Berlin"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("currency", "EURO"),
+        ("currency", "eur"),
+        ("currency", "XXX"),
+        ("currency", "DEM"),
+        ("currency", ""),
+        ("amount_minor", 0),
+        ("amount_minor", -5),
+        ("payment_url", "http://pay.example.com"),
+        ("payment_url", "javascript:alert(1)"),
+        ("payment_url", "https://a\r\nb"),
+        ("payment_url", "https://bank.example@evil.example/"),
+        ("payment_url", "https://x.example/" + "x" * 2_000),
+    ],
+)
+def test_a_payment_says_what_is_wrong_with_which_field(field: str, value: Any) -> None:
+    assert wrong(payment_reminder=a_payment(**{field: value})) == {f"job.payment_reminder.{field}"}
+
+
+@pytest.mark.parametrize("currency", ["EUR", "JPY", "KWD", "CLF"])
+def test_a_payment_may_be_overdue_and_in_any_currency(currency: str) -> None:
+    payment = a_payment(currency=currency, payment_url="https://pay.example.com/i?a=1&b=2", amount_minor=2**63 - 1)
+    payment.offset.seconds = -86_400
+    taken(payment_reminder=payment)
+
+
+def test_an_attachment_is_a_file_with_a_plain_name_and_type() -> None:
+    names = ["", ".", "a/b", "a\\b", "a\r\nX: y", "x" * 256, "photo\u202egnp.exe", "a\u2028b"]
+    files = [{"filename": name, "content": b"x"} for name in names]
+    assert wrong_mail(attachments=files) == {f"attachments[{i}].filename" for i in range(len(names))}
+    kinds = ["pdf", "a/b\r\nX: y", "multipart/mixed", "message/rfc822"]
+    files = [{"filename": "a", "content_type": kind} for kind in kinds]
+    assert wrong_mail(attachments=files) == {f"attachments[{i}].content_type" for i in range(len(kinds))}
+    assert wrong_mail(attachments=[{"filename": "a"}] * 21) == {"attachments"}
+    good = {"filename": "Rechnung Nr. 7 für Ada.pdf", "content_type": "application/pdf", "content": b"%PDF"}
+    taken(email_notification=payloads_pb2.EmailNotification(**MAIL, attachments=[good] * 20))
+
+
+def test_a_priority_is_one_of_the_known() -> None:
+    assert wrong_mail(priority=9) == {"priority"}
+    taken(email_notification=payloads_pb2.EmailNotification(**MAIL, priority=payloads_pb2.EmailNotification.HIGH))
 
 
 def test_chores_need_bounds() -> None:

@@ -18,11 +18,10 @@ from tocsin.v1.payloads_pb2 import EmailNotification
 from tocsin.worker.context import JobContext
 from tocsin.worker.errors import DoNotRetry
 from tocsin.worker.payloads import encode_result
-from tocsin.worker.registry import Handlers
 from tocsin.worker.source import LeasedJob
-from tocsin_server.handlers.builtin import builtin_handlers
 from tocsin_server.handlers.email_notification import EmailNotificationHandler
 from tocsin_server.handlers.mail.errors import MailDeferred
+from tocsin_server.handlers.mail.mailer import Mailer
 from tocsin_server.handlers.mail.settings import MailSettings, MailSettingsError
 
 NOW = datetime(2026, 11, 24, 16, 30, tzinfo=UTC)
@@ -45,6 +44,10 @@ def settings(url: str | None, templates: Path | None = None) -> MailSettings:
     return MailSettings(url, "Shop <shop@example.com>", templates, timedelta(seconds=5))
 
 
+def handler_of(given: MailSettings) -> EmailNotificationHandler:
+    return EmailNotificationHandler(Mailer(given), given.templates)
+
+
 def only_mail(folder: Path) -> EmailMessage:
     [file] = folder.iterdir()
     message = message_from_bytes(file.read_bytes(), policy=SMTP)
@@ -55,7 +58,7 @@ def only_mail(folder: Path) -> EmailMessage:
 async def test_a_job_sends_its_mail_and_its_result_says_who_got_it() -> None:
     async with mail_server() as server:
         server.answers = {"bob@example.com": "550 no such user"}
-        handler = EmailNotificationHandler(settings(f"smtp://127.0.0.1:{server.port}"))
+        handler = handler_of(settings(f"smtp://127.0.0.1:{server.port}"))
         payload = EmailNotification(
             to=["Ada <ada@example.com>", "bob@example.com"],
             cc=["cy@example.com"],
@@ -83,7 +86,7 @@ async def test_a_job_sends_its_mail_and_its_result_says_who_got_it() -> None:
 
 
 async def test_the_payloads_own_sender_goes_before_the_servers(tmp_path: Path) -> None:
-    handler = EmailNotificationHandler(settings(f"file:{tmp_path}"))
+    handler = handler_of(settings(f"file:{tmp_path}"))
     await handler.send(a_job(to_ada("own@example.com", text="Hi")))
     assert only_mail(tmp_path)["From"] == "own@example.com"
 
@@ -99,7 +102,7 @@ async def test_a_template_is_filled_with_the_jobs_data(tmp_path: Path) -> None:
         (templates / name).write_text(content)
     data = Struct()
     data.update({"name": "<Ada>", "order": {"number": 7, "items": ["tea", "ink"], "total": 9.5}})
-    handler = EmailNotificationHandler(settings(f"file:{outbox}", templates))
+    handler = handler_of(settings(f"file:{outbox}", templates))
 
     await handler.send(a_job(to_ada(template="order", template_data=data)))
 
@@ -116,27 +119,24 @@ async def test_what_the_payload_says_itself_goes_before_the_template(tmp_path: P
     templates.mkdir()
     (templates / "w.subject").write_text("theirs")
     (templates / "w.txt").write_text("theirs")
-    handler = EmailNotificationHandler(settings(f"file:{outbox}", templates))
+    handler = handler_of(settings(f"file:{outbox}", templates))
     await handler.send(a_job(to_ada(template="w", subject="mine", text="mine")))
     assert (only_mail(outbox)["Subject"], only_mail(outbox).get_content().strip()) == ("mine", "mine")
 
 
+async def test_files_and_priority_are_sent_along(tmp_path: Path) -> None:
+    payload = to_ada(text="Hi", priority=EmailNotification.HIGH)
+    payload.attachments.add(filename="Rechnung Nr. 7 für Ada.pdf", content=b"%PDF")
+    await handler_of(settings(f"file:{tmp_path}")).send(a_job(payload))
+    mail = only_mail(tmp_path)
+    [file] = mail.iter_attachments()
+    assert (file.get_filename(), file.get_content_type()) == ("Rechnung Nr. 7 für Ada.pdf", "application/pdf")
+    assert mail["X-Priority"] == "1"
+
+
 async def test_without_a_transport_the_job_fails_at_once_and_says_which_setting_to_set() -> None:
-    builtin = builtin_handlers(MailSettings())
-    assert list(builtin.handlers) == ["email_notification"]
-    [warning] = builtin.warnings
-    assert "mail.transport" in warning
     with pytest.raises(DoNotRetry, match=r"set mail\.transport"):
-        await EmailNotificationHandler(MailSettings()).send(a_job())
-
-
-def test_a_template_folder_that_is_not_there_is_warned_of(tmp_path: Path) -> None:
-    [warning] = builtin_handlers(settings(f"file:{tmp_path}", tmp_path / "gone")).warnings
-    assert "mail.templates" in warning
-
-
-def test_with_a_transport_there_is_nothing_to_warn_of(tmp_path: Path) -> None:
-    assert builtin_handlers(settings(f"file:{tmp_path}")).warnings == ()
+        await handler_of(MailSettings()).send(a_job())
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_with_a_transport_there_is_nothing_to_warn_of(tmp_path: Path) -> None:
 async def test_a_mail_that_can_never_be_sent_fails_at_once(
     payload: EmailNotification, said: str, tmp_path: Path
 ) -> None:
-    handler = EmailNotificationHandler(MailSettings(f"file:{tmp_path}"))
+    handler = handler_of(MailSettings(f"file:{tmp_path}"))
     with pytest.raises(DoNotRetry, match=said):
         await handler.send(a_job(payload))
     assert os.listdir(tmp_path) == []
@@ -160,7 +160,7 @@ async def test_a_mail_that_can_never_be_sent_fails_at_once(
 
 async def test_a_mail_refused_for_good_fails_at_once_and_one_refused_for_now_is_tried_again() -> None:
     async with mail_server() as server:
-        handler = EmailNotificationHandler(settings(f"smtp://127.0.0.1:{server.port}"))
+        handler = handler_of(settings(f"smtp://127.0.0.1:{server.port}"))
         server.answers = {"ada@example.com": "550 no such user"}
         with pytest.raises(DoNotRetry, match="550 no such user"):
             await handler.send(a_job())
@@ -173,14 +173,14 @@ async def test_a_mail_refused_for_good_fails_at_once_and_one_refused_for_now_is_
 
 
 async def test_a_server_that_is_away_is_tried_again_and_the_error_holds_no_password() -> None:
-    handler = EmailNotificationHandler(settings(f"smtp://ada:hush@127.0.0.1:{free_port()}"))
+    handler = handler_of(settings(f"smtp://ada:hush@127.0.0.1:{free_port()}"))
     with pytest.raises(MailDeferred, match="cannot be reached") as caught:
         await handler.send(a_job())
     assert "hush" not in str(caught.value)
 
 
 async def test_another_payload_under_this_type_fails_at_once(tmp_path: Path) -> None:
-    handler = EmailNotificationHandler(settings(f"file:{tmp_path}"))
+    handler = handler_of(settings(f"file:{tmp_path}"))
     with pytest.raises(DoNotRetry, match="email_notification"):
         await handler.send(a_job(EmailNotification(), kind=0))
 
@@ -191,5 +191,5 @@ async def test_another_payload_under_this_type_fails_at_once(tmp_path: Path) -> 
 )
 def test_a_setting_that_cannot_be_used_is_told_at_start(wrong: MailSettings, setting: str) -> None:
     with pytest.raises(MailSettingsError, match=setting) as caught:
-        EmailNotificationHandler(wrong).register(Handlers())
+        Mailer(wrong)
     assert "hush" not in str(caught.value)

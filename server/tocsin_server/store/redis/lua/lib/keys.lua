@@ -15,6 +15,7 @@
 --   :o               HASH    minute -> changes up to its first entry
 --   :q               HASH    n last arrival, v events so far, epoch, paused, reason, settings, cmax, fmax
 --   :k               STRING  the tick record (lib/commit)
+--   :b<key>          STRING  a note: 8 bytes of revision, then its value; it expires by itself
 local ROOT = KEYS[1]
 local NAMESPACE, QUEUE = string.match(ROOT, '^(.-):{(.*)}$')
 

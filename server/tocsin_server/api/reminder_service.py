@@ -1,0 +1,58 @@
+"""ReminderService: check, translate, call, translate back."""
+
+from __future__ import annotations
+
+from tocsin.v1 import reminder_service_pb2 as pb
+from tocsin.v1 import reminder_service_pb2_grpc
+
+from tocsin_server.api.convert.reminders import fill_set, to_name, to_payload_of, to_wish
+from tocsin_server.api.interceptors.call import Context
+from tocsin_server.api.validation import reminders as rules
+from tocsin_server.domain.reminders import Kind
+from tocsin_server.operations.reminders.reminders import Reminders
+
+
+class ReminderService(reminder_service_pb2_grpc.ReminderServiceServicer):
+    """Looks after sets of reminders."""
+
+    def __init__(self, reminders: Reminders) -> None:
+        self._reminders = reminders
+
+    async def ScheduleBookingReminders(
+        self, request: pb.ScheduleBookingRemindersRequest, context: Context
+    ) -> pb.ScheduleBookingRemindersResponse:
+        rules.check_schedule_booking(request)
+        kind, reminder = Kind.BOOKING, request.reminder
+        name = to_name(request.queue, kind, reminder.booking_id)
+        shown = await self._reminders.schedule(
+            name, to_wish(kind, reminder, request.offsets), to_payload_of(kind, reminder)
+        )
+        response = pb.ScheduleBookingRemindersResponse()
+        fill_set(response.set, shown)
+        return response
+
+    async def SchedulePaymentReminders(
+        self, request: pb.SchedulePaymentRemindersRequest, context: Context
+    ) -> pb.SchedulePaymentRemindersResponse:
+        rules.check_schedule_payment(request)
+        kind, reminder = Kind.PAYMENT, request.reminder
+        name = to_name(request.queue, kind, reminder.payment_id)
+        shown = await self._reminders.schedule(
+            name, to_wish(kind, reminder, request.offsets), to_payload_of(kind, reminder)
+        )
+        response = pb.SchedulePaymentRemindersResponse()
+        fill_set(response.set, shown)
+        return response
+
+    async def GetReminders(self, request: pb.GetRemindersRequest, context: Context) -> pb.GetRemindersResponse:
+        rules.check_names_set(request)
+        response = pb.GetRemindersResponse()
+        fill_set(response.set, await self._reminders.show(to_name(request.queue, request.kind, request.id)))
+        return response
+
+    async def CancelReminders(self, request: pb.CancelRemindersRequest, context: Context) -> pb.CancelRemindersResponse:
+        rules.check_cancel_reminders(request)
+        name = to_name(request.queue, request.kind, request.id)
+        response = pb.CancelRemindersResponse()
+        fill_set(response.set, await self._reminders.cancel(name, request.reason))
+        return response

@@ -1,0 +1,1 @@
+"""Payloads: readable, not too deep, without NaN and infinity, and what the built-in types ask of their messages."""

@@ -1,0 +1,61 @@
+"""Jobs of type booking_reminder: somebody is reminded of a booking, some time before it."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+from tocsin.v1.payloads_pb2 import BookingReminder
+from tocsin.worker.context import JobContext
+from tocsin.worker.errors import DoNotRetry
+from tocsin.worker.registry import Handlers
+
+from tocsin_server.domain.time_zones import UnknownZone
+from tocsin_server.handlers.reminders.reminder import Reminder
+from tocsin_server.handlers.reminders.sending import ReminderSender
+from tocsin_server.handlers.reminders.showing import moment
+from tocsin_server.handlers.templates.data import plain_data
+
+TYPE = "booking_reminder"
+
+
+class BookingReminderHandler:
+    """Sends the reminders of booking_reminder jobs."""
+
+    def __init__(self, sender: ReminderSender) -> None:
+        self._sender = sender
+
+    def register(self, handlers: Handlers) -> None:
+        """Make these handlers serve booking_reminder."""
+        handlers.on(TYPE)(self.send)
+
+    async def send(self, job: JobContext) -> dict[str, object]:
+        """Send the job's reminder. Returns and raises as ReminderSender.send."""
+        payload = job.payload
+        if not isinstance(payload, BookingReminder):
+            raise DoNotRetry(f"a job of type {TYPE} needs the payload {TYPE}")
+        return await self._sender.send(job, _reminder(payload))
+
+
+def _reminder(payload: BookingReminder) -> Reminder:
+    try:
+        start = moment(payload.booking_time.ToDatetime(tzinfo=UTC), payload.time_zone)
+    except UnknownZone:
+        raise DoNotRetry("time_zone: this server knows no such zone") from None
+    return Reminder(
+        kind="booking",
+        set_id=payload.booking_id,
+        set_revision=payload.set_revision if payload.HasField("set_revision") else None,
+        template=payload.template,
+        # What is ours goes before data of the same name.
+        data={
+            **plain_data(payload.template_data),
+            "booking_id": payload.booking_id,
+            "title": payload.title or "your booking",
+            "location": payload.location,
+            "recipient_name": payload.recipient_name,
+            "start": start,
+        },
+        email_to=payload.email_to,
+        sms_to=payload.sms_to,
+        payload=payload,
+    )

@@ -1,0 +1,72 @@
+"""Jobs of type payment_reminder: somebody is reminded of a payment, before it is due or after."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+from tocsin.v1.payloads_pb2 import PaymentReminder
+from tocsin.worker.context import JobContext
+from tocsin.worker.errors import DoNotRetry
+from tocsin.worker.registry import Handlers
+
+from tocsin_server.domain.currencies import DECIMALS, show_amount
+from tocsin_server.domain.time_zones import UnknownZone
+from tocsin_server.domain.web_addresses import is_https
+from tocsin_server.handlers.reminders.reminder import Reminder
+from tocsin_server.handlers.reminders.sending import ReminderSender
+from tocsin_server.handlers.reminders.showing import moment
+from tocsin_server.handlers.templates.data import plain_data
+
+TYPE = "payment_reminder"
+
+
+class PaymentReminderHandler:
+    """Sends the reminders of payment_reminder jobs."""
+
+    def __init__(self, sender: ReminderSender) -> None:
+        self._sender = sender
+
+    def register(self, handlers: Handlers) -> None:
+        """Make these handlers serve payment_reminder."""
+        handlers.on(TYPE)(self.send)
+
+    async def send(self, job: JobContext) -> dict[str, object]:
+        """Send the job's reminder. Returns and raises as ReminderSender.send."""
+        payload = job.payload
+        if not isinstance(payload, PaymentReminder):
+            raise DoNotRetry(f"a job of type {TYPE} needs the payload {TYPE}")
+        return await self._sender.send(job, _reminder(payload))
+
+
+def _reminder(payload: PaymentReminder) -> Reminder:
+    # Asked again though it was when the job was scheduled: a link in a mail is worth it.
+    if payload.payment_url and not is_https(payload.payment_url):
+        raise DoNotRetry("payment_url: it is no https:// address")
+    if payload.currency not in DECIMALS:
+        raise DoNotRetry("currency: it is no current ISO 4217 code")
+    try:
+        due = moment(payload.due_time.ToDatetime(tzinfo=UTC), payload.time_zone)
+    except UnknownZone:
+        raise DoNotRetry("time_zone: this server knows no such zone") from None
+    return Reminder(
+        kind="payment",
+        set_id=payload.payment_id,
+        set_revision=payload.set_revision if payload.HasField("set_revision") else None,
+        template=payload.template,
+        # What is ours goes before data of the same name.
+        data={
+            **plain_data(payload.template_data),
+            "payment_id": payload.payment_id,
+            "title": payload.title or "your payment",
+            "amount": show_amount(payload.amount_minor, payload.currency),
+            "amount_minor": payload.amount_minor,
+            "currency": payload.currency,
+            "payment_url": payload.payment_url,
+            "recipient_name": payload.recipient_name,
+            "due": due,
+            "overdue": payload.offset.ToTimedelta().total_seconds() < 0,
+        },
+        email_to=payload.email_to,
+        sms_to=payload.sms_to,
+        payload=payload,
+    )

@@ -1,0 +1,1 @@
+"""What both kinds of reminders share: the fence, times as they are shown, rendering and sending."""

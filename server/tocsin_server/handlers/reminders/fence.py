@@ -1,0 +1,16 @@
+"""The last question before a reminder is sent: does its set still want it?"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Fence(Protocol):
+    """Knows the revision of each reminder set. Called on the event loop of the store."""
+
+    async def begin(self, *, queue: str, kind: str, set_id: str, revision: int, job_id: str, attempt: int) -> bool:
+        """Whether this attempt may begin to send. `kind` is "booking" or "payment", `set_id` the id of either.
+
+        False: the set has been moved or cancelled since the job was scheduled; nothing is to be sent. Raises StoreAway
+        where nobody can say; then nothing is sent either, and the attempt fails.
+        """

@@ -1,0 +1,1 @@
+"""A report as people and programs read it: a page, lines, figures; and where it goes."""

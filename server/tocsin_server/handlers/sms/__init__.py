@@ -1,0 +1,1 @@
+"""Text messages over HTTP: settings, length and segments, forms of providers, transports."""

@@ -1,0 +1,49 @@
+"""Text messages into a folder, for development: one .json file a message."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tocsin_server.handlers.sms.errors import SmsDeferred
+from tocsin_server.handlers.sms.transport import Message, Transport
+
+
+class OutboxTransport(Transport):
+    """Writes each message to a file of its own in `folder`, which is made when it is missing."""
+
+    def __init__(self, folder: Path) -> None:
+        # Absolute, so that a change of the working directory does not move it.
+        self.folder = folder.absolute()
+
+    @property
+    def needs_sender(self) -> bool:
+        """Nobody gets it, so nobody has to know whom it is from."""
+        return False
+
+    async def send(self, message: Message) -> str:
+        """Write the file. SmsDeferred where the folder cannot be written."""
+        try:
+            await asyncio.to_thread(self._write, message)
+        except OSError as error:
+            raise SmsDeferred(
+                f"the text message could not be written to {self.folder}: {error.strerror}", everyone=True
+            ) from error
+        return ""
+
+    def _write(self, message: Message) -> None:
+        # Sorts by time. A message's id is hexadecimal digits and a number, whatever letters the job's id has.
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{message.message_id}.json"
+        said = {"id": message.message_id, "to": message.to, "from": message.sender, "text": message.text}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        unfinished = self.folder / f".{name}.tmp"
+        try:
+            unfinished.write_text(json.dumps(said, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+            # Whoever watches the folder sees whole messages only.
+            os.replace(unfinished, self.folder / name)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise

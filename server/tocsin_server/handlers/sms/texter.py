@@ -1,0 +1,101 @@
+"""The one way out for text messages, for all job types that send any."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from tocsin.worker.context import JobContext
+
+from tocsin_server.domain.telephone_numbers import is_e164
+from tocsin_server.handlers.mail.message import Stamp
+from tocsin_server.handlers.sms.errors import SmsRefused
+from tocsin_server.handlers.sms.length import length_of
+from tocsin_server.handlers.sms.opening import open_transport
+from tocsin_server.handlers.sms.settings import SmsSettings
+from tocsin_server.handlers.sms.transport import Message, Transport
+
+#: What Twilio takes, and others with it: some ten segments.
+TEXT_CHARACTERS = 1_600
+
+_NO_TRANSPORT = "no text message can be sent: set sms.url to the address of a provider"
+_NO_SENDER = "the message names no sender: give it `from`, or set sms.sender"
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+class Texter:
+    """Makes channels of texts.
+
+    SmsSettingsError from the constructor where a setting cannot be used. One that is missing is no error: `missing`
+    says it, and what needs it is refused.
+    """
+
+    def __init__(self, settings: SmsSettings) -> None:
+        self._transport = open_transport(settings.url, settings) if settings.url else None
+        self._sender = settings.sender or ""
+        self._in_clear = bool(settings.password) and _in_clear(settings.url or "")
+
+    @property
+    def missing(self) -> str:
+        """Why no text message can be sent as the server is set up; "" where it can."""
+        return "" if self._transport else _NO_TRANSPORT
+
+    @property
+    def warning(self) -> str:
+        """What is worth knowing of the settings, "" for nothing."""
+        return "sms.url is http, not https: sms.password goes over the network in clear text" if self._in_clear else ""
+
+    def channel(self, job: JobContext, text: str, to: Sequence[str], sender: str = "") -> SmsChannel:
+        """One text for several numbers. SmsRefused where it is empty or too long."""
+        if not text.strip():
+            raise SmsRefused("the text message is empty")
+        if len(text) > TEXT_CHARACTERS:
+            raise SmsRefused(f"the text message has {len(text):,} characters, at most {TEXT_CHARACTERS:,} are taken")
+        return SmsChannel(self._transport, job, text, to, sender or self._sender)
+
+
+class SmsChannel:
+    """A text, on its way to several numbers."""
+
+    name = "sms"
+
+    def __init__(self, transport: Transport | None, job: JobContext, text: str, to: Sequence[str], sender: str) -> None:
+        self._transport = transport
+        self._job = job
+        self._text = text
+        self._sender = sender
+        self.addresses = to
+        # The attempt is left out: a provider that gets a message again shall know it by its id.
+        self._mark = Stamp(job.queue, job.job_id, job.create_time, 0, job.create_time).job_mark
+
+    @property
+    def missing(self) -> str:
+        """Why nothing can be sent."""
+        if self._transport is None:
+            return _NO_TRANSPORT
+        return _NO_SENDER if self._transport.needs_sender and not self._sender else ""
+
+    @property
+    def measured(self) -> dict[str, object]:
+        """Encoding, length and segments, for the job's result."""
+        length = length_of(self._text)
+        return {"encoding": length.encoding, "length": length.units, "segments": length.segments}
+
+    async def send(self, place: int) -> Mapping[str, object]:
+        """Send it to one number; what the provider calls it, if it said. SmsRefused, SmsDeferred."""
+        if self._transport is None:
+            raise SmsRefused(_NO_TRANSPORT)
+        number = self.addresses[place]
+        if not is_e164(number):
+            raise SmsRefused("it is no number in E.164 form such as +4915112345678")
+        job = self._job
+        message = Message(
+            f"{self._mark}.{place + 1}", number, self._sender, self._text, job.queue, job.job_id, job.attempt
+        )
+        name = await self._transport.send(message)
+        return {"id": name} if name else {}
+
+
+def _in_clear(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "http" and parts.hostname not in _LOCAL

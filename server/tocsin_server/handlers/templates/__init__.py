@@ -1,0 +1,1 @@
+"""Templates, ours and the user's, and what fills them."""

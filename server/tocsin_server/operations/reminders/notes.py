@@ -1,0 +1,73 @@
+"""A reminder set as a note of the store: JSON, times in milliseconds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tocsin_server.domain.reminders import Earlier, Entry, ReminderSet, SetName
+from tocsin_server.store.interface import JobStore
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A set, and the revision of its note: that changes with each attempt that begins to send, the set's does not."""
+
+    found: ReminderSet
+    note_revision: int
+
+
+class SetNotes:
+    """Reads and writes sets."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+
+    async def read(self, name: SetName) -> Stored | None:
+        """The set; None where there is none. StoreAway."""
+        note = await self._store.read_note(name.queue, name.key)
+        return None if note is None else Stored(_set_of(note.value), note.revision)
+
+    async def write(self, name: SetName, new: ReminderSet, over: Stored | None) -> bool:
+        """Put a set in the place of the one that was read; False where another one stands there by now."""
+        revision = 0 if over is None else over.note_revision
+        return await self._store.write_note(name.queue, name.key, _bytes_of(new), revision=revision, until=new.until)
+
+
+def _bytes_of(one: ReminderSet) -> bytes:
+    said = {
+        "anchor_ms": _ms(one.anchor),
+        "content": one.content.hex(),
+        "entries": [[entry.offset // _MS, entry.revision, entry.attempt] for entry in one.entries],
+        "revision": one.revision,
+        "until_ms": _ms(one.until),
+        "cancelled": one.cancelled,
+        "earlier": [[job.job_id, job.attempt] for job in one.earlier],
+    }
+    return json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _set_of(stored: bytes) -> ReminderSet:
+    said: dict[str, Any] = json.loads(stored)
+    return ReminderSet(
+        anchor=_time(said["anchor_ms"]),
+        content=bytes.fromhex(said["content"]),
+        entries=tuple(Entry(offset * _MS, revision, attempt) for offset, revision, attempt in said["entries"]),
+        revision=said["revision"],
+        until=_time(said["until_ms"]),
+        cancelled=said["cancelled"],
+        earlier=tuple(Earlier(job_id, attempt) for job_id, attempt in said["earlier"]),
+    )
+
+
+def _ms(time: datetime) -> int:
+    return (time - _EPOCH) // _MS
+
+
+def _time(ms: int) -> datetime:
+    return _EPOCH + ms * _MS

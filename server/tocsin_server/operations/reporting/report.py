@@ -1,0 +1,129 @@
+"""The figures of a report, and how they are read from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from tocsin_server.domain import limits
+from tocsin_server.domain.filters import JobFilter, Window
+from tocsin_server.domain.job import Job
+from tocsin_server.domain.states import ENDED
+from tocsin_server.operations.reporting.figures import Figures
+from tocsin_server.operations.reporting.intervals import handy_step, start_of
+from tocsin_server.operations.reporting.reasons import Reasons
+from tocsin_server.operations.reporting.standing import Gap, Retained, Standing
+from tocsin_server.operations.reporting.table import Table
+from tocsin_server.operations.steps import steps
+from tocsin_server.store.interface import JobStore
+
+DEFAULT_LENGTH = timedelta(hours=24)
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+#: Types beyond those a queue may hold at a time, met while it is read. No type has parentheses.
+OTHER_TYPES = "(other types)"
+
+_MOST_INTERVALS = 48  # bars that a chart on a phone can show
+_MOST_CELLS = 20_000  # about 2 MB of lines
+_MOST_REASONS = 500
+
+
+class EmptyWindow(Exception):
+    """The window has no length, or begins in the future."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What ended in a queue from `start` (inclusive) to `end` (exclusive), and still stood at `made`."""
+
+    queue: str
+    start: datetime
+    end: datetime
+    made: datetime  # the store's clock
+    total: Figures = field(default_factory=Figures)
+    types: dict[str, Figures] = field(default_factory=dict)
+    chart_step: timedelta = timedelta(hours=1)
+    chart: dict[datetime, Figures] = field(default_factory=dict)  # by start of the interval; only where something ended
+    table: Table = field(default_factory=lambda: Table(timedelta(hours=1), _MOST_CELLS))
+    reasons: Reasons = field(default_factory=lambda: Reasons(_MOST_REASONS))
+    gaps: Sequence[Gap] = ()  # what may be missing
+
+    @property
+    def length(self) -> timedelta:
+        """How long the window is."""
+        return self.end - self.start
+
+    @property
+    def per_hour(self) -> float:
+        """Jobs that ended, an hour."""
+        return self.total.ended / (self.length / timedelta(hours=1))
+
+    def intervals(self) -> Sequence[tuple[datetime, Figures]]:
+        """All intervals of the chart, those in which nothing ended too."""
+        found = []
+        start = start_of(self.start, self.chart_step)
+        while start < self.end:
+            found.append((start, self.chart.get(start) or Figures()))
+            start += self.chart_step
+        return found
+
+    def busiest_first(self) -> Sequence[tuple[str, Figures]]:
+        """Types, those of most jobs first."""
+        return sorted(self.types.items(), key=lambda item: (-item[1].ended, item[0]))
+
+    def add(self, job: Job, end: datetime) -> None:
+        """Count one job that ended at `end`, in the window."""
+        type_ = job.spec.type
+        if type_ not in self.types and len(self.types) >= limits.TYPES_PER_QUEUE:
+            type_ = OTHER_TYPES
+        self.total.add(job)
+        _of(self.types, type_).add(job)
+        _of(self.chart, start_of(end, self.chart_step)).add(job)
+        self.table.add(job, type_, end)
+        self.reasons.add(job, type_)
+
+
+def _of(figures: dict[_Key, Figures], key: _Key) -> Figures:
+    found = figures.get(key)
+    if found is None:
+        found = figures[key] = Figures()
+    return found
+
+
+class Reporting:
+    """Makes reports. Reads ended jobs `step` at a time and keeps figures of them only: memory is bounded whatever the
+    queue holds. Cost: as listing the queue's ended jobs."""
+
+    def __init__(self, store: JobStore, retained: Retained, *, step: int = 200) -> None:
+        self._store = store
+        self._retained = retained
+        self._step = step
+
+    async def report(
+        self, queue: str, start: datetime | None, end: datetime | None, tell: Callable[[int, int], None]
+    ) -> Report:
+        """Read what ended from `start` (None: 24 h before the end) to `end` (None: the store's now; a time to come
+        means now). EmptyWindow. After each step `tell` hears how many jobs were counted, and how many there can be at
+        most."""
+        figures = await self._store.figures(queue)
+        end = figures.now if end is None else min(end, figures.now)
+        start = end - DEFAULT_LENGTH if start is None else start
+        if start >= end:
+            raise EmptyWindow(f"it begins at {start.isoformat()} and ends, now at the latest, at {end.isoformat()}")
+        made = Report(queue, start, end, figures.now, chart_step=handy_step(end - start, _MOST_INTERVALS))
+        most = sum(figures.total(state) for state in ENDED)
+        standing = Standing()
+        window = Window(start, end)
+        filter_ = JobFilter(states=ENDED, ended=window)
+        async with aclosing(steps(self._store, queue, filter_, self._step)) as found:
+            async for jobs in found:
+                for job in jobs:
+                    if job.end_time is not None:
+                        made.add(job, job.end_time)
+                        standing.add(job, job.end_time)
+                tell(made.total.ended, max(most, made.total.ended))
+        return replace(made, gaps=await standing.gaps(self._store, queue, window, self._retained))

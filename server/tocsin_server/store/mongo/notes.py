@@ -1,0 +1,46 @@
+"""Notes: small records beside a queue's jobs, changed by compare and swap.
+
+_id        "<queue>/<key>"
+revision   how often it was written
+value      bytes
+until      a date; past it the TTL index drops the note
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bson.int64 import Int64
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import DuplicateKeyError
+
+from tocsin_server.store.interface import Note
+from tocsin_server.store.mongo.connection import MongoConnection
+from tocsin_server.store.mongo.documents import Document, key, whole
+
+
+class Notes:
+    """All queues' notes."""
+
+    def __init__(self, connection: MongoConnection, collection: str) -> None:
+        self._connection = connection
+        self._notes: AsyncCollection[Document] = connection.database[f"{collection}.notes"]
+
+    async def read(self, queue: str, name: str) -> Note | None:
+        """As JobStore.read_note."""
+        found = await self._connection.run(lambda: self._notes.find_one({"_id": key(queue, name)}), read_only=True)
+        return None if found is None else Note(bytes(found["value"]), int(found["revision"]))
+
+    async def write(self, queue: str, name: str, value: bytes, *, revision: int, until: datetime) -> bool:
+        """As JobStore.write_note."""
+        which = key(queue, name)
+        if not revision:
+            document = {"_id": which, "revision": Int64(1), "value": value, "until": whole(until)}
+            try:
+                await self._connection.run(lambda: self._notes.insert_one(document))
+            except DuplicateKeyError:
+                return False
+            return True
+        change = {"$set": {"value": value, "until": whole(until)}, "$inc": {"revision": Int64(1)}}
+        done = await self._connection.run(lambda: self._notes.update_one({"_id": which, "revision": revision}, change))
+        return done.matched_count == 1

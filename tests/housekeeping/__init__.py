@@ -1,0 +1,1 @@
+"""Clean-up and reports on each store."""

@@ -1,0 +1,1 @@
+"""Mails, text messages and reminders, from the call to what arrives."""

@@ -1,0 +1,161 @@
+"""Bookings that are moved at random while their reminders are sent, and what must hold of the mails that arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from tocsin import AsyncClient, ReminderSet
+from tocsin_server.handlers.mail.message import Stamp
+
+from support.eventually import until_async
+from support.mail_probe import Arrival, MailProbe
+
+OFFSETS = (timedelta(milliseconds=200), timedelta(milliseconds=100), timedelta(0))
+TEMPLATE = "moved"
+_JOB_ID = re.compile(r"booking:(?P<booking>\w+):(?P<offset>[\d.]+):g(?P<revision>\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One reminder of one revision of a booking's set."""
+
+    booking: str
+    offset: timedelta
+    revision: int
+
+
+@dataclass
+class Moves:
+    """Moves `bookings` bookings `total` times, from any of the clients, `parallel` at once.
+
+    New times are from a little in the past to a second ahead, so that moves meet reminders that are due just then.
+    """
+
+    clients: Sequence[AsyncClient]
+    queue: str
+    bookings: int
+    total: int
+    chance: random.Random
+    parallel: int = 16
+    answered: dict[str, dict[int, float]] = field(default_factory=lambda: defaultdict(dict))
+    anchors: set[int] = field(default_factory=set)
+    keys: dict[str, Key] = field(default_factory=dict)  # by the mark that a job leaves in its mails
+    left: int = 0
+
+    async def run(self) -> None:
+        """Make all moves, and return once every reminder was sent that is to be sent."""
+        watching = asyncio.create_task(self._watch())
+        try:
+            await self._make()
+            await self._settled(within=120)
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        """Learn of each job as it is made: ended ones are soon trimmed, so that what stands does not grow."""
+        async for change in self.clients[-1].watch(queue=self.queue, states=["SCHEDULED", "WAITING"]):
+            assert not change.gap
+            if change.job is not None and change.job.create_time is not None:
+                job = change.job
+                stamp = Stamp(job.queue, job.job_id, job.create_time, 1, datetime.now(UTC))
+                self.keys[stamp.job_mark] = _key(job.job_id)
+
+    async def _make(self) -> None:
+        self.left = self.total
+        # The first alone: of two upserts of a new queue's document that meet, SecantusDB answers one with nothing.
+        await self._move()
+        await asyncio.gather(*(self._some() for _ in range(self.parallel)))
+
+    async def _some(self) -> None:
+        while self.left > 0:
+            await self._move()
+
+    async def _move(self) -> None:
+        self.left -= 1
+        booking = f"b{self.chance.randrange(self.bookings)}"
+        client = self.clients[self.chance.randrange(len(self.clients))]
+        made = await client.schedule_booking_reminders(
+            booking,
+            self._anchor(),
+            queue=self.queue,
+            offsets=OFFSETS,
+            email_to=["ada@example.com"],
+            title=booking,
+            template=TEMPLATE,
+            deadline=90,
+        )
+        self.answered[booking].setdefault(made.revision, time.monotonic())
+
+    def _anchor(self) -> datetime:
+        """A time that no other move has."""
+        ms = int(time.time() * 1000) + self.chance.randrange(-100, 1000)
+        while ms in self.anchors:
+            ms += 1
+        self.anchors.add(ms)
+        return datetime.fromtimestamp(ms / 1000, UTC)
+
+    async def _settled(self, within: float) -> None:
+        async def quiet() -> bool:
+            counts = (await self.clients[-1].queue_health(self.queue)).counts
+            return counts.scheduled + counts.waiting + counts.active == 0
+
+        await until_async(quiet, within=within, what="all reminders are sent")
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the mails say."""
+
+    late: list[str]  # sends that began for an older revision after a newer one was answered
+    missed: list[str]  # reminders of a last anchor that were not sent
+    unwanted: list[str]  # skipped reminders that were sent
+    second: int  # sends beyond the first of one reminder
+    superseded: int  # sends of revisions that were left later
+
+
+async def examine(moves: Moves, probe: MailProbe) -> Findings:
+    """Hold what arrived against what was answered."""
+    client = moves.clients[-1]
+    sent: Counter[Key] = Counter()
+    late = []
+    for arrival in probe.arrivals:
+        key = moves.keys[arrival.job_mark]
+        assert arrival.subject == key.booking
+        sent[key] += 1
+        late += _late(moves, key, arrival)
+    missed, unwanted, last = [], [], {}
+    for booking in moves.answered:
+        found = await client.get_reminders("BOOKING", booking, queue=moves.queue)
+        last[booking] = found.revision
+        for key, skipped in _last(found):
+            if skipped and sent[key]:
+                unwanted.append(f"{key}: sent, though it was skipped")
+            elif not skipped and not sent[key]:
+                missed.append(f"{key}: not sent")
+    superseded = sum(1 for key in sent if key.revision < last[key.booking])
+    return Findings(late, missed, unwanted, sum(count - 1 for count in sent.values()), superseded)
+
+
+def _key(job_id: str) -> Key:
+    found = _JOB_ID.fullmatch(job_id)
+    assert found is not None, job_id
+    return Key(found["booking"], timedelta(seconds=float(found["offset"])), int(found["revision"]))
+
+
+def _late(moves: Moves, key: Key, arrival: Arrival) -> Iterator[str]:
+    for revision, at in moves.answered[key.booking].items():
+        if revision > key.revision and arrival.begun > at:
+            yield f"{key}: began {arrival.begun - at:.3f} s after revision {revision} was answered"
+
+
+def _last(found: ReminderSet) -> Iterator[tuple[Key, bool]]:
+    for one in found.reminders:
+        yield Key(found.id, one.offset, found.revision), one.skipped

@@ -1,0 +1,110 @@
+"""Reminder jobs as the runtime gives them to their handlers, with real ways out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from tocsin.v1.payloads_pb2 import BookingReminder, PaymentReminder
+from tocsin.worker.context import JobContext
+from tocsin.worker.source import LeasedJob
+from tocsin_server.handlers.booking_reminder import BookingReminderHandler
+from tocsin_server.handlers.crossing import ServerLoop
+from tocsin_server.handlers.mail.mailer import Mailer
+from tocsin_server.handlers.mail.settings import MailSettings
+from tocsin_server.handlers.payment_reminder import PaymentReminderHandler
+from tocsin_server.handlers.reminders.sending import ReminderSender
+from tocsin_server.handlers.sending.sender import Sender
+from tocsin_server.handlers.sms.settings import SmsSettings
+from tocsin_server.handlers.sms.texter import Texter
+from tocsin_server.handlers.templates.rendering import OURS, Templates
+
+NOW = datetime(2026, 11, 24, 16, 30, tzinfo=UTC)
+BOOKING, PAYMENT = 14, 15  # the payloads' fields in tocsin.v1.JobSpec
+
+
+def booking(**changed: Any) -> BookingReminder:
+    """A booking on 24 December, 18:00 in Berlin, of which Ada is reminded."""
+    fields = {
+        "booking_id": "B-1",
+        "time_zone": "Europe/Berlin",
+        "title": "Haircut with Kim",
+        "location": "Lange Straße 12",
+        "recipient_name": "Ada",
+        "email_to": ["ada@example.com"],
+    }
+    payload = BookingReminder(**{**fields, **changed})
+    payload.booking_time.FromDatetime(datetime(2026, 12, 24, 17, 0))
+    return payload
+
+
+def payment(**changed: Any) -> PaymentReminder:
+    """EUR 1,234.50, due on 24 December, of which Ada is reminded."""
+    fields = {
+        "payment_id": "P-1",
+        "title": "Invoice 118",
+        "amount_minor": 123450,
+        "currency": "EUR",
+        "payment_url": "https://pay.example.com/118?a=1&b=2",
+        "email_to": ["ada@example.com"],
+    }
+    payload = PaymentReminder(**{**fields, **changed})
+    payload.due_time.FromDatetime(datetime(2026, 12, 24, 17, 0))
+    return payload
+
+
+def a_job(payload: BookingReminder | PaymentReminder, attempt: int = 1) -> JobContext:
+    kind = BOOKING if isinstance(payload, BookingReminder) else PAYMENT
+    return JobContext(LeasedJob("q", "job-1", "t", attempt, b"token", kind, payload.SerializeToString(), NOW, NOW))
+
+
+@dataclass
+class Remembered:
+    """The errors of earlier attempts."""
+
+    said: list[str] = field(default_factory=list)
+
+    async def errors(self, job: JobContext) -> Sequence[str]:
+        return self.said
+
+
+@dataclass
+class Gate:
+    """A fence that says what it is told to, and keeps what it was asked."""
+
+    open: bool = True
+    asked: list[dict[str, object]] = field(default_factory=list)
+
+    async def begin(self, **asked: object) -> bool:
+        self.asked.append(asked)
+        return self.open
+
+
+@dataclass
+class Bench:
+    """Handlers of both kinds of reminders. `mail` and `sms` are URLs, None: not set up."""
+
+    mail: str | None
+    sms: str | None
+    form: str = "json"
+    templates: Path | None = None
+    memory: Remembered = field(default_factory=Remembered)
+    fence: Gate = field(default_factory=Gate)
+
+    async def send(self, payload: BookingReminder | PaymentReminder, attempt: int = 1) -> dict[str, object]:
+        sender = ReminderSender(
+            Mailer(MailSettings(self.mail, "Shop <shop@example.com>", timeout=timedelta(seconds=5))),
+            Texter(SmsSettings(self.sms, self.form, "u", "p", "Shop", timedelta(seconds=5))),
+            Templates(*([self.templates] if self.templates else ()), OURS),
+            Sender(self.memory),
+            self.fence,
+            ServerLoop(asyncio.get_running_loop()),
+        )
+        job = a_job(payload, attempt)
+        if isinstance(payload, BookingReminder):
+            return await BookingReminderHandler(sender).send(job)
+        return await PaymentReminderHandler(sender).send(job)

@@ -1,0 +1,28 @@
+"""Text messages into a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tocsin_server.handlers.sms.errors import SmsDeferred
+from tocsin_server.handlers.sms.outbox import OutboxTransport
+from tocsin_server.handlers.sms.transport import Message
+
+MESSAGE = Message("abc.1", "+4915112345678", "Shop", "Grüße", "default", "job-1", 1)
+
+
+async def test_each_message_is_a_file_of_its_own(tmp_path: Path) -> None:
+    outbox = OutboxTransport(tmp_path / "made" / "on demand")
+    await outbox.send(MESSAGE)
+    await outbox.send(MESSAGE)
+    files = list(outbox.folder.iterdir())
+    assert [file.suffix for file in files] == [".json", ".json"]
+    assert json.loads(files[0].read_text()) == {"id": "abc.1", "to": MESSAGE.to, "from": "Shop", "text": "Grüße"}
+
+
+async def test_a_folder_that_cannot_be_written_is_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(SmsDeferred, match="could not be written"):
+        await OutboxTransport(tmp_path / "taken").send(MESSAGE)

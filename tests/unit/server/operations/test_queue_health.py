@@ -1,0 +1,82 @@
+"""A queue is healthy while due jobs are run, and says in words why it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tocsin_server.domain.queues import QueueFigures, QueueSettings, WorkerFigures
+from tocsin_server.domain.states import State
+from tocsin_server.operations.queue_health import QueueHealth, judged
+
+NOW = datetime(2026, 11, 24, 10, 17, tzinfo=UTC)
+SERVER = WorkerFigures("server", ("mail",), slots=20, busy=0, abandoned=0)
+
+
+def health(
+    counts: Mapping[State, Mapping[str, int]],
+    *workers: WorkerFigures,
+    waiting_for: timedelta | None = None,
+    completed_per_second: float = 0.0,
+    settings: QueueSettings | None = None,
+) -> QueueHealth:
+    oldest = None if waiting_for is None else NOW - waiting_for
+    figures = QueueFigures(NOW, counts, oldest, completed_per_second, 0.0)
+    return judged(figures, settings or QueueSettings(), workers)
+
+
+def test_without_due_jobs_a_queue_is_healthy_also_where_nobody_runs_any() -> None:
+    idle = health({State.COMPLETED: {"mail": 3}})
+    assert (idle.error, idle.lag, idle.warnings) == ("", timedelta(0), ("no process runs jobs of this queue",))
+
+
+def test_due_jobs_of_a_type_without_a_handler_are_an_error() -> None:
+    sick = health({State.WAITING: {"mail": 1, "resize": 2}}, SERVER, waiting_for=timedelta(seconds=3))
+    assert sick.unserved_types == ("resize",)
+    assert sick.error.startswith("no process runs jobs of type resize: ")
+    assert sick.lag == sick.oldest_waiting_age == timedelta(seconds=3)
+
+
+def test_scheduled_jobs_of_a_type_without_a_handler_are_a_warning() -> None:
+    early = health({State.SCHEDULED: {"mail": 1, "resize": 2, "crop": 1}}, SERVER)
+    assert (early.error, early.unserved_types) == ("", ())
+    assert early.warnings == ("jobs of type crop, resize are scheduled, and no process would run them at present",)
+    assert health({State.SCHEDULED: {"mail": 1}}, SERVER).warnings == ()
+
+
+def test_only_ten_types_are_named() -> None:
+    sick = health({State.WAITING: {f"t{n:02}": 1 for n in range(14)}}, SERVER)
+    assert "t09 and 4 more" in sick.error
+    assert "t10" not in sick.error
+    assert len(sick.unserved_types) == 14
+
+
+def test_a_paused_queue_with_due_jobs_says_why_it_is_paused() -> None:
+    paused = QueueSettings(paused_since=NOW, pause_reason="moving house")
+    sick = health({State.WAITING: {"mail": 1_200}}, SERVER, settings=paused)
+    assert sick.error == "the queue is paused (moving house) and 1,200 due jobs wait: resume it"
+    assert "paused: moving house" in sick.warnings
+    assert health({}, SERVER, settings=paused).error == ""
+
+
+@pytest.mark.parametrize(
+    ("late", "moving", "error"),
+    [(timedelta(seconds=59), 0.0, False), (timedelta(minutes=2), 0.0, True), (timedelta(minutes=2), 0.1, False)],
+)
+def test_due_jobs_that_wait_long_while_nothing_moves_are_an_error(late: timedelta, moving: float, error: bool) -> None:
+    found = health({State.WAITING: {"mail": 5}}, SERVER, waiting_for=late, completed_per_second=moving)
+    assert bool(found.error) is error
+    if error:
+        assert "5 jobs are due, the oldest for 0:02:00" in found.error
+        assert "20 free slots" in found.error
+
+
+def test_what_processes_warn_of_is_passed_on_once() -> None:
+    words = "email_notification: no mail can be sent"
+    workers = [WorkerFigures(name, ("mail",), 20, 1, 1, warnings=(words,)) for name in ("one", "two")]
+    found = health({}, *workers)
+    assert found.warnings[-1] == words
+    assert [w for w in found.warnings if "did not" in w] == [
+        f"{name}: 1 handlers were told to stop and did not; each holds a slot" for name in ("one", "two")
+    ]
