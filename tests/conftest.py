@@ -1,4 +1,4 @@
-"""Fixtures that start the real parts: a Redis, Tocsin servers on it, and the Go tools that call them."""
+"""Fixtures that start the real parts: the stores, Tocsin servers on them, and the Go tools that call those."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import go_tools, node_tools
 from support.journal import Journal
+from support.mongo_parts import MongoPart
+from support.mongo_servers import MongoServer
 from support.redis_parts import RedisPart
-from support.servers import Server
+from support.servers import Server, store_settings
 
 #: Runs the tests marked `full` too: the same promises at the size the project states, minutes instead of seconds.
 FULL = bool(os.environ.get("TESTS_FULL"))
@@ -138,13 +141,37 @@ def redis(tmp_path: Path) -> Iterator[RedisPart]:
         yield part
 
 
+@pytest.fixture(scope="session")
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    """One server that speaks MongoDB's wire protocol, for all tests that keep to a database of their own."""
+    server = MongoServer(tmp_path_factory.mktemp("mongo"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def mongo_database(mongo_server: MongoServer) -> Iterator[MongoPart]:
+    """An empty database of this test's own."""
+    with MongoPart(mongo_server, f"test_{next(_serial)}") as part:
+        yield part
+
+
+@pytest.fixture(params=[RedisPart, MongoPart], ids=["redis", "mongo"])
+def store(request: pytest.FixtureRequest) -> RedisPart | MongoPart:
+    """An empty store of this test's own, of each provider in turn."""
+    fixture = "redis" if request.param is RedisPart else "mongo_database"
+    part = request.getfixturevalue(fixture)
+    assert isinstance(part, request.param)
+    return part
+
+
 StartServer = Callable[..., Server]
 
 
 def _starter(folder: Path, servers: list[Server]) -> StartServer:
-    def start(redis_url: str, *flags: str, handlers: str | None = None, **env: str) -> Server:
+    def start(store_url: str, *flags: str, handlers: str | None = None, **env: str) -> Server:
         chosen = [*flags, *(("--handlers", handlers) if handlers else ())]
-        server = Server(folder, chosen, {"REDIS_URL": redis_url, **env})
+        server = Server(folder, chosen, {**store_settings(store_url), **env})
         servers.append(server)
         return server.start()
 
@@ -153,7 +180,7 @@ def _starter(folder: Path, servers: list[Server]) -> StartServer:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[StartServer]:
-    """`serve(redis_url, *flags, handlers=module, **env)` starts a server; all are killed at the test's end."""
+    """`serve(store_url, *flags, handlers=module, **env)` starts a server; all are killed at the test's end."""
     servers: list[Server] = []
     yield _starter(tmp_path, servers)
     for server in servers:
@@ -161,12 +188,35 @@ def serve(tmp_path: Path) -> Iterator[StartServer]:
 
 
 @pytest.fixture(scope="session")
-def shared_server(shared_redis: RedisPart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A running server with the handlers of support.jobs.everyday, for tests that keep to a queue of their own."""
-    servers: list[Server] = []
-    start = _starter(tmp_path_factory.mktemp("server"), servers)
-    yield start(shared_redis.url, handlers="support.jobs.everyday", TOCSIN_DRAIN__GRACE="0s")
-    assert [server.stop() for server in servers] == [0]
+def shared_servers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Server]]:
+    """By provider, "redis" or "mongo": a running server with the handlers of support.jobs.everyday."""
+    running: dict[str, Server] = {}
+    started: list[Server] = []
+    with ExitStack() as stores:
+
+        def server(provider: str) -> Server:
+            if provider not in running:
+                if provider == "redis":
+                    url = request.getfixturevalue("shared_redis").url
+                else:
+                    url = stores.enter_context(MongoPart(request.getfixturevalue("mongo_server"), "shared")).url
+                start = _starter(tmp_path_factory.mktemp("server"), started)
+                running[provider] = start(url, handlers="support.jobs.everyday", TOCSIN_DRAIN__GRACE="0s")
+            return running[provider]
+
+        yield server
+        assert {server.stop() for server in started} <= {0}
+
+
+@pytest.fixture(scope="session")
+def shared_server(request: pytest.FixtureRequest, shared_servers: Callable[[str], Server]) -> Server:
+    """A running server with the handlers of support.jobs.everyday, for tests that keep to a queue of their own.
+
+    On Redis; with `on_each_store` of support.servers as a mark, on each provider in turn.
+    """
+    return shared_servers(getattr(request, "param", "redis"))
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import secrets
 import tempfile
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -199,6 +201,11 @@ class MongoProvider(Provider):
             yield store
         finally:
             await store.close()
+            if self._select_within < _PATIENCE:
+                # pymongo, closed while it looks for a server that is gone, drops the socket it was connecting.
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", ResourceWarning)
+                    gc.collect()
 
     @property
     def backdate(self) -> Backdate:

@@ -13,7 +13,7 @@ from tocsin_server.domain.job import View
 from tocsin_server.domain.lease import Claim, Claimed, Lease
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.documents import Document, job_of, span, to_ms
-from tocsin_server.store.mongo.records import Records
+from tocsin_server.store.mongo.records import Records, unknown_after
 from tocsin_server.store.mongo.transitions import Standing, changed, give_back, lease
 
 #: A date beside the server's own clock. $toLong first: some servers compare $$NOW itself wrongly with stored dates.
@@ -58,11 +58,12 @@ class Claiming:
             lease(job, span(to_ms(length)), request)
         lost = await self._records.write(queue, picked)
         taken = [job for job in picked if job.document["id"] not in lost]
-        if await self._records.heads.paused(queue):
-            # Paused while this was under way: no attempt has begun yet, and none may.
-            await self._undo(queue, taken)
-            return Claim((), now, more=False)
-        return await self._claim_of(taken, picked[0].now, more=more or bool(lost))
+        with unknown_after(True):  # asked again with the same request, they are found
+            if await self._records.heads.paused(queue):
+                # Paused while this was under way: no attempt has begun yet, and none may.
+                await self._undo(queue, taken)
+                return Claim((), now, more=False)
+            return await self._claim_of(taken, picked[0].now, more=more or bool(lost))
 
     def _made_before(self, request: bytes) -> bool:
         repeated = request in self._requests

@@ -11,6 +11,7 @@ rates              {"c<minute>": attempts that completed in that minute, "f<minu
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from bson.int64 import Int64
 from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 
+from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.queues import QueueSettings, Tick
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.connection import MongoConnection
@@ -87,6 +89,10 @@ class Heads:
 
     async def give_back(self, taken: Allocation) -> None:
         """Undo an allocation of which nothing was used, unless others were made since (then a hole is left)."""
+        with contextlib.suppress(TocsinError):  # then a hole is left, too
+            await self._give_back(taken)
+
+    async def _give_back(self, taken: Allocation) -> None:
         events, arrivals = taken.last - taken.first + 1, taken.arrivals
         stands = {"_id": taken.queue, "events": taken.last, "arrivals": taken.first_arrival + arrivals - 1}
         if taken.new:

@@ -13,7 +13,8 @@ read again, dispatchers claim (holes.py). What was acknowledged stands: it was w
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from bson.int64 import Int64
 from pymongo import DeleteOne, ReplaceOne, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 
-from tocsin_server.domain.errors import StoreAway, StoreFull
+from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import HEAVY, Document, key
@@ -35,6 +36,15 @@ _WITHOUT_HEAVY = dict.fromkeys(HEAVY, 0)
 
 R = TypeVar("R")
 Write = UpdateOne | ReplaceOne[Document] | DeleteOne
+
+
+@contextmanager
+def unknown_after(acted: bool) -> Iterator[None]:
+    """Where the call has `acted` already, a store that cannot be reached now leaves its outcome unknown."""
+    try:
+        yield
+    except StoreAway as error:
+        raise (OutcomeUnknown(str(error)) if acted else error) from error
 
 
 class Records:
@@ -84,12 +94,13 @@ class Records:
         """
         answers: dict[int, R] = {}
         left = list(range(len(job_ids)))
-        for _ in range(_ROUNDS):
-            standing = await self.load(queue, [job_ids[at] for at in left])
-            for at in left:
-                job = standing.get(job_ids[at])
-                answers[at] = decide(at, None if job is None or job.gone else job)
-            lost = await self.write(queue, list(standing.values()), rates=rates(), cancels=cancels)
+        for begun in range(_ROUNDS):
+            with unknown_after(begun > 0):
+                standing = await self.load(queue, [job_ids[at] for at in left])
+                for at in left:
+                    job = standing.get(job_ids[at])
+                    answers[at] = decide(at, None if job is None or job.gone else job)
+                lost = await self.write(queue, list(standing.values()), rates=rates(), cancels=cancels)
             left = [at for at in left if job_ids[at] in lost]
             if not left:
                 return [answers[at] for at in range(len(job_ids))]

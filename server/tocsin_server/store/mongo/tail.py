@@ -12,15 +12,19 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
+import structlog
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.store.interface import Wake
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document
+from tocsin_server.store.mongo.errors import STREAM_LOST
 from tocsin_server.store.mongo.heads import Heads
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(milliseconds=50), timedelta(seconds=2)
 _FASTEST_LOOK, _SLOWEST_LOOK = timedelta(milliseconds=20), timedelta(milliseconds=500)
@@ -101,7 +105,10 @@ class Tail:
                 async for written in self._stream() if self.change_streams else self._look():
                     pause = _FIRST_PAUSE
                     self._told(written)
-            except (PyMongoError, TocsinError):
+            except (PyMongoError, TocsinError) as error:
+                if isinstance(error, OperationFailure) and error.code not in STREAM_LOST:
+                    # Not a connection that broke: it will fail again, and nobody would know.
+                    _log.warning("mongo_tail_failed", error=str(error)[:300])
                 await asyncio.sleep(pause.total_seconds())
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
