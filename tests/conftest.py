@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from support.journal import Journal
 from support.mongo_parts import MongoPart
 from support.mongo_servers import MongoServer
 from support.redis_parts import RedisPart
-from support.servers import Server, store_settings
+from support.servers import Server
+from support.stores import STORES, StorePart, store_settings
 
 #: Runs the tests marked `full` too: the same promises at the size the project states, minutes instead of seconds.
 FULL = bool(os.environ.get("TESTS_FULL"))
@@ -156,12 +156,10 @@ def mongo_database(mongo_server: MongoServer) -> Iterator[MongoPart]:
         yield part
 
 
-@pytest.fixture(params=[RedisPart, MongoPart], ids=["redis", "mongo"])
-def store(request: pytest.FixtureRequest) -> RedisPart | MongoPart:
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest) -> StorePart:
     """An empty store of this test's own, of each provider in turn."""
-    fixture = "redis" if request.param is RedisPart else "mongo_database"
-    part = request.getfixturevalue(fixture)
-    assert isinstance(part, request.param)
+    part: StorePart = request.getfixturevalue({"redis": "redis", "mongo": "mongo_database"}[request.param])
     return part
 
 
@@ -188,35 +186,34 @@ def serve(tmp_path: Path) -> Iterator[StartServer]:
 
 
 @pytest.fixture(scope="session")
-def shared_servers(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[str], Server]]:
-    """By provider, "redis" or "mongo": a running server with the handlers of support.jobs.everyday."""
-    running: dict[str, Server] = {}
-    started: list[Server] = []
-    with ExitStack() as stores:
-
-        def server(provider: str) -> Server:
-            if provider not in running:
-                if provider == "redis":
-                    url = request.getfixturevalue("shared_redis").url
-                else:
-                    url = stores.enter_context(MongoPart(request.getfixturevalue("mongo_server"), "shared")).url
-                start = _starter(tmp_path_factory.mktemp("server"), started)
-                running[provider] = start(url, handlers="support.jobs.everyday", TOCSIN_DRAIN__GRACE="0s")
-            return running[provider]
-
-        yield server
-        assert {server.stop() for server in started} <= {0}
+def shared_server_on_redis(shared_redis: RedisPart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """See shared_server."""
+    yield from _shared(shared_redis.url, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def shared_server(request: pytest.FixtureRequest, shared_servers: Callable[[str], Server]) -> Server:
+def shared_server_on_mongo(mongo_server: MongoServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """See shared_server."""
+    with MongoPart(mongo_server, "shared") as database:
+        yield from _shared(database.url, tmp_path_factory)
+
+
+def _shared(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    servers: list[Server] = []
+    start = _starter(tmp_path_factory.mktemp("server"), servers)
+    yield start(store_url, handlers="support.jobs.everyday", TOCSIN_DRAIN__GRACE="0s")
+    assert [server.stop() for server in servers] == [0]
+
+
+@pytest.fixture(scope="session")
+def shared_server(request: pytest.FixtureRequest) -> Server:
     """A running server with the handlers of support.jobs.everyday, for tests that keep to a queue of their own.
 
-    On Redis; with `on_each_store` of support.servers as a mark, on each provider in turn.
+    On Redis, or, for tests that are marked with support.stores.on_each_store, on each store in turn.
     """
-    return shared_servers(getattr(request, "param", "redis"))
+    server = request.getfixturevalue(f"shared_server_on_{getattr(request, 'param', 'redis')}")
+    assert isinstance(server, Server)
+    return server
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,13 @@ import grpc
 import pytest
 from support.eventually import until
 from support.journal import Journal
+from support.mongo_parts import JOBS
+from support.mongo_wire import asks, sets
 from support.redis_parts import RedisPart
 from support.servers import Server
+from support.stores import StorePart
 from support.stubs import Request, State, Stubs, refusal, request
-from support.tcp_proxy import TcpProxy
+from support.tcp_proxy import Fate, Order, TcpProxy
 from tocsin.v1 import job_pb2, job_service_pb2
 from tocsin_server.settings import EventSettings
 from tocsin_server.store.redis.connection import RedisConnection
@@ -28,33 +31,52 @@ class Faulty:
 
     stubs: Stubs
     proxy: TcpProxy
-    redis: RedisPart
+    store: StorePart
     journal: Journal
 
-    def call_of(self, script: str) -> bytes:
-        """What a request that runs this script has in it: its hash. The script must have run before."""
-        events = EventSettings()
-        loaded = Scripts(RedisConnection(self.redis.url), events_max=events.per_queue, events_age=events.kept_for)
-        name = loaded._hashes[script]
-        assert self.redis.client.script_exists(name) == [True], f"{script} was never run, or is built otherwise"
-        return name.encode()
+    def lose_reply_to(self, call: str) -> Order:
+        """Lose the store's reply to its next call of this kind, and as often as it is sent again at once."""
+        if isinstance(self.store, RedisPart):
+            return self.proxy.swallow_reply_to(_script(self.store, call))
+        # The driver sends it once more by itself, and is answered: that is tried in test_lost_commands.
+        wanted = _WRITES[call]
+        self.proxy.order(wanted, Fate.REPLY_LOST)
+        return self.proxy.order(wanted, Fate.REPLY_LOST, skip=1)
+
+
+#: By which command a job's document is written.
+_WRITES = {
+    "add": asks("insert", JOBS),
+    "claim": asks("update", JOBS, about=sets("state", State.ACTIVE)),
+    "finish": asks("update", JOBS, about=sets("state", State.COMPLETED)),
+    "cancel": asks("update", JOBS, about=sets("cancel")),
+}
+
+
+def _script(redis: RedisPart, name: str) -> bytes:
+    """What a request that runs this script has in it: its hash. The script must have run before."""
+    events = EventSettings()
+    loaded = Scripts(RedisConnection(redis.url), events_max=events.per_queue, events_age=events.kept_for)
+    found = loaded._hashes[name]
+    assert redis.client.script_exists(found) == [True], f"{name} was never run, or is built otherwise"
+    return found.encode()
 
 
 @pytest.fixture
-def faulty(redis: RedisPart, serve: Callable[..., Server], journal: Journal) -> Iterator[Faulty]:
-    with TcpProxy("127.0.0.1", redis.port) as proxy:
-        server = serve(f"redis://127.0.0.1:{proxy.port}", handlers="support.jobs.everyday", **LEASE, **journal.env)
+def faulty(store: StorePart, serve: Callable[..., Server], journal: Journal) -> Iterator[Faulty]:
+    with TcpProxy("127.0.0.1", store.port) as proxy:
+        server = serve(store.url_at(proxy.port), handlers="support.jobs.everyday", **LEASE, **journal.env)
         with Stubs(server.address) as stubs:
             # Each script has run once, so that it goes by its hash from now on.
             stubs.schedule("warm", "noop", job_id="one")
             stubs.wait_for("warm", "one")
             stubs.schedule("warm", "noop", job_id="two", delay=3600)
             stubs.jobs.CancelJob(job_service_pb2.CancelJobRequest(queue="warm", job_id="two"))
-            yield Faulty(stubs, proxy, redis, journal)
+            yield Faulty(stubs, proxy, store, journal)
 
 
 def test_a_lost_reply_to_add_is_an_unknown_outcome_and_the_repeat_finds_the_one_job(faulty: Faulty) -> None:
-    lost = faulty.proxy.swallow_reply_to(faulty.call_of("add"))
+    lost = faulty.lose_reply_to("add")
     with pytest.raises(grpc.RpcError) as caught:
         faulty.stubs.schedule("q", "half_a_second", job_id="one")
     assert lost.done.wait(5)
@@ -68,7 +90,7 @@ def test_a_lost_reply_to_add_is_an_unknown_outcome_and_the_repeat_finds_the_one_
 
 
 def test_a_lost_reply_to_claim_loses_no_job_and_runs_it_once(faulty: Faulty) -> None:
-    lost = faulty.proxy.swallow_reply_to(faulty.call_of("claim"))
+    lost = faulty.lose_reply_to("claim")
     faulty.stubs.schedule("q", "half_a_second", job_id="one")
     assert lost.done.wait(5)
     job = faulty.stubs.wait_for("q", "one")
@@ -77,7 +99,7 @@ def test_a_lost_reply_to_claim_loses_no_job_and_runs_it_once(faulty: Faulty) -> 
 
 
 def test_a_lost_reply_to_finish_records_one_outcome_and_the_repeat_is_fine(faulty: Faulty) -> None:
-    lost = faulty.proxy.swallow_reply_to(faulty.call_of("finish"))
+    lost = faulty.lose_reply_to("finish")
     faulty.stubs.schedule("q", "half_a_second", job_id="one")
     assert lost.done.wait(10)
     job = faulty.stubs.wait_for("q", "one")
@@ -92,7 +114,7 @@ def test_a_lost_reply_to_finish_records_one_outcome_and_the_repeat_is_fine(fault
 def test_a_lost_reply_to_cancel_leaves_the_job_cancelled_and_the_repeat_is_fine(faulty: Faulty) -> None:
     faulty.stubs.schedule("q", "noop", job_id="one", delay=3600)
     asked = job_service_pb2.CancelJobRequest(queue="q", job_id="one", reason="moved")
-    lost = faulty.proxy.swallow_reply_to(faulty.call_of("cancel"))
+    lost = faulty.lose_reply_to("cancel")
     with pytest.raises(grpc.RpcError) as caught:
         faulty.stubs.jobs.CancelJob(asked)
     assert lost.done.wait(5)
@@ -104,7 +126,7 @@ def test_a_lost_reply_to_cancel_leaves_the_job_cancelled_and_the_repeat_is_fine(
 def test_a_lost_reply_to_the_cancel_of_a_running_job_still_reaches_its_handler(faulty: Faulty) -> None:
     faulty.stubs.schedule("q", "until_cancelled", job_id="one")
     faulty.stubs.wait_for("q", "one", State.ACTIVE)
-    faulty.proxy.swallow_reply_to(faulty.call_of("cancel"))
+    faulty.lose_reply_to("cancel")
     with pytest.raises(grpc.RpcError):
         faulty.stubs.jobs.CancelJob(job_service_pb2.CancelJobRequest(queue="q", job_id="one"))
     assert faulty.stubs.wait_for("q", "one").state == State.CANCELLED

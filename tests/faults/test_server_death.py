@@ -11,8 +11,8 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from support.eventually import until
 from support.journal import Journal
-from support.redis_parts import RedisPart
 from support.servers import Server, Supervisor
+from support.stores import StorePart
 from support.stubs import State, Stubs, request
 from tocsin.v1 import job_pb2, job_service_pb2
 
@@ -29,9 +29,9 @@ def schedule(stubs: Stubs, jobs: list[job_service_pb2.ScheduleJobRequest]) -> No
         assert all(result.HasField("response") for result in answer.results)
 
 
-def kill_one_of_two(redis: RedisPart, serve: Callable[..., Server], journal: Journal, jobs: int) -> None:
+def kill_one_of_two(store: StorePart, serve: Callable[..., Server], journal: Journal, jobs: int) -> None:
     """Two servers, many jobs of 50 ms, one server killed when a quarter is done; then every promise is checked."""
-    doomed, other = (serve(redis.url, handlers="support.jobs.steady", **LEASE, **journal.env) for _ in range(2))
+    doomed, other = (serve(store.url, handlers="support.jobs.steady", **LEASE, **journal.env) for _ in range(2))
     with Stubs(other.address) as stubs:
         schedule(stubs, [request("work", "steady", job_id=str(n), retention=WIDE) for n in range(jobs)])
 
@@ -68,21 +68,21 @@ def kill_one_of_two(redis: RedisPart, serve: Callable[..., Server], journal: Jou
 
 
 def test_of_two_servers_one_is_killed_and_all_jobs_complete_with_one_outcome_each(
-    redis: RedisPart, serve: Callable[..., Server], journal: Journal
+    store: StorePart, serve: Callable[..., Server], journal: Journal
 ) -> None:
-    kill_one_of_two(redis, serve, journal, jobs=400)
+    kill_one_of_two(store, serve, journal, jobs=400)
 
 
 @pytest.mark.full
 @pytest.mark.timeout(240)
-def test_the_same_with_2000_jobs(redis: RedisPart, serve: Callable[..., Server], journal: Journal) -> None:
-    kill_one_of_two(redis, serve, journal, jobs=2000)
+def test_the_same_with_2000_jobs(store: StorePart, serve: Callable[..., Server], journal: Journal) -> None:
+    kill_one_of_two(store, serve, journal, jobs=2000)
 
 
 def test_poison_fails_after_3_runs_and_buries_no_neighbour(
-    redis: RedisPart, serve: Callable[..., Server], journal: Journal, tmp_path: object
+    store: StorePart, serve: Callable[..., Server], journal: Journal, tmp_path: object
 ) -> None:
-    server = serve(redis.url, handlers="support.jobs.steady", **LEASE, **journal.env)
+    server = serve(store.url, handlers="support.jobs.steady", **LEASE, **journal.env)
     server.kill()
     with Supervisor(server) as supervisor, Stubs(server.address) as stubs:
         neighbours = [f"neighbour-{n}" for n in range(60)]
@@ -90,7 +90,7 @@ def test_poison_fails_after_3_runs_and_buries_no_neighbour(
         jobs.insert(20, request("work", "poison", job_id="poison", retention=WIDE))
         schedule(stubs, jobs)
 
-        quiet = serve(redis.url, "--no-dispatch")
+        quiet = serve(store.url, "--no-dispatch")
         with Stubs(quiet.address) as looking:
             until(lambda: looking.get("work", "poison").state == State.FAILED, within=60, what="poison buried")
             buried = looking.get("work", "poison")
@@ -104,10 +104,10 @@ def test_poison_fails_after_3_runs_and_buries_no_neighbour(
 
 
 def test_jobs_go_on_after_repeated_kills_at_random_moments(
-    redis: RedisPart, serve: Callable[..., Server], journal: Journal
+    store: StorePart, serve: Callable[..., Server], journal: Journal
 ) -> None:
     chance = random.Random(20_261_124)
-    server = serve(redis.url, handlers="support.jobs.steady", **LEASE, **journal.env)
+    server = serve(store.url, handlers="support.jobs.steady", **LEASE, **journal.env)
     with Stubs(server.address) as stubs:
         schedule(stubs, [request("work", "steady", job_id=str(n), retention=WIDE) for n in range(200)])
     done = 0

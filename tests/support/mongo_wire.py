@@ -48,3 +48,13 @@ def asks(name: str, collection: str, about: Callable[[Document], bool] = lambda 
         return command.get(name) == collection and about(command)
 
     return wanted
+
+
+def sets(field: str, *values: object) -> Callable[[Document], bool]:
+    """Whether an `update` sets this field of some document, to one of these values if there are any."""
+
+    def about(command: Document) -> bool:
+        said = [update["u"].get("$set", {}) for update in command["updates"]]
+        return any(field in one and (not values or one[field] in values) for one in said)
+
+    return about

@@ -17,7 +17,7 @@ class RedisPart:
     def __init__(self, folder: Path, *options: str) -> None:
         self._folder, self._options = folder, options
         self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}"
+        self.url = self.url_at(self.port)
 
     def __enter__(self) -> RedisPart:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -29,6 +29,10 @@ class RedisPart:
     def __exit__(self, *_: object) -> None:
         self.client.close()
         self._process.stop()
+
+    def url_at(self, port: int) -> str:
+        """The address for REDIS_URL by way of another port."""
+        return f"redis://127.0.0.1:{port}"
 
     @property
     def pid(self) -> int:

@@ -22,13 +22,6 @@ TESTS = Path(__file__).resolve().parent.parent
 _FOREIGN = ("TOCSIN_", "REDIS_", "QUEUE_", "MONGODB_")
 
 
-def store_settings(url: str) -> dict[str, str]:
-    """The environment that chooses the store at this address."""
-    if url.startswith("mongodb"):
-        return {"QUEUE_PROVIDER": "mongo", "MONGODB_URL": url}
-    return {"REDIS_URL": url}
-
-
 class ServerDied(AssertionError):
     """A server ended before it served; the message has what it said."""
 
