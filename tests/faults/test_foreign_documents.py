@@ -46,9 +46,9 @@ def everything(server: MongoServer) -> Mapping[str, Any]:
         for name in sorted(set(client.list_database_names()) - _NOT_USERS):
             for collection in client[name].list_collections():
                 one = client[name][str(collection["name"])]
-                indexes = [index.raw for index in one.list_indexes()]
+                indexes = list(one.list_indexes())
                 documents = [document.raw for document in one.find()]
-                found[one.full_name] = (collection.raw, indexes, documents)
+                found[one.full_name] = (dict(collection), indexes, documents)
     return found
 
 

@@ -17,6 +17,8 @@ JOBS = "agenda_jobs"
 class MongoPart:
     """A database of a test's own. A context manager; it is dropped at the end."""
 
+    provider = "mongo"
+
     def __init__(self, server: MongoServer, name: str) -> None:
         self._server, self._name = server, name
         self.url = self.url_at(server.port)

@@ -40,7 +40,9 @@ def command_of(piece: bytes) -> Document:
     return command
 
 
-def asks(name: str, collection: str, about: Callable[[Document], bool] = lambda command: True) -> Callable[[bytes], bool]:
+def asks(
+    name: str, collection: str, about: Callable[[Document], bool] = lambda command: True
+) -> Callable[[bytes], bool]:
     """Whether a piece is the command `name` on a collection, and `about` is true of it."""
 
     def wanted(piece: bytes) -> bool:

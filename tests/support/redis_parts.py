@@ -14,6 +14,8 @@ from support.redis_servers import REDIS, VALKEY, ServerProcess
 class RedisPart:
     """redis-server where there is one, else the wheel's valkey-server. A context manager."""
 
+    provider = "redis"
+
     def __init__(self, folder: Path, *options: str) -> None:
         self._folder, self._options = folder, options
         self.port = free_port()

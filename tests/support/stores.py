@@ -17,6 +17,10 @@ class StorePart(Protocol):
     """A running store of a test's own."""
 
     @property
+    def provider(self) -> str:
+        """Its name among STORES."""
+
+    @property
     def url(self) -> str:
         """Its address, which names its provider."""
 

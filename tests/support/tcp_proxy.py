@@ -96,6 +96,10 @@ class TcpProxy:
         self._orders.append(order)
         return order
 
+    def forget_orders(self) -> None:
+        """What was ordered and has not come is not lost any more."""
+        self._orders.clear()
+
     def drop_replies(self, wanted: Callable[[bytes], bool]) -> None:
         """Drop each piece that comes from the target and for which `wanted` is true. Connections stay."""
         self._drops.append(wanted)

@@ -41,9 +41,12 @@ class Claiming:
         """As JobStore.claim."""
         if self._made_before(request) and (found := await self._leased_by(queue, request)):
             return await self._claim_of(found, found[0].now, more=True)
-        due, paused, now, best = await asyncio.gather(
-            self._due(queue), self._records.heads.paused(queue), self._now(), self._best(queue, types, limit)
+        due, (head, read_at), best = await asyncio.gather(
+            self._due(queue), self._records.heads.read(queue), self._best(queue, types, limit)
         )
+        if head is None or read_at is None:  # never used
+            return Claim((), await self._records.connection.now(), more=False)
+        paused, now = "paused" in head, read_at
         if due:
             now = due[0].now
             await self._make_waiting(queue, due[:_MADE_WAITING])
@@ -83,9 +86,6 @@ class Claiming:
             sort=[("due", 1), ("arrival", 1)],
             limit=_MADE_WAITING + 1,
         )
-
-    async def _now(self) -> datetime:
-        return await self._records.connection.now()
 
     async def _make_waiting(self, queue: str, due: Sequence[Standing]) -> None:
         for job in due:

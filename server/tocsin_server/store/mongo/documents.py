@@ -193,7 +193,7 @@ def _spec_of(document: Mapping[str, Any], payload: Payload | None) -> JobSpec:
 
 
 def _error_of(document: Mapping[str, Any], full: bool) -> JobError:
-    trace = document["trace"] if full else ""
+    trace = document.get("trace", "") if full else ""
     return JobError(document["type"], document["message"], trace, document["time"], document["attempt"])
 
 

@@ -1,0 +1,124 @@
+"""MongoDB: each command by which a job is scheduled, claimed and finished is lost in turn, or its answer is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import pytest
+from support.eventually import until
+from support.journal import Journal
+from support.mongo_parts import JOBS, MongoPart
+from support.mongo_servers import MongoServer
+from support.mongo_wire import Document, asks
+from support.servers import Server
+from support.stores import store_settings
+from support.stubs import ENDED, Request, State, Stubs, refusal, request
+from support.tcp_proxy import Fate, Order, TcpProxy
+from tocsin.v1 import job_service_pb2
+
+Outcome = job_service_pb2.ScheduleJobResponse.Outcome
+
+#: The three writes of each step of a job's life, as records.py has them: collection, and the place of the `_id`.
+WRITES = ("numbers", "job", "log")
+STEPS = ("scheduling", "claiming", "finishing")
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """A server whose every word with the store passes through a proxy."""
+
+    stubs: Stubs
+    proxy: TcpProxy
+    journal: Journal
+    repeats: bool  # the driver sends a lost write once more
+
+    def lose(self, fate: Fate, queue: str, step: str, write: str, times: int) -> list[Order]:
+        """Order that one write of a step of the queue's first job is lost, and its repeats."""
+        name, collection = {
+            "numbers": ("findAndModify", f"{JOBS}.queues"),
+            "job": ("insert" if step == "scheduling" else "update", JOBS),
+            "log": ("update", f"{JOBS}.events"),
+        }[write]
+        nth = STEPS.index(step) - (write == "job" and step != "scheduling")
+        wanted = asks(name, collection, about=lambda command: _key_of(command).split("/")[0] == queue)
+        return [self.proxy.order(wanted, fate, skip=nth + again) for again in range(times)]
+
+
+def _key_of(command: Document) -> str:
+    """The _id that a write is about: each is "<queue>" or begins with "<queue>/"."""
+    about: Any = command.get("query") or command.get("documents", [None])[0] or command["updates"][0]["q"]
+    return str(about["_id"])
+
+
+@pytest.fixture(scope="module", params=["replica set", "standalone"])
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
+    """One for all tests: each keeps to a queue of its own."""
+    folder, standalone = tmp_path_factory.mktemp("faulty"), request.param == "standalone"
+    mongo = MongoServer(folder / "mongo", standalone=True) if standalone else None
+    journal = Journal(folder / "journal.tsv")
+    with (
+        MongoPart(mongo or request.getfixturevalue("mongo_server"), "lost_commands") as store,
+        TcpProxy("127.0.0.1", store.port) as proxy,
+    ):
+        env = {**store_settings(store.url_at(proxy.port)), **journal.env}
+        server = Server(folder, ["--handlers", "support.jobs.steady"], env).start()
+        try:
+            with Stubs(server.address) as stubs:
+                yield Faulty(stubs, proxy, journal, repeats=not standalone)
+        finally:
+            server.kill()
+    if mongo is not None:
+        mongo.stop()
+
+
+@pytest.fixture
+def faulty(running: Faulty) -> Faulty:
+    running.proxy.forget_orders()
+    running.journal.path.unlink(missing_ok=True)
+    return running
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("fate", [Fate.REPLY_LOST, Fate.CUT_BEFORE], ids=["reply lost", "not sent"])
+def test_a_write_lost_for_good_is_made_good_and_the_job_runs_once(
+    faulty: Faulty, queue: str, fate: Fate, step: str, write: str
+) -> None:
+    lost = faulty.lose(fate, queue, step, write, times=2 if faulty.repeats else 1)
+    schedule = request(queue, "steady", job_id="one", on_conflict=Request.KEEP)
+    if step == "scheduling" and write != "log":
+        with pytest.raises(grpc.RpcError) as caught:
+            faulty.stubs.jobs.ScheduleJob(schedule)
+        why = refusal(caught.value)
+        assert (why.code, why.reason) == (grpc.StatusCode.UNAVAILABLE, "OUTCOME_UNKNOWN")
+        repeated = faulty.stubs.jobs.ScheduleJob(schedule)
+        stood = write == "job" and fate is Fate.REPLY_LOST
+        assert repeated.outcome == (Outcome.KEPT if stood else Outcome.CREATED)
+    else:
+        # What was not logged is a hole in the log, and no failure of the call.
+        faulty.stubs.jobs.ScheduleJob(schedule)
+    _runs_once(faulty, queue)
+    assert all(order.done.is_set() for order in lost), "nothing was lost, so nothing was tried"
+
+
+@pytest.mark.parametrize("running", ["replica set"], indirect=True)
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("fate", [Fate.REPLY_LOST, Fate.CUT_BEFORE], ids=["reply lost", "not sent"])
+def test_a_write_lost_once_is_repeated_by_the_driver_and_nobody_sees_it(
+    faulty: Faulty, queue: str, fate: Fate, step: str, write: str
+) -> None:
+    [lost] = faulty.lose(fate, queue, step, write, times=1)
+    faulty.stubs.schedule(queue, "steady", job_id="one")
+    _runs_once(faulty, queue)
+    assert lost.done.is_set(), "nothing was lost, so nothing was tried"
+
+
+def _runs_once(faulty: Faulty, queue: str) -> None:
+    until(lambda: faulty.stubs.get(queue, "one").state in ENDED, within=20)
+    job = faulty.stubs.get(queue, "one")
+    assert (job.state, job.attempt, job.crashes, list(job.errors)) == (State.COMPLETED, 1, 0, [])
+    assert faulty.journal.starts() == {"one": 1}
