@@ -8,6 +8,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 from support.eventually import until
 from support.journal import Journal
+from support.redis_parts import RedisPart
 from support.servers import Server
 from support.stores import StorePart
 from support.stubs import State, Stubs
@@ -56,9 +57,9 @@ def test_a_job_that_ends_within_the_grace_completes(
 
 
 def test_a_draining_server_takes_no_new_work_and_says_so(
-    store: StorePart, serve: Callable[..., Server], journal: Journal
+    redis: RedisPart, serve: Callable[..., Server], journal: Journal
 ) -> None:
-    server = serve(store.url, handlers="support.jobs.long", TOCSIN_DRAIN__GRACE="2s", **journal.env)
+    server = serve(redis.url, handlers="support.jobs.long", TOCSIN_DRAIN__GRACE="2s", **journal.env)
     with Stubs(server.address) as stubs:
         stubs.schedule("drain", "gated", job_id="one")
         until(lambda: journal.lines("start"), within=10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -32,9 +33,10 @@ def delays(stubs: Stubs, queue: str, count: int) -> list[float]:
     return found
 
 
-#: Most of what half of the jobs may wait. A tick is 1 s: who is well below it was woken. The test's MongoDB server needs
-#: some ms for each of the 10 commands between a job's creation and its start, beside others that run then.
-AT_ONCE = {"redis": 0.05, "mongo": 0.25}
+#: Seconds within which half of the jobs start. Who was not told waits for a tick, half a second in the mean. The test's
+#: MongoDB server needs some 15 ms for the commands between a job's creation and its start, and many times that when the
+#: machine has other work.
+AT_ONCE = {"redis": 0.05, "mongo": 0.1}
 
 
 @pytest.fixture
@@ -57,9 +59,7 @@ def test_a_job_scheduled_through_one_server_is_run_by_another_at_once(
     front = serve(store.url, "--no-dispatch")
     with Stubs(front.address) as stubs:
         delays(stubs, "elsewhere", 3)
-        found = delays(stubs, "elsewhere.2", 20)
-        print("FOUND", statistics.median(found), max(found))
-        assert statistics.median(found) < AT_ONCE[store.provider]
+        assert statistics.median(delays(stubs, "elsewhere.2", 20)) < AT_ONCE[store.provider]
 
 
 def test_so_it_is_where_mongodb_has_no_change_streams(
@@ -71,9 +71,7 @@ def test_so_it_is_where_mongodb_has_no_change_streams(
     front = serve(store.url, "--no-dispatch")
     with Stubs(front.address) as stubs:
         delays(stubs, "elsewhere", 3)
-        found = delays(stubs, "elsewhere.2", 20)
-        print("STANDALONE", statistics.median(found), max(found))
-        assert statistics.median(found) < AT_ONCE["mongo"]
+        assert statistics.median(delays(stubs, "elsewhere.2", 20)) < AT_ONCE["mongo"]
 
 
 #: What the piece of a reply has in it that brings a wake-up.
@@ -88,7 +86,6 @@ def test_a_lost_wake_up_costs_at_most_one_tick(store: StorePart, serve: Callable
             delays(stubs, "lost", 1)
             proxy.drop_replies(lambda data: all(part in data for part in WAKE_UPS[store.provider]))
             found = delays(stubs, "lost.2", 4)
-        print("LOST", proxy.dropped, found)
         assert proxy.dropped >= {"redis": 4, "mongo": 1}[store.provider], "no wake-up was lost, so nothing was tried"
         assert max(found) < 1.3
         assert max(found) > 0.1, "it was woken after all"
@@ -134,11 +131,15 @@ def test_an_idle_server_on_mongodb_asks_it_as_seldom(
         batch = [request("idle", "noop", delay=3600)] * 1000
         stubs.jobs.BatchScheduleJobs(job_service_pb2.BatchScheduleJobsRequest(requests=batch))
         delays(stubs, "idle", 1)
-    before, begun = store.calls(), time.monotonic()
-    until(lambda: time.monotonic() - begun > 30, within=35)
-    used, took = store.calls() - before, time.monotonic() - begun
-    print("IDLE", used, used.total() / took)
-    assert used.total() / took < 5, used
+
+    def used_in(seconds: float) -> Counter[str]:
+        before, begun = store.calls(), time.monotonic()
+        until(lambda: time.monotonic() - begun > seconds, within=seconds + 5)
+        return store.calls() - before
+
+    until(lambda: used_in(2).total() < 10, within=20, what="the chores that follow a job's end are done")
+    used = used_in(30)
+    assert used.total() / 30 < 5, used
 
 
 @pytest.mark.parametrize(("shared_server", "jobs"), [("redis", 100), ("mongo", 20)], indirect=["shared_server"])

@@ -83,6 +83,9 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
                 stubs.schedule("warm", "noop", job_id="two", delay=3600)
                 stubs.jobs.CancelJob(job_service_pb2.CancelJobRequest(queue="warm", job_id="two"))
                 yield Faulty(stubs, proxy, store, journal)
+            assert server.stop() == 0
+            assert "had lost its lease" not in server.log.read_text(), "an outcome that was recorded was refused again"
+            assert "outcome_refused" not in server.log.read_text()
         finally:
             server.kill()
 

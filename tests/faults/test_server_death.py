@@ -22,6 +22,10 @@ LEASE = {"TOCSIN_LEASE__DURATION": "2s"}
 #: it, and its jobs too, or 10 would never be seen running at once; and there are fewer.
 PATIENT = {"TOCSIN_LEASE__DURATION": "5s", "STEADY_TAKES": "0.3"}
 
+FULL_ON_MONGO = pytest.mark.parametrize(
+    "store", ["redis", pytest.param("mongo", marks=pytest.mark.full)], indirect=True
+)
+
 
 def schedule(stubs: Stubs, jobs: list[job_service_pb2.ScheduleJobRequest]) -> None:
     """Schedule all, 1,000 a call."""
@@ -90,8 +94,9 @@ def test_the_same_with_2000_jobs(store: StorePart, serve: Callable[..., Server],
     kill_one_of_two(store, serve, journal, jobs=2000, settings=settings)
 
 
+@FULL_ON_MONGO
 def test_poison_fails_after_3_runs_and_buries_no_neighbour(
-    store: StorePart, serve: Callable[..., Server], journal: Journal, tmp_path: object
+    store: StorePart, serve: Callable[..., Server], journal: Journal
 ) -> None:
     server = serve(store.url, handlers="support.jobs.steady", **LEASE, **journal.env)
     server.kill()
@@ -114,7 +119,7 @@ def test_poison_fails_after_3_runs_and_buries_no_neighbour(
     assert max(journal.starts()[name] for name in neighbours) <= 3
 
 
-@pytest.mark.parametrize("store", ["redis", pytest.param("mongo", marks=pytest.mark.full)], indirect=True)
+@FULL_ON_MONGO
 def test_jobs_go_on_after_repeated_kills_at_random_moments(
     store: StorePart, serve: Callable[..., Server], journal: Journal
 ) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from support.eventually import until
 from support.journal import Journal
 from support.mongo_parts import JOBS, MongoPart
+from support.mongo_servers import MongoServer
 from support.mongo_wire import asks
 from support.servers import Server
 from support.stubs import State, Stubs, request
@@ -21,17 +23,26 @@ from tocsin.v1 import job_service_pb2
 SECONDS = 15
 
 
+@pytest.fixture(params=["replica set", pytest.param("standalone", marks=pytest.mark.full)])
+def mongo(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MongoPart]:
+    """A database on a server that nobody else uses."""
+    server = MongoServer(tmp_path / "mongo", standalone=request.param == "standalone")
+    with MongoPart(server, "own") as part:
+        yield part
+    server.stop()
+
+
 @pytest.fixture
-def proxy(mongo_database: MongoPart) -> Iterator[TcpProxy]:
-    with TcpProxy("127.0.0.1", mongo_database.port) as proxy:
+def proxy(mongo: MongoPart) -> Iterator[TcpProxy]:
+    with TcpProxy("127.0.0.1", mongo.port) as proxy:
         yield proxy
 
 
 def test_jobs_that_a_dead_server_wrote_and_did_not_log_are_run_by_another_and_watchers_get_a_gap(
-    mongo_database: MongoPart, serve: Callable[..., Server], journal: Journal, proxy: TcpProxy
+    mongo: MongoPart, serve: Callable[..., Server], journal: Journal, proxy: TcpProxy
 ) -> None:
-    other = serve(mongo_database.url, handlers="support.jobs.everyday", **journal.env)
-    doomed = serve(mongo_database.url_at(proxy.port), "--no-dispatch")
+    other = serve(mongo.url, handlers="support.jobs.everyday", **journal.env)
+    doomed = serve(mongo.url_at(proxy.port), "--no-dispatch")
     with (
         Stubs(doomed.address) as dying,
         Stubs(other.address) as stubs,
@@ -43,6 +54,9 @@ def test_jobs_that_a_dead_server_wrote_and_did_not_log_are_run_by_another_and_wa
         watches = {name: _watch(stubs, name) for name in ("to run", "to cancel")}
         assert [next(watch).job.state for watch in watches.values()] == [State.SCHEDULED] * 2
         waits = [threads.submit(client.wait, name, queue="used", timeout=60) for name in ("to run", "to cancel")]
+
+        begun = time.monotonic()
+        until(lambda: time.monotonic() - begun > 2, within=5, what="the other one knows the queue, by a tick")
 
         # From now on jobs are written, and neither logged nor counted among the wakes.
         proxy.order(asks("update", f"{JOBS}.queues"), Fate.HELD)
@@ -60,6 +74,10 @@ def test_jobs_that_a_dead_server_wrote_and_did_not_log_are_run_by_another_and_wa
         doomed.kill()
         died = time.monotonic()
         assert all(call.exception() is not None for call in calls), "it answered, so it had logged"
+        before = mongo.calls()
+        until(lambda: time.monotonic() - died > 2, within=5)
+        used = mongo.calls() - before
+        assert used.total() < 70, f"what never comes is looked for again and again: {used}"
 
         assert [wait.result().state for wait in waits] == ["COMPLETED", "CANCELLED"]
         for name in ("used", "new"):

@@ -1,4 +1,4 @@
-"""A database of a server that speaks MongoDB's wire protocol, for whole servers, with the questions that tests ask it."""
+"""A database of a server that speaks the wire protocol of MongoDB, for whole servers, and what tests ask it."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class MongoServer:
             for name, password in users.items():
                 granted = [{"role": role, "db": DATABASE} for role in roles]
                 client.admin.command("createUser", name, pwd=password, roles=granted, mechanisms=["SCRAM-SHA-256"])
-        self.end()
+        self.end()  # it forgets users that were made shortly before a kill -9
         self._options.append("--auth")
         first = next(iter(users))
         self._login, self._query = _login(first, users[first]), {**self._query, "authSource": "admin"}

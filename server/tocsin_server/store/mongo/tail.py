@@ -123,15 +123,16 @@ class Tail:
 
     async def _look(self) -> AsyncIterator[Document]:
         """Look again and again, on a server without change streams."""
-        seen, pause = await self._heads.numbers(), _FASTEST_LOOK
+        numbers, pause = await self._heads.numbers(), _FASTEST_LOOK
+        seen = dict(numbers)
         while True:
             await asyncio.sleep(pause.total_seconds())
-            numbers = await self._heads.numbers()
-            pause = min(pause * 2, _SLOWEST_LOOK)
+            before, numbers = numbers, await self._heads.numbers()
+            # Not because something is missing: what a dead server has numbered never comes.
+            pause = _FASTEST_LOOK if numbers != before else min(pause * 2, _SLOWEST_LOOK)
             for queue, number in numbers.items():
                 if number == seen.get(queue, 0):
                     continue
-                pause = _FASTEST_LOOK
                 for document in await self._written(queue, seen.get(queue, 0)):
                     # What was numbered and is not written yet is looked for the next time.
                     seen[queue] = max(seen.get(queue, 0), int(document["last"]))
