@@ -36,7 +36,9 @@ class Faulty:
     repeats: bool  # the driver sends a lost write once more
 
     def lose(self, fate: Fate, queue: str, step: str, write: str, times: int) -> list[Order]:
-        """Order that one write of a step of the queue's first job is lost, and its repeats."""
+        """Order that one write of a step of the queue's next job is lost, and its repeats."""
+        # By now the queue is known, and what follows is the same for each job.
+        self.stubs.schedule(queue, "steady", job_id="ahead", delay=3600)
         name, collection = {
             "numbers": ("findAndModify", f"{JOBS}.queues"),
             "job": ("insert" if step == "scheduling" else "update", JOBS),
@@ -121,6 +123,18 @@ def test_a_write_lost_once_is_repeated_by_the_driver_and_nobody_sees_it(
 ) -> None:
     lost = faulty.lose(fate, queue, step, write, times=1)
     faulty.stubs.schedule(queue, "steady", job_id="one")
+    _runs_once(faulty, queue, lost)
+
+
+@pytest.mark.parametrize("fate", [Fate.REPLY_LOST, Fate.CUT_BEFORE], ids=["reply lost", "not sent"])
+def test_a_queue_whose_making_was_lost_is_there_for_the_next_call(faulty: Faulty, queue: str, fate: Fate) -> None:
+    wanted = asks("update", f"{JOBS}.queues", about=lambda command: _key_of(command) == queue)
+    lost = [faulty.proxy.order(wanted, fate, skip=again) for again in range(2 if faulty.repeats else 1)]
+    with pytest.raises(grpc.RpcError) as caught:
+        faulty.stubs.schedule(queue, "steady", job_id="one")
+    assert refusal(caught.value).reason == "OUTCOME_UNKNOWN"
+    repeated = faulty.stubs.jobs.ScheduleJob(request(queue, "steady", job_id="one", on_conflict=Request.KEEP))
+    assert repeated.outcome == Outcome.CREATED
     _runs_once(faulty, queue, lost)
 
 

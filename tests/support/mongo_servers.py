@@ -129,13 +129,13 @@ class MongoServer:
         self.process.wait(timeout=30)
 
 
-def order_fault(client: MongoClient[Document], mode: str | Document, **data: Any) -> None:
+def order_fault(client: MongoClient[Any], mode: str | Document, **data: Any) -> None:
     """Let commands fail. A mongod knows failpoints only with `--setParameter enableTestCommands=1`."""
     client.admin.command("configureFailPoint", "failCommand", mode=mode, data=data)
 
 
 @contextlib.contextmanager
-def fault(client: MongoClient[Document], mode: str | Document = "alwaysOn", **data: Any) -> Iterator[None]:
+def fault(client: MongoClient[Any], mode: str | Document = "alwaysOn", **data: Any) -> Iterator[None]:
     """Meanwhile commands fail as ordered."""
     order_fault(client, mode, **data)
     try:

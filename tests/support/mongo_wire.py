@@ -52,11 +52,14 @@ def asks(
     return wanted
 
 
-def sets(field: str, *values: object) -> Callable[[Document], bool]:
-    """Whether an `update` sets this field of some document, to one of these values if there are any."""
+def sets(field: str, *values: object, by: str = "$set") -> Callable[[Document], bool]:
+    """Whether an `update` sets this field of some document, to one of these values if there are any.
+
+    by: the operator; updates by pipeline are not looked into.
+    """
 
     def about(command: Document) -> bool:
-        said = [update["u"].get("$set", {}) for update in command["updates"]]
+        said = [update["u"].get(by, {}) for update in command["updates"] if isinstance(update["u"], dict)]
         return any(field in one and (not values or one[field] in values) for one in said)
 
     return about

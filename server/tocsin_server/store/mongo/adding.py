@@ -19,7 +19,7 @@ from tocsin_server.store.mongo.documents import EPOCH, MILLISECOND, Document, jo
 from tocsin_server.store.mongo.errors import DUPLICATE
 from tocsin_server.store.mongo.event_log import Flags
 from tocsin_server.store.mongo.heads import Allocation
-from tocsin_server.store.mongo.records import Records, basic, changes_of, flags_of, unknown_after
+from tocsin_server.store.mongo.records import Records, basic, changes_of, flags_of, new_operation, unknown_after
 from tocsin_server.store.mongo.transitions import Standing, begin_anew, replace_in_place
 
 _CALL_JOBS = 200
@@ -99,7 +99,7 @@ class Adding:
         )
         fresh = _carry_out(plan, standing, now, taken, answers)
         swaps = [job for job in standing.values() if job.touched]
-        operation = secrets.token_bytes(8)
+        operation = new_operation()
         try:
             lost = await self._insert(list(fresh.values())) if fresh else set()
         except (StoreAway, StoreFull):

@@ -174,13 +174,14 @@ async def test_writes_wait_for_no_one_while_the_server_steps_down(url: str, no_f
 NOT_YET_SAFE = {"code": 64, "codeName": "WriteConcernFailed", "errmsg": "waiting for replication timed out"}
 
 
+@pytest.mark.parametrize(("command", "repeat"), [("insert", Added.KEPT), ("findAndModify", Added.CREATED)])
 async def test_a_write_that_no_majority_confirmed_has_an_unknown_outcome_and_its_repeat_finds_it(
-    store: MongoStore, no_faults: Database[Document]
+    store: MongoStore, no_faults: Database[Document], command: str, repeat: Added
 ) -> None:
-    with fault(no_faults.client, failCommands=["insert"], writeConcernError=NOT_YET_SAFE):
+    with fault(no_faults.client, failCommands=[command], writeConcernError=NOT_YET_SAFE):
         with pytest.raises(OutcomeUnknown):
             await store.add([a_draft("a")])
-    assert await outcomes(store, a_draft("a", on_conflict=OnConflict.KEEP)) == [Added.KEPT]
+    assert await outcomes(store, a_draft("a", on_conflict=OnConflict.KEEP)) == [repeat]
     assert (await store.page(a_query())).total == 1
 
 
@@ -217,7 +218,7 @@ async def test_an_outcome_that_no_majority_confirmed_is_recorded_once(
 async def test_an_answer_that_never_comes_is_an_unknown_outcome_for_writes_and_store_away_for_reads(
     url: str, no_faults: Database[Document]
 ) -> None:
-    late = {"blockConnection": True, "blockTimeMS": 1500}
+    late: Document = {"blockConnection": True, "blockTimeMS": 1500}
     # In a collection of this test's own: what is late may come when the test is over.
     async with opened(url, "late", answer_within=timedelta(milliseconds=300)) as store:
         with fault(no_faults.client, failCommands=["insert"], **late), pytest.raises(OutcomeUnknown):
