@@ -1,4 +1,4 @@
-"""Fixtures that start the real parts: a Redis, Tocsin servers on it, and the Go tools that call them."""
+"""Fixtures that start the real parts: the stores, Tocsin servers on them, and the Go tools that call those."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 from support import go_tools, node_tools
 from support.journal import Journal
+from support.mongo_parts import MongoPart
+from support.mongo_servers import MongoServer
 from support.redis_parts import RedisPart
 from support.servers import Server
+from support.stores import STORES, StorePart, store_settings
 
 #: Runs the tests marked `full` too: the same promises at the size the project states, minutes instead of seconds.
 FULL = bool(os.environ.get("TESTS_FULL"))
@@ -138,13 +141,35 @@ def redis(tmp_path: Path) -> Iterator[RedisPart]:
         yield part
 
 
+@pytest.fixture(scope="session")
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    """One server that speaks MongoDB's wire protocol, for all tests that keep to a database of their own."""
+    server = MongoServer(tmp_path_factory.mktemp("mongo"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def mongo_database(mongo_server: MongoServer) -> Iterator[MongoPart]:
+    """An empty database of this test's own."""
+    with MongoPart(mongo_server, f"test_{next(_serial)}") as part:
+        yield part
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest) -> StorePart:
+    """An empty store of this test's own, of each provider in turn."""
+    part: StorePart = request.getfixturevalue({"redis": "redis", "mongo": "mongo_database"}[request.param])
+    return part
+
+
 StartServer = Callable[..., Server]
 
 
 def _starter(folder: Path, servers: list[Server]) -> StartServer:
-    def start(redis_url: str, *flags: str, handlers: str | None = None, **env: str) -> Server:
+    def start(store_url: str, *flags: str, handlers: str | None = None, **env: str) -> Server:
         chosen = [*flags, *(("--handlers", handlers) if handlers else ())]
-        server = Server(folder, chosen, {"REDIS_URL": redis_url, **env})
+        server = Server(folder, chosen, {**store_settings(store_url), **env})
         servers.append(server)
         return server.start()
 
@@ -153,7 +178,7 @@ def _starter(folder: Path, servers: list[Server]) -> StartServer:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[StartServer]:
-    """`serve(redis_url, *flags, handlers=module, **env)` starts a server; all are killed at the test's end."""
+    """`serve(store_url, *flags, handlers=module, **env)` starts a server; all are killed at the test's end."""
     servers: list[Server] = []
     yield _starter(tmp_path, servers)
     for server in servers:
@@ -161,12 +186,34 @@ def serve(tmp_path: Path) -> Iterator[StartServer]:
 
 
 @pytest.fixture(scope="session")
-def shared_server(shared_redis: RedisPart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A running server with the handlers of support.jobs.everyday, for tests that keep to a queue of their own."""
+def shared_server_on_redis(shared_redis: RedisPart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """See shared_server."""
+    yield from _shared(shared_redis.url, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def shared_server_on_mongo(mongo_server: MongoServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """See shared_server."""
+    with MongoPart(mongo_server, "shared") as database:
+        yield from _shared(database.url, tmp_path_factory)
+
+
+def _shared(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     servers: list[Server] = []
     start = _starter(tmp_path_factory.mktemp("server"), servers)
-    yield start(shared_redis.url, handlers="support.jobs.everyday", TOCSIN_DRAIN__GRACE="0s")
+    yield start(store_url, handlers="support.jobs.everyday", TOCSIN_DRAIN__GRACE="0s")
     assert [server.stop() for server in servers] == [0]
+
+
+@pytest.fixture(scope="session")
+def shared_server(request: pytest.FixtureRequest) -> Server:
+    """A running server with the handlers of support.jobs.everyday, for tests that keep to a queue of their own.
+
+    On Redis, or, for tests that are marked with support.stores.on_each_store, on each store in turn.
+    """
+    server = request.getfixturevalue(f"shared_server_on_{getattr(request, 'param', 'redis')}")
+    assert isinstance(server, Server)
+    return server
 
 
 @pytest.fixture(scope="session")

@@ -55,12 +55,6 @@ async def of_tocsin(folder: Path, mongo: MongoServer, sizes: MongoSizes) -> list
         await bed.batches([later])  # the queue stands, and its type is known
         async with spent("idle", sizes.idle, "second"):
             await asyncio.sleep(sizes.idle)
-        async with spent("schedule, one at a time", single):
-            await flying(1, [lambda: bed.jobs.ScheduleJob(later)] * single)
-        async with spent("schedule, 64 in flight", here.unary):
-            await flying(64, [lambda: bed.jobs.ScheduleJob(later)] * here.unary)
-        async with spent("schedule, batches", here.batch):
-            await bed.batches([later] * here.batch)
         ids = [f"cancel-{number}" for number in range(here.cancels)]
         await bed.batches([request(QUEUE, "noop", DATA, job_id=one, delay=3600) for one in ids])
         cancels = [job_service_pb2.CancelJobRequest(queue=QUEUE, job_id=one) for one in ids]
@@ -71,6 +65,12 @@ async def of_tocsin(folder: Path, mongo: MongoServer, sizes: MongoSizes) -> list
             await flying(1, [lambda: bed.jobs.ListJobs(page())] * sizes.pages)
         async with spent("queue health", sizes.pages, "call"):
             await flying(1, [bed.counts] * sizes.pages)  # GetQueueHealth
+        async with spent("schedule, one at a time", single):
+            await flying(1, [lambda: bed.jobs.ScheduleJob(later)] * single)
+        async with spent("schedule, 64 in flight", here.unary):
+            await flying(64, [lambda: bed.jobs.ScheduleJob(later)] * here.unary)
+        async with spent("schedule, batches", here.batch):
+            await bed.batches([later] * here.batch)
         await bed.empty(State.SCHEDULED, State.CANCELLED, State.COMPLETED)
         async with spent("one job to its end, watched", single):
             await _one_to_the_end(bed, single)
@@ -78,7 +78,7 @@ async def of_tocsin(folder: Path, mongo: MongoServer, sizes: MongoSizes) -> list
         await bed.batches([request(QUEUE, "noop", DATA)] * here.run)
         async with spent("run, from a full queue", here.run):
             await bed.pause(False)
-            await bed.until_completed(here.run)
+            await bed.until_completed(single + here.run)
     return found
 
 

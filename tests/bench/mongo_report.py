@@ -58,7 +58,12 @@ def markdown(
     for trouble in not_run:
         lines += [f"**NOT RUN: {trouble}.** Put node (18 or later) and npm on PATH, and run again.", ""]
     lines += [", ".join(f"{name} {value}" for name, value in about.items()), ""]
-    lines += report.tables(figures, PAIRS, program="server or Node")
+    lines += report.figure_table(figures, "server or Node")
+    costs = report.cost_ratios(figures, PAIRS)
+    lines += ["| ratio | | of store µs/job |", "|---|---:|---:|"]
+    for name, value in report.ratios(figures, PAIRS).items():
+        lines.append(f"| {name} | {value:.2f} | {f'{costs[name]:.2f}' if name in costs else ''} |")
+    lines.append("")
     if shortfalls:
         lines += ["Not ended in the time it had (the figure is of what was done until then), or with errors:", ""]
         lines += [*(f"- {one}" for one in shortfalls), ""]
@@ -82,6 +87,7 @@ def as_json(
             "not_run": list(not_run),
             "figures": report.plain(figures),
             "ratios": report.ratios(figures, PAIRS),
+            "ratios_of_store_us_per_job": report.cost_ratios(figures, PAIRS),
             "not_ended": list(shortfalls),
             "commands": [
                 {

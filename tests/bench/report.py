@@ -55,16 +55,33 @@ def ratios(figures: Mapping[str, Figure], pairs: Pairs = RATIOS) -> dict[str, fl
     }
 
 
-def tables(figures: Mapping[str, Figure], pairs: Pairs = RATIOS, program: str = "server") -> list[str]:
-    """Figures and their ratios, as lines of Markdown; `program`: whose processor time stands beside the store's."""
+def cost_ratios(figures: Mapping[str, Figure], pairs: Pairs) -> dict[str, float]:
+    """The ratios of the store's processor time a job, where both were taken."""
+    costs = {name: figure.median_of(lambda sample: sample.store_us) for name, figure in figures.items()}
+    return {
+        f"{first} / {second}": one / other
+        for first, second in pairs
+        if (one := costs.get(first)) is not None and (other := costs.get(second))
+    }
+
+
+def tables(figures: Mapping[str, Figure], pairs: Pairs = RATIOS) -> list[str]:
+    """Figures and their ratios, as lines of Markdown."""
+    return [
+        *figure_table(figures, "server"),
+        "| ratio | |",
+        "|---|---:|",
+        *(f"| {name} | {value:.2f} |" for name, value in ratios(figures, pairs).items()),
+        "",
+    ]
+
+
+def figure_table(figures: Mapping[str, Figure], program: str) -> list[str]:
+    """The figures alone; `program`: whose processor time stands beside the store's."""
     return [
         f"| figure | median | range | {program} µs/job | store µs/job |",
         "|---|---:|---:|---:|---:|",
         *(_row(figure) for figure in figures.values()),
-        "",
-        "| ratio | |",
-        "|---|---:|",
-        *(f"| {name} | {value:.2f} |" for name, value in ratios(figures, pairs).items()),
         "",
     ]
 

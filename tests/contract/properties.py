@@ -7,6 +7,8 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+from contract.providers import Provider
+
 _serial = itertools.count(1)
 
 
@@ -21,6 +23,10 @@ def bounded(examples: int, steps: int = 50) -> settings:
     return settings(max_examples=examples, deadline=None, suppress_health_check=checks, stateful_step_count=steps)
 
 
-def a_queue() -> str:
-    """A name that no other example has."""
+def a_queue(provider: Provider) -> str:
+    """A name that no other example has, in an emptied store: what examples leave would make each next one slower.
+
+    An opened store knows nothing yet of a queue of that name, so it does not miss what went.
+    """
+    provider.clear()
     return f"q{next(_serial)}"

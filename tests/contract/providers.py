@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import secrets
 import tempfile
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -199,6 +201,11 @@ class MongoProvider(Provider):
             yield store
         finally:
             await store.close()
+            if self._select_within < _PATIENCE:
+                # pymongo, closed while it looks for a server that is gone, drops the socket it was connecting.
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", ResourceWarning)
+                    gc.collect()
 
     @property
     def backdate(self) -> Backdate:
@@ -206,7 +213,7 @@ class MongoProvider(Provider):
 
     def contents(self) -> Mapping[bytes, bytes]:
         return {
-            name.encode() + b"\0" + bson.encode({"_id": document["_id"]}): document.raw
+            name.encode() + b"\0" + bson.encode({"_id": document["_id"]}): bytes(document.raw)
             for name in self._database.list_collection_names()
             for document in self._database[name].find()
         }
@@ -244,6 +251,6 @@ def flavours() -> list[Flavour]:
         found.append(Flavour("redis", "redis", "redis", started, started))
     url = os.environ.get("MONGODB_URL")
     # Tests that stop their server stop a SecantusDB, also where another one is named.
-    started, mortal = partial(_named_mongo, url) if url else _secantus, partial(_secantus, timedelta(milliseconds=300))
-    found.append(Flavour("mongo", "mongo", "mongodb", started, mortal))
+    mongo: Start = partial(_named_mongo, url) if url else _secantus
+    found.append(Flavour("mongo", "mongo", "mongodb", mongo, partial(_secantus, timedelta(milliseconds=300))))
     return found

@@ -96,8 +96,7 @@ async def test_what_is_deleted_leaves_nothing_behind(provider: Provider) -> None
             await added(
                 store, *(a_draft(name, tags={"k": name}, body=b"x") for name in names), *(a_draft() for _ in "ab")
             )
-            for one in await claimed(store):
-                await store.finish([completed(one, b"result")])
+            await store.finish([completed(one, b"result") for one in await claimed(store)])
             made = [job.job_id for job in (await store.page(a_query(limit=1000))).jobs]
             assert await store.delete("q", made) == [None] * 152
             return sum(map(len, provider.contents().values()))

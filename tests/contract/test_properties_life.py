@@ -92,11 +92,12 @@ class Life(RuleBasedStateMachine):
 
     loop: asyncio.Runner
     store: JobStore
+    provider: Provider
     backdate: Backdate
 
     def __init__(self) -> None:
         super().__init__()
-        self.queue = a_queue()
+        self.queue = a_queue(self.provider)
         self.jobs: dict[str, Model] = {}
         self.leases: list[Claimed] = []
 
@@ -259,7 +260,7 @@ def loop() -> Iterator[asyncio.Runner]:
 
 def test_every_life_is_as_the_model_says(provider: Provider, loop: asyncio.Runner) -> None:
     opened = provider.store()
-    Life.loop, Life.backdate = loop, provider.backdate
+    Life.loop, Life.provider, Life.backdate = loop, provider, provider.backdate
     Life.store = loop.run(opened.__aenter__())
     try:
         run_state_machine_as_test(Life, settings=bounded(100, steps=30))

@@ -13,6 +13,7 @@ from tocsin_server.store.interface import JobStore
 from contract.backdating import Backdate
 from contract.builders import HOUR, INT32, LATER, MINUTE, NOW, a_draft, a_request, added
 from contract.properties import a_queue, bounded
+from contract.providers import Provider
 
 priorities = st.one_of(st.sampled_from([*INT32, -1, 0, 1, 2**24, 2**24 + 1]), st.integers(*INT32))
 #: How many ms over an hour ago it came due, up to 31 years; 0: it is due now.
@@ -30,13 +31,14 @@ TYPES = [f"t{i}" for i in range(14)]
 )
 async def test_jobs_are_leased_in_the_order_promised(
     store: JobStore,
+    provider: Provider,
     backdate: Backdate,
     jobs: list[tuple[int, int, str | None, str]],
     wanted: list[str],
     limit: int,
     most: int,
 ) -> None:
-    queue = a_queue()
+    queue = a_queue(provider)
     unique: dict[object, tuple[int, int, str | None, str]] = {}
     for priority, ago, job_id, kind in jobs:
         unique.setdefault(job_id or object(), (priority, ago, job_id, kind))

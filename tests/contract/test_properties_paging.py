@@ -28,6 +28,7 @@ from contract.builders import (
     wish,
 )
 from contract.properties import a_queue, bounded
+from contract.providers import Provider
 
 #: What happens between two pages: a verb, and which job it concerns, as a share of those that stand.
 VERBS = ("add", "add", "replace", "cancel", "run", "retry", "update", "delete", "complete", "fail", "claim")
@@ -93,9 +94,15 @@ class Storm:
     storms=st.lists(changes, min_size=8, max_size=8),
 )
 async def test_none_comes_twice_and_none_that_stayed_is_missed(
-    store: JobStore, number: int, spread: int, limit: int, skip: int, storms: list[list[tuple[str, float]]]
+    store: JobStore,
+    provider: Provider,
+    number: int,
+    spread: int,
+    limit: int,
+    skip: int,
+    storms: list[list[tuple[str, float]]],
 ) -> None:
-    queue = a_queue()
+    queue = a_queue(provider)
     storm = Storm(store, queue)
     await storm.add(number, spread)
     at_first = storm.ids[::-1]
@@ -138,6 +145,7 @@ async def test_none_comes_twice_and_none_that_stayed_is_missed(
 )
 async def test_a_list_is_what_a_plain_filter_and_sort_would_give(
     store: JobStore,
+    provider: Provider,
     jobs: list[tuple[str, int, int, str]],
     types: frozenset[str],
     states: frozenset[State],
@@ -147,7 +155,7 @@ async def test_a_list_is_what_a_plain_filter_and_sort_would_give(
     skip: int,
     order: Order,
 ) -> None:
-    queue = a_queue()
+    queue = a_queue(provider)
     drafts = [
         a_draft(
             f"{place}",

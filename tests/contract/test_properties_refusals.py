@@ -57,8 +57,7 @@ def calls(draw: st.DrawFn) -> Call:
 async def test_a_refused_call_changes_nothing(
     store: JobStore, provider: Provider, state: State, other: str, of_other: bool, known: bool, call: Call
 ) -> None:
-    provider.clear()
-    queue = a_queue()
+    queue = a_queue(provider)
     if known:
         await standing(store, state, state.name, queue=queue, body=b"x", tags={"k": "v"})
     job_id = (other or "x") if of_other else state.name

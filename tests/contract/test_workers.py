@@ -49,7 +49,7 @@ async def test_workers_come_by_name(store: JobStore) -> None:
 
 async def test_a_word_is_good_for_its_time_only(store: JobStore) -> None:
     await store.announce(a_worker("long"), HOUR)
-    await store.announce(a_worker("short"), timedelta(milliseconds=60))
+    await store.announce(a_worker("short"), timedelta(milliseconds=300))
 
     async def names() -> list[str]:
         return [worker.worker for worker in await store.workers()]

@@ -10,15 +10,16 @@ from support.eventually import until
 from support.journal import Journal
 from support.redis_parts import RedisPart
 from support.servers import Server
+from support.stores import StorePart
 from support.stubs import State, Stubs
 
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def test_sigterm_with_20_running_gives_them_back_uncounted_and_they_run_elsewhere(
-    redis: RedisPart, serve: Callable[..., Server], journal: Journal
+    store: StorePart, serve: Callable[..., Server], journal: Journal
 ) -> None:
-    first = serve(redis.url, handlers="support.jobs.long", TOCSIN_DRAIN__GRACE="1s", **journal.env)
+    first = serve(store.url, handlers="support.jobs.long", TOCSIN_DRAIN__GRACE="1s", **journal.env)
     with Stubs(first.address) as stubs:
         for number in range(20):
             stubs.schedule("drain", "gated", job_id=str(number))
@@ -29,13 +30,13 @@ def test_sigterm_with_20_running_gives_them_back_uncounted_and_they_run_elsewher
         assert first.process.poll() is None, "it said NOT_SERVING before it went"
     assert first.wait(20) == 0
 
-    quiet = serve(redis.url, "--no-dispatch")
+    quiet = serve(store.url, "--no-dispatch")
     with Stubs(quiet.address) as stubs:
         jobs = stubs.list("drain")
         assert [(job.state, job.failures, job.crashes, len(job.errors)) for job in jobs] == [
             (State.WAITING, 0, 0, 0)
         ] * 20
-        second = serve(redis.url, handlers="support.jobs.long", GATE_OPEN="1", **journal.env)
+        second = serve(store.url, handlers="support.jobs.long", GATE_OPEN="1", **journal.env)
         for number in range(20):
             job = stubs.wait_for("drain", str(number))
             assert (job.state, job.attempt, job.failures, job.crashes) == (State.COMPLETED, 2, 0, 0)
@@ -43,14 +44,14 @@ def test_sigterm_with_20_running_gives_them_back_uncounted_and_they_run_elsewher
 
 
 def test_a_job_that_ends_within_the_grace_completes(
-    redis: RedisPart, serve: Callable[..., Server], journal: Journal
+    store: StorePart, serve: Callable[..., Server], journal: Journal
 ) -> None:
-    server = serve(redis.url, handlers="support.jobs.everyday", TOCSIN_DRAIN__GRACE="20s", **journal.env)
+    server = serve(store.url, handlers="support.jobs.everyday", TOCSIN_DRAIN__GRACE="20s", **journal.env)
     with Stubs(server.address) as stubs:
         stubs.schedule("drain", "half_a_second", job_id="one")
         until(lambda: journal.lines("start"), within=10)
     assert server.stop() == 0
-    quiet = serve(redis.url, "--no-dispatch")
+    quiet = serve(store.url, "--no-dispatch")
     with Stubs(quiet.address) as stubs:
         assert stubs.get("drain", "one").state == State.COMPLETED
 

@@ -7,8 +7,11 @@ import uuid
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from support.stores import on_each_store
 from support.stubs import State, Stubs, refusal, request
 from tocsin.v1 import job_pb2, job_service_pb2
+
+pytestmark = on_each_store
 
 SOON = job_pb2.RetryPolicy(max_attempts=3, initial_delay=Duration(nanos=50_000_000), jitter=0)
 

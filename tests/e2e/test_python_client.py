@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from support.redis_parts import RedisPart
 from support.servers import Server
+from support.stores import StorePart, on_each_store
 from tocsin import (
     AlreadyExists,
     AsyncClient,
@@ -37,6 +38,7 @@ async def aclient(shared_server: Server) -> AsyncIterator[AsyncClient]:
         yield client
 
 
+@on_each_store
 def test_a_job_is_scheduled_waited_for_and_read(client: Client, queue: str) -> None:
     job = client.schedule("echo", {"path": "a.png"}, queue=queue, delay=0.2, priority=5, tags={"a": "b"})
     assert (job.state, job.outcome, job.priority, job.tags) == ("SCHEDULED", "CREATED", 5, {"a": "b"})
@@ -44,11 +46,13 @@ def test_a_job_is_scheduled_waited_for_and_read(client: Client, queue: str) -> N
     assert (ended.state, ended.data, ended.result) == ("COMPLETED", {"path": "a.png"}, {"path": "a.png"})
 
 
+@on_each_store
 def test_a_time_may_be_given_with_any_zone(client: Client, queue: str) -> None:
     at = datetime(2099, 12, 24, 18, tzinfo=UTC)
     assert client.schedule("noop", queue=queue, at=at.astimezone()).schedule_time == at
 
 
+@on_each_store
 def test_all_payload_forms_come_back_as_they_went(client: Client, queue: str) -> None:
     letter = EmailNotification(to=["ada@example.com"], subject="Hello", text="Hi Ada")
     jobs = [client.schedule("x", b"\x00\xff", queue=queue, delay=3600), client.schedule(letter, queue=queue, delay=60)]
@@ -57,6 +61,7 @@ def test_all_payload_forms_come_back_as_they_went(client: Client, queue: str) ->
     assert (typed.payload, typed.type) == (letter, "email_notification")
 
 
+@on_each_store
 def test_a_list_goes_over_pages(client: Client, queue: str) -> None:
     client.schedule_many(JobRequest("noop", {"n": n}, queue=queue, job_id=str(n), delay=3600) for n in range(25))
     assert [job.job_id for job in client.list(queue=queue, page_size=7)] == [str(n) for n in reversed(range(25))]
@@ -64,6 +69,7 @@ def test_a_list_goes_over_pages(client: Client, queue: str) -> None:
     assert client.count(queue=queue, states=["SCHEDULED"]) == 25
 
 
+@on_each_store
 def test_verbs_answer_with_the_job_as_it_is_then(client: Client, queue: str) -> None:
     job = client.schedule("noop", queue=queue, job_id="one", delay=3600)
     assert client.update(job, priority=7).priority == 7
@@ -78,6 +84,7 @@ def test_verbs_answer_with_the_job_as_it_is_then(client: Client, queue: str) -> 
         client.get(job)
 
 
+@on_each_store
 def test_errors_are_one_tree_and_say_what_is_wrong(client: Client, queue: str) -> None:
     client.schedule("noop", queue=queue, job_id="one", delay=3600)
     with pytest.raises(AlreadyExists) as exists:
@@ -93,6 +100,7 @@ def test_errors_are_one_tree_and_say_what_is_wrong(client: Client, queue: str) -
     assert issubclass(InvalidArgument, TocsinError)
 
 
+@on_each_store
 def test_many_are_scheduled_and_one_bad_one_harms_no_other(client: Client, queue: str) -> None:
     good, bad, last = client.schedule_many(
         [JobRequest("noop", queue=queue), JobRequest("two words", queue=queue), JobRequest("noop", queue=queue)]
@@ -126,6 +134,7 @@ async def test_concurrent_schedules_of_one_async_client_are_gathered_each_with_i
     assert [getattr(job, "job_id", job) for job in answers] == ids
 
 
+@on_each_store
 async def test_the_async_client_does_the_same(aclient: AsyncClient, queue: str) -> None:
     job = await aclient.schedule("echo", {"a": 1}, queue=queue, delay=timedelta(seconds=0.1))
     states = [change.job.state async for change in aclient.watch(job) if change.job]
@@ -136,15 +145,14 @@ async def test_the_async_client_does_the_same(aclient: AsyncClient, queue: str) 
     assert health.healthy
 
 
-def test_a_wait_survives_the_death_and_return_of_its_server(shared_redis: RedisPart, tmp_path, queue: str) -> None:
-    server = Server(tmp_path, ["--handlers", "support.jobs.everyday"], {"REDIS_URL": shared_redis.url}).start()
-    try:
-        with Client(server.address) as client, ThreadPoolExecutor(1) as thread:
-            job = client.schedule("served_by_nobody", queue=queue, delay=3600)
-            waiting = thread.submit(client.wait, job, timeout=60)
-            server.kill()
-            server.restart()
-            client.cancel(job)
-            assert waiting.result(60).state == "CANCELLED"
-    finally:
+def test_a_wait_survives_the_death_and_return_of_its_server(
+    store: StorePart, serve: Callable[..., Server], queue: str
+) -> None:
+    server = serve(store.url, handlers="support.jobs.everyday")
+    with Client(server.address) as client, ThreadPoolExecutor(1) as thread:
+        job = client.schedule("served_by_nobody", queue=queue, delay=3600)
+        waiting = thread.submit(client.wait, job, timeout=60)
         server.kill()
+        server.restart()
+        client.cancel(job)
+        assert waiting.result(60).state == "CANCELLED"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,9 +49,9 @@ def everything(server: MongoServer) -> Mapping[str, Any]:
         for name in sorted(set(client.list_database_names()) - _NOT_USERS):
             for collection in client[name].list_collections():
                 one = client[name][str(collection["name"])]
-                indexes = [index.raw for index in one.list_indexes()]
+                indexes = list(one.list_indexes())
                 documents = [document.raw for document in one.find()]
-                found[one.full_name] = (collection.raw, indexes, documents)
+                found[one.full_name] = (dict(collection), indexes, documents)
     return found
 
 
@@ -86,6 +89,21 @@ def test_a_server_on_agendas_jobs_ends_with_both_ways_out_and_changes_nothing(
     assert "QUEUE_COLLECTION" in line
     assert "tocsin migrate --from agenda" in line
     assert "later version" in line  # this one has no such command
+    assert everything(agendas) == before
+
+
+def test_doctor_on_agendas_jobs_says_the_same_and_changes_nothing(agendas: MongoServer, tmp_path: Path) -> None:
+    before = everything(agendas)
+    done = subprocess.run(
+        [sys.executable, "-m", "tocsin_server", "doctor"],
+        env={"PATH": os.environ["PATH"], "QUEUE_PROVIDER": "mongo", "MONGODB_URL": agendas.url},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(r"^ *MEND  store.*QUEUE_COLLECTION", done.stdout, re.M), done.stdout
     assert everything(agendas) == before
 
 

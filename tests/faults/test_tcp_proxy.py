@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from support.eventually import until
 from support.redis_parts import RedisPart
-from support.tcp_proxy import Mode, TcpProxy
+from support.tcp_proxy import Fate, Mode, TcpProxy
 
 
 def through(proxy: TcpProxy) -> Redis:
@@ -33,6 +33,31 @@ def test_a_swallowed_reply_is_lost_though_the_command_acted(shared_redis: RedisP
             client.incr("counter")
         assert order.done.wait(5)
         assert client.incr("counter") == 3
+
+
+def test_a_request_that_is_cut_before_does_not_arrive(shared_redis: RedisPart) -> None:
+    with TcpProxy("127.0.0.1", shared_redis.port) as proxy, through(proxy) as client:
+        shared_redis.client.set("counter", 5)
+        order = proxy.order(lambda piece: b"INCR" in piece, Fate.CUT_BEFORE)
+        with pytest.raises(redis.exceptions.ConnectionError):
+            client.incr("counter")
+        assert order.done.is_set()
+        assert client.incr("counter") == 6
+
+
+def test_held_requests_do_not_arrive_and_are_not_answered_until_that_is_forgotten(shared_redis: RedisPart) -> None:
+    with TcpProxy("127.0.0.1", shared_redis.port) as proxy, through(proxy) as client:
+        shared_redis.client.set("counter", 5)
+        assert client.ping()
+        order = proxy.order(b"INCR", Fate.HELD)
+        for _ in range(2):
+            with Redis(port=proxy.port, socket_timeout=0.2, retry=Retry(NoBackoff(), 0)) as other:
+                with pytest.raises(redis.exceptions.TimeoutError):
+                    other.incr("counter")
+        assert order.done.is_set()
+        assert proxy.accepted == 3
+        proxy.forget_orders()
+        assert client.incr("counter") == 6
 
 
 def test_dropped_messages_do_not_arrive_and_the_rest_does(shared_redis: RedisPart) -> None:

@@ -11,8 +11,10 @@ from google.protobuf import descriptor_pool
 from google.protobuf.message import Message
 from hypothesis import HealthCheck, event, given, note, settings
 from hypothesis import strategies as st
+from support.mongo_parts import JOBS, MongoPart
 from support.redis_parts import RedisPart
 from support.servers import Server
+from support.stores import STORES, StorePart, store_settings
 from support.stubs import Refusal, Stubs, refusal
 
 from fuzz.messages import messages
@@ -34,25 +36,35 @@ ALLOWED = {
 }
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisPart]:
-    """A Redis in which nothing stands but what these requests put there: it is dumped twice a request."""
-    with RedisPart(tmp_path_factory.mktemp("redis")) as redis:
-        yield redis
+@pytest.fixture(scope="module", params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorePart]:
+    """A store in which nothing stands but what these requests put there: it is dumped twice a request."""
+    if request.param == "mongo":
+        with MongoPart(request.getfixturevalue("mongo_server"), "fuzz") as mongo:
+            yield mongo
+    else:
+        with RedisPart(tmp_path_factory.mktemp("redis")) as redis:
+            yield redis
 
 
 @pytest.fixture(scope="module")
-def server(store: RedisPart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(store: StorePart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that runs no jobs."""
-    server = Server(tmp_path_factory.mktemp("server"), ["--no-dispatch"], {"REDIS_URL": store.url})
+    server = Server(tmp_path_factory.mktemp("server"), ["--no-dispatch"], store_settings(store.url))
     yield server.start()
     assert server.stop() == 0
+
+
+def queues_of(dump: dict[bytes, str]) -> dict[bytes, str]:
+    """What says which queues there are."""
+    kept = {name: held for name, held in dump.items() if name == b"tocsin:queues"}
+    return kept | dict.fromkeys((name for name in dump if name.startswith(f"{JOBS}.queues/".encode())), "")
 
 
 @pytest.mark.parametrize("examples", [25, pytest.param(150, marks=[pytest.mark.full, pytest.mark.timeout(600)])])
 @pytest.mark.parametrize("rpc", RPCS, ids=lambda method: method.name)
 def test_any_request_is_answered_or_refused_for_a_reason_and_then_changes_nothing(
-    server: Server, store: RedisPart, rpc: object, examples: int
+    server: Server, store: StorePart, rpc: object, examples: int
 ) -> None:
     path = f"/{rpc.containing_service.full_name}/{rpc.name}"  # type: ignore[attr-defined]  # a MethodDescriptor
     asks = rpc.input_type  # type: ignore[attr-defined]
@@ -78,7 +90,7 @@ def test_any_request_is_answered_or_refused_for_a_reason_and_then_changes_nothin
         after = store.dump()
         if after != before:
             # A job of an earlier request may have come due, or been trimmed, meanwhile: that repeats itself no more.
-            assert after.get(b"tocsin:queues") == before.get(b"tocsin:queues")
+            assert queues_of(after) == queues_of(before)
             answer(request)
             assert store.dump() == after
 

@@ -103,7 +103,7 @@ class MongoServer:
             for name, password in users.items():
                 granted = [{"role": role, "db": DATABASE} for role in roles]
                 client.admin.command("createUser", name, pwd=password, roles=granted, mechanisms=["SCRAM-SHA-256"])
-        self.end()
+        self.end()  # it forgets users that were made shortly before a kill -9
         self._options.append("--auth")
         first = next(iter(users))
         self._login, self._query = _login(first, users[first]), {**self._query, "authSource": "admin"}
@@ -129,13 +129,13 @@ class MongoServer:
         self.process.wait(timeout=30)
 
 
-def order_fault(client: MongoClient[Document], mode: str | Document, **data: Any) -> None:
+def order_fault(client: MongoClient[Any], mode: str | Document, **data: Any) -> None:
     """Let commands fail. A mongod knows failpoints only with `--setParameter enableTestCommands=1`."""
     client.admin.command("configureFailPoint", "failCommand", mode=mode, data=data)
 
 
 @contextlib.contextmanager
-def fault(client: MongoClient[Document], mode: str | Document = "alwaysOn", **data: Any) -> Iterator[None]:
+def fault(client: MongoClient[Any], mode: str | Document = "alwaysOn", **data: Any) -> Iterator[None]:
     """Meanwhile commands fail as ordered."""
     order_fault(client, mode, **data)
     try:

@@ -14,10 +14,12 @@ from support.redis_servers import REDIS, VALKEY, ServerProcess
 class RedisPart:
     """redis-server where there is one, else the wheel's valkey-server. A context manager."""
 
+    provider = "redis"
+
     def __init__(self, folder: Path, *options: str) -> None:
         self._folder, self._options = folder, options
         self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}"
+        self.url = self.url_at(self.port)
 
     def __enter__(self) -> RedisPart:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -29,6 +31,10 @@ class RedisPart:
     def __exit__(self, *_: object) -> None:
         self.client.close()
         self._process.stop()
+
+    def url_at(self, port: int) -> str:
+        """The address for REDIS_URL by way of another port."""
+        return f"redis://127.0.0.1:{port}"
 
     @property
     def pid(self) -> int:

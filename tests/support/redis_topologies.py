@@ -34,6 +34,13 @@ def asked(port: int, *command: str) -> object:
         return None
 
 
+def replication(port: int) -> str:
+    """What the server on a port says of its replication, "" while it does not answer."""
+    with contextlib.suppress(RedisError), Redis(port=port) as client:
+        return "".join(f"{name}:{value}\n" for name, value in client.info("replication").items())
+    return ""
+
+
 # --- TLS ---
 
 
@@ -139,7 +146,7 @@ class SentinelGroup:
                 replica_of = () if port == ports[0] else ("--replicaof", "127.0.0.1", str(ports[0]))
                 self._nodes[port] = ServerProcess(str(REDIS), own, "--port", str(port), *options, *replica_of)
             for port in ports[1:]:
-                until(lambda port=port: "master_link_status:up" in self._replication(port), within=20)  # type: ignore[misc]
+                until(lambda port=port: "master_link_status:up" in replication(port), within=20)  # type: ignore[misc]
             until(lambda: self._heard(ports[0]) == replicas, within=20, what="replicas that count for the primary")
             for _ in range(sentinels):
                 self._start_sentinel(ports[0], sentinels // 2 + 1, down_after)
@@ -206,13 +213,8 @@ class SentinelGroup:
         return (int(answer["num-slaves"]), int(answer["num-other-sentinels"])) == (replicas, others)
 
     def _heard(self, port: int) -> int:
-        said = re.search(r"min_slaves_good_slaves:(\d+)", self._replication(port))
+        said = re.search(r"min_slaves_good_slaves:(\d+)", replication(port))
         return int(said[1]) if said else 0
-
-    def _replication(self, port: int) -> str:
-        with contextlib.suppress(RedisError), Redis(port=port) as client:
-            return "".join(f"{name}:{value}\n" for name, value in client.info("replication").items())
-        return ""
 
 
 # --- cluster ---
@@ -229,15 +231,13 @@ class ClusterPart:
         self.ports = [free_port() for _ in range(nodes)]
         self._buses = {port: free_port() for port in self.ports}
         self._nodes: dict[int, ServerProcess] = {}
-        given = ("--bind", "127.0.0.1", "--appendonly", "yes", "--cluster-enabled", "yes")
-        given += ("--cluster-node-timeout", "1000", "--cluster-announce-ip", "127.0.0.1")
-        given += ("--cluster-require-full-coverage", "yes" if full_coverage else "no")
+        self._options = ("--bind", "127.0.0.1", "--appendonly", "yes", "--cluster-enabled", "yes")
+        self._options += ("--cluster-node-timeout", "1000", "--cluster-announce-ip", "127.0.0.1")
+        self._options += ("--cluster-require-full-coverage", "yes" if full_coverage else "no")
+        self._options += ("--repl-diskless-sync-delay", "0")
         try:
             for port in self.ports:
-                own = folder / str(port)
-                own.mkdir(parents=True)
-                bus = ("--cluster-port", str(self._buses[port]))
-                self._nodes[port] = ServerProcess(str(REDIS), own, "--port", str(port), *bus, *given)
+                self._start_node(port)
             self._join()
         except BaseException:
             self.stop()
@@ -281,6 +281,24 @@ class ClusterPart:
             node.process.kill()
         for node in self._nodes.values():
             node.stop()
+
+    def add_replica(self, of: int) -> None:
+        """Give a node a replica, which takes over when it dies; returns when that has all it needs."""
+        port = free_port()
+        self._buses[port] = free_port()
+        self._start_node(port)
+        asked(of, "CLUSTER", "MEET", "127.0.0.1", str(port), str(self._buses[port]))
+        name = str(asked(of, "CLUSTER", "MYID"))
+        until(lambda: asked(port, "CLUSTER", "REPLICATE", name) in ("OK", True), within=20)
+        until(lambda: "master_link_status:up" in replication(port), within=20)
+        for other in self.ports:
+            until(lambda other=other: "slave" in str(asked(other, "CLUSTER", "NODES")), within=20)  # type: ignore[misc]
+
+    def _start_node(self, port: int) -> None:
+        own = self._folder / str(port)
+        own.mkdir(parents=True)
+        bus = ("--cluster-port", str(self._buses[port]))
+        self._nodes[port] = ServerProcess(str(REDIS), own, "--port", str(port), *bus, *self._options)
 
     def _join(self) -> None:
         count = len(self.ports)

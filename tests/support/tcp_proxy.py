@@ -19,22 +19,36 @@ class Mode(Enum):
     REFUSE = "refuse"  # new connections are closed at once
 
 
-class Swallow:
-    """An order to lose the reply to the next request that contains `needle`, and then the connection."""
+class Fate(Enum):
+    """What becomes of a request that was ordered to fail."""
 
-    def __init__(self, needle: bytes, skip: int) -> None:
-        self.needle, self._skip = needle, skip
-        self.done = threading.Event()  # the server has answered, and the answer is gone
-        self._taken = False
+    REPLY_LOST = "the target acts on it; its reply is lost, and then the connection"
+    CUT_BEFORE = "the connection ends before the target hears of it"
+    HELD = "the target never hears of it; the connection stays open, and silent"
 
-    def takes(self, request: bytes) -> bool:
-        """Whether this request is the one. Says yes once."""
-        if self._taken or self.needle not in request:
+
+class Order:
+    """An order to let a request fail: the next that `wanted` picks, after `skip` of them; with HELD, all of those.
+
+    wanted: bytes that the request contains, or a question asked of each piece as it was sent.
+    """
+
+    def __init__(self, wanted: bytes | Callable[[bytes], bool], fate: Fate, skip: int) -> None:
+        self.needle = wanted if isinstance(wanted, bytes) else b""
+        self.fate = fate
+        self.done = threading.Event()  # it has failed: the reply is gone, or the request
+        self._wanted, self._skip, self._taken = wanted, skip, False
+
+    def takes(self, piece: bytes, with_tail: bytes) -> bool:
+        """Whether this request is the one. with_tail: the piece after the end of the one before."""
+        if self._taken:
+            return False
+        if not (self._wanted in with_tail if isinstance(self._wanted, bytes) else self._wanted(piece)):
             return False
         if self._skip > 0:
             self._skip -= 1
             return False
-        self._taken = True
+        self._taken = self.fate is not Fate.HELD
         return True
 
 
@@ -44,7 +58,7 @@ class TcpProxy:
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
         self._mode = Mode.PASS
-        self._swallows: list[Swallow] = []
+        self._orders: list[Order] = []
         self._drops: list[Callable[[bytes], bool]] = []
         self._links: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
@@ -72,11 +86,19 @@ class TcpProxy:
         if mode is Mode.REFUSE:
             self.cut()
 
-    def swallow_reply_to(self, needle: bytes, *, skip: int = 0) -> Swallow:
+    def swallow_reply_to(self, needle: bytes, *, skip: int = 0) -> Order:
         """Pass the next request that has `needle` (after `skip` of them), lose its reply and cut that connection."""
-        order = Swallow(needle, skip)
-        self._swallows.append(order)
+        return self.order(needle, Fate.REPLY_LOST, skip=skip)
+
+    def order(self, wanted: bytes | Callable[[bytes], bool], fate: Fate, *, skip: int = 0) -> Order:
+        """Let the request fail that `wanted` picks (after `skip` of them)."""
+        order = Order(wanted, fate, skip)
+        self._orders.append(order)
         return order
+
+    def forget_orders(self) -> None:
+        """What was ordered and has not come is not lost any more."""
+        self._orders.clear()
 
     def drop_replies(self, wanted: Callable[[bytes], bool]) -> None:
         """Drop each piece that comes from the target and for which `wanted` is true. Connections stay."""
@@ -127,7 +149,7 @@ class TcpProxy:
             writer.transport.abort()
             return
         self._links |= {writer, far_writer}
-        waiting: list[Swallow] = []  # orders whose reply is the next to come on this connection
+        waiting: list[Order] = []  # orders whose reply is the next to come on this connection
         pumps = [
             asyncio.ensure_future(self._requests(reader, far_writer, waiting)),
             asyncio.ensure_future(self._replies(far_reader, writer, waiting)),
@@ -143,22 +165,27 @@ class TcpProxy:
                 end.transport.abort()
                 self._links.discard(end)
 
-    async def _requests(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, waiting: list[Swallow]) -> None:
+    async def _requests(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, waiting: list[Order]) -> None:
         tail = b""
         with contextlib.suppress(ConnectionError):
             while data := await source.read(_CHUNK):
                 if self._mode is Mode.BLACK_HOLE:
                     continue
-                seen = tail + data
-                taken = [order for order in self._swallows if order.takes(seen)]
-                waiting.extend(taken)
+                taken = [order for order in self._orders if order.takes(data, tail + data)]
                 # A needle may lie across two pieces; what was seen whole is not looked at twice.
-                longest = max((len(order.needle) for order in self._swallows), default=1)
+                longest = max((len(order.needle) for order in self._orders), default=1)
                 tail = b"" if taken or longest <= 1 else data[-(longest - 1) :]
+                if unheard := [order for order in taken if order.fate is not Fate.REPLY_LOST]:
+                    for order in unheard:
+                        order.done.set()
+                    if any(order.fate is Fate.CUT_BEFORE for order in unheard):
+                        return  # the caller of both pumps cuts the connection
+                    continue
+                waiting.extend(taken)
                 sink.write(data)
                 await sink.drain()
 
-    async def _replies(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, waiting: list[Swallow]) -> None:
+    async def _replies(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, waiting: list[Order]) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await source.read(_CHUNK):
                 if waiting:

@@ -244,6 +244,32 @@ def test_with_full_coverage_a_dead_node_stops_all_and_its_return_heals_all(
         cluster.stop()
 
 
+@pytest.mark.full
+def test_a_nodes_replica_takes_over_and_its_queues_go_on(
+    tmp_path_factory: pytest.TempPathFactory, serve: StartServer, journal: Journal
+) -> None:
+    cluster = ClusterPart(tmp_path_factory.mktemp("replica"))
+    try:
+        dead = cluster.port_of("tocsin:queues")
+        cluster.add_replica(dead)
+        server = serve(cluster.url, handlers="support.jobs.everyday", **journal.env)
+        with Client(server.address) as client, HealthLog(server.address) as health:
+            names = {port: cluster.queue_on(port) for port in cluster.ports}
+            for name in names.values():
+                run(client, name)
+            job = client.schedule("half_a_second", queue=names[dead])
+            until(lambda: journal.lines("start"), within=10)
+            cluster.kill(dead)
+            for name in names.values():
+                run(client, name, within=30)
+            assert client.wait(job, timeout=20).state == "COMPLETED"
+            assert len(list(client.queues())) == 3
+        assert health.seen == [SERVING]
+        assert server.stop() == 0
+    finally:
+        cluster.stop()
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [("redis://127.0.0.1:{port}", "redis+cluster://"), ("redis+cluster://127.0.0.1:{single}", "no cluster")],

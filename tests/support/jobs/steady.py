@@ -1,4 +1,5 @@
-"""Jobs of 50 ms that journal their start and end, and a poison pill that kills the process it runs in."""
+"""Jobs of 50 ms (or of STEADY_TAKES) that journal their start and end, and a poison pill that kills the process it
+runs in."""
 
 from __future__ import annotations
 
@@ -12,12 +13,14 @@ from support.journal import note
 
 handlers = Handlers()
 
+_TAKES = float(os.environ.get("STEADY_TAKES", "0.05"))  # seconds
+
 
 @handlers.on("steady", concurrency=20)
 async def steady(job: JobContext) -> None:
-    """50 ms of waiting."""
+    """Waits."""
     note("start", job.job_id, job.attempt)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(_TAKES)
     note("end", job.job_id, job.attempt)
 
 

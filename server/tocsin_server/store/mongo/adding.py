@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,12 +19,11 @@ from tocsin_server.store.mongo.documents import EPOCH, MILLISECOND, Document, jo
 from tocsin_server.store.mongo.errors import DUPLICATE
 from tocsin_server.store.mongo.event_log import Flags
 from tocsin_server.store.mongo.heads import Allocation
-from tocsin_server.store.mongo.records import Records, basic, changes_of, flags_of
+from tocsin_server.store.mongo.records import Records, basic, changes_of, flags_of, new_operation, unknown_after
 from tocsin_server.store.mongo.transitions import Standing, begin_anew, replace_in_place
 
 _CALL_JOBS = 200
 _ROUNDS = 50
-_TYPES_GOOD_FOR = timedelta(minutes=1)
 
 Answer = tuple[Job, Added] | TocsinError
 
@@ -52,7 +50,7 @@ class Adding:
 
     def __init__(self, records: Records) -> None:
         self._records = records
-        self._types: dict[str, tuple[float, set[str]]] = {}  # queue -> when it was asked, types it had
+        self._types: dict[str, set[str]] = {}  # queue -> types it had when it was asked, and those added since
 
     async def add_to(self, queue: str, drafts: Sequence[Draft]) -> list[Answer]:
         """Add jobs of one queue, in order."""
@@ -73,12 +71,13 @@ class Adding:
     async def _add(self, queue: str, drafts: Sequence[Draft]) -> list[Answer]:
         answers: dict[int, Answer] = {}
         left = list(range(len(drafts)))
-        for _ in range(_ROUNDS):
-            ids = [job_id for at in left if (job_id := drafts[at].job_id) is not None]
-            standing = await self._records.load(queue, ids) if ids else {}
-            known = await self._known_types(queue, {drafts[at].spec.type for at in left})
-            plan = _plan(left, drafts, standing, known, answers)
-            lost = await self._write(queue, plan, standing, answers)
+        for begun in range(_ROUNDS):
+            with unknown_after(begun > 0):
+                ids = [job_id for at in left if (job_id := drafts[at].job_id) is not None]
+                standing = await self._records.load(queue, ids) if ids else {}
+                known = await self._known_types(queue, {drafts[at].spec.type for at in left})
+                plan = _plan(left, drafts, standing, known, answers)
+                lost = await self._write(queue, plan, standing, answers)
             left = [at for at in left if at in lost]
             if not left:
                 return [answers[at] for at in range(len(drafts))]
@@ -100,13 +99,14 @@ class Adding:
         )
         fresh = _carry_out(plan, standing, now, taken, answers)
         swaps = [job for job in standing.values() if job.touched]
-        operation = secrets.token_bytes(8)
+        operation = new_operation()
         try:
             lost = await self._insert(list(fresh.values())) if fresh else set()
         except (StoreAway, StoreFull):
             await self._records.heads.give_back(taken)
             raise
-        lost |= await self._records.swap(swaps, operation) if swaps else set()
+        with unknown_after(bool(fresh)):
+            lost |= await self._records.swap(swaps, operation) if swaps else set()
         new = [document for document in fresh.values() if document["id"] not in lost]
         changed = [job for job in swaps if job.document["id"] not in lost]
         await self._records.log.append(taken, [*changes_of(changed), *map(basic, new)], _flags(new, changed))
@@ -124,14 +124,13 @@ class Adding:
         return set()
 
     async def _known_types(self, queue: str, wanted: set[str]) -> set[str]:
-        """Types that the queue has. What was found out lately is good enough where it holds all that are wanted."""
-        asked, known = self._types.get(queue, (-1e9, set()))
-        if not wanted <= known or time.monotonic() - asked > _TYPES_GOOD_FOR.total_seconds():
+        """Types that the queue has. What was found out before is good enough where it holds all that are wanted."""
+        known = self._types.get(queue, set())
+        if not wanted <= known:
             found = await self._records.run(
                 lambda: self._records.jobs.distinct("type", {"queue": queue}), read_only=True
             )
-            known = set(found)
-            self._types[queue] = (time.monotonic(), known)
+            known = self._types[queue] = set(found)
         return known
 
 

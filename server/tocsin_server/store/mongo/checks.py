@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pymongo.errors import OperationFailure
 
+from tocsin_server.domain.errors import StoreAway
 from tocsin_server.store.interface import Durability, StoreInfo
 from tocsin_server.store.mongo.connection import Document, MongoConnection
+from tocsin_server.store.mongo.errors import NOT_ALLOWED
 from tocsin_server.store.unfit import StoreUnfit
 
 OLDEST = (6, 0)
@@ -20,17 +24,10 @@ async def check(connection: MongoConnection, collection: str) -> tuple[StoreInfo
     StoreUnfit where it must not be used: too old, read-only, of a newer format, or the collection holds documents that
     are not Tocsin's. StoreAway.
     """
-    hello = await connection.open()
-    try:
+    with unfit_where_not_allowed(connection):
+        hello = await connection.open()
         build = await connection.run(lambda: connection.client.admin.command("buildInfo"), read_only=True)
         await _check_contents(connection, collection)
-    except OperationFailure as error:
-        if error.code in (13, 18, 8000):
-            raise StoreUnfit(
-                f"the MongoDB user may not read collection {collection!r} of database "
-                f"{connection.database.name!r}: give it the role readWrite on that database"
-            ) from None
-        raise
     version = ".".join(map(str, build["versionArray"][:3]))
     if tuple(build["versionArray"][:2]) < OLDEST:
         raise StoreUnfit(f"MongoDB {version} is too old: {OLDEST[0]}.{OLDEST[1]} or newer is needed")
@@ -41,6 +38,22 @@ async def check(connection: MongoConnection, collection: str) -> tuple[StoreInfo
             "server. Make it a replica set, of one member at least."
         )
     return StoreInfo("mongo", f"mongodb {version}", Durability.EACH_WRITE, embedded=False), warnings
+
+
+@contextmanager
+def unfit_where_not_allowed(connection: MongoConnection) -> Iterator[None]:
+    """A login that is refused, or may not do what is needed, is no store to wait for."""
+    try:
+        yield
+    except StoreAway as error:
+        refused = error.__cause__
+        if not isinstance(refused, OperationFailure) or refused.code not in NOT_ALLOWED:
+            raise
+        said = str(refused).partition(", full error:")[0]
+        raise StoreUnfit(
+            f"MongoDB refuses the user of the URL ({said}): mend user and password, and "
+            f"give the user the role readWrite on database {connection.database.name!r}"
+        ) from None
 
 
 def has_change_streams(hello: Document) -> bool:
@@ -68,6 +81,6 @@ async def _check_contents(connection: MongoConnection, collection: str) -> None:
     if foreign is not None:
         raise StoreUnfit(
             f"collection {collection!r} of database {connection.database.name!r} holds documents that are not "
-            "Tocsin's (Agenda's, it may be), and was left as it is: set QUEUE_COLLECTION to another name, or take its "
-            "jobs over into another collection with `tocsin migrate`, where your version has it"
+            "Tocsin's (Agenda's, it may be), and was left as it is: set QUEUE_COLLECTION to another name, or import "
+            "its jobs into another collection with `tocsin migrate --from agenda`, which a later version brings"
         )

@@ -13,7 +13,7 @@ from tocsin_server.domain.job import View
 from tocsin_server.domain.lease import Claim, Claimed, Lease
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.documents import Document, job_of, span, to_ms
-from tocsin_server.store.mongo.records import Records
+from tocsin_server.store.mongo.records import Records, unknown_after
 from tocsin_server.store.mongo.transitions import Standing, changed, give_back, lease
 
 #: A date beside the server's own clock. $toLong first: some servers compare $$NOW itself wrongly with stored dates.
@@ -41,9 +41,12 @@ class Claiming:
         """As JobStore.claim."""
         if self._made_before(request) and (found := await self._leased_by(queue, request)):
             return await self._claim_of(found, found[0].now, more=True)
-        due, paused, now, best = await asyncio.gather(
-            self._due(queue), self._records.heads.paused(queue), self._now(), self._best(queue, types, limit)
+        due, (head, read_at), best = await asyncio.gather(
+            self._due(queue), self._records.heads.read(queue), self._best(queue, types, limit)
         )
+        if head is None or read_at is None:  # never used
+            return Claim((), await self._records.connection.now(), more=False)
+        paused, now = "paused" in head, read_at
         if due:
             now = due[0].now
             await self._make_waiting(queue, due[:_MADE_WAITING])
@@ -58,14 +61,12 @@ class Claiming:
             lease(job, span(to_ms(length)), request)
         lost = await self._records.write(queue, picked)
         taken = [job for job in picked if job.document["id"] not in lost]
-        if lost:
-            # One that was won may look lost where it was changed since, as a cancel does. Its token tells.
-            taken = await self._leased_by(queue, request)
-        if await self._records.heads.paused(queue):
-            # Paused while this was under way: no attempt has begun yet, and none may.
-            await self._undo(queue, taken)
-            return Claim((), now, more=False)
-        return await self._claim_of(taken, picked[0].now, more=more or bool(lost))
+        with unknown_after(True):  # asked again with the same request, they are found
+            if await self._records.heads.paused(queue):
+                # Paused while this was under way: no attempt has begun yet, and none may.
+                await self._undo(queue, taken)
+                return Claim((), now, more=False)
+            return await self._claim_of(taken, picked[0].now, more=more or bool(lost))
 
     def _made_before(self, request: bytes) -> bool:
         repeated = request in self._requests
@@ -85,9 +86,6 @@ class Claiming:
             sort=[("due", 1), ("arrival", 1)],
             limit=_MADE_WAITING + 1,
         )
-
-    async def _now(self) -> datetime:
-        return await self._records.connection.now()
 
     async def _make_waiting(self, queue: str, due: Sequence[Standing]) -> None:
         for job in due:

@@ -17,6 +17,7 @@ from pymongo.uri_parser import parse_uri
 
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.store.mongo.errors import domain_error
+from tocsin_server.telemetry.redaction import secrets_in_url
 
 DEFAULT_DATABASE = "tocsin"
 
@@ -119,10 +120,7 @@ class MongoConnection:
 
 
 def _without(url: str, message: str) -> str:
-    """The driver's message without the login that the URL may hold."""
-    _, _, rest = url.partition("://")
-    login, at, _ = rest.rpartition("@")
-    for part in {login, *login.split(":")} if at else ():
-        if part:
-            message = message.replace(part, "***")
+    """The driver's message without the password that the URL may hold."""
+    for secret in secrets_in_url(url):
+        message = message.replace(secret, "***")
     return message.splitlines()[0] if message else "it is not a MongoDB URL"

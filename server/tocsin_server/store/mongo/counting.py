@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Generic, TypeVar
 
 from tocsin_server.domain.filters import JobFilter
 from tocsin_server.domain.queues import QueueFigures
@@ -16,6 +17,7 @@ from tocsin_server.store.mongo.documents import Document
 from tocsin_server.store.mongo.heads import RATE_MINUTES, minute_of
 from tocsin_server.store.mongo.records import Records
 
+T = TypeVar("T")
 Counts = Mapping[State, Mapping[str, int]]
 
 #: A count that took longer is kept for 20 times as long as it took: counting keeps a core busy for 5 % at most.
@@ -23,10 +25,9 @@ _SLOW, _KEPT_TIMES = 1.0, 20
 
 
 @dataclass(frozen=True, slots=True)
-class _Counted:
-    counts: Counts
-    at: float
-    good_for: float
+class _Counted(Generic[T]):
+    answer: T
+    good_until: float
 
 
 class Counting:
@@ -34,7 +35,7 @@ class Counting:
 
     def __init__(self, records: Records) -> None:
         self._records = records
-        self._counted: dict[str, _Counted] = {}
+        self._counted: dict[Hashable, _Counted[Any]] = {}
 
     async def figures(self, queue: str) -> QueueFigures:
         """As JobStore.figures."""
@@ -52,36 +53,45 @@ class Counting:
 
     async def total(self, queue: str, wanted: JobFilter) -> int:
         """How many jobs match a filter of states and types alone."""
-        counts = await self._counts(queue)
-        return sum(
-            number
-            for state, types in counts.items()
-            if not wanted.states or state in wanted.states
-            for kind, number in types.items()
-            if not wanted.types or kind in wanted.types
-        )
+        condition: Document = {"queue": queue}
+        if wanted.states or wanted.types:
+            condition["state"] = {"$in": sorted(int(state) for state in wanted.states or State)}
+        if wanted.types:
+            condition["type"] = {"$in": sorted(wanted.types)}
+
+        async def ask() -> int:
+            return await self._records.jobs.count_documents(condition, hint="states")
+
+        return await self._kept((queue, wanted.states, wanted.types), ask)
 
     async def _counts(self, queue: str) -> Counts:
-        begun = time.monotonic()
-        kept = self._counted.get(queue)
-        if kept is not None and begun - kept.at < kept.good_for:
-            return kept.counts
         pipeline: list[Document] = [
             {"$match": {"queue": queue}},
             {"$group": {"_id": {"state": "$state", "type": "$type"}, "number": {"$sum": 1}}},
         ]
 
-        async def ask() -> list[Document]:
-            return await (await self._records.jobs.aggregate(pipeline, hint="states")).to_list()
+        async def ask() -> Counts:
+            counts: dict[State, dict[str, int]] = {}
+            for one in await (await self._records.jobs.aggregate(pipeline, hint="states")).to_list():
+                counts.setdefault(State(one["_id"]["state"]), {})[one["_id"]["type"]] = int(one["number"])
+            return counts
 
-        counts: dict[State, dict[str, int]] = {}
-        for one in await self._records.run(ask, read_only=True):
-            counts.setdefault(State(one["_id"]["state"]), {})[one["_id"]["type"]] = int(one["number"])
+        return await self._kept((queue,), ask)
+
+    async def _kept(self, what: Hashable, count: Callable[[], Awaitable[T]]) -> T:
+        """What was counted lately, where counting takes long."""
+        begun = time.monotonic()
+        kept: _Counted[T] | None = self._counted.get(what)
+        if kept is not None and begun < kept.good_until:
+            return kept.answer
+        answer = await self._records.run(count, read_only=True)
         took = time.monotonic() - begun
-        self._counted.pop(queue, None)
         if took > _SLOW:
-            self._counted[queue] = _Counted(counts, begun, took * _KEPT_TIMES)
-        return counts
+            now = begun + took
+            # Few filters are asked again; those that were not are forgotten here.
+            self._counted = {key: one for key, one in self._counted.items() if one.good_until > now}
+            self._counted[what] = _Counted(answer, now + took * _KEPT_TIMES)
+        return answer
 
     async def _oldest(self, queue: str) -> datetime | None:
         """The due time of the job that has been due longest, or is due next."""

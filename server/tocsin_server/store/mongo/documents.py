@@ -6,7 +6,7 @@ state, arrival, attempt, failures, crashes, revision
 create, due, start, end, lease, expire      dates, in milliseconds; lease only of ACTIVE, end, expire of ended ones
 token      of the last attempt: the 8 bytes of the claim that began it
 errors, progress, result, cancel            where there are any
-writes, op the compare-and-swap counter, and whose write the last one was (records.py)
+writes, ops the compare-and-swap counter, and whose writes the last ones were (records.py)
 
 Spans of time are whole milliseconds. `bytes` is the size of the payload.
 """
@@ -193,7 +193,7 @@ def _spec_of(document: Mapping[str, Any], payload: Payload | None) -> JobSpec:
 
 
 def _error_of(document: Mapping[str, Any], full: bool) -> JobError:
-    trace = document["trace"] if full else ""
+    trace = document.get("trace", "") if full else ""
     return JobError(document["type"], document["message"], trace, document["time"], document["attempt"])
 
 

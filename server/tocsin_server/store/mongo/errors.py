@@ -21,8 +21,10 @@ from pymongo.errors import (
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull, TocsinError
 
 DUPLICATE = 11000
-#: OutOfDiskSpace, and what a hosted server answers when its space is used up.
-_NO_ROOM = frozenset({14031, 8000})
+_NO_ROOM = frozenset({14031})  # OutOfDiskSpace
+_HOSTED = 8000  # a hosted server's own refusals: of a login, or of writes where its space is used up
+#: Not logged in, or not allowed.
+NOT_ALLOWED = frozenset({13, 18, _HOSTED})
 #: The server turned the command away before it acted: no login, not allowed, shutting down, not or no longer primary.
 _REFUSED = frozenset({13, 18, 91, 189, 10058, 10107, 11600, 11602, 13435, 13436})
 #: A change stream cannot go on from where it was.
@@ -48,9 +50,9 @@ def domain_error(error: PyMongoError, *, read_only: bool) -> TocsinError | None:
     if isinstance(error, ConnectionFailure):
         return StoreAway(detail) if read_only or _not_sent(error) else OutcomeUnknown(detail)
     if isinstance(error, OperationFailure):
-        if error.code in _NO_ROOM:
+        if error.code in _NO_ROOM or (error.code == _HOSTED and "space quota" in detail):
             return StoreFull(detail)
-        if error.code in _REFUSED:
+        if error.code in _REFUSED or error.code == _HOSTED:
             return StoreAway(detail)
         if error.timeout:
             return StoreAway(detail) if read_only else OutcomeUnknown(detail)
@@ -62,7 +64,7 @@ def _of_bulk(error: BulkWriteError, detail: str) -> TocsinError | None:
     if details.get("writeConcernErrors"):
         return OutcomeUnknown(detail)
     codes = {one["code"] for one in details.get("writeErrors", ())}
-    if codes & _NO_ROOM:
+    if codes & (_NO_ROOM | {_HOSTED}):
         acted = details.get("nInserted", 0) + details.get("nModified", 0) + details.get("nRemoved", 0)
         return OutcomeUnknown(detail) if acted else StoreFull(detail)
     return None

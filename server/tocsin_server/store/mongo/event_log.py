@@ -13,6 +13,7 @@ document are a hole: of a write under way, of a server that died, or of document
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ from typing import Any
 from bson.int64 import Int64
 from pymongo.asynchronous.collection import AsyncCollection
 
-from tocsin_server.domain.errors import InvalidFields, Violation
+from tocsin_server.domain.errors import InvalidFields, TocsinError, Violation
 from tocsin_server.domain.events import Event, EventBatch
 from tocsin_server.domain.job import View
 from tocsin_server.store.mongo.connection import MongoConnection
@@ -92,7 +93,14 @@ class EventLog:
         self._holes: dict[tuple[str, int], float] = {}  # (queue, first missing number) -> when it was met
 
     async def append(self, taken: Allocation, changes: Sequence[Document], flags: Flags) -> None:
-        """Add a write's changes under the numbers taken for it, and let everybody hear of it."""
+        """Add a write's changes under the numbers taken for it, and let everybody hear of it.
+
+        The jobs stand already, so a store that cannot be reached now is no failure of the call: it leaves a hole.
+        """
+        with contextlib.suppress(TocsinError):
+            await self._append(taken, changes, flags)
+
+    async def _append(self, taken: Allocation, changes: Sequence[Document], flags: Flags) -> None:
         update = {
             "queue": taken.queue,
             "first": Int64(taken.first),

@@ -11,6 +11,7 @@ rates              {"c<minute>": attempts that completed in that minute, "f<minu
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,9 @@ from typing import Any
 from bson.int64 import Int64
 from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import DuplicateKeyError
 
+from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.queues import QueueSettings, Tick
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.connection import MongoConnection
@@ -61,19 +64,15 @@ class Heads:
     ) -> Allocation:
         """Take numbers; `rates` says how many attempts ended, by field of `rates`."""
         more = {f"rates.{name}": by for name, by in (rates or {}).items()}
-        head = await self._connection.run(
-            lambda: self._queues.find_one_and_update(
-                {"_id": queue},
-                {
-                    "$inc": {"events": Int64(events), "arrivals": Int64(arrivals), "wakes": Int64(0), **more},
-                    "$setOnInsert": {"epoch": secrets.token_hex(8)},
-                },
-                upsert=True,
-                return_document=ReturnDocument.AFTER,
+        update = {"$inc": {"events": Int64(events), "arrivals": Int64(arrivals), **more}}
+
+        async def take() -> Document | None:
+            return await self._connection.run(
+                lambda: self._queues.find_one_and_update({"_id": queue}, update, return_document=ReturnDocument.AFTER)
             )
-        )
-        if head is None:
-            raise AssertionError("an upsert that returns what it made returned nothing")
+
+        while (head := await take()) is None:
+            await self._make(queue)
         last, last_arrival = int(head["events"]), int(head["arrivals"])
         return Allocation(
             queue,
@@ -85,8 +84,21 @@ class Heads:
             rates=rates or {},
         )
 
+    async def _make(self, queue: str) -> None:
+        """Make the queue's document where there is none. Not by what takes numbers: of several that would make it at
+        once one does, and the others might not be told which numbers they took."""
+        nothing_yet = {"epoch": secrets.token_hex(8), **dict.fromkeys(("events", "arrivals", "wakes"), Int64(0))}
+        with contextlib.suppress(DuplicateKeyError):  # somebody else made it
+            await self._connection.run(
+                lambda: self._queues.update_one({"_id": queue}, {"$setOnInsert": nothing_yet}, upsert=True)
+            )
+
     async def give_back(self, taken: Allocation) -> None:
         """Undo an allocation of which nothing was used, unless others were made since (then a hole is left)."""
+        with contextlib.suppress(TocsinError):  # then a hole is left, too
+            await self._give_back(taken)
+
+    async def _give_back(self, taken: Allocation) -> None:
         events, arrivals = taken.last - taken.first + 1, taken.arrivals
         stands = {"_id": taken.queue, "events": taken.last, "arrivals": taken.first_arrival + arrivals - 1}
         if taken.new:
@@ -147,19 +159,21 @@ class Heads:
         update = {
             "settings": {"$literal": settings_document(settings)},
             "paused": since,
-            "epoch": {"$ifNull": ["$epoch", secrets.token_hex(8)]},
-            "events": {"$add": [{"$ifNull": ["$events", Int64(0)]}, Int64(1)]},
-            "arrivals": {"$ifNull": ["$arrivals", Int64(0)]},
-            "wakes": {"$ifNull": ["$wakes", Int64(0)]},
+            "events": {"$add": ["$events", Int64(1)]},
         }
-        before = await self._connection.run(
-            lambda: self._queues.find_one_and_update(
-                {"_id": queue}, [{"$set": update}], upsert=True, return_document=ReturnDocument.BEFORE
+
+        async def put() -> Document | None:
+            return await self._connection.run(
+                lambda: self._queues.find_one_and_update(
+                    {"_id": queue}, [{"$set": update}], return_document=ReturnDocument.BEFORE
+                )
             )
-        )
-        last = int(before["events"] if before else 0) + 1
-        resumed = not paused and before is not None and "paused" in before
-        return Allocation(queue, last, last, 1, 0, new=before is None), resumed
+
+        while (before := await put()) is None:
+            await self._make(queue)
+        last = int(before["events"]) + 1
+        resumed = not paused and "paused" in before
+        return Allocation(queue, last, last, 1, 0, new=last == 1), resumed
 
     async def sweep_rates(self, queue: str, now: datetime) -> None:
         """Forget rates that figures look at no more."""

@@ -21,6 +21,7 @@ _INSPECTED = 1_000  # jobs one call may look at
 _BYTES = 3_300_000  # what one call may answer: a response ends at 3.5 MiB
 _JOB_BYTES = 400  # what a job takes in an answer beside what is counted
 _ALL_STATES = [int(state) for state in State]
+_LIGHT = dict.fromkeys((*HEAVY, "errors.trace"), 0)  # all that View.BASIC shows
 _TESTED = dict.fromkeys(("state", "type", "priority", "due", "create", "end", "arrival", "tags", "bytes"), 1)
 
 
@@ -37,11 +38,13 @@ class Listing:
         exact = not _tested(query.filter)
         skip = query.skip if query.after is None else query.after.skip
         limit = query.limit + 1 if exact else _INSPECTED + 1
-        found = await self._candidates(query, skip if exact else 0, limit)
+        at_once = exact and query.view is View.BASIC
+        found = await self._candidates(query, skip if exact else 0, limit, _LIGHT if at_once else _TESTED)
         at_end = len(found) < limit
         passed, last, left = _passed(query, found[: limit - 1], 0 if exact else skip)
         more = not at_end or last < len(found) - 1
-        jobs, cut = await self._read(query, passed)
+        known = {one["_id"]: one for one in passed} if at_once else None
+        jobs, cut = await self._read(query, passed, known)
         total = await self._counting.total(query.queue, query.filter) if query.filter.counted else None
         if cut is not None:
             return Page(tuple(jobs), _position(query, cut, 0), total)
@@ -49,19 +52,21 @@ class Listing:
             return Page(tuple(jobs), None, total)
         return Page(tuple(jobs), _position(query, found[last], left), total)
 
-    async def _candidates(self, query: ListQuery, skip: int, limit: int) -> list[Document]:
-        """The tested fields of jobs that the index finds, in order."""
+    async def _candidates(self, query: ListQuery, skip: int, limit: int, shape: Mapping[str, int]) -> list[Document]:
+        """Jobs that the index finds, in order; `shape` says which fields."""
         soonest = query.order is Order.SOONEST
         condition = _indexed(query)
         if query.after is not None:
             condition.update(_beyond(query.after, soonest))
         order = [("due", 1), ("arrival", 1)] if soonest else [("arrival", -1)]
         return await self._records.run(
-            lambda: self._records.jobs.find(condition, _TESTED).sort(order).skip(skip).limit(limit).to_list(),
+            lambda: self._records.jobs.find(condition, shape).sort(order).skip(skip).limit(limit).to_list(),
             read_only=True,
         )
 
-    async def _read(self, query: ListQuery, passed: Sequence[Document]) -> tuple[list[Job], Document | None]:
+    async def _read(
+        self, query: ListQuery, passed: Sequence[Document], known: Mapping[str, Document] | None
+    ) -> tuple[list[Job], Document | None]:
         """The jobs themselves; and where what may be answered ended before them, the last candidate answered."""
         jobs: list[Job] = []
         room = _BYTES
@@ -74,7 +79,9 @@ class Listing:
                 size += _size(passed[end], heavy=heavy)
                 end += 1
             part = passed[start:end]
-            documents = await self._by_id([one["_id"] for one in part], heavy=heavy)
+            documents = known
+            if documents is None:
+                documents = await self._by_id([one["_id"] for one in part], heavy=heavy)
             for candidate in part:
                 document = documents.get(candidate["_id"])
                 if document is None or document["arrival"] != candidate["arrival"] or not _matches(query, document):
@@ -87,13 +94,10 @@ class Listing:
         return jobs, None
 
     async def _by_id(self, ids: Sequence[str], *, heavy: bool) -> Mapping[str, Document]:
-        shape = None if heavy else dict.fromkeys((*HEAVY, "errors.trace"), 0)
+        shape = None if heavy else _LIGHT
         found = await self._records.run(
             lambda: self._records.jobs.find({"_id": {"$in": list(ids)}}, shape).to_list(), read_only=True
         )
-        for document in found:
-            if not heavy:
-                document["errors"] = [{**error, "trace": ""} for error in document.get("errors", ())]
         return {document["_id"]: document for document in found}
 
 
@@ -186,6 +190,6 @@ def _size(candidate: Mapping[str, Any], *, heavy: bool) -> int:
 
 def _taken(document: Mapping[str, Any], *, heavy: bool) -> int:
     size = _size(document, heavy=heavy) + sum(
-        len(error["message"]) + len(error["trace"]) for error in document.get("errors", ())
+        len(error["message"]) + len(error.get("trace", "")) for error in document.get("errors", ())
     )
     return size + (len(document.get("result") or b"") if heavy else 0) + sum(map(len, document.get("tags", ())))

@@ -13,7 +13,8 @@ read again, dispatchers claim (holes.py). What was acknowledged stands: it was w
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from bson.int64 import Int64
 from pymongo import DeleteOne, ReplaceOne, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 
-from tocsin_server.domain.errors import StoreAway, StoreFull
+from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import HEAVY, Document, key
@@ -31,10 +32,26 @@ from tocsin_server.store.mongo.transitions import Standing
 
 #: Rounds of read, decide and write before a call gives up on jobs that others keep changing.
 _ROUNDS = 50
+#: Whose writes the last ones were is kept of so many.
+_OPERATIONS = 8
 _WITHOUT_HEAVY = dict.fromkeys(HEAVY, 0)
 
 R = TypeVar("R")
 Write = UpdateOne | ReplaceOne[Document] | DeleteOne
+
+
+@contextmanager
+def unknown_after(acted: bool) -> Iterator[None]:
+    """Where the call has `acted` already, a store that cannot be reached now leaves its outcome unknown."""
+    try:
+        yield
+    except StoreAway as error:
+        raise (OutcomeUnknown(str(error)) if acted else error) from error
+
+
+def new_operation() -> bytes:
+    """A name for one call's writes."""
+    return secrets.token_bytes(8)
 
 
 class Records:
@@ -84,12 +101,13 @@ class Records:
         """
         answers: dict[int, R] = {}
         left = list(range(len(job_ids)))
-        for _ in range(_ROUNDS):
-            standing = await self.load(queue, [job_ids[at] for at in left])
-            for at in left:
-                job = standing.get(job_ids[at])
-                answers[at] = decide(at, None if job is None or job.gone else job)
-            lost = await self.write(queue, list(standing.values()), rates=rates(), cancels=cancels)
+        for begun in range(_ROUNDS):
+            with unknown_after(begun > 0):
+                standing = await self.load(queue, [job_ids[at] for at in left])
+                for at in left:
+                    job = standing.get(job_ids[at])
+                    answers[at] = decide(at, None if job is None or job.gone else job)
+                lost = await self.write(queue, list(standing.values()), rates=rates(), cancels=cancels)
             left = [at for at in left if job_ids[at] in lost]
             if not left:
                 return [answers[at] for at in range(len(job_ids))]
@@ -105,7 +123,7 @@ class Records:
         loud = [job for job in touched if not job.quiet]
         events = sum(2 if _is_anew(job) else 1 for job in loud)
         taken = await self.heads.allocate(queue, events=events, rates=rates) if loud else None
-        operation = secrets.token_bytes(8)
+        operation = new_operation()
         try:
             lost = await self.swap(touched, operation)
         except (StoreAway, StoreFull):
@@ -134,18 +152,21 @@ class Records:
         result = await self.connection.run(lambda: self.jobs.bulk_write(writes, ordered=False))
         if result.matched_count + result.deleted_count == len(touched):
             return set()
-        # Somebody lost. A document that bears this operation was written by it; one that is gone was deleted by it, or
-        # by somebody else, which is the same to a caller who wanted it gone.
+        # Somebody lost. One that is gone was deleted by this operation, or by somebody else, which is the same to a
+        # caller who wanted it gone.
         ids = [job.document["_id"] for job in touched]
         found = await self.connection.run(
-            lambda: self.jobs.find({"_id": {"$in": ids}}, {"op": 1}).to_list(), read_only=True
+            lambda: self.jobs.find({"_id": {"$in": ids}}, {"ops": 1}).to_list(), read_only=True
         )
-        stands = {document["_id"]: document.get("op") for document in found}
-        return {
-            job.document["id"]
-            for job in touched
-            if (stands.get(job.document["_id"]) != operation if not job.gone else job.document["_id"] in stands)
-        }
+        stands = {document["_id"]: document for document in found}
+        return {job.document["id"] for job in touched if _lost(stands.get(job.document["_id"]), job, operation)}
+
+
+def _lost(stands: Mapping[str, Any] | None, job: Standing, operation: bytes) -> bool:
+    """Whether somebody else was faster. Others may have written the job again since this operation did."""
+    if job.gone:
+        return stands is not None
+    return stands is None or operation not in stands.get("ops", ())
 
 
 def _is_anew(job: Standing) -> bool:
@@ -158,7 +179,8 @@ def _write_of(job: Standing, operation: bytes) -> Write:
     before, document = job.before, job.document
     if job.gone:
         return DeleteOne({"_id": before["_id"], "writes": before["writes"]})
-    document["writes"], document["op"] = Int64(before["writes"] + 1), operation
+    document["writes"] = Int64(before["writes"] + 1)
+    document["ops"] = [*before.get("ops", ())[1 - _OPERATIONS :], operation]
     if job.anew:
         return ReplaceOne({"_id": before["_id"], "writes": before["writes"]}, document)
     values = {name: value for name, value in document.items() if name not in before or before[name] != value}
@@ -170,7 +192,7 @@ def _write_of(job: Standing, operation: bytes) -> Write:
 
 def basic(document: Mapping[str, Any]) -> Document:
     """What a change keeps of a job: all that View.BASIC shows."""
-    kept = {name: value for name, value in document.items() if name not in {*HEAVY, "op", "writes", "token"}}
+    kept = {name: value for name, value in document.items() if name not in {*HEAVY, "ops", "writes", "token"}}
     if "errors" in kept:
         kept["errors"] = [{**error, "trace": ""} for error in kept["errors"]]
     return kept

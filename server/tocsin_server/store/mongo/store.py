@@ -19,7 +19,7 @@ from tocsin_server.store.interface import JobStore, Note, StoreInfo, Wake
 from tocsin_server.store.mongo import indexes
 from tocsin_server.store.mongo.adding import Adding
 from tocsin_server.store.mongo.changing import Changing
-from tocsin_server.store.mongo.checks import FORMAT, check, has_change_streams
+from tocsin_server.store.mongo.checks import FORMAT, check, has_change_streams, unfit_where_not_allowed
 from tocsin_server.store.mongo.claiming import NOW, Claiming
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.counting import Counting
@@ -73,8 +73,13 @@ class MongoStore(JobStore):
         self.warnings: Sequence[str] = ()
 
     async def open(self) -> None:
-        self._tail.change_streams = has_change_streams(await self._connection.open())
         self._info, self.warnings = await check(self._connection, self._collection)
+        with unfit_where_not_allowed(self._connection):
+            self._tail.change_streams = has_change_streams(await self._connection.open())
+            await self._prepare()
+
+    async def _prepare(self) -> None:
+        """Mark the store as ours, and make the indexes that are not there."""
         database = self._connection.database
         await self._connection.run(
             lambda: database[f"{self._collection}.format"].update_one(

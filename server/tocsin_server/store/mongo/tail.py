@@ -12,15 +12,19 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
+import structlog
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.store.interface import Wake
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document
+from tocsin_server.store.mongo.errors import STREAM_LOST
 from tocsin_server.store.mongo.heads import Heads
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(milliseconds=50), timedelta(seconds=2)
 _FASTEST_LOOK, _SLOWEST_LOOK = timedelta(milliseconds=20), timedelta(milliseconds=500)
@@ -101,7 +105,10 @@ class Tail:
                 async for written in self._stream() if self.change_streams else self._look():
                     pause = _FIRST_PAUSE
                     self._told(written)
-            except (PyMongoError, TocsinError):
+            except (PyMongoError, TocsinError) as error:
+                if isinstance(error, OperationFailure) and error.code not in STREAM_LOST:
+                    # Not a connection that broke: it will fail again, and nobody would know.
+                    _log.warning("mongo_tail_failed", error=str(error)[:300])
                 await asyncio.sleep(pause.total_seconds())
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -116,15 +123,16 @@ class Tail:
 
     async def _look(self) -> AsyncIterator[Document]:
         """Look again and again, on a server without change streams."""
-        seen, pause = await self._heads.numbers(), _FASTEST_LOOK
+        numbers, pause = await self._heads.numbers(), _FASTEST_LOOK
+        seen = dict(numbers)
         while True:
             await asyncio.sleep(pause.total_seconds())
-            numbers = await self._heads.numbers()
-            pause = min(pause * 2, _SLOWEST_LOOK)
+            before, numbers = numbers, await self._heads.numbers()
+            # Not because something is missing: what a dead server has numbered never comes.
+            pause = _FASTEST_LOOK if numbers != before else min(pause * 2, _SLOWEST_LOOK)
             for queue, number in numbers.items():
                 if number == seen.get(queue, 0):
                     continue
-                pause = _FASTEST_LOOK
                 for document in await self._written(queue, seen.get(queue, 0)):
                     # What was numbered and is not written yet is looked for the next time.
                     seen[queue] = max(seen.get(queue, 0), int(document["last"]))

@@ -74,7 +74,9 @@ def test_room_that_is_promised_is_promised_once() -> None:
     slots = Slots(4, {"a": 2, "b": None})
     slots.limit_queue("q", {"a": 1})
     room = slots.room()
+    assert room.of("r") == {"a": 2, "b": 4}
     assert [room.take("q", "a"), room.take("q", "a")] == [True, False]
+    assert room.of("r") == {"a": 2, "b": 3}
     assert [room.take("r", "a"), room.take("s", "a"), room.take("r", "a")] == [True, True, False]
     assert room.of("r") == {"b": 1}
     assert [room.take("q", "b"), room.take("q", "b"), room.take("q", "unknown")] == [True, False, False]

@@ -136,12 +136,14 @@ async def test_a_raised_number_holds_also_where_its_message_is_lost(
     await put(spied, "q", number(1))
     # A tick that is not awaited here: what is heard goes before it.
     async with start(tick=100 * MILLISECOND if lost else timedelta(minutes=1)):
-        await add(spied, "q", "silent")
-        await crowd.until("q", "silent", 1)
+        for type_ in ("silent", "three", "wide"):  # all, so that no claim for another one brings the news
+            await add(spied, "q", type_)
+            await crowd.until("q", type_, 1)
         spied.deaf = lost
-        await put(spied, "q", number(6))
-        await crowd.until("q", "silent", 6)
-        await put(spied, "q", number(6, silent=8))
+        await put(spied, "q", number(3))
+        for type_ in ("silent", "three", "wide"):
+            await crowd.until("q", type_, 3)
+        await put(spied, "q", number(3, silent=8))
         await crowd.until("q", "silent", 8)
 
 

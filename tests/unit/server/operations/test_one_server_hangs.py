@@ -69,7 +69,8 @@ async def test_names_that_do_not_come_hide_no_tick(spied: SpiedStore) -> None:
     spied.gates["queues"] = asyncio.Event()
     spied.away.add("ping")
     heard.clear()
-    await spied.until_called("ticks", 3)
+    async with asyncio.timeout(5):
+        await spied.until_called("ticks", 3)
     assert set(heard) == {"well"}
     asked = spied.calls["queues"]
     await added(store, a_draft(queue="new"))

@@ -1,0 +1,180 @@
+"""Several servers at one store, at the same moment: each thing happens once, and all of them see the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+import pytest
+from tocsin_server.domain.errors import JobExists
+from tocsin_server.domain.job import Added, OnConflict, View
+from tocsin_server.domain.lease import Claimed, Finished
+from tocsin_server.domain.states import State
+from tocsin_server.store.interface import JobStore
+
+from contract.backdating import Backdate
+from contract.builders import (
+    HOUR,
+    MINUTE,
+    NOW,
+    a_draft,
+    a_query,
+    a_request,
+    added,
+    claimed_one,
+    completed,
+    failed,
+    good,
+    listed,
+    read,
+    released,
+    wish,
+)
+from contract.providers import Provider
+
+SERVERS = 3
+
+
+@pytest.fixture
+async def stores(provider: Provider) -> AsyncIterator[list[JobStore]]:
+    """One for each of several servers."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(provider.store()) for _ in range(SERVERS)]
+
+
+async def all_that_it_gets(store: JobStore, limit: int) -> list[Claimed]:
+    """Claim until nothing is left, a few at a time."""
+    found: list[Claimed] = []
+    while True:
+        claim = await store.claim("q", {"t": 1000}, limit, lease=MINUTE, holder="w", request=a_request())
+        found += claim.claimed
+        if not claim.claimed and not claim.more:
+            return found
+
+
+async def all_states(store: JobStore) -> Counter[State]:
+    """How many jobs are in each state, by looking at them."""
+    found: Counter[State] = Counter()
+    query = a_query(limit=1000)
+    found.update(job.state for job in (await store.page(query)).jobs)
+    return found
+
+
+async def test_each_job_is_leased_once(stores: list[JobStore]) -> None:
+    jobs = await added(stores[0], *(a_draft() for _ in range(120)))
+    claims = await asyncio.gather(*(all_that_it_gets(store, 7) for store in stores))
+    leased = [one for claim in claims for one in claim]
+    assert sorted(one.job.job_id for one in leased) == sorted(job.job_id for job in jobs)
+    assert {one.lease.attempt for one in leased} == {1}
+    assert len({one.lease.token for one in leased}) == len(jobs)
+    assert (await stores[0].figures("q")).counts == {State.ACTIVE: {"t": 120}}
+
+
+async def test_what_comes_due_is_made_waiting_and_leased_once(stores: list[JobStore], backdate: Backdate) -> None:
+    jobs = await added(stores[0], *(a_draft(when=HOUR) for _ in range(40)))
+    for job in jobs:
+        backdate.due(job, by=2 * HOUR)
+    claims = await asyncio.gather(*(all_that_it_gets(store, 7) for store in stores))
+    leased = [one for claim in claims for one in claim]
+    assert sorted(one.job.job_id for one in leased) == sorted(job.job_id for job in jobs)
+    # Made WAITING, then ACTIVE: each counts once.
+    assert {one.job.revision for one in leased} == {jobs[0].revision + 2}
+
+
+async def test_of_several_ends_of_one_attempt_one_is_recorded(stores: list[JobStore]) -> None:
+    for _ in range(10):
+        [job] = await added(stores[0], a_draft())
+        one = await claimed_one(stores[0])
+        ends = [completed(one), failed(one), completed(one, b"result")]
+        answers = await asyncio.gather(*(store.finish([outcome]) for store, outcome in zip(stores, ends, strict=True)))
+        recorded: list[Finished] = [good(answer) for [answer] in answers]
+        assert [answer.repeated for answer in recorded].count(False) == 1
+        stands = await read(stores[0], job)
+        assert {answer.state for answer in recorded} == {stands.state}
+        assert stands.revision == one.job.revision + 1
+
+
+@pytest.mark.parametrize("mode", OnConflict)
+async def test_of_several_jobs_of_one_id_one_is_created(stores: list[JobStore], mode: OnConflict) -> None:
+    for number in range(10):
+        draft = a_draft(f"{number}", on_conflict=mode, when=HOUR)
+        answers = [answer for [answer] in await asyncio.gather(*(store.add([draft]) for store in stores))]
+        outcomes = Counter(JobExists if isinstance(answer, JobExists) else good(answer)[1] for answer in answers)
+        others = {OnConflict.FAIL: JobExists, OnConflict.KEEP: Added.KEPT, OnConflict.REPLACE: Added.REPLACED}[mode]
+        assert outcomes == {Added.CREATED: 1, others: SERVERS - 1}
+    assert await listed(stores[0], a_query()) == [f"{number}" for number in reversed(range(10))]
+    assert (await stores[0].figures("q")).counts == {State.SCHEDULED: {"t": 10}}
+
+
+async def test_a_job_is_either_leased_or_cancelled_before(stores: list[JobStore]) -> None:
+    jobs = await added(stores[0], *(a_draft() for _ in range(40)))
+    leasing = asyncio.gather(*(all_that_it_gets(store, 5) for store in stores[:2]))
+    cancelling = asyncio.gather(*(stores[2].cancel("q", [wish(job)]) for job in reversed(jobs)))
+    claims, answers = await leasing, await cancelling
+    leased = {one.job.job_id for claim in claims for one in claim}
+    for job, [answer] in zip(reversed(jobs), answers, strict=True):
+        assert good(answer).job_id == job.job_id
+        stands = await read(stores[0], job)
+        assert stands.state is (State.ACTIVE if job.job_id in leased else State.CANCELLED)
+        assert stands.cancel is not None
+    counts = (await stores[0].figures("q")).counts
+    assert {state: types["t"] for state, types in counts.items()} == await all_states(stores[0])
+
+
+async def test_a_lease_that_ran_out_is_taken_back_once(stores: list[JobStore], backdate: Backdate) -> None:
+    jobs = await added(stores[0], *(a_draft() for _ in range(30)))
+    for one in await all_that_it_gets(stores[0], 30):
+        backdate.lease(one.job, by=HOUR)
+    assert sum(await asyncio.gather(*(store.reap("q") for store in stores))) == 30
+    found = await stores[0].get("q", [job.job_id for job in jobs], View.BASIC)
+    assert {(job.state, job.crashes) for job in found if job} == {(State.WAITING, 1)}
+
+
+async def test_an_attempt_that_ends_as_its_lease_does_has_one_outcome(
+    stores: list[JobStore], backdate: Backdate
+) -> None:
+    jobs = await added(stores[0], *(a_draft() for _ in range(20)))
+    ones = await all_that_it_gets(stores[0], 20)
+    for one in ones:
+        backdate.lease(one.job, by=HOUR)
+    answers, reaped = await asyncio.gather(
+        asyncio.gather(*(stores[0].finish([completed(one)]) for one in ones)), stores[1].reap("q")
+    )
+    recorded = [answer for [answer] in answers if isinstance(answer, Finished)]
+    assert len(recorded) + reaped == len(jobs)
+    assert await all_states(stores[2]) == +Counter({State.COMPLETED: len(recorded), State.WAITING: reaped})
+
+
+async def test_numbers_are_given_once_and_every_change_is_seen_by_all(stores: list[JobStore]) -> None:
+    start = await stores[0].cursor("q")
+
+    async def work(store: JobStore) -> None:
+        for _ in range(4):
+            await added(store, *(a_draft(when=HOUR) for _ in range(5)))
+            await added(store, a_draft())
+            claim = await store.claim("q", {"t": 1}, 1, lease=MINUTE, holder="w", request=a_request())
+            await store.finish([released(one) for one in claim.claimed])
+
+    await asyncio.gather(*(work(store) for store in stores))
+
+    jobs = (await stores[0].page(a_query(limit=1000))).jobs
+    assert len({job.arrival for job in jobs}) == len(jobs) == SERVERS * 4 * 6
+    seen = []
+    for store in stores:
+        cursor = start
+        revisions: dict[str, int] = {}
+        while (batch := await store.events("q", cursor, wait=NOW)).events:
+            assert not batch.gap
+            cursor = batch.cursor
+            for event in batch.events:  # none is missed, and none comes twice
+                assert event.job.revision == revisions.get(event.job.job_id, 0) + 1, (
+                    "a change was missed, or came twice"
+                )
+                revisions[event.job.job_id] = event.job.revision
+        assert revisions == {job.job_id: job.revision for job in jobs}
+        assert not (await store.events("q", cursor, wait=timedelta(milliseconds=1))).gap
+        seen.append(cursor)
+    assert len(set(seen)) == 1
