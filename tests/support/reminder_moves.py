@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from tocsin import AsyncClient, ReminderSet
+from tocsin import AsyncClient, Job, ReminderSet
 from tocsin_server.handlers.mail.message import Stamp
 
 from support.eventually import until_async
@@ -55,6 +55,7 @@ class Moves:
         try:
             await self._make()
             await self._settled(within=120)
+            assert not watching.done(), watching.exception()
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
@@ -62,11 +63,16 @@ class Moves:
     async def _watch(self) -> None:
         """Learn of each job as it is made: ended ones are soon trimmed, so that what stands does not grow."""
         async for change in self.clients[-1].watch(queue=self.queue, states=["SCHEDULED", "WAITING"]):
-            assert not change.gap
-            if change.job is not None and change.job.create_time is not None:
-                job = change.job
-                stamp = Stamp(job.queue, job.job_id, job.create_time, 1, datetime.now(UTC))
-                self.keys[stamp.job_mark] = _key(job.job_id)
+            if change.gap:
+                async for job in self.clients[-1].list(queue=self.queue, page_size=1000):
+                    self._learn(job)
+            if change.job is not None:
+                self._learn(change.job)
+
+    def _learn(self, job: Job) -> None:
+        assert job.create_time is not None
+        stamp = Stamp(job.queue, job.job_id, job.create_time, 1, datetime.now(UTC))
+        self.keys[stamp.job_mark] = _key(job.job_id)
 
     async def _make(self) -> None:
         self.left = self.total

@@ -162,7 +162,7 @@ class Reminders:
         """The set as it stands now. Where another call has moved it on, the jobs made here came too late to be
         cancelled there: they would send nothing, and are cancelled."""
         stored = await self._notes.read(name)
-        if stored is None:  # its last time had passed long ago
+        if stored is None:  # somebody emptied the store
             return new
         if stored.found.revision != new.revision:
             late = [job_id for entry, job_id in new.jobs(name) if entry.revision == new.revision]
