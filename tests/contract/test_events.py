@@ -299,7 +299,7 @@ async def test_a_cursor_that_is_too_old_is_a_gap(provider: Provider) -> None:
         first = await store.cursor("q")
         await added(store, a_draft("0"))
         second = await store.cursor("q")
-        for number in range(1, 200):
+        for number in range(1, 90):
             await added(store, a_draft(f"{number}"))
         recent = await store.cursor("q")
         await added(store, a_draft("last"))
@@ -313,7 +313,7 @@ async def test_a_cursor_that_is_too_old_is_a_gap(provider: Provider) -> None:
 async def test_about_as_many_events_are_kept_as_was_asked(provider: Provider) -> None:
     async with provider.store(events_max=50) as store:
         cursors = []
-        for number in range(200):
+        for number in range(90):
             cursors.append(await store.cursor("q"))
             await added(store, a_draft(f"{number}"))
         gaps = [(await store.events("q", cursor, wait=NOW)).gap for cursor in cursors]
