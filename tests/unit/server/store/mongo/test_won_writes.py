@@ -33,7 +33,7 @@ async def test_a_write_that_others_have_written_over_was_won_all_the_same(
 
         async def leased() -> bool:
             found = await asyncio.to_thread(lambda: list(database[JOBS].aggregate([{"$match": {"id": "mine"}}])))
-            return found[0]["state"] == State.ACTIVE
+            return bool(found[0]["state"] == State.ACTIVE)
 
         await until_async(leased, within=5)
         await cancelled(other, mine)
