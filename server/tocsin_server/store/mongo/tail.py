@@ -49,9 +49,10 @@ class Tail:
     async def close(self) -> None:
         """End all listening."""
         self._closed = True
-        if self._task is not None:
+        # Again and again: on Python 3.11 a time-out inside the driver can swallow a cancel.
+        while self._task is not None and not self._task.done():
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task], timeout=0.05)
         for listener in self._listeners:
             listener.put_nowait(None)
         for waiters in self._waiters.values():
@@ -100,7 +101,7 @@ class Tail:
 
     async def _hear(self) -> None:
         pause = _FIRST_PAUSE
-        while True:
+        while not self._closed:
             try:
                 async for written in self._stream() if self.change_streams else self._look():
                     pause = _FIRST_PAUSE
