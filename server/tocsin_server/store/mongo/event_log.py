@@ -38,6 +38,9 @@ PATIENCE = timedelta(seconds=5)
 #: What is too much to keep goes once it is a tenth of what is kept.
 _TRIM_AT = 10
 _DOCUMENTS_A_READ = 20
+#: More numbers are never taken for one write: two for each of the jobs of a call (adding.py).
+_NUMBERS_A_WRITE = 400
+_WRITES_LOOKED_AT = 1_000
 #: A waiter looks again after so long, for the message that was lost.
 _LOOK_AGAIN = timedelta(seconds=1)
 
@@ -90,7 +93,9 @@ class EventLog:
         self._tail = tail
         self._events_max = events_max
         self._trimmed: dict[str, int] = {}  # queue -> the last number when it was trimmed
-        self._holes: dict[tuple[str, int], float] = {}  # (queue, first missing number) -> when it was met
+        # (queue, first missing number) -> when it was met, and the queue's last number then
+        self._holes: dict[tuple[str, int], tuple[float, int]] = {}
+        self._stood: dict[str, tuple[int, float]] = {}  # queue -> its last number, and since when it is known
 
     async def append(self, taken: Allocation, changes: Sequence[Document], flags: Flags) -> None:
         """Add a write's changes under the numbers taken for it, and let everybody hear of it.
@@ -128,8 +133,8 @@ class EventLog:
 
     async def now(self, queue: str) -> str:
         """The cursor of now."""
-        head, _ = await self._heads.read(queue)
-        return str(_cursor_of(head))
+        head, now = await self._heads.read(queue)
+        return str(await self._settled(queue, head, now))
 
     async def read(self, queue: str, after: str, wait: timedelta, limit: int) -> EventBatch:
         """Changes after a cursor, at most `limit`; waits up to `wait` for the first, or for less (then none came)."""
@@ -164,21 +169,24 @@ class EventLog:
         head, now = await self._heads.read(queue)
         here = _cursor_of(head)
         if cursor.epoch != here.epoch and (cursor.epoch or cursor.seen):
-            return EventBatch((), str(here), gap=True), here
+            return await self._gap(queue, head, now)
         cursor = _Cursor(here.epoch, cursor.seen)
         if head is None or now is None or here.seen <= cursor.seen:
             return None, cursor
         if cursor.seen < here.seen - self._events_max:
-            return EventBatch((), str(here), gap=True), here
+            return await self._gap(queue, head, now)
         found = await self._after(queue, cursor.seen, limit)
         events, cursor = _events_of(found, cursor, limit)
         if events:
             return EventBatch(tuple(events), str(cursor)), cursor
+        # What is missing is under way, or its server died. What comes after it is not: the gap ends before that.
         following = next((one for one in found if one["first"] > cursor.seen + 1), None)
-        if following is not None or here.seen > cursor.seen:
-            too_old = following is not None and following["time"] < now - PATIENCE
-            if too_old or self._given_up(queue, cursor.seen + 1):
-                return EventBatch((), str(here), gap=True), here
+        dead = self._given_up(queue, cursor.seen + 1, here.seen)
+        if following is not None and (dead is not None or following["time"] < now - PATIENCE):
+            dead = int(following["first"]) - 1
+        if dead is not None:
+            cursor = _Cursor(here.epoch, dead)
+            return EventBatch((), str(cursor), gap=True), cursor
         return None, cursor
 
     async def _after(self, queue: str, seen: int, limit: int) -> list[Document]:
@@ -197,20 +205,64 @@ class EventLog:
 
         return await self._connection.run(ask, read_only=True)
 
-    def _given_up(self, queue: str, number: int) -> bool:
-        """Whether this hole has been there for too long."""
-        met = self._holes.setdefault((queue, number), time.monotonic())
+    async def _gap(
+        self, queue: str, head: Mapping[str, Any] | None, now: datetime | None
+    ) -> tuple[EventBatch, _Cursor]:
+        cursor = await self._settled(queue, head, now)
+        return EventBatch((), str(cursor), gap=True), cursor
+
+    async def _settled(self, queue: str, head: Mapping[str, Any] | None, now: datetime | None) -> _Cursor:
+        """The last cursor behind which no write is under way: who reads jobs now and goes on from it misses nothing.
+
+        A number that is missing in the log is of a write under way only if it was taken lately, and then all that
+        follows it was logged lately. Where that cannot be told, it is an earlier one: what follows comes twice, or a
+        gap comes.
+        """
+        here = _cursor_of(head)
+        number, since = self._stood.get(queue, (-1, 0.0))
+        if number != here.seen:
+            self._stood[queue] = (here.seen, time.monotonic())
+        elif time.monotonic() - since > PATIENCE.total_seconds():
+            return here
+        if not here.seen or now is None:
+            return here
+        settled, below = here.seen, here.seen
+        found = await self._newest(queue)
+        for one in found:
+            settled = min(settled, int(one["last"])) if one["last"] < below else settled
+            below = min(below, int(one["first"]) - 1)
+            if one["time"] < now - PATIENCE:
+                return _Cursor(here.epoch, settled)
+        kept = max(0, here.seen - self._events_max)
+        if below > kept:
+            settled = min(settled, max(kept, below - (0 if len(found) == _WRITES_LOOKED_AT else _NUMBERS_A_WRITE)))
+        return _Cursor(here.epoch, settled)
+
+    async def _newest(self, queue: str) -> list[Document]:
+        return await self._connection.run(
+            lambda: (
+                self._events.find({"queue": queue}, {"_id": 0, "first": 1, "last": 1, "time": 1})
+                .sort("last", -1)
+                .limit(_WRITES_LOOKED_AT)
+                .to_list()
+            ),
+            read_only=True,
+        )
+
+    def _given_up(self, queue: str, number: int, last: int) -> int | None:
+        """If this hole has been there for too long: the queue's last number when it was met. None: it may be filled."""
+        met, last_then = self._holes.setdefault((queue, number), (time.monotonic(), last))
         if time.monotonic() - met < PATIENCE.total_seconds():
-            return False
+            return None
         del self._holes[queue, number]
-        return True
+        return last_then
 
     async def _trim(self, queue: str, last: int) -> None:
         await self._connection.run(
             lambda: self._events.delete_many({"queue": queue, "last": {"$lte": last - self._events_max}})
         )
         forgotten = time.monotonic() - 10 * PATIENCE.total_seconds()
-        self._holes = {hole: met for hole, met in self._holes.items() if met > forgotten}
+        self._holes = {hole: met for hole, met in self._holes.items() if met[0] > forgotten}
 
 
 def _id(queue: str, first: int) -> str:

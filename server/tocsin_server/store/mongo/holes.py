@@ -16,7 +16,7 @@ class _Looked:
 
     up_to: int
     at: float
-    stuck_at: float | None = None
+    stuck_at: int | None = None  # the queue's last number when it was met with a hole
     found: int = 0  # holes so far
 
 
@@ -49,6 +49,7 @@ class Holes:
         if looked.up_to >= number or looked.up_to > before:
             looked.stuck_at = None
         elif looked.stuck_at is None:
-            looked.stuck_at = now
+            looked.stuck_at = number
         else:
-            looked.up_to, looked.stuck_at, looked.found = number, None, looked.found + 1
+            # Not up to now: what was numbered since may be under way.
+            looked.up_to, looked.stuck_at, looked.found = looked.stuck_at, None, looked.found + 1
