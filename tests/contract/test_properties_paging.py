@@ -85,7 +85,7 @@ class Storm:
                 await store.finish([completed(one) if verb == "complete" else failed(one, HOUR) for one in ones])
 
 
-@bounded(60)
+@bounded(120)
 @given(
     number=st.integers(1, 40),
     spread=st.integers(1, 3),
