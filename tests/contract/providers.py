@@ -243,10 +243,10 @@ class MongoProvider(Provider):
 
 
 def flavours() -> list[Flavour]:
-    """The wheel's Valkey, the Redis that TOCSIN_TEST_REDIS names, and SecantusDB, or the MongoDB of MONGODB_URL."""
+    """The wheel's Valkey, the Redis that TESTS_REDIS names, and SecantusDB, or the MongoDB of MONGODB_URL."""
     valkey = partial(_redis, VALKEY)
     found = [Flavour("valkey", "redis", "valkey", valkey, valkey)]
-    if redis := os.environ.get("TOCSIN_TEST_REDIS"):
+    if redis := os.environ.get("TESTS_REDIS"):
         started = partial(_redis, redis)
         found.append(Flavour("redis", "redis", "redis", started, started))
     url = os.environ.get("MONGODB_URL")

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import pytest
-from contract.builders import MINUTE, SECOND, claimed, claimed_one, completed, failed, finished, read
+from contract.builders import MINUTE, SECOND, claimed_one, completed, failed, finished, read
 from redis import Redis
 from support.spied_store import SpiedStore
-from tocsin_server.domain.errors import OutcomeUnknown, RemindersNotFound, StoreAway
+from tocsin_server.domain.changes import RunJob
+from tocsin_server.domain.errors import OutcomeUnknown, RemindersNotFound, StoreAway, TocsinError
 from tocsin_server.domain.job import Payload
 from tocsin_server.domain.lease import Claimed
 from tocsin_server.domain.reminders import Kind, SetName, Wish
@@ -71,6 +72,13 @@ def ids(shown: ShownSet) -> list[str]:
 async def running(spied: SpiedStore) -> Claimed:
     """The first due reminder, in the hands of an attempt."""
     return await claimed_one(spied.as_store, types=["booking_reminder"])
+
+
+async def running_early(spied: SpiedStore, job_id: str) -> Claimed:
+    """This reminder in the hands of an attempt, long before its time: no test has to hurry."""
+    [job] = await spied.as_store.update("q", [RunJob(job_id)])
+    assert not isinstance(job, TocsinError)
+    return await running(spied)
 
 
 async def begins(fence: ReminderFence, one: Claimed, revision: int, name: SetName = NAME) -> bool:
@@ -135,27 +143,19 @@ async def test_a_move_makes_the_set_anew_and_cancels_the_old_jobs(reminders: Rem
 async def test_a_reminder_that_was_sent_is_sent_again_for_another_anchor(
     reminders: Reminders, fence: ReminderFence, spied: SpiedStore
 ) -> None:
-    await schedule(reminders, await anchor(spied, ALL_AHEAD), [ALL_AHEAD - SECOND / 10, HOUR])
-    one = await running_when_due(spied)
+    old = await schedule(reminders, await anchor(spied, ALL_AHEAD), [HOUR, timedelta(0)])
+    one = await running_early(spied, ids(old)[0])
     assert await begins(fence, one, 1)
     await finished(spied.as_store, completed(one))
-    moved = await schedule(reminders, await anchor(spied, 2 * ALL_AHEAD), [ALL_AHEAD - SECOND / 10, HOUR])
+    moved = await schedule(reminders, await anchor(spied, 2 * ALL_AHEAD), [HOUR, timedelta(0)])
     assert states(moved) == [State.SCHEDULED] * 2
-
-
-async def running_when_due(spied: SpiedStore) -> Claimed:
-    """The first reminder, once its time has come."""
-    while True:
-        found = await claimed(spied.as_store, 1, types=["booking_reminder"])
-        if found:
-            return found[0]
 
 
 async def test_once_a_set_has_moved_an_old_attempt_may_not_send(
     reminders: Reminders, fence: ReminderFence, spied: SpiedStore
 ) -> None:
-    await schedule(reminders, await anchor(spied, SECOND / 20), [timedelta(0)])
-    one = await running_when_due(spied)
+    old = await schedule(reminders, await anchor(spied, HOUR), [timedelta(0)])
+    one = await running_early(spied, ids(old)[0])
     await schedule(reminders, await anchor(spied, ALL_AHEAD))
     assert not await begins(fence, one, 1)
     assert not await begins(fence, one, 2), "a job of an earlier revision, whatever its payload says"
@@ -167,9 +167,8 @@ async def test_once_a_set_has_moved_an_old_attempt_may_not_send(
 async def test_a_change_is_answered_once_the_attempts_that_send_have_ended(
     reminders: Reminders, fence: ReminderFence, spied: SpiedStore, how: str
 ) -> None:
-    at = await anchor(spied, SECOND / 20)
-    await schedule(reminders, at, [timedelta(0), -ALL_AHEAD])
-    one = await running_when_due(spied)
+    old = await schedule(reminders, await anchor(spied, HOUR), [timedelta(0), -ALL_AHEAD])
+    one = await running_early(spied, ids(old)[0])
     assert await begins(fence, one, 1)
     later = await anchor(spied, ALL_AHEAD)
     change = asyncio.create_task(schedule(reminders, later) if how == "move" else reminders.cancel(NAME, "rained off"))
@@ -187,8 +186,8 @@ async def test_a_change_is_answered_once_the_attempts_that_send_have_ended(
 async def test_an_attempt_that_failed_while_a_move_waited_for_it_is_not_tried_again(
     reminders: Reminders, fence: ReminderFence, spied: SpiedStore
 ) -> None:
-    await schedule(reminders, await anchor(spied, SECOND / 20), [timedelta(0)])
-    one = await running_when_due(spied)
+    old = await schedule(reminders, await anchor(spied, HOUR), [timedelta(0)])
+    one = await running_early(spied, ids(old)[0])
     assert await begins(fence, one, 1)
     move = asyncio.create_task(schedule(reminders, await anchor(spied, ALL_AHEAD)))
     await spied.until_called("get", 4)
@@ -199,8 +198,8 @@ async def test_an_attempt_that_failed_while_a_move_waited_for_it_is_not_tried_ag
 
 async def test_a_repeat_of_a_move_waits_too(reminders: Reminders, fence: ReminderFence, spied: SpiedStore) -> None:
     """As its first caller may have gone away before the answer."""
-    await schedule(reminders, await anchor(spied, SECOND / 20), [timedelta(0)])
-    one = await running_when_due(spied)
+    old = await schedule(reminders, await anchor(spied, HOUR), [timedelta(0)])
+    one = await running_early(spied, ids(old)[0])
     assert await begins(fence, one, 1)
     at = await anchor(spied, ALL_AHEAD)
     for _ in range(2):
@@ -303,10 +302,10 @@ async def test_callers_that_ask_the_same_at_once_make_one_set(spied: SpiedStore)
 async def test_with_new_content_what_is_due_is_not_lost_and_what_was_sent_is_not_sent_again(
     reminders: Reminders, fence: ReminderFence, spied: SpiedStore
 ) -> None:
-    at = await anchor(spied, SECOND / 10)
+    at = await anchor(spied, SECOND)
     offsets = [2 * timedelta(milliseconds=20), timedelta(milliseconds=20), timedelta(0), -ALL_AHEAD]
-    await schedule(reminders, at, offsets)
-    sent = await running_when_due(spied)
+    old = await schedule(reminders, at, offsets)
+    sent = await running_early(spied, ids(old)[0])
     assert await begins(fence, sent, 1)
     while await spied.as_store.ping() < at:
         pass
@@ -325,9 +324,9 @@ async def test_with_new_content_what_is_due_is_not_lost_and_what_was_sent_is_not
 async def test_a_set_that_was_forgotten_takes_no_ids_of_jobs_that_still_stand(
     reminders: Reminders, fence: ReminderFence, spied: SpiedStore, valkey_client: Redis
 ) -> None:
-    await schedule(reminders, await anchor(spied, SECOND / 20), [timedelta(0)])
-    await schedule(reminders, await anchor(spied, SECOND / 20), [timedelta(0)])
-    one = await running_when_due(spied)
+    await schedule(reminders, await anchor(spied, HOUR), [timedelta(0)])
+    moved = await schedule(reminders, await anchor(spied, HOUR + MINUTE), [timedelta(0)])
+    one = await running_early(spied, ids(moved)[0])
     valkey_client.delete(*valkey_client.keys("*:bbooking/42"))
     assert not await begins(fence, one, 2)
     again = await schedule(reminders, await anchor(spied, ALL_AHEAD), [timedelta(0)])
@@ -353,8 +352,8 @@ async def test_the_longest_ids_have_sets_of_their_own(reminders: Reminders, spie
 async def test_a_fence_that_lost_its_answer_asks_again(
     reminders: Reminders, fence: ReminderFence, spied: SpiedStore
 ) -> None:
-    await schedule(reminders, await anchor(spied, SECOND / 20), [timedelta(0)])
-    one = await running_when_due(spied)
+    old = await schedule(reminders, await anchor(spied, HOUR), [timedelta(0)])
+    one = await running_early(spied, ids(old)[0])
     spied.lose["write_note"] = 2
     assert await begins(fence, one, 1)
     spied.lose["write_note"] = 3
