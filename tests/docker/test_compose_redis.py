@@ -33,6 +33,7 @@ class Composed:
         self._services: dict[str, dict[str, Any]] = read(DOCKERFILE.with_name(name))["services"]
         self.stores = [name for name in self._services if "healthcheck" in self._services[name]]
         self._ports = {name: free_port() for name in self.stores}
+        self._buses = {name: free_port() for name in self.stores}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Composed:
@@ -61,6 +62,8 @@ class Composed:
             data = self._folder / name
             data.mkdir(exist_ok=True)
             place = ["--port", str(self._ports[name]), "--bind", "127.0.0.1", "--dir", str(data)]
+            # Left out, a node's second port is 10,000 above the first: among those of outgoing connections.
+            place += ["--cluster-port", str(self._buses[name])]
             self._processes[name] = subprocess.Popen(
                 [*self._services[name]["command"], *place], stdout=subprocess.DEVNULL
             )
