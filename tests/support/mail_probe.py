@@ -14,6 +14,8 @@ from email.policy import SMTP as SMTP_POLICY
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from support.smtp_serving import smtp_served
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -62,24 +64,9 @@ class _Connection(SMTP):
 async def mail_probe(*, seed: int, longest: float = 0.03) -> AsyncIterator[MailProbe]:
     """A server on 127.0.0.1; each mail takes up to `longest` seconds after its last byte."""
     kept = MailProbe(random.Random(seed), longest)
-    connections: list[SMTP] = []
 
     def connected() -> SMTP:
-        connection = _Connection(kept, hostname="mail.example", loop=asyncio.get_running_loop())
-        connections.append(connection)
-        return connection
+        return _Connection(kept, hostname="mail.example", loop=asyncio.get_running_loop())
 
-    server = await asyncio.get_running_loop().create_server(connected, "127.0.0.1", 0, backlog=1000)
-    kept.port = server.sockets[0].getsockname()[1]
-    try:
+    async with smtp_served(connected) as kept.port:
         yield kept
-    finally:
-        server.close()
-        for connection in connections:
-            if connection.transport is not None:
-                connection.transport.close()
-        tasks = [task for one in connections if (task := one._handler_coroutine) is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await server.wait_closed()

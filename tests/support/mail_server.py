@@ -16,6 +16,8 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from support.smtp_serving import smtp_served
+
 USER = "post@example.com"
 PASSWORD = "s3cret/with:odd@signs%"
 
@@ -101,7 +103,6 @@ async def mail_server(
     if auth:
         # Demanded with TLS only: aiosmtpd warns of the other, rightly. Offered it is; Taken.user says who came.
         options |= {"authenticator": _authenticate, "auth_required": bool(starttls), "auth_require_tls": bool(starttls)}
-    connections: list[SMTP] = []
 
     class Connection(SMTP):
         def connection_lost(self, error: Exception | None) -> None:
@@ -110,24 +111,10 @@ async def mail_server(
 
     def connected() -> SMTP:
         kept.all_gone.clear()
-        connection = Connection(kept, tls_context=starttls, **options)
-        connections.append(connection)
-        return connection
+        return Connection(kept, tls_context=starttls, **options)
 
-    server = await loop.create_server(connected, "127.0.0.1", 0, ssl=tls)
-    kept.port = server.sockets[0].getsockname()[1]
-    try:
+    async with smtp_served(connected, tls) as kept.port:
         yield kept
-    finally:
-        server.close()
-        for connection in connections:
-            if connection.transport is not None:
-                connection.transport.close()
-        tasks = [task for c in connections if (task := c._handler_coroutine) is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await server.wait_closed()
 
 
 def _authenticate(

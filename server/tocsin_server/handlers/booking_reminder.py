@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import UTC
 
 from tocsin.v1.payloads_pb2 import BookingReminder
-from tocsin.worker.context import JobContext
 from tocsin.worker.errors import DoNotRetry
-from tocsin.worker.registry import Handlers
 
 from tocsin_server.domain.time_zones import UnknownZone
+from tocsin_server.handlers.reminders.handler import ReminderHandler
 from tocsin_server.handlers.reminders.reminder import Reminder
 from tocsin_server.handlers.reminders.sending import ReminderSender
 from tocsin_server.handlers.reminders.showing import moment
@@ -18,22 +17,9 @@ from tocsin_server.handlers.templates.data import plain_data
 TYPE = "booking_reminder"
 
 
-class BookingReminderHandler:
-    """Sends the reminders of booking_reminder jobs."""
-
-    def __init__(self, sender: ReminderSender) -> None:
-        self._sender = sender
-
-    def register(self, handlers: Handlers) -> None:
-        """Make these handlers serve booking_reminder."""
-        handlers.on(TYPE)(self.send)
-
-    async def send(self, job: JobContext) -> dict[str, object]:
-        """Send the job's reminder. Returns and raises as ReminderSender.send."""
-        payload = job.payload
-        if not isinstance(payload, BookingReminder):
-            raise DoNotRetry(f"a job of type {TYPE} needs the payload {TYPE}")
-        return await self._sender.send(job, _reminder(payload))
+def booking_reminder_handler(sender: ReminderSender) -> ReminderHandler[BookingReminder]:
+    """The handler of booking_reminder jobs."""
+    return ReminderHandler(TYPE, BookingReminder, _reminder, sender)
 
 
 def _reminder(payload: BookingReminder) -> Reminder:

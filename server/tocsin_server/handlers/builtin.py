@@ -78,8 +78,8 @@ def builtin_handlers(
     reminders = ReminderSender(out.mailer, out.texter, templates, sender, fence, loop)
     email_notification.EmailNotificationHandler(out.mailer, out.templates).register(handlers)
     sms_notification.SmsNotificationHandler(out.texter, sender).register(handlers)
-    booking_reminder.BookingReminderHandler(reminders).register(handlers)
-    payment_reminder.PaymentReminderHandler(reminders).register(handlers)
+    booking_reminder.booking_reminder_handler(reminders).register(handlers)
+    payment_reminder.payment_reminder_handler(reminders).register(handlers)
     data_cleanup.DataCleanupHandler(Cleanup(store), loop).register(handlers)
     reporting = Reporting(store, housekeeping.retained)
     reports = report_generation.ReportGenerationHandler(

@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import UTC
 
 from tocsin.v1.payloads_pb2 import PaymentReminder
-from tocsin.worker.context import JobContext
 from tocsin.worker.errors import DoNotRetry
-from tocsin.worker.registry import Handlers
 
 from tocsin_server.domain.currencies import DECIMALS, show_amount
 from tocsin_server.domain.time_zones import UnknownZone
 from tocsin_server.domain.web_addresses import is_https
+from tocsin_server.handlers.reminders.handler import ReminderHandler
 from tocsin_server.handlers.reminders.reminder import Reminder
 from tocsin_server.handlers.reminders.sending import ReminderSender
 from tocsin_server.handlers.reminders.showing import moment
@@ -20,22 +19,9 @@ from tocsin_server.handlers.templates.data import plain_data
 TYPE = "payment_reminder"
 
 
-class PaymentReminderHandler:
-    """Sends the reminders of payment_reminder jobs."""
-
-    def __init__(self, sender: ReminderSender) -> None:
-        self._sender = sender
-
-    def register(self, handlers: Handlers) -> None:
-        """Make these handlers serve payment_reminder."""
-        handlers.on(TYPE)(self.send)
-
-    async def send(self, job: JobContext) -> dict[str, object]:
-        """Send the job's reminder. Returns and raises as ReminderSender.send."""
-        payload = job.payload
-        if not isinstance(payload, PaymentReminder):
-            raise DoNotRetry(f"a job of type {TYPE} needs the payload {TYPE}")
-        return await self._sender.send(job, _reminder(payload))
+def payment_reminder_handler(sender: ReminderSender) -> ReminderHandler[PaymentReminder]:
+    """The handler of payment_reminder jobs."""
+    return ReminderHandler(TYPE, PaymentReminder, _reminder, sender)
 
 
 def _reminder(payload: PaymentReminder) -> Reminder:

@@ -12,11 +12,11 @@ from typing import Any
 from tocsin.v1.payloads_pb2 import BookingReminder, PaymentReminder
 from tocsin.worker.context import JobContext
 from tocsin.worker.source import LeasedJob
-from tocsin_server.handlers.booking_reminder import BookingReminderHandler
+from tocsin_server.handlers.booking_reminder import booking_reminder_handler
 from tocsin_server.handlers.crossing import ServerLoop
 from tocsin_server.handlers.mail.mailer import Mailer
 from tocsin_server.handlers.mail.settings import MailSettings
-from tocsin_server.handlers.payment_reminder import PaymentReminderHandler
+from tocsin_server.handlers.payment_reminder import payment_reminder_handler
 from tocsin_server.handlers.reminders.sending import ReminderSender
 from tocsin_server.handlers.sending.sender import Sender
 from tocsin_server.handlers.sms.settings import SmsSettings
@@ -106,5 +106,5 @@ class Bench:
         )
         job = a_job(payload, attempt)
         if isinstance(payload, BookingReminder):
-            return await BookingReminderHandler(sender).send(job)
-        return await PaymentReminderHandler(sender).send(job)
+            return await booking_reminder_handler(sender).send(job)
+        return await payment_reminder_handler(sender).send(job)
