@@ -99,7 +99,8 @@ class NodeReads:
         by_node: dict[ClusterNode, list[str]] = {}
         for key in keys:
             node = self._client.get_node_from_key(key)
-            assert node is not None  # noqa: S101 - so it is but where a replica is asked for
+            if node is None:  # never but where a replica is asked for
+                raise RedisClusterException(f"no node of the cluster has the slot of {key}")
             by_node.setdefault(node, []).append(key)
         tasks = {
             asyncio.create_task(self._read(asked)): (node.name, asked)
