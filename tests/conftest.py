@@ -28,8 +28,8 @@ _NEEDING_TOOLS = {
         "The lines that users type into grpcurl were not tried:",
         "Put grpcurl and grpc-health-probe on PATH, or Go, and run again.",
     ),
-    "agenda": (
-        "Starting on the jobs of a real Agenda was not tried:",
+    "npm": (
+        "What Agenda, Bull and BullMQ themselves write was not tried:",
         "Put node (18 or later) and npm on PATH, and run again.",
     ),
 }
@@ -119,11 +119,11 @@ def go_tool(pytestconfig: pytest.Config) -> Callable[[str], str]:
 
 @pytest.fixture(scope="session")
 def npm_packages(pytestconfig: pytest.Config) -> Path:
-    """The folder of Agenda and its drivers. Skips the test, and says so loudly at the end, where it cannot be had."""
+    """Agenda, Bull, BullMQ and more. Skips the test, and says so loudly at the end, where they cannot be had."""
     try:
         return node_tools.node_modules()
     except node_tools.NoNode as trouble:
-        pytestconfig.stash[_NOT_RUN]["agenda"].add(str(trouble))
+        pytestconfig.stash[_NOT_RUN]["npm"].add(str(trouble))
         pytest.skip(f"{trouble}; see NOT RUN below")
 
 

@@ -12,7 +12,7 @@ from importlib import metadata as _metadata
 from tocsin._channel import Tls
 from tocsin.async_client import AsyncClient
 from tocsin.client import Client
-from tocsin.enums import Backoff, Durability, OnConflict, Outcome, ReminderKind, State, View
+from tocsin.enums import Backoff, Durability, OnConflict, Outcome, Over, ReminderKind, State, View
 from tocsin.errors import (
     Aborted,
     AlreadyExists,
@@ -34,6 +34,7 @@ from tocsin.jobs import Cancel, CancelledMany, Job, JobChange, JobError, Progres
 from tocsin.queues import JobDefaults, Queue, QueueHealth, ServerInfo, StateCounts, WorkerInfo
 from tocsin.reminders import Reminder, ReminderSet
 from tocsin.requests import JobRequest, Retention, RetryPolicy
+from tocsin.transfer import Imported, RefusedRecord
 from tocsin.v1.payloads_pb2 import (
     BookingReminder,
     DataCleanup,
@@ -43,6 +44,7 @@ from tocsin.v1.payloads_pb2 import (
     ReportGeneration,
     SmsNotification,
 )
+from tocsin.v1.transfer_pb2 import TransferRecord
 from tocsin.worker.context import JobContext
 from tocsin.worker.errors import DoNotRetry, JobCancelled, RetryLater, UnfitPayload, UnfitResult
 from tocsin.worker.registry import Handlers
@@ -68,6 +70,7 @@ __all__ = [
     "EmailNotification",
     "FailedPrecondition",
     "Handlers",
+    "Imported",
     "InvalidArgument",
     "Job",
     "JobCancelled",
@@ -79,12 +82,14 @@ __all__ = [
     "NotFound",
     "OnConflict",
     "Outcome",
+    "Over",
     "PaymentReminder",
     "PermissionDenied",
     "Progress",
     "Queue",
     "QueueHealth",
     "RawPayload",
+    "RefusedRecord",
     "Reminder",
     "ReminderKind",
     "ReminderSet",
@@ -100,6 +105,7 @@ __all__ = [
     "StateCounts",
     "Tls",
     "TocsinError",
+    "TransferRecord",
     "Unauthenticated",
     "Unavailable",
     "UnfitPayload",

@@ -19,8 +19,8 @@ from tocsin._times import Span, put_duration, put_time
 from tocsin.enums import OnConflict, Outcome, View
 from tocsin.errors import TocsinError, WrongType
 from tocsin.jobs import CancelledMany, Job, JobLike
-from tocsin.payloads import TYPED_PAYLOADS, put_payload
-from tocsin.requests import JobChanges, JobRequest, ListOptions, StateName, ViewName
+from tocsin.payloads import TYPED_PAYLOADS, Payload, TypedPayload, put_payload
+from tocsin.requests import JobChanges, JobRequest, ListOptions, ScheduleOptions, StateName, ViewName
 from tocsin.v1 import job_pb2
 from tocsin.v1 import job_service_pb2 as pb
 
@@ -49,6 +49,12 @@ class JobPage:
     jobs: list[Job]
     next_page_token: str
     total_size: int | None
+
+
+def asked(type_: str | TypedPayload, payload: Payload, options: ScheduleOptions) -> JobRequest:
+    """What schedule() was given. Raises WrongType for an option that there is not."""
+    refuse_unknown("schedule", options, ScheduleOptions.__annotations__)
+    return JobRequest(type_, payload, **options)
 
 
 def schedule_request(wanted: JobRequest) -> pb.ScheduleJobRequest:

@@ -8,17 +8,20 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self, Unpack
 
-from tocsin import _bulk, _calls, _paging, _queue_calls, _reminder_calls, _watching
+from tocsin import _bulk, _calls, _paging, _queue_calls, _reminder_calls, _transferring, _watching
 from tocsin._channel import Tls
 from tocsin._connection import Connection
 from tocsin._fields import name_of
 from tocsin._times import Span
+from tocsin._transferring import AsyncRecords as Records
 from tocsin.enums import View
 from tocsin.jobs import CancelledMany, Job, JobChange, JobLike
 from tocsin.payloads import Payload, TypedPayload
 from tocsin.queues import Queue, QueueChanges, QueueHealth, ServerInfo
 from tocsin.reminders import BookingOptions, KindName, PaymentOptions, ReminderSet
 from tocsin.requests import JobChanges, JobRequest, ListOptions, ScheduleOptions, StateName, ViewName
+from tocsin.transfer import Imported, OverName
+from tocsin.v1.transfer_pb2 import TransferRecord
 
 
 class AsyncClient:
@@ -75,7 +78,7 @@ class AsyncClient:
         With a `job_id` of your own and on_conflict="KEEP" the call can be repeated without a second job.
         Calls made at the same time travel together. Raises InvalidArgument, AlreadyExists, FailedPrecondition.
         """
-        request = _calls.schedule_request(JobRequest(type, payload, **options))
+        request = _calls.schedule_request(_calls.asked(type, payload, options))
         return await self._connection.schedule(request, deadline)
 
     async def schedule_many(self, requests: Iterable[JobRequest], *, deadline: Span | None = None) -> _bulk.Scheduled:
@@ -287,6 +290,38 @@ class AsyncClient:
         Raises NotFound.
         """
         return await self._connection.invoke(_reminder_calls.cancel(kind, id, queue, reason), deadline)
+
+    async def export_jobs(self, queues: Iterable[str] = ()) -> AsyncGenerator[TransferRecord, None]:
+        """All that stands in these queues, or in all: settings, notes of reminder sets and jobs, for `import_jobs`.
+
+        Read as you go. What changes meanwhile may be in it as it was before or after. Raises Unavailable where the
+        server goes away: begin anew then.
+        """
+        request = _transferring.export_request(queues)
+        async with aclosing(_transferring.exported(self._connection, request)) as found:
+            async for records in found:
+                for record in records:
+                    yield record
+
+    async def import_jobs(
+        self,
+        records: Records,
+        *,
+        over: OverName = "KEEP",
+        deadline: Span | None = None,
+        report: _transferring.Report | None = None,
+    ) -> Imported:
+        """Bring in what `export_jobs` gave, of this server or another; records that are refused harm no other.
+
+        What stands already is kept, or, with over="REPLACE", gives way; a job that runs never does. Sent 1,000 records
+        a call, of which `deadline` is each one's (2 min); `report` hears what each did. With KEEP a call is repeated
+        where the server goes away in the midst of it, and an import that failed can be made again from its beginning.
+        """
+        tally = _transferring.Tally(report)
+        async with aclosing(_transferring.parts_of(records, over)) as parts:
+            async for part in parts:
+                tally.add(await self._connection.invoke(part, deadline))
+        return tally.total
 
     async def server_info(self, *, deadline: Span | None = None) -> ServerInfo:
         """Version, store, durability and limits of the server."""

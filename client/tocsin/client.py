@@ -15,19 +15,22 @@ from typing import Self, TypeVar, Unpack
 
 from google.protobuf.message import Message
 
-from tocsin import _bulk, _calls, _paging, _queue_calls, _reminder_calls, _watching
+from tocsin import _bulk, _calls, _paging, _queue_calls, _reminder_calls, _transferring, _watching
 from tocsin._calls import Call
 from tocsin._channel import Tls
 from tocsin._connection import Connection
 from tocsin._fields import name_of
 from tocsin._loop_thread import LoopThread
 from tocsin._times import Span
+from tocsin._transferring import Records
 from tocsin.enums import View
 from tocsin.jobs import CancelledMany, Job, JobChange, JobLike
 from tocsin.payloads import Payload, TypedPayload
 from tocsin.queues import Queue, QueueChanges, QueueHealth, ServerInfo
 from tocsin.reminders import BookingOptions, KindName, PaymentOptions, ReminderSet
 from tocsin.requests import JobChanges, JobRequest, ListOptions, ScheduleOptions, StateName, ViewName
+from tocsin.transfer import Imported, OverName
+from tocsin.v1.transfer_pb2 import TransferRecord
 
 Answer = TypeVar("Answer", bound=Message)
 Result = TypeVar("Result")
@@ -88,7 +91,7 @@ class Client:
         With a `job_id` of your own and on_conflict="KEEP" the call can be repeated without a second job.
         Calls made at the same time travel together. Raises InvalidArgument, AlreadyExists, FailedPrecondition.
         """
-        request = _calls.schedule_request(JobRequest(type, payload, **options))
+        request = _calls.schedule_request(_calls.asked(type, payload, options))
         return self._loop.run(self._connection.schedule(request, deadline))
 
     def schedule_many(self, requests: Iterable[JobRequest], *, deadline: Span | None = None) -> _bulk.Scheduled:
@@ -286,6 +289,35 @@ class Client:
         Raises NotFound.
         """
         return self._invoke(_reminder_calls.cancel(kind, id, queue, reason), deadline)
+
+    def export_jobs(self, queues: Iterable[str] = ()) -> Iterator[TransferRecord]:
+        """All that stands in these queues, or in all: settings, notes of reminder sets and jobs, for `import_jobs`.
+
+        Read as you go. What changes meanwhile may be in it as it was before or after. Raises Unavailable where the
+        server goes away: begin anew then.
+        """
+        request = _transferring.export_request(queues)
+        for records in self._loop.iterate(_transferring.exported(self._connection, request)):
+            yield from records
+
+    def import_jobs(
+        self,
+        records: Records,
+        *,
+        over: OverName = "KEEP",
+        deadline: Span | None = None,
+        report: _transferring.Report | None = None,
+    ) -> Imported:
+        """Bring in what `export_jobs` gave, of this server or another; records that are refused harm no other.
+
+        What stands already is kept, or, with over="REPLACE", gives way; a job that runs never does. Sent 1,000 records
+        a call, of which `deadline` is each one's (2 min); `report` hears what each did. With KEEP a call is repeated
+        where the server goes away in the midst of it, and an import that failed can be made again from its beginning.
+        """
+        tally = _transferring.Tally(report)
+        for part in _transferring.parts(records, over):
+            tally.add(self._invoke(part, deadline))
+        return tally.total
 
     def server_info(self, *, deadline: Span | None = None) -> ServerInfo:
         """Version, store, durability and limits of the server."""

@@ -30,6 +30,13 @@ class OnConflict(StrEnum):
     REPLACE = "REPLACE"  # put this one in its place
 
 
+class Over(StrEnum):
+    """What an import does with what stands already."""
+
+    KEEP = "KEEP"  # leave it as it is
+    REPLACE = "REPLACE"  # put the record in its place
+
+
 class Outcome(StrEnum):
     """What `schedule` did."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from tocsin_server.cli import dev, doctor, serve
+from tocsin_server.cli import dev, doctor, migrate, serve
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (serve, dev, doctor):
+for command in (serve, dev, doctor, migrate):
     command.register(app)
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from tocsin_server.domain.changes import CancelJob
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.filters import JobFilter, ListQuery, Page, Position
-from tocsin_server.domain.job import Added, Draft, Job, JobError, JobSpec, OnConflict, Payload, Retention, View
+from tocsin_server.domain.job import Added, Draft, Job, JobError, JobSpec, OnConflict, Payload, Put, Retention, View
 from tocsin_server.domain.lease import Claimed, Ending, Extended, Finished, Lease, Outcome
 from tocsin_server.domain.retry import RetryPolicy
-from tocsin_server.domain.states import State
+from tocsin_server.domain.states import ENDED, State
 from tocsin_server.store.interface import JobStore
 
 NOW = timedelta(0)
@@ -24,6 +24,7 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 YEAR = timedelta(days=365)
 INT32 = (-(2**31), 2**31 - 1)
+EARLIER = datetime(2020, 2, 29, 12, tzinfo=UTC)
 LATER = datetime(2099, 12, 24, 18, tzinfo=UTC)
 RAW = 11  # the number of the payload field `raw` in tocsin.v1.JobSpec
 
@@ -63,6 +64,32 @@ def a_draft(
     return Draft(a_spec(**spec), job_id, when, on_conflict)
 
 
+def a_job(
+    job_id: str = "a",
+    state: State = State.WAITING,
+    *,
+    arrival: int = 0,
+    body: bytes | None = None,
+    life: Mapping[str, Any] | None = None,
+    **spec: Any,
+) -> Job:
+    """A job as it stood elsewhere, to be placed. `life` has words of Job, the others are the spec's."""
+    if body is not None:
+        spec["payload"] = Payload(RAW, body)
+    plain: dict[str, Any] = {
+        "create_time": EARLIER,
+        "schedule_time": LATER if state is State.SCHEDULED else EARLIER,
+        "start_time": EARLIER + SECOND if state in ENDED else None,
+        "end_time": EARLIER + MINUTE if state in ENDED else None,
+        "attempt": int(state in ENDED),
+        "failures": int(state is State.FAILED),
+        "crashes": 0,
+        "revision": 3,
+        "errors": (JobError("ValueError", "no", "line 1", EARLIER + MINUTE, 1),) if state is State.FAILED else (),
+    }
+    return Job(job_id, a_spec(**spec), state, arrival=arrival, **{**plain, **(life or {})})
+
+
 def good(answer: T | TocsinError) -> T:
     """The answer, which must not be a refusal."""
     assert not isinstance(answer, TocsinError), answer
@@ -83,6 +110,11 @@ async def added(store: JobStore, *drafts: Draft) -> list[Job]:
 async def outcomes(store: JobStore, *drafts: Draft) -> list[Added]:
     """Add jobs; what adding did."""
     return [good(answer)[1] for answer in await store.add(drafts)]
+
+
+async def placed(store: JobStore, *jobs: Job, over: bool = False) -> list[Put]:
+    """Place jobs, none of which may be refused; what placing did."""
+    return [good(answer) for answer in await store.put(jobs, over=over)]
 
 
 async def read(store: JobStore, job: Job | Claimed | str, view: View = View.FULL, *, queue: str = "q") -> Job:
@@ -170,6 +202,9 @@ async def extended(store: JobStore, answer: Sequence[Extended | TocsinError]) ->
     [one] = answer
     return good(one)
 
+
+#: The states that a job can be placed in.
+IDLE = tuple(state for state in State if state is not State.ACTIVE)
 
 #: The states a job can be brought into. BLOCKED comes with jobs that wait for other jobs.
 STATES = tuple(state for state in State if state is not State.BLOCKED)

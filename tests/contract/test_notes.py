@@ -1,4 +1,4 @@
-"""JobStore.read_note, write_note."""
+"""JobStore.read_note, write_note, notes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import pytest
 from tocsin_server.domain.errors import StoreFull
 from tocsin_server.domain.job import View
-from tocsin_server.store.interface import JobStore, Note
+from tocsin_server.store.interface import JobStore, Note, StoredNote
 
-from contract.builders import LATER, SECOND, a_draft, added
+from contract.builders import HOUR, LATER, MILLISECOND, SECOND, a_draft, added
 from contract.providers import Provider
 
 
@@ -100,3 +100,76 @@ async def test_a_full_store_takes_no_new_note(store: JobStore, provider: Provide
     with provider.full(), pytest.raises(StoreFull):
         await write(store, b"x", 0)
     assert await store.read_note("q", "a") is None
+
+
+# --- all of a queue's notes ---
+
+
+async def test_a_queues_notes_are_found_whole(store: JobStore) -> None:
+    until = LATER + MILLISECOND
+    await write(store, b"", 0, key="a")
+    await write(store, bytes(range(256)) * 40, 0, key="b", until=until)
+    await write(store, b"second", 1, key="a", until=until)
+    assert await store.notes("q") == [
+        StoredNote("a", b"second", 2, until),
+        StoredNote("b", bytes(range(256)) * 40, 1, until),
+    ]
+
+
+async def test_each_queues_notes_are_its_own(store: JobStore) -> None:
+    assert await store.notes("never") == []
+    for queue in ("q", "q.a", "qa", "q-", "Q", "q0", "p"):
+        await write(store, queue.encode(), 0, queue=queue)
+    await added(store, a_draft("a"), a_draft(queue="q.a"))
+    for queue in ("q", "q.a", "qa", "q-", "Q", "q0", "p"):
+        assert await store.notes(queue) == [StoredNote("a", queue.encode(), 1, LATER)]
+
+
+KEYS = [
+    "*",
+    "A",
+    "[a]",
+    "a",
+    "a/b",
+    "a?",
+    "aa",
+    "booking:42",
+    "booking:5",
+    "ä",
+    "\u20ac",
+    "\uffff",
+    "\U0001f514",
+    "{a}",
+]
+
+
+async def test_notes_come_by_key_and_go_on_after_one(store: JobStore) -> None:
+    in_order = sorted(KEYS)
+    for key in KEYS[::-1]:
+        await write(store, b"x", 0, key=key)
+    assert [note.key for note in await store.notes("q")] == in_order
+    for limit in (1, 4, len(KEYS), 1_000):
+        found: list[str] = []
+        while notes := await store.notes("q", after=found[-1] if found else "", limit=limit):
+            assert len(notes) == min(limit, len(KEYS) - len(found))
+            found += [note.key for note in notes]
+        assert found == in_order
+    assert [note.key for note in await store.notes("q", after="a!")] == in_order[in_order.index("a/b") :]
+
+
+async def test_many_notes_are_all_found_and_each_once(store: JobStore) -> None:
+    keys = [f"{n:04}" for n in range(1_150)]
+    await asyncio.gather(*(write(store, key.encode(), 0, key=key) for key in keys))
+    first = await store.notes("q")
+    assert [note.key for note in first] == keys[:1_000]
+    assert [note.key for note in await store.notes("q", after=first[-1].key)] == keys[1_000:]
+
+
+async def test_a_note_whose_time_is_over_is_none(store: JobStore) -> None:
+    now = await store.ping()
+    await write(store, b"x", 0, key="over", until=now - SECOND)
+    await write(store, b"x", 0, key="was to stay", until=now + HOUR)
+    await write(store, b"x", 0, key="stays", until=now + HOUR)
+    await write(store, b"x", 1, key="was to stay", until=now - SECOND)
+    assert await store.notes("q", limit=1) == [StoredNote("stays", b"x", 1, now + HOUR)]
+    assert [note.key for note in await store.notes("q")] == ["stays"]

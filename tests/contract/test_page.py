@@ -38,6 +38,12 @@ from contract.conftest import Contents
 NEWEST, SOONEST = Order.NEWEST, Order.SOONEST
 
 
+async def test_who_wants_no_total_gets_none(store: JobStore) -> None:
+    await added(store, a_draft())
+    assert (await store.page(a_query())).total == 1
+    assert (await store.page(replace(a_query(), with_total=False))).total is None
+
+
 async def test_newest_first_is_by_arrival(store: JobStore) -> None:
     await added(store, *(a_draft(f"{i}", when=(HOUR * (i % 3)), priority=i % 4) for i in range(10)))
     page = await store.page(a_query())

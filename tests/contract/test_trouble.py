@@ -22,6 +22,7 @@ from contract.builders import (
     MINUTE,
     NOW,
     a_draft,
+    a_job,
     a_query,
     a_request,
     added,
@@ -52,9 +53,11 @@ READS: dict[str, Call] = {
     "settings": lambda store: store.settings(["q"]),
     "workers": lambda store: store.workers(),
     "read_note": lambda store: store.read_note("q", "a"),
+    "notes": lambda store: store.notes("q"),
 }
 WRITES: dict[str, Call] = {
     "add": lambda store: store.add([a_draft()]),
+    "put": lambda store: store.put([a_job()], over=False),
     "add to several queues": lambda store: store.add([a_draft(queue="q"), a_draft(queue="r")]),
     "cancel": lambda store: store.cancel("q", [wish("a")]),
     "update": lambda store: store.update("q", [RunJob("a")]),

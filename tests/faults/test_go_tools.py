@@ -11,7 +11,7 @@ from support.source_tree import ROOT
 
 _TESTS = {
     "interop": ("def test_needs_a_tool(go_tool):\n    go_tool('grpcurl')\n", "Go is not on PATH"),
-    "agenda": ("def test_needs_packages(npm_packages):\n    pass\n", "node is not on PATH"),
+    "npm": ("def test_needs_packages(npm_packages):\n    pass\n", "node is not on PATH"),
 }
 
 

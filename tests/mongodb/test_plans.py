@@ -15,6 +15,7 @@ from contract.builders import (
     MINUTE,
     NOW,
     a_draft,
+    a_job,
     a_query,
     a_request,
     added,
@@ -78,6 +79,7 @@ CALLS: dict[str, tuple[Call, set[str]]] = {
         {"pending"},
     ),
     "a new type": (_new_type, {"states"}),
+    "put": (lambda store: store.put([a_job(type="new", arrival=5)], over=True), {"arrivals", "states"}),
     "events": (_events, {"changes"}),
 }
 

@@ -15,12 +15,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-#: What Tocsin takes over from: both lines that are in use, each with the mongodb driver that it brings.
+#: What Tocsin takes over from: the lines that are in use, each with the driver that it brings.
 PACKAGES = {
     "agenda": "6.2.6",
     "@agendajs/mongo-backend": "4.0.3",
     "mongodb": "7.9.0",
     "agenda5": "npm:agenda@5.0.0",
+    "agenda4": "npm:agenda@4.4.0",
+    "@hokify/agenda": "6.3.0",
+    "bull": "4.16.5",
+    "bullmq": "6.7.0",
+    "@grpc/grpc-js": "1.14.7",
+    "@grpc/proto-loader": "0.8.1",
 }
 
 INSTALL_SECONDS = 120  # 6 s on 2 cores where the registry is near

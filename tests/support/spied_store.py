@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
-from tocsin_server.domain.job import Draft
+from tocsin_server.domain.job import Draft, Job
 from tocsin_server.store.interface import JobStore, Wake
 
 
@@ -84,8 +84,8 @@ class SpiedStore:
 
 
 def _queue_of(args: tuple[Any, ...]) -> str:
-    """The queue that a call is about, of drafts that of the first."""
+    """The queue that a call is about, of drafts and jobs that of the first."""
     first = args[0] if args else ""
-    if isinstance(first, list) and first and isinstance(first[0], Draft):
+    if isinstance(first, list) and first and isinstance(first[0], (Draft, Job)):
         return first[0].spec.queue
     return first if isinstance(first, str) else ""

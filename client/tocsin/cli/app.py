@@ -10,12 +10,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from tocsin import __version__
-from tocsin.cli import health, jobs, queues, reminders
+from tocsin.cli import health, jobs, queues, reminders, transfer
 
 GROUP = "tocsin.commands"
 
 #: Commands of the server package, and what they are for where it is not installed.
-SERVER_COMMANDS = ("dev", "doctor", "serve")
+SERVER_COMMANDS = ("dev", "doctor", "migrate", "serve")
 
 
 def run(arguments: Sequence[str]) -> NoReturn:
@@ -46,6 +46,8 @@ def build(name: str | None) -> typer.Typer:
     app.add_typer(jobs.app, name="jobs")
     app.add_typer(queues.app, name="queues")
     app.add_typer(reminders.app, name="reminders")
+    app.command("export")(transfer.export)
+    app.command("import")(transfer.import_)
     app.command("health", cls=health.ProbeCommand)(health.health)
 
     found = {entry.name: entry for entry in entry_points(group=GROUP)}

@@ -38,7 +38,7 @@ def shown(text: str) -> str:
 
 def print_json(message: Message) -> None:
     """One JSON object on one line."""
-    _print_line(json_format.MessageToDict(message))
+    print_json_line(json_format.MessageToDict(message))
 
 
 def print_job_json(job: Job) -> None:
@@ -57,7 +57,7 @@ def print_change_json(change: JobChange) -> None:
         line["cursor"] = change.cursor
     if change.gap:
         line["gap"] = {}
-    _print_line(line)
+    print_json_line(line)
 
 
 def print_job(job: Job) -> None:
@@ -115,7 +115,7 @@ def print_outcome(job: Job, did: str) -> None:
 def print_deleted(job_id: str, json: bool) -> None:
     """One line: a job is gone."""
     if json:
-        _print_line({"jobId": job_id, "deleted": True})
+        print_json_line({"jobId": job_id, "deleted": True})
     else:
         _console().print(_text(f"deleted {job_id}"), soft_wrap=True)
 
@@ -237,7 +237,8 @@ def _json(message: Message) -> str:
     return json.dumps(json_format.MessageToDict(message), ensure_ascii=False)
 
 
-def _print_line(value: object) -> None:
+def print_json_line(value: object) -> None:
+    """Anything, as JSON on one line."""
     print(json.dumps(value, ensure_ascii=False), flush=True)
 
 

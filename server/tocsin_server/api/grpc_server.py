@@ -47,6 +47,7 @@ from tocsin_server.operations.changing import Changing
 from tocsin_server.operations.queues import Queues, QueueSettingsCache
 from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.scheduling import Scheduling
+from tocsin_server.operations.transfer.transfers import Transfers
 from tocsin_server.operations.watching import Watching
 from tocsin_server.store.interface import JobStore
 
@@ -69,6 +70,7 @@ class CallLimits:
 
     calls: int = 10_000
     watches: int = 1_000
+    transfers: int = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ class Services:
     queues: QueueService
     reminders: ReminderService
     server: ServerService
-    watching: Watching  # its streams are ended when the server drains
+    watching: Watching  # its streams are ended when the server drains, as are exports and imports
+    transfers: Transfers
 
 
 def build_services(
@@ -91,13 +94,15 @@ def build_services(
     facts: ServerFacts,
 ) -> Services:
     """The services over a store."""
-    bulk = Bulk(store)
+    bulk, queues = Bulk(store), Queues(store, settings)
+    transfers = Transfers(store, queues)
     return Services(
-        jobs=JobService(store, scheduling, watching, bulk, Changing(store)),
-        queues=QueueService(store, Queues(store, settings), bulk),
+        jobs=JobService(store, scheduling, watching, bulk, Changing(store), transfers),
+        queues=QueueService(store, queues, bulk),
         reminders=ReminderService(reminders),
         server=ServerService(store, facts),
         watching=watching,
+        transfers=transfers,
     )
 
 
@@ -122,6 +127,7 @@ class GrpcServer:
         """
         self._health = health
         self._watching = services.watching
+        self._transfers = services.transfers
         self._listen = listen
         self._credentials = credentials
         self._gate = DrainGate()
@@ -130,7 +136,7 @@ class GrpcServer:
             Telemetry(),
             Errors(),
             self._gate,
-            Overload({Kind.CALL: limits.calls, Kind.WATCH: limits.watches}),
+            Overload({Kind.CALL: limits.calls, Kind.WATCH: limits.watches, Kind.TRANSFER: limits.transfers}),
             Deadline(default_deadline),
         ]
         self._server.add_generic_rpc_handlers(
@@ -162,10 +168,12 @@ class GrpcServer:
         return port
 
     async def drain(self) -> None:
-        """Health says NOT_SERVING, then new calls are refused and watches end; calls under way go on."""
+        """Health says NOT_SERVING, then new calls are refused; watches, exports and imports end, and
+        other calls under way go on."""
         await self._health.enter_shutdown()
         self._gate.close()
         self._watching.drain()
+        self._transfers.drain()
 
     async def stop(self, grace: timedelta) -> None:
         """Drain, let calls under way end within `grace`, cut off those that have not, and close the port."""

@@ -5,7 +5,7 @@ So a request that cannot be read is refused like any other, and JobService's mes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, TypeAlias, cast
 
@@ -15,12 +15,13 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from tocsin_server.api import wire
-from tocsin_server.api.interceptors.call import Call, Context, Interceptor, Kind, Method, Work, around
+from tocsin_server.api.interceptors.call import Asked, Call, Context, Interceptor, Kind, Method, Work, around
 from tocsin_server.api.unreadable import violations
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import InvalidFields, NotBuilt, TooLarge
 
-_READS = ("Get", "List", "Watch")  # what the names of methods begin with that change nothing
+_READS = ("Get", "List", "Watch", "Export")  # what the names of methods begin with that change nothing
+_TRANSFERS = ("ExportJobs", "ImportJobs")
 _Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"  # generic in the stubs only
 
 
@@ -35,8 +36,14 @@ def service_handler(
     return grpc.method_handlers_generic_handler(service.full_name, methods)
 
 
+def _kind(descriptor: MethodDescriptor) -> Kind:
+    if descriptor.name in _TRANSFERS:
+        return Kind.TRANSFER
+    return Kind.WATCH if descriptor.server_streaming else Kind.CALL
+
+
 def _method(
-    behaviour: Callable[[Message, Context], Any],
+    behaviour: Callable[[Any, Context], Any],
     service: ServiceDescriptor,
     descriptor: MethodDescriptor,
     interceptors: Sequence[Interceptor],
@@ -45,9 +52,8 @@ def _method(
 ) -> _Handler:
     public = message_factory.GetMessageClass(descriptor.input_type)
     request_class = wire.shadow(public) if opaque else public
-    streams = descriptor.server_streaming
     path = f"/{service.full_name}/{descriptor.name}"
-    method = Method(path, Kind.WATCH if streams else Kind.CALL, descriptor.name.startswith(_READS))
+    method = Method(path, _kind(descriptor), descriptor.name.startswith(_READS))
 
     def read(raw: bytes) -> Message:
         if len(raw) > limits.REQUEST_BYTES:
@@ -61,18 +67,28 @@ def _method(
         answer: Message = await behaviour(read(raw), call.context)
         return answer.SerializeToString()
 
-    async def stream(call: Call, raw: bytes) -> None:
+    async def answers_stream(call: Call, raw: bytes) -> None:
         async with aclosing(behaviour(read(raw), call.context)) as answers:
             async for answer in answers:
                 await call.context.write(answer.SerializeToString())
 
-    work = around(interceptors, stream if streams else unary)
+    async def asked_stream(call: Call, raws: AsyncIterator[bytes]) -> bytes:
+        # One that cannot be read is refused where the behaviour comes to it: others may have been acted upon.
+        answer: Message = await behaviour((read(raw) async for raw in raws), call.context)
+        return answer.SerializeToString()
 
-    async def handle(raw: bytes, context: Context) -> bytes | None:
-        return await work(Call(method, context), raw)
+    if descriptor.client_streaming:
+        return _handler(grpc.stream_unary_rpc_method_handler, method, around(interceptors, asked_stream))
+    if descriptor.server_streaming:
+        return _handler(grpc.unary_stream_rpc_method_handler, method, around(interceptors, answers_stream))
+    return _handler(grpc.unary_unary_rpc_method_handler, method, around(interceptors, unary))
 
-    kind = grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
-    return cast("_Handler", kind(handle))
+
+def _handler(make: Callable[..., Any], method: Method, work: Work[Asked]) -> _Handler:
+    async def handle(asked: Asked, context: Context) -> bytes | None:
+        return await work(Call(method, context), asked)
+
+    return cast("_Handler", make(handle))
 
 
 class UnknownMethods(grpc.GenericRpcHandler):
@@ -91,9 +107,5 @@ class UnknownMethods(grpc.GenericRpcHandler):
         async def refuse(call: Call, raw: bytes) -> bytes:
             raise NotBuilt(f"{path} is not built in this version of the server; nothing was changed.")
 
-        work: Work = around(self._interceptors, refuse)
-
-        async def handle(raw: bytes, context: Context) -> bytes | None:
-            return await work(Call(Method(path, Kind.CALL, reads=True), context), raw)
-
-        return cast("_Handler", grpc.unary_unary_rpc_method_handler(handle))
+        method = Method(path, Kind.CALL, reads=True)
+        return _handler(grpc.unary_unary_rpc_method_handler, method, around(self._interceptors, refuse))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
-from tocsin.v1 import job_service_pb2, job_service_pb2_grpc
+from tocsin.v1 import job_service_pb2, job_service_pb2_grpc, transfer_pb2
 
-from tocsin_server.api import batches, page_tokens, wire
+from tocsin_server.api import batches, page_tokens, transferring, wire
 from tocsin_server.api.convert import filters
 from tocsin_server.api.convert.events import fill_watched
 from tocsin_server.api.convert.job import fill, fill_scheduled, to_payload, to_request, to_view, to_when
@@ -18,6 +19,7 @@ from tocsin_server.api.interceptors.call import Context
 from tocsin_server.api.listing import read_page
 from tocsin_server.api.validation import scheduling as schedule_rules
 from tocsin_server.api.validation import standing as rules
+from tocsin_server.api.validation import transfer as transfer_rules
 from tocsin_server.api.validation.payloads.checking import BUILT_IN_TYPES
 from tocsin_server.domain import limits
 from tocsin_server.domain.changes import CancelJob, Change, RetryJob, RunJob, UpdateJob
@@ -29,6 +31,7 @@ from tocsin_server.domain.states import State
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.changing import Changing
 from tocsin_server.operations.scheduling import Scheduling
+from tocsin_server.operations.transfer.transfers import Transfers
 from tocsin_server.operations.watching import Watching
 from tocsin_server.store.interface import JobStore
 
@@ -44,21 +47,29 @@ _RunJobResponse = wire.shadow(job_service_pb2.RunJobResponse)
 _UpdateJobResponse = wire.shadow(job_service_pb2.UpdateJobResponse)
 _DeleteJobResponse = wire.shadow(job_service_pb2.DeleteJobResponse)
 _WatchJobsResponse = wire.shadow(job_service_pb2.WatchJobsResponse)
+_ImportJobsResponse = wire.shadow(transfer_pb2.ImportJobsResponse)
 
 _NOBODY = ""  # who asks for a cancel: not known while callers have no names
 
 
 class JobService(job_service_pb2_grpc.JobServiceServicer):
-    """Schedules jobs, and shows, lists, changes, cancels and watches them."""
+    """Schedules jobs, and shows, lists, changes, cancels, watches and moves them."""
 
     def __init__(
-        self, store: JobStore, scheduling: Scheduling, watching: Watching, bulk: Bulk, changing: Changing
+        self,
+        store: JobStore,
+        scheduling: Scheduling,
+        watching: Watching,
+        bulk: Bulk,
+        changing: Changing,
+        transfers: Transfers,
     ) -> None:
         self._store = store
         self._scheduling = scheduling
         self._watching = watching
         self._bulk = bulk
         self._changing = changing
+        self._transfers = transfers
 
     async def ScheduleJob(
         self, request: job_service_pb2.ScheduleJobRequest, context: Context
@@ -192,6 +203,23 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
                 response = _WatchJobsResponse()
                 fill_watched(response, change)
                 yield response
+
+    async def ExportJobs(
+        self, request: transfer_pb2.ExportJobsRequest, context: Context
+    ) -> AsyncIterator[transfer_pb2.ExportJobsResponse]:
+        transfer_rules.check_export_jobs(request)
+        async with aclosing(self._transfers.exporting.records(request.queues)) as found:
+            async for answer in transferring.answers(found):
+                yield answer
+
+    async def ImportJobs(
+        self, requests: AsyncIterator[transfer_pb2.ImportJobsRequest], context: Context
+    ) -> transfer_pb2.ImportJobsResponse:
+        async with aclosing(transferring.slices(requests)) as slices:
+            done = await self._transfers.importing.take(slices)
+        response = _ImportJobsResponse()
+        transferring.fill_imported(response, done)
+        return response
 
     async def _changed(self, queue: str, change: Change) -> Job:
         [job] = await self._store.update(_queue(queue), [change])

@@ -1,8 +1,9 @@
 """The messages of JobService as the server reads and writes them: a payload and a result are bytes in them.
 
 A submessage and a `bytes` field of the same number look the same on the wire. So these classes, made when this module
-is imported from the public descriptors of job.proto and job_service.proto, have `bytes` where JobSpec's payload and
-Job's result have messages. What a caller sent is then given back as it came: unsorted map keys and unknown fields stay.
+is imported from the public descriptors of job.proto, job_service.proto and what they import, have `bytes` where
+JobSpec's payload and Job's result have messages. What a caller sent is then given back as it came: unsorted map keys
+and unknown fields stay. The records of an import are bytes too, so that one which cannot be read harms no other.
 
 The classes live in a descriptor pool of their own. To mypy they are the public classes, which they match in all else.
 """
@@ -31,6 +32,8 @@ def _opaque(message: str, field: str) -> bool:
     """Whether the field of the (public) message is bytes here."""
     if message == f"{_PUBLIC}.Job":
         return field == "result"
+    if message == f"{_PUBLIC}.ImportJobsRequest":
+        return field == "records"
     return message == f"{_PUBLIC}.JobSpec" and field in _PAYLOAD_NUMBERS
 
 
@@ -79,7 +82,7 @@ _POOL = shadow_pool()
 
 
 def shadow(public: type[_MessageT]) -> type[_MessageT]:
-    """The shadow class of a public message class of job.proto or job_service.proto."""
+    """The shadow class of a public message class of job_service.proto, or of what it imports."""
     descriptor = _POOL.FindMessageTypeByName(shadow_name(public.DESCRIPTOR.full_name))
     return cast("type[_MessageT]", message_factory.GetMessageClass(descriptor))
 

@@ -70,6 +70,7 @@ class ListQuery:
     skip: int = 0
     after: Position | None = None  # None: from the start
     view: View = View.BASIC
+    with_total: bool = True  # False: Page.total is None, which on MongoDB spares looking at the whole queue
 
 
 @dataclass(frozen=True, slots=True)

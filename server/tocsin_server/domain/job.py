@@ -34,6 +34,15 @@ class Added(IntEnum):
     REPLACED = 3
 
 
+class Put(IntEnum):
+    """What placing a job that stood elsewhere did."""
+
+    CREATED = 1
+    KEPT = 2  # its id stands, and what stands was left as it is
+    SAME = 3  # it stands just so already
+    REPLACED = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Payload:
     """What a handler is given, opaque here. `kind` is the number of the payload's field in tocsin.v1.JobSpec."""

@@ -9,8 +9,10 @@ REQUEST_BYTES = 16 << 20
 RESPONSE_BYTES = 3_670_016  # 3.5 MiB: clients of other languages stop reading at 4 MiB
 RESULT_BYTES = 256 << 10
 PROGRESS_MESSAGE_BYTES = 1 << 10
+ERROR_TYPE_BYTES = 200
 ERROR_MESSAGE_BYTES = 1 << 10
 ERROR_TRACE_BYTES = 8 << 10
+ERRORS_KEPT = 10  # of a job: the first and the last 9
 REASON_BYTES = 1 << 10
 BATCH_ITEMS = 1_000
 PAGE_SIZE = 1_000
@@ -42,3 +44,10 @@ MAX_REMINDER_OFFSET = timedelta(days=366)
 REMINDER_SET_KEPT = timedelta(days=31)  # after its last reminder: longer than a FAILED one stands, by default
 SPARED_AFTER_END = timedelta(minutes=5)  # trimming by count spares what ended this lately
 DEFAULT_QUEUE = "default"
+EXPORT_QUEUES = 1_000  # that one export may name
+REFUSED_ITEMS = 1_000  # of one import, that its answer names
+NOTE_BYTES = 256 << 10  # of what an import puts beside a queue's jobs; the largest set of reminders has a tenth of it
+# A job's numbers that an import may bring: far above what is reached, far below where a store's own counting ends.
+IMPORTED_ATTEMPT = 1_000_000_000
+IMPORTED_REVISION = 1_000_000_000
+IMPORTED_ARRIVAL = 1 << 44

@@ -11,6 +11,7 @@ from types import EllipsisType
 from tocsin_server.domain import limits
 from tocsin_server.domain.defaults import NOTHING_SAID, JobDefaults
 from tocsin_server.domain.errors import QuotaExceeded
+from tocsin_server.domain.job import Put
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.store.interface import JobStore
 
@@ -111,6 +112,29 @@ class Queues:
         """Change a queue's settings; QuotaExceeded."""
         return await self._change(queue, lambda settings: (change.of(settings), settings.paused))
 
+    async def place(self, queue: str, wanted: QueueSettings, *, over: bool) -> Put:
+        """Give a queue the settings, and the pause, that it had in another store.
+
+        Without `over` only where nothing but a pause is set. A pause that stands stays, with or without `over`, and one
+        that is brought begins now. A queue that was never used appears.
+        """
+        try:
+            async with self._turn:
+                [old] = await self._store.settings([queue])
+                said = _settings_alone(old) != QueueSettings()
+                takes = over or not said
+                paused = old.paused or (takes and wanted.paused)
+                why = wanted.pause_reason if takes and wanted.paused and (over or not old.paused) else old.pause_reason
+                new = replace(wanted if takes else old, paused_since=old.paused_since, pause_reason=why)
+                if (new, paused) == (old, old.paused):
+                    like = _settings_alone(old) == _settings_alone(wanted) and (old.paused or not wanted.paused)
+                    if said or old.paused or queue in await self._store.queues():
+                        return Put.SAME if like else Put.KEPT
+                await self._store.put_settings(queue, new, paused=paused)
+                return Put.REPLACED if said else Put.CREATED
+        finally:
+            self._settings.invalidate(queue)
+
     async def _change(self, queue: str, change: Callable[[QueueSettings], tuple[QueueSettings, bool]]) -> QueueSettings:
         try:
             async with self._turn:
@@ -121,3 +145,8 @@ class Queues:
                 return await self._store.put_settings(queue, new, paused=paused)
         finally:
             self._settings.invalidate(queue)
+
+
+def _settings_alone(settings: QueueSettings) -> QueueSettings:
+    """Without the pause."""
+    return replace(settings, paused_since=None, pause_reason="")

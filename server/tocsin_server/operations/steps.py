@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 from tocsin_server.domain.filters import JobFilter, ListQuery, Position
-from tocsin_server.domain.job import Job
+from tocsin_server.domain.job import Job, View
 from tocsin_server.store.interface import JobStore
 
 
-async def steps(store: JobStore, queue: str, filter_: JobFilter, step: int) -> AsyncGenerator[tuple[Job, ...], None]:
+async def steps(
+    store: JobStore, queue: str, filter_: JobFilter, step: int, view: View = View.BASIC
+) -> AsyncGenerator[tuple[Job, ...], None]:
     """All jobs that match, newest first, at most `step` at a time, never none. Jobs that arrive meanwhile are left out;
     one that is deleted between two steps does not disturb them."""
     after: Position | None = None
     while True:
-        page = await store.page(ListQuery(queue, filter_, limit=step, after=after))
+        page = await store.page(ListQuery(queue, filter_, limit=step, after=after, view=view, with_total=False))
         if page.jobs:
             yield page.jobs
         if page.next is None:

@@ -24,7 +24,7 @@ from tocsin_server.domain.changes import CancelJob, Change
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.filters import ListQuery, Page
-from tocsin_server.domain.job import Added, Draft, Job, View
+from tocsin_server.domain.job import Added, Draft, Job, Put, View
 from tocsin_server.domain.lease import Claim, Extended, Extension, Finished, Outcome
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 
@@ -54,6 +54,16 @@ class Note:
 
     value: bytes
     revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredNote:
+    """A note as `JobStore.notes` finds it. The store may drop it after `until`."""
+
+    key: str
+    value: bytes
+    revision: int
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +120,26 @@ class JobStore(ABC):
 
         queue, states, types and one tag are found by index; what is left of the filter is tested on at most 1,000
         records a call, after which the page ends early. Cost O(limit · types · log n).
+        """
+
+    @abstractmethod
+    async def put(self, jobs: Sequence[Job], *, over: bool) -> list[Put | TocsinError]:
+        """Place jobs (View.FULL) just as they stood elsewhere: id, spec, payload, create, schedule, start and end time,
+        state, attempt, failures, crashes, errors with their times and attempts (of more than 10 the first and the last
+        9), progress, result, cancel and revision.
+
+        The arrival is kept, too, where no other job of the queue has that number; else, or where it is 0 or above 2^47,
+        the job takes the next one. Jobs added later arrive after all that were placed. An id that stands: without
+        `over` KEPT, and nothing changes. With `over` SAME where it stands just so (its arrival counts only where one is
+        given that is free), JobActive where it is ACTIVE, else REPLACED, as if it had been deleted and placed anew; the
+        revision is the one given. Two of one id are taken in order. So a call whose answer was lost is simply repeated.
+
+        Jobs may be of several queues. ValueError before anything is sent where one can be no job here: it is ACTIVE,
+        for its lease is not here; it has ended and has no end time; an error or its progress has no time; a time, a
+        count or the length of a name is out of range. QuotaExceeded as `add`; TooLarge where a part of a job is larger
+        than limits allow. A job that changed makes one event, or where its arrival changed two, of which the first says
+        `deleted`; it wakes as `add` does; rates do not count it. A SCHEDULED job whose time has passed, and an ended
+        one past its retention, are placed all the same: claims and trimming find them. Cost O(log n) a job.
         """
 
     # --- changing standing jobs ---
@@ -233,6 +263,13 @@ class JobStore(ABC):
 
         The store may drop it after `until`; one whose `until` has passed may be gone at once. It is a record of a few
         KiB, written as durably as a job. A note makes no queue appear, no event and no wake-up. Cost O(1).
+        """
+
+    @abstractmethod
+    async def notes(self, queue: str, *, after: str = "", limit: int = 1000) -> list[StoredNote]:
+        """The queue's notes whose time is not over, by key (code points), after `after`, at most `limit`; none where no
+        more are left. For moving a store: a call may cost a scan of the names of all that the store holds, of all
+        queues (Redis: some 0.5 s for a million keys). A note with an empty key is never found.
         """
 
     # --- workers ---

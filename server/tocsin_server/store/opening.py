@@ -20,7 +20,7 @@ from tocsin_server.store.redis.store import RedisStore
 from tocsin_server.store.redis.url import read_url
 from tocsin_server.store.unfit import StoreUnfit
 
-__all__ = ["MadeStore", "StoreUnfit", "address_trouble", "examined", "made_store"]
+__all__ = ["MadeStore", "StoreUnfit", "address_trouble", "examined", "joined_store", "made_store"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,14 @@ async def made_store(settings: Settings) -> AsyncIterator[MadeStore]:
         case "embedded":
             making = _embedded_store(settings)
     async with making as made:
+        yield made
+
+
+@asynccontextmanager
+async def joined_store(settings: Settings) -> AsyncIterator[MadeStore]:
+    """As made_store; an embedded store that a server runs already is used as it runs, beside that server."""
+    address = await running_url(settings.data) if settings.store.embedded else None
+    async with made_store(settings) if address is None else _redis_store(settings, address, embedded=True) as made:
         yield made
 
 

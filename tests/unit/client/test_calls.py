@@ -20,11 +20,12 @@ from tocsin import (
     View,
     _calls,
     _queue_calls,
+    _transferring,
 )
 from tocsin._calls import Call
 from tocsin._fields import name_of
 from tocsin.requests import ScheduleOptions
-from tocsin.v1 import job_pb2, queue_pb2, queue_service_pb2
+from tocsin.v1 import job_pb2, queue_pb2, queue_service_pb2, transfer_pb2
 from tocsin.v1 import job_service_pb2 as pb
 
 from .canned_server import a_job
@@ -63,6 +64,8 @@ def every_call() -> dict[str, Call[Any, Any]]:
         "purge": _queue_calls.purge("", ["FAILED"], [], None, False),
         "count purge": _queue_calls.purge("", ["FAILED"], [], None, True),
         "server": _queue_calls.server_info(),
+        "import": next(_transferring.parts([transfer_pb2.TransferRecord()], "KEEP")),
+        "import over": next(_transferring.parts([transfer_pb2.TransferRecord()], "REPLACE")),
     }
 
 
@@ -87,7 +90,7 @@ def test_every_unary_method_of_the_protos_has_its_call() -> None:
 
 def test_only_calls_that_may_be_made_twice_are_repeated() -> None:
     once = {name for name, call in every_call().items() if not call.repeatable}
-    assert once == {"schedule", "batch", "cancel matching", "update", "run", "retry", "delete", "purge"}
+    assert once == {"schedule", "batch", "cancel matching", "update", "run", "retry", "delete", "purge", "import over"}
 
 
 def test_a_batch_is_repeated_only_if_each_of_its_jobs_may_be() -> None:

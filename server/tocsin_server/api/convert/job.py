@@ -32,7 +32,7 @@ def to_request(request: job_service_pb2.ScheduleJobRequest) -> JobRequest:
         type=spec.type or (BUILT_IN_TYPES[payload.kind] if payload else ""),
         payload=payload,
         priority=spec.priority,
-        asked=_asked(spec),
+        asked=to_asked(spec),
         tags=dict(spec.tags),
         job_id=request.job_id or None,
         when=to_when(request) or _NOW,
@@ -59,7 +59,8 @@ def to_when(
             return None
 
 
-def _asked(spec: job_pb2.JobSpec) -> JobDefaults:
+def to_asked(spec: job_pb2.JobSpec) -> JobDefaults:
+    """What a spec says of retry, timeout and retention."""
     if not (spec.HasField("retry") or spec.HasField("timeout") or spec.HasField("retention")):
         return NOTHING_SAID
     return to_defaults(spec.retry, spec.timeout if spec.HasField("timeout") else None, spec.retention)

@@ -10,6 +10,7 @@ from tocsin.v1 import job_pb2, queue_pb2, queue_service_pb2
 from tocsin_server.api.convert.job import to_defaults
 from tocsin_server.api.convert.times import set_span, set_time
 from tocsin_server.api.validation.queues import PLAIN_PATHS, TYPE_PATH
+from tocsin_server.domain import limits
 from tocsin_server.domain.defaults import NOTHING_SAID, JobDefaults
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, WorkerFigures
 from tocsin_server.domain.states import State
@@ -29,6 +30,19 @@ def to_change(request: queue_service_pb2.UpdateQueueRequest) -> QueueChange:
         some_types={t: _defaults(types[t]) if t in types else NOTHING_SAID for t in named},
         completed_max=_optional(queue, "completed_max") if "completed_max" in paths else ...,
         failed_max=_optional(queue, "failed_max") if "failed_max" in paths else ...,
+    )
+
+
+def to_settings(queue: queue_pb2.Queue) -> QueueSettings:
+    """All that is set for a queue; `paused_since` says only whether it is paused."""
+    types = {type_: _defaults(defaults) for type_, defaults in queue.type_defaults.items()}
+    return QueueSettings(
+        paused_since=limits.FIRST_TIME if queue.paused else None,
+        pause_reason=queue.pause_reason if queue.paused else "",
+        defaults=_defaults(queue.defaults),
+        type_defaults={type_: said for type_, said in types.items() if said != NOTHING_SAID},
+        completed_max=_optional(queue, "completed_max"),
+        failed_max=_optional(queue, "failed_max"),
     )
 
 

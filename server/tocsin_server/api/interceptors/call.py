@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, TypeAlias, TypeVar
 
 import grpc
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
+Asked = TypeVar("Asked")
 
 
 class Kind(Enum):
@@ -18,6 +19,7 @@ class Kind(Enum):
 
     CALL = "unary"
     WATCH = "watch"  # stays open for as long as the caller likes
+    TRANSFER = "transfer"  # an export or an import: as long as it takes, and each has megabytes in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +46,20 @@ class Interceptor(Protocol):
         """The context in which the call's work is done."""
 
 
-Work = Callable[[Call, bytes], Awaitable[bytes | None]]
+#: What is done for a call, with what came: the bytes of its request, or those of each of its requests.
+Work: TypeAlias = Callable[[Call, Asked], Awaitable[bytes | None]]
 
 
-def around(interceptors: Sequence[Interceptor], work: Work) -> Work:
+def around(interceptors: Sequence[Interceptor], work: Work[Asked]) -> Work[Asked]:
     """The work with the interceptors around it, the first outermost."""
     for interceptor in reversed(interceptors):
         work = _around(interceptor, work)
     return work
 
 
-def _around(interceptor: Interceptor, work: Work) -> Work:
-    async def done(call: Call, request: bytes) -> bytes | None:
+def _around(interceptor: Interceptor, work: Work[Asked]) -> Work[Asked]:
+    async def done(call: Call, asked: Asked) -> bytes | None:
         async with interceptor.around(call):
-            return await work(call, request)
+            return await work(call, asked)
 
     return done

@@ -52,19 +52,22 @@ def check_pause_queue(request: queue_service_pb2.PauseQueueRequest) -> None:
 def check_update_queue(request: queue_service_pb2.UpdateQueueRequest) -> None:
     """New values of a queue, and which of them are meant."""
     wrong = Violations()
-    queue = request.queue
-    wrong.queue("queue.queue", queue.queue)
-    _defaults(wrong, "queue.defaults", queue.defaults)
-    if wrong.count("queue.type_defaults", queue.type_defaults, limits.TYPES_PER_QUEUE):
-        for type_, defaults in queue.type_defaults.items():
-            field = wrong.key("queue.type_defaults", type_)
-            _defaults(wrong, field, defaults)
-    for name in ("completed_max", "failed_max"):
-        if queue.HasField(name):
-            wrong.number(f"queue.{name}", getattr(queue, name), 0, _MOST_KEPT)
+    wrong.queue("queue.queue", request.queue.queue)
+    check_settings(wrong, "queue", request.queue)
     _mask(wrong, request)
     _pause(wrong, request)
     wrong.done()
+
+
+def check_settings(wrong: Violations, field: str, queue: queue_pb2.Queue) -> None:
+    """What is set for a queue, but for its pause; `field` is the queue's path."""
+    _defaults(wrong, f"{field}.defaults", queue.defaults)
+    if wrong.count(f"{field}.type_defaults", queue.type_defaults, limits.TYPES_PER_QUEUE):
+        for type_, defaults in queue.type_defaults.items():
+            _defaults(wrong, wrong.key(f"{field}.type_defaults", type_), defaults)
+    for name in ("completed_max", "failed_max"):
+        if queue.HasField(name):
+            wrong.number(f"{field}.{name}", getattr(queue, name), 0, _MOST_KEPT)
 
 
 def _pause(wrong: Violations, request: queue_service_pb2.UpdateQueueRequest) -> None:

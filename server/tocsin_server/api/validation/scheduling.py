@@ -16,6 +16,7 @@ _ON_CONFLICT = {int(v): k for k, v in job_service_pb2.ScheduleJobRequest.OnConfl
 _BACKOFF = {int(v): k for k, v in job_pb2.RetryPolicy.Backoff.items()}
 _MS = timedelta(milliseconds=1)
 _NOTHING = timedelta(0)
+_BUILT_IN = frozenset(BUILT_IN_TYPES.values())
 
 
 def check_schedule_job(request: job_service_pb2.ScheduleJobRequest) -> None:
@@ -62,8 +63,16 @@ def _check_spec(wrong: Violations, field: str, spec: job_pb2.JobSpec) -> None:
     wrong.queue(f"{field}.queue", spec.queue)
     payload = payload_of(spec)
     check_type(wrong, field, spec.type, payload, needed=True)
+    if spec.type in _BUILT_IN and (payload is None or payload[0] not in BUILT_IN_TYPES):
+        say = f"{spec.type!r} is a type of the server's own: give the job its payload {field}.{spec.type}"
+        wrong.add(f"{field}.type", say)
     if payload is not None:
         check_payload(wrong, field, *payload)
+    check_terms(wrong, field, spec)
+
+
+def check_terms(wrong: Violations, field: str, spec: job_pb2.JobSpec) -> None:
+    """What a spec says beside queue, type, payload and priority."""
     if spec.HasField("retry"):
         check_retry(wrong, f"{field}.retry", spec.retry)
     if spec.HasField("timeout"):

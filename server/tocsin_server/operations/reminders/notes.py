@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tocsin_server.domain.reminders import Earlier, Entry, ReminderSet, SetName
+from tocsin_server.domain import limits
+from tocsin_server.domain.reminders import Earlier, Entry, Kind, ReminderSet, SetName
 from tocsin_server.store.interface import JobStore
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
+_MOST = 1 << 53  # of a counter: what every reader of JSON can hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,38 @@ class SetNotes:
         """Put a set in the place of the one that was read; False where another one stands there by now."""
         revision = 0 if over is None else over.note_revision
         return await self._store.write_note(name.queue, name.key, _bytes_of(new), revision=revision, until=new.until)
+
+
+def names_set(key: str) -> bool:
+    """Whether the note of this key is that of a set."""
+    word, _, set_id = key.partition("/")
+    return word in {kind.word for kind in Kind} and 0 < len(set_id) <= limits.JOB_ID_CHARACTERS
+
+
+def set_in(value: bytes) -> ReminderSet | None:
+    """The set that a note's value holds, whoever has written it; None where it holds none."""
+    try:
+        found = _set_of(value)
+        return found if _is_sound(found) else None
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        return None
+
+
+def _is_sound(found: ReminderSet) -> bool:
+    counters = [found.revision]
+    for entry in found.entries:
+        counters += (entry.revision, entry.attempt)
+    for one in found.earlier:
+        counters.append(one.attempt)
+        one.job_id.encode()  # half of a surrogate pair has no UTF-8
+    return (
+        all(isinstance(counter, int) and 0 <= counter <= _MOST for counter in counters)
+        and found.revision > 0
+        and isinstance(found.cancelled, bool)
+        and len(found.entries) <= limits.REMINDERS_PER_SET
+        and all(abs(entry.offset) <= limits.MAX_REMINDER_OFFSET for entry in found.entries)
+        and min(found.anchor, found.until) >= limits.FIRST_TIME
+    )
 
 
 def _bytes_of(one: ReminderSet) -> bytes:

@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
-from pymongo.errors import BulkWriteError
-
 from tocsin_server.domain import limits
-from tocsin_server.domain.errors import JobActive, JobExists, QuotaExceeded, StoreAway, StoreFull, TocsinError
+from tocsin_server.domain.errors import JobActive, JobExists, StoreAway, StoreFull, TocsinError
 from tocsin_server.domain.job import Added, Draft, Job, OnConflict, View
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.store.mongo.documents import EPOCH, MILLISECOND, Document, job_of, new_document
-from tocsin_server.store.mongo.errors import DUPLICATE
-from tocsin_server.store.mongo.event_log import Flags
 from tocsin_server.store.mongo.heads import Allocation
-from tocsin_server.store.mongo.records import Records, basic, changes_of, flags_of, new_operation, unknown_after
+from tocsin_server.store.mongo.known_types import KnownTypes
+from tocsin_server.store.mongo.records import Records, basic, changes_of, flags_of_all, new_operation, unknown_after
 from tocsin_server.store.mongo.transitions import Standing, begin_anew, replace_in_place
+from tocsin_server.store.parts import part_by_part, parts
+from tocsin_server.store.quotas import too_many_types
 
 _CALL_JOBS = 200
 _ROUNDS = 50
@@ -48,25 +47,14 @@ class _Planned:
 class Adding:
     """JobStore.add."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, types: KnownTypes) -> None:
         self._records = records
-        self._types: dict[str, set[str]] = {}  # queue -> types it had when it was asked, and those added since
+        self._types = types
 
     async def add_to(self, queue: str, drafts: Sequence[Draft]) -> list[Answer]:
         """Add jobs of one queue, in order."""
-        answers: list[Answer] = []
-        for start in range(0, len(drafts), _CALL_JOBS):
-            part = drafts[start : start + _CALL_JOBS]
-            try:
-                answers += await self._add(queue, part)
-            except TocsinError as error:
-                if start == 0:
-                    raise
-                # Earlier parts of this batch have acted: their answers must not be lost with this one's.
-                answers += [error] * len(part)
-                answers += [StoreAway("an earlier part of the batch failed")] * (len(drafts) - len(answers))
-                break
-        return answers
+        cuts = parts([0] * len(drafts), _CALL_JOBS, 1)
+        return await part_by_part(drafts, cuts, lambda part: self._add(queue, part))
 
     async def _add(self, queue: str, drafts: Sequence[Draft]) -> list[Answer]:
         answers: dict[int, Answer] = {}
@@ -75,7 +63,7 @@ class Adding:
             with unknown_after(begun > 0):
                 ids = [job_id for at in left if (job_id := drafts[at].job_id) is not None]
                 standing = await self._records.load(queue, ids) if ids else {}
-                known = await self._known_types(queue, {drafts[at].spec.type for at in left})
+                known = await self._types.of(queue, {drafts[at].spec.type for at in left})
                 plan = _plan(left, drafts, standing, known, answers)
                 lost = await self._write(queue, plan, standing, answers)
             left = [at for at in left if at in lost]
@@ -101,7 +89,7 @@ class Adding:
         swaps = [job for job in standing.values() if job.touched]
         operation = new_operation()
         try:
-            lost = await self._insert(list(fresh.values())) if fresh else set()
+            lost = await self._records.insert(list(fresh.values())) if fresh else set()
         except (StoreAway, StoreFull):
             await self._records.heads.give_back(taken)
             raise
@@ -109,29 +97,8 @@ class Adding:
             lost |= await self._records.swap(swaps, operation) if swaps else set()
         new = [document for document in fresh.values() if document["id"] not in lost]
         changed = [job for job in swaps if job.document["id"] not in lost]
-        await self._records.log.append(taken, [*changes_of(changed), *map(basic, new)], _flags(new, changed))
+        await self._records.log.append(taken, [*changes_of(changed), *map(basic, new)], flags_of_all(new, changed))
         return {one.at for one in plan if one.job_id in lost}
-
-    async def _insert(self, documents: Sequence[Document]) -> set[str]:
-        """Ids that stood already."""
-        try:
-            await self._records.run(lambda: self._records.jobs.insert_many(documents, ordered=False))
-        except BulkWriteError as error:
-            failed = error.details["writeErrors"]
-            if any(one["code"] != DUPLICATE for one in failed):
-                raise
-            return {documents[one["index"]]["id"] for one in failed}
-        return set()
-
-    async def _known_types(self, queue: str, wanted: set[str]) -> set[str]:
-        """Types that the queue has. What was found out before is good enough where it holds all that are wanted."""
-        known = self._types.get(queue, set())
-        if not wanted <= known:
-            found = await self._records.run(
-                lambda: self._records.jobs.distinct("type", {"queue": queue}), read_only=True
-            )
-            known = self._types[queue] = set(found)
-        return known
 
 
 def _plan(
@@ -161,7 +128,7 @@ def _plan(
             act = _Act.ANEW if state in ENDED else _Act.IN_PLACE
         if draft.spec.type not in known_types:
             if len(known_types) >= limits.TYPES_PER_QUEUE:
-                answers[at] = _too_many_types(draft.spec.queue)
+                answers[at] = too_many_types(draft.spec.queue)
                 continue
             known_types.add(draft.spec.type)
         if job_id is not None:
@@ -214,20 +181,4 @@ def _new_id(now: datetime, arrival: int) -> str:
     return (
         f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-8{seed >> 14:03x}-{0x8000 | seed & 0x3FFF:04x}-"
         f"{arrival >> 32:04x}{arrival & 0xFFFFFFFF:08x}"
-    )
-
-
-def _flags(new: Sequence[Document], changed: Sequence[Standing]) -> Flags:
-    of_changed = flags_of(changed)
-    dues = [document["due"] for document in new if document["state"] == State.SCHEDULED]
-    dues += [of_changed.due] if of_changed.due is not None else []
-    claimable = of_changed.claimable or any(document["state"] == State.WAITING for document in new)
-    return Flags(claimable=claimable, due=min(dues, default=None))
-
-
-def _too_many_types(queue: str) -> QuotaExceeded:
-    return QuotaExceeded(
-        f"types in queue {queue!r}",
-        limits.TYPES_PER_QUEUE,
-        "Use fewer types and put what differs into the payload or tags, or use another queue.",
     )

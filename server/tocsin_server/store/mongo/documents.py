@@ -66,21 +66,30 @@ def due_time(when: datetime | timedelta, now: datetime) -> datetime:
 
 def new_document(draft: Draft, job_id: str, arrival: int, now: datetime) -> Document:
     """A job as it begins, SCHEDULED or WAITING."""
-    spec, due = draft.spec, due_time(draft.when, now)
+    due = due_time(draft.when, now)
+    return job_document(
+        draft.spec,
+        job_id,
+        arrival=Int64(arrival),
+        state=int(State.SCHEDULED if due > now else State.WAITING),
+        create=now,
+        due=due,
+        attempt=0,
+        failures=0,
+        crashes=0,
+        revision=1,
+    )
+
+
+def job_document(spec: JobSpec, job_id: str, **fields: Any) -> Document:
+    """A job's document at its first write, with these fields of its life."""
     document: Document = {
         "_id": key(spec.queue, job_id),
         "queue": spec.queue,
         "id": job_id,
         "type": spec.type,
-        "arrival": Int64(arrival),
-        "state": int(State.SCHEDULED if due > now else State.WAITING),
         "priority": spec.priority,
-        "create": now,
-        "due": due,
-        "attempt": 0,
-        "failures": 0,
-        "crashes": 0,
-        "revision": 1,
+        **fields,
         "writes": Int64(1),
         "spec": _spec_document(spec),
     }

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -83,6 +83,22 @@ class Heads:
             new=last == events and last_arrival == arrivals and "settings" not in head,
             rates=rates or {},
         )
+
+    async def allocate_above(self, queue: str, highest: int, *, events: int, arrivals: int) -> Allocation:
+        """Take numbers as `allocate`, arrivals beyond `highest`, to which the counter is raised where it is lower.
+
+        Not by one update with a pipeline: of 720 arrivals that four callers took so at once from SecantusDB 0.7, only
+        366 were different ones.
+        """
+        taken = await self.allocate(queue, events=events, arrivals=arrivals)
+        if taken.first_arrival > highest:
+            return taken
+        # Once a queue, for the next calls find it raised; the numbers just taken are left out.
+        await self._connection.run(
+            lambda: self._queues.update_one({"_id": queue}, {"$max": {"arrivals": Int64(highest)}})
+        )
+        above = await self.allocate(queue, events=0, arrivals=arrivals) if arrivals else None
+        return replace(taken, first_arrival=highest + 1 if above is None else above.first_arrival)
 
     async def _make(self, queue: str) -> None:
         """Make the queue's document where there is none. Not by what takes numbers: of several that would make it at

@@ -45,7 +45,9 @@ class Listing:
         more = not at_end or last < len(found) - 1
         known = {one["_id"]: one for one in passed} if at_once else None
         jobs, cut = await self._read(query, passed, known)
-        total = await self._counting.total(query.queue, query.filter) if query.filter.counted else None
+        total = (
+            await self._counting.total(query.queue, query.filter) if query.with_total and query.filter.counted else None
+        )
         if cut is not None:
             return Page(tuple(jobs), _position(query, cut, 0), total)
         if not more or last < 0:

@@ -14,7 +14,8 @@ from bson.int64 import Int64
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
-from tocsin_server.store.interface import Note
+from tocsin_server.store.interface import Note, StoredNote
+from tocsin_server.store.mongo.claiming import NOW
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, key, whole
 
@@ -44,3 +45,15 @@ class Notes:
         change = {"$set": {"value": value, "until": whole(until)}, "$inc": {"revision": Int64(1)}}
         done = await self._connection.run(lambda: self._notes.update_one({"_id": which, "revision": revision}, change))
         return done.matched_count == 1
+
+    async def after(self, queue: str, after: str, limit: int) -> list[StoredNote]:
+        """As JobStore.notes. A range of the _id index: its order is that of code points."""
+        # A queue's name has no slash, and "0" is what comes after it.
+        condition = {"_id": {"$gt": key(queue, after), "$lt": f"{queue}0"}, "$expr": {"$gte": ["$until", NOW]}}
+        found = await self._connection.run(
+            lambda: self._notes.find(condition).sort("_id", 1).limit(limit).to_list(), read_only=True
+        )
+        return [
+            StoredNote(one["_id"].partition("/")[2], bytes(one["value"]), int(one["revision"]), one["until"])
+            for one in found
+        ]

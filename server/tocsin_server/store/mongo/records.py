@@ -21,11 +21,13 @@ from typing import Any, TypeVar
 from bson.int64 import Int64
 from pymongo import DeleteOne, ReplaceOne, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import BulkWriteError
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import HEAVY, Document, key
+from tocsin_server.store.mongo.errors import DUPLICATE
 from tocsin_server.store.mongo.event_log import EventLog, Flags
 from tocsin_server.store.mongo.heads import Heads
 from tocsin_server.store.mongo.transitions import Standing
@@ -135,6 +137,17 @@ class Records:
             await self.log.append(taken, changes_of(written), flags_of(written, cancels=cancels))
         return lost
 
+    async def insert(self, documents: Sequence[Document]) -> set[str]:
+        """Add new jobs; the ids of those that stood already, which were left as they are."""
+        try:
+            await self.connection.run(lambda: self.jobs.insert_many(documents, ordered=False))
+        except BulkWriteError as error:
+            failed = error.details["writeErrors"]
+            if any(one["code"] != DUPLICATE for one in failed):
+                raise
+            return {documents[one["index"]]["id"] for one in failed}
+        return set()
+
     async def payloads(self, ids: Sequence[str]) -> dict[str, Any]:
         """Payloads by _id, of those that have one."""
         found = await self.connection.run(
@@ -207,6 +220,15 @@ def changes_of(jobs: Sequence[Standing]) -> list[Document]:
         if not job.gone:
             changes.append(basic(job.document))
     return changes
+
+
+def flags_of_all(new: Sequence[Document], changed: Sequence[Standing]) -> Flags:
+    """What dispatchers are to hear of new jobs and of changed ones."""
+    of_changed = flags_of(changed)
+    dues = [document["due"] for document in new if document["state"] == State.SCHEDULED]
+    dues += [of_changed.due] if of_changed.due is not None else []
+    claimable = of_changed.claimable or any(document["state"] == State.WAITING for document in new)
+    return Flags(claimable=claimable, due=min(dues, default=None))
 
 
 def flags_of(jobs: Sequence[Standing], *, cancels: bool = False) -> Flags:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from pymongo.asynchronous.collection import AsyncCollection
 
@@ -11,11 +12,11 @@ from tocsin_server.domain.changes import CancelJob, Change
 from tocsin_server.domain.errors import StoreAway, TocsinError
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.filters import ListQuery, Page
-from tocsin_server.domain.job import Added, Draft, Job, View
+from tocsin_server.domain.job import Added, Draft, Job, Put, View
 from tocsin_server.domain.lease import Claim, Extended, Extension, Finished, Outcome
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.store.by_queue import by_queue
-from tocsin_server.store.interface import JobStore, Note, StoreInfo, Wake
+from tocsin_server.store.interface import JobStore, Note, StoredNote, StoreInfo, Wake
 from tocsin_server.store.mongo import indexes
 from tocsin_server.store.mongo.adding import Adding
 from tocsin_server.store.mongo.changing import Changing
@@ -28,12 +29,15 @@ from tocsin_server.store.mongo.event_log import EventLog, Flags
 from tocsin_server.store.mongo.finishing import Finishing
 from tocsin_server.store.mongo.heads import Heads
 from tocsin_server.store.mongo.holes import Holes
+from tocsin_server.store.mongo.known_types import KnownTypes
 from tocsin_server.store.mongo.listing import Listing
 from tocsin_server.store.mongo.notes import Notes
+from tocsin_server.store.mongo.placing import Placing
 from tocsin_server.store.mongo.queue_documents import worker_document, worker_of
 from tocsin_server.store.mongo.records import Records
 from tocsin_server.store.mongo.tail import Tail
 from tocsin_server.store.mongo.trimming import Trimming
+from tocsin_server.store.placing import placed
 
 _TICKS_A_CALL = 100
 
@@ -60,7 +64,9 @@ class MongoStore(JobStore):
         self._tail = Tail(connection, collection, self._heads)
         self._log = EventLog(connection, collection, self._heads, self._tail, events_max=events_max)
         self._records = Records(connection, collection, self._heads, self._log)
-        self._adding = Adding(self._records)
+        types = KnownTypes(self._records)
+        self._adding = Adding(self._records, types)
+        self._placing = Placing(self._records, types)
         self._claiming = Claiming(self._records)
         self._changing = Changing(self._records)
         self._finishing = Finishing(self._records)
@@ -123,6 +129,9 @@ class MongoStore(JobStore):
 
     async def page(self, query: ListQuery) -> Page:
         return await self._listing.page(query)
+
+    async def put(self, jobs: Sequence[Job], *, over: bool) -> list[Put | TocsinError]:
+        return await placed(jobs, partial(self._placing.put_into, over=over))
 
     # --- changing standing jobs ---
 
@@ -202,6 +211,9 @@ class MongoStore(JobStore):
 
     async def write_note(self, queue: str, key: str, value: bytes, *, revision: int, until: datetime) -> bool:
         return await self._notes.write(queue, key, value, revision=revision, until=until)
+
+    async def notes(self, queue: str, *, after: str = "", limit: int = 1000) -> list[StoredNote]:
+        return await self._notes.after(queue, after, limit)
 
     # --- workers ---
 

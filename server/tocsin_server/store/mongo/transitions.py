@@ -181,6 +181,12 @@ def begin_anew(job: Standing, draft: Draft, arrival: int) -> None:
     job.touched, job.quiet = True, False
 
 
+def place_over(job: Standing, new: Document) -> None:
+    """Another job under its id, just as that stood elsewhere; its revision comes with it."""
+    job.document, job.anew = new, True
+    job.touched, job.quiet = True, False
+
+
 def is_ended(job: Standing) -> bool:
     """Whether it has ended."""
     return job.state in ENDED

@@ -60,6 +60,17 @@ class Cluster(RedisCluster):
         nodes = self.nodes_manager.slots_cache.get(self.keyslot(key))
         return nodes[0].name if nodes else ""
 
+    async def node_of(self, key: bytes | str) -> ClusterNode:
+        """The node that has a key, for a command that has none."""
+        await self.initialize()
+        return self.primary_of(key)
+
+    def primary_of(self, key: bytes | str) -> ClusterNode:
+        """The same by the map as it is known."""
+        node = self.get_node_from_key(key)  # type: ignore[arg-type]  # annotated as text, it takes bytes too
+        assert node is not None  # noqa: S101 - so it is but where a replica is asked for
+        return node
+
     async def _learn(self) -> None:
         try:
             await self.nodes_manager.initialize()
@@ -98,10 +109,7 @@ class NodeReads:
         await self._client.initialize()
         by_node: dict[ClusterNode, list[str]] = {}
         for key in keys:
-            node = self._client.get_node_from_key(key)
-            if node is None:  # never but where a replica is asked for
-                raise RedisClusterException(f"no node of the cluster has the slot of {key}")
-            by_node.setdefault(node, []).append(key)
+            by_node.setdefault(self._client.primary_of(key), []).append(key)
         tasks = {
             asyncio.create_task(self._read(asked)): (node.name, asked)
             for node, asked in by_node.items()

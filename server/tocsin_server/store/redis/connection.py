@@ -127,6 +127,23 @@ class RedisConnection:
             return await self.run(lambda: reads.get(keys), read_only=True)
         return dict(zip(keys, await self.execute("MGET", *keys, read_only=True), strict=True))
 
+    async def scan(self, pattern: str, count: int, *, about: bytes) -> AsyncIterator[Sequence[bytes]]:
+        """Names of keys that match a glob, some a time, some perhaps twice; of a cluster, those of the node that has
+        the key `about`. Each command looks at about `count` names; a scan costs as many as all keys need. StoreAway."""
+        client, cursor = self.client, 0
+        while True:
+            command = ("SCAN", cursor, "MATCH", pattern, "COUNT", count)
+
+            async def ask(command: tuple[str | int, ...] = command) -> Any:
+                # redis-py left the commands of some of its classes untyped.
+                node: Any = await client.node_of(about) if isinstance(client, Cluster) else client
+                return await node.execute_command(*command)
+
+            cursor, names = await self.run(ask, read_only=True, key=about)
+            yield names
+            if not cursor:
+                return
+
     @asynccontextmanager
     async def subscribed(self, channel: str) -> AsyncIterator[PubSub]:
         """A subscription. In a cluster, where each message goes to all nodes, at one of them, drawn anew each time."""

@@ -20,7 +20,7 @@ from tocsin_server.domain.states import State
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_HEADER = struct.Struct(">BBiIHBI6s6s6s6s6s8s6s6sI")
+HEADER = struct.Struct(">BBiIHBI6s6s6s6s6s8s6s6sI")
 _DRAFT = struct.Struct(">BB6si6s6sI")
 _RETRY = struct.Struct(">HB6s6sd")
 _CHANGE = struct.Struct(">BB6sBiBd")
@@ -49,7 +49,8 @@ def _span(ms: int) -> timedelta:
     return timedelta(milliseconds=ms)
 
 
-def _six(number: int) -> bytes:
+def six_bytes(number: int) -> bytes:
+    """A number in six bytes, as times and arrivals are stored."""
     return number.to_bytes(6, "big")
 
 
@@ -64,7 +65,7 @@ def _some_time(six: bytes) -> datetime | None:
 # --- what goes in ---
 
 
-def _rest(spec: JobSpec) -> bytes:
+def rest_bytes(spec: JobSpec) -> bytes:
     """All of the spec that its header, id and payload do not hold."""
     kind = spec.type.encode()
     parts = [bytes((len(kind),)), kind, bytes((len(spec.tags),))]
@@ -75,10 +76,10 @@ def _rest(spec: JobSpec) -> bytes:
     parts.append(bytes((own_retry * _OWN_RETRY | (spec.timeout is not None) * _TIMEOUT,)))
     if own_retry:
         retry = spec.retry
-        delays = _six(to_ms(retry.initial_delay)), _six(to_ms(retry.max_delay))
+        delays = six_bytes(to_ms(retry.initial_delay)), six_bytes(to_ms(retry.max_delay))
         parts.append(_RETRY.pack(retry.max_attempts, retry.backoff, *delays, retry.jitter))
     if spec.timeout is not None:
-        parts.append(_six(to_ms(spec.timeout)))
+        parts.append(six_bytes(to_ms(spec.timeout)))
     return b"".join(parts)
 
 
@@ -95,13 +96,13 @@ def draft_arguments(draft: Draft, seed: int) -> tuple[bytes, bytes, bytes, bytes
     fixed = _DRAFT.pack(
         draft.on_conflict,
         is_delay,
-        _six(ms),
+        six_bytes(ms),
         spec.priority,
-        _six(to_ms(spec.retention.completed_for)),
-        _six(to_ms(spec.retention.failed_for)),
+        six_bytes(to_ms(spec.retention.completed_for)),
+        six_bytes(to_ms(spec.retention.failed_for)),
         seed,
     )
-    return fixed, (draft.job_id or "").encode(), _rest(spec), payload_bytes(spec.payload)
+    return fixed, (draft.job_id or "").encode(), rest_bytes(spec), payload_bytes(spec.payload)
 
 
 def change_arguments(when: datetime | timedelta | None, priority: int | None, revision: int | None) -> bytes:
@@ -111,7 +112,13 @@ def change_arguments(when: datetime | timedelta | None, priority: int | None, re
     if when is not None:
         ms = max(0, to_ms(when) if isinstance(when, timedelta) else time_to_ms(when))
     return _CHANGE.pack(
-        when is not None, is_delay, _six(ms), priority is not None, priority or 0, revision is not None, revision or 0
+        when is not None,
+        is_delay,
+        six_bytes(ms),
+        priority is not None,
+        priority or 0,
+        revision is not None,
+        revision or 0,
     )
 
 
@@ -125,7 +132,7 @@ def error_bytes(error: JobError) -> bytes:
 def wish_bytes(grace: timedelta, reason: str, by: str) -> bytes:
     """A wish to cancel, without the times that the store adds."""
     said = reason.encode()
-    return _six(to_ms(grace)) + len(said).to_bytes(2, "big") + said + by.encode()
+    return six_bytes(to_ms(grace)) + len(said).to_bytes(2, "big") + said + by.encode()
 
 
 def progress_bytes(fraction: float, message: str) -> bytes:
@@ -165,18 +172,18 @@ def job_of(queue: str, answer: Sequence[Any], view: View, spec: JobSpec | None =
     View.FULL reads the payload where the record has it. Extras of a job that bears none are absent.
     """
     arrival, record, pairs = answer
-    header = _HEADER.unpack_from(record)
+    header = HEADER.unpack_from(record)
     state, _flags, _priority, attempt, failures, crashes, revision = header[:7]
     create, due, start, end = header[7:11]
     meta_len = header[15]
-    id_end = _HEADER.size + 2 + int.from_bytes(record[_HEADER.size : _HEADER.size + 2], "big")
+    id_end = HEADER.size + 2 + int.from_bytes(record[HEADER.size : HEADER.size + 2], "big")
     if spec is None:
         payload = None
         if view is View.FULL and len(record) > meta_len and record[meta_len]:
             payload = Payload(record[meta_len], bytes(record[meta_len + 1 :]))
         spec = _read_spec(record, id_end, queue, header, payload)
     job = Job(
-        record[_HEADER.size + 2 : id_end].decode(),
+        record[HEADER.size + 2 : id_end].decode(),
         spec,
         State(state),
         to_time(_number(create)),

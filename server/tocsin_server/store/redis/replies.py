@@ -10,17 +10,18 @@ from tocsin_server.domain.errors import (
     JobActive,
     JobExists,
     JobNotFound,
-    QuotaExceeded,
     RevisionMismatch,
     TocsinError,
     TooLarge,
     WrongState,
 )
-from tocsin_server.domain.job import Added, Draft, Job, View
+from tocsin_server.domain.job import Added, Draft, Job, Put, View
 from tocsin_server.domain.states import State
+from tocsin_server.store.quotas import too_many_types
 from tocsin_server.store.redis.records import job_of
 
 _ADDED = {b"CREATED": Added.CREATED, b"REPLACED": Added.REPLACED, b"KEPT": Added.KEPT}
+_PUT = {one.name.encode(): one for one in Put}
 
 
 def added(draft: Draft, reply: Sequence[Any]) -> tuple[Job, Added] | TocsinError:
@@ -32,11 +33,14 @@ def added(draft: Draft, reply: Sequence[Any]) -> tuple[Job, Added] | TocsinError
         return JobExists(spec.queue, draft.job_id or "", State(reply[1]))
     if word == b"JOB_ACTIVE":
         return JobActive(spec.queue, draft.job_id or "")
-    return QuotaExceeded(
-        f"types in queue {spec.queue!r}",
-        limits.TYPES_PER_QUEUE,
-        "Use fewer types and put what differs into the payload or tags, or use another queue.",
-    )
+    return too_many_types(spec.queue)
+
+
+def put(job: Job, word: bytes) -> Put | TocsinError:
+    """What put.lua says of one job."""
+    if outcome := _PUT.get(word):
+        return outcome
+    return JobActive(job.queue, job.job_id) if word == b"JOB_ACTIVE" else too_many_types(job.queue)
 
 
 def changed(queue: str, job_id: str, verb: str, revision: int | None, reply: Sequence[Any]) -> Job | TocsinError:

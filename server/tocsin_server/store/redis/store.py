@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.changes import CancelJob, Change, RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.errors import LeaseLost, OutcomeUnknown, StoreAway, TocsinError
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.filters import ListQuery, Order, Page, Position
-from tocsin_server.domain.job import Added, Draft, Job, View
+from tocsin_server.domain.job import Added, Draft, Job, Put, View
 from tocsin_server.domain.lease import (
     Claim,
     Claimed,
@@ -27,13 +27,17 @@ from tocsin_server.domain.lease import (
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.states import State
 from tocsin_server.store.by_queue import by_queue
-from tocsin_server.store.interface import JobStore, Note, StoreInfo, Wake
+from tocsin_server.store.interface import JobStore, Note, StoredNote, StoreInfo, Wake
+from tocsin_server.store.parts import part_by_part, parts
+from tocsin_server.store.placing import Placed, placed
 from tocsin_server.store.redis import page_query, records, replies
 from tocsin_server.store.redis.checks import check
 from tocsin_server.store.redis.connection import RedisConnection
 from tocsin_server.store.redis.event_stream import EventStream
 from tocsin_server.store.redis.keys import Keys
+from tocsin_server.store.redis.notes import Notes
 from tocsin_server.store.redis.permissions import check_permissions
+from tocsin_server.store.redis.placed import placed_arguments
 from tocsin_server.store.redis.queue_records import (
     counts_of,
     figures_of,
@@ -50,11 +54,9 @@ from tocsin_server.store.unfit import StoreUnfit
 FORMAT = 1  # of what is stored; a server refuses a higher one
 _CALL_JOBS, _CALL_BYTES = 50, 1 << 20  # what one script call may carry, so that none holds Redis for long
 _REMEMBERED_CLAIMS = 1_000
-_REVISION = 8  # bytes of a note's revision, before its value
 _SETTINGS_FIELDS = ("paused", "reason", "settings", "cmax", "fmax")
 
-T = TypeVar("T")
-R = TypeVar("R")
+Arguments = tuple[bytes, ...]  # of one item of a batch
 
 
 class RedisStore(JobStore):
@@ -74,6 +76,7 @@ class RedisStore(JobStore):
         self._keys = Keys(namespace)
         self._scripts = Scripts(connection, events_max=events_max, events_age=events_age)
         self._events = EventStream(connection, self._scripts, self._keys)
+        self._notes = Notes(connection, self._scripts, self._keys)
         self._wake_channel = WakeChannel(connection, self._keys.wake)
         self._registered: set[str] = set()
         self._claims: OrderedDict[bytes, None] = OrderedDict()
@@ -110,21 +113,14 @@ class RedisStore(JobStore):
         async def add_to(queue: str, items: Sequence[Draft]) -> list[tuple[Job, Added] | TocsinError]:
             await self._register(queue)
             seeds = iter(secrets.token_bytes(4 * len(items)))
-            answers: list[tuple[Job, Added] | TocsinError] = []
-            arguments = [records.draft_arguments(draft, _seed(seeds)) for draft in items]
-            for start, end in _calls([sum(map(len, one)) for one in arguments]):
-                flat = [argument for one in arguments[start:end] for argument in one]
-                try:
-                    found = await self._run("add", queue, secrets.token_hex(8), *flat)
-                except TocsinError as error:
-                    if start == 0:
-                        raise
-                    # Earlier calls of this batch have acted: their answers must not be lost with this one's.
-                    answers += [error] * (end - start)
-                    answers += [StoreAway("an earlier part of the batch failed")] * (len(items) - end)
-                    break
-                answers += map(replies.added, items[start:end], found)
-            return answers
+            arguments = [(draft, records.draft_arguments(draft, _seed(seeds))) for draft in items]
+
+            async def send(part: Sequence[tuple[Draft, Arguments]]) -> list[tuple[Job, Added] | TocsinError]:
+                flat = [argument for _, of_one in part for argument in of_one]
+                found = await self._run("add", queue, secrets.token_hex(8), *flat)
+                return [replies.added(draft, answer) for (draft, _), answer in zip(part, found, strict=True)]
+
+            return await part_by_part(arguments, _calls([one for _, one in arguments]), send)
 
         return await by_queue(drafts, lambda draft: draft.spec.queue, add_to)
 
@@ -142,8 +138,23 @@ class RedisStore(JobStore):
         following = None
         if arrival >= 0:
             following = Position(arrival, records.to_time(due) if query.order is Order.SOONEST else None, skip)
-        total = page_query.total(query.filter, counts_of(counts)) if query.filter.counted else None
+        total = page_query.total(query.filter, counts_of(counts)) if query.with_total and query.filter.counted else None
         return Page(jobs, following, total)
+
+    async def put(self, jobs: Sequence[Job], *, over: bool) -> list[Put | TocsinError]:
+        async def put_into(queue: str, items: Sequence[Job]) -> list[Placed]:
+            await self._register(queue)
+            highest = max(job.arrival for job in items)
+            arguments = [(job, placed_arguments(job)) for job in items]
+
+            async def send(part: Sequence[tuple[Job, Arguments]]) -> list[Placed]:
+                flat = [argument for _, of_one in part for argument in of_one]
+                found = await self._run("put", queue, secrets.token_hex(8), int(over), highest, *flat)
+                return [replies.put(job, answer) for (job, _), answer in zip(part, found, strict=True)]
+
+            return await part_by_part(arguments, _calls([one for _, one in arguments]), send)
+
+        return await placed(jobs, put_into)
 
     # --- changing standing jobs ---
 
@@ -153,7 +164,7 @@ class RedisStore(JobStore):
         return [replies.changed(queue, c.job_id, "CancelJob", None, a) for c, a in zip(cancels, answers, strict=True)]
 
     async def update(self, queue: str, changes: Sequence[Change]) -> list[Job | TocsinError]:
-        arguments: list[tuple[bytes, ...]] = []
+        arguments: list[Arguments] = []
         for change in changes:
             fixed, payload = b"", b""
             if isinstance(change, UpdateJob):
@@ -267,11 +278,13 @@ class RedisStore(JobStore):
     # --- notes ---
 
     async def read_note(self, queue: str, key: str) -> Note | None:
-        found = await self._connection.execute("GET", self._keys.note(queue, key), read_only=True)
-        return None if found is None else Note(found[_REVISION:], int.from_bytes(found[:_REVISION], "big"))
+        return await self._notes.read(queue, key)
 
     async def write_note(self, queue: str, key: str, value: bytes, *, revision: int, until: datetime) -> bool:
-        return bool(await self._run("write_note", queue, key, revision, records.time_to_ms(until), value))
+        return await self._notes.write(queue, key, value, revision=revision, until=until)
+
+    async def notes(self, queue: str, *, after: str = "", limit: int = 1000) -> list[StoredNote]:
+        return await self._notes.after(queue, after, limit)
 
     # --- workers ---
 
@@ -288,12 +301,10 @@ class RedisStore(JobStore):
     async def _run(self, script: str, queue: str, *arguments: bytes | str | int) -> Any:
         return await self._scripts.run(script, self._keys.root(queue), *arguments)
 
-    async def _run_all(
-        self, script: str, queue: str, arguments: Sequence[tuple[bytes, ...]], *first: bytes
-    ) -> list[Any]:
+    async def _run_all(self, script: str, queue: str, arguments: Sequence[Arguments], *first: bytes) -> list[Any]:
         """Run a script over any number of items, so many a call as it may carry; one answer an item."""
         answers: list[Any] = []
-        for start, end in _calls([sum(map(len, one)) for one in arguments]):
+        for start, end in _calls(arguments):
             flat = [argument for one in arguments[start:end] for argument in one]
             try:
                 answers += await self._run(script, queue, *first, *flat)
@@ -325,16 +336,9 @@ def _seed(randoms: Iterator[int]) -> int:
     return (next(randoms) << 24 | next(randoms) << 16 | next(randoms) << 8 | next(randoms)) & 0x3FFFFFF
 
 
-def _calls(sizes: Sequence[int]) -> Iterable[tuple[int, int]]:
+def _calls(arguments: Sequence[Arguments]) -> Iterator[tuple[int, int]]:
     """Cut a batch into script calls: first and end index of each."""
-    start = total = 0
-    for at, size in enumerate(sizes):
-        if at > start and (at - start == _CALL_JOBS or total + size > _CALL_BYTES):
-            yield start, at
-            start, total = at, 0
-        total += size
-    if len(sizes) > start:
-        yield start, len(sizes)
+    return parts([sum(map(len, one)) for one in arguments], _CALL_JOBS, _CALL_BYTES)
 
 
 def _extended(lease: Lease, reply: Sequence[Any]) -> Extended | TocsinError:

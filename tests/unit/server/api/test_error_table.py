@@ -15,6 +15,7 @@ from tocsin_server.domain import errors
 from tocsin_server.domain.errors import TocsinError, Violation
 from tocsin_server.domain.states import State
 from tocsin_server.operations import watching
+from tocsin_server.operations.transfer import importing
 
 LONG = "\U0001f600" * 150
 
@@ -34,6 +35,7 @@ REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (errors.StoreAway("gone"), grpc.StatusCode.UNAVAILABLE),
     (errors.OutcomeUnknown("lost"), grpc.StatusCode.UNAVAILABLE),
     (table.DeadlineOutcomeUnknown(), grpc.StatusCode.DEADLINE_EXCEEDED),
+    (importing.ImportCut(importing.Imported(), errors.Draining()), grpc.StatusCode.UNAVAILABLE),
     (errors.Draining(), grpc.StatusCode.UNAVAILABLE),
     (watching.WatchAged(timedelta(hours=1)), grpc.StatusCode.UNAVAILABLE),
     (errors.DeadlinePassed(), grpc.StatusCode.DEADLINE_EXCEEDED),

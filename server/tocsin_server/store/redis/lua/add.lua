@@ -9,23 +9,9 @@
 -- Wakes    "settings" where the queue is new
 -- Clock    the server's; a delay counts from it, a time that has passed means now
 -- Bounds   the caller sends at most 50 jobs and 1 MiB
---- @include lib/keys lib/clock lib/job lib/ids lib/commit lib/change
+--- @include lib/keys lib/clock lib/job lib/ids lib/commit lib/change lib/types
 local FAIL, KEEP, REPLACE = 1, 2, 3
-local answers, known_types, known_count = {}, nil, 0
-
-local function type_fits(type)
-  if not known_types then
-    known_types = {}
-    for _, field in ipairs(redis.call('HKEYS', key('n'))) do
-      local name = string.sub(field, 3)
-      if not known_types[name] then known_types[name], known_count = true, known_count + 1 end
-    end
-  end
-  if known_types[type] then return true end
-  if known_count >= TYPES_PER_QUEUE then return false end
-  known_types[type], known_count = true, known_count + 1
-  return true
-end
+local answers = {}
 
 -- The id goes before the rest of the spec; both are what stands until the job is replaced.
 local function with_id(id, rest)

@@ -31,8 +31,9 @@ local function place(at)
   if state >= COMPLETED then return E_KEY, at.end_ end
 end
 
+-- Not past the year 9999, where the callers' clocks end: a job that was placed may have ended at any time.
 local function expiry(at)
-  return at.end_ + (at.state == FAILED and at.keep_failed or at.keep_done)
+  return math.min(at.end_ + (at.state == FAILED and at.keep_failed or at.keep_done), 253402300799999)
 end
 
 local function member(at, arrival)

@@ -1,0 +1,168 @@
+"""tocsin migrate"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tocsin.cli.parsing import span
+
+from tocsin_server.cli.migrate_report import ImportReport, MoveReport
+from tocsin_server.cli.running import loaded_or_exit, refusal
+from tocsin_server.domain.errors import TocsinError
+from tocsin_server.migrate.foreign import Choices, SourceAway
+from tocsin_server.migrate.importing import bring_in, pause_what_is_paused
+from tocsin_server.migrate.moving import CannotMove, move_queue
+from tocsin_server.migrate.opening import opened, settings_of
+from tocsin_server.migrate.systems import SYSTEMS, open_system
+from tocsin_server.settings import Settings, SettingsError, secrets_of
+from tocsin_server.store.opening import StoreUnfit
+from tocsin_server.telemetry.logs import configure_logs
+from tocsin_server.telemetry.redaction import redact_url
+
+_UNFINISHED = 1  # exit code: something was left behind, refused, or differs
+_PATIENCE = timedelta(minutes=1)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("migrate")(migrate)
+
+
+def migrate(
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="URL|SYSTEM",
+            help="A Tocsin store: redis://, rediss://, unix://, redis+sentinel://, redis+cluster://, mongodb:// or "
+            f"embedded:FOLDER. Or another system: {', '.join(SYSTEMS)}, whose address is --source.",
+        ),
+    ],
+    target: Annotated[
+        str | None,
+        typer.Option("--to", metavar="URL", help="A Tocsin store. Left out: the one that `tocsin serve` would use."),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option("--source", metavar="URL", help="The Redis or MongoDB of the other system.")
+    ] = None,
+    queues: Annotated[
+        list[str] | None,
+        typer.Option("--queue", metavar="NAME", help="Only this one; may be repeated. Agenda: the queue to fill."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare all jobs, byte for byte, before the target goes on with them.")
+    ] = False,
+    wait: Annotated[
+        timedelta | None,
+        typer.Option(
+            "--wait", metavar="SPAN", parser=span, help="For jobs that run in the source, at most.", show_default="1m"
+        ),
+    ] = None,
+    take_active: Annotated[
+        bool, typer.Option("--take-active", help="Also what another system's workers hold. Stop them first.")
+    ] = False,
+    take_completed: Annotated[
+        bool, typer.Option("--take-completed", help="Also what another system has completed.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write a JSON line for each job of another system.")
+    ] = None,
+    source_namespace: Annotated[str | None, typer.Option("--from-namespace", metavar="NAME")] = None,
+    source_collection: Annotated[str | None, typer.Option("--from-collection", metavar="NAME")] = None,
+    target_namespace: Annotated[str | None, typer.Option("--to-namespace", metavar="NAME")] = None,
+    target_collection: Annotated[str | None, typer.Option("--to-collection", metavar="NAME")] = None,
+    prefix: Annotated[
+        str, typer.Option("--prefix", metavar="NAME", help="Bull's and BullMQ's, of their keys.")
+    ] = "bull",
+    collection: Annotated[
+        str, typer.Option("--source-collection", metavar="NAME", help="Of Agenda's jobs.")
+    ] = "agendaJobs",
+) -> None:
+    """Move jobs from another store of Tocsin, or bring them over from Bull, BullMQ or Agenda.
+
+    Between stores, queue by queue: each is paused on both sides, copied, and goes on in the target; the source keeps
+    its jobs, paused. Another system's data is only read. Either can be stopped at any moment and run again. Exit code
+    0: all is done; 1: something was left behind, refused or differs; 2: wrong settings, or a store that cannot be used.
+    """
+    wanted = tuple(queues or ())
+    try:
+        to = _target(target, target_namespace, target_collection)
+        if source in SYSTEMS:
+            if address is None:
+                raise refusal("migrate", [f"--from {source} needs --source, the address of its jobs"])
+            choices = Choices(wanted, take_active=take_active, take_completed=take_completed)
+            configure_logs("error", "console", secrets=secrets_of(to))
+            done = asyncio.run(
+                _bring_in(source, address, choices, prefix, collection, None if dry_run else to, ImportReport(report))
+            )
+        else:
+            origin = settings_of("--from", source, namespace=source_namespace, collection=source_collection)
+            configure_logs("error", "console", secrets=[*secrets_of(origin), *secrets_of(to)])
+            done = asyncio.run(
+                _move(origin, to, wanted, _PATIENCE if wait is None else wait, verify=verify, dry_run=dry_run)
+            )
+    except SettingsError as error:
+        raise refusal("migrate", error.lines) from None
+    except (StoreUnfit, SourceAway, TocsinError) as error:
+        raise refusal("migrate", [redact_url(str(error))]) from None
+    if not done:
+        raise typer.Exit(_UNFINISHED)
+
+
+def _target(address: str | None, namespace: str | None, collection: str | None) -> Settings:
+    if address is None:
+        return loaded_or_exit("migrate", [], os.environ, None).settings
+    return settings_of("--to", address, namespace=namespace, collection=collection)
+
+
+async def _move(
+    origin: Settings, to: Settings, wanted: tuple[str, ...], wait: timedelta, *, verify: bool, dry_run: bool
+) -> bool:
+    report = MoveReport()
+    done = True
+    async with opened(origin) as source, opened(to) as target:
+        if source.address == target.address:
+            raise refusal("migrate", [f"--from and --to are the same: {source.address}"])
+        queues = wanted or tuple(await source.store.queues())
+        for queue in queues:
+            if dry_run:
+                report.would_move(queue, await source.store.figures(queue), await target.store.figures(queue))
+                continue
+            try:
+                with report.progress(queue) as tell:
+                    moved = await move_queue(source, target, queue, patience=wait, check=verify, tell=tell)
+            except CannotMove as error:
+                report.cannot(str(error))
+                done = False
+                continue
+            report.moved(moved)
+            done = done and moved.done
+        report.end(len(queues), source.address, target.address)
+    return done
+
+
+async def _bring_in(
+    system: str,
+    address: str,
+    choices: Choices,
+    prefix: str,
+    collection: str,
+    to: Settings | None,
+    report: ImportReport,
+) -> bool:
+    async with open_system(system, address, choices, prefix=prefix, collection=collection) as source:
+        with report.lines() as tell:
+            if to is None:
+                imported = await bring_in(source.read(), None, tell)
+            else:
+                async with opened(to) as target:
+                    await pause_what_is_paused(source, target.store)
+                    imported = await bring_in(source.read(), target.store, tell)
+    report.end(imported, dry_run=to is None)
+    return not imported.refused

@@ -1,0 +1,168 @@
+"""What `tocsin migrate` shows: a bar while it works, what became of each queue and job, and sums."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from tocsin.cli.printing import shown
+
+from tocsin_server.domain.queues import QueueFigures
+from tocsin_server.migrate.foreign import Verdict
+from tocsin_server.migrate.importing import Imported, Line
+from tocsin_server.migrate.lines import Lines
+from tocsin_server.migrate.moving import Moved, Tell
+
+_ENDLESS = 100_000  # columns where nobody looks at a screen
+
+
+def _console() -> Console:
+    return Console() if sys.stdout.isatty() else Console(width=_ENDLESS)
+
+
+class MoveReport:
+    """Between stores."""
+
+    def __init__(self) -> None:
+        self._console = _console()
+        self._begun = time.monotonic()
+        self._jobs = 0
+
+    @contextmanager
+    def progress(self, queue: str) -> Iterator[Tell]:
+        """A bar on a terminal, nothing elsewhere."""
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self._console, transient=True, disable=not sys.stdout.isatty()) as bar:
+            task = bar.add_task(shown(queue), total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+
+    def would_move(self, queue: str, here: QueueFigures, there: QueueFigures) -> None:
+        """A dry run's line of a queue."""
+        self._say(f"{queue}: {_total(here)} jobs would be moved; {_total(there)} stand in the target")
+        self._jobs += _total(here)
+
+    def moved(self, moved: Moved) -> None:
+        """What became of a queue."""
+        self._jobs += moved.copied
+        what = "moved before; added since:" if moved.already else "moved:" if moved.done else "NOT DONE, still paused:"
+        parts = [f"{moved.copied} jobs copied", f"{moved.same} stood there"]
+        parts += [f"{moved.removed} that had gone were removed"] if moved.removed else []
+        self._say(f"{moved.queue}: {what} {', '.join(parts)}")
+        self._some(moved.refused, "refused by the target")
+        self._some(moved.active, "still run; wait for them and run this again, or stop their servers")
+        if (verified := moved.verified) is not None:
+            self._say(
+                f"  verified: {verified.equal} of {verified.jobs} jobs are equal, {verified.notes} notes looked at, "
+                f"{verified.target_only} jobs stand in the target only"
+            )
+            self._some(verified.missing, "missing")
+            self._some(verified.differing, "different")
+            self._some(verified.out_of_order, "out of order")
+            self._some(verified.beside, "differences beside the jobs")
+
+    def cannot(self, line: str) -> None:
+        """A queue that is not moved."""
+        self._say(f"NOT MOVED: {line}")
+
+    def end(self, queues: int, source: str, target: str) -> None:
+        """The last line."""
+        took = time.monotonic() - self._begun
+        rate = f"{took:.1f} s, {self._jobs / took:.0f} a second"
+        self._say(f"{queues} queues, {self._jobs} jobs ({rate}): {source} -> {target}")
+
+    def _some(self, lines: Lines, what: str) -> None:
+        if lines:
+            self._say(f"  {lines.count} {what}:")
+            for line in lines.first:
+                self._say(f"    {line}")
+            if lines.count > len(lines.first):
+                self._say(f"    ... and {lines.count - len(lines.first)} more")
+
+    def _say(self, line: str) -> None:
+        self._console.print(shown(line), markup=False, highlight=False, soft_wrap=True)
+
+
+class ImportReport:
+    """From another system. All that is not simply taken is named; with a file, every job has a line there."""
+
+    _NAMED = 10  # for each reason
+
+    def __init__(self, file: Path | None) -> None:
+        self._console = _console()
+        self._file = file
+        self._reasons: dict[tuple[Verdict, str, str], list[str]] = defaultdict(list)
+        self._counts: dict[tuple[Verdict, str, str], int] = defaultdict(int)
+
+    @contextmanager
+    def lines(self) -> Iterator[Callable[[Line], None]]:
+        """Takes the lines, one a job."""
+        with ExitStack() as stack:
+            out = stack.enter_context(self._file.open("w", encoding="utf-8")) if self._file is not None else None
+
+            def tell(line: Line) -> None:
+                self._remember(line)
+                if out is not None:
+                    out.write(json.dumps(_object(line), ensure_ascii=False) + "\n")
+
+            yield tell
+
+    def end(self, imported: Imported, *, dry_run: bool) -> None:
+        """The table and the reasons."""
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for name in ("QUEUE", "STATE", *(verdict.name for verdict in Verdict)):
+            table.add_column(name, overflow="fold")
+        for queue, state in sorted({(queue, state) for queue, state, _ in imported.counts}):
+            figures = (str(imported.counts[queue, state, verdict]) for verdict in Verdict)
+            table.add_row(shown(queue), shown(state), *figures)
+        self._console.print(table)
+        for key in sorted(self._reasons):
+            verdict, queue, why = key
+            names = ", ".join(self._reasons[key])
+            more = self._counts[key] - len(self._reasons[key])
+            self._say(f"{verdict} {queue}: {why}: {names}{f' and {more} more' if more else ''}")
+        if dry_run:
+            self._say("dry run: nothing was done")
+        else:
+            self._say(f"{imported.placed} jobs were brought in, {imported.stood} stood here already")
+            if imported.placed:
+                self._say(
+                    "Once all is taken, put the old queue away: a job that has run here is forgotten after its "
+                    "retention, and an import after that would take it again."
+                )
+
+    def _remember(self, line: Line) -> None:
+        for why in line.found.why:
+            key = (line.found.verdict, line.found.queue, why)
+            self._counts[key] += 1
+            if self._counts[key] <= self._NAMED:
+                self._reasons[key].append(line.found.source_id)
+
+    def _say(self, line: str) -> None:
+        self._console.print(shown(line), markup=False, highlight=False, soft_wrap=True)
+
+
+def _object(line: Line) -> dict[str, object]:
+    found = line.found
+    said: dict[str, object] = {
+        "queue": found.queue,
+        "id": found.source_id,
+        "state": found.source_state,
+        "verdict": "stands" if line.stands else str(found.verdict),
+        "why": list(found.why),
+    }
+    if found.job is not None:
+        said |= {"to_queue": found.job.queue, "job_id": found.job.job_id, "to_state": found.job.state.name}
+        said["schedule_time"] = found.job.schedule_time.isoformat()
+    return said
+
+
+def _total(figures: QueueFigures) -> int:
+    return sum(map(figures.total, figures.counts))

@@ -1,0 +1,62 @@
+"""The collection read: first the names that stand in it, then its documents in the order in which Agenda takes them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from tocsin_server.migrate.agenda.becoming import Becoming
+from tocsin_server.migrate.agenda.documents import decoded
+from tocsin_server.migrate.agenda.names import LONGEST, MOST_NAMES, TypeNames
+from tocsin_server.migrate.agenda.source import CannotSort, Source
+from tocsin_server.migrate.foreign import Choices, Foreign
+
+_NAMES: Sequence[Mapping[str, Any]] = (
+    {"$match": {"$expr": {"$eq": [{"$type": "$name"}, "string"]}}},  # {name: {$type: ...}} would take lists of strings
+    {"$group": {"_id": "$name"}},
+    {"$limit": MOST_NAMES + 1},
+)
+# Agenda's own order of due jobs; those without a time, which have ended or run, come first. Equal ones by age.
+_IN_ORDER: Sequence[Mapping[str, Any]] = ({"$sort": {"nextRunAt": 1, "priority": -1, "_id": 1}},)
+# There is an index for that. Jobs run by priority and time here, however they came: only equal ones could tell.
+_BY_AGE: Sequence[Mapping[str, Any]] = ({"$sort": {"_id": 1}},)
+
+
+class AgendaQueue:
+    """A ForeignQueue of one collection, which is its only queue: choices.queues is not asked."""
+
+    def __init__(self, source: Source, choices: Choices, queue: str) -> None:
+        self._source = source
+        self._choices = choices
+        self._queue = queue
+
+    async def read(self) -> AsyncGenerator[Foreign, None]:
+        """See ForeignQueue. What is saved, run or removed meanwhile is seen as it was before or after."""
+        now = await self._source.now()
+        names = TypeNames([name async for name in self._names()])
+        becoming = Becoming(self._source.collection.name, self._queue, names, self._choices, now)
+        async with aclosing(self._documents()) as documents:
+            async for raw in documents:
+                yield becoming.foreign(raw)
+
+    async def paused(self) -> tuple[str, ...]:
+        """None: Agenda disables jobs, not queues."""
+        return ()
+
+    async def _documents(self) -> AsyncGenerator[bytes, None]:
+        try:
+            async with aclosing(self._source.found(_IN_ORDER)) as found:
+                async for raw in found:
+                    yield raw
+        except CannotSort:
+            async with aclosing(self._source.found(_BY_AGE)) as found:
+                async for raw in found:
+                    yield raw
+
+    async def _names(self) -> AsyncGenerator[str, None]:
+        async with aclosing(self._source.found(_NAMES)) as found:
+            async for raw in found:
+                name = decoded(raw)["_id"]
+                if len(name) <= LONGEST:
+                    yield name

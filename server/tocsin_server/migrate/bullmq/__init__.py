@@ -1,0 +1,1 @@
+"""Jobs of BullMQ, read as BullMQ itself would run them."""

@@ -1,0 +1,94 @@
+"""One queue of BullMQ's, in the order in which BullMQ would run it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+from tocsin_server.domain.states import State
+from tocsin_server.migrate.bull.dialect import BULLMQ
+from tocsin_server.migrate.bull.discovery import Queue
+from tocsin_server.migrate.bull.making import Place
+from tocsin_server.migrate.bull.order import bullmq_priority
+from tocsin_server.migrate.bull.places import ACTIVE_LEFT, COMPLETED_LEFT, Places, logs_beside
+from tocsin_server.migrate.bull.record import DATA, RESULT, STACKS, Record
+from tocsin_server.migrate.bull.source import Id, Source
+from tocsin_server.migrate.bull.walking import PlaceOf, Step, Walk
+from tocsin_server.migrate.bullmq.rules import limits_of_queue, schedulers
+from tocsin_server.migrate.foreign import Choices, Foreign
+
+PARENT_LEFT = "it waits for its children: flows are not taken over, its children are, each by itself"
+PARENT = "it is the parent of a flow: what its children returned stays in the source"
+FOLLOWER = "the job that was held back to follow it (keepLastIfActive) is not taken over"
+DEFERRED = "its next attempt was to fail, so it has failed"
+
+_PER_PRIORITY = 2**32  # the score of a prioritised job: its priority times this, and a number by its arrival
+_MARKER = b"0:"  # entries of BullMQ 3 and 4 that wake workers
+
+
+class BullmqQueue:
+    """BullMQ runs `wait` before anything in `prioritized`. Up to 5 it keeps what a paused queue has in `paused`."""
+
+    def __init__(self, source: Source, queue: Queue, choices: Choices) -> None:
+        self._walk = Walk(source, queue, BULLMQ)
+        self._choices = choices
+        self._places = Places(self._walk.now, bullmq_priority)
+
+    async def read(self) -> AsyncIterator[Foreign]:
+        """All that stands in it."""
+        for step in self._steps():
+            async for found in self._walk.step(step):
+                yield found
+        async for found in schedulers(self._walk):
+            yield found
+        async for found in limits_of_queue(self._walk):
+            yield found
+
+    def _steps(self) -> Sequence[Step]:
+        places, choices = self._places, self._choices
+        logs = partial(logs_beside, self._walk.root)
+        active: PlaceOf | str = self._running if choices.take_active else ACTIVE_LEFT
+        completed: PlaceOf | str = places.completed if choices.take_completed else COMPLETED_LEFT
+        return (
+            Step(b"active", active, self._beside_active, skipped=_MARKER),
+            Step(b"paused", self._unless_deferred(self._waiting), self._beside, skipped=_MARKER),
+            Step(b"wait", self._unless_deferred(self._waiting), self._beside, skipped=_MARKER),
+            Step(b"prioritized", self._unless_deferred(self._prioritized), self._beside, ranked=True),
+            Step(b"delayed", self._unless_deferred(places.delayed), self._beside, ranked=True, large=(DATA, STACKS)),
+            Step(b"waiting-children", PARENT_LEFT, self._beside, ranked=True),
+            Step(b"failed", places.failed, logs, ranked=True, large=(DATA, STACKS)),
+            Step(b"completed", completed, logs, ranked=True, large=(DATA, RESULT)),
+        )
+
+    def _running(self, _: Id, record: Record) -> Place:
+        """BullMQ would put it to the front of `wait` as soon as it found that nobody runs it."""
+        return self._places.in_line(record, bullmq_priority(record.priority), 0, running=True)
+
+    def _waiting(self, _: Id, record: Record) -> Place:
+        """Whatever its priority, it stands before those in `prioritized`: it stalled, or was retried by hand."""
+        return self._places.in_line(record, bullmq_priority(record.priority), 0)
+
+    def _prioritized(self, one: Id, record: Record) -> Place:
+        priority = bullmq_priority(one[1] / _PER_PRIORITY)
+        return self._places.in_line(record, priority, priority)
+
+    def _beside(self, one: Id, record: Record) -> Sequence[tuple[bytes, str]]:
+        root = self._walk.root
+        return [(root + one[0] + b":processed", PARENT), *logs_beside(root, one, record)]
+
+    def _beside_active(self, one: Id, record: Record) -> Sequence[tuple[bytes, str]]:
+        held_back = [(self._walk.root + b"dn:" + record.deduplication, FOLLOWER)] if record.deduplication else []
+        return [*held_back, *self._beside(one, record)]
+
+    def _unless_deferred(self, place_of: PlaceOf) -> PlaceOf:
+        """A job that stalled too often, or whose child failed, waits only for a worker to say that it has failed."""
+
+        def placed(one: Id, record: Record) -> Place | str:
+            place = place_of(one, record)
+            if record.deferred is None or isinstance(place, str):
+                return place
+            failed = replace(place, state=State.FAILED, ended=self._places.now, failure=record.deferred)
+            return replace(failed, whys=(*place.whys, DEFERRED))
+
+        return placed

@@ -1,0 +1,46 @@
+"""What a queue of BullMQ's has beside its jobs: rules by which jobs are made again and again, and limits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from tocsin_server.migrate.bull.names import shown
+from tocsin_server.migrate.bull.repeats import WORD, cron, every, left_because, rule_of
+from tocsin_server.migrate.bull.source import WrongKind
+from tocsin_server.migrate.bull.walking import Walk
+from tocsin_server.migrate.foreign import Foreign, Verdict
+
+LIMITS = "limits"
+
+
+async def schedulers(walk: Walk) -> AsyncIterator[Foreign]:
+    """Each job scheduler, and each repeatable job of BullMQ before 6, once."""
+    try:
+        async for members in walk.source.ranked(walk.root + b"repeat"):
+            keys = [walk.root + b"repeat:" + member for member, _ in members]
+            rules = await walk.source.ask([("HMGET", key, "pattern", "every", "tz") for key in keys])
+            for (member, _), rule in zip(members, rules, strict=True):
+                yield walk.maker.not_taken(member, WORD, Verdict.LEFT, left_because(_rule(member, rule)))
+    except WrongKind:
+        yield walk.wrong(b"repeat")
+
+
+def _rule(member: bytes, values: object) -> str:
+    pattern, interval, zone = values if isinstance(values, list) else (None, None, None)
+    if pattern is not None:
+        return cron(shown(pattern), shown(zone or b""))
+    return every(shown(interval)) if interval is not None else rule_of(member)
+
+
+async def limits_of_queue(walk: Walk) -> AsyncIterator[Foreign]:
+    """What holds for the queue as a whole, where anything does."""
+    [values] = await walk.source.ask([("HMGET", walk.root + b"meta", "concurrency", "max", "duration")])
+    concurrency, most, duration = values if isinstance(values, list) else (None, None, None)
+    said = []
+    if concurrency is not None:
+        said.append(f"at most {shown(concurrency)} jobs at once")
+    if most is not None and duration is not None:
+        said.append(f"at most {shown(most)} jobs in {shown(duration)} ms")
+    if said:
+        why = f"the queue has limits of its own ({', '.join(said)}), which are not taken over"
+        yield walk.maker.not_taken(b"meta", LIMITS, Verdict.LEFT, why)

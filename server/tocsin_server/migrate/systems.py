@@ -1,0 +1,22 @@
+"""The systems that jobs are brought over from."""
+
+from __future__ import annotations
+
+from tocsin_server.migrate.agenda.opening import open_agenda
+from tocsin_server.migrate.bull.opening import open_bull
+from tocsin_server.migrate.bullmq.opening import open_bullmq
+from tocsin_server.migrate.foreign import Choices, Opened
+
+SYSTEMS = ("bull", "bullmq", "agenda")
+
+
+def open_system(system: str, address: str, choices: Choices, *, prefix: str, collection: str) -> Opened:
+    """A reader of one of SYSTEMS. `prefix` is Bull's and BullMQ's, `collection` Agenda's."""
+    match system:
+        case "bull":
+            return open_bull(address, choices, prefix=prefix)
+        case "bullmq":
+            return open_bullmq(address, choices, prefix=prefix)
+        case _:
+            queue = choices.queues[0] if choices.queues else "default"
+            return open_agenda(address, choices, collection=collection, queue=queue)

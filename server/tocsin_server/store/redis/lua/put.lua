@@ -1,0 +1,111 @@
+#!lua
+-- put: place jobs of one queue just as they stood elsewhere, in order.
+-- KEYS[1]  root of the queue
+-- ARGV     1 epoch if the queue is new | 2 "1" to place them over what stands | 3 highest arrival of the whole batch, so
+--          that a job which needs one takes none that another brings | then for each job: I6 the arrival that it had,
+--          0 for none | record without payload | payload | extras, {field, I4 length, value}
+-- Returns  one a job: "CREATED" | "KEPT" | "SAME" | "REPLACED" | "JOB_ACTIVE" | "QUOTA"
+-- Events   one a job that was created or replaced; where the new one has another arrival, "deleted" of the old one first
+-- Wakes    "settings" where the queue is new
+-- Clock    none: all times come with the jobs, and nothing is decided by them
+-- Bounds   the caller sends at most 50 jobs and 1 MiB
+--- @include lib/keys lib/clock lib/job lib/ids lib/commit lib/change lib/types
+local over, answers, placed, unwritten = ARGV[2] == '1', {}, false, {}
+local top = math.max(tonumber(redis.call('HGET', key('q'), 'n') or 0), tonumber(ARGV[3]))
+
+-- The arrival of the job that bears this id. What this call has placed is written first: only then can it be found.
+local function standing(id)
+  if unwritten[id] then
+    commit()
+    unwritten = {}
+  end
+  return find(id)
+end
+
+-- Whether no job of the queue has this arrival.
+local function free(n)
+  if touched[n] then
+    if not touched[n].gone then return false end
+    commit()  -- its record must go before another one takes its place
+  end
+  return redis.call('EXISTS', key('j' .. arrival6(n))) == 0
+end
+
+local function read(i)
+  local job, packed, at = parse(0, ARGV[i + 1]), ARGV[i + 3], 1
+  while at <= #packed do
+    local field, value
+    field, value, at = struct.unpack('>c1I4c0', packed, at)
+    job.extras = job.extras or {}
+    job.extras[field] = value
+  end
+  job.was, job.payload_new, job.new_tags = false, ARGV[i + 2], tags(job)
+  return job
+end
+
+-- A spec's tags, sorted (no store keeps their order), and what follows them.
+local function spec_of(job)
+  local borne, at = tags(job), job.tags_at + 1
+  for _, name in ipairs(borne) do at = at + #name end  -- "#name=value" is as long as its two lengths and texts
+  table.sort(borne)
+  return job.type .. '\0' .. table.concat(borne, '\0') .. '\0' .. string.sub(job.rest, at)
+end
+
+local COMPARED = {'state', 'priority', 'attempt', 'failures', 'crashes', 'revision', 'create', 'due', 'start', 'end_',
+  'keep_done', 'keep_failed'}
+
+-- Whether the job that stands is the one given; its arrival and last token aside. Of a payload that is longer than the
+-- one given no more is read than it takes to see that.
+local function same(job, given)
+  for _, field in ipairs(COMPARED) do
+    if job[field] ~= given[field] then return false end
+  end
+  if spec_of(job) ~= spec_of(given) then return false end
+  local at, payload = job.meta_len, given.payload_new
+  if redis.call('GETRANGE', key('j' .. job.arrival), at, at + #payload) ~= payload then return false end
+  local found, left = extras(job) or {}, 0
+  for _ in pairs(given.extras or {}) do left = left + 1 end
+  for i = 1, #found, 2 do
+    if not given.extras or given.extras[found[i]] ~= found[i + 1] then return false end
+    left = left - 1
+  end
+  return left == 0
+end
+
+local function write(job, n)
+  job.n, job.arrival, top = n, arrival6(n), math.max(top, n)
+  placed, unwritten[job.id] = true, true
+  touch(job)
+end
+
+local function place(given, wanted)
+  local n = standing(given.id)
+  if n and not over then return 'KEPT' end
+  local job = n and load(n)
+  if job and job.state == ACTIVE then return 'JOB_ACTIVE' end
+  if wanted == 0 or (wanted ~= n and not free(wanted)) then wanted = false end
+  if job and (not wanted or wanted == n) and same(job, given) then return 'SAME' end
+  if not type_fits(given.type) then return 'QUOTA' end
+  if job and wanted == n then
+    given.was, given.old_tags, given.extras_gone = job.was, tags(job), has(job, HAS_EXTRAS)
+    if has(job, CALLERS_ID) then set_flag(given, CALLERS_ID) end
+    write(given, n)
+    return 'REPLACED'
+  end
+  if job then remove(job) end
+  wanted = wanted or top + 1
+  if number_in(given.id) ~= wanted then  -- made here under this very number, it is found without an index
+    set_flag(given, CALLERS_ID)
+    redis.call('HSET', key('d'), given.id, arrival6(wanted))
+  end
+  write(given, wanted)
+  return job and 'REPLACED' or 'CREATED'
+end
+
+if redis.call('HSETNX', key('q'), 'epoch', ARGV[1]) == 1 then publish(8, 0) end
+for i = 4, #ARGV, 4 do
+  answers[#answers + 1] = place(read(i), struct.unpack('>I6', ARGV[i]))
+end
+if placed then redis.call('HSET', key('q'), 'n', string.format('%d', top)) end
+commit()
+return answers

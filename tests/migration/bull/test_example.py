@@ -1,0 +1,89 @@
+"""The worked example of docs/from-bull.md, as it stands there, from the old service to the last job run here."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import node_tools
+from support.redis_parts import RedisPart
+from support.servers import Server
+from support.source_tree import ROOT
+from tocsin import Client
+
+PAGE = (ROOT / "docs/from-bull.md").read_text()
+EXAMPLE = PAGE[: PAGE.index("## Where a job stands")]
+
+
+def block(language: str) -> str:
+    """The one block of a language, without the indent of the list it stands in."""
+    [(indent, text)] = re.findall(rf"^( *)```{language}\n(.*?)^ *```", EXAMPLE, re.M | re.S)
+    return re.sub(rf"^{indent}", "", text, flags=re.M)
+
+
+def shown_after(command: str) -> list[str]:
+    """The lines that the page shows below a command."""
+    after = EXAMPLE[EXAMPLE.index(command) :].splitlines()[1:]
+    shown = [line.strip() for line in after[: after.index("   ```")]]
+    return shown
+
+
+def commands(name: str) -> list[str]:
+    """The page's commands that begin so."""
+    return re.findall(rf"^ *\$ ({name} .*)$", EXAMPLE, re.M)
+
+
+def table(lines: list[str]) -> list[list[str]]:
+    """Words of lines; times and what follows from them are one word for all."""
+    return [re.sub(r":\d{13}\b|\d{4}-\d\d-\d\dT\S+", "TIME", line).split() for line in lines if line.strip()]
+
+
+@pytest.fixture
+def old(source: RedisPart, npm_packages: Path, tmp_path: Path) -> Path:
+    """A folder with what the page's reader has: the old service, which has run, and the new handlers."""
+    (tmp_path / "node_modules").symlink_to(npm_packages)
+    (tmp_path / "old.mjs").write_text(block("js").replace("localhost:6379", f"127.0.0.1:{source.port}"))
+    (tmp_path / "jobs.py").write_text(block("python"))
+    done = subprocess.run([node_tools.node(), "old.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return tmp_path
+
+
+def run(folder: Path, command: str, source: RedisPart, *, address: str = "") -> list[str]:
+    """What a command of the page says, run in the folder against these servers."""
+    words = command.replace("localhost:6379", f"127.0.0.1:{source.port}").split()
+    assert words[0] == "tocsin"
+    done = subprocess.run(
+        [sys.executable, "-m", "tocsin_server" if words[1] == "migrate" else "tocsin.cli.main", *words[1:]],
+        cwd=folder,
+        env={**os.environ, "TOCSIN_ADDRESS": address},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_example_goes_as_it_is_told(old: Path, source: RedisPart) -> None:
+    dry, real = commands("tocsin migrate")
+    assert table(run(old, dry, source)) == table(shown_after(dry))
+    assert run(old, real, source)[-1:] == shown_after(real)
+    assert len((old / "brought.jsonl").read_text().splitlines()) == 7
+
+    [serve] = commands("tocsin serve")
+    flags = serve.replace("localhost:6379", f"127.0.0.1:{source.port}").removesuffix(" &").split()[2:]
+    server = Server(old, flags).start()
+    try:
+        [resume], [listing] = commands("tocsin queues"), commands("tocsin jobs")
+        assert run(old, resume, source, address=server.address) == shown_after(resume)[:1]
+        with Client(server.address) as client:
+            for job_id in ("3", "4"):
+                assert client.wait(job_id, queue="images", timeout=20).state == "COMPLETED"
+        assert table(run(old, listing, source, address=server.address)) == table(shown_after(listing))
+    finally:
+        server.kill()

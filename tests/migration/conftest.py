@@ -1,0 +1,89 @@
+"""Stores as places, and the command line that moves between them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import uvloop
+from support.mongo_parts import MongoPart
+from support.redis_parts import RedisPart
+from tocsin_server.migrate.opening import opened, settings_of
+from tocsin_server.migrate.place import Place
+
+#: Opens the store at an address for as long as the test runs.
+OpenPlace = Callable[[str], Awaitable[Place]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a command ended, and what it took."""
+
+    code: int
+    said: str
+    errors: str
+    seconds: float
+    peak_mib: float  # of resident memory
+
+
+#: Runs `tocsin migrate` with these arguments.
+Migrate = Callable[..., Ran]
+
+
+@pytest.fixture
+def migrate(tmp_path: Path) -> Migrate:
+    """`migrate("--from", url, "--to", url)`."""
+
+    def run(*arguments: str) -> Ran:
+        said, errors = tmp_path / "said", tmp_path / "errors"
+        begun = time.monotonic()
+        with said.open("wb") as out, errors.open("wb") as err:
+            process = subprocess.Popen([*command(), *arguments], cwd=tmp_path, stdout=out, stderr=err)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        took = time.monotonic() - begun
+        return Ran(process.returncode, said.read_text(), errors.read_text(), took, usage.ru_maxrss / 1024)
+
+    return run
+
+
+def command() -> list[str]:
+    """`tocsin migrate`, however this Python is installed."""
+    return [sys.executable, "-m", "tocsin.cli.main", "migrate"]
+
+
+@pytest.fixture
+async def open_place() -> AsyncIterator[OpenPlace]:
+    """See OpenPlace."""
+    async with AsyncExitStack() as stack:
+
+        async def open_(url: str) -> Place:
+            return await stack.enter_async_context(opened(settings_of("--to", url)))
+
+        yield open_
+
+
+@pytest.fixture(params=["redis to mongo", "mongo to redis"])
+def ways(request: pytest.FixtureRequest, redis: RedisPart, mongo_database: MongoPart) -> tuple[str, str]:
+    """The addresses of two empty stores: from, to."""
+    way = (redis.url, mongo_database.url)
+    return way if request.param == "redis to mongo" else way[::-1]
+
+
+@pytest.fixture
+async def places(ways: tuple[str, str], open_place: OpenPlace) -> tuple[Place, Place]:
+    """Two empty stores: from, to."""
+    return await open_place(ways[0]), await open_place(ways[1])
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that the server runs on."""
+    return {"uvloop": uvloop.new_event_loop}

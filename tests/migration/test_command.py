@@ -1,0 +1,146 @@
+"""`tocsin migrate` between stores as its user runs it: there and back, killed half-way, and what it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import sys
+from collections.abc import Sequence
+
+import pytest
+from contract.builders import a_draft, added, claimed_one
+from support.mongo_parts import MongoPart
+from support.redis_parts import RedisPart
+from tocsin_server.store.interface import JobStore
+
+from migration.conftest import Migrate, OpenPlace, Ran, command
+from migration.filling import fill
+
+_SUM = re.compile(
+    r"verified: (\d+) of (\d+) jobs are equal, (\d+) notes looked at, (\d+) jobs stand in the target only"
+)
+
+
+async def total(store: JobStore, queue: str = "q") -> int:
+    figures = await store.figures(queue)
+    return sum(map(figures.total, figures.counts))
+
+
+def verified(ran: Ran) -> list[tuple[int, ...]]:
+    """Of each queue: equal, jobs, notes, in the target only."""
+    assert ran.code == 0, (ran.said, ran.errors)
+    return [tuple(map(int, found)) for found in _SUM.findall(ran.said)]
+
+
+async def there_and_back(
+    jobs: int, redis: RedisPart, mongo: MongoPart, open_place: OpenPlace, migrate: Migrate
+) -> Sequence[Ran]:
+    """So many jobs of two queues: Redis, MongoDB, another database of that Redis."""
+    first, last = redis.url, f"{redis.url}/1"
+    for queue, share in (("bookings", jobs * 4 // 5), ("mail", jobs // 5)):
+        await fill((await open_place(first)).store, queue, share)
+    ran = []
+    for source, target in ((first, mongo.url), (mongo.url, last)):
+        ran.append(migrate("--from", source, "--to", target, "--verify"))
+        sums = [(jobs * 4 // 5, jobs * 4 // 5, 1, 0), (jobs // 5, jobs // 5, 1, 0)]
+        assert verified(ran[-1]) == sums, ran[-1].said
+    return ran
+
+
+async def test_jobs_go_there_and_back(
+    redis: RedisPart, mongo_database: MongoPart, open_place: OpenPlace, migrate: Migrate
+) -> None:
+    there, _ = await there_and_back(1_000, redis, mongo_database, open_place, migrate)
+    assert there.said.splitlines()[0] == "bookings: moved: 800 jobs copied, 0 stood there"
+    assert there.said.splitlines()[-1].startswith("2 queues, 1000 jobs (")
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+async def test_50_000_jobs_go_there_and_back(
+    redis: RedisPart,
+    mongo_database: MongoPart,
+    open_place: OpenPlace,
+    migrate: Migrate,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ran = await there_and_back(50_000, redis, mongo_database, open_place, migrate)
+    for name, one in zip(("to MongoDB", "to Redis"), ran, strict=True):
+        with capsys.disabled():
+            sys.stdout.write(
+                f"\n50,000 jobs {name}, verified: {50_000 / one.seconds:.0f} a second, {one.peak_mib:.0f} MiB\n"
+            )
+        assert one.peak_mib < 200
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.7])
+async def test_killed_half_way_and_run_again_it_ends_the_same(
+    share: float, ways: tuple[str, str], open_place: OpenPlace, migrate: Migrate
+) -> None:
+    jobs = 3_000
+    source, target = (await open_place(ways[0])).store, (await open_place(ways[1])).store
+    await fill(source, "q", jobs)
+    process = await asyncio.create_subprocess_exec(*command(), "--from", ways[0], "--to", ways[1])
+    while await total(target) < share * jobs and process.returncode is None:
+        pass
+    process.kill()
+    await process.wait()
+    assert process.returncode == -signal.SIGKILL, "it had done it all before it was killed"
+    assert share * jobs <= await total(target) <= jobs
+    assert verified(migrate("--from", ways[0], "--to", ways[1], "--verify")) == [(jobs, jobs, 1, 0)]
+
+
+async def test_a_dry_run_changes_nothing(
+    redis: RedisPart, mongo_database: MongoPart, open_place: OpenPlace, migrate: Migrate
+) -> None:
+    await added((await open_place(redis.url)).store, a_draft())
+    await open_place(mongo_database.url)
+    before = redis.dump(), mongo_database.dump()
+    ran = migrate("--from", redis.url, "--to", mongo_database.url, "--dry-run")
+    assert (ran.code, ran.said.splitlines()[0]) == (0, "q: 1 jobs would be moved; 0 stand in the target")
+    assert (redis.dump(), mongo_database.dump()) == before
+
+
+async def test_a_job_that_runs_is_named_and_the_exit_code_says_so(
+    ways: tuple[str, str], open_place: OpenPlace, migrate: Migrate
+) -> None:
+    source = (await open_place(ways[0])).store
+    await added(source, a_draft("busy"))
+    await claimed_one(source)
+    ran = migrate("--from", ways[0], "--to", ways[1], "--wait", "0s")
+    assert ran.code == 1
+    assert "q: NOT DONE, still paused: 0 jobs copied" in ran.said
+    assert "job 'busy' still runs" in ran.said
+
+
+def test_a_password_is_not_shown(ways: tuple[str, str], migrate: Migrate) -> None:
+    ran = migrate("--from", "redis://:s3cret@127.0.0.1:1", "--to", ways[1])
+    assert ran.code == 2
+    assert "s3cret" not in ran.said + ran.errors
+    assert ran.errors.startswith("tocsin migrate: ")
+    assert len(ran.errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--from", "bull"], "--from bull needs --source, the address of its jobs"),
+        (["--from", "postgres://x", "--to", "redis://127.0.0.1:1"], "--from: "),
+        (["--from", "redis://127.0.0.1:1", "--to", "mongodb:/x"], "--to: "),
+        (
+            ["--from", "redis://127.0.0.1:1", "--to", "redis://127.0.0.1:1", "--from-namespace", "a b"],
+            "--from-namespace: ",
+        ),
+    ],
+)
+def test_wrong_addresses_are_named(arguments: list[str], line: str, migrate: Migrate) -> None:
+    ran = migrate(*arguments)
+    assert ran.code == 2
+    assert f"tocsin migrate: {line}" in ran.errors
+
+
+def test_a_store_is_not_moved_onto_itself(redis: RedisPart, migrate: Migrate) -> None:
+    ran = migrate("--from", redis.url, "--to", redis.url)
+    assert ran.code == 2
+    assert "--from and --to are the same" in ran.errors

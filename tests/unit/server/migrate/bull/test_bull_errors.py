@@ -1,0 +1,55 @@
+"""Stacks as errors."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from tocsin_server.migrate.bull.errors import errors_of
+
+FIRST, LAST = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("stack", "kind", "message", "has_trace"),
+    [
+        ("TypeError: no\n    at f (x.js:1:2)", "TypeError", "no", True),
+        ("Error: two\nlines: here\n    at f", "Error", "two\nlines: here", True),
+        ("ns.Own$Error: x", "ns.Own$Error", "x", False),
+        ("just text", "Error", "just text", False),
+        ("http://a: b", "Error", "http://a: b", False),
+        ("", "Error", "", False),
+        ("Error\n    at f", "Error", "Error", True),
+    ],
+)
+def test_a_stack_is_type_message_and_trace(stack: str, kind: str, message: str, has_trace: bool) -> None:
+    [error] = errors_of(None, [stack], attempt=1, last_time=LAST, first_time=FIRST)
+    assert (error.type, error.message, error.trace) == (kind, message, stack if has_trace else "")
+    assert (error.time, error.attempt) == (LAST, 1)
+
+
+def test_the_reason_is_an_error_of_its_own_unless_the_last_stack_says_it() -> None:
+    stacks = ["Error: a\n    at f", "Error: b\n    at f"]
+
+    def said(reason: str | None) -> list[str]:
+        return [error.message for error in errors_of(reason, stacks, attempt=2, last_time=LAST, first_time=FIRST)]
+
+    assert said(None) == said("b") == ["a", "b"]
+    assert said("stalled") == ["a", "b", "stalled"]
+
+
+def test_only_the_last_has_a_time_of_its_own() -> None:
+    errors = errors_of(None, ["a", "b", "c"], attempt=5, last_time=LAST, first_time=FIRST)
+    assert [(error.time, error.attempt) for error in errors] == [(FIRST, 3), (FIRST, 4), (LAST, 5)]
+
+
+def test_texts_are_cut_between_characters() -> None:
+    stack = "Error: " + "é" * 600 + "\n    at " + "é" * 5_000
+    [error] = errors_of(None, [stack], attempt=1, last_time=LAST, first_time=FIRST)
+    assert error.message == "é" * 512
+    assert error.trace == "é" * 4_096
+
+
+def test_half_of_a_surrogate_pair_can_be_kept() -> None:
+    [error] = errors_of("\ud800", [], attempt=1, last_time=LAST, first_time=FIRST)
+    assert error.message == "?"
