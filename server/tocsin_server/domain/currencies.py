@@ -1,7 +1,8 @@
 """Currencies, and amounts as people read them.
 
 The codes and their decimals are those of ISO 4217, list one (current currencies and funds), which its maintenance
-agency SIX publishes; as of 2026: Bulgaria has the euro. Metals, test codes and the like, which have no smallest unit, are left out.
+agency SIX publishes; as of 2026: Bulgaria has the euro. Metals, test codes and the like, which have no smallest unit,
+are left out.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import Put
 from tocsin_server.migrate.foreign import Foreign, ForeignQueue, Verdict
+from tocsin_server.migrate.reading import anything
 from tocsin_server.store.interface import JobStore
 
 _PLACED, _BYTES = 200, 4 << 20  # at once: jobs, and bytes of their payloads
@@ -62,8 +63,8 @@ async def pause_what_is_paused(source: ForeignQueue, target: JobStore) -> None:
     """Pause the queues that are paused in the source, before their first job comes. One that holds jobs is let be: who
     resumed it since an earlier import meant it."""
     for queue in await source.paused():
-        figures, [settings] = await target.figures(queue), await target.settings([queue])
-        if not any(figures.counts.values()) and not settings.paused:
+        [settings] = await target.settings([queue])
+        if not settings.paused and not await anything(target, queue):
             reason = "it was paused where its jobs come from"
             await target.put_settings(queue, replace(settings, pause_reason=reason), paused=True)
 

@@ -68,7 +68,8 @@ class Cluster(RedisCluster):
     def primary_of(self, key: bytes | str) -> ClusterNode:
         """The same by the map as it is known."""
         node = self.get_node_from_key(key)  # type: ignore[arg-type]  # annotated as text, it takes bytes too
-        assert node is not None  # noqa: S101 - so it is but where a replica is asked for
+        if node is None:  # never but where a replica is asked for
+            raise RedisClusterException(f"no node of the cluster has the slot of {key!r}")
         return node
 
     async def _learn(self) -> None:
