@@ -1,11 +1,13 @@
-"""The worked example of docs/from-bull.md, as it stands there, from the old service to the last job run here."""
+"""The worked examples of the pages, as they stand there, from the old service to the last job run here."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,26 +17,41 @@ from support.servers import Server
 from support.source_tree import ROOT
 from tocsin import Client
 
-PAGE = (ROOT / "docs/from-bull.md").read_text()
-EXAMPLE = PAGE[: PAGE.index("## Where a job stands")]
+#: The jobs of each example that wait, and run once they are here.
+WAITING = {"from-bull.md": ("3", "4"), "from-bullmq.md": ("3", "4", "child")}
 
 
-def block(language: str) -> str:
-    """The one block of a language, without the indent of the list it stands in."""
-    [(indent, text)] = re.findall(rf"^( *)```{language}\n(.*?)^ *```", EXAMPLE, re.M | re.S)
-    return re.sub(rf"^{indent}", "", text, flags=re.M)
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A page's example."""
+
+    text: str
+
+    def block(self, language: str) -> str:
+        """The one block of a language, without the indent of the list it stands in."""
+        [(indent, text)] = re.findall(rf"^( *)```{language}\n(.*?)^ *```", self.text, re.M | re.S)
+        return re.sub(rf"^{indent}", "", text, flags=re.M)
+
+    def shown_after(self, command: str) -> list[str]:
+        """The lines that the page shows below a command."""
+        after = self.text[self.text.index(command) :].splitlines()[1:]
+        return [line.strip() for line in after[: after.index("   ```")]]
+
+    def commands(self, name: str) -> list[str]:
+        """The page's commands that begin so."""
+        return re.findall(rf"^ *\$ ({name} .*)$", self.text, re.M)
 
 
-def shown_after(command: str) -> list[str]:
-    """The lines that the page shows below a command."""
-    after = EXAMPLE[EXAMPLE.index(command) :].splitlines()[1:]
-    shown = [line.strip() for line in after[: after.index("   ```")]]
-    return shown
+@pytest.fixture(params=WAITING)
+def page(request: pytest.FixtureRequest) -> str:
+    """One page after another."""
+    return str(request.param)
 
 
-def commands(name: str) -> list[str]:
-    """The page's commands that begin so."""
-    return re.findall(rf"^ *\$ ({name} .*)$", EXAMPLE, re.M)
+@pytest.fixture
+def example(page: str) -> Example:
+    """What stands before the page's tables."""
+    return Example((ROOT / "docs" / page).read_text().partition("## Where a job stands")[0])
 
 
 def table(lines: list[str]) -> list[list[str]]:
@@ -43,11 +60,11 @@ def table(lines: list[str]) -> list[list[str]]:
 
 
 @pytest.fixture
-def old(source: RedisPart, npm_packages: Path, tmp_path: Path) -> Path:
+def old(source: RedisPart, npm_packages: Path, tmp_path: Path, example: Example) -> Path:
     """A folder with what the page's reader has: the old service, which has run, and the new handlers."""
     (tmp_path / "node_modules").symlink_to(npm_packages)
-    (tmp_path / "old.mjs").write_text(block("js").replace("localhost:6379", f"127.0.0.1:{source.port}"))
-    (tmp_path / "jobs.py").write_text(block("python"))
+    (tmp_path / "old.mjs").write_text(example.block("js").replace("localhost:6379", f"127.0.0.1:{source.port}"))
+    (tmp_path / "jobs.py").write_text(example.block("python"))
     done = subprocess.run([node_tools.node(), "old.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return tmp_path
@@ -69,21 +86,23 @@ def run(folder: Path, command: str, source: RedisPart, *, address: str = "") -> 
     return done.stdout.splitlines()
 
 
-def test_the_example_goes_as_it_is_told(old: Path, source: RedisPart) -> None:
-    dry, real = commands("tocsin migrate")
-    assert table(run(old, dry, source)) == table(shown_after(dry))
-    assert run(old, real, source)[-2:] == shown_after(real)
-    assert len((old / "brought.jsonl").read_text().splitlines()) == 7
+def test_the_example_goes_as_it_is_told(page: str, example: Example, old: Path, source: RedisPart) -> None:
+    dry, real = example.commands("tocsin migrate")
+    assert table(run(old, dry, source)) == table(example.shown_after(dry))
+    assert run(old, real, source)[-2:] == example.shown_after(real)
+    lines = [json.loads(line) for line in (old / "brought.jsonl").read_text().splitlines()]
+    table_rows = [row.split() for row in example.shown_after(dry) if row.startswith("images ")]
+    assert len(lines) == sum(int(number) for row in table_rows for number in row[2:])
 
-    [serve] = commands("tocsin serve")
+    [serve] = example.commands("tocsin serve")
     flags = serve.replace("localhost:6379", f"127.0.0.1:{source.port}").removesuffix(" &").split()[2:]
     server = Server(old, flags).start()
     try:
-        [resume], [listing] = commands("tocsin queues"), commands("tocsin jobs")
-        assert run(old, resume, source, address=server.address) == shown_after(resume)[:1]
+        [resume], [listing] = example.commands("tocsin queues"), example.commands("tocsin jobs")
+        assert run(old, resume, source, address=server.address) == example.shown_after(resume)[:1]
         with Client(server.address) as client:
-            for job_id in ("3", "4"):
+            for job_id in WAITING[page]:
                 assert client.wait(job_id, queue="images", timeout=20).state == "COMPLETED"
-        assert table(run(old, listing, source, address=server.address)) == table(shown_after(listing))
+        assert table(run(old, listing, source, address=server.address)) == table(example.shown_after(listing))
     finally:
         server.kill()
