@@ -102,6 +102,29 @@ async def test_a_dry_run_changes_nothing(
     assert (redis.dump(), mongo_database.dump()) == before
 
 
+async def test_verified_later_what_has_gone_on_since_differs(
+    ways: tuple[str, str], open_place: OpenPlace, migrate: Migrate
+) -> None:
+    await added((await open_place(ways[0])).store, a_draft("a"), a_draft("b"))
+    arguments = ("--from", ways[0], "--to", ways[1])
+    assert migrate(*arguments).code == 0
+    assert verified(migrate(*arguments, "--verify")) == [(2, 2, 0, 0)]
+    one = await claimed_one((await open_place(ways[1])).store)
+    ran = migrate(*arguments, "--verify")
+    assert ran.code == 1
+    assert f"job {one.job.job_id!r} differs in state, start_time, attempt, revision" in ran.said
+
+
+async def test_a_queue_that_is_not_there_is_refused(
+    redis: RedisPart, mongo_database: MongoPart, open_place: OpenPlace, migrate: Migrate
+) -> None:
+    await added((await open_place(redis.url)).store, a_draft())
+    ran = migrate("--from", redis.url, "--to", mongo_database.url, "--queue", "nosuch")
+    assert ran.code == 2
+    assert "--queue nosuch: redis://" in ran.errors
+    assert await (await open_place(redis.url)).store.queues() == ["q"]
+
+
 async def test_a_job_that_runs_is_named_and_the_exit_code_says_so(
     ways: tuple[str, str], open_place: OpenPlace, migrate: Migrate
 ) -> None:

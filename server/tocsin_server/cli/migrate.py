@@ -129,7 +129,10 @@ async def _move(
     async with opened(origin) as source, opened(to) as target:
         if source.address == target.address:
             raise refusal("migrate", [f"--from and --to are the same: {source.address}"])
-        queues = wanted or tuple(await source.store.queues())
+        there = await source.store.queues()
+        if unknown := [queue for queue in wanted if queue not in there]:
+            raise refusal("migrate", [f"--queue {queue}: {source.address} has no such queue" for queue in unknown])
+        queues = wanted or tuple(there)
         for queue in queues:
             if dry_run:
                 report.would_move(queue, await source.store.figures(queue), await target.store.figures(queue))
@@ -142,8 +145,8 @@ async def _move(
                 done = False
                 continue
             report.moved(moved)
-            done = done and moved.done
-        report.end(len(queues), source.address, target.address)
+            done = done and moved.done and (moved.verified is None or moved.verified.ok)
+        report.end(len(queues), source.address, target.address, dry_run=dry_run)
     return done
 
 

@@ -51,7 +51,7 @@ class MoveReport:
 
     def moved(self, moved: Moved) -> None:
         """What became of a queue."""
-        self._jobs += moved.copied
+        self._jobs += moved.copied + moved.same
         what = "moved before; added since:" if moved.already else "moved:" if moved.done else "NOT DONE, still paused:"
         parts = [f"{moved.copied} jobs copied", f"{moved.same} stood there"]
         parts += [f"{moved.removed} that had gone were removed"] if moved.removed else []
@@ -72,10 +72,10 @@ class MoveReport:
         """A queue that is not moved."""
         self._say(f"NOT MOVED: {line}")
 
-    def end(self, queues: int, source: str, target: str) -> None:
+    def end(self, queues: int, source: str, target: str, *, dry_run: bool) -> None:
         """The last line."""
         took = time.monotonic() - self._begun
-        rate = f"{took:.1f} s, {self._jobs / took:.0f} a second"
+        rate = "dry run" if dry_run else f"{took:.1f} s, {self._jobs / took:.0f} a second"
         self._say(f"{queues} queues, {self._jobs} jobs ({rate}): {source} -> {target}")
 
     def _some(self, lines: Lines, what: str) -> None:

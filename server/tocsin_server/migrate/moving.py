@@ -63,6 +63,8 @@ async def move_queue(
     leaving = await one.begin()
     if leaving.done_time is not None:
         await one.stragglers(leaving)
+        if check:  # what has run there since differs, and is named
+            one.moved.verified = await verify(source.store, target.store, queue)
         return one.moved
     await _quiet(source.store, queue, patience)
     await one.copy()
