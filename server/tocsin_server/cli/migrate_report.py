@@ -75,7 +75,7 @@ class MoveReport:
     def end(self, queues: int, source: str, target: str, *, dry_run: bool) -> None:
         """The last line."""
         took = time.monotonic() - self._begun
-        rate = "dry run" if dry_run else f"{took:.1f} s, {self._jobs / took:.0f} a second"
+        rate = "dry run" if dry_run else f"{took:.1f} s, {self._jobs / took:.0f} a second, {_peak_mib():.0f} MiB"
         self._say(f"{queues} queues, {self._jobs} jobs ({rate}): {source} -> {target}")
 
     def _some(self, lines: Lines, what: str) -> None:
@@ -162,6 +162,16 @@ def _object(line: Line) -> dict[str, object]:
         said |= {"to_queue": found.job.queue, "job_id": found.job.job_id, "to_state": found.job.state.name}
         said["schedule_time"] = found.job.schedule_time.isoformat()
     return said
+
+
+def _peak_mib() -> float:
+    """The most memory that this process has had, as far as the system tells."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / (1 << 20)
 
 
 def _total(figures: QueueFigures) -> int:
