@@ -145,7 +145,7 @@ def test_a_dead_node_takes_only_its_own_queues_along(
         client.schedule("echo", queue=queues[dead], deadline=0.5)
     assert refused.value.reason == "STORE_AWAY"
     answers = client.schedule_many(
-        [JobRequest("echo", {"a": 1}, queue=name, job_id="mixed") for name in queues.values()], deadline=0.5
+        [JobRequest("echo", {"a": 1}, queue=name, job_id="mixed") for name in queues.values()], deadline=2
     )
     assert [isinstance(answer, Job) for answer in answers] == [port != dead for port in queues]
     assert health.seen == [SERVING]
