@@ -12,7 +12,7 @@ from tocsin_server.operations.steps import steps
 from tocsin_server.store.interface import JobStore
 
 #: Jobs listed at once, and read whole at once: each may be 1 MiB.
-LISTED = 500
+LISTED = 1_000
 WHOLE = 50
 
 
