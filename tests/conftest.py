@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support import go_tools, node_tools
 from support.journal import Journal
 from support.mongo_parts import MongoPart
@@ -18,6 +19,10 @@ from support.mongo_servers import MongoServer
 from support.redis_parts import RedisPart
 from support.servers import Server
 from support.stores import STORES, StorePart, store_settings
+
+# A machine that stands still for a second has found nothing.
+settings.register_profile("tocsin", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tocsin")
 
 #: Runs the tests marked `full` too: the same promises at the size the project states, minutes instead of seconds.
 FULL = bool(os.environ.get("TESTS_FULL"))

@@ -285,7 +285,7 @@ _ANYTHING = st.one_of(
 
 
 @SYSTEMS
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     fields=st.dictionaries(st.sampled_from(FIELDS), _ANYTHING, min_size=1),
     key=st.sampled_from(["wait", "active", "delayed", "failed", "completed", "prioritized"]),
