@@ -20,12 +20,13 @@ from support.redis_parts import RedisPart
 from support.servers import Server
 from support.stores import STORES, StorePart, store_settings
 
-# A machine that stands still for a second has found nothing.
-settings.register_profile("tocsin", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("tocsin")
-
 #: Runs the tests marked `full` too: the same promises at the size the project states, minutes instead of seconds.
 FULL = bool(os.environ.get("TESTS_FULL"))
+
+# A machine that stands still for a second has found nothing.
+_CHECKS = [HealthCheck.too_slow]
+settings.register_profile("tocsin", max_examples=100 if FULL else 30, deadline=None, suppress_health_check=_CHECKS)
+settings.load_profile("tocsin")
 
 #: What cannot run without tools that are not everywhere: what is then untried, and what to do about it.
 _NEEDING_TOOLS = {
