@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
+from typing import cast
 
 import pytest
 from contract.builders import (
@@ -24,7 +26,7 @@ from contract.builders import (
     read,
 )
 from tocsin_server.domain.changes import UpdateJob
-from tocsin_server.domain.job import View
+from tocsin_server.domain.job import Retention, View
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
 from tocsin_server.migrate.moving import CannotMove, Moved, move_queue
@@ -35,6 +37,8 @@ from tocsin_server.store.interface import JobStore
 from migration.filling import fill
 
 Two = tuple[Place, Place]
+#: So many calls of both stores are the move of a small queue, compared.
+CALLS = 64
 
 
 async def moved(places: Two, queue: str = "q", *, patience: timedelta = timedelta(0)) -> Moved:
@@ -51,7 +55,7 @@ async def test_a_queue_of_all_kinds_is_the_same_afterwards(places: Two) -> None:
     source, target = places
     await fill(source.store, "q", 400)
     one = await moved(places)
-    assert (one.done, one.copied, one.same, one.removed) == (True, 400, 0, 0)
+    assert (one.done, one.copied.placed, one.copied.same, one.copied.removed) == (True, 400, 0, 0)
     assert one.verified is not None
     assert (one.verified.ok, one.verified.equal, one.verified.notes, one.verified.target_only) == (True, 400, 1, 0)
     assert await listed(target.store, a_query(limit=100)) == await listed(source.store, a_query(limit=100))
@@ -116,6 +120,24 @@ async def test_what_clients_do_meanwhile_is_moved_too(places: Two) -> None:
     assert await target.store.get("q", [jobs[-2].job_id], View.BASIC) == [None]
 
 
+async def test_what_clients_do_while_it_is_compared_is_moved_too(places: Two) -> None:
+    source, target = places
+    [job] = await added(source.store, a_draft("cancelled late", when=HOUR))
+    came: list[str] = []
+
+    async def clients(verb: str) -> None:
+        if verb == "get" and not came:  # nothing but comparing reads jobs of the target
+            came.append(verb)
+            await cancelled(source.store, job)
+            await added(source.store, a_draft("added late", when=HOUR))
+
+    one = await moved((source, replace(target, store=hooked(target.store, clients))))
+    assert came
+    assert one.done
+    assert (await read(target.store, job)).state is State.CANCELLED
+    assert (await read(target.store, "added late")).state is State.SCHEDULED
+
+
 async def test_an_attempt_that_runs_is_waited_for(places: Two) -> None:
     source, target = places
     await added(source.store, a_draft())
@@ -140,7 +162,7 @@ async def test_an_attempt_that_runs_too_long_is_reported_and_the_next_run_ends_i
     assert await listed(target.store, a_query()) == ["waits"]
     await finished(source.store, completed(one))
     second = await moved(places)
-    assert (second.done, second.copied, second.same) == (True, 1, 1)
+    assert (second.done, second.copied.placed, second.copied.same) == (True, 1, 1)
     assert not await paused(target.store)
 
 
@@ -153,11 +175,11 @@ async def test_what_is_scheduled_on_the_old_side_later_is_brought_over_and_ended
     await finished(target.store, completed(await claimed_one(target.store)))
     await added(source.store, a_draft("new", when=HOUR))
     again = await moved(places)
-    assert (again.done, again.already, again.copied) == (True, True, 1)
+    assert (again.done, again.already, again.copied.placed) == (True, True, 1)
     assert (await read(target.store, "old")).state is State.COMPLETED
     assert (await read(target.store, "new")).state is State.SCHEDULED
     third = await moved(places)
-    assert (third.copied, third.same) == (0, 0)
+    assert third.copied.placed == 0
 
 
 async def test_there_and_back_again(places: Two) -> None:
@@ -175,7 +197,7 @@ async def test_there_and_back_again(places: Two) -> None:
 
     back = await moved((target, source))
     assert back.done
-    assert back.removed == 1
+    assert back.copied.removed == 1
     assert await source.store.get("q", ["gone"], View.BASIC) == [None]
     assert (await read(source.store, done)).state is State.COMPLETED
     assert (await read(source.store, "added on the first side since")).state is State.SCHEDULED
@@ -190,9 +212,9 @@ async def test_a_queue_that_was_resumed_half_way_is_not_written_over(places: Two
     assert not (await moved(places)).done
     [settings] = await target.store.settings(["q"])
     await target.store.put_settings("q", settings, paused=False)
-    with pytest.raises(CannotMove, match=r"was resumed in .* before all of it was there"):
+    with pytest.raises(CannotMove, match=r"was resumed before all of it was there"):
         await moved(places)
-    with pytest.raises(CannotMove, match=r"a move into .* was not finished"):
+    with pytest.raises(CannotMove, match=r"its move to .* was not finished"):
         await moved((target, source))
 
 
@@ -205,7 +227,51 @@ async def test_a_queue_that_was_moved_is_not_moved_to_a_third_place(places: Two)
         await move_queue(source, third, "q", patience=timedelta(0), check=False, tell=lambda done, total: None)
     [settings] = await source.store.settings(["q"])
     await source.store.put_settings("q", settings, paused=False)
-    assert (await moved(places)).copied == 0, "who resumed it has said that it is this side's again: moved anew"
+    assert (await moved(places)).copied.placed == 0, "who resumed it has said that it is this side's again: moved anew"
+
+
+async def test_old_copies_in_a_target_are_not_taken_for_jobs_of_its_own(places: Two) -> None:
+    """They run where they were moved to; resumed, they are this side's again, and are kept."""
+    source, target = places
+    await added(source.store, a_draft("moved", when=HOUR))
+    assert (await moved(places)).done
+    third = replace(target, address="a third place")
+    with pytest.raises(CannotMove, match="what it still has are old copies"):
+        await moved((third, source))
+    [settings] = await source.store.settings(["q"])
+    await source.store.put_settings("q", settings, paused=False)
+    [answer] = await target.store.delete("q", ["moved"], ended_only=False)
+    assert answer is None
+    assert (await moved((target, source))).copied.removed == 0
+    assert (await read(source.store, "moved")).state is State.SCHEDULED
+
+
+async def test_a_move_that_was_given_up_binds_nobody(places: Two) -> None:
+    source, target = places
+    await added(source.store, a_draft("runs"), a_draft("waits"))
+    one = await claimed_one(source.store)
+    assert not (await moved(places)).done
+    await finished(source.store, completed(one))
+    for place in places:
+        [settings] = await place.store.settings(["q"])
+        await place.store.put_settings("q", settings, paused=False)
+    assert (await moved((target, source))).done
+
+
+async def test_what_a_trimmer_took_meanwhile_is_not_missed(places: Two) -> None:
+    source, target = places
+    await added(source.store, a_draft("over", retention=Retention(timedelta(0), timedelta(0))), a_draft("waits"))
+    [one] = await claimed(source.store, 1)
+    await finished(source.store, completed(one))
+
+    async def trimmer(verb: str) -> None:
+        if verb == "get":  # before it is compared
+            await target.store.trim("q", completed_max=100, failed_max=100)
+
+    moving = (source, replace(target, store=hooked(target.store, trimmer)))
+    one_more = await moved(moving)
+    assert await target.store.get("q", [one.job.job_id], View.BASIC) == [None]
+    assert one_more.done
 
 
 async def test_a_target_with_jobs_of_its_own_keeps_them(places: Two) -> None:
@@ -213,19 +279,26 @@ async def test_a_target_with_jobs_of_its_own_keeps_them(places: Two) -> None:
     await added(target.store, a_draft("theirs", when=HOUR), a_draft("both", when=HOUR))
     await added(source.store, a_draft("ours"), a_draft("both"))
     one = await moved(places)
-    assert (one.done, one.removed) == (True, 0)
+    assert (one.done, one.copied.removed) == (True, 0)
     assert sorted(await listed(target.store, a_query())) == ["both", "ours", "theirs"]
     assert (await read(target.store, "both")).state is State.WAITING
 
 
-@pytest.mark.parametrize("steps", range(0, 60, 3))
-async def test_a_run_that_dies_anywhere_is_carried_on(places: Two, steps: int) -> None:
+@pytest.mark.parametrize("calls", range(CALLS))
+async def test_a_run_that_dies_anywhere_is_carried_on(places: Two, calls: int) -> None:
     source, target = places
     await fill(source.store, "q", 120)
     await target.store.put_settings("q", QueueSettings(), paused=False)
-    died = _Dying(steps)
-    mortal = [Place(died.wrap(place.store), place.address) for place in places]
-    with contextlib.suppress(_Died):
+    left = calls
+
+    async def dies(verb: str) -> None:
+        nonlocal left
+        if left <= 0:
+            raise _Died(verb)
+        left -= 1
+
+    mortal = [replace(place, store=hooked(place.store, dies)) for place in places]
+    with pytest.raises(_Died):
         await moved((mortal[0], mortal[1]))
     one = await moved(places)
     assert one.done
@@ -238,23 +311,18 @@ class _Died(Exception):
     """The process is gone."""
 
 
-class _Dying:
-    """Two stores of one process that dies at its n-th call."""
+def hooked(store: JobStore, before: Callable[[str], Awaitable[None]]) -> JobStore:
+    """A store that asks before each of its verbs."""
 
-    def __init__(self, calls: int) -> None:
-        self._left = calls
+    class Hooked:
+        def __getattr__(self, name: str) -> Callable[..., Awaitable[object]]:
+            async def call(*arguments: object, **words: object) -> object:
+                await before(name)
+                return await getattr(store, name)(*arguments, **words)
 
-    def wrap(self, store: JobStore) -> JobStore:
-        dying = self
+            return call
 
-        class Wrapped:
-            def __getattr__(self, name: str) -> object:
-                if dying._left <= 0:
-                    raise _Died(name)
-                dying._left -= 1
-                return getattr(store, name)
-
-        return Wrapped()  # type: ignore[return-value]
+    return cast(JobStore, Hooked())
 
 
 async def test_differences_are_named(places: Two) -> None:

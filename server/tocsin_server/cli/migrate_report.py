@@ -16,10 +16,11 @@ from rich.table import Table
 from tocsin.cli.printing import shown
 
 from tocsin_server.domain.queues import QueueFigures
+from tocsin_server.migrate.copying import Tell
 from tocsin_server.migrate.foreign import Verdict
 from tocsin_server.migrate.importing import Imported, Line
 from tocsin_server.migrate.lines import Lines
-from tocsin_server.migrate.moving import Moved, Tell
+from tocsin_server.migrate.moving import Moved
 
 _ENDLESS = 100_000  # columns where nobody looks at a screen
 
@@ -51,12 +52,13 @@ class MoveReport:
 
     def moved(self, moved: Moved) -> None:
         """What became of a queue."""
-        self._jobs += moved.copied + moved.same
+        copied = moved.copied
+        self._jobs += copied.placed + copied.same
         what = "moved before; added since:" if moved.already else "moved:" if moved.done else "NOT DONE, still paused:"
-        parts = [f"{moved.copied} jobs copied", f"{moved.same} stood there"]
-        parts += [f"{moved.removed} that had gone were removed"] if moved.removed else []
+        parts = [f"{copied.placed} jobs copied", f"{copied.same} stood there"]
+        parts += [f"{copied.removed} that had gone were removed"] if copied.removed else []
         self._say(f"{moved.queue}: {what} {', '.join(parts)}")
-        self._some(moved.refused, "refused by the target")
+        self._some(copied.refused, "refused by the target")
         self._some(moved.active, "still run; wait for them and run this again, or stop their servers")
         if (verified := moved.verified) is not None:
             self._say(

@@ -27,7 +27,7 @@ class Leaving:
     to: str
     paused: bool  # as its users had it, before it was paused for the move
     reason: str
-    done_time: datetime | None = None  # all that had been created by then, by its own clock, has gone
+    done_time: datetime | None = None  # the last look for what was made meanwhile, by its own clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Jobs read whole, some at a time: what a queue holds can be more than memory."""
+"""Jobs of a queue, some at a time: what a queue holds can be more than memory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from tocsin_server.domain.states import State
 from tocsin_server.operations.steps import steps
 from tocsin_server.store.interface import JobStore
 
-#: Jobs listed at once, and read whole at once: each may be 1 MiB.
-LISTED = 1_000
-WHOLE = 50
+#: Jobs in a step. One of whole jobs ends earlier where they have more than some megabytes.
+STEP = 1_000
+#: Jobs that are read whole by their ids at once, where nothing else bounds them: each may be 1 MiB.
+BY_ID = 50
 
 
 async def anything(store: JobStore, queue: str, *states: State) -> bool:
@@ -22,21 +23,23 @@ async def anything(store: JobStore, queue: str, *states: State) -> bool:
     return bool((await store.page(query)).jobs)
 
 
-async def whole(store: JobStore, queue: str, filter_: JobFilter | None = None) -> AsyncGenerator[Sequence[Job], None]:
-    """All jobs that match (View.FULL), newest first, at most WHOLE at a time. What goes meanwhile is left out."""
-    async with aclosing(steps(store, queue, filter_ or JobFilter(), LISTED)) as found:
-        async for listed in found:
-            for start in range(0, len(listed), WHOLE):
-                ids = [job.job_id for job in listed[start : start + WHOLE]]
-                yield [job for job in await store.get(queue, ids, View.FULL) if job is not None]
+async def newest_first(store: JobStore, queue: str) -> AsyncGenerator[Sequence[Job], None]:
+    """All jobs, whole. What goes meanwhile is left out."""
+    async with aclosing(steps(store, queue, JobFilter(), STEP, View.FULL)) as found:
+        async for jobs in found:
+            yield jobs
 
 
-async def whole_oldest_first(store: JobStore, queue: str) -> AsyncGenerator[Sequence[Job], None]:
-    """As `whole`, the other way round; all ids are held in memory meanwhile, about 100 bytes each."""
+async def oldest_first(store: JobStore, queue: str) -> AsyncGenerator[Sequence[Job], None]:
+    """The same the other way round. All ids are held in memory meanwhile, about 100 bytes each."""
     ids: list[str] = []
-    async with aclosing(steps(store, queue, JobFilter(), LISTED)) as found:
-        async for listed in found:
-            ids += [job.job_id for job in listed]
-    for end in range(len(ids), 0, -WHOLE):
-        some = ids[max(0, end - WHOLE) : end][::-1]
-        yield [job for job in await store.get(queue, some, View.FULL) if job is not None]
+    async with aclosing(steps(store, queue, JobFilter(), STEP)) as found:
+        async for jobs in found:
+            ids += [job.job_id for job in jobs]
+    for end in range(len(ids), 0, -BY_ID):
+        yield await by_id(store, queue, ids[max(0, end - BY_ID) : end][::-1])
+
+
+async def by_id(store: JobStore, queue: str, job_ids: Sequence[str]) -> list[Job]:
+    """Those that stand, whole; at most BY_ID are asked for."""
+    return [job for job in await store.get(queue, job_ids, View.FULL) if job is not None]

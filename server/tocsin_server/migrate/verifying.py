@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import datetime
 from typing import Any
 
 from tocsin_server.domain.filters import JobFilter
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.queues import QueueSettings
+from tocsin_server.domain.states import State
 from tocsin_server.migrate import move_notes
 from tocsin_server.migrate.lines import Lines
-from tocsin_server.migrate.reading import LISTED, whole
+from tocsin_server.migrate.reading import STEP, newest_first
 from tocsin_server.operations.steps import steps
 from tocsin_server.store.interface import JobStore
 
@@ -40,7 +42,7 @@ async def verify(source: JobStore, target: JobStore, queue: str, *, order: bool 
     """Compare a queue, paused on both sides, in bounded memory. Arrival counts as an order, not as a number; without
     `order` not at all.
 
-    A job that goes while this runs, as its retention is over, is not missed.
+    A job that has ended and whose retention is over is not missed: the trimmer of either side may have been there.
     """
     found = Verified()
     await _jobs(source, target, queue, found, order=order)
@@ -54,12 +56,13 @@ async def verify(source: JobStore, target: JobStore, queue: str, *, order: bool 
 
 async def _jobs(source: JobStore, target: JobStore, queue: str, found: Verified, *, order: bool) -> None:
     last: int | None = None
-    async with aclosing(whole(source, queue)) as some:
+    now = await target.ping()
+    async with aclosing(newest_first(source, queue)) as some:
         async for jobs in some:
             copies = await target.get(queue, [job.job_id for job in jobs], View.FULL)
             for job, copy in zip(jobs, copies, strict=True):
                 if copy is None:
-                    if await _stands(source, job):
+                    if not _over(job, now) and await _stands(source, job):
                         found.jobs += 1
                         found.missing.add(f"job {job.job_id!r} is not in the target")
                     continue
@@ -76,7 +79,7 @@ async def _jobs(source: JobStore, target: JobStore, queue: str, found: Verified,
 async def _target_only(target: JobStore, queue: str, found: Verified) -> None:
     # Not its counts: those may be some seconds old.
     stand = 0
-    async with aclosing(steps(target, queue, JobFilter(), LISTED)) as some:
+    async with aclosing(steps(target, queue, JobFilter(), STEP)) as some:
         async for jobs in some:
             stand += len(jobs)
     found.target_only = stand - found.equal - found.differing.count
@@ -93,6 +96,14 @@ async def _notes(source: JobStore, target: JobStore, queue: str, found: Verified
             copy = await target.read_note(queue, note.key)
             if copy is None or copy.value != note.value:
                 found.beside.add(f"note {note.key!r} {'is not in the target' if copy is None else 'differs'}")
+
+
+def _over(job: Job, now: datetime) -> bool:
+    """Whether nobody promises any more that this job stands."""
+    if job.end_time is None:
+        return False
+    kept = job.spec.retention
+    return job.end_time + (kept.failed_for if job.state is State.FAILED else kept.completed_for) <= now
 
 
 async def _stands(store: JobStore, job: Job) -> bool:
