@@ -14,10 +14,10 @@ from support.servers import Server
 from support.stores import STORES
 from tocsin import Client, Job, JobRequest, RetryPolicy
 
-from moving_in.conftest import empty, launch
-from moving_in.lines import Lines, variables_of
-from moving_in.moved_times import backdated, made_due
-from moving_in.page import sections
+from from_a_queue_module.conftest import empty, launch
+from from_a_queue_module.lines import Lines, variables_of
+from from_a_queue_module.moved_times import backdated, made_due
+from from_a_queue_module.page import sections
 
 ONCE = RetryPolicy(max_attempts=1)
 TICK = 2.0  # seconds, on the page

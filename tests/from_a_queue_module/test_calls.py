@@ -14,8 +14,8 @@ from support.eventually import until
 from support.servers import Server
 from tocsin import Client, Job, JobRequest, NotFound, RetryPolicy
 
-from moving_in.lines import Lines
-from moving_in.page import ADDRESS, code
+from from_a_queue_module.lines import Lines
+from from_a_queue_module.page import ADDRESS, code
 
 CHRISTMAS = datetime(2099, 12, 24, 18, tzinfo=UTC)
 ONCE = RetryPolicy(max_attempts=1)

@@ -15,8 +15,8 @@ from support.servers import TESTS, Server
 from support.stores import STORES, StorePart, store_settings
 from tocsin import Client, State
 
-from moving_in.lines import Lines, lines_of
-from moving_in.page import code, row_of
+from from_a_queue_module.lines import Lines, lines_of
+from from_a_queue_module.page import code, row_of
 
 #: `start(store, *flags, **env)`: a server of the test's own, with the page's handlers where `--handlers` names them.
 StartServer = Callable[..., Server]

@@ -10,8 +10,8 @@ from support.redis_parts import RedisPart
 from support.servers import Server
 from tocsin import Client, RetryPolicy
 
-from moving_in.conftest import StartServer
-from moving_in.lines import Lines
+from from_a_queue_module.conftest import StartServer
+from from_a_queue_module.lines import Lines
 
 ONCE = RetryPolicy(max_attempts=1)
 

@@ -13,7 +13,7 @@ from support.redis_parts import RedisPart
 from support.servers import Server
 from tocsin import Client
 
-from moving_in.lines import Lines
+from from_a_queue_module.lines import Lines
 
 PASSWORD = "s3cret-pw"
 #: The addresses of the page and of nobody.

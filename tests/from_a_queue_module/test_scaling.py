@@ -13,8 +13,8 @@ from support.redis_topologies import MISSING, ClusterPart
 from support.stores import StorePart
 from tocsin import Client, JobRequest
 
-from moving_in.conftest import StartServer
-from moving_in.lines import Lines
+from from_a_queue_module.conftest import StartServer
+from from_a_queue_module.lines import Lines
 
 IMAGE, HOURS = {"path": "a.png"}, {"pages": 3600}
 

@@ -12,7 +12,7 @@ PAGE = ROOT / "docs/from-a-queue-module.md"
 #: The address that the page writes.
 ADDRESS = "localhost:50051"
 
-_RUN_BY = re.compile(r"^Run by \[(\w+\.py)\]\(\.\./tests/moving_in/(\w+\.py)\)", re.MULTILINE)
+_RUN_BY = re.compile(r"^Run by \[(\w+\.py)\]\(\.\./tests/from_a_queue_module/(\w+\.py)\)", re.MULTILINE)
 _NEVER_A_ROW = ("there", "what is seen", "---")  # first cells of what stands above the rows
 _CELLS = 3
 

@@ -9,8 +9,8 @@ from support.eventually import until
 from support.servers import Server
 from tocsin import AlreadyExists, Client, Job, JobRequest, NotFound, RetryPolicy
 
-from moving_in.lines import Lines
-from moving_in.moved_times import backdated
+from from_a_queue_module.lines import Lines
+from from_a_queue_module.moved_times import backdated
 
 on_redis = pytest.mark.parametrize("server", ["redis"], indirect=True)
 

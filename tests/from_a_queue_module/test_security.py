@@ -13,8 +13,8 @@ from support.servers import Server
 from tocsin import Client, JobRequest, RetryPolicy, Tls, Unavailable, __version__
 from topologies.acl import documented
 
-from moving_in.conftest import StartServer
-from moving_in.lines import Lines
+from from_a_queue_module.conftest import StartServer
+from from_a_queue_module.lines import Lines
 
 PASSWORD = "s3cret-pw"
 PLANTED = "planted-in-a-payload"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from moving_in.page import Section, sections
+from from_a_queue_module.page import Section, sections
 
 HERE = Path(__file__).parent
 SECTIONS = sections()

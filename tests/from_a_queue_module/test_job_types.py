@@ -14,8 +14,8 @@ import pytest
 from support.servers import Server
 from tocsin import Client, InvalidArgument, Job
 
-from moving_in.lines import Lines
-from moving_in.moved_times import backdated
+from from_a_queue_module.lines import Lines
+from from_a_queue_module.moved_times import backdated
 
 on_redis = pytest.mark.parametrize("server", ["redis"], indirect=True)
 

@@ -19,7 +19,7 @@ from typing import Any
 from support.servers import TESTS
 from support.source_tree import ROOT
 
-from moving_in.page import ADDRESS, Row, code
+from from_a_queue_module.page import ADDRESS, Row, code
 
 #: What would steer the commands under test from outside.
 _FOREIGN = ("TOCSIN_", "REDIS_", "QUEUE_", "MONGODB_")

@@ -15,9 +15,9 @@ from support.servers import Server
 from support.stores import StorePart
 from tocsin import Client, InvalidArgument, RetryPolicy
 
-from moving_in.conftest import StartServer
-from moving_in.lines import Lines
-from moving_in.moved_times import backdated
+from from_a_queue_module.conftest import StartServer
+from from_a_queue_module.lines import Lines
+from from_a_queue_module.moved_times import backdated
 
 CHRISTMAS = datetime(2099, 12, 24, 18, tzinfo=UTC)
 ONCE = RetryPolicy(max_attempts=1)

@@ -8,8 +8,8 @@ import pytest
 from support.stores import StorePart
 from tocsin import Client, ReminderSet
 
-from moving_in.conftest import StartServer
-from moving_in.lines import Lines
+from from_a_queue_module.conftest import StartServer
+from from_a_queue_module.lines import Lines
 
 CHRISTMAS = datetime(2099, 12, 24, 18, tzinfo=UTC)
 ADA = ["ada@example.com"]
