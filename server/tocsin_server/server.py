@@ -224,6 +224,10 @@ class Server:
     async def _stop_jobs(self, dispatcher: Dispatcher | None, hurry: asyncio.Event) -> None:
         if dispatcher is None:
             return
+        if running := dispatcher.figures().busy:
+            grace = self._settings.drain.grace.total_seconds()
+            jobs = "1 job runs and gets" if running == 1 else f"{running:,} jobs run and get"
+            _log.info(f"{jobs} up to {grace:g} s to end; a second signal stops at once")
         stopping = asyncio.create_task(dispatcher.stop(self._settings.drain.grace))
         hurried = asyncio.create_task(hurry.wait())
         await asyncio.wait({stopping, hurried}, return_when=asyncio.FIRST_COMPLETED)

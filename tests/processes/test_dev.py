@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from grpc_health.v1 import health_pb2
 from support.eventually import until
 from support.servers import Server
 from support.stubs import State, Stubs
@@ -28,3 +29,67 @@ def test_a_first_job_is_seen_completed_then_lines_to_try_are_printed_and_it_serv
         [first] = stubs.list("default")
         assert first.state == State.COMPLETED
         assert first.schedule_time.ToMilliseconds() - first.create_time.ToMilliseconds() == 3000
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Server]:
+    """`tocsin dev --reload` with a module of one's own in the current folder."""
+    (tmp_path / "mine.py").write_text(MINE)
+    server = Server(tmp_path, ["--handlers", "mine", "--reload"], command="dev")
+    yield server.start()
+    assert server.stop() == 0
+
+
+MINE = """
+from tocsin import DoNotRetry, Handlers
+
+handlers = Handlers()
+
+
+@handlers.on("steps")
+async def steps(job):
+    await job.progress(0.5, "half way")
+    return {"n": 1}
+
+
+@handlers.on("buggy")
+def buggy(job):
+    raise DoNotRetry(f"bug with {job.data['name']}")
+"""
+
+
+def test_what_happens_to_jobs_is_shown_with_the_trace_of_what_fails(own: Server) -> None:
+    with Stubs(own.address) as stubs:
+        good = stubs.schedule("default", "steps").job_id
+        bad = stubs.schedule("mail", "buggy", {"name": "Ada"}).job_id
+        until(lambda: "COMPLETED in " in own.said() and "jobs retry" in own.said(), within=20)
+    said = own.said().splitlines()
+
+    def of(job_id: str) -> list[str]:
+        return [line.split(job_id, 1)[1].strip() for line in said if f" {job_id} " in line]
+
+    assert of(good)[:3] == ["scheduled", "started", "50% half way"]
+    assert of(good)[3].startswith("COMPLETED in ")
+    scheduled, started, failed, dead = of(bad)
+    assert (scheduled, started) == ("scheduled", "started")
+    assert "DoNotRetry: bug with Ada; it ends FAILED: it is not to be repeated" in failed
+    assert dead.endswith(f"tocsin jobs retry {bad} --queue mail")
+    assert any('File "' in line and "mine.py" in line and "in buggy" in line for line in said)
+
+
+def test_with_reload_it_starts_again_when_the_code_of_the_handlers_changes(own: Server) -> None:
+    module = own.folder / "mine.py"
+    with Stubs(own.address) as stubs:
+        stubs.schedule("default", "steps", job_id="before")
+        stubs.wait_for("default", "before")
+        module.write_text(MINE.replace('{"n": 1}', "this is no Python"))
+        until(lambda: "mine.py changed, starting again" in own.said(), within=20)
+        until(lambda: "cannot be imported: SyntaxError" in own.said(), within=20)
+    module.write_text(MINE.replace('{"n": 1}', '{"n": 2}'))
+    until(lambda: own.said().count("starting again") == 2, within=20)
+    own.wait_health(health_pb2.HealthCheckResponse.SERVING)
+    with Stubs(own.address) as stubs:
+        stubs.schedule("default", "steps", job_id="after")
+        done = stubs.wait_for("default", "after")
+        assert done.result.data.struct_value["n"] == 2
+        assert stubs.get("default", "before").state == State.COMPLETED

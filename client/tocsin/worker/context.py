@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,17 @@ from tocsin.worker.texts import cut
 PROGRESS_MESSAGE_BYTES = 1 << 10
 
 _UNREAD: Any = object()
+
+#: The job whose handler runs here, for what is logged meanwhile.
+_running: ContextVar[LeasedJob | None] = ContextVar("tocsin_running_job", default=None)
+
+
+def running_job() -> dict[str, str | int]:
+    """Names the job whose handler runs here (queue, job_id, type, attempt); empty outside handlers."""
+    job = _running.get()
+    if job is None:
+        return {}
+    return {"queue": job.queue, "job_id": job.job_id, "type": job.type, "attempt": job.attempt}
 
 
 class JobContext:
@@ -151,6 +163,10 @@ class JobContext:
         """Set `cancelled`. The runtime does so; call it in tests of your own handlers. The first reason stays."""
         if self._cancel_reason is None:
             self._cancel_reason = reason
+
+    def enter(self) -> None:
+        """From here on `running_job` tells of it, in this context. The runtime does so, before it calls the handler."""
+        _running.set(self._job)
 
     def mute(self) -> None:
         """Tell of no more progress: the attempt has ended. The runtime does so."""

@@ -136,6 +136,7 @@ class HandlerLoop:
                 del self._tasks[attempt]
             return
         attempt.began = time.monotonic()
+        attempt.context.enter()
         try:
             value = await cast(Awaitable[object], attempt.handler.function(attempt.context))
         except BaseException as error:  # also SystemExit: a handler must not end the server

@@ -99,6 +99,7 @@ class Attempt:
 
     def run(self) -> AttemptOutcome:
         """Call the handler."""
+        self._context.enter()
         try:
             if self._handler.is_async:
                 with asyncio.Runner(loop_factory=new_event_loop) as runner:

@@ -75,6 +75,7 @@ class HandlerThreads:
 
     def _run(self, attempt: Attempt) -> None:
         attempt.began = time.monotonic()
+        attempt.context.enter()
         try:
             value = attempt.handler.function(attempt.context)
         except BaseException as error:  # also SystemExit: a handler must not end the server

@@ -34,6 +34,7 @@ from tocsin_server.operations.scheduling import Scheduling
 from tocsin_server.operations.transfer.transfers import Transfers
 from tocsin_server.operations.watching import Watching
 from tocsin_server.store.interface import JobStore
+from tocsin_server.telemetry import job_log
 
 # JobService's messages as the server sees them.
 _ScheduleJobResponse = wire.shadow(job_service_pb2.ScheduleJobResponse)
@@ -125,6 +126,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         grace = _grace(request.grace if request.HasField("grace") else None)
         wish = CancelJob(request.job_id, request.reason, _NOBODY, grace)
         [job] = await self._store.cancel(_queue(request.queue), [wish])
+        job_log.cancel_asked([job])
         response = _CancelJobResponse()
         fill(response.job, sure(job), View.BASIC)
         return response
@@ -235,6 +237,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         asked = batches.each(request.job_ids, wish)
         good = batches.good(asked)
         cancelled = await self._store.cancel(_queue(request.queue), good) if good else []
+        job_log.cancel_asked(cancelled)
         response = _BatchCancelJobsResponse()
         batches.fill_batch_cancelled(response, request.job_ids, batches.answers(asked, cancelled))
         return response

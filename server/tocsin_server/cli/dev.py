@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
+import sys
+from typing import Annotated
 
 import typer
 from tocsin import AsyncClient, TocsinError
 
 from tocsin_server.cli import options
+from tocsin_server.cli.job_screen import JobScreen
+from tocsin_server.cli.reloading import AGAIN, run_reloading
 from tocsin_server.cli.running import loaded_or_exit, refusal, run_server
 from tocsin_server.handlers.hello import TYPE
 from tocsin_server.server import Server
@@ -37,11 +42,16 @@ def dev(
     templates: options.Templates = None,
     log_level: options.LogLevel = None,
     log_format: options.LogFormat = None,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Start again whenever a .py file of the handlers' package changes.")
+    ] = False,
+    again: Annotated[bool, typer.Option(AGAIN, hidden=True)] = False,
 ) -> None:
     """Try Tocsin here: a server with everything it needs, on this machine only.
 
     Jobs are kept in the data folder; mail and text messages are written into its folder `outbox`. A first job is
-    scheduled and shown running; then it tells what to type next, and goes on serving.
+    scheduled, and a line is printed for whatever happens to jobs, with the trace of what fails; then it tells what to
+    type next, and goes on serving.
     """
     # A production's address in the environment must not make a trial run production's jobs.
     environ = without(os.environ, "store")
@@ -55,10 +65,23 @@ def dev(
     if not _loopback(settings.listen):
         raise refusal("dev", [f"{settings.listen} can be reached from outside; use `tocsin serve` for that"])
 
-    async def show(server: Server) -> None:
-        await _show(server.address, settings)
+    if reload:
+        arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
+        raise typer.Exit(run_reloading(arguments, settings.handlers))
 
-    run_server("dev", settings, hello=True, then=show)
+    async def show(server: Server) -> None:
+        if not again:
+            await _show(server.address, settings)
+
+    run_server("dev", settings, hello=True, then=show, before=_open_screen)
+
+
+def _open_screen() -> None:
+    JobScreen.open()
+    # What the greeting says better.
+    logging.getLogger("tocsin.server").addFilter(
+        lambda record: not (isinstance(record.msg, dict) and record.msg.get("event") in ("serving", "ready"))
+    )
 
 
 def _loopback(listen: str) -> bool:
@@ -70,9 +93,10 @@ def _loopback(listen: str) -> bool:
 
 
 async def _show(address: str, settings: Settings) -> None:
-    typer.echo(
-        f"Tocsin serves on {address}. Jobs are kept in {settings.data}, mail goes to {settings.data / 'outbox'}."
-    )
+    typer.secho(f"Tocsin serves on {address}.", bold=True)
+    typer.echo(f"  jobs    are kept in {settings.data}")
+    typer.echo(f"  mail    goes to {settings.data / 'outbox'}")
+    typer.echo(f"  yours   {', '.join(settings.handlers) or 'no handlers yet: --handlers MODULE'}")
     async with AsyncClient(address) as client:
         job = await client.schedule(TYPE, {"name": "world"}, delay=_FIRST_DELAY)
         typer.echo(f"A first job is scheduled: {job.job_id}, of type {job.type}, due in {_FIRST_DELAY} seconds.")
@@ -82,7 +106,11 @@ async def _show(address: str, settings: Settings) -> None:
             typer.echo(f"It has not ended: {error}")
         else:
             typer.echo(f"It is {done.state} and says: {_greeting(done.result)}")
-    typer.echo(_NEXT.format(address=address, type=TYPE, request=_REQUEST))
+    typer.echo(_NEXT.format(address=address, address_option=_address_option(address), type=TYPE, request=_REQUEST))
+
+
+def _address_option(address: str) -> str:
+    return "" if address.rpartition(":")[2] == "50051" else f" --address {address}"
 
 
 def _greeting(result: object) -> str:
@@ -93,6 +121,11 @@ _REQUEST = f'{{"job":{{"type":"{TYPE}","data":{{"name":"Ada"}}}},"delay":"3s"}}'
 _NEXT = """
 Try next, in another terminal:
 
+  tocsin jobs schedule {type} -d '{{"name":"Ada"}}' --delay 3s{address_option}
+  tocsin jobs list{address_option}
+
+or with grpcurl:
+
   grpcurl -plaintext -d '{request}' {address} tocsin.v1.JobService/ScheduleJob
 
 or in Python:
@@ -102,5 +135,5 @@ or in Python:
       job = tocsin.schedule("{type}", {{"name": "Ada"}}, delay=3)
       print(tocsin.wait(job).result)
 
-Handlers of your own: tocsin dev --handlers MODULE. Ctrl-C stops the server.
+Handlers of your own: tocsin dev --handlers MODULE --reload. Ctrl-C stops the server.
 """

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from tocsin.worker.context import running_job
 
 from tocsin_server.server import CannotStart, Server
 from tocsin_server.settings import Flag, Loaded, Settings, SettingsError, load, secrets_of
@@ -51,10 +52,27 @@ def refusal(command: str, lines: Sequence[str]) -> typer.Exit:
 
 
 def run_server(
-    command: str, settings: Settings, *, hello: bool = False, then: Callable[[Server], Awaitable[None]] | None = None
+    command: str,
+    settings: Settings,
+    *,
+    hello: bool = False,
+    then: Callable[[Server], Awaitable[None]] | None = None,
+    before: Callable[[], object] | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, with `then` beside it. Ends with exit code 2 where the server cannot start."""
-    configure_logs(settings.log.level, settings.log.format, secrets=secrets_of(settings))
+    """Serve until SIGTERM or SIGINT, with `then` beside it. Ends with exit code 2 where the server cannot start.
+
+    `before` is called when the log is set up, before anything is started.
+    """
+    configure_logs(
+        settings.log.level,
+        settings.log.format,
+        secrets=secrets_of(settings),
+        texts=settings.log.texts,
+        running_job=running_job,
+    )
+
+    if before is not None:
+        before()
 
     async def main() -> None:
         await serve(Server(settings, hello=hello), then)

@@ -21,6 +21,7 @@ from tocsin_server.operations.leasing import Leasing
 from tocsin_server.operations.room import Room
 from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.store.interface import JobStore
+from tocsin_server.telemetry import job_log
 
 #: Seconds for which a cancel's message is remembered: it may overtake the answer to the claim of its job.
 _REMEMBERED, _MOST_CANCELS = 1.0, 1000
@@ -31,8 +32,10 @@ class _Held:
     """What is needed of a job until its attempt has ended; its payload is not."""
 
     lease: Lease
+    type: str
     retry: RetryPolicy
     failures: int
+    since: float  # time.monotonic() when it was leased
 
 
 class StoreSource(Source):
@@ -63,10 +66,15 @@ class StoreSource(Source):
 
     async def lease(self, free: Mapping[str, int], limit: int) -> Sequence[LeasedJob]:
         claimed = await self._leasing.lease(free, limit, self._room)
+        job_log.started(claimed)
+        now = time.monotonic()
         for one in claimed:
-            self._held[one.lease.queue, one.lease.token] = _Held(one.lease, one.job.spec.retry, one.job.failures)
+            spec = one.job.spec
+            self._held[one.lease.queue, one.lease.token] = _Held(
+                one.lease, spec.type, spec.retry, one.job.failures, now
+            )
             self._running[one.lease.queue] += 1
-            if time.monotonic() - self._cancels.get(one.lease.queue, -_REMEMBERED) < _REMEMBERED:
+            if now - self._cancels.get(one.lease.queue, -_REMEMBERED) < _REMEMBERED:
                 self._beat.set()
         return [_leased(one) for one in claimed]
 
@@ -78,6 +86,7 @@ class StoreSource(Source):
             if one is not None
         ]
         answers = iter(await self._store.extend(extensions, self._lease) if extensions else [])
+        job_log.progressed(zip((one.type for one in held if one is not None), extensions, strict=True))
         return [HeartbeatAnswer(lost=True) if one is None else _beat_answer(next(answers)) for one in held]
 
     async def finish(self, outcomes: Sequence[AttemptOutcome]) -> Sequence[bool]:
@@ -158,4 +167,6 @@ def _ended(held: _Held, outcome: AttemptOutcome) -> EndedAttempt:
         error=error,
         retryable=outcome.retryable,
         retry_in=outcome.retry_in,
+        type=held.type,
+        took=time.monotonic() - held.since,
     )

@@ -11,6 +11,7 @@ from tocsin_server.domain.filters import JobFilter, ListQuery
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.operations.steps import steps
 from tocsin_server.store.interface import JobStore
+from tocsin_server.telemetry import job_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,9 @@ class Bulk:
         cancelled = asked = 0
         async for jobs in steps(self._store, queue, filter_, self._step):
             wishes = [CancelJob(job.job_id, reason, by, grace) for job in jobs]
-            for answer in await self._store.cancel(queue, wishes):
+            answers = await self._store.cancel(queue, wishes)
+            job_log.cancel_asked(answers)
+            for answer in answers:
                 if isinstance(answer, TocsinError):
                     _only(answer, JobNotFound, WrongState)
                 elif answer.state is State.CANCELLED:

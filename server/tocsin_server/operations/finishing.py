@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,6 +17,7 @@ from tocsin_server.domain.lease import Ending, Finished, Lease, Outcome
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.operations.pauses import backoff
 from tocsin_server.store.interface import JobStore
+from tocsin_server.telemetry import job_log
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -35,6 +36,8 @@ class EndedAttempt:
     error: JobError | None = None  # FAILED, CRASHED
     retryable: bool = True  # FAILED: False ends the job, whatever attempts are left
     retry_in: timedelta | None = None  # FAILED: the handler's own wish for the wait; None: the policy's
+    type: str = ""  # of the job; for the log, as the next one
+    took: float = 0.0  # seconds since it was leased
 
 
 def outcome_of(ended: EndedAttempt) -> Outcome:
@@ -98,13 +101,19 @@ class Finishing:
 
     async def finish(self, ended: Sequence[EndedAttempt]) -> list[bool]:
         """Whether each was recorded, in order; False where the lease was lost."""
-        return await self._record([outcome_of(one) for one in ended])
+        outcomes = [outcome_of(one) for one in ended]
+
+        def tell(at: int, recorded: Finished) -> None:
+            one = ended[at]
+            job_log.ended(one.type, one.retry, one.failures, outcomes[at], recorded, one.took)
+
+        return await self._record(outcomes, tell)
 
     async def give_back(self, leases: Sequence[Lease]) -> None:
         """Let go of leases whose attempts never began: their jobs are WAITING again, nothing counted."""
-        await self._record([Outcome(lease, Ending.RELEASED) for lease in leases])
+        await self._record([Outcome(lease, Ending.RELEASED) for lease in leases], lambda _at, _recorded: None)
 
-    async def _record(self, outcomes: Sequence[Outcome]) -> list[bool]:
+    async def _record(self, outcomes: Sequence[Outcome], tell: Callable[[int, Finished], None]) -> list[bool]:
         """Decided outcomes are repeated as they are, so that a repeat never draws another wait."""
         recorded = [False] * len(outcomes)
         left = list(range(len(outcomes)))
@@ -115,6 +124,7 @@ class Finishing:
             for at, answer in zip(left, answers, strict=True):
                 if isinstance(answer, Finished):
                     recorded[at] = True
+                    tell(at, answer)
                 elif isinstance(answer, (StoreAway, OutcomeUnknown)):
                     again.append(at)
                 elif not isinstance(answer, LeaseLost):

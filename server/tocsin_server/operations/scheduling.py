@@ -12,6 +12,7 @@ from tocsin_server.domain.job import Draft
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.operations.gathering import CancelledUnsent, Gathering, Scheduled
 from tocsin_server.store.interface import JobStore
+from tocsin_server.telemetry import job_log
 
 __all__ = ["CancelledUnsent", "Scheduled", "Scheduling"]
 
@@ -45,11 +46,14 @@ class Scheduling:
         except asyncio.CancelledError as error:
             raise CancelledUnsent from error
         if len(drafts) == 1:
-            return [await self._gathering.add(drafts[0])]
-        task = asyncio.create_task(self._store.add(drafts))
-        self._under_way.add(task)
-        task.add_done_callback(self._done)
-        return await asyncio.shield(task)
+            added = [await self._gathering.add(drafts[0])]
+        else:
+            task = asyncio.create_task(self._store.add(drafts))
+            self._under_way.add(task)
+            task.add_done_callback(self._done)
+            added = await asyncio.shield(task)
+        job_log.scheduled(added)
+        return added
 
     async def close(self) -> None:
         """Wait until all store calls have ended."""

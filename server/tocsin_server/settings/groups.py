@@ -163,3 +163,8 @@ class LogSettings(BaseModel, frozen=True, extra="forbid"):
     format: Literal["auto", "console", "json"] = Field(
         default="auto", description="console, json (a line each), or auto: console on a terminal, else json."
     )
+    texts: bool = Field(
+        default=False,
+        description="Write also what users' code said: messages and traces of jobs' errors, words of progress, reasons "
+        "of cancels. They may hold what payloads hold.",
+    )

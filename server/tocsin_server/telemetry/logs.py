@@ -1,7 +1,8 @@
 """The server's log: lines on standard error, for people or as JSON, without secrets and without payloads.
 
 Everything goes through the standard library's root logger, so that what libraries and handlers log (logger names
-"tocsin.worker", "grpc", "redis", ...) has the same form and passes the same redaction.
+"tocsin.worker", "grpc", "redis", ...) has the same form and passes the same redaction. Lines are written by a thread of
+their own (log_writer.py): nobody waits for whoever reads them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.typing import Processor
 
+from tocsin_server.telemetry.log_writer import LogWriter
 from tocsin_server.telemetry.redaction import HIDDEN, redact_url
 
 _SECRET_NAME = re.compile(r"password|passwd|secret|token|authorization|credential|api_?key", re.IGNORECASE)
@@ -22,8 +24,12 @@ _SECRET_NAME = re.compile(r"password|passwd|secret|token|authorization|credentia
 #: A shorter secret is too likely to be part of a harmless word; it is still hidden inside addresses.
 _SHORTEST_SECRET = 5
 
-#: Libraries that log each address they call, whose path and query may hold a secret that looks like any other word.
-_TALKATIVE = ("httpx2", "httpcore2")
+#: Libraries that log each address they call, whose path and query may hold a secret that looks like any other word; and
+#: gRPC's, which at debug says before each call on which loop it runs.
+_TALKATIVE = ("httpx2", "httpcore2", "grpc._cython.cygrpc")
+
+#: Fields that hold what users' code said, which may hold what payloads hold.
+_TEXTS = ("error_message", "error_trace", "progress_message", "cancel_reason")
 
 
 def configure_logs(
@@ -31,12 +37,19 @@ def configure_logs(
     style: Literal["auto", "console", "json"] = "auto",
     *,
     secrets: Collection[str] = (),
+    texts: bool = False,
+    running_job: Callable[[], Mapping[str, Any]] = dict,
     stream: TextIO | None = None,
 ) -> None:
-    """Send all logs of this process to `stream` (standard error). `secrets` are hidden wherever they turn up."""
+    """Send all logs of this process to `stream` (standard error). `secrets` are hidden wherever they turn up.
+
+    texts: write messages and traces of jobs' errors, and what handlers say of progress. running_job: names the job
+    whose handler runs where something is logged; its names stand in the line.
+    """
     target = sys.stderr if stream is None else stream
     # A handler's own logger calls come from its thread or loop: nothing here may need to know which.
     before: list[Processor] = [
+        _with_running_job(running_job),
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
@@ -45,12 +58,13 @@ def configure_logs(
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,  # as text, so that it is redacted, too; never with local variables
     ]
-    handler = logging.StreamHandler(target)
+    handler: logging.Handler = LogWriter() if stream is None else logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*before[1:3], structlog.stdlib.ExtraAdder(), *before[4:]],
+            foreign_pre_chain=[*before[:4], structlog.stdlib.ExtraAdder(), *before[5:]],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *([] if texts else [_without_texts]),
                 redaction(secrets),
                 _renderer(style, target),
             ],
@@ -73,6 +87,21 @@ def configure_logs(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,  # loggers made before this call must follow it
     )
+
+
+def _with_running_job(running_job: Callable[[], Mapping[str, Any]]) -> Processor:
+    def name_it(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        for name, value in running_job().items():
+            event.setdefault(name, value)
+        return event
+
+    return name_it
+
+
+def _without_texts(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name in _TEXTS:
+        event.pop(name, None)
+    return event
 
 
 def redaction(secrets: Collection[str] = ()) -> Processor:

@@ -12,6 +12,7 @@ from tocsin_server.domain.job import View
 from tocsin_server.domain.reminders import Earlier, Standing, sends
 from tocsin_server.domain.states import ENDED
 from tocsin_server.store.interface import JobStore
+from tocsin_server.telemetry import job_log
 
 #: Seconds between two looks at a job that sends: most mails are handed over within some milliseconds.
 _FIRST_PAUSE, _GROWTH, _LONGEST_PAUSE = 0.002, 1.5, 0.25
@@ -32,7 +33,9 @@ class Settling:
     async def cancel(self, queue: str, job_ids: Sequence[str], reason: str) -> None:
         """Cancel those that have not ended; those that are gone or have ended are passed over."""
         wishes = [CancelJob(job_id, reason, "", limits.DEFAULT_GRACE) for job_id in job_ids]
-        for answer in await self._store.cancel(queue, wishes) if wishes else []:
+        answers = await self._store.cancel(queue, wishes) if wishes else []
+        job_log.cancel_asked(answers)
+        for answer in answers:
             if isinstance(answer, TocsinError) and not isinstance(answer, (JobNotFound, WrongState)):
                 raise answer
 

@@ -1,0 +1,124 @@
+"""What happens to jobs, as lines of the log, all from the logger "tocsin.jobs".
+
+A failed attempt is a warning and a job that ended FAILED an error; everything else is for debugging. A line names the
+job (queue, job_id, type, attempt) and what happens next. It never has a payload or a result; the text and the trace of
+an error are passed on as `error_message` and `error_trace`, which the log leaves out unless it was asked for them
+(telemetry/logs.py).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from tocsin_server.domain.job import Added, Job, JobError
+from tocsin_server.domain.lease import Claimed, Ending, Extension, Finished, Lease, Outcome
+from tocsin_server.domain.retry import RetryPolicy
+from tocsin_server.domain.states import State
+
+LOGGER = "tocsin.jobs"
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger(LOGGER)
+_level = logging.getLogger(LOGGER)
+
+
+def details_wanted() -> bool:
+    """Whether more is written than failures: asked once a batch, so that what nobody reads costs nothing."""
+    return _level.isEnabledFor(logging.DEBUG)
+
+
+def scheduled(answers: Iterable[tuple[Job, Added] | Exception]) -> None:
+    """What `JobStore.add` answered; refusals are the caller's to hear of."""
+    if not details_wanted():
+        return
+    for answer in answers:
+        if isinstance(answer, tuple):
+            job, added = answer
+            if added is not Added.KEPT:
+                due = None if job.state is State.WAITING else job.schedule_time.isoformat()
+                _log.debug(
+                    "job_scheduled", **_job(job), state=job.state.name, due=due, replaced=added is Added.REPLACED
+                )
+
+
+def started(claimed: Iterable[Claimed]) -> None:
+    """Attempts that begin in this process."""
+    if details_wanted():
+        for one in claimed:
+            _log.debug("attempt_started", **_job(one.job), attempt=one.lease.attempt)
+
+
+def progressed(said: Iterable[tuple[str, Extension]]) -> None:
+    """How far running attempts say they are: with the job's type, in order."""
+    if details_wanted():
+        for type_, extension in said:
+            if extension.progress is not None:
+                fraction, message = extension.progress
+                _log.debug(
+                    "attempt_progress", **_attempt(extension.lease, type_), fraction=fraction, progress_message=message
+                )
+
+
+def ended(type_: str, retry: RetryPolicy, failures: int, outcome: Outcome, recorded: Finished, took: float) -> None:
+    """An attempt's end that was recorded. `failures`: of the job before it; `took`: seconds."""
+    of = _attempt(outcome.lease, type_)
+    if outcome.ending in (Ending.COMPLETED, Ending.RELEASED):
+        if details_wanted():
+            event = "job_completed" if outcome.ending is Ending.COMPLETED else "attempt_given_back"
+            _log.debug(event, **of, state=recorded.state.name, seconds=round(took, 4))
+        return
+    error = outcome.error or JobError("", "")
+    texts = {"error_message": error.message, "error_trace": error.trace}
+    if outcome.ending is Ending.CRASHED:
+        what_next = "it runs again" if recorded.state is State.WAITING else f"it ends {recorded.state.name}"
+        _log.warning("attempt_crashed", **of, error=error.type, next=what_next, **texts)
+    else:
+        what_next = _after_failure(retry, failures + 1, outcome.retry_in, recorded.state)
+        _log.warning("attempt_failed", **of, error=error.type, next=what_next, seconds=round(took, 4), **texts)
+    if recorded.state is State.FAILED and not recorded.repeated:
+        _log.error("job_failed", **of, error=error.type, next=_RETRY_BY_HAND)
+
+
+def cancel_asked(jobs: Iterable[Job | Exception]) -> None:
+    """What a cancel made of jobs: CANCELLED, or asked to stop."""
+    if not details_wanted():
+        return
+    for job in jobs:
+        if isinstance(job, Job):
+            event = "job_cancelled" if job.state is State.CANCELLED else "cancel_asked"
+            _log.debug(event, **_job(job), cancel_reason=job.cancel.reason if job.cancel else "")
+
+
+def _after_failure(retry: RetryPolicy, failures: int, retry_in: timedelta | None, state: State) -> str:
+    if retry_in is not None and state in (State.SCHEDULED, State.WAITING):
+        return f"it runs again in {retry_in.total_seconds():.3g} s (failure {failures} of {retry.max_attempts})"
+    if state is State.FAILED:
+        spent = failures >= retry.max_attempts
+        why = f"its {retry.max_attempts} attempts are spent" if spent else "it is not to be repeated"
+        return f"it ends FAILED: {why}"
+    return f"it is {state.name}"
+
+
+def lost_leases(queue: str, reaped: Sequence[tuple[str, str, int, State]]) -> None:
+    """Attempts whose leases ran out: (job_id, type, attempt, the job's state after it)."""
+    for job_id, type_, attempt, state in reaped:
+        of = {"queue": queue, "job_id": job_id, "type": type_, "attempt": attempt}
+        what_next = "it runs again" if state is State.WAITING else f"it ends {state.name}"
+        _log.warning("attempt_lost", **of, error="LEASE_EXPIRED", next=what_next)
+        if state is State.FAILED:
+            _log.error("job_failed", **of, error="POISON", next=_RETRY_BY_HAND)
+
+
+_RETRY_BY_HAND = "it stands FAILED until it is retried, or trimmed"
+
+
+def _job(job: Job) -> dict[str, str]:
+    return {"queue": job.queue, "job_id": job.job_id, "type": job.spec.type}
+
+
+def _attempt(lease: Lease, type_: str) -> dict[str, Any]:
+    return {"queue": lease.queue, "job_id": lease.job_id, "type": type_, "attempt": lease.attempt}
