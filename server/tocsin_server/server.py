@@ -140,9 +140,10 @@ class Server:
             events_per_queue=settings.events.per_queue,
         )
         health = Health()
-        services = build_services(store, scheduling, watching, queue_settings, reminders, facts)
+        self._loops = loops = self._make_loops(store, handlers, warnings, queue_settings, health, name)
+        silent_since = loops.ticker.silent_since
+        services = build_services(store, scheduling, watching, queue_settings, reminders, facts, silent_since)
         self._grpc = GrpcServer(services, health, listen=settings.listen)
-        self._loops = self._make_loops(store, handlers, warnings, queue_settings, health, name)
         host = settings.listen.rpartition(":")[0]
         port = await self._grpc.start()
         self._stack.push_async_callback(self._grpc.stop, _CALLS_GRACE)

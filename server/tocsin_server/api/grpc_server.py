@@ -21,8 +21,9 @@ All of it lives on one event loop.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import grpc
 from grpc_health.v1 import health as grpc_health
@@ -92,13 +93,14 @@ def build_services(
     settings: QueueSettingsCache,
     reminders: Reminders,
     facts: ServerFacts,
+    silent_since: Callable[[], datetime | None] = lambda: None,
 ) -> Services:
-    """The services over a store."""
+    """The services over a store. `silent_since`: since when it is known not to answer; None: it does."""
     bulk, queues = Bulk(store), Queues(store, settings)
     transfers = Transfers(store, queues)
     return Services(
         jobs=JobService(store, scheduling, watching, bulk, Changing(store), transfers),
-        queues=QueueService(store, queues, bulk),
+        queues=QueueService(store, queues, bulk, silent_since),
         reminders=ReminderService(reminders),
         server=ServerService(store, facts),
         watching=watching,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
+from datetime import datetime
 
 from tocsin.v1 import queue_service_pb2, queue_service_pb2_grpc
 
@@ -23,8 +25,12 @@ _ROOM = limits.RESPONSE_BYTES - 4_096  # for entries: beside them stand a token,
 class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
     """Looks after queues."""
 
-    def __init__(self, store: JobStore, queues: Queues, bulk: Bulk) -> None:
+    def __init__(
+        self, store: JobStore, queues: Queues, bulk: Bulk, silent_since: Callable[[], datetime | None]
+    ) -> None:
+        """`silent_since`: since when the store is known not to answer; None: it does."""
         self._store = store
+        self._silent_since = silent_since
         self._queues = queues
         self._bulk = bulk
 
@@ -34,7 +40,7 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
         rules.check_names_queue(request)
         queue = _queue(request.queue)
         response = queue_service_pb2.GetQueueHealthResponse()
-        fill_health(response, queue, await queue_health(self._store, queue))
+        fill_health(response, queue, await queue_health(self._store, queue, self._silent_since()))
         if response.ByteSize() > limits.RESPONSE_BYTES:  # thousands of workers with hundreds of types each
             response.warnings.append(f"{len(response.workers):,} processes run jobs: too many to list")
             del response.workers[:]

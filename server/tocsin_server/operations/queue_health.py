@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, WorkerFigures
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
 
 #: Due jobs older than this are worth a warning; a queue in which nothing else moves either is not healthy then.
 LATE = timedelta(minutes=1)
+
+#: Failures worth a warning: so many in the five minutes that rates look back, and such a share of all attempts.
+_RATES_OVER = timedelta(minutes=5)
+_MANY_FAILURES, _FAILING_SHARE = 5, 0.5
 
 _TYPES_NAMED = 10
 
@@ -21,12 +26,12 @@ class QueueHealth:
     """How a queue is. `error` says what is wrong and what to do; empty: due jobs are being run, or there are none."""
 
     error: str
-    warnings: tuple[str, ...]
-    figures: QueueFigures
-    paused: bool
-    oldest_waiting_age: timedelta | None
-    workers: tuple[WorkerFigures, ...]
-    unserved_types: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    figures: QueueFigures | None = None  # None: the store does not answer
+    paused: bool = False
+    oldest_waiting_age: timedelta | None = None
+    workers: tuple[WorkerFigures, ...] = ()
+    unserved_types: tuple[str, ...] = ()
 
     @property
     def lag(self) -> timedelta:
@@ -34,12 +39,25 @@ class QueueHealth:
         return self.oldest_waiting_age or timedelta(0)
 
 
-async def queue_health(store: JobStore, queue: str) -> QueueHealth:
-    """Read a queue's figures and judge them. Cost O(types · states + workers)."""
-    figures = await store.figures(queue)
-    [settings] = await store.settings([queue])
-    workers = [w for w in await store.workers() if not w.queues or queue in w.queues]
+async def queue_health(store: JobStore, queue: str, silent_since: datetime | None = None) -> QueueHealth:
+    """Read a queue's figures and judge them. Cost O(types · states + workers).
+
+    silent_since: where the store is known not to answer, since when. It is not asked then: who wants to know whether
+    all is well gets the answer at once, and as an answer.
+    """
+    if silent_since is not None:
+        return QueueHealth(_silent(f" since {silent_since:%H:%M:%S} UTC"))
+    try:
+        figures = await store.figures(queue)
+        [settings] = await store.settings([queue])
+        workers = [w for w in await store.workers() if not w.queues or queue in w.queues]
+    except (StoreAway, OutcomeUnknown):
+        return QueueHealth(_silent(""))
     return judged(figures, settings, workers)
+
+
+def _silent(since: str) -> str:
+    return f"the store does not answer{since}: no job begins until it does; see the server's log, and whether it runs"
 
 
 def judged(figures: QueueFigures, settings: QueueSettings, workers: Sequence[WorkerFigures]) -> QueueHealth:
@@ -47,9 +65,10 @@ def judged(figures: QueueFigures, settings: QueueSettings, workers: Sequence[Wor
     age = max(figures.now - figures.oldest_waiting, timedelta(0)) if figures.oldest_waiting else None
     served = {type_ for worker in workers for type_ in worker.types}
     unserved = _unserved(figures, State.WAITING, served)
+    unserved_later = _unserved(figures, State.SCHEDULED, served)
     return QueueHealth(
         error=_error(figures, settings, workers, age, unserved),
-        warnings=tuple(_warnings(figures, settings, workers, age, _unserved(figures, State.SCHEDULED, served))),
+        warnings=tuple(_warnings(figures, settings, workers, age, unserved, unserved_later)),
         figures=figures,
         paused=settings.paused,
         oldest_waiting_age=age,
@@ -77,7 +96,7 @@ def _error(
         reason = f" ({settings.pause_reason})" if settings.pause_reason else ""
         return f"the queue is paused{reason} and {waiting:,} due jobs wait: resume it"
     if unserved:
-        return f"no process runs jobs of type {_some(unserved)}: start a server or a worker with a handler for it"
+        return f"no process runs jobs of type {_some(unserved)}: start a server that has a handler for it"
     moving = figures.completed_per_second or figures.failed_per_second or figures.total(State.ACTIVE)
     if age is not None and age > LATE and not moving:
         slots = sum(w.slots - w.busy - w.abandoned for w in workers)
@@ -98,12 +117,15 @@ def _warnings(
     settings: QueueSettings,
     workers: Sequence[WorkerFigures],
     age: timedelta | None,
+    unserved: Sequence[str],
     unserved_later: Sequence[str],
 ) -> Iterable[str]:
     if settings.paused:
         yield "paused" + (f": {settings.pause_reason}" if settings.pause_reason else "")
-    if age is not None and age > LATE:
-        yield f"due jobs start late: the oldest waits for {_words(age)}; more slots or processes help"
+    elif age is not None and age > LATE:
+        helps = "" if unserved else "; more slots or processes help"
+        yield f"due jobs start late: the oldest waits for {_words(age)}{helps}"
+    yield from _failing(figures)
     if not workers and not figures.total(State.WAITING):
         yield "no process runs jobs of this queue"
     elif unserved_later:
@@ -112,6 +134,17 @@ def _warnings(
         if worker.abandoned:
             yield f"{worker.worker}: {worker.abandoned:,} handlers were told to stop and did not; each holds a slot"
     yield from dict.fromkeys(warning for worker in workers for warning in worker.warnings)
+
+
+def _failing(figures: QueueFigures) -> Iterable[str]:
+    failed, all_ = figures.failed_per_second, figures.failed_per_second + figures.completed_per_second
+    number = round(failed * _RATES_OVER.total_seconds())
+    if number < _MANY_FAILURES or failed < _FAILING_SHARE * all_:
+        return
+    line = f"{number:,} of {round(all_ * _RATES_OVER.total_seconds()):,} attempts failed in the last five minutes"
+    types = sorted(figures.counts.get(State.FAILED, {}).items(), key=lambda entry: (-entry[1], entry[0]))
+    dead = _some([f"{type_} {count:,}" for type_, count in types])
+    yield f"{line}; FAILED stand: {dead}; look at their errors" if dead else line
 
 
 def _words(age: timedelta) -> str:

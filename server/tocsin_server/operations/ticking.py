@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -48,6 +48,11 @@ class Ticker:
     def on_tick(self, hear: HearTicks) -> None:
         """`hear(ticks)` with the tick of each queue: all of them once a tick, or one that was looked at."""
         self._hearers.append(hear)
+
+    def silent_since(self) -> datetime | None:
+        """Since when the store has not answered, by this machine's clock; None where it did so lately."""
+        silent = 0.0 if self.last_ok is None else time.monotonic() - self.last_ok
+        return datetime.now(UTC) - timedelta(seconds=silent) if silent > max(3.0, 3 * self._period) else None
 
     def know(self, queue: str) -> None:
         """A message told of this queue. Should the names not be readable just now, it is among them all the same."""

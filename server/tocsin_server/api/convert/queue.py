@@ -120,10 +120,12 @@ def fill_worker(target: queue_pb2.Worker, worker: WorkerFigures) -> None:
 
 def fill_health(target: queue_service_pb2.GetQueueHealthResponse, name: str, health: QueueHealth) -> None:
     """Write how a queue is."""
-    figures = health.figures
     target.healthy = not health.error
     target.error = health.error
     target.queue = name
+    figures = health.figures
+    if figures is None:
+        return
     fill_counts(target.counts, figures)
     if health.oldest_waiting_age is not None:
         set_span(target.oldest_waiting_age, health.oldest_waiting_age)

@@ -80,3 +80,32 @@ def test_what_processes_warn_of_is_passed_on_once() -> None:
     assert [w for w in found.warnings if "did not" in w] == [
         f"{name}: 1 handlers were told to stop and did not; each holds a slot" for name in ("one", "two")
     ]
+
+
+def test_more_slots_are_advised_only_where_they_help() -> None:
+    late = timedelta(minutes=2)
+    unserved = health({State.WAITING: {"resize": 5}}, SERVER, waiting_for=late)
+    assert [w for w in unserved.warnings if "late" in w] == ["due jobs start late: the oldest waits for 0:02:00"]
+    paused = health(
+        {State.WAITING: {"mail": 5}},
+        SERVER,
+        waiting_for=late,
+        settings=QueueSettings(paused_since=NOW, pause_reason=""),
+    )
+    assert paused.warnings == ("paused",)
+    busy = health({State.WAITING: {"mail": 5}}, SERVER, waiting_for=late, completed_per_second=1.0)
+    assert "more slots or processes help" in busy.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("failed", "completed", "warned"), [(4, 0, False), (5, 0, True), (20, 20, True), (20, 21, False), (0, 0, False)]
+)
+def test_many_failures_are_a_warning(failed: int, completed: int, warned: bool) -> None:
+    figures = QueueFigures(NOW, {State.FAILED: {"boom": 12, "mail": 1}}, None, completed / 300, failed / 300)
+    found = judged(figures, QueueSettings(), [SERVER])
+    lines = [line for line in found.warnings if "failed" in line]
+    assert bool(lines) is warned
+    if warned:
+        assert f"{failed} of {failed + completed} attempts failed" in lines[0]
+        assert "boom 12, mail 1" in lines[0]
+    assert found.error == ""
