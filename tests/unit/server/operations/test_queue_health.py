@@ -106,6 +106,6 @@ def test_many_failures_are_a_warning(failed: int, completed: int, warned: bool) 
     lines = [line for line in found.warnings if "failed" in line]
     assert bool(lines) is warned
     if warned:
-        assert f"{failed} of {failed + completed} attempts failed" in lines[0]
+        assert f"{failed / (failed + completed):.0%} of the attempts of the last five minutes failed" in lines[0]
         assert "boom 12, mail 1" in lines[0]
     assert found.error == ""
