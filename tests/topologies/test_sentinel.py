@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -110,6 +111,34 @@ def test_after_a_failover_all_acknowledged_jobs_complete(
         assert ends.get((job_id, first.attempt), killed) > killed - AT_RISK
     assert max(journal.starts().values()) <= 2
     assert len(twice) <= 20 + AT_RISK / 0.05 * 20, "more than its 20 slots can have had in hand"
+    assert server.stop() == 0
+
+
+def test_an_orderly_failover_loses_nothing_that_is_acknowledged(
+    group: SentinelGroup, serve: StartServer, journal: Journal
+) -> None:
+    server = serve(group.url, handlers="support.jobs.steady", **journal.env)
+    with Scheduler(server.address) as scheduler:
+        until(lambda: len(scheduler.acknowledged) > 200, within=30)
+        old = group.primary
+        asked_for = time.time()
+        group.fail_over()
+        until(lambda: group.primary not in (old, 0), within=30, what="another primary")
+        # The old one goes on taking writes for some ten seconds, and then forgets them.
+        until(lambda: group.role(old) == "slave", within=40, what="the old primary as a replica")
+        before = len(scheduler.acknowledged)
+        until(lambda: len(scheduler.acknowledged) > before + 100, within=30, what="jobs on the new primary")
+    with Client(server.address) as client:
+        until(lambda: client.count(states=["SCHEDULED", "WAITING", "ACTIVE"]) == 0, within=60, what="all have ended")
+        states = {job.job_id: job.state for job in client.list()}
+
+    missing = [at for job_id, at in scheduler.acknowledged.items() if job_id not in states]
+    span = max(missing, default=0) - min(missing, default=0)
+    assert span < AT_RISK, f"{len(missing)} lost, the last {max(missing) - asked_for:.1f} s after the command"
+    assert set(states.values()) == {"COMPLETED"}
+    lost = {job_id for job_id in scheduler.acknowledged if job_id not in states}
+    attempts = Counter((line.job_id, line.attempt) for line in journal.lines("start") if line.job_id not in lost)
+    assert max(attempts.values()) == 1, "an attempt was started twice"
     assert server.stop() == 0
 
 

@@ -27,7 +27,6 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException, RedisError
 
@@ -43,6 +42,7 @@ from tocsin_server.store.redis.links import (
     TlsLink,
     UnixLink,
 )
+from tocsin_server.store.redis.sentinels import Sentinels
 from tocsin_server.store.redis.url import Kind, RedisUrl, read_url
 
 #: The longest BLOCK of a blocking read; a dead peer is noticed that much later. Loop to wait longer.
@@ -79,6 +79,7 @@ class RedisConnection:
         self._connect_within = connect_within
         self._name = name
         self.cluster = self._url.kind is Kind.CLUSTER
+        self._sentinels = self._asked_sentinels() if self._url.kind is Kind.SENTINEL else None
         # Twice as many as the semaphore lets through: commands through `translated` do not pass it.
         self.client = self._client(answer_within, 2 * max_connections)
         self.blocking_client = self._client(MAX_BLOCK + answer_within, MAX_BLOCKING_READS)
@@ -110,9 +111,8 @@ class RedisConnection:
                 await client.shut()
                 continue
             await client.aclose()
-            if isinstance(client.connection_pool, SentinelLinkPool):
-                for sentinel in client.connection_pool.sentinel_manager.sentinels:
-                    await sentinel.aclose()
+        if self._sentinels is not None:
+            await self._sentinels.close()
 
     async def execute(self, *args: bytes | str | int | float, read_only: bool = False) -> Any:
         """Send one command and return its answer; see `run`."""
@@ -171,7 +171,7 @@ class RedisConnection:
         was begun runs to its end, whoever has lost interest.
         """
         turns = self._turns[self._node_of(key)]
-        await self._turn(turns)
+        await self._turn(turns, read_only)
         # From here to the task's start nothing waits, so that the turn is given back by the task, and only by it.
         task: asyncio.Task[T] = asyncio.ensure_future(self._translated(command, read_only))
         self._under_way.add(task)
@@ -187,6 +187,8 @@ class RedisConnection:
             refusal = domain_error(error, read_only=read_only)
             if refusal is None:
                 raise
+            if self._sentinels is not None:
+                self._sentinels.look()
             raise refusal from error
 
     async def _translated(self, command: Callable[[], Awaitable[T]], read_only: bool) -> T:
@@ -196,19 +198,22 @@ class RedisConnection:
     def _node_of(self, key: bytes | str | None) -> str:
         return self.client.name_of_node(key) if key is not None and isinstance(self.client, Cluster) else ""
 
-    async def _turn(self, turns: asyncio.Semaphore) -> None:
+    async def _turn(self, turns: asyncio.Semaphore, read_only: bool) -> None:
         if self._closed:
             raise StoreAway("the connection was closed")
-        if not turns.locked():
+        unsettled = self._sentinels if not read_only and self._sentinels and not self._sentinels.settled else None
+        if not turns.locked() and unsettled is None:
             await turns.acquire()  # does not wait
             return
+        why = f"all {self._max_connections} connections were busy for {self._answer_within.total_seconds():g} s"
         try:
             async with asyncio.timeout(self._answer_within.total_seconds()):
+                if unsettled is not None:
+                    why = "its sentinels are about to make another server the primary"
+                    await unsettled.until_settled()
                 await turns.acquire()
         except TimeoutError:
-            raise StoreAway(
-                f"all {self._max_connections} connections were busy for {self._answer_within.total_seconds():g} s"
-            ) from None
+            raise StoreAway(why) from None
 
     def _ended(self, turns: asyncio.Semaphore, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
@@ -235,9 +240,29 @@ class RedisConnection:
         options = self._options(answer_within)
         if self._url.kind is Kind.CLUSTER:
             return _cluster(self._url, options, max_connections)
-        if self._url.kind is Kind.SENTINEL:
-            return Redis.from_pool(_sentinel_pool(self._url, options, max_connections))
+        if self._sentinels is not None:
+            return Redis.from_pool(_sentinel_pool(self._url, self._sentinels, options, max_connections))
         return Redis.from_pool(_direct_pool(self._url, options, max_connections))
+
+    def _asked_sentinels(self) -> Sentinels:
+        within = self._connect_within.total_seconds()
+        options = {
+            "socket_connect_timeout": within,
+            "socket_timeout": within,
+            "retry": Retry(NoBackoff(), 0),
+            **self._url.sentinel_options,
+            "protocol": 2,
+        }
+        # redis-py left the constructor untyped.
+        client: Any = Redis
+        clients = [client(host=host, port=port, **options) for host, port in self._url.nodes]
+        return Sentinels(clients, self._url.service, within=within, changed=self._follow)
+
+    def _follow(self) -> None:
+        """Another server is the primary: whatever the old one still answers does not count."""
+        for client in (self.client, self.blocking_client):
+            if isinstance(client, Redis) and isinstance(client.connection_pool, SentinelLinkPool):
+                client.connection_pool.cut()
 
 
 def _key_of(command: Sequence[bytes | str | int | float]) -> bytes | str | None:
@@ -255,26 +280,21 @@ def _direct_pool(url: RedisUrl, options: dict[str, Any], max_connections: int) -
     return LinkPool(connection_class=link, max_connections=max_connections, **options)
 
 
-def _sentinel_pool(url: RedisUrl, options: dict[str, Any], max_connections: int) -> ConnectionPool:
-    link = SentinelTlsLink if url.tls else SentinelLink
+def _sentinel_pool(
+    url: RedisUrl, sentinels: Sentinels, options: dict[str, Any], max_connections: int
+) -> ConnectionPool:
     _try_options(TlsLink if url.tls else TcpLink, options)
-    to_sentinel = {
-        "socket_connect_timeout": options["socket_connect_timeout"],
-        "socket_timeout": options["socket_connect_timeout"],  # a silent sentinel must not hold up the others
-        "retry": Retry(NoBackoff(), 0),
-        **url.sentinel_options,
-    }
-    # redis-py left both constructors untyped.
-    sentinel: Any = Sentinel
+    # redis-py left the constructor untyped; who is asked for the primary is ours.
     pool: Any = SentinelLinkPool
-    managed: ConnectionPool = pool(
+    managed: SentinelLinkPool = pool(
         url.service,
-        sentinel(list(url.nodes), sentinel_kwargs=to_sentinel),
-        connection_class=link,
+        None,
+        connection_class=SentinelTlsLink if url.tls else SentinelLink,
         max_connections=max_connections,
         socket_keepalive=True,
         **options,
     )
+    managed.sentinels = sentinels
     return managed
 
 

@@ -22,6 +22,7 @@ from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedConnec
 from redis.exceptions import AuthenticationError, ConnectionError, ReadOnlyError, ResponseError, TimeoutError
 
 from tocsin_server.store.redis.errors import NotSent
+from tocsin_server.store.redis.sentinels import Sentinels
 
 
 @contextmanager
@@ -53,6 +54,11 @@ class _Telling(AbstractConnection):
             # before it lends a pool's connection, but not before it lends one to a cluster's node.)
             await self.disconnect(nowait=True)
         await super().send_packed_command(command, check_health=check_health)
+
+    def cut(self) -> None:
+        """Close it under whoever uses it: a command without its answer fails as if the server had gone."""
+        if self._writer is not None:
+            self._writer.close()
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -96,8 +102,23 @@ class LinkPool(ConnectionPool):
 
 
 class SentinelLinkPool(SentinelConnectionPool):
-    """Connections to whatever the sentinels say is the primary."""
+    """Connections to whatever the sentinels say is the primary, and to no other server."""
+
+    sentinels: Sentinels  # given by whoever makes the pool
+
+    async def get_master_address(self) -> tuple[str, int]:
+        return await self.sentinels.primary()
 
     async def ensure_connection(self, connection: AbstractConnection) -> None:
+        link: Any = connection
         with _before_sending():
-            await super().ensure_connection(connection)
+            await super().ensure_connection(link)
+            if (link.host, link.port) != self.sentinels.address:  # another was named since it was made
+                await link.disconnect(nowait=True)
+                await super().ensure_connection(link)
+
+    def cut(self) -> None:
+        """Cut all that are in use; idle ones are made anew before they are lent."""
+        for link in self._in_use_connections:
+            if isinstance(link, _Telling):
+                link.cut()
