@@ -286,6 +286,18 @@ class ClusterPart:
         for node in self._nodes.values():
             node.stop()
 
+    def move_slot_of(self, key: str, to: int, keys_a_step: int = 10) -> None:
+        """Move the slot of a key to another node while it is in use, as `redis-cli --cluster reshard` does it."""
+        slot, origin = key_slot(key.encode()), self.port_of(key)
+        names = {port: str(asked(port, "CLUSTER", "MYID")) for port in (origin, to)}
+        with Redis(port=origin, socket_timeout=30) as source, Redis(port=to, socket_timeout=30) as target:
+            target.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", names[origin])
+            source.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", names[to])
+            while keys := source.execute_command("CLUSTER", "GETKEYSINSLOT", slot, keys_a_step):
+                source.execute_command("MIGRATE", "127.0.0.1", to, "", 0, 60_000, "KEYS", *keys)
+            for node in (target, source):
+                node.execute_command("CLUSTER", "SETSLOT", slot, "NODE", names[to])
+
     def add_replica(self, of: int) -> None:
         """Give a node a replica, which takes over when it dies; returns when that has all it needs."""
         port = free_port()

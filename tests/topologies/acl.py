@@ -8,7 +8,7 @@ from pathlib import Path
 _PAGE = Path(__file__).parents[2] / "docs/redis.md"
 
 #: What the page adds for a cluster.
-FOR_CLUSTER = ("+cluster|slots", "+asking")
+FOR_CLUSTER = ("+cluster|slots",)
 
 
 def documented(password: str) -> list[str]:

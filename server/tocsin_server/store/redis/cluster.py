@@ -105,8 +105,9 @@ class NodeReads:
         self._late: dict[str, asyncio.Task[Any]] = {}  # by node: what it has not answered yet
 
     async def get(self, keys: Sequence[str]) -> Mapping[str, bytes | None]:
-        """GET of each key; those of nodes that fail, or do not answer within `patience` seconds, are missing. While an
-        answer is late its node is not asked again. Raises the first failure where no node answers at all."""
+        """GET of each key; those of nodes that fail, or do not answer within `patience` seconds, are missing, and so is
+        a key whose slot is on its way to another node. While an answer is late its node is not asked again. Raises the
+        first failure where nothing is answered at all."""
         await self._client.initialize()
         by_node: dict[ClusterNode, list[str]] = {}
         for key in keys:
@@ -122,12 +123,16 @@ class NodeReads:
             for task in late:
                 self._wait_on(task, tasks[task][0])
         found: dict[str, bytes | None] = {}
-        failures = []
+        failures: list[BaseException] = []
         for task in done:
             if failure := task.exception():
                 failures.append(failure)
-            else:
-                found.update(zip(tasks[task][1], task.result(), strict=True))
+                continue
+            for key, answer in zip(tasks[task][1], task.result(), strict=True):
+                if isinstance(answer, Exception):
+                    failures.append(answer)
+                else:
+                    found[key] = answer
         if not found and keys:
             raise failures[0] if failures else TimeoutError("no node of the cluster answers")
         return found
@@ -145,9 +150,9 @@ class NodeReads:
         self._late[node] = task
         task.add_done_callback(answered)
 
-    async def _read(self, keys: Sequence[str]) -> list[bytes | None]:
+    async def _read(self, keys: Sequence[str]) -> list[bytes | Exception | None]:
         pipe = self._client.pipeline()
         for key in keys:
             pipe.get(key)
-        answers: list[bytes | None] = await pipe.execute()
+        answers: list[bytes | Exception | None] = await pipe.execute(raise_on_error=False)
         return answers

@@ -1,7 +1,7 @@
 """The way to Redis: commands are sent once, and each failure says whether the command may have acted.
 
 redis-py re-sends a command by default when its answer is lost, so that a write runs twice. Here nothing is re-sent
-(but in a cluster after MOVED and ASK: the command did not run). A connection on which a command failed, or whose
+(but in a cluster after MOVED: the command did not run). A connection on which a command failed, or whose
 caller left in the middle of an answer, is closed and never used again.
 
 Measured on a Unix socket (2 busy cores, uvloop), processor time of a small EVALSHA in this process: 45 µs on a bare

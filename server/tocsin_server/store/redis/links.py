@@ -19,9 +19,17 @@ from redis.asyncio.connection import (
     UnixDomainSocketConnection,
 )
 from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
-from redis.exceptions import AuthenticationError, ConnectionError, ReadOnlyError, ResponseError, TimeoutError
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    ConnectionError,
+    MovedError,
+    ReadOnlyError,
+    ResponseError,
+    TimeoutError,
+)
 
-from tocsin_server.store.redis.errors import NotSent
+from tocsin_server.store.redis.errors import NotSent, SlotMoves
 from tocsin_server.store.redis.sentinels import Sentinels
 
 
@@ -63,6 +71,12 @@ class _Telling(AbstractConnection):
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return await super().read_response(*args, **kwargs)
+        except MovedError:  # by redis-py's classes an AskError, too
+            raise
+        except AskError as error:
+            # redis-py would go on at the node that the slot moves to. A script names one key, the queue's root, which
+            # never exists, so it would run there on the part of the queue that has arrived.
+            raise SlotMoves(str(error)) from None
         except ReadOnlyError:
             # The primary has become a replica: the next command must look for the new one.
             await self.disconnect(nowait=True)
