@@ -11,7 +11,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 from pydantic.config import JsonDict
 
-from tocsin_server.settings.values import Duration
+from tocsin_server.settings.values import ByteSize, Duration
 
 #: What a store runs on. A provider is one of these, or the name that the origin has for it.
 Kind = Literal["embedded", "redis", "mongo"]
@@ -39,6 +39,7 @@ BELONGS: Final[Mapping[str, tuple[Kind, ...]]] = {
     **{name: (kind,) for name, kind in ADDRESS.items()},
     "namespace": ("redis", "embedded"),
     "collection": ("mongo",),
+    "maxmemory": ("embedded",),
 }
 
 _HOST = re.compile(r"[^\s/@?#\[\],]{1,255}")
@@ -122,6 +123,12 @@ class StoreSettings(BaseModel, frozen=True, extra="forbid"):
         description="An answer of the store later than that counts as none.",
     )
     max_connections: int = Field(default=16, ge=1, le=1_000, description="Commands to the store under way at most.")
+
+    maxmemory: ByteSize | None = Field(
+        default=None,
+        description="Memory that the embedded store's data may take, as 512MiB or 2GiB; then new jobs are refused "
+        "(STORE_FULL). 0: no limit. Absent: half of the memory of this machine, or of its control group.",
+    )
 
     @model_validator(mode="after")
     def _one_store(self) -> StoreSettings:

@@ -17,6 +17,7 @@ _UNITS = {
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
 }
+_BYTES = re.compile(r"(?P<amount>[0-9]{1,15}) ?(?:(?P<letter>[KMGT])(?P<binary>i)?)?B?\Z")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}\Z")
 _LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]/]+):(?P<port>\d{1,5})\Z")
 
@@ -41,6 +42,18 @@ def show_duration(span: timedelta) -> str:
     return f"{span / _UNITS['ms']:g}ms"
 
 
+def byte_size(text: object) -> int:
+    """ "512MiB", "2GiB", "100MB" as bytes; 0. ValueError says how one is written."""
+    if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
+        return text
+    match = _BYTES.match(text.strip()) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError('write an amount of memory with its unit: "512MiB" or "2GiB"; 0 is no limit')
+    power = "KMGT".index(match["letter"]) + 1 if match["letter"] else 0
+    size: int = int(match["amount"]) * (1024 if match["binary"] else 1000) ** power
+    return size
+
+
 def _listen(text: str) -> str:
     match = _LISTEN.match(text)
     if not match or int(match["port"]) > 65_535:
@@ -60,6 +73,9 @@ def _split(value: Any) -> Any:
 
 #: A span of time, always written with its unit.
 Duration = Annotated[timedelta, BeforeValidator(duration)]
+
+#: An amount of memory in bytes, written with its unit.
+ByteSize = Annotated[int, BeforeValidator(byte_size)]
 
 #: host:port to listen on.
 ListenAddress = Annotated[str, AfterValidator(_listen)]

