@@ -206,7 +206,8 @@ class Server:
                 tick=settings.tick,
                 warnings=warnings,
             )
-        return _Loops(wakeups, ticker, runner, dispatcher, Readiness(health, ticker, dispatcher, settings.tick))
+        readiness = Readiness(health, ticker, dispatcher, store, settings.tick)
+        return _Loops(wakeups, ticker, runner, dispatcher, readiness)
 
     async def _start_loops(self, loops: _Loops) -> None:
         # Closed in the reverse order, each only where it was started.

@@ -147,7 +147,7 @@ def test_a_dead_node_takes_only_its_own_queues_along(
     answers = client.schedule_many(
         [JobRequest("echo", {"a": 1}, queue=name, job_id="mixed") for name in queues.values()], deadline=2
     )
-    assert [isinstance(answer, Job) for answer in answers] == [port != dead for port in queues]
+    assert [isinstance(answer, Job) for answer in answers] == [port != dead for port in queues], answers
     assert health.seen == [SERVING]
 
     mend(cluster)

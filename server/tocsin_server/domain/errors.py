@@ -227,7 +227,7 @@ class StoreFull(TocsinError):
     retry_after = timedelta(seconds=10)
 
     def __init__(self, detail: str) -> None:
-        super().__init__(f"the store has no room for new jobs; nothing was changed. Make room, or wait. ({detail})")
+        super().__init__(f"the store has no room for this; nothing was changed. Make room, or wait. ({detail})")
 
 
 class StoreAway(TocsinError):

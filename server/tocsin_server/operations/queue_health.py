@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
@@ -53,7 +53,8 @@ async def queue_health(store: JobStore, queue: str, silent_since: datetime | Non
         workers = [w for w in await store.workers() if not w.queues or queue in w.queues]
     except (StoreAway, OutcomeUnknown):
         return QueueHealth(_silent(""))
-    return judged(figures, settings, workers)
+    health = judged(figures, settings, workers)
+    return replace(health, warnings=(*store.alarms, *health.warnings))
 
 
 def _silent(since: str) -> str:

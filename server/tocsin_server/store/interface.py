@@ -95,6 +95,16 @@ class JobStore(ABC):
     async def info(self) -> StoreInfo:
         """What the store is and which durability is in force."""
 
+    @property
+    def alarms(self) -> Sequence[str]:
+        """What has become wrong with the store since it was opened, a line each, with what to do. Asks nobody."""
+        return ()
+
+    @abstractmethod
+    async def check_writes(self) -> None:
+        """StoreAway or StoreFull where the store takes no writes at present, as far as it can tell without one: a
+        replica, a full disk, too few replicas. Changes nothing. Cost O(1)."""
+
     # --- scheduling and reading ---
 
     @abstractmethod

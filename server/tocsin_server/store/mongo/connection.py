@@ -17,6 +17,7 @@ from pymongo.uri_parser import parse_uri
 
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.store.mongo.errors import domain_error
+from tocsin_server.store.refusal_log import RefusalLog
 from tocsin_server.telemetry.redaction import secrets_in_url
 
 DEFAULT_DATABASE = "tocsin"
@@ -67,6 +68,7 @@ class MongoConnection:
             raise ValueError(f"the MongoDB URL cannot be used: {_without(url, str(error))}") from None
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closed = False
+        self._refusals = RefusalLog()
 
     async def open(self) -> Document:
         """Make sure that the store answers; what it says of itself. StoreAway."""
@@ -107,6 +109,7 @@ class MongoConnection:
             refusal = domain_error(error, read_only=read_only)
             if refusal is None:
                 raise
+            self._refusals.note(refusal, error)
             raise refusal from error
 
     async def _translated(self, command: Callable[[], Awaitable[T]], read_only: bool) -> T:

@@ -1,4 +1,7 @@
-"""What pymongo raises, in the words of the domain: did it act, did it not, or is that unknown."""
+"""What pymongo raises, in the words of the domain: did it act, did it not, or is that unknown.
+
+A caller is told a plain sentence; what MongoDB or the driver said stands in the cause, which is for the log.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,9 @@ _HOSTED = 8000  # a hosted server's own refusals: of a login, or of writes where
 NOT_ALLOWED = frozenset({13, 18, _HOSTED})
 #: The server turned the command away before it acted: no login, not allowed, shutting down, not or no longer primary.
 _REFUSED = frozenset({13, 18, 91, 189, 10058, 10107, 11600, 11602, 13435, 13436})
+_NOT_PRIMARY = "the server that was asked is not the primary, or is shutting down"
+_NO_SPACE = "its space is used up"
+_TOO_SLOW = "it took too long"
 #: A change stream cannot go on from where it was.
 STREAM_LOST = frozenset({136, 280, 286})
 
@@ -36,48 +42,43 @@ def domain_error(error: PyMongoError, *, read_only: bool) -> TocsinError | None:
 
     read_only: the command changes nothing, so that "it may have acted" is no more than "it was not read".
     """
-    detail = _short(error)
     if isinstance(error, (ServerSelectionTimeoutError, WaitQueueTimeoutError, ConfigurationError)):
-        return StoreAway(detail)
+        return StoreAway("no server that takes writes can be reached")
     if isinstance(error, BulkWriteError):
-        return _of_bulk(error, detail)
+        return _of_bulk(error)
     if isinstance(error, DuplicateKeyError):
         return None
     if isinstance(error, WriteConcernError):  # written, but not yet by a majority
-        return OutcomeUnknown(detail)
+        return OutcomeUnknown("no majority of its servers has confirmed the write")
     if isinstance(error, NotPrimaryError):
-        return StoreAway(detail)
+        return StoreAway(_NOT_PRIMARY)
     if isinstance(error, ConnectionFailure):
-        return StoreAway(detail) if read_only or _not_sent(error) else OutcomeUnknown(detail)
+        if _not_sent(error):
+            return StoreAway("no connection to it can be made")
+        return StoreAway("its answer did not come") if read_only else OutcomeUnknown("the connection was lost")
     if isinstance(error, OperationFailure):
-        if error.code in _NO_ROOM or (error.code == _HOSTED and "space quota" in detail):
-            return StoreFull(detail)
-        if error.code in _REFUSED or error.code == _HOSTED:
-            return StoreAway(detail)
+        if error.code in _NO_ROOM or (error.code == _HOSTED and "space quota" in str(error)):
+            return StoreFull(_NO_SPACE)
+        if error.code in NOT_ALLOWED:
+            return StoreAway("it refuses the user of this server")
+        if error.code in _REFUSED:
+            return StoreAway(_NOT_PRIMARY)
         if error.timeout:
-            return StoreAway(detail) if read_only else OutcomeUnknown(detail)
+            return StoreAway(_TOO_SLOW) if read_only else OutcomeUnknown(_TOO_SLOW)
     return None
 
 
-def _of_bulk(error: BulkWriteError, detail: str) -> TocsinError | None:
+def _of_bulk(error: BulkWriteError) -> TocsinError | None:
     details: Mapping[str, Any] = error.details
     if details.get("writeConcernErrors"):
-        return OutcomeUnknown(detail)
+        return OutcomeUnknown("no majority of its servers has confirmed the write")
     codes = {one["code"] for one in details.get("writeErrors", ())}
     if codes & (_NO_ROOM | {_HOSTED}):
         acted = details.get("nInserted", 0) + details.get("nModified", 0) + details.get("nRemoved", 0)
-        return OutcomeUnknown(detail) if acted else StoreFull(detail)
+        return OutcomeUnknown(_NO_SPACE) if acted else StoreFull(_NO_SPACE)
     return None
 
 
 def _not_sent(error: ConnectionFailure) -> bool:
     """Whether the connection could not even be made."""
     return isinstance(error.__cause__, (ConnectionRefusedError, FileNotFoundError))
-
-
-def _short(error: PyMongoError) -> str:
-    """The first sentence of what it says: the rest is the driver's picture of the topology, and long."""
-    text = str(error)
-    for end in (", full error:", ", Timeout:", ", Topology Description:", " (configured timeouts:"):
-        text = text.partition(end)[0]
-    return text[:300] or type(error).__name__

@@ -113,6 +113,13 @@ class MongoStore(JobStore):
             raise StoreAway("the store was not opened")
         return self._info
 
+    async def check_writes(self) -> None:
+        # Finds nothing and changes nothing, and is refused, or not answered, where a majority would not take a write.
+        marker = self._connection.database[f"{self._collection}.format"]
+        await self._connection.run(
+            lambda: marker.update_one({"_id": "none"}, {"$set": {"format": FORMAT}}), read_only=True
+        )
+
     # --- scheduling and reading ---
 
     async def add(self, drafts: Sequence[Draft]) -> list[tuple[Job, Added] | TocsinError]:

@@ -1,10 +1,10 @@
-"""At boot: may this store be used, and what does it promise."""
+"""May this store be used, and what does it promise."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,8 @@ class _Node:
     version: str
     durability: Durability
     warnings: tuple[str, ...]
+    unfit: str = ""  # why it must not be used
+    silent: bool = False  # of a cluster, and does not answer
 
 
 async def check(connection: RedisConnection, *, embedded: bool = False) -> tuple[StoreInfo, list[str]]:
@@ -38,9 +40,27 @@ async def check(connection: RedisConnection, *, embedded: bool = False) -> tuple
     In a cluster every primary is asked; one that does not answer, while another does, is warned of.
     """
     nodes = await connection.run(lambda: _ask_all(connection.client), read_only=True)
+    for node in nodes:
+        if node.unfit:
+            raise StoreUnfit(node.unfit)
+    return _info(nodes, embedded), _lines(nodes)
+
+
+async def look(connection: RedisConnection, *, embedded: bool) -> tuple[StoreInfo, list[str]]:
+    """The same of a store in use: what would make it unfit at boot is one of the lines. Nodes of a cluster that do not
+    answer do not count. StoreAway."""
+    found = await connection.run(lambda: _ask_all(connection.client), read_only=True)
+    nodes = [node for node in found if not node.silent]
+    return _info(nodes, embedded), [*dict.fromkeys(node.unfit for node in nodes if node.unfit), *_lines(nodes)]
+
+
+def _info(nodes: Sequence[_Node], embedded: bool) -> StoreInfo:
     worst = min(nodes, key=lambda node: _WORST_FIRST.index(node.durability))
-    warnings = list(dict.fromkeys(warning for node in nodes for warning in node.warnings))
-    return StoreInfo("redis", worst.version, worst.durability, embedded), warnings
+    return StoreInfo("redis", worst.version, worst.durability, embedded)
+
+
+def _lines(nodes: Sequence[_Node]) -> list[str]:
+    return list(dict.fromkeys(warning for node in nodes for warning in node.warnings))
 
 
 async def _ask_all(client: Redis | RedisCluster) -> list[_Node]:
@@ -60,7 +80,7 @@ async def _ask_all(client: Redis | RedisCluster) -> list[_Node]:
             warning = (
                 f"the cluster's node {primary.name} does not answer: its memory policy and durability are not known"
             )
-            nodes.append(_Node(told[0].version, Durability.UNKNOWN, (warning,)))
+            nodes.append(_Node(told[0].version, Durability.UNKNOWN, (warning,), silent=True))
     return nodes
 
 
@@ -77,13 +97,14 @@ async def _ask(server: Redis | ClusterNode) -> _Node:
         raise StoreUnfit("the store's address is that of a sentinel: write redis+sentinel://host:port/service")
     if mode == "cluster" and isinstance(server, Redis):
         raise StoreUnfit("the store is a node of a cluster: its address must begin with redis+cluster://")
+    unfit = ""
     if info.get("role") == "slave":
-        raise StoreUnfit("the store is a read-only replica: name its primary, or its sentinels (redis+sentinel://...)")
+        unfit = "the store is a read-only replica: name its primary, or its sentinels (redis+sentinel://...)"
 
     config = await _answer(server, "CONFIG GET", "append*")
     policy = str(info.get("maxmemory_policy", ""))
     if policy and policy != "noeviction":
-        raise StoreUnfit(
+        unfit = unfit or (
             f"the store may evict jobs (maxmemory-policy {policy}): "
             "set maxmemory-policy noeviction in its configuration"
         )
@@ -93,7 +114,7 @@ async def _ask(server: Redis | ClusterNode) -> _Node:
     durability, warning = _durability(info, config)
     if warning:
         warnings.append(warning)
-    return _Node(version, durability, tuple(warnings))
+    return _Node(version, durability, tuple(warnings), unfit)
 
 
 async def _answer(server: Redis | ClusterNode, *command: str) -> Mapping[str, Any] | None:

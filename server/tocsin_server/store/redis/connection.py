@@ -44,6 +44,7 @@ from tocsin_server.store.redis.links import (
 )
 from tocsin_server.store.redis.sentinels import Sentinels
 from tocsin_server.store.redis.url import Kind, RedisUrl, read_url
+from tocsin_server.store.refusal_log import RefusalLog
 
 #: The longest BLOCK of a blocking read; a dead peer is noticed that much later. Loop to wait longer.
 MAX_BLOCK = timedelta(seconds=10)
@@ -80,6 +81,7 @@ class RedisConnection:
         self._name = name
         self.cluster = self._url.kind is Kind.CLUSTER
         self._sentinels = self._asked_sentinels() if self._url.kind is Kind.SENTINEL else None
+        self._clients: list[Redis | Cluster] = []
         # Twice as many as the semaphore lets through: commands through `translated` do not pass it.
         self.client = self._client(answer_within, 2 * max_connections)
         self.blocking_client = self._client(MAX_BLOCK + answer_within, MAX_BLOCKING_READS)
@@ -91,6 +93,10 @@ class RedisConnection:
         self._max_connections = max_connections
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closed = False
+        self._failed = False
+        self._refusals = RefusalLog()
+        #: Set where the store answers again after a failure, or another server is the primary; whoever waits clears it.
+        self.renewed = asyncio.Event()
 
     async def open(self) -> None:
         """Make sure that the store answers. StoreAway; StoreUnfit where it never will, by this address."""
@@ -187,13 +193,19 @@ class RedisConnection:
             refusal = domain_error(error, read_only=read_only)
             if refusal is None:
                 raise
+            self._failed = True
+            self._refusals.note(refusal, error)
             if self._sentinels is not None:
                 self._sentinels.look()
             raise refusal from error
 
     async def _translated(self, command: Callable[[], Awaitable[T]], read_only: bool) -> T:
         with self.translated(read_only=read_only):
-            return await command()
+            answer = await command()
+        if self._failed:
+            self._failed = False
+            self.renewed.set()
+        return answer
 
     def _node_of(self, key: bytes | str | None) -> str:
         return self.client.name_of_node(key) if key is not None and isinstance(self.client, Cluster) else ""
@@ -237,7 +249,11 @@ class RedisConnection:
         return options
 
     def _client(self, answer_within: timedelta, max_connections: int) -> Redis | Cluster:
-        options = self._options(answer_within)
+        client = self._made_client(self._options(answer_within), max_connections)
+        self._clients.append(client)
+        return client
+
+    def _made_client(self, options: dict[str, Any], max_connections: int) -> Redis | Cluster:
         if self._url.kind is Kind.CLUSTER:
             return _cluster(self._url, options, max_connections)
         if self._sentinels is not None:
@@ -260,7 +276,8 @@ class RedisConnection:
 
     def _follow(self) -> None:
         """Another server is the primary: whatever the old one still answers does not count."""
-        for client in (self.client, self.blocking_client):
+        self.renewed.set()
+        for client in self._clients:
             if isinstance(client, Redis) and isinstance(client.connection_pool, SentinelLinkPool):
                 client.connection_pool.cut()
 

@@ -52,6 +52,8 @@ _DID_NOT_ACT: tuple[tuple[type[Exception], str], ...] = (
     (ReadOnlyError, "it is a read-only replica at present"),
     (SlotMoves, "the queue is on its way to another node of the cluster"),
     (MaxConnectionsError, "all connections to it are in use"),
+    (ssl.SSLCertVerificationError, "its TLS certificate is not trusted"),
+    (ssl.SSLError, "TLS with it fails"),
     (NotSent, _UNREACHABLE),
     (ClusterDownError, "part of the cluster is down"),  # MASTERDOWN is one, too
     (TryAgainError, "the queue is on its way to another node of the cluster"),

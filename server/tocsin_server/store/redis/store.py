@@ -31,7 +31,7 @@ from tocsin_server.store.interface import JobStore, Note, StoredNote, StoreInfo,
 from tocsin_server.store.parts import part_by_part, parts
 from tocsin_server.store.placing import Placed, placed
 from tocsin_server.store.redis import page_query, records, replies
-from tocsin_server.store.redis.checks import check
+from tocsin_server.store.redis.condition import Condition
 from tocsin_server.store.redis.connection import RedisConnection
 from tocsin_server.store.redis.event_stream import EventStream
 from tocsin_server.store.redis.keys import Keys
@@ -72,7 +72,7 @@ class RedisStore(JobStore):
         events_age: timedelta = timedelta(hours=1),
     ) -> None:
         self._connection = connection
-        self._embedded = embedded
+        self._condition = Condition(connection, embedded=embedded)
         self._keys = Keys(namespace)
         self._scripts = Scripts(connection, events_max=events_max, events_age=events_age)
         self._events = EventStream(connection, self._scripts, self._keys)
@@ -80,12 +80,10 @@ class RedisStore(JobStore):
         self._wake_channel = WakeChannel(connection, self._keys.wake)
         self._registered: set[str] = set()
         self._claims: OrderedDict[bytes, None] = OrderedDict()
-        self._info: StoreInfo | None = None
-        self.warnings: Sequence[str] = ()
 
     async def open(self) -> None:
         await self._connection.open()
-        self._info, self.warnings = await check(self._connection, embedded=self._embedded)
+        await self._condition.open()
         await check_permissions(self._connection, f"{self._keys.root('any')}:any", self._keys.wake)
         await self._connection.execute("SET", self._keys.format, FORMAT, "NX")
         found = int(await self._connection.execute("GET", self._keys.format, read_only=True))
@@ -95,6 +93,7 @@ class RedisStore(JobStore):
             )
 
     async def close(self) -> None:
+        await self._condition.close()
         await self._wake_channel.close()
         await self._connection.close()
 
@@ -103,9 +102,19 @@ class RedisStore(JobStore):
         return records.to_time(int(seconds) * 1000 + int(micros) // 1000)
 
     async def info(self) -> StoreInfo:
-        if self._info is None:
-            raise StoreAway("the store was not opened")
-        return self._info
+        return self._condition.info
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What is to be said of it as it was opened, a line each."""
+        return self._condition.warnings
+
+    @property
+    def alarms(self) -> Sequence[str]:
+        return self._condition.alarms
+
+    async def check_writes(self) -> None:
+        await self._condition.check_writes()
 
     # --- scheduling and reading ---
 

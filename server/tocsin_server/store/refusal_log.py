@@ -1,0 +1,29 @@
+"""What the store or its driver said of a failure: callers are told a plain sentence, the log has the words."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+
+from tocsin_server.domain.errors import TocsinError
+
+_AGAIN = 10.0  # seconds between two lines of one kind
+_DETAIL = 300  # characters
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin.store")
+
+
+class RefusalLog:
+    """A line for the first failure of each kind, and one at most each ten seconds while it lasts."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, float] = {}
+
+    def note(self, refusal: TocsinError, error: BaseException) -> None:
+        """`error` is what `refusal` stands for."""
+        kind, now = str(refusal), time.monotonic()
+        if now - self._said.get(kind, -_AGAIN) >= _AGAIN:
+            self._said[kind] = now
+            detail = (str(error) or type(error).__name__)[:_DETAIL]
+            _log.warning("store_refusal", refusal=refusal.reason, detail=detail, error=type(error).__name__)
