@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
@@ -52,8 +52,10 @@ class SpiedStore:
         async with self._called:
             await self._called.wait_for(lambda: self._asked[name] >= wanted)
 
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+    def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
+        if not callable(method):
+            return method
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             self.arguments.setdefault(name, []).append((args, kwargs))
