@@ -25,7 +25,7 @@ from tocsin_server.api.health import Health
 from tocsin_server.api.server_service import ServerFacts
 from tocsin_server.dispatch.dispatcher import Dispatcher
 from tocsin_server.domain.defaults import JobDefaults
-from tocsin_server.domain.errors import StoreAway
+from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.handlers.builtin import Housekeeping, Outlets, builtin_handlers, outlets
 from tocsin_server.handlers.crossing import ServerLoop
@@ -185,7 +185,7 @@ class Server:
         retention = settings.retention
         chores = [
             DuePromoter(store, clock),
-            LeaseReaper(store, clock),
+            LeaseReaper(store, clock, settings.tick),
             RetentionTrimmer(store, clock, completed_max=retention.completed_max, failed_max=retention.failed_max),
         ]
         runner = Runner(ticker, chores)
@@ -291,13 +291,13 @@ def _server_defaults(settings: Settings) -> JobDefaults:
 
 
 async def _open(made: MadeStore) -> None:
-    """Open the store, however long it is away."""
+    """Open the store, however long it is away or takes no writes."""
     waited = False
     while True:
         try:
             return await made.store.open()
-        except StoreAway as error:
+        except (StoreAway, StoreFull, OutcomeUnknown) as error:
             if not waited:
-                _log.warning("the store is away, waiting for it", error=str(error))
+                _log.warning("the store cannot be used yet, waiting for it", error=str(error))
             waited = True
         await asyncio.sleep(_ASK_STORE_AGAIN.total_seconds())

@@ -18,6 +18,9 @@ BATCH = 1000
 #: does not take for long must not keep the others from theirs.
 PATIENCE = 0.25
 
+#: Seconds between two tries to record what the source has raised at: the first, and the longest.
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+
 #: An attempt, where one began, and the outcome to record.
 Due = tuple[Attempt | None, AttemptOutcome]
 
@@ -29,6 +32,7 @@ class Flusher:
     def __init__(self, source: Source, last_words: Callable[[Sequence[Attempt]], Awaitable[None]]) -> None:
         self._source = source
         self._last_words = last_words
+        self.owed: dict[Attempt, None] = {}  # attempts whose outcomes the source has not taken; their leases must hold
         self._due: list[Due] = []
         self._under_way: dict[asyncio.Task[None], int] = {}  # how many outcomes each has
         self._task: asyncio.Task[None] | None = None
@@ -41,6 +45,8 @@ class Flusher:
     def add(self, attempt: Attempt | None, outcome: AttemptOutcome) -> None:
         """Record it soon. All that are added in one turn of the loop go together."""
         self._due.append((attempt, outcome))
+        if attempt is not None:
+            self.owed[attempt] = None
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._flush())
 
@@ -69,25 +75,32 @@ class Flusher:
 
     async def _record(self, batch: Sequence[Due]) -> None:
         await self._last_words([attempt for attempt, _ in batch if attempt is not None])
-        await self._finish([outcome for _, outcome in batch])
+        await self._finish(batch)
 
     def _recorded(self, task: asyncio.Task[None]) -> None:
         del self._under_way[task]
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("outcomes were not recorded", exc_info=error)
 
-    async def _finish(self, outcomes: Sequence[AttemptOutcome]) -> None:
-        try:
-            answers = await self._source.finish(outcomes)
-        except Exception as error:
-            # The source repeats by itself while the store is away, so this is an outcome it cannot take, or a bug.
-            if len(outcomes) > 1:
-                for outcome in outcomes:
-                    await self._finish([outcome])
-                return
-            logger.exception("the outcome of a job of type %r was not recorded: %s", outcomes[0].job.type, error)
-            return
-        for outcome, recorded in zip(outcomes, answers, strict=True):
+    async def _finish(self, batch: Sequence[Due]) -> None:
+        """Until the source has taken them. It repeats by itself while its store is away, so what it raises is a fault:
+        that is no reason to throw away what a handler has done, and none to let its neighbours wait."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                answers = await self._source.finish([outcome for _, outcome in batch])
+                break
+            except Exception:
+                if len(batch) > 1:
+                    await asyncio.gather(*(self._finish([one]) for one in batch))
+                    return
+                if pause == FIRST_PAUSE:
+                    logger.exception("the outcome of a job of type %r waits to be recorded", batch[0][1].job.type)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+        for (attempt, outcome), recorded in zip(batch, answers, strict=True):
+            if attempt is not None:
+                self.owed.pop(attempt, None)
             if not recorded:
                 logger.warning(
                     "job %s of type %r: attempt %d had lost its lease, its outcome was dropped",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
-from collections.abc import Coroutine, Sequence
+import time
+from collections.abc import Collection, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -32,7 +34,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 #: Seconds before a source is asked again that answered with no jobs at all, which it should wait for.
 EMPTY_PAUSE = 0.01
 
-#: Seconds that a drain waits for the source to take the last outcomes; what it does not take runs out of its lease.
+#: Seconds that a drain whose grace is used up waits for the source to take the last outcomes; otherwise it waits as
+#: long as its grace lasts. What is not taken runs out of its lease.
 FLUSH_GRACE = 10.0
 
 
@@ -101,8 +104,9 @@ class Runtime:
             freed=self._freed,
             progress_said=self._said.put,
         )
-        self._heartbeats = Heartbeats(source, self._supervisor.running.keys(), self._supervisor.answered)
-        self._flusher = Flusher(source, self._heartbeats.last_words)
+        self._flusher = Flusher(source, lambda ended: self._heartbeats.last_words(ended))
+        leased = _Either(self._supervisor.running, self._flusher.owed)
+        self._heartbeats = Heartbeats(source, leased, self._supervisor.answered)
         self._drain_began = asyncio.Event()
         self._drain_task: asyncio.Task[Drained] | None = None
         self._grace_over = asyncio.Event()  # a later drain with less patience
@@ -253,6 +257,7 @@ class Runtime:
     # --- ending ---
 
     async def _drain(self, grace: timedelta, running_before: int, released_before: int) -> Drained:
+        until = time.monotonic() + grace.total_seconds()
         if self._running:
             await self._leasing_over.wait()
         supervisor = self._supervisor
@@ -265,7 +270,8 @@ class Runtime:
         for attempt in list(supervisor.running):  # also those that were stopped before, and have longer graces
             supervisor.give_up(attempt)
         await _within(2 * self._stop_grace.total_seconds(), supervisor.nothing_runs())
-        await _within(FLUSH_GRACE, self._flusher.idle())
+        left = max(FLUSH_GRACE, until - time.monotonic())
+        await _within(left, _first(self._flusher.idle(), _after(self._grace_over, FLUSH_GRACE)))
         released = self._released - released_before
         return Drained(
             ended=running_before - released,
@@ -273,6 +279,28 @@ class Runtime:
             abandoned=sum(attempt.stop is Stop.DRAIN for attempt in supervisor.abandoned),
             unflushed=self._flusher.unflushed,
         )
+
+
+class _Either(Collection[Attempt]):
+    """What is in one or the other; nothing is in both."""
+
+    def __init__(self, one: Collection[Attempt], other: Collection[Attempt]) -> None:
+        self._one, self._other = one, other
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._one or item in self._other
+
+    def __iter__(self) -> Iterator[Attempt]:
+        return itertools.chain(self._one, self._other)
+
+    def __len__(self) -> int:
+        return len(self._one) + len(self._other)
+
+
+async def _after(event: asyncio.Event, seconds: float) -> None:
+    """Wait until so long after the event."""
+    await event.wait()
+    await asyncio.sleep(seconds)
 
 
 async def _within(seconds: float, event: Coroutine[None, None, object]) -> None:

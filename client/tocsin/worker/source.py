@@ -85,7 +85,8 @@ class Source(ABC):
 
     @abstractmethod
     async def finish(self, outcomes: Sequence[AttemptOutcome]) -> Sequence[bool]:
-        """Record outcomes, in order; False where the lease was lost. Repeats by itself while the store is away."""
+        """Record outcomes, in order; False where the lease was lost, and only there. Repeats by itself while the store
+        is away or takes no writes."""
 
     @property
     @abstractmethod

@@ -93,6 +93,8 @@ class Supervisor:
 
     def answered(self, attempt: Attempt, answer: HeartbeatAnswer) -> None:
         """The source said that its lease is lost, or that its cancel was asked."""
+        if attempt not in self.running:
+            return  # its outcome waits to be recorded; there is nothing to stop
         if answer.lost:
             self.stop(attempt, Stop.LOST, "the lease was lost", self._graces.stop)
         elif answer.cancel_reason is not None:

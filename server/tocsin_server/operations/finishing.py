@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,7 +10,7 @@ from datetime import timedelta
 import structlog
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.errors import LeaseLost, OutcomeUnknown, StoreAway, TocsinError
+from tocsin_server.domain.errors import LeaseLost, OutcomeUnknown, StoreAway, StoreFull, TocsinError
 from tocsin_server.domain.job import JobError
 from tocsin_server.domain.lease import Ending, Finished, Lease, Outcome
 from tocsin_server.domain.retry import RetryPolicy
@@ -22,6 +21,12 @@ from tocsin_server.telemetry import job_log
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 _LONGEST_PAUSE = timedelta(seconds=1)
+
+#: Of outcomes that wait it is told once in so many tries, about a minute.
+_SAY_AGAIN = 60
+
+#: Passes by itself, so no fault of ours.
+_STORE_TROUBLE = (StoreAway, StoreFull, OutcomeUnknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +94,16 @@ def shorten(text: str, most: int, *, keep_end: bool = False) -> str:
 
 
 class Finishing:
-    """Records outcomes. While the store is away it repeats them, which is safe: each is fenced by its lease's token.
-
-    give_up: for how long. A store that is away takes no lease back either, so an outcome is worth keeping far beyond
-    the lease's end.
+    """Records outcomes, and repeats each until it is recorded or its lease is lost, whatever stands in the way: a store
+    that is away or takes no writes, or a fault. That is safe, as each is fenced by its lease's token. A store that is
+    away takes no lease back either, so an outcome is worth keeping far beyond the lease's end.
     """
 
-    def __init__(self, store: JobStore, give_up: timedelta = timedelta(hours=1)) -> None:
+    def __init__(self, store: JobStore) -> None:
         self._store = store
-        self._give_up = give_up
 
     async def finish(self, ended: Sequence[EndedAttempt]) -> list[bool]:
-        """Whether each was recorded, in order; False where the lease was lost."""
+        """Whether each was recorded, in order; False where the lease was lost. Takes as long as it takes."""
         outcomes = [outcome_of(one) for one in ended]
 
         def tell(at: int, recorded: Finished) -> None:
@@ -117,30 +120,26 @@ class Finishing:
         """Decided outcomes are repeated as they are, so that a repeat never draws another wait."""
         recorded = [False] * len(outcomes)
         left = list(range(len(outcomes)))
-        failures, begun = 0, time.monotonic()
-        while left:
+        failures, refused = 0, set[int]()
+        while True:
             answers = await self._try([outcomes[at] for at in left])
             again: list[int] = []
             for at, answer in zip(left, answers, strict=True):
                 if isinstance(answer, Finished):
                     recorded[at] = True
                     tell(at, answer)
-                elif isinstance(answer, (StoreAway, OutcomeUnknown)):
-                    again.append(at)
                 elif not isinstance(answer, LeaseLost):
-                    _log.error("outcome_refused", **_names(outcomes[at].lease), exc_info=answer)
+                    again.append(at)
+                    if not isinstance(answer, _STORE_TROUBLE) and at not in refused:
+                        refused.add(at)
+                        _log.error("outcome_refused", **_names(outcomes[at].lease), exc_info=answer)
             left = again
             if not left:
-                break
-            failures += 1
-            if time.monotonic() - begun > self._give_up.total_seconds():
-                for at in left:
-                    _log.error("outcome_lost", **_names(outcomes[at].lease), ending=outcomes[at].ending.name)
-                break
-            if failures == 1:
+                return recorded
+            if failures % _SAY_AGAIN == 0:
                 _log.warning("outcomes_wait", outcomes=len(left), error=str(answers[-1]))
+            failures += 1
             await asyncio.sleep(backoff(failures, _LONGEST_PAUSE))
-        return recorded
 
     async def _try(self, outcomes: Sequence[Outcome]) -> Sequence[Finished | Exception]:
         try:

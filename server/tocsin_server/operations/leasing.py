@@ -13,7 +13,7 @@ from functools import partial
 
 import structlog
 
-from tocsin_server.domain.errors import Draining, LeaseLost, OutcomeUnknown, StoreAway, TocsinError
+from tocsin_server.domain.errors import Draining, LeaseLost, OutcomeUnknown, StoreAway, StoreFull, TocsinError
 from tocsin_server.domain.lease import Claimed, Extension
 from tocsin_server.domain.queues import Tick
 from tocsin_server.operations.claimable import Claimable
@@ -295,7 +295,7 @@ class Leasing:
 
     def _failed(self, ask: _Ask, error: Exception) -> None:
         failures = self._failures[ask.queue] = self._failures.get(ask.queue, 0) + 1
-        if not isinstance(error, (StoreAway, OutcomeUnknown)):
+        if not isinstance(error, (StoreAway, StoreFull, OutcomeUnknown)):
             _log.error("claim_failed", queue=ask.queue, exc_info=error)
         elif failures == 1:
             _log.warning("claim_failed", queue=ask.queue, error=str(error))

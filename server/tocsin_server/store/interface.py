@@ -5,7 +5,8 @@ refusal stands in the answer as a `TocsinError` value. Besides, any method raise
 
 - StoreAway: nothing was sent to the store;
 - OutcomeUnknown: it was sent and no answer came, so it may have acted (never from methods that only read);
-- StoreFull: the store has no room (never from claim, extend, finish, reap, trim, delete: a full store must drain).
+- StoreFull: the store has no room. Where its memory is what is full, claim, extend, finish, reap, trim and delete go
+  on, for a full store must drain; a store whose disk is full refuses them too.
 
 Clock: every "now" is the store's own; no caller's time decides anything. Times are kept to the millisecond; finer ones
 round up. n in a cost is the number of jobs that stand in the queue. A method that acts on many items

@@ -93,3 +93,34 @@ async def test_closing_gives_up_on_what_is_stuck() -> None:
     flusher.close()
     async with asyncio.timeout(5):
         await flusher.idle()
+
+
+class Faulty(HalfAway):
+    """Raises at outcomes of the queue "away" until it is `back`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tries = 0
+
+    async def finish(self, outcomes: Sequence[AttemptOutcome]) -> Sequence[bool]:
+        if any(outcome.job.queue == "away" for outcome in outcomes) and not self.back.is_set():
+            self.tries += 1
+            raise ValueError("a bug")
+        return await super().finish(outcomes)
+
+
+async def test_what_the_source_raises_at_is_kept_and_holds_up_no_neighbour() -> None:
+    source = Faulty()
+    flusher = Flusher(source, nothing_to_say)
+    flusher.add(None, outcome("faulty", "away"))
+    flusher.add(None, outcome("a"))
+    await source.until_taken("a")
+
+    async def tried_again() -> bool:
+        return source.tries >= 3
+
+    await until_async(tried_again, within=5)
+    source.back.set()
+    await flusher.idle()
+    assert source.taken == ["a", "faulty"]
+    assert flusher.unflushed == 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -10,7 +12,7 @@ from gates import Gate
 from memory_source import MemorySource, a_job, endings, running
 from tocsin.worker.context import JobContext
 from tocsin.worker.registry import Handlers
-from tocsin.worker.source import Ending
+from tocsin.worker.source import AttemptOutcome, Ending, HeartbeatAnswer
 
 OFTEN = timedelta(seconds=0.05)
 
@@ -126,3 +128,31 @@ async def test_progress_that_could_not_be_stored_goes_with_a_later_heartbeat() -
         assert len(words(source)) == said  # stored once is enough
         leave.open()
         await source.finished(job)
+
+
+async def test_leases_hold_until_the_outcome_is_recorded() -> None:
+    class FullSource(MemorySource):
+        """Takes outcomes only once there is room."""
+
+        room = asyncio.Event()
+
+        async def finish(self, outcomes: Sequence[AttemptOutcome]) -> Sequence[bool]:
+            await self.room.wait()
+            return await super().finish(outcomes)
+
+    handlers = Handlers()
+    handlers.on("t")(lambda job: None)
+    async with running(handlers, source := FullSource(OFTEN)) as (_, runtime):
+        job = a_job()
+        source.add(job)
+        await source.until(lambda: len(source.beats) >= 3)
+        assert runtime.figures().busy == 0
+        assert [beat.job for beat in source.beats[-1]] == [job]
+        # Neither word has anything to stop.
+        source.answer(job, HeartbeatAnswer(lost=True))
+        await source.until(lambda: len(source.beats) >= 6)
+        source.room.set()
+        assert endings(await source.finished(job)) == [Ending.COMPLETED]
+        beats = len(source.beats)
+        await asyncio.sleep(4 * OFTEN.total_seconds())
+        assert len(source.beats) <= beats + 1

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+import pytest
 from contract.backdating import Backdate
-from contract.builders import HOUR, MILLISECOND, a_draft, added, claimed, claimed_one, read
+from contract.builders import HOUR, MILLISECOND, SECOND, a_draft, added, claimed, claimed_one, read
 from support.spied_store import SpiedStore
+from tocsin_server.domain.errors import StoreFull
 from tocsin_server.domain.queues import Tick
 from tocsin_server.domain.states import State
+from tocsin_server.maintenance import lease_reaper
 from tocsin_server.maintenance.lease_reaper import LeaseReaper
 from tocsin_server.maintenance.runner import Runner
 from tocsin_server.operations.store_clock import StoreClock
@@ -76,3 +79,60 @@ async def test_two_that_reap_at_once_count_each_crash_once(spied: SpiedStore, ba
         reaper.hear(heard)
     await asyncio.gather(*(reaper.step() for reaper in reapers))
     assert (await read(store, one)).crashes == 1
+
+
+async def test_after_a_store_that_took_no_writes_those_whose_leases_ended_meanwhile_go_first(
+    spied: SpiedStore, backdate: Backdate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, now = spied.as_store, 1000.0
+    monkeypatch.setattr(lease_reaper.time, "monotonic", lambda: now)
+    reaper = LeaseReaper(store, StoreClock())
+    await added(store, a_draft())
+    one = await claimed_one(store)
+    backdate.lease(one.job, HOUR)
+    spied.break_with["reap"] = StoreFull("no room")
+    reaper.hear(await ticks(spied))
+    with pytest.raises(StoreFull):
+        await reaper.step()
+    del spied.break_with["reap"]
+    now += 2
+    reaper.hear(await ticks(spied))
+    assert await reaper.step() is False
+    assert (await read(store, one)).state is State.ACTIVE
+    now += 3
+    reaper.hear(await ticks(spied))
+    await reaper.step()
+    assert (await read(store, one)).state is State.WAITING
+
+
+async def test_after_a_store_that_was_away_too(
+    spied: SpiedStore, backdate: Backdate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, now = spied.as_store, 1000.0
+    monkeypatch.setattr(lease_reaper.time, "monotonic", lambda: now)
+    reaper = LeaseReaper(store, StoreClock())
+    await added(store, a_draft())
+    one = await claimed_one(store)
+    reaper.hear(await ticks(spied))
+    backdate.lease(one.job, HOUR)
+    for pause, state in ((10, State.ACTIVE), (1, State.ACTIVE), (2, State.WAITING)):
+        now += pause
+        reaper.hear(await ticks(spied))
+        await reaper.step()
+        assert (await read(store, one)).state is state
+
+
+async def test_with_long_ticks_leases_are_taken_back_at_once(
+    spied: SpiedStore, backdate: Backdate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, now = spied.as_store, 1000.0
+    monkeypatch.setattr(lease_reaper.time, "monotonic", lambda: now)
+    reaper = LeaseReaper(store, StoreClock(), 10 * SECOND)
+    await added(store, a_draft())
+    one = await claimed_one(store)
+    reaper.hear(await ticks(spied))
+    backdate.lease(one.job, HOUR)
+    now += 10
+    reaper.hear(await ticks(spied))
+    await reaper.step()
+    assert (await read(store, one)).state is State.WAITING

@@ -11,6 +11,7 @@ import pytest
 from contract.builders import SECOND, a_draft, added, claimed, claimed_one, read, released
 from support.spied_store import SpiedStore
 from tocsin_server.domain import limits
+from tocsin_server.domain.errors import OutcomeUnknown, StoreFull
 from tocsin_server.domain.job import JobError
 from tocsin_server.domain.lease import Claimed, Ending
 from tocsin_server.domain.retry import Backoff, RetryPolicy
@@ -162,15 +163,28 @@ async def test_an_outcome_that_cannot_be_written_keeps_no_other_from_being_recor
     await added(store, a_draft(), a_draft())
     bad, good = await claimed(store, 2)
     unfit: Any = "not bytes"
-    answers = await Finishing(store).finish([ended(bad, Ending.COMPLETED, result=unfit), ended(good, Ending.COMPLETED)])
-    assert answers[1] is True
+    recording = asyncio.create_task(
+        Finishing(store).finish([ended(bad, Ending.COMPLETED, result=unfit), ended(good, Ending.COMPLETED)])
+    )
+    await spied.until_called("finish", 4)  # together, each by itself, and the bad one once more
     assert (await read(store, good)).state is State.COMPLETED
+    assert not recording.done()
+    recording.cancel()
 
 
-async def test_what_cannot_be_recorded_for_too_long_is_given_up(spied: SpiedStore) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [StoreFull("no room"), OutcomeUnknown("no answer"), ValueError("a bug")],
+    ids=lambda error: type(error).__name__,
+)
+async def test_an_outcome_is_kept_whatever_stands_in_its_way(spied: SpiedStore, error: Exception) -> None:
     one = await running(spied)
-    spied.away.add("finish")
-    assert await Finishing(spied.as_store, give_up=timedelta(0)).finish([failed(one)]) == [False]
+    spied.break_with["finish"] = error
+    recording = asyncio.create_task(Finishing(spied.as_store).finish([ended(one, Ending.COMPLETED)]))
+    await spied.until_called("finish", 3)
+    del spied.break_with["finish"]
+    assert await recording == [True]
+    assert (await read(spied.as_store, one)).state is State.COMPLETED
 
 
 async def test_a_lease_given_back_leaves_the_job_waiting_with_nothing_counted(spied: SpiedStore) -> None:
