@@ -66,11 +66,11 @@ class Model:
     lease: bytes | None = None  # of the attempt that runs
     ended_by: bytes | None = None  # the token that ended the last attempt
 
-    def crash(self) -> None:
+    def crash(self, most: int) -> None:
         self.crashes, self.errors, self.lease = self.crashes + 1, self.errors + 1, None
         if self.asked:
             self.state = CANCELLED
-        elif self.crashes == limits.MAX_CRASHES:
+        elif self.crashes >= most:
             self.state, self.errors = State.FAILED, self.errors + 1
         else:
             self.state = WAITING
@@ -78,7 +78,7 @@ class Model:
     def end(self, how: str) -> None:
         self.ended_by = self.lease
         if how == "crash":
-            self.crash()
+            self.crash(limits.MAX_CRASHES)
             return
         self.lease, self.crashes = None, 0
         if how.startswith("fail"):
@@ -222,7 +222,7 @@ class Life(RuleBasedStateMachine):
             return
         self.backdate.lease(standing, by=2 * HOUR)
         assert self.call(self.store.reap(self.queue)) == 1
-        job.crash()
+        job.crash(limits.MAX_LEASES_LOST)
 
     @invariant()
     def each_job_is_where_the_model_says(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tocsin_server.domain import limits
 from tocsin_server.domain.job import View
 from tocsin_server.domain.retry import RetryPolicy
@@ -18,6 +19,8 @@ from contract.builders import (
     added,
     claimed,
     claimed_one,
+    completed,
+    crashed,
     failed,
     finished,
     read,
@@ -59,20 +62,53 @@ async def test_a_queue_that_was_never_used_has_nothing_to_reap(store: JobStore, 
     assert contents() == before
 
 
-async def test_the_third_in_a_row_is_poison(store: JobStore, backdate: Backdate) -> None:
+async def lose_lease(store: JobStore, backdate: Backdate) -> None:
+    """A lease of the one job that waits runs out."""
+    one = await claimed_one(store)
+    backdate.lease(one.job, by=HOUR)
+    assert await store.reap("q") == 1
+
+
+async def test_many_in_a_row_are_poison(store: JobStore, backdate: Backdate) -> None:
     await added(store, a_draft("a", retry=RetryPolicy(max_attempts=1)))
-    for number in range(1, limits.MAX_CRASHES + 1):
-        one = await claimed_one(store)
-        assert one.job.crashes == number - 1
-        backdate.lease(one.job, by=HOUR)
-        await store.reap("q")
+    for number in range(1, limits.MAX_LEASES_LOST + 1):
+        await lose_lease(store, backdate)
         job = await read(store, "a")
-        assert job.crashes == number
-        assert job.state is (State.FAILED if number == limits.MAX_CRASHES else State.WAITING)
-    assert (job.errors[-1].type, job.failures) == ("POISON", 0)
-    assert job.errors[0].type == "LEASE_EXPIRED"
+        assert (job.crashes, job.failures) == (number, 0)
+        assert job.state is (State.FAILED if number == limits.MAX_LEASES_LOST else State.WAITING)
+    assert (job.errors[-1].type, job.errors[0].type) == ("POISON", "LEASE_EXPIRED")
     assert job.end_time is not None
     assert await claimed(store) == []
+
+
+async def test_a_neighbour_of_poison_is_not_buried_by_what_kills_its_servers(
+    store: JobStore, backdate: Backdate
+) -> None:
+    await added(store, a_draft("a"))
+    for _ in range(limits.MAX_LEASES_LOST - 1):
+        await lose_lease(store, backdate)
+    one = await claimed_one(store)
+    assert one.job.crashes == limits.MAX_LEASES_LOST - 1
+    assert await finished(store, completed(one)) == [State.COMPLETED]
+    assert (await read(store, "a")).crashes == 0
+
+
+@pytest.mark.parametrize("lost", [2, 3, 5])
+async def test_after_lost_leases_the_death_of_a_process_of_its_own_is_poison(
+    store: JobStore, backdate: Backdate, lost: int
+) -> None:
+    await added(store, a_draft("a"))
+    for _ in range(lost):
+        await lose_lease(store, backdate)
+    assert await finished(store, crashed(await claimed_one(store))) == [State.FAILED]
+    job = await read(store, "a")
+    assert (job.crashes, job.failures, job.errors[-1].type) == (lost + 1, 0, "POISON")
+
+
+async def test_a_process_that_died_once_after_one_lost_lease_is_not(store: JobStore, backdate: Backdate) -> None:
+    await added(store, a_draft("a"))
+    await lose_lease(store, backdate)
+    assert await finished(store, crashed(await claimed_one(store))) == [State.WAITING]
 
 
 async def test_a_failure_or_a_release_between_starts_the_count_anew(store: JobStore, backdate: Backdate) -> None:

@@ -6,6 +6,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -120,6 +121,40 @@ def test_poison_fails_after_3_runs_and_buries_no_neighbour(
 
 
 @FULL_ON_MONGO
+def test_long_jobs_outlive_one_pill_after_another(
+    store: StorePart, serve: Callable[..., Server], journal: Journal, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    settings = {"redis": LEASE, "mongo": PATIENT}[store.provider]
+    server = serve(store.url, handlers="support.jobs.gates", GATE=str(gate), **settings, **journal.env)
+    server.kill()
+    quiet = serve(store.url, "--no-dispatch")
+    with Supervisor(server) as supervisor, Stubs(quiet.address) as stubs:
+        neighbours = ["long-1", "long-2", "long-3"]
+        for name in neighbours:
+            stubs.schedule("work", "gated", job_id=name, retention=WIDE)
+
+        def run_again(than: Counter[str]) -> bool:
+            starts = journal.starts()
+            return all(starts[name] > than[name] for name in neighbours)
+
+        until(lambda: run_again(Counter()), within=30, what="neighbours run")
+        for pill in ("pill-1", "pill-2"):
+            before = journal.starts()
+            stubs.schedule("work", "pill", job_id=pill, retention=WIDE)
+            until(lambda: stubs.get("work", pill).state == State.FAILED, within=90, what="a pill buried")  # noqa: B023
+            buried = stubs.get("work", pill)
+            assert (buried.attempt, buried.crashes, buried.errors[-1].type) == (3, 3, "POISON")
+            until(lambda: run_again(before), within=60, what="neighbours run again")  # noqa: B023
+        assert supervisor.deaths == 4
+        # Three lost leases in a row are no proof against them.
+        assert max(stubs.get("work", name).crashes for name in neighbours) >= 3
+        gate.touch()
+        for name in neighbours:
+            assert stubs.wait_for("work", name).state == State.COMPLETED
+
+
+@FULL_ON_MONGO
 def test_jobs_go_on_after_repeated_kills_at_random_moments(
     store: StorePart, serve: Callable[..., Server], journal: Journal
 ) -> None:
@@ -129,7 +164,7 @@ def test_jobs_go_on_after_repeated_kills_at_random_moments(
     with Stubs(server.address) as stubs:
         schedule(stubs, [request("work", "steady", job_id=str(n), retention=WIDE) for n in range(jobs)])
     done = 0
-    for _ in range(2):  # never a third: three lost leases in a row are poison
+    for _ in range(2):
         done += chance.randrange(jobs // 10, jobs // 3)
         until(lambda: len(journal.lines("end")) >= done, within=30)  # noqa: B023  # read before it changes
         server.kill()

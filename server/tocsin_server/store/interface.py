@@ -205,14 +205,15 @@ class JobStore(ABC):
 
         COMPLETED: COMPLETED, also where a cancel was asked. FAILED: failures + 1, crashes 0, the error kept (the first
         and the last 9); with retry_in SCHEDULED (WAITING where 0), else FAILED. RELEASED: WAITING, nothing counted but
-        crashes set to 0, schedule time and arrival kept. CRASHED: as `reap`. Where a cancel was asked, all but
+        crashes set to 0, schedule time and arrival kept. CRASHED, of a process that ran nothing else: crashes + 1 and the error; WAITING,
+        or from limits.MAX_CRASHES on FAILED with an error POISON. Where a cancel was asked, all but
         COMPLETED end CANCELLED. Cost O(log n) an outcome.
         """
 
     @abstractmethod
     async def reap(self, queue: str, limit: int = 100) -> int:
         """Take back up to `limit` leases that ran out; says how many. crashes + 1 and an error LEASE_EXPIRED: WAITING,
-        or at limits.MAX_CRASHES FAILED with an error POISON; where a cancel was asked: CANCELLED."""
+        or from limits.MAX_LEASES_LOST on FAILED with an error POISON; where a cancel was asked: CANCELLED."""
 
     @abstractmethod
     async def trim(self, queue: str, *, completed_max: int, failed_max: int, limit: int = 100) -> int:

@@ -129,7 +129,7 @@ def _check_life(wrong: Violations, at: str, job: job_pb2.Job) -> None:
         wrong.add(f"{at}.end_time", "is given, and the job has not ended")
     wrong.number(f"{at}.attempt", job.attempt, 0, limits.IMPORTED_ATTEMPT)
     wrong.number(f"{at}.failures", job.failures, 0, limits.MAX_ATTEMPTS)
-    wrong.number(f"{at}.crashes", job.crashes, 0, limits.MAX_CRASHES)
+    wrong.number(f"{at}.crashes", job.crashes, 0, limits.MAX_LEASES_LOST)
     wrong.number(f"{at}.revision", job.revision, 0, limits.IMPORTED_REVISION)
     if state == State.FAILED and not job.errors:
         wrong.add(f"{at}.errors", "is empty, and a FAILED job has one at least")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
+from tocsin_server.domain import limits
 from tocsin_server.domain.errors import LeaseLost, TocsinError
 from tocsin_server.domain.job import JobError
 from tocsin_server.domain.lease import Ending, Extended, Extension, Finished, Lease, Outcome
@@ -85,7 +86,7 @@ class Finishing:
         for job in late:
             job.document.pop("token", None)  # a late result of this attempt is refused
             rates.count(job, "f")
-            transitions.crashed(job, _LEASE_EXPIRED)
+            transitions.crashed(job, _LEASE_EXPIRED, limits.MAX_LEASES_LOST)
         lost = await self._records.write(queue, late, rates=rates.taken())
         return len(late) - len(lost)
 
@@ -126,7 +127,7 @@ def _end(job: Standing, outcome: Outcome, rates: _Rates) -> None:
     document = job.document
     if outcome.ending is Ending.CRASHED:
         rates.count(job, "f")
-        transitions.crashed(job, outcome.error or JobError("", ""))
+        transitions.crashed(job, outcome.error or JobError("", ""), limits.MAX_CRASHES)
         return
     document["crashes"] = 0
     if outcome.ending is Ending.COMPLETED:

@@ -102,14 +102,15 @@ def give_back(job: Standing) -> None:
     changed(job)
 
 
-def crashed(job: Standing, error: JobError) -> None:
-    """The attempt's process is gone. The same for a lease that ran out and for a child process that died."""
+def crashed(job: Standing, error: JobError, most: int) -> None:
+    """The attempt's process is gone. `most` crashes in a row are poison: fewer where it ran nothing else
+    (limits.MAX_CRASHES) than where its lease ran out (MAX_LEASES_LOST), as another job may have killed it then."""
     asked = job.cancel_asked
     job.document["crashes"] += 1
     add_error(job, error)
     if asked:
         cancelled(job)
-    elif job.document["crashes"] >= limits.MAX_CRASHES:
+    elif job.document["crashes"] >= most:
         add_error(job, JobError("POISON", _POISON.format(job.document["crashes"])))
         end_as(job, State.FAILED)
     else:

@@ -50,6 +50,7 @@ class Scripts:
             "EVENTS_MAX": events_max,
             "EVENTS_AGE_MS": int(events_age.total_seconds() * 1000),
             "MAX_CRASHES": limits.MAX_CRASHES,
+            "MAX_LEASES_LOST": limits.MAX_LEASES_LOST,
             "JOB_SPEC_BYTES": limits.JOB_SPEC_BYTES,
             "TYPES_PER_QUEUE": limits.TYPES_PER_QUEUE,
         }

@@ -129,7 +129,7 @@ WRONG: dict[str, tuple[Record, list[str]]] = {
         ["job.job.attempt", "job.job.failures", "job.job.crashes", "job.job.revision"],
     ),
     "counters past all bounds": (
-        a_job(attempt=2**31 - 1, failures=101, crashes=4, revision=2**62),
+        a_job(attempt=2**31 - 1, failures=101, crashes=11, revision=2**62),
         ["job.job.attempt", "job.job.failures", "job.job.crashes", "job.job.revision"],
     ),
     "it waits and was cancelled": (a_job(cancel=CANCEL), ["job.job.cancel"]),

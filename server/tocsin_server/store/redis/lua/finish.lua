@@ -41,7 +41,7 @@ end
 
 function endings.CRASHED(job, body)
   count_ending(rates, 'f')
-  crashed(job, body)
+  crashed(job, body, MAX_CRASHES)
 end
 
 local answers = {}

@@ -14,7 +14,7 @@ for _, member in ipairs(late) do
     job.token = NO_TOKEN  -- a late result of this attempt is refused
     count_ending(rates, 'f')
     crashed(job, error_body('LEASE_EXPIRED',
-      'the process that ran it was not heard of until its lease ended: it died, froze, or lost the store.'))
+      'the process that ran it was not heard of until its lease ended: it died, froze, or lost the store.'), MAX_LEASES_LOST)
   else
     redis.call('ZREM', key('a'), member)
   end

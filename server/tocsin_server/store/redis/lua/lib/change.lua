@@ -42,12 +42,13 @@ local function make_due(job, due)
   return changed(job)
 end
 
--- The attempt's process is gone. The same for a lease that ran out and for a child process that died.
-local function crashed(job, body)
+-- The attempt's process is gone. `most` crashes in a row are poison: fewer where it ran nothing else (MAX_CRASHES) than
+-- where its lease ran out (MAX_LEASES_LOST), as another job may have killed it then.
+local function crashed(job, body, most)
   job.crashes = math.min(job.crashes + 1, 255)
   add_error(job, body)
   if has(job, CANCEL_ASKED) then return cancelled(job) end
-  if job.crashes >= MAX_CRASHES then
+  if job.crashes >= most then
     add_error(job, error_body('POISON', string.format(
       'the process that ran it died or froze %d times in a row; it is not run again. Mend the handler, then retry the job.',
       job.crashes)))
