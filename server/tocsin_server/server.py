@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
+from tocsin.worker.forks import keep_port
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 from tocsin.worker.registry import Handlers
 
@@ -148,6 +149,7 @@ class Server:
         port = await self._grpc.start()
         self._stack.push_async_callback(self._grpc.stop, _CALLS_GRACE)
         self.address = f"{host}:{port}"
+        keep_port(port)
         await self._start_loops(self._loops)
         await self._tell(store, [*made.warnings(), *warnings], handlers)
 

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Awaitable, Callable
 
 import structlog
+from tocsin.worker.forks import keep_signals
 
 from tocsin_server.server import Server
 
@@ -23,7 +24,8 @@ class Signals:
         self.hurry = asyncio.Event()
 
     def listen(self) -> None:
-        """Begin to take signals; on the running loop, in the main thread."""
+        """Begin to take signals; on the running loop, in the main thread. Processes that handlers fork do not."""
+        keep_signals(*_SIGNALS)
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._take, number)

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
 from tocsin.worker.attempt import Attempt, Ended
+from tocsin.worker.forks import end_if_forked
 from tocsin.worker.mailbox import Mailbox, drained
 from tocsin.worker.outcomes import raised, returned
 from tocsin.worker.source import AttemptOutcome
@@ -143,6 +144,7 @@ class HandlerLoop:
             outcome = raised(attempt.job, error)
         else:
             outcome = returned(attempt.job, value)
+        end_if_forked()
         self._tasks.pop(attempt, None)
         self._hand_over_here(attempt, outcome)
 

@@ -19,6 +19,7 @@ from typing import cast
 
 from tocsin.worker import frames
 from tocsin.worker.context import JobContext
+from tocsin.worker.forks import end_if_forked
 from tocsin.worker.handler_loop import new_event_loop
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 from tocsin.worker.outcomes import raised, returned
@@ -107,7 +108,9 @@ class Attempt:
             else:
                 value = self._handler.function(self._context)
         except BaseException as error:
+            end_if_forked()
             return raised(self._job, error)
+        end_if_forked()
         return returned(self._job, value)
 
     async def _run_async(self) -> object:

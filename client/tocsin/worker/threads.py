@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from tocsin.worker.attempt import Attempt, Ended
+from tocsin.worker.forks import end_if_forked
 from tocsin.worker.mailbox import Mailbox
 from tocsin.worker.outcomes import raised, returned
 
@@ -82,4 +83,5 @@ class HandlerThreads:
             outcome = raised(attempt.job, error)
         else:
             outcome = returned(attempt.job, value)
+        end_if_forked()
         self._ended.put((attempt, outcome))
