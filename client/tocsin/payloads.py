@@ -121,7 +121,7 @@ def struct_from_dict(data: Mapping[str, object], field: str = "job.data") -> str
 def value_from_python(value: object, field: str = "result") -> struct_pb2.Value:
     """The Value of any JSON-like object. Raises InvalidArgument naming the path of what cannot travel."""
     message = struct_pb2.Value()
-    _fill_value(message, value, field, MAX_DEPTH)
+    _fill_value(message, value, field, MAX_DEPTH + 1)  # so that a dict may be as deep here as it may be in a payload
     return message
 
 

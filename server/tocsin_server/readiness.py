@@ -26,8 +26,8 @@ class Readiness:
     tick.
 
     A store that is away, or takes no writes, makes the server not ready, and ready again by itself when it is back.
-    Restarting would not help then, so the server stays alive; it is not alive when the loop that runs jobs has ended
-    without being asked to, which only a restart mends.
+    Restarting would not help then, so the server stays alive; it is not alive when the loop that runs jobs, or the one
+    that ticks, has ended without being asked to, which only a restart mends.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class Readiness:
 
     async def _tell(self) -> None:
         runs = self._dispatcher is None or self._ticker.last_ok is None or self._dispatcher.last_tick is not None
+        runs = runs and not self._ticker.dead
         answered = self._ticker.last_ok is not None and time.monotonic() - self._ticker.last_ok < self._lately
         writes = self._took_writes is not None and time.monotonic() - self._took_writes < self._lately
         ready = runs and answered and writes

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from tocsin.worker.forks import keep_port
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 from tocsin.worker.registry import Handlers
 
@@ -86,6 +85,9 @@ class Server:
         self._grpc: GrpcServer | None = None
         self._loops: _Loops | None = None
         self._closed = asyncio.Event()
+        self.failed = (
+            asyncio.Event()
+        )  # it runs no jobs any more though nobody asked it to stop; only a restart mends that
         self.address = ""
 
     async def start(self) -> None:
@@ -149,7 +151,6 @@ class Server:
         port = await self._grpc.start()
         self._stack.push_async_callback(self._grpc.stop, _CALLS_GRACE)
         self.address = f"{host}:{port}"
-        keep_port(port)
         await self._start_loops(self._loops)
         await self._tell(store, [*made.warnings(), *warnings], handlers)
 
@@ -207,6 +208,7 @@ class Server:
                 type_concurrency=settings.type_concurrency,
                 tick=settings.tick,
                 warnings=warnings,
+                failed=self.failed.set,
             )
         readiness = Readiness(health, ticker, dispatcher, store, settings.tick)
         return _Loops(wakeups, ticker, runner, dispatcher, readiness)

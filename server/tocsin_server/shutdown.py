@@ -46,8 +46,12 @@ class Signals:
         self.ignore()
 
 
+class ServerFailed(Exception):
+    """The server has stopped in order, but nobody had asked it to: it could run no more jobs."""
+
+
 async def serve(server: Server, then: Callable[[Server], Awaitable[None]] | None = None) -> None:
-    """Start the server, run `then` beside it, and stop it in order when a signal asks. CannotStart."""
+    """Start the server, run `then` beside it, and stop it in order when a signal asks. CannotStart; ServerFailed."""
     signals = Signals()
     signals.listen()
     asked = asyncio.create_task(signals.asked.wait())
@@ -62,12 +66,16 @@ async def serve(server: Server, then: Callable[[Server], Awaitable[None]] | None
         await starting
         if then is not None:
             beside = asyncio.ensure_future(_alongside(then, server))
-        await asked
+        failed = asyncio.create_task(server.failed.wait())
+        await asyncio.wait({asked, failed}, return_when=asyncio.FIRST_COMPLETED)
+        failed.cancel()
         if beside is not None:
             beside.cancel()
             await asyncio.wait({beside})
         await server.stop(signals.hurry)
         _log.info("stopped")
+        if server.failed.is_set():
+            raise ServerFailed("no more jobs could be run, so it stopped: see its log; start it again")
     finally:
         asked.cancel()
         signals.ignore()

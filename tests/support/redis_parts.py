@@ -32,6 +32,14 @@ class RedisPart:
         self.client.close()
         self._process.stop()
 
+    def stop(self) -> None:
+        """Kill it."""
+        self._process.stop()
+
+    def start(self) -> None:
+        """Start it again, empty."""
+        self._process.start()
+
     def url_at(self, port: int) -> str:
         """The address for REDIS_URL by way of another port."""
         return f"redis://127.0.0.1:{port}"

@@ -54,7 +54,11 @@ class HandlerLoop:
         self._closing = False
         self._loop = new_event_loop()
         self._thread = threading.Thread(target=self._live, name=name, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:
+            self._loop.close()
+            raise
 
     @property
     def load(self) -> int:
@@ -120,7 +124,9 @@ class HandlerLoop:
         for task in leftovers:
             task.cancel()
         if leftovers:
-            await asyncio.wait(leftovers, timeout=LEFTOVER_GRACE)
+            _, deaf = await asyncio.wait(leftovers, timeout=LEFTOVER_GRACE)
+            for task in deaf:  # abandoned, and told of as such: no word of asyncio's own when they are taken down
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
         await self._loop.shutdown_asyncgens()
 
     def _begin_here(self, attempts: Sequence[Attempt]) -> None:
@@ -145,6 +151,8 @@ class HandlerLoop:
         else:
             outcome = returned(attempt.job, value)
         end_if_forked()
+        if self._loop.is_closed():
+            return  # a handler that never stopped, taken down with the interpreter
         self._tasks.pop(attempt, None)
         self._hand_over_here(attempt, outcome)
 

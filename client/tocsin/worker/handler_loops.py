@@ -13,7 +13,7 @@ from datetime import timedelta
 from tocsin.worker.attempt import Attempt, Ended
 from tocsin.worker.handler_loop import HandlerLoop
 from tocsin.worker.mailbox import Mailbox
-from tocsin.worker.outcomes import raised
+from tocsin.worker.outcomes import not_begun, raised
 
 logger = logging.getLogger("tocsin.worker")
 
@@ -46,13 +46,14 @@ class HandlerLoops:
 
     def start(self, attempts: Sequence[Attempt]) -> None:
         """Run them on a loop that ticks."""
-        self._open_loop().post(attempts)
+        self._post(attempts)
         if self._watch_timer is None:
             self._watch_later()
 
     def stop(self, attempt: Attempt) -> None:
         """Cancel the handler's task."""
-        attempt.seat.cancel(attempt)
+        if attempt.seat is not None:  # else it could not begin, which is about to be heard
+            attempt.seat.cancel(attempt)
 
     def kill(self, attempt: Attempt) -> bool:
         """Nothing ends a task that does not want to."""
@@ -68,6 +69,15 @@ class HandlerLoops:
             async with asyncio.timeout(CLOSE_GRACE):
                 for gone in [gone for loop, gone in self._alive.items() if not self._is_blocked(loop)]:
                     await gone.wait()
+
+    def _post(self, attempts: Sequence[Attempt]) -> None:
+        try:
+            loop = self._open_loop()
+        except (RuntimeError, MemoryError, OSError) as error:
+            logger.warning("no event loop for %d async jobs, they are given back: %s", len(attempts), error)
+            self._ended.put(*((attempt, not_begun(attempt.job)) for attempt in attempts))
+        else:
+            loop.post(attempts)
 
     def _open_loop(self) -> HandlerLoop:
         if self._current is None or self._is_blocked(self._current):
@@ -133,7 +143,7 @@ class HandlerLoops:
     def _move_from(self, loop: HandlerLoop) -> None:
         unbegun = loop.take_back()
         if staying := [attempt for attempt in unbegun if attempt.stop is None]:
-            self._open_loop().post(staying)
+            self._post(staying)
         # Stopped before they began: the blocked loop has not heard of it.
         self._ended.put(*((a, raised(a.job, asyncio.CancelledError())) for a in unbegun if a.stop is not None))
 

@@ -6,6 +6,7 @@ import importlib
 import os
 import re
 import sys
+import traceback
 from types import ModuleType
 
 from tocsin.worker.registry import Handlers
@@ -23,7 +24,8 @@ class HandlersNotFound(Exception):
 def load_handlers(spec: str) -> Handlers:
     """Import a module and take its Handlers: "myapp.jobs" means its object `handlers`, "myapp.jobs:other" another one.
 
-    The current folder is looked in first, as `python -m` does. Their `spec` is set, so that processes can find them.
+    The current folder is looked in last, so that nothing in it stands in for a module of the library. Their `spec` is
+    set, so that processes can find them.
     Raises HandlersNotFound; where the module itself raised, that is its __cause__.
     """
     match = _SPEC.match(spec)
@@ -41,7 +43,7 @@ def load_handlers(spec: str) -> Handlers:
 def _import(name: str) -> ModuleType:
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
+        sys.path.append(here)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -50,10 +52,21 @@ def _import(name: str) -> ModuleType:
                 f"there is no module {name!r} (no {error.name!r} in {here} or on Python's path): "
                 "start from the folder that holds it, or install it"
             ) from error
-        raise HandlersNotFound(f"module {name!r} cannot be imported: {error}") from error
+        raise HandlersNotFound(f"module {name!r} cannot be imported: {error}{_place(error)}") from error
     except (Exception, SystemExit) as error:
         lines = str(error).splitlines() or [""]
-        raise HandlersNotFound(f"module {name!r} cannot be imported: {type(error).__name__}: {lines[0]}") from error
+        raise HandlersNotFound(
+            f"module {name!r} cannot be imported: {type(error).__name__}: {lines[0]}{_place(error)}"
+        ) from error
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised: " (file, line n)"; "" where Python says so itself, or does not know."""
+    if isinstance(error, SyntaxError):
+        return f" ({error.filename}, line {error.lineno})" if "line" not in str(error) else ""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen ")]
+    frames = frames[1:]  # the first is the import here
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
 
 
 def _why_not(module: ModuleType, name: str, found: object) -> str:

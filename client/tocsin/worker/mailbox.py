@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
@@ -19,19 +20,25 @@ class Mailbox(Generic[T]):
         self._items: deque[T] = deque()
         self._rung = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._context = contextvars.Context()
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Deliver on `loop` from now on. Call it before anything is put in."""
         self._loop = loop
+        self._context = contextvars.copy_context()  # else it would be that of the handler that puts something in
 
     def put(self, *items: T) -> None:
         """Hand over, from any thread. What comes after the loop was closed is dropped: nobody is left to care."""
         self._items.extend(items)
         # No lock: `deliver` takes the bell down before it looks, so whoever finds it rung is still looked at.
         if items and not self._rung and self._loop is not None:
-            self._rung = True
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._deliver)
+            try:
+                self._rung = True
+                with contextlib.suppress(RuntimeError):  # the loop is closed
+                    self._loop.call_soon_threadsafe(self._deliver, context=self._context)
+            except BaseException:  # put into this thread from outside; a bell that is up but not heard would stay up
+                self._rung = False
+                raise
 
     def _deliver(self) -> None:
         self._rung = False

@@ -33,12 +33,25 @@ def returned(job: LeasedJob, value: object) -> AttemptOutcome:
             value.close()
             raise UnfitResult("the handler returned a coroutine that nobody awaits: declare the handler `async def`")
         return AttemptOutcome(job, Ending.COMPLETED, encode_result(value))
-    except Exception as error:  # a hostile object may raise anything while it is looked at
+    except BaseException as error:  # a hostile object may raise anything while it is looked at
         return raised(job, error)
 
 
 def raised(job: LeasedJob, error: BaseException) -> AttemptOutcome:
-    """The handler raised: FAILED. SystemExit and KeyboardInterrupt are failures like any other."""
+    """The handler raised: FAILED. SystemExit and KeyboardInterrupt are failures like any other. Never raises itself:
+    an attempt must always be heard of."""
+    try:
+        return _raised(job, error)
+    except BaseException:  # put into this thread from outside, while it looked
+        return AttemptOutcome(job, Ending.FAILED, error_type="ERROR", error_message="<the error cannot be looked at>")
+
+
+def not_begun(job: LeasedJob) -> AttemptOutcome:
+    """The handler was not called, for want of a thread, a loop or a process: nothing is counted."""
+    return AttemptOutcome(job, Ending.RELEASED)
+
+
+def _raised(job: LeasedJob, error: BaseException) -> AttemptOutcome:
     stopped = isinstance(error, asyncio.CancelledError | JobCancelled)
     return AttemptOutcome(
         job,
@@ -59,7 +72,7 @@ def crashed(job: LeasedJob, message: str) -> AttemptOutcome:
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as again:
+    except BaseException as again:
         return f"<the error's text cannot be had: {type(again).__name__}>"
 
 
@@ -68,5 +81,5 @@ def _trace(error: BaseException) -> str:
     frames = error.__traceback__.tb_next if error.__traceback__ else None
     try:
         return "".join(traceback.format_exception(type(error), error, frames))
-    except Exception as again:
+    except BaseException as again:
         return f"<the trace cannot be had: {type(again).__name__}>"

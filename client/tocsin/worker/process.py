@@ -22,7 +22,7 @@ from tocsin.worker.context import JobContext
 from tocsin.worker.forks import end_if_forked
 from tocsin.worker.handler_loop import new_event_loop
 from tocsin.worker.loading import HandlersNotFound, load_handlers
-from tocsin.worker.outcomes import raised, returned
+from tocsin.worker.outcomes import not_begun, raised, returned
 from tocsin.worker.registry import Handler
 from tocsin.worker.source import AttemptOutcome, LeasedJob
 
@@ -151,7 +151,11 @@ def main() -> None:
         parent.outcome(raised(job, error))
         return
     attempt = Attempt(job, handler, parent.progress)
-    threading.Thread(target=_hear, args=(ear, attempt), daemon=True).start()
+    try:
+        threading.Thread(target=_hear, args=(ear, attempt), daemon=True).start()
+    except RuntimeError:  # no more threads may be had, of which the job is innocent
+        parent.outcome(not_begun(job))
+        return
     parent.started()
     parent.outcome(attempt.run())
 

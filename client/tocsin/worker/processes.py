@@ -17,7 +17,7 @@ from datetime import timedelta
 from tocsin.worker import frames
 from tocsin.worker.attempt import Attempt, Ended
 from tocsin.worker.mailbox import Mailbox
-from tocsin.worker.outcomes import crashed, raised
+from tocsin.worker.outcomes import crashed, not_begun, raised
 from tocsin.worker.source import AttemptOutcome
 
 logger = logging.getLogger("tocsin.worker")
@@ -84,30 +84,19 @@ class HandlerProcesses:
                 await self._starts.acquire()
                 start.callback(self._starts.release)
                 outcome = await self._outcome(attempt, seat, start.close)
-        except Exception as error:  # it could not be spawned
-            logger.warning("no process for a job of type %r: %s", attempt.job.type, error)
+        except _NotSpawned as error:
+            logger.warning("no process for a job of type %r, it is given back: %s", attempt.job.type, error)
+            outcome = not_begun(attempt.job)
+        except Exception as error:  # it says what no process of ours says
+            logger.warning("no sense in what the process of a job of type %r says: %s", attempt.job.type, error)
             outcome = raised(attempt.job, error)
         finally:
             self._seats.discard(seat)
         self._ended.put((attempt, outcome))
 
     async def _outcome(self, attempt: Attempt, seat: _Seat, started: Callable[[], None]) -> AttemptOutcome:
-        reading, writing = os.pipe()
-        try:
-            seat.process = process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "tocsin.worker.process",
-                str(writing),
-                stdin=asyncio.subprocess.PIPE,
-                pass_fds=(writing,),
-                start_new_session=True,
-            )
-        except BaseException:
-            os.close(reading)
-            raise
-        finally:
-            os.close(writing)
+        process, reading = await _spawn()
+        seat.process = process
         with os.fdopen(reading, "rb", buffering=0) as pipe:
             if seat.killed:
                 _kill(seat)
@@ -157,6 +146,35 @@ class HandlerProcesses:
             await process.wait()
         if process.stdin is not None:
             process.stdin.close()
+
+
+class _NotSpawned(Exception):
+    """This process lacks what another one needs, memory or descriptors. The job has no part in that."""
+
+
+async def _spawn() -> tuple[Process, int]:
+    """The process, and where it will be heard."""
+    try:
+        reading, writing = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",  # the current folder is not looked in before the library is
+                "-m",
+                "tocsin.worker.process",
+                str(writing),
+                stdin=asyncio.subprocess.PIPE,
+                pass_fds=(writing,),
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+    except (OSError, RuntimeError, MemoryError) as error:
+        raise _NotSpawned(str(error)) from error
+    return process, reading
 
 
 def _first_words(attempt: Attempt) -> dict[str, object]:

@@ -31,6 +31,10 @@ LEASE_BATCH = 1000
 #: Seconds between two tries to lease while the source fails: the first, and the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
+#: Seconds before more is leased after a job could not begin here, for want of a thread, a loop or a process: the first,
+#: and the longest.
+FIRST_BREATH, LONGEST_BREATH = 1.0, 10.0
+
 #: Seconds before a source is asked again that answered with no jobs at all, which it should wait for.
 EMPTY_PAUSE = 0.01
 
@@ -117,6 +121,7 @@ class Runtime:
         self._released = 0  # attempts
         self._given_back = 0  # jobs that came too late to become attempts
         self._running = False
+        self._breath, self._breathe_until = FIRST_BREATH, 0.0
         for handler in map(handlers.get, handlers):
             if handler is not None and handler.process and handler.spec is None:
                 logger.warning(
@@ -187,6 +192,9 @@ class Runtime:
         try:
             while not self._drain_began.is_set():
                 self._look_again.clear()
+                if (wait := self._breathe_until - time.monotonic()) > 0:
+                    await _within(wait, self._drain_began.wait())
+                    continue
                 if not (free := self._slots.free_by_type()):
                     await self._look_again.wait()
                     continue
@@ -237,6 +245,12 @@ class Runtime:
     # --- what comes back ---
 
     def _take_ended(self, ended: Ended) -> None:
+        if ended[1].ending is Ending.RELEASED:  # the runner could not begin it
+            if time.monotonic() >= self._breathe_until:  # else it is one of those that began together
+                self._breathe_until = time.monotonic() + self._breath
+                self._breath = min(self._breath * 2, LONGEST_BREATH)
+        else:
+            self._breath = FIRST_BREATH
         self._supervisor.ended(*ended)
 
     def _done(self, attempt: Attempt, outcome: AttemptOutcome) -> None:

@@ -132,7 +132,9 @@ class Supervisor:
             self._abandon(attempt)
 
     def ended(self, attempt: Attempt, raw: AttemptOutcome) -> None:
-        """Its handler has ended."""
+        """Its handler has ended. Said twice, it is taken once."""
+        if self._here.get(attempt.key) is not attempt:
+            return
         attempt.context.mute()  # also unties attempt and context, so that payloads are freed without the collector
         del self._here[attempt.key]
         if attempt.abandoned:

@@ -13,7 +13,7 @@ from tocsin.worker.context import running_job
 
 from tocsin_server.server import CannotStart, Server
 from tocsin_server.settings import Flag, Loaded, Settings, SettingsError, load, secrets_of
-from tocsin_server.shutdown import serve
+from tocsin_server.shutdown import ServerFailed, serve
 from tocsin_server.store.opening import address_trouble
 from tocsin_server.telemetry.logs import configure_logs
 
@@ -21,6 +21,7 @@ from tocsin_server.telemetry.logs import configure_logs
 #: several such hand-overs when a handler's thread never rests, and a probe must be answered within 200 ms all the same.
 SWITCH_INTERVAL = 0.0005
 
+FAILED = 1  # exit code: it stopped though nobody asked it to, and should be started again
 WRONG_SETTINGS = 2  # exit code: it was not started, something has to be mended first
 
 
@@ -59,7 +60,8 @@ def run_server(
     then: Callable[[Server], Awaitable[None]] | None = None,
     before: Callable[[], object] | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, with `then` beside it. Ends with exit code 2 where the server cannot start.
+    """Serve until SIGTERM or SIGINT, with `then` beside it. Exit code 2: the server cannot start; 1: it has
+    failed.
 
     `before` is called when the log is set up, before anything is started.
     """
@@ -81,6 +83,9 @@ def run_server(
         run_on_fast_loop(main())
     except CannotStart as error:
         raise refusal(command, [str(error)]) from None
+    except ServerFailed as error:
+        typer.echo(f"tocsin {command}: {error}", err=True)
+        raise typer.Exit(FAILED) from None
 
 
 def run_on_fast_loop(main: Coroutine[Any, Any, None]) -> None:

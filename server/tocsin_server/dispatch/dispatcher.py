@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 
 import structlog
@@ -39,8 +39,8 @@ class Dispatcher:
 
     name: how this process is called in leases and among the workers. queues: which to run jobs of; None: all.
     concurrency: how many jobs at a time, over all types; type_concurrency: of one type, where neither its handler nor
-    the queue's settings say otherwise. tick: how often the store is asked in case a wake-up was lost. Subscribes to
-    `wakeups` and `ticker`, so make it before those are started.
+    the queue's settings say otherwise. tick: how often the store is asked in case a wake-up was lost. failed: called
+    where it ends though nobody asked. Subscribes to `wakeups` and `ticker`, so make it before those are started.
     """
 
     def __init__(
@@ -59,8 +59,10 @@ class Dispatcher:
         type_concurrency: int = 5,
         tick: timedelta = timedelta(seconds=1),
         warnings: Sequence[str] = (),
+        failed: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
+        self._failed = failed
         self._warnings = tuple(warnings)  # of the handlers' settings; queue health shows them
         self._handlers = handlers
         self._name = name
@@ -113,7 +115,7 @@ class Dispatcher:
             return
         self._leasing.start()
         self._running = asyncio.create_task(self._runtime.run(), name="runtime")
-        self._running.add_done_callback(_tell_end)
+        self._running.add_done_callback(self._tell_end)
         self._announcing = asyncio.create_task(self._announce(), name="announce")
 
     async def stop(self, grace: timedelta) -> None:
@@ -126,6 +128,11 @@ class Dispatcher:
             await self._leasing.close()
             await self._limits.close()
             await self._take_back_word(self._announcing)
+
+    def _tell_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.critical("runtime_failed", exc_info=error)
+            self._failed()
 
     async def _drain(self, running: asyncio.Task[None], grace: timedelta) -> None:
         if running.done():
@@ -178,8 +185,3 @@ class Dispatcher:
             queues=self._queues,
             warnings=tuple(warnings),
         )
-
-
-def _tell_end(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.critical("runtime_failed", exc_info=error)

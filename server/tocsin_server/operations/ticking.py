@@ -45,6 +45,11 @@ class Ticker:
         self.queues: Sequence[str] = ()
         self.last_ok: float | None = None
 
+    @property
+    def dead(self) -> bool:
+        """Whether it has ended though nobody closed it, of which only a restart is a cure."""
+        return self._task is not None and self._task.done()
+
     def on_tick(self, hear: HearTicks) -> None:
         """`hear(ticks)` with the tick of each queue: all of them once a tick, or one that was looked at."""
         self._hearers.append(hear)

@@ -205,8 +205,8 @@ class JobStore(ABC):
 
         COMPLETED: COMPLETED, also where a cancel was asked. FAILED: failures + 1, crashes 0, the error kept (the first
         and the last 9); with retry_in SCHEDULED (WAITING where 0), else FAILED. RELEASED: WAITING, nothing counted but
-        crashes set to 0, schedule time and arrival kept. CRASHED, of a process that ran nothing else: crashes + 1 and the error; WAITING,
-        or from limits.MAX_CRASHES on FAILED with an error POISON. Where a cancel was asked, all but
+        crashes set to 0, schedule time and arrival kept. CRASHED, of a process that ran nothing else: crashes + 1 and
+        the error; WAITING, or from limits.MAX_CRASHES on FAILED with an error POISON. Where a cancel was asked, all but
         COMPLETED end CANCELLED. Cost O(log n) an outcome.
         """
 

@@ -75,6 +75,7 @@ def configure_logs(
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
+    logging.raiseExceptions = False  # where a line cannot be written (a closed stream), what wanted to log it goes on
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
     structlog.configure(

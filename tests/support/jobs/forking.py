@@ -61,13 +61,3 @@ async def loop(job: JobContext) -> object:
 def process(job: JobContext) -> object:
     """In a process of its own."""
     return _WAYS[job.data["way"]]()
-
-
-@handlers.on("child_of_ours")
-def child_of_ours(job: JobContext) -> int:
-    """Leaves a child that lives on, and says its number."""
-    child = os.fork()
-    if child == 0:
-        time.sleep(600)
-        os._exit(0)
-    return child

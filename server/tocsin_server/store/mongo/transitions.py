@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from tocsin_server.domain import limits
 from tocsin_server.domain.changes import CancelJob
 from tocsin_server.domain.job import Draft, JobError
 from tocsin_server.domain.states import ENDED, State

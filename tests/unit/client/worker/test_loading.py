@@ -75,7 +75,9 @@ def test_a_missing_module_is_named_with_the_folder_looked_in(write: Write, tmp_p
         ("import not_installed_here", "cannot be imported: No module named 'not_installed_here'"),
         ("1/0", "cannot be imported: ZeroDivisionError: division by zero"),
         ("raise SystemExit(3)", "cannot be imported: SystemExit: 3"),
-        ("raise ValueError('one\\ntwo')", "cannot be imported: ValueError: one$"),
+        ("raise ValueError('one\\ntwo')", r"cannot be imported: ValueError: one \(.*failing_jobs\.py, line 1\)$"),
+        ("def f():\n    return {}['key']\n\nf()", r"KeyError: 'key' \(.*failing_jobs\.py, line 2\)$"),
+        ("\n\nimport not_installed_here", r"'not_installed_here' \(.*failing_jobs\.py, line 3\)$"),
         ("def broken(:", "cannot be imported: SyntaxError"),
     ],
 )

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import ctypes
+import threading
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from memory_source import a_job, endings, running
-from tocsin.v1 import job_pb2
+from tocsin.payloads import MAX_DEPTH, struct_from_dict
+from tocsin.v1 import job_pb2, job_service_pb2
 from tocsin.worker.context import JobContext
 from tocsin.worker.errors import DoNotRetry, JobCancelled, RetryLater
 from tocsin.worker.registry import Handlers
@@ -164,3 +169,84 @@ async def test_system_exit_in_a_task_left_behind_leaves_the_loop_running() -> No
         await source.finished(first)
         source.add(second)
         assert endings(await source.finished(second)) == [Ending.COMPLETED]
+
+
+class Hostile(Exception):
+    """Raises what it was given whenever it is looked at."""
+
+    def __init__(self, raises: type[BaseException]) -> None:
+        self.raises = raises
+
+    def __str__(self) -> str:
+        raise self.raises
+
+
+class HostileDict(dict[str, int]):
+    def __init__(self, raises: type[BaseException]) -> None:
+        super().__init__(a=1)
+        self.raises = raises
+
+    def items(self) -> Any:
+        raise self.raises
+
+
+@both
+@pytest.mark.parametrize("raises", [KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError])
+async def test_an_attempt_is_heard_of_whatever_its_error_or_result_raises(
+    in_thread: bool, raises: type[BaseException]
+) -> None:
+    outcome = await outcome_of(throw(Hostile(raises)), in_thread=in_thread)
+    assert (outcome.ending, outcome.error_type) == (Ending.FAILED, "Hostile")
+    outcome = await outcome_of(lambda job: HostileDict(raises), in_thread=in_thread)
+    assert outcome.ending is Ending.FAILED
+
+
+@both
+async def test_a_result_may_be_as_deep_as_a_payload(in_thread: bool) -> None:
+    deep: dict[str, object] = {}
+    for _ in range(MAX_DEPTH - 1):
+        deep = {"a": deep}
+    struct_from_dict(deep)
+    outcome = await outcome_of(lambda job: deep, in_thread=in_thread)
+    assert outcome.ending is Ending.COMPLETED
+    assert outcome.result is not None
+    shown = job_service_pb2.GetJobResponse(job=job_pb2.Job(result=job_pb2.Result.FromString(outcome.result)))
+    assert job_service_pb2.GetJobResponse.FromString(shown.SerializeToString()) == shown
+    assert (await outcome_of(lambda job: {"a": deep}, in_thread=in_thread)).ending is Ending.FAILED
+
+
+TENANT = contextvars.ContextVar("TENANT", default="nobody")
+
+
+@both
+async def test_what_a_handler_binds_to_its_context_is_not_for_the_next(in_thread: bool) -> None:
+    def bind(job: JobContext) -> str:
+        seen = TENANT.get()
+        TENANT.set(job.job_id)
+        return seen
+
+    async def async_bind(job: JobContext) -> str:
+        return bind(job)
+
+    handlers = Handlers()
+    handlers.on("t", concurrency=1)(bind if in_thread else async_bind)
+    async with running(handlers) as (source, _):
+        jobs = [a_job() for _ in range(3)]
+        source.add(*jobs)
+        outcomes = await source.finished(*jobs)
+    seen = [job_pb2.Result.FromString(outcome.result or b"").data.string_value for outcome in outcomes]
+    assert seen == ["nobody"] * 3
+
+
+async def test_a_thread_outlives_an_exception_that_was_put_into_it_after_its_handler_had_ended() -> None:
+    handlers = Handlers()
+    handlers.on("t")(lambda job: threading.get_ident())
+    async with running(handlers) as (source, _):
+        for _ in range(3):
+            job = a_job()
+            source.add(job)
+            [outcome] = await source.finished(job)
+            assert outcome.ending is Ending.COMPLETED, outcome
+            thread = int(job_pb2.Result.FromString(outcome.result or b"").data.number_value)
+            # What stopit, func_timeout and the like do, too late.
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(TimeoutError))

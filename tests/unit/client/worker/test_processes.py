@@ -280,3 +280,13 @@ def test_the_process_ends_when_its_parent_is_killed(type: str, tmp_path: Path) -
         parent.wait()
     pid = int((tmp_path / "entered").read_text())
     until(lambda: not alive(pid), within=5, what="the end of the process")
+
+
+async def test_nothing_in_the_current_folder_stands_in_for_the_library(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ctypes.py").write_text("open('was_run', 'w').close()")
+    [outcome] = await finished(run, a_job_with("sync"))
+    assert outcome.ending is Ending.COMPLETED
+    assert not (tmp_path / "was_run").exists()
