@@ -57,6 +57,10 @@ class Provider(ABC):
         """Forget everything."""
 
     @abstractmethod
+    def put_back(self, contents: Mapping[bytes, bytes]) -> None:
+        """Make it hold what it held when these were its `contents`, as a backup does that is put back."""
+
+    @abstractmethod
     def full(self) -> AbstractContextManager[None]:
         """Meanwhile there is no room for more."""
 
@@ -122,6 +126,13 @@ class RedisProvider(Provider):
 
     def clear(self) -> None:
         self._client.flushall()
+
+    def put_back(self, contents: Mapping[bytes, bytes]) -> None:
+        with self._client.pipeline(transaction=True) as pipe:
+            pipe.flushall()
+            for key, value in contents.items():
+                pipe.restore(key, 0, value)
+            pipe.execute()
 
     @contextlib.contextmanager
     def full(self) -> Iterator[None]:
@@ -222,6 +233,12 @@ class MongoProvider(Provider):
         # Collections and indexes stay: making them anew for each test would take most of the suite's time.
         for name in self._database.list_collection_names():
             self._database[name].delete_many({})
+
+    def put_back(self, contents: Mapping[bytes, bytes]) -> None:
+        self.clear()
+        for key, document in contents.items():
+            name = key.partition(b"\0")[0].decode()
+            self._database[name].insert_one(RawBSONDocument(document))
 
     @contextlib.contextmanager
     def full(self) -> Iterator[None]:

@@ -294,6 +294,51 @@ async def test_a_cursor_whose_store_was_emptied_is_a_gap(store: JobStore, provid
         await after_a_gap(fresh, await fresh.events("q", cursor, wait=SOON))
 
 
+async def test_a_cursor_ahead_of_a_store_that_was_put_back_is_a_gap(store: JobStore, provider: Provider) -> None:
+    await added(store, *(a_draft(f"{i}") for i in range(5)))
+    backup = provider.contents()
+    for i in range(5, 65):
+        await added(store, a_draft(f"{i}"))
+    cursor = await store.cursor("q")
+    provider.put_back(backup)
+    async with provider.store() as fresh:
+        await added(fresh, *(a_draft(f"new {i}") for i in range(4)))
+        await after_a_gap(fresh, await fresh.events("q", cursor, wait=SOON))
+
+
+async def test_who_waits_while_the_store_is_put_back_is_told_of_a_gap(store: JobStore, provider: Provider) -> None:
+    await added(store, *(a_draft(f"{i}") for i in range(5)))
+    backup = provider.contents()
+    await added(store, *(a_draft(f"{i}") for i in range(5, 65)))
+    waiting = asyncio.create_task(store.events("q", await store.cursor("q"), wait=timedelta(seconds=20)))
+    await asyncio.sleep(0)
+    provider.put_back(backup)
+    batch = await waiting
+    assert (batch.gap, batch.events) == (True, ())
+    await added(store, a_draft("after the gap"))
+    assert ("after the gap", S.WAITING) in states(await happened(store, batch.cursor))
+
+
+async def test_a_cursor_of_another_provider_is_a_gap(store: JobStore, provider: Provider) -> None:
+    await added(store, a_draft("a"))
+    epoch, *_ = (await store.cursor("q")).split(".")
+    foreign = {"redis": (f"{epoch}.1", ".0", "0123456789abcdef.7"), "mongo": (f"{epoch}.1-0.1", ".0-0.0")}
+    for cursor in foreign[(await store.info()).provider]:
+        await after_a_gap(store, await store.events("q", cursor, wait=SOON))
+        await store.delete("q", ["after the gap"], ended_only=False)
+
+
+async def test_a_cursor_of_a_store_before_is_still_read(store: JobStore) -> None:
+    """Watchers keep cursors in files: these are what they have there."""
+    await added(store, a_draft("a"))
+    epoch, *_ = (await store.cursor("q")).split(".")
+    await added(store, a_draft("b"))
+    old = {"redis": (f"{epoch}.1-0.1", ".0-0.0"), "mongo": (f"{epoch}.1", ".0")}
+    one, all_ = old[(await store.info()).provider]
+    assert states(await happened(store, one)) == [("b", S.WAITING)]
+    assert states(await happened(store, all_)) == [("a", S.WAITING), ("b", S.WAITING)]
+
+
 async def test_a_cursor_that_is_too_old_is_a_gap(provider: Provider) -> None:
     async with provider.store(events_max=50) as store:
         first = await store.cursor("q")
@@ -321,7 +366,10 @@ async def test_about_as_many_events_are_kept_as_was_asked(provider: Provider) ->
         assert 50 <= gaps.count(False) <= 60
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "0", "\0", "..", "a.b.c", "-1", "9" * 500, "\u202e", "0-0", "$", "*"])
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "x", "0", "\0", "..", "a.b.c", "-1", "9" * 500, "\u202e", "0-0", "$", "*", ".\u0661-\u0660.\u0660", ".\u0660"],
+)
 async def test_what_is_no_cursor_at_all_is_refused(store: JobStore, contents: Contents, cursor: str) -> None:
     await added(store, a_draft("a"))
     before = contents()

@@ -6,15 +6,13 @@ changes           the jobs as they stood (records.basic), `deleted` where one we
 time              the store's clock; a TTL index drops what is too old
 wake              {claimable, due, cancels, settings}: what dispatchers are to hear
 
-A cursor is "<epoch>.<changes seen>". Without an epoch it was made before the queue's first use. Numbers without a
-document are a hole: of a write under way, of a server that died, or of documents too old to keep.
+Numbers without a document are a hole: of a write under way, of a server that died, or of documents too old to keep.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,15 +22,15 @@ from typing import Any
 from bson.int64 import Int64
 from pymongo.asynchronous.collection import AsyncCollection
 
-from tocsin_server.domain.errors import InvalidFields, TocsinError, Violation
+from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.events import Event, EventBatch
 from tocsin_server.domain.job import View
+from tocsin_server.store.cursors import Cursor, read_cursor
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, job_of
 from tocsin_server.store.mongo.heads import Allocation, Heads
 from tocsin_server.store.mongo.tail import Tail
 
-_CURSOR = re.compile(r"([0-9a-f]{0,32})\.(\d{1,15})")
 #: A write that has not come after so long never will: its server died.
 PATIENCE = timedelta(seconds=5)
 #: What is too much to keep goes once it is a tenth of what is kept.
@@ -62,23 +60,6 @@ class Flags:
             "cancels": self.cancels,
             "settings": self.settings or new,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class _Cursor:
-    epoch: str
-    seen: int
-
-    def __str__(self) -> str:
-        return f"{self.epoch}.{self.seen}"
-
-
-def _read_cursor(text: str) -> _Cursor:
-    if not (found := _CURSOR.fullmatch(text)):
-        raise InvalidFields(
-            [Violation("cursor", "is not a cursor of this server; give one from a WatchJobs answer, or none")]
-        )
-    return _Cursor(found[1], int(found[2]))
 
 
 class EventLog:
@@ -138,7 +119,7 @@ class EventLog:
 
     async def read(self, queue: str, after: str, wait: timedelta, limit: int) -> EventBatch:
         """Changes after a cursor, at most `limit`; waits up to `wait` for the first, or for less (then none came)."""
-        cursor = _read_cursor(after)
+        cursor = read_cursor(after)
         until = time.monotonic() + wait.total_seconds()
         with self._tail.listening(queue) as heard:
             while True:
@@ -164,13 +145,13 @@ class EventLog:
         )
         return [(int(one["first"]), int(one["last"])) for one in found]
 
-    async def _read_now(self, queue: str, cursor: _Cursor, limit: int) -> tuple[EventBatch | None, _Cursor]:
+    async def _read_now(self, queue: str, cursor: Cursor, limit: int) -> tuple[EventBatch | None, Cursor]:
         """What is there, None where nothing is yet; and the cursor, which has learned the queue's epoch."""
         head, now = await self._heads.read(queue)
         here = _cursor_of(head)
-        if cursor.epoch != here.epoch and (cursor.epoch or cursor.seen):
+        if not cursor.leads_on("mongo", here.epoch, here.seen):
             return await self._gap(queue, head, now)
-        cursor = _Cursor(here.epoch, cursor.seen)
+        cursor = Cursor(here.epoch, cursor.seen)
         if head is None or now is None or here.seen <= cursor.seen:
             return None, cursor
         if cursor.seen < here.seen - self._events_max:
@@ -185,7 +166,7 @@ class EventLog:
         if following is not None and (dead is not None or following["time"] < now - PATIENCE):
             dead = int(following["first"]) - 1
         if dead is not None:
-            cursor = _Cursor(here.epoch, dead)
+            cursor = Cursor(here.epoch, dead)
             return EventBatch((), str(cursor), gap=True), cursor
         return None, cursor
 
@@ -205,13 +186,11 @@ class EventLog:
 
         return await self._connection.run(ask, read_only=True)
 
-    async def _gap(
-        self, queue: str, head: Mapping[str, Any] | None, now: datetime | None
-    ) -> tuple[EventBatch, _Cursor]:
+    async def _gap(self, queue: str, head: Mapping[str, Any] | None, now: datetime | None) -> tuple[EventBatch, Cursor]:
         cursor = await self._settled(queue, head, now)
         return EventBatch((), str(cursor), gap=True), cursor
 
-    async def _settled(self, queue: str, head: Mapping[str, Any] | None, now: datetime | None) -> _Cursor:
+    async def _settled(self, queue: str, head: Mapping[str, Any] | None, now: datetime | None) -> Cursor:
         """The last cursor behind which no write is under way: who reads jobs now and goes on from it misses nothing.
 
         A number that is missing in the log is of a write under way only if it was taken lately, and then all that
@@ -232,11 +211,11 @@ class EventLog:
             settled = min(settled, int(one["last"])) if one["last"] < below else settled
             below = min(below, int(one["first"]) - 1)
             if one["time"] < now - PATIENCE:
-                return _Cursor(here.epoch, settled)
+                return Cursor(here.epoch, settled)
         kept = max(0, here.seen - self._events_max)
         if below > kept:
             settled = min(settled, max(kept, below - (0 if len(found) == _WRITES_LOOKED_AT else _NUMBERS_A_WRITE)))
-        return _Cursor(here.epoch, settled)
+        return Cursor(here.epoch, settled)
 
     async def _newest(self, queue: str) -> list[Document]:
         return await self._connection.run(
@@ -269,11 +248,11 @@ def _id(queue: str, first: int) -> str:
     return f"{queue}/{first:015d}"
 
 
-def _cursor_of(head: Mapping[str, Any] | None) -> _Cursor:
-    return _Cursor("", 0) if head is None else _Cursor(head["epoch"], int(head["events"]))
+def _cursor_of(head: Mapping[str, Any] | None) -> Cursor:
+    return Cursor("", 0) if head is None else Cursor(head["epoch"], int(head["events"]))
 
 
-def _events_of(found: Sequence[Document], cursor: _Cursor, limit: int) -> tuple[list[Event], _Cursor]:
+def _events_of(found: Sequence[Document], cursor: Cursor, limit: int) -> tuple[list[Event], Cursor]:
     """The changes after a cursor up to the first hole, and the cursor after the last of them."""
     events: list[Event] = []
     for document in found:
@@ -285,8 +264,8 @@ def _events_of(found: Sequence[Document], cursor: _Cursor, limit: int) -> tuple[
         for at, change in enumerate(document["changes"], start=int(document["passed"])):
             if len(events) == limit:
                 return events, cursor
-            cursor = _Cursor(cursor.epoch, last if at == final else first + at)
+            cursor = Cursor(cursor.epoch, last if at == final else first + at)
             events.append(Event(job_of(change, View.BASIC), bool(change.get("deleted")), str(cursor)))
         if final < 0:
-            cursor = _Cursor(cursor.epoch, max(cursor.seen, last))
+            cursor = Cursor(cursor.epoch, max(cursor.seen, last))
     return events, cursor

@@ -132,6 +132,8 @@ class Tail:
             # Not because something is missing: what a dead server has numbered never comes.
             pause = _FASTEST_LOOK if numbers != before else min(pause * 2, _SLOWEST_LOOK)
             for queue, number in numbers.items():
+                if number < seen.get(queue, 0):
+                    seen[queue] = max(0, number - 1)  # the store was put back to an earlier state
                 if number == seen.get(queue, 0):
                     continue
                 for document in await self._written(queue, seen.get(queue, 0)):

@@ -52,6 +52,9 @@ MAX_BLOCK = timedelta(seconds=10)
 #: Blocking reads under way at most. Each has a connection to itself.
 MAX_BLOCKING_READS = 256
 
+#: Subscriptions at once at most.
+_SUBSCRIPTIONS = 16
+
 #: Seconds that reads of many nodes wait for any one of them.
 _NODE_PATIENCE = 1.0
 
@@ -85,6 +88,8 @@ class RedisConnection:
         # Twice as many as the semaphore lets through: commands through `translated` do not pass it.
         self.client = self._client(answer_within, 2 * max_connections)
         self.blocking_client = self._client(MAX_BLOCK + answer_within, MAX_BLOCKING_READS)
+        # Apart, so that watches never keep a subscription from coming back. A cluster's has clients of its own.
+        self._listening_client = self._client(MAX_BLOCK + answer_within, _SUBSCRIPTIONS)
         self._reads: NodeReads | None = None
         if isinstance(self.client, Cluster):
             self._reads = NodeReads(self.client, min(_NODE_PATIENCE, answer_within.total_seconds()))
@@ -112,7 +117,7 @@ class RedisConnection:
             await asyncio.wait(self._under_way)
         if self._reads is not None:
             await self._reads.close()
-        for client in (self.client, self.blocking_client):
+        for client in (self.client, self.blocking_client, self._listening_client):
             if isinstance(client, Cluster):
                 await client.shut()
                 continue
@@ -153,7 +158,7 @@ class RedisConnection:
     @asynccontextmanager
     async def subscribed(self, channel: str) -> AsyncIterator[PubSub]:
         """A subscription. In a cluster, where each message goes to all nodes, at one of them, drawn anew each time."""
-        client, own = self.blocking_client, None
+        client, own = self._listening_client, None
         if isinstance(client, Cluster):
             await client.initialize()
             node = random.choice(client.get_primaries())  # noqa: S311 - spreads load, guards nothing

@@ -1,51 +1,38 @@
 """A queue's stream of changes: cursors, and reading on from one.
 
 A stream entry holds all changes of one script call: `c`, how many changes came before it in the queue's life, and `b`,
-the changes: B deleted, I6 arrival, I4 length, record without payload. A cursor is "<epoch>.<entry>.<changes seen>":
-the last entry that was read to its end, and how many changes were seen in all, so that it can stand inside an entry
-and a hole (entries trimmed away) is noticed by counting. Without an epoch it was made before the queue's first use.
+the changes: B deleted, I6 arrival, I4 length, record without payload. An entry's id is the number of changes up to its
+end. That a cursor counts the changes it has seen shows where entries were trimmed away, and where the store went back.
 """
 
 from __future__ import annotations
 
-import re
+import asyncio
 import struct
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from tocsin_server.domain.errors import InvalidFields, Violation
 from tocsin_server.domain.events import Event, EventBatch
 from tocsin_server.domain.job import View
+from tocsin_server.store.cursors import Cursor, read_cursor
+from tocsin_server.store.redis.cluster import Cluster
 from tocsin_server.store.redis.connection import MAX_BLOCK, RedisConnection
 from tocsin_server.store.redis.keys import Keys
 from tocsin_server.store.redis.records import extras_of, job_of, to_ms, with_extras
 from tocsin_server.store.redis.scripts import Scripts
+from tocsin_server.store.redis.stream_news import StreamNews
 
-_CURSOR = re.compile(r"([0-9a-f]{0,32})\.(\d{1,15}-\d{1,15})\.(\d{1,15})")
 _CHANGE = struct.Struct(">B6sI")
 _HAS_EXTRAS = 2  # as in lua/lib/job.lua
 #: An entry holds up to some hundred changes; few entries a read keep an answer small.
 _ENTRIES_A_READ = 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Cursor:
-    epoch: str
-    entry: str
-    seen: int
-
-    def __str__(self) -> str:
-        return f"{self.epoch}.{self.entry}.{self.seen}"
-
-
-def _read_cursor(text: str) -> _Cursor:
-    if not (found := _CURSOR.fullmatch(text)):
-        raise InvalidFields(
-            [Violation("cursor", "is not a cursor of this server; give one from a WatchJobs answer, or none")]
-        )
-    return _Cursor(found[1], found[2], int(found[3]))
+#: Who waits looks again after so many seconds: whether the store has gone back, which no news tell of.
+_LOOK_AGAIN = 2.0
+#: In a cluster a queue that was never used has no blocking read of its own: it is looked for so often, in seconds.
+_LOOK_FOR = 0.5
 
 
 class EventStream:
@@ -55,25 +42,50 @@ class EventStream:
         self._connection = connection
         self._scripts = scripts
         self._keys = keys
+        self._news = StreamNews(self._next_entries, self._slot_of)
 
     async def now(self, queue: str) -> str:
         """The cursor of now."""
         return str(await self._now(queue))
 
+    async def close(self) -> None:
+        """End all waiting."""
+        await self._news.close()
+
     async def read(self, queue: str, after: str, wait: timedelta, limit: int) -> EventBatch:
         """Changes after a cursor, at most about `limit`; waits up to `wait` for the first."""
-        cursor = _read_cursor(after)
-        epoch = await self._epoch(queue)
-        if cursor.epoch != epoch and (cursor.epoch or cursor.seen):
-            return EventBatch((), await self.now(queue), gap=True)
+        cursor = read_cursor(after)
+        until = time.monotonic() + wait.total_seconds()
+        while True:
+            batch, cursor = await self._read_now(queue, cursor, limit)
+            left = until - time.monotonic()
+            if batch is not None:
+                return batch
+            if left <= 0:
+                return EventBatch((), str(cursor))
+            await self._until_news(queue, cursor, left)
+
+    async def _read_now(self, queue: str, cursor: Cursor, limit: int) -> tuple[EventBatch | None, Cursor]:
+        """What is there, None where nothing is yet; and the cursor, which has learned the queue's epoch."""
+        epoch, changes = await self._head(queue)
+        if not cursor.leads_on("redis", epoch, changes):
+            return await self._gap(queue), cursor
         cursor = replace(cursor, epoch=epoch)
-        entries = await self._entries(queue, cursor.entry, wait)
-        if not entries:
-            return EventBatch((), str(cursor))
+        entries = await self._entries(queue, cursor.entry)
+        if not entries and cursor.seen == changes:
+            return None, cursor
+        # What was counted before the entries were read is among them, and the first of them begins where the cursor is,
+        # or before.
+        if not entries or int(entries[0][1][1]) > cursor.seen:
+            return await self._gap(queue), cursor
         # A queue's first change comes with its epoch.
-        epoch = epoch or await self._epoch(queue)
-        if int(entries[0][1][1]) > cursor.seen:
-            return EventBatch((), await self.now(queue), gap=True)
+        epoch = epoch or (await self._head(queue))[0]
+        events, cursor = await self._events_of(queue, entries, replace(cursor, epoch=epoch), limit)
+        return EventBatch(tuple(events), str(cursor)), cursor
+
+    async def _events_of(
+        self, queue: str, entries: Sequence[tuple[bytes, Sequence[Any]]], cursor: Cursor, limit: int
+    ) -> tuple[list[Event], Cursor]:
         events: list[Event] = []
         flagged: list[int] = []
         for entry, fields in entries:
@@ -85,7 +97,7 @@ class EventStream:
                 before += 1
                 if before <= cursor.seen:
                     continue
-                cursor = _Cursor(epoch, entry.decode() if at == len(blob) else cursor.entry, before)
+                cursor = Cursor(cursor.epoch, before, entry.decode() if at == len(blob) else cursor.entry)
                 if record[1] & _HAS_EXTRAS and not deleted:
                     flagged.append(len(events))
                 job = job_of(queue, (arrival, record, None), View.BASIC)
@@ -93,24 +105,50 @@ class EventStream:
             if len(events) >= limit:
                 break
         await self._add_extras(queue, events, flagged)
-        return EventBatch(tuple(events), str(cursor))
+        return events, cursor
 
-    async def _now(self, queue: str) -> _Cursor:
+    async def _now(self, queue: str) -> Cursor:
         epoch, seen, entry = await self._scripts.run("cursor", self._keys.root(queue))
-        return _Cursor(epoch.decode(), entry.decode(), seen)
+        return Cursor(epoch.decode(), seen, entry.decode())
 
-    async def _epoch(self, queue: str) -> str:
-        found = await self._connection.execute("HGET", self._keys.hash(queue), "epoch", read_only=True)
-        return (found or b"").decode()
+    async def _gap(self, queue: str) -> EventBatch:
+        return EventBatch((), await self.now(queue), gap=True)
 
-    async def _entries(self, queue: str, after: str, wait: timedelta) -> Sequence[tuple[bytes, Sequence[Any]]]:
-        # A wait of 0 would be "for ever" to BLOCK.
-        block = max(1, to_ms(min(wait, MAX_BLOCK)))
+    async def _head(self, queue: str) -> tuple[str, int]:
+        """The queue's epoch, and how many changes it has made in all."""
+        found = await self._connection.execute("HMGET", self._keys.hash(queue), "epoch", "v", read_only=True)
+        return (found[0] or b"").decode(), int(found[1] or 0)
+
+    async def _entries(self, queue: str, after: str) -> Sequence[tuple[bytes, Sequence[Any]]]:
+        stream = self._keys.events(queue)
+        found = await self._connection.run(
+            lambda: self._connection.client.execute_command(
+                "XREAD", "COUNT", _ENTRIES_A_READ, "STREAMS", stream, after
+            ),
+            read_only=True,
+            key=stream,
+        )
+        return _streams_of(found).get(stream.encode(), ())
+
+    async def _until_news(self, queue: str, cursor: Cursor, seconds: float) -> None:
+        """Wait until an entry may have come, for so long at most."""
+        if not cursor.epoch and self._connection.cluster:
+            await asyncio.sleep(min(seconds, _LOOK_FOR))
+        else:
+            await self._news.wait(queue, cursor.entry, min(seconds, _LOOK_AGAIN))
+
+    async def _next_entries(self, after: Mapping[str, str]) -> Mapping[str, str]:
+        """The first new entry of each of these queues, as soon as there is one in any; none after a while."""
+        names = {self._keys.events(queue): queue for queue in after}
         with self._connection.translated(read_only=True):
             found = await self._connection.blocking_client.execute_command(
-                "XREAD", "COUNT", _ENTRIES_A_READ, "BLOCK", block, "STREAMS", self._keys.events(queue), after
+                "XREAD", "COUNT", 1, "BLOCK", to_ms(MAX_BLOCK), "STREAMS", *names, *after.values()
             )
-        return _entries_of(found)
+        return {names[name.decode()]: entries[0][0].decode() for name, entries in _streams_of(found).items()}
+
+    def _slot_of(self, queue: str) -> int:
+        client = self._connection.blocking_client
+        return client.keyslot(self._keys.events(queue)) if isinstance(client, Cluster) else 0
 
     async def _add_extras(self, queue: str, events: list[Event], flagged: Sequence[int]) -> None:
         if not flagged:
@@ -128,12 +166,13 @@ class EventStream:
             events[at] = replace(events[at], job=with_extras(events[at].job, extras, View.BASIC))
 
 
-def _entries_of(answer: Any) -> Sequence[tuple[bytes, Sequence[Any]]]:
-    """The entries of the one stream that was read: (id, [b"c", before, b"b", changes])."""
+def _streams_of(answer: Any) -> Mapping[bytes, Sequence[tuple[bytes, Sequence[Any]]]]:
+    """Each stream's entries: (id, [b"c", before, b"b", changes])."""
     if not answer:
-        return ()
-    [(_, entries)] = answer.items() if isinstance(answer, Mapping) else answer
-    return [
-        (entry, fields if not isinstance(fields, Mapping) else [part for pair in fields.items() for part in pair])
-        for entry, fields in entries
-    ]
+        return {}
+    streams = answer.items() if isinstance(answer, Mapping) else answer
+    return {name: [(entry, _fields_of(fields)) for entry, fields in entries] for name, entries in streams}
+
+
+def _fields_of(fields: Any) -> Sequence[Any]:
+    return [part for pair in fields.items() for part in pair] if isinstance(fields, Mapping) else fields

@@ -95,6 +95,7 @@ class RedisStore(JobStore):
     async def close(self) -> None:
         await self._condition.close()
         await self._wake_channel.close()
+        await self._events.close()
         await self._connection.close()
 
     async def ping(self) -> datetime:
