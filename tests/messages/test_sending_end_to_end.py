@@ -25,14 +25,14 @@ ADA, BOB = "+4915112345678", "+4915112345679"
 def booking(**fields: Any) -> BookingReminder:
     given = {"booking_id": "B-1", "time_zone": "Europe/Berlin", "title": "Haircut", "email_to": ["ada@example.com"]}
     payload = BookingReminder(**{**given, **fields})
-    payload.booking_time.FromDatetime(datetime(2026, 12, 24, 17, 0))
+    payload.booking_time.FromDatetime(datetime(2099, 12, 24, 17, 0))
     return payload
 
 
 def payment(**fields: Any) -> PaymentReminder:
     given = {"payment_id": "P-1", "amount_minor": 1235, "currency": "KWD", "sms_to": [ADA]}
     payload = PaymentReminder(**{**given, **fields})
-    payload.due_time.FromDatetime(datetime(2026, 12, 24, 17, 0))
+    payload.due_time.FromDatetime(datetime(2099, 12, 24, 17, 0))
     return payload
 
 

@@ -17,7 +17,9 @@ from tocsin_server.handlers.mail.message import Stamp
 from support.eventually import until_async
 from support.mail_probe import Arrival, MailProbe
 
-OFFSETS = (timedelta(milliseconds=200), timedelta(milliseconds=100), timedelta(0))
+#: So far before their booking that none of these has begun when it is reminded of.
+AHEAD = timedelta(hours=1)
+OFFSETS = (AHEAD + timedelta(milliseconds=200), AHEAD + timedelta(milliseconds=100), AHEAD)
 TEMPLATE = "moved"
 _JOB_ID = re.compile(r"booking:(?P<booking>\w+):(?P<offset>[\d.]+):g(?P<revision>\d+)")
 
@@ -35,7 +37,8 @@ class Key:
 class Moves:
     """Moves `bookings` bookings `total` times, from any of the clients, `parallel` at once.
 
-    New times are from a little in the past to a second ahead, so that moves meet reminders that are due just then.
+    Of new times the last reminder is due from a little in the past to a second ahead, so that moves meet reminders that
+    are due just then.
     """
 
     clients: Sequence[AsyncClient]
@@ -106,7 +109,7 @@ class Moves:
         while ms in self.anchors:
             ms += 1
         self.anchors.add(ms)
-        return datetime.fromtimestamp(ms / 1000, UTC)
+        return datetime.fromtimestamp(ms / 1000, UTC) + AHEAD
 
     async def _settled(self, within: float) -> None:
         async def quiet() -> bool:
@@ -121,7 +124,7 @@ class Findings:
     """What the mails say."""
 
     late: list[str]  # sends that began for an older revision after a newer one was answered
-    missed: list[str]  # reminders of a last anchor that were not sent
+    missed: list[str]  # reminders of a last anchor that were not sent, though no later one of the set was
     unwanted: list[str]  # skipped reminders that were sent
     second: int  # sends beyond the first of one reminder
     superseded: int  # sends of revisions that were left later
@@ -141,11 +144,13 @@ async def examine(moves: Moves, probe: MailProbe) -> Findings:
     for booking in moves.answered:
         found = await client.get_reminders("BOOKING", booking, queue=moves.queue)
         last[booking] = found.revision
-        for key, skipped in _last(found):
+        followed = False  # by one that was sent: a reminder may give way to a later one that is due as well
+        for key, skipped in reversed(list(_last(found))):
             if skipped and sent[key]:
                 unwanted.append(f"{key}: sent, though it was skipped")
-            elif not skipped and not sent[key]:
+            elif not skipped and not sent[key] and not followed:
                 missed.append(f"{key}: not sent")
+            followed = followed or sent[key] > 0
     superseded = sum(1 for key in sent if key.revision < last[key.booking])
     return Findings(late, missed, unwanted, sum(count - 1 for count in sent.values()), superseded)
 

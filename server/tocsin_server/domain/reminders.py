@@ -22,6 +22,13 @@ _MS = timedelta(milliseconds=1)
 _PLAIN_CHARACTERS, _PLAIN_BYTES = 150, 500
 TAG = "reminder"
 
+#: Why an attempt sends nothing, as its job's result says.
+MOVED = "the set was moved"
+SUPERSEDED = "a later one is due"
+BEGUN = "the booking has begun"
+#: One for the very time of its booking or payment may be so late.
+_LATE_AT_ITS_TIME = timedelta(minutes=5)
+
 
 class Kind(IntEnum):
     """What a set reminds of. The numbers are those of tocsin.v1.ReminderSet.Kind."""
@@ -221,6 +228,18 @@ def begun(old: ReminderSet, at: Entry, attempt: int) -> ReminderSet:
     """The set once an attempt has begun to send one of its reminders."""
     entries = tuple(replace(entry, attempt=attempt) if entry == at else entry for entry in old.entries)
     return replace(old, entries=entries)
+
+
+def has_passed(anchor: datetime, offset: timedelta | None, now: datetime) -> bool:
+    """Whether a reminder comes after what it reminds of; offset: its own, None where it has none."""
+    return now >= anchor + (_LATE_AT_ITS_TIME if offset == timedelta(0) else timedelta(0))
+
+
+def superseding(name: SetName, found: ReminderSet, entry: Entry, now: datetime) -> Iterator[tuple[Entry, str]]:
+    """Later reminders of the set that are due, too, with their jobs' ids: after an outage one is sent, not all."""
+    for other, job_id in found.jobs(name):
+        if other.offset < entry.offset and found.send_time(other) <= now:
+            yield other, job_id
 
 
 def mended(name: SetName, old: ReminderSet, jobs: Standing, now: datetime) -> ReminderSet:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 
 from tocsin.v1.payloads_pb2 import BookingReminder
 from tocsin.worker.errors import DoNotRetry
 
+from tocsin_server.domain.reminders import BEGUN, has_passed
 from tocsin_server.domain.time_zones import UnknownZone
 from tocsin_server.handlers.reminders.handler import ReminderHandler
 from tocsin_server.handlers.reminders.reminder import Reminder
@@ -22,11 +23,12 @@ def booking_reminder_handler(sender: ReminderSender) -> ReminderHandler[BookingR
     return ReminderHandler(TYPE, BookingReminder, _reminder, sender)
 
 
-def _reminder(payload: BookingReminder) -> Reminder:
+def _reminder(payload: BookingReminder, now: datetime) -> Reminder:
     try:
         start = moment(payload.booking_time.ToDatetime(tzinfo=UTC), payload.time_zone)
     except UnknownZone:
         raise DoNotRetry("time_zone: this server knows no such zone") from None
+    offset = payload.offset.ToTimedelta() if payload.HasField("offset") else None
     return Reminder(
         kind="booking",
         set_id=payload.booking_id,
@@ -44,4 +46,5 @@ def _reminder(payload: BookingReminder) -> Reminder:
         email_to=payload.email_to,
         sms_to=payload.sms_to,
         payload=payload,
+        too_late=BEGUN if has_passed(start.local, offset, now) else "",
     )

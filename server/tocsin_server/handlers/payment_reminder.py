@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 
 from tocsin.v1.payloads_pb2 import PaymentReminder
 from tocsin.worker.errors import DoNotRetry
 
 from tocsin_server.domain.currencies import DECIMALS, show_amount
+from tocsin_server.domain.reminders import has_passed
 from tocsin_server.domain.time_zones import UnknownZone
 from tocsin_server.domain.web_addresses import is_https
 from tocsin_server.handlers.reminders.handler import ReminderHandler
@@ -24,7 +25,7 @@ def payment_reminder_handler(sender: ReminderSender) -> ReminderHandler[PaymentR
     return ReminderHandler(TYPE, PaymentReminder, _reminder, sender)
 
 
-def _reminder(payload: PaymentReminder) -> Reminder:
+def _reminder(payload: PaymentReminder, now: datetime) -> Reminder:
     # Asked again though it was when the job was scheduled: a link in a mail is worth it.
     if payload.payment_url and not is_https(payload.payment_url):
         raise DoNotRetry("payment_url: it is no https:// address")
@@ -34,6 +35,7 @@ def _reminder(payload: PaymentReminder) -> Reminder:
         due = moment(payload.due_time.ToDatetime(tzinfo=UTC), payload.time_zone)
     except UnknownZone:
         raise DoNotRetry("time_zone: this server knows no such zone") from None
+    offset = payload.offset.ToTimedelta() if payload.HasField("offset") else None
     return Reminder(
         kind="payment",
         set_id=payload.payment_id,
@@ -50,7 +52,7 @@ def _reminder(payload: PaymentReminder) -> Reminder:
             "payment_url": payload.payment_url,
             "recipient_name": payload.recipient_name,
             "due": due,
-            "overdue": payload.offset.ToTimedelta().total_seconds() < 0,
+            "overdue": has_passed(due.local, offset, now),
         },
         email_to=payload.email_to,
         sms_to=payload.sms_to,

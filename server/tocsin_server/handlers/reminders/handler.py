@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
@@ -17,9 +18,12 @@ P = TypeVar("P", bound=Message)
 
 
 class ReminderHandler(Generic[P]):
-    """Sends the reminders of the jobs of a type. `read` makes one of their payload; it may raise DoNotRetry."""
+    """Sends the reminders of the jobs of a type. `read` makes one of their payload, to be sent at that time; it may
+    raise DoNotRetry."""
 
-    def __init__(self, type_: str, payload: type[P], read: Callable[[P], Reminder], sender: ReminderSender) -> None:
+    def __init__(
+        self, type_: str, payload: type[P], read: Callable[[P, datetime], Reminder], sender: ReminderSender
+    ) -> None:
         self._type = type_
         self._payload = payload
         self._read = read
@@ -34,4 +38,5 @@ class ReminderHandler(Generic[P]):
         payload = job.payload
         if not isinstance(payload, self._payload):
             raise DoNotRetry(f"a job of type {self._type} needs the payload {self._type}")
-        return await self._sender.send(job, self._read(payload))
+        now = await self._sender.now()
+        return await self._sender.send(job, self._read(payload, now), now)

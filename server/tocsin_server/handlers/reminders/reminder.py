@@ -20,3 +20,4 @@ class Reminder:
     email_to: Sequence[str]
     sms_to: Sequence[str]
     payload: Message = field(repr=False)
+    too_late: str = ""  # why nobody is reminded any more

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
 from tocsin.worker.context import JobContext
 from tocsin.worker.errors import DoNotRetry
@@ -18,8 +19,6 @@ from tocsin_server.handlers.sms.errors import SmsRefused
 from tocsin_server.handlers.sms.texter import SmsChannel, Texter
 from tocsin_server.handlers.templates.rendering import MAIL, SMS, Rendered, Templates, TemplateUnfit
 
-_SKIPPED = {"skipped": "the set was moved"}
-
 
 class ReminderSender:
     """Sends reminders of both kinds. `templates` are the user's and ours."""
@@ -34,24 +33,35 @@ class ReminderSender:
         self._fence = fence
         self._loop = loop
 
-    async def send(self, job: JobContext, reminder: Reminder) -> dict[str, object]:
+    async def now(self) -> datetime:
+        """The store's clock."""
+        return await self._loop.run(self._fence.now)
+
+    async def send(self, job: JobContext, reminder: Reminder, now: datetime) -> dict[str, object]:
         """Send it to all who have not got it by an earlier attempt.
 
         Returns {"email": ..., "sms": ...}, those that were asked for, as sending.delivery.deliver says, "sms" with its
-        length; or {"skipped": ...} where its set has moved on. DoNotRetry where it can never be sent.
+        length; or {"skipped": ...}, why nothing was sent: its set has moved on, a later one of the set is due, or it is
+        too late. DoNotRetry where it can never be sent.
         """
+        if reminder.too_late:
+            return {"skipped": reminder.too_late}
         try:
             made = await asyncio.to_thread(self._rendered, reminder)
             channels, sms = self._channels(job, reminder, made)
         except (TemplateUnfit, SmsRefused) as error:
             raise DoNotRetry(str(error)) from error
 
+        skipped = ""
+
         async def begin() -> bool:
-            return await self._may_begin(job, reminder)
+            nonlocal skipped
+            skipped = await self._unwanted(job, reminder, now)
+            return not skipped
 
         results = await self._sender.send(job, reminder.payload, channels, begin)
         if results is None:
-            return dict(_SKIPPED)
+            return {"skipped": skipped}
         if sms is not None:
             results[sms.name] = {**sms.measured, **results[sms.name]}
         return dict(results)
@@ -69,10 +79,10 @@ class ReminderSender:
         sms = self._texter.channel(job, made.sms or "", reminder.sms_to) if reminder.sms_to else None
         return [*channels, *([sms] if sms else ())], sms
 
-    async def _may_begin(self, job: JobContext, reminder: Reminder) -> bool:
+    async def _unwanted(self, job: JobContext, reminder: Reminder, now: datetime) -> str:
         revision = reminder.set_revision
         if revision is None:
-            return True
+            return ""
         return await self._loop.run(
             lambda: self._fence.begin(
                 queue=job.queue,
@@ -81,5 +91,6 @@ class ReminderSender:
                 revision=revision,
                 job_id=job.job_id,
                 attempt=job.attempt,
+                now=now,
             )
         )

@@ -13,8 +13,12 @@ for all others, and sends if it ever wakes.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from tocsin_server.domain.errors import OutcomeUnknown
-from tocsin_server.domain.reminders import Entry, Kind, ReminderSet, SetName, begun
+from tocsin_server.domain.job import View
+from tocsin_server.domain.reminders import MOVED, SUPERSEDED, Entry, Kind, ReminderSet, SetName, begun, superseding
+from tocsin_server.domain.states import State
 from tocsin_server.operations.reminders.notes import SetNotes
 from tocsin_server.store.interface import JobStore
 
@@ -25,29 +29,48 @@ class ReminderFence:
     """Lets attempts of a set's present revision pass."""
 
     def __init__(self, store: JobStore) -> None:
+        self._store = store
         self._notes = SetNotes(store)
 
-    async def begin(self, *, queue: str, kind: str, set_id: str, revision: int, job_id: str, attempt: int) -> bool:
-        """Whether this attempt may send now; kind is "booking" or "payment". Called on the event loop of the store.
+    async def now(self) -> datetime:
+        """The store's clock. Called on the event loop of the store."""
+        return await self._store.ping()
 
-        False: the set was moved, cancelled or forgotten since its job was made, or the job is none of it. Where the
-        answer is True, whoever moves or cancels the set waits for this attempt to end. Raises what the store raises;
-        then the attempt must not send.
+    async def begin(
+        self, *, queue: str, kind: str, set_id: str, revision: int, job_id: str, attempt: int, now: datetime
+    ) -> str:
+        """Why this attempt sends nothing, "" where it may send now; kind is "booking" or "payment".
+
+        MOVED: the set was moved, cancelled or forgotten since its job was made, or the job is none of it. SUPERSEDED: a
+        later reminder of the set is due by now as well, and is sent instead. Where the answer is "", whoever moves or
+        cancels the set waits for this attempt to end. Raises what the store raises; then the attempt must not send.
+        Called on the event loop of the store.
         """
         name = SetName(queue, Kind[kind.upper()], set_id)
         doubts = 0
         while True:
             stored = await self._notes.read(name)
             if stored is None or (entry := _entry_of(name, stored.found, revision, job_id)) is None:
-                return False
+                return MOVED
+            if await self._is_superseded(name, stored.found, entry, now):
+                return SUPERSEDED
             # Written also where it stands there already: what was read may be an old primary's, a write is not.
             try:
                 if await self._notes.write(name, begun(stored.found, entry, attempt), stored):
-                    return True
+                    return ""
             except OutcomeUnknown:
                 doubts += 1
                 if doubts == _TRIES_IN_DOUBT:
                     raise
+
+    async def _is_superseded(self, name: SetName, found: ReminderSet, entry: Entry, now: datetime) -> bool:
+        """Whether a later reminder was sent, or is about to be; one that failed for good, or was cancelled, is not."""
+        later = list(superseding(name, found, entry, now))
+        jobs = await self._store.get(name.queue, [job_id for _, job_id in later], View.BASIC) if later else []
+        return any(
+            other.attempt > 0 if job is None else job.state not in (State.FAILED, State.CANCELLED)
+            for (other, _), job in zip(later, jobs, strict=True)
+        )
 
 
 def _entry_of(name: SetName, found: ReminderSet, revision: int, job_id: str) -> Entry | None:

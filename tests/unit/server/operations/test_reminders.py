@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import pytest
-from contract.builders import MINUTE, SECOND, claimed_one, completed, failed, finished, read
+from contract.builders import MINUTE, SECOND, claimed_one, completed, failed, finished, read, wish
 from redis import Redis
 from support.spied_store import SpiedStore
 from tocsin_server.domain.changes import RunJob
@@ -83,6 +83,11 @@ async def running_early(spied: SpiedStore, job_id: str) -> Claimed:
 
 async def begins(fence: ReminderFence, one: Claimed, revision: int, name: SetName = NAME) -> bool:
     """Whether that attempt may send."""
+    return not await why_not(fence, one, revision, name)
+
+
+async def why_not(fence: ReminderFence, one: Claimed, revision: int, name: SetName = NAME) -> str:
+    """Why that attempt may not send."""
     return await fence.begin(
         queue=name.queue,
         kind=name.kind.word,
@@ -90,7 +95,13 @@ async def begins(fence: ReminderFence, one: Claimed, revision: int, name: SetNam
         revision=revision,
         job_id=one.job.job_id,
         attempt=one.lease.attempt,
+        now=await fence.now(),
     )
+
+
+async def begins_at(fence: ReminderFence, job_id: str, now: datetime) -> str:
+    """Why the first attempt of this reminder may not send at that time."""
+    return await fence.begin(queue="q", kind="booking", set_id="42", revision=1, job_id=job_id, attempt=1, now=now)
 
 
 async def jobs_in(spied: SpiedStore, *wanted: State) -> dict[str, int]:
@@ -118,6 +129,25 @@ async def test_the_same_call_again_changes_nothing(reminders: Reminders, spied: 
     before = [await read(spied.as_store, job_id) for job_id in ids(first)]
     assert await schedule(reminders, at, tuple(reversed(OFFSETS))) == first
     assert [await read(spied.as_store, job_id) for job_id in ids(first)] == before
+
+
+async def test_of_reminders_that_are_due_at_once_the_last_is_sent(
+    reminders: Reminders, fence: ReminderFence, spied: SpiedStore
+) -> None:
+    shown = await schedule(reminders, await anchor(spied, ALL_AHEAD))
+    at = shown.anchor - shown.reminders[-1].offset
+    why = [await begins_at(fence, job_id, at) for job_id in ids(shown)]
+    assert why == ["a later one is due", "a later one is due", ""]
+
+
+async def test_a_later_one_that_will_not_be_sent_keeps_none_back(
+    reminders: Reminders, fence: ReminderFence, spied: SpiedStore
+) -> None:
+    shown = await schedule(reminders, await anchor(spied, ALL_AHEAD))
+    *_, second, last = [await read(spied.as_store, job_id) for job_id in ids(shown)]
+    await spied.as_store.cancel("q", [wish(last.job_id)])
+    at = shown.anchor - shown.reminders[-1].offset
+    assert await begins_at(fence, second.job_id, at) == ""
 
 
 async def test_what_has_passed_is_skipped_and_said(reminders: Reminders, spied: SpiedStore) -> None:
@@ -318,6 +348,8 @@ async def test_with_new_content_what_is_due_is_not_lost_and_what_was_sent_is_not
     assert ids(shown)[0] == sent.job.job_id
     assert states(shown) == [State.COMPLETED, State.WAITING, State.WAITING, State.SCHEDULED]
     assert not await begins(fence, taken, 1), "it would send the old content"
+    # Of the two that are due it is the later one that is sent.
+    assert await why_not(fence, await running(spied), 2) == "a later one is due"
     assert await begins(fence, await running(spied), 2)
 
 

@@ -76,12 +76,17 @@ class Remembered:
 class Gate:
     """A fence that says what it is told to, and keeps what it was asked."""
 
-    open: bool = True
+    says: str = ""
+    time: datetime = NOW
     asked: list[dict[str, object]] = field(default_factory=list)
 
-    async def begin(self, **asked: object) -> bool:
+    async def now(self) -> datetime:
+        return self.time
+
+    async def begin(self, *, now: datetime, **asked: object) -> str:
+        assert now == self.time
         self.asked.append(asked)
-        return self.open
+        return self.says
 
 
 @dataclass

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from reminder_parts import NOW, booking, payment
+from reminder_parts import NOW, NOW, booking, payment
 from tocsin_server.domain.addresses import has_control
 from tocsin_server.handlers import booking_reminder, payment_reminder
 from tocsin_server.handlers.mail.errors import MailRefused
@@ -41,9 +41,9 @@ class Frame(HTMLParser):
 
 def reminder_of(kind: str, **fields: str) -> Reminder:
     if kind == "booking":
-        return booking_reminder._reminder(booking(**fields))
+        return booking_reminder._reminder(booking(**fields), NOW)
     fields.pop("location", None)
-    return payment_reminder._reminder(payment(**fields))
+    return payment_reminder._reminder(payment(**fields), NOW)
 
 
 def rendered(reminder: Reminder) -> Rendered:
@@ -93,7 +93,7 @@ def test_our_pages_load_nothing_from_anywhere(kind: str) -> None:
 def test_data_of_the_same_name_does_not_stand_for_what_is_ours() -> None:
     payload = payment()
     payload.template_data.update({"amount": "EUR 1.00", "payment_url": "javascript:alert(1)", "due": "never"})
-    made = rendered(payment_reminder._reminder(payload))
+    made = rendered(payment_reminder._reminder(payload, NOW))
     assert "EUR 1,234.50" in (made.text or "")
     assert "javascript" not in f"{made.html}{made.text}{made.sms}"
 

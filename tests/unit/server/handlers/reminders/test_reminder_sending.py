@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import pytest
@@ -90,11 +91,31 @@ async def test_an_amount_is_shown_as_its_currency_wants(
 
 
 async def test_a_payment_that_is_overdue_is_told_as_such(bench: Bench, mails: MailServer) -> None:
-    late = payment()
-    late.offset.seconds = -86_400
-    await bench.send(late)
-    await bench.send(payment())
-    assert [mail.message["Subject"].partition(":")[0] for mail in mails.mails] == ["Overdue", "Reminder"]
+    due = payment().due_time.ToDatetime(tzinfo=UTC)
+    at_its_time = payment()
+    at_its_time.offset.SetInParent()
+    for payload, late in (
+        (payment(), timedelta(0)),
+        (payment(), timedelta(days=-1)),
+        (at_its_time, timedelta(seconds=1)),
+        (at_its_time, timedelta(hours=1)),
+    ):
+        bench.fence.time = due + late
+        await bench.send(payload)
+    words = [mail.message["Subject"].partition(":")[0] for mail in mails.mails]
+    assert words == ["Overdue", "Reminder", "Reminder", "Overdue"]
+
+
+async def test_nobody_is_reminded_of_a_booking_that_has_begun(bench: Bench, mails: MailServer) -> None:
+    bench.fence.time = booking().booking_time.ToDatetime(tzinfo=UTC)
+    in_a_set = booking(set_revision=3)
+    in_a_set.offset.seconds = 900
+    for payload in (booking(), in_a_set):
+        assert await bench.send(payload) == {"skipped": "the booking has begun"}
+    assert (mails.mails, bench.fence.asked) == ([], [])
+    at_its_time = booking()
+    at_its_time.offset.SetInParent()
+    assert set(await bench.send(at_its_time)) == {"email"}
 
 
 async def test_the_users_folder_goes_before_ours_file_by_file(
@@ -122,7 +143,7 @@ async def test_a_template_that_is_not_there_fails_at_once(bench: Bench, mails: M
 
 
 async def test_a_set_that_moved_on_is_not_sent(bench: Bench, mails: MailServer, provider: SmsProvider) -> None:
-    bench.fence = Gate(open=False)
+    bench.fence = Gate("the set was moved")
     assert await bench.send(booking(set_revision=7, sms_to=[ADA]), attempt=2) == {"skipped": "the set was moved"}
     assert (mails.mails, provider.posted) == ([], [])
     assert bench.fence.asked == [
@@ -133,7 +154,7 @@ async def test_a_set_that_moved_on_is_not_sent(bench: Bench, mails: MailServer, 
 
 
 async def test_a_reminder_of_no_set_asks_nobody(bench: Bench, mails: MailServer) -> None:
-    bench.fence = Gate(open=False)
+    bench.fence = Gate("the set was moved")
     await bench.send(booking())
     assert (len(mails.mails), bench.fence.asked) == (1, [])
 
