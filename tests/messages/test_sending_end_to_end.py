@@ -70,11 +70,11 @@ async def test_each_type_is_sent(
 
     reminded = result_of(await run(stubs, booking_reminder=booking(sms_to=[ADA])))
     assert set(reminded) == {"email", "sms"}
-    assert mails.mails[1].message["Subject"] == "Reminder: Haircut, Thu 24 Dec 2026, 18:00"
-    assert provider.posted[2].form["Body"] == "Reminder: Haircut, Thu 24 Dec 2026, 18:00 CET"
+    assert mails.mails[1].message["Subject"] == "Reminder: Haircut, Thu 24 Dec 2099, 18:00"
+    assert provider.posted[2].form["Body"] == "Reminder: Haircut, Thu 24 Dec 2099, 18:00 CET"
 
     result_of(await run(stubs, payment_reminder=payment()))
-    assert provider.posted[3].form["Body"] == "Reminder: your payment, KWD 1.235, due Thu 24 Dec 2026"
+    assert provider.posted[3].form["Body"] == "Reminder: your payment, KWD 1.235, due Thu 24 Dec 2099"
     assert stubs.health("q").warnings == []
 
 

@@ -220,15 +220,6 @@ class TooManyCalls(TocsinError):
         super().__init__(f"{limit:,} {kind} calls are open on this server, its limit; close some, or wait.")
 
 
-class TooManyQueuesWatched(TooManyCalls):
-    """No more queues can be watched at once."""
-
-    def __init__(self, limit: int) -> None:
-        TocsinError.__init__(
-            self, f"{limit:,} queues are watched through this server, its limit; end some watches, or watch elsewhere."
-        )
-
-
 class StoreFull(TocsinError):
     """The store has no room left for writes; nothing was changed."""
 

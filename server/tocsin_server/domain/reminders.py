@@ -85,6 +85,10 @@ class SetName:
         found = _TAIL.fullmatch(job_id[len(stem) :]) if job_id.startswith(stem) else None
         return int(found[1]) if found else None
 
+    def has(self, job: Job) -> bool:
+        """Whether a job that bears the id of one of its reminders is a reminder of it."""
+        return job.spec.type == self.kind.job_type and job.spec.tags.get(TAG) == self.tags[TAG]
+
     @property
     def _stem(self) -> str:
         plain = self.set_id
@@ -98,7 +102,14 @@ class SetName:
         return hashlib.sha256(self.set_id.encode()).hexdigest()
 
 
+_ID = re.compile(r"(booking|payment)[:#].*:-?[0-9]+(?:\.[0-9]+)?:g[0-9]{1,18}", re.DOTALL)
 _TAIL = re.compile(r"-?[0-9]+(?:\.[0-9]+)?:g([0-9]{1,18})")
+
+
+def reserved_for(job_id: str) -> Kind | None:
+    """The kind of reminders whose jobs alone bear ids of this form; None: anybody's may."""
+    found = _ID.fullmatch(job_id)
+    return Kind[found[1].upper()] if found else None
 
 
 def _seconds(offset: timedelta) -> str:
@@ -186,15 +197,14 @@ def only_content_changes(old: ReminderSet, wish: Wish) -> bool:
 
 
 def scheduled(
-    name: SetName, old: ReminderSet | None, wish: Wish, jobs: Standing, now: datetime, *, first: int
+    name: SetName, old: ReminderSet | None, wish: Wish, jobs: Standing, now: datetime, *, revision: int
 ) -> ReminderSet:
-    """The set that the wish makes of the old one: a new revision, or the first where there was none.
+    """The set that the wish makes of the old one: a new revision of it, or the first where there was none.
 
     Reminders whose time is ahead stand, the others are skipped. Where only the content or the offsets change, a
     reminder that was sent is not sent again, and one that is due and not yet sent is not lost. Of a set with the same
     anchor no attempt may be sending: whether that reminder is sent could not be told.
     """
-    revision = first if old is None else old.revision + 1
     before: dict[timedelta, tuple[Entry, str]] = {}
     if old is not None and only_content_changes(old, wish):
         before = {entry.offset: (entry, job_id) for entry, job_id in old.jobs(name)}

@@ -11,10 +11,13 @@ from tocsin_server.api.validation.violations import Violations
 from tocsin_server.api.wire import payload_of
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import TooLarge
+from tocsin_server.domain.reminders import reserved_for
 
 _ON_CONFLICT = {int(v): k for k, v in job_service_pb2.ScheduleJobRequest.OnConflict.items()}
 _BACKOFF = {int(v): k for k, v in job_pb2.RetryPolicy.Backoff.items()}
 _MS = timedelta(milliseconds=1)
+#: Said of an id that would keep a reminder from being sent.
+RESERVED = "has the form of a reminder's, which ReminderService alone makes: give the job another id"
 _NOTHING = timedelta(0)
 _BUILT_IN = frozenset(BUILT_IN_TYPES.values())
 
@@ -29,6 +32,8 @@ def check_schedule_job(request: job_service_pb2.ScheduleJobRequest) -> None:
         wrong.add("job", "is needed")
     if request.job_id:
         wrong.job_id("job_id", request.job_id)
+        if reserved_for(request.job_id) is not None:
+            wrong.add("job_id", RESERVED)
     check_when(wrong, request)
     if request.on_conflict not in _ON_CONFLICT:
         wrong.enum("on_conflict", request.on_conflict, _ON_CONFLICT)

@@ -11,11 +11,12 @@ from tocsin.v1 import job_pb2, job_service_pb2, transfer_pb2
 from tocsin_server.api import wire
 from tocsin_server.api.validation.payloads.checking import check_payload
 from tocsin_server.api.validation.queues import check_settings
-from tocsin_server.api.validation.scheduling import check_terms, check_type
+from tocsin_server.api.validation.scheduling import RESERVED, check_terms, check_type
 from tocsin_server.api.validation.standing import STATES
 from tocsin_server.api.validation.violations import Violations
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import TooLarge
+from tocsin_server.domain.reminders import TAG, reserved_for
 from tocsin_server.domain.states import ENDED, PENDING, State
 from tocsin_server.operations.reminders.notes import names_set, set_in
 
@@ -89,6 +90,9 @@ def _check_job(wrong: Violations, at: str, record: transfer_pb2.JobRecord) -> No
     if spec.queue and spec.queue != (job.queue or limits.DEFAULT_QUEUE):
         wrong.add(f"{at}.job.spec.queue", "is not job.queue: a job stands in one queue")
     wrong.job_id(f"{at}.job.job_id", job.job_id)
+    kind = reserved_for(job.job_id)
+    if kind is not None and (spec.type != kind.job_type or TAG not in spec.tags):
+        wrong.add(f"{at}.job.job_id", RESERVED)
     payload = _check_body(wrong, at, record)
     check_type(wrong, f"{at}.job.spec", spec.type, payload, needed=True)
     check_terms(wrong, f"{at}.job.spec", spec)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from tocsin_server.domain import reminders as sets
 from tocsin_server.domain.defaults import JobRequest
-from tocsin_server.domain.errors import OutcomeUnknown, RemindersNotFound, TocsinError
+from tocsin_server.domain.errors import JobExists, OutcomeUnknown, RemindersNotFound, TocsinError
 from tocsin_server.domain.filters import JobFilter, ListQuery
 from tocsin_server.domain.job import OnConflict, Payload
 from tocsin_server.domain.reminders import Earlier, ReminderSet, SetName, Standing, Wish
@@ -26,6 +26,17 @@ T = TypeVar("T")
 
 #: The payload of one reminder, from its offset and the revision of its set.
 PayloadOf = Callable[[timedelta, int], Payload]
+
+
+class ReminderIdTaken(JobExists):
+    """A job that is no reminder bears a reminder's id."""
+
+    def __init__(self, queue: str, job_id: str, state: State) -> None:
+        super().__init__(queue, job_id, state)
+        self.args = (
+            f"job {job_id!r} in queue {queue!r} is no reminder of this set, but bears the id of one, which is not sent "
+            "for that. Delete that job, or schedule it under another id, and repeat the call.",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +119,14 @@ class Reminders:
             old = None if stored is None else stored.found
             jobs = await self._jobs_of(name, old)
             if old is not None and old.is_as(wish):
+                _sure_they_are_ours(name, old, jobs)
                 new = sets.mended(name, old, jobs, now)
             elif old is not None and sets.only_content_changes(old, wish) and sets.any_sends(name, old, jobs):
                 # Whether these reminders get sent decides what the new revision needs. No anchor is left behind.
                 await self._settling.sent(name.queue, old.begun(name))
                 continue
             else:
-                first = 1 if old is not None else await self._first_revision(name)
-                new = sets.scheduled(name, old, wish, jobs, now, first=first)
+                new = await self._next(name, old, wish, jobs, now)
             if new == old or await self._notes.write(name, new, stored):
                 break
         with _after_the_act():
@@ -125,6 +136,18 @@ class Reminders:
             stands = await self._outrun(name, new, reason)
             # Those of the set that is shown, which has all of the new one that had not ended, and perhaps more.
             return _Done(stands.earlier, reason, stands)
+
+    async def _next(
+        self, name: SetName, old: ReminderSet | None, wish: Wish, jobs: Standing, now: datetime
+    ) -> ReminderSet:
+        """The set's next revision, none of whose jobs' ids is taken."""
+        revision = await self._first_revision(name) if old is None else old.revision + 1
+        while True:
+            new = sets.scheduled(name, old, wish, jobs, now, revision=revision)
+            ids = [job_id for entry, job_id in new.jobs(name) if entry.revision == revision]
+            if not await self._settling.standing(name.queue, ids):
+                return new
+            revision += 1
 
     async def _cancel(self, name: SetName, reason: str) -> _Done:
         while True:
@@ -157,6 +180,8 @@ class Reminders:
         for answer in await self._scheduling.schedule(requests) if requests else []:
             if isinstance(answer, TocsinError):
                 raise answer
+            job, _ = answer
+            _sure_they_are_ours(name, new, {job.job_id: job})
 
     async def _outrun(self, name: SetName, new: ReminderSet, reason: str) -> ReminderSet:
         """The set as it stands now. Where another call has moved it on, the jobs made here came too late to be
@@ -213,6 +238,13 @@ class Reminders:
         self._under_way.discard(task)
         if not task.cancelled():
             task.exception()  # has been seen, also where its caller has left
+
+
+def _sure_they_are_ours(name: SetName, found: ReminderSet, jobs: Standing) -> None:
+    """ReminderIdTaken where another job bears the id of one of the set's reminders, which nobody would send."""
+    for _, job_id in found.jobs(name):
+        if (job := jobs.get(job_id)) is not None and not name.has(job):
+            raise ReminderIdTaken(name.queue, job_id, job.state)
 
 
 @contextmanager

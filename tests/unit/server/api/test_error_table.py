@@ -15,7 +15,9 @@ from tocsin_server.domain import errors
 from tocsin_server.domain.errors import TocsinError, Violation
 from tocsin_server.domain.states import State
 from tocsin_server.operations import watching
+from tocsin_server.operations.reminders import reminders
 from tocsin_server.operations.transfer import importing
+from tocsin_server.store.redis import stream_news
 
 LONG = "\U0001f600" * 150
 
@@ -25,12 +27,14 @@ REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (errors.JobNotFound("q", LONG), grpc.StatusCode.NOT_FOUND),
     (errors.RemindersNotFound("q", "booking", LONG), grpc.StatusCode.NOT_FOUND),
     (errors.JobExists("q", LONG, State.FAILED), grpc.StatusCode.ALREADY_EXISTS),
+    (reminders.ReminderIdTaken("q", LONG, State.WAITING), grpc.StatusCode.ALREADY_EXISTS),
     (errors.JobActive("q", LONG), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.WrongState("q", LONG, State.ACTIVE, "RunJob"), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.LeaseLost("q", LONG, 3), grpc.StatusCode.ABORTED),
     (errors.RevisionMismatch("q", LONG, 1, 2), grpc.StatusCode.ABORTED),
     (errors.QuotaExceeded("types", 1, "Use fewer."), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.TooManyCalls("watch", 1), grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (stream_news.TooManyQueuesWatched(128), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.StoreFull("oom"), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.StoreAway("gone"), grpc.StatusCode.UNAVAILABLE),
     (errors.OutcomeUnknown("lost"), grpc.StatusCode.UNAVAILABLE),

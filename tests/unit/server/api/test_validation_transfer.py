@@ -93,6 +93,7 @@ WRONG: dict[str, tuple[Record, list[str]]] = {
     "no job": (Record(job=transfer_pb2.JobRecord()), ["job.job"]),
     "no id": (a_job(""), ["job.job.job_id"]),
     "an id with a line break": (a_job("a\nb"), ["job.job.job_id"]),
+    "an id of a reminder": (a_job("booking:b9:3600:g1"), ["job.job.job_id"]),
     "a queue with a space": (a_job(queue="a b"), ["job.job.queue"]),
     "two queues": (a_job(spec=job_pb2.JobSpec(type="t", queue="p")), ["job.job.spec.queue"]),
     "no type": (a_job(spec=job_pb2.JobSpec()), ["job.job.spec.type"]),

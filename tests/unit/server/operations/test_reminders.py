@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import pytest
-from contract.builders import MINUTE, SECOND, claimed_one, completed, failed, finished, read, wish
+from contract.builders import MINUTE, SECOND, a_draft, added, claimed_one, completed, failed, finished, read, wish
 from redis import Redis
 from support.spied_store import SpiedStore
 from tocsin_server.domain.changes import RunJob
@@ -18,7 +18,7 @@ from tocsin_server.domain.reminders import Kind, SetName, Wish
 from tocsin_server.domain.states import State
 from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.reminders.fence import ReminderFence
-from tocsin_server.operations.reminders.reminders import Reminders, Shown, ShownSet
+from tocsin_server.operations.reminders.reminders import ReminderIdTaken, Reminders, Shown, ShownSet
 from tocsin_server.operations.scheduling import Scheduling
 from tocsin_server.store.interface import JobStore
 
@@ -129,6 +129,25 @@ async def test_the_same_call_again_changes_nothing(reminders: Reminders, spied: 
     before = [await read(spied.as_store, job_id) for job_id in ids(first)]
     assert await schedule(reminders, at, tuple(reversed(OFFSETS))) == first
     assert [await read(spied.as_store, job_id) for job_id in ids(first)] == before
+
+
+async def test_a_job_that_bears_a_reminders_id_keeps_it_from_nobody(reminders: Reminders, spied: SpiedStore) -> None:
+    await added(spied.as_store, a_draft("booking:42:3600:g1"), a_draft("booking:42:3600:g2"))
+    shown = await schedule(reminders, await anchor(spied, ALL_AHEAD))
+    assert (shown.revision, states(shown)) == (3, [State.SCHEDULED] * 3)
+    for job_id in ids(shown):
+        assert (await read(spied.as_store, job_id)).spec.type == "booking_reminder"
+
+
+async def test_where_another_job_has_come_to_bear_a_reminders_id_a_repeat_of_the_call_says_so(
+    reminders: Reminders, spied: SpiedStore
+) -> None:
+    at = await anchor(spied, ALL_AHEAD)
+    *_, last = ids(await schedule(reminders, at))
+    await spied.as_store.delete("q", [last], ended_only=False)
+    await added(spied.as_store, a_draft(last))
+    with pytest.raises(ReminderIdTaken, match="Delete that job"):
+        await schedule(reminders, at)
 
 
 async def test_of_reminders_that_are_due_at_once_the_last_is_sent(

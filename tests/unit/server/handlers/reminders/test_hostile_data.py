@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from reminder_parts import NOW, NOW, booking, payment
+from reminder_parts import NOW, booking, payment
 from tocsin_server.domain.addresses import has_control
 from tocsin_server.handlers import booking_reminder, payment_reminder
 from tocsin_server.handlers.mail.errors import MailRefused
