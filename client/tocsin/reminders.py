@@ -49,6 +49,7 @@ class ReminderSet:
     cancelled: bool
     revision: int  # grows with each move and cancel
     message: reminder_service_pb2.ReminderSet = field(repr=False, compare=False)
+    warnings: tuple[str, ...] = ()  # what keeps them from being sent as the servers are set up at present
 
     @classmethod
     def read(cls, message: reminder_service_pb2.ReminderSet) -> ReminderSet:
@@ -62,6 +63,7 @@ class ReminderSet:
             cancelled=message.cancelled,
             revision=message.revision,
             message=message,
+            warnings=tuple(message.warnings),
         )
 
 

@@ -122,7 +122,10 @@ async def _mail(settings: Settings) -> list[Finding]:
         return [Finding("mail", None, "no transport is set (mail.transport): jobs that send mail fail")]
     trouble = await probe_mail(mail.transport.get_secret_value())
     where = redact_url(mail.transport.get_secret_value())
-    return [Finding("mail", trouble is None, f"{where}: {trouble or 'reachable'}")]
+    found = [Finding("mail", trouble is None, f"{where}: {trouble or 'reachable'}")]
+    if not mail.sender:
+        found.append(Finding("mail", None, "no sender is set (mail.sender): reminders, and mails without `from`, fail"))
+    return found
 
 
 async def _sms(settings: Settings) -> list[Finding]:
@@ -133,7 +136,10 @@ async def _sms(settings: Settings) -> list[Finding]:
     password = sms.password.get_secret_value() if sms.password else None
     trouble = await probe_sms(SmsSettings(url, sms.form, sms.user, password, sms.sender))
     where = redact_url(url).partition("?")[0]  # the query is often a secret
-    return [Finding("sms", trouble is None, f"{where}: {trouble or 'reachable'}")]
+    found = [Finding("sms", trouble is None, f"{where}: {trouble or 'reachable'}")]
+    if not sms.sender and sms.form == "twilio" and not url.startswith("file:"):
+        found.append(Finding("sms", None, "no sender is set (sms.sender): reminders, and texts without `from`, fail"))
+    return found
 
 
 async def _handlers(settings: Settings) -> list[Finding]:

@@ -92,10 +92,11 @@ def builtin_handlers(
 def _missing(out: Outlets) -> list[str]:
     both = f"{booking_reminder.TYPE}, {payment_reminder.TYPE}"
     said = []
-    if out.mailer.missing:
-        said.append(f"{email_notification.TYPE}, {both}: {out.mailer.missing}")
-    if out.texter.missing:
-        said.append(f"{sms_notification.TYPE}, {both}: {out.texter.missing}")
+    for type_, way in ((email_notification.TYPE, out.mailer), (sms_notification.TYPE, out.texter)):
+        if way.missing:
+            said.append(f"{type_}, {both}: {way.missing}")
+        elif way.missing_sender:
+            said.append(f"{type_} without `from`, {both}: {way.missing_sender}")
     return said + ([out.texter.warning] if out.texter.warning else [])
 
 

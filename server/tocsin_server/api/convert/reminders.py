@@ -58,6 +58,7 @@ def fill_set(target: reminder_service_pb2.ReminderSet, shown: ShownSet) -> None:
     set_time(target.anchor_time, shown.anchor)
     target.cancelled = shown.cancelled
     target.revision = shown.revision
+    target.warnings.extend(shown.warnings)
     for one in shown.reminders:
         reminder = target.reminders.add(job_id=one.job_id, skipped=not one.job_id)
         reminder.offset.FromTimedelta(one.offset)

@@ -27,7 +27,7 @@ class MailChannel:
     @property
     def missing(self) -> str:
         """Why nothing can be sent."""
-        return self.mailer.missing
+        return self.mailer.missing_sender
 
     async def send(self, place: int) -> Mapping[str, object]:
         """Send it to one address; its Message-ID. MailRefused, MailDeferred."""

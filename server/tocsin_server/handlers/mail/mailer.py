@@ -14,6 +14,7 @@ from tocsin_server.handlers.mail.settings import MailSettings, MailSettingsError
 from tocsin_server.handlers.mail.transport import Delivery
 
 _NO_TRANSPORT = "no mail can be sent: set mail.transport to smtp://HOST, smtps://HOST or file:FOLDER"
+_NO_SENDER = "no sender is set: set mail.sender to the address that mails come from"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,11 @@ class Mailer:
     def missing(self) -> str:
         """Why no mail can be sent as the server is set up; "" where it can."""
         return "" if self._transport else _NO_TRANSPORT
+
+    @property
+    def missing_sender(self) -> str:
+        """Why no mail that names no sender itself can be sent; "" where it can."""
+        return self.missing or ("" if self._sender else _NO_SENDER)
 
     async def send(self, write: Callable[[], Letter], stamp: Stamp) -> Handed:
         """Write a letter and hand it over to at least one recipient. Sender "" becomes the server's.

@@ -19,6 +19,7 @@ from tocsin_server.handlers.sms.transport import Message, Transport
 TEXT_CHARACTERS = 1_600
 
 _NO_TRANSPORT = "no text message can be sent: set sms.url to the address of a provider"
+_NONE_SET = "no sender is set: set sms.sender to the number or name that text messages come from"
 _NO_SENDER = "the message names no sender: give it `from`, or set sms.sender"
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
@@ -39,6 +40,12 @@ class Texter:
     def missing(self) -> str:
         """Why no text message can be sent as the server is set up; "" where it can."""
         return "" if self._transport else _NO_TRANSPORT
+
+    @property
+    def missing_sender(self) -> str:
+        """Why no text message that names no sender itself can be sent; "" where it can."""
+        needed = self._transport is not None and self._transport.needs_sender
+        return self.missing or (_NONE_SET if needed and not self._sender else "")
 
     @property
     def warning(self) -> str:

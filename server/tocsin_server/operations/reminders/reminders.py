@@ -58,6 +58,7 @@ class ShownSet:
     reminders: tuple[Shown, ...]
     cancelled: bool
     revision: int
+    warnings: tuple[str, ...] = ()  # what keeps its reminders from being sent at present
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +220,18 @@ class Reminders:
             job_id = ids.get(entry, "")
             state = jobs[job_id].state if job_id in jobs else None
             reminders.append(Shown(entry.offset, found.send_time(entry), job_id, state))
-        return ShownSet(name, found.anchor, tuple(reminders), found.cancelled, found.revision)
+        warnings = () if found.cancelled else await self._warnings(name)
+        return ShownSet(name, found.anchor, tuple(reminders), found.cancelled, found.revision, warnings)
+
+    async def _warnings(self, name: SetName) -> tuple[str, ...]:
+        """What all who would send such reminders say that they cannot."""
+        type_ = name.kind.job_type
+        said = [
+            [warning for warning in worker.warnings if type_ in warning]
+            for worker in await self._store.workers()
+            if type_ in worker.types and (not worker.queues or name.queue in worker.queues)
+        ]
+        return tuple(dict.fromkeys(one for some in said for one in some)) if said and all(said) else ()
 
     async def _jobs_of(self, name: SetName, old: ReminderSet | None) -> Standing:
         """Jobs of the set that stand, of earlier revisions too where they had not ended."""

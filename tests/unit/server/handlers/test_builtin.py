@@ -46,13 +46,14 @@ async def test_ways_out_that_are_not_set_up_are_warned_of_with_the_types_that_ne
 
 
 async def test_with_both_ways_out_there_is_nothing_to_warn_of(build: Build, tmp_path: Path) -> None:
-    assert build(MailSettings(f"file:{tmp_path}"), SmsSettings(f"file:{tmp_path}")).warnings == ()
+    mail = MailSettings(f"file:{tmp_path}", "shop@example.com")
+    assert build(mail, SmsSettings(f"file:{tmp_path}")).warnings == ()
 
 
 async def test_templates_that_cannot_be_used_are_warned_of(build: Build, tmp_path: Path) -> None:
     (tmp_path / "booking_reminder.html").write_text("a\n{% if %}")
     sms = SmsSettings(f"file:{tmp_path}")
-    [fault] = build(MailSettings(f"file:{tmp_path}", templates=tmp_path), sms).warnings
+    [fault] = build(MailSettings(f"file:{tmp_path}", "a@b.c", templates=tmp_path), sms).warnings
     assert fault.startswith("mail.templates: template booking_reminder.html, line 2")
-    [gone] = build(MailSettings(f"file:{tmp_path}", templates=tmp_path / "gone"), sms).warnings
+    [gone] = build(MailSettings(f"file:{tmp_path}", "a@b.c", templates=tmp_path / "gone"), sms).warnings
     assert "mail.templates: there is no folder" in gone
