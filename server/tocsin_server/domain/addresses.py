@@ -10,6 +10,8 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+import idna
+
 #: RFC 5321: a path is at most 256 octets with its angle brackets, so an address has 254; a local part 64.
 ADDRESS_BYTES = 254
 LOCAL_PART_BYTES = 64
@@ -17,6 +19,7 @@ NAME_CHARACTERS = 200
 
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+\Z")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\Z")  # "_": not a host name, but seen in mail
+_ENCODED_WORD = re.compile(r"=\?.*\?=")  # mail programs may show, and answer to, what it decodes to
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"\Z')
 _NEEDS_QUOTES = frozenset('<>[]:;@\\,"')
 
@@ -91,6 +94,8 @@ def _check_local(local: str) -> None:
         raise BadAddress("has nothing before the @")
     if len(local.encode()) > LOCAL_PART_BYTES:
         raise BadAddress(f"has more than {LOCAL_PART_BYTES} bytes before the @")
+    if _ENCODED_WORD.search(local):
+        raise BadAddress("has an encoded word, =?...?=, before the @")
     if not all(_ATOM.match(atom) for atom in local.split(".")) or _has_invisible(local):
         raise BadAddress("has a character before the @ that is not allowed there, or a dot without a neighbour")
 
@@ -105,10 +110,21 @@ def _domain(domain: str) -> str:
         raise BadAddress("has nothing after the @")
     if len(domain) > ADDRESS_BYTES:  # before IDNA, whose time grows faster than its input
         raise BadAddress(f"is longer than {ADDRESS_BYTES} bytes")
-    try:
-        ascii_domain = domain if domain.isascii() else domain.encode("idna").decode("ascii")
-    except UnicodeError:
-        raise BadAddress("has a domain that is no domain name") from None
-    if not all(_LABEL.match(label) for label in ascii_domain.split(".")):
+    labels = [label if label.isascii() else _ascii_label(label) for label in domain.split(".")]
+    if not all(_LABEL.match(label) for label in labels):
         raise BadAddress("has a domain that is no domain name")
-    return ascii_domain
+    return ".".join(labels)
+
+
+def _ascii_label(label: str) -> str:
+    """By IDNA 2008, where a letter is itself: that of 2003 makes another domain of it (fass.de of faß.de), or drops it.
+
+    Capitals are taken as small ones, unless that would make an ASCII letter of another (the Kelvin sign).
+    """
+    small = "".join(letter if letter.isascii() else letter.lower() for letter in label)
+    if small.encode("ascii", "ignore") == label.encode("ascii", "ignore"):
+        try:
+            return idna.alabel(small.lower()).decode("ascii")
+        except idna.IDNAError:
+            pass
+    raise BadAddress("has a domain that is no domain name, or not in its own letters")

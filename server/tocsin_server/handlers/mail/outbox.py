@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from datetime import UTC
 from pathlib import Path
 
 from tocsin_server.handlers.mail.errors import MailDeferred
 from tocsin_server.handlers.mail.message import Mail
 from tocsin_server.handlers.mail.transport import Delivery, Transport
+from tocsin_server.handlers.private_files import make_folder, write_whole
 
 
 class OutboxTransport(Transport):
@@ -32,12 +32,6 @@ class OutboxTransport(Transport):
     def _write(self, mail: Mail) -> None:
         # Sorts by time. The mark is hexadecimal digits and a number, whatever letters the job's id has.
         name = f"{mail.send_time.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}-{mail.mark}.eml"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = self.folder / f".{name}.tmp"
-        try:
-            unfinished.write_bytes(mail.content)
-            # Whoever watches the folder sees whole mails only.
-            os.replace(unfinished, self.folder / name)
-        except OSError:
-            unfinished.unlink(missing_ok=True)
-            raise
+        make_folder(self.folder)
+        # Whoever watches the folder sees whole mails only.
+        write_whole(self.folder / f".{name}.tmp", self.folder / name, mail.content)

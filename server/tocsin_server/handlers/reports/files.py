@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tocsin_server.handlers.private_files import make_folder, write_whole
+
 
 class ReportFolder:
     """Writes whole files or none. The folder is made with the first report."""
@@ -30,22 +32,13 @@ class ReportFolder:
 
         Blocks: call it off the event loop.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         return [self._write(f"{stem}.{ending}", content) for ending, content in contents.items()]
 
     def _write(self, name: str, content: bytes) -> Path:
         path = self.folder / name
         # The process's own, so that two servers which run the job twice do not write into one.
-        unfinished = self.folder / f".{name}.{os.getpid()}.tmp"
-        try:
-            with unfinished.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())  # a file that has its name is whole, also after a power cut
-            os.replace(unfinished, path)
-        except OSError:
-            unfinished.unlink(missing_ok=True)
-            raise
+        write_whole(self.folder / f".{name}.{os.getpid()}.tmp", path, content, to_disk=True)
         return path
 
 

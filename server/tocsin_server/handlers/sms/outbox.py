@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tocsin_server.handlers.private_files import make_folder, write_whole
 from tocsin_server.handlers.sms.errors import SmsDeferred
 from tocsin_server.handlers.sms.transport import Message, Transport
 
@@ -38,12 +38,7 @@ class OutboxTransport(Transport):
         # Sorts by time. A message's id is hexadecimal digits and a number, whatever letters the job's id has.
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{message.message_id}.json"
         said = {"id": message.message_id, "to": message.to, "from": message.sender, "text": message.text}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = self.folder / f".{name}.tmp"
-        try:
-            unfinished.write_text(json.dumps(said, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-            # Whoever watches the folder sees whole messages only.
-            os.replace(unfinished, self.folder / name)
-        except OSError:
-            unfinished.unlink(missing_ok=True)
-            raise
+        make_folder(self.folder)
+        content = (json.dumps(said, ensure_ascii=False, indent=2) + "\n").encode()
+        # Whoever watches the folder sees whole messages only.
+        write_whole(self.folder / f".{name}.tmp", self.folder / name, content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,8 +12,14 @@ from tocsin_server.domain.job import Job, JobError
 from tocsin_server.domain.states import State
 
 #: Ids, numbers and addresses in memory differ from job to job where the reason is the same.
-_VARIES = re.compile(r"0[xX][0-9A-Fa-f]+|\b[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\b|\d+")
+_VARIES = re.compile(
+    # But what a server answers, which is the reason.
+    r"(?P<answer>\b(?:answers?|answered|refused|status|code|HTTP)(?: [^:0-9]{1,60}:)? [1-5][0-9]{2}\b(?![.:/-]?[0-9]))|"
+    r"0[xX][0-9A-Fa-f]+|\b[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\b|\d+"
+)
 _CHARACTERS = 200
+#: Controls, which steer terminals, and formats, which turn the direction of text.
+_UNSEEN = frozenset({"Cc", "Cf"})
 _CANCELLED = "CANCELLED"  # the word of the worker runtime for an attempt that was cancelled: no failure
 
 
@@ -51,7 +58,7 @@ class Reasons:
                 reason.last = max(reason.last or job.end_time, job.end_time)
 
     def _reason(self, type_: str, error: JobError) -> Reason:
-        key = (type_, error.type[:_CHARACTERS], pattern(error.message))
+        key = (type_, _seen(error.type)[:_CHARACTERS], pattern(error.message))
         found = self._found.get(key)
         if found is None:
             if len(self._found) >= self._most:
@@ -71,7 +78,14 @@ class Reasons:
         return len(self._found)
 
 
+def _seen(text: str) -> str:
+    """Line breaks stay: whoever shows them knows what to do with them."""
+    return "".join(
+        " " if unicodedata.category(letter) in _UNSEEN and letter not in "\n\r\t" else letter for letter in text
+    )
+
+
 def pattern(message: str) -> str:
     """What messages of one reason have in common, on one line."""
-    line = " ".join(_VARIES.sub("#", message).split())
+    line = " ".join(_VARIES.sub(lambda found: found["answer"] or "#", _seen(message)).split())
     return line if len(line) <= _CHARACTERS else line[: _CHARACTERS - 1] + "…"

@@ -7,7 +7,7 @@ import email.utils
 
 import pytest
 from aiosmtplib.email import parse_address as parse_for_envelope
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from tocsin_server.domain.addresses import BadAddress, Mailbox, has_control, parse_address
 
@@ -23,6 +23,9 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
         ("Ada B. (work) <a.d+a@ex-ample.com>", Mailbox("Ada B. (work)", "a.d+a", "ex-ample.com")),
         ('"Lovelace, \\"Ada\\"" <ada@example.com>', Mailbox('Lovelace, "Ada"', "ada", "example.com")),
         ("Ädä 😀 <ädä@exämple.com>", Mailbox("Ädä 😀", "ädä", "xn--exmple-cua.com")),
+        ("ada@faß.de", Mailbox("", "ada", "xn--fa-hia.de")),
+        ("ada@βόλος.com", Mailbox("", "ada", "xn--nxasmm1c.com")),
+        ("ada@MÜNCHEN._x.Example.com", Mailbox("", "ada", "xn--mnchen-3ya._x.Example.com")),
         (f"{'a' * 64}@{'b' * 63}.{'c' * 63}.{'d' * 61}", Mailbox("", "a" * 64, f"{'b' * 63}.{'c' * 63}.{'d' * 61}")),
     ],
 )
@@ -52,6 +55,12 @@ def test_an_address_is_taken_apart(text: str, mailbox: Mailbox) -> None:
         ("ada@example..com", "no domain name"),
         ("ada@-example.com", "no domain name"),
         ("ada@[127.0.0.1]", "no domain name"),
+        ("ada@exam\u200dple.com", "own letters"),
+        ("ada@exam\u00adple.com", "own letters"),
+        ("ada@\u212a.com", "own letters"),
+        ("ada@a\uff0ecom", "own letters"),
+        ("ada@exa\u0308mple.com", "own letters"),
+        ("=?utf-8?q?a=40evil.com=3E?=@b.cd", "encoded word"),
         (f"{'ä' * 33}@example.com", "64 bytes"),
         (f"ada@{'b.' * 200}com", "254 bytes"),
         (f"{'a' * 64}@{'b' * 63}.{'c' * 63}.{'d' * 62}", "254 bytes"),
@@ -72,6 +81,7 @@ def test_any_text_is_an_address_without_control_characters_or_refused(text: str)
 
 @given(local=st.from_regex(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,20}(\.[a-z{`'=?]{1,9})?", fullmatch=True))
 def test_an_accepted_address_is_the_same_to_the_mail_library_and_in_a_header(local: str) -> None:
+    assume("=?" not in local)  # an encoded word is refused
     address = parse_address(f"Ada <{local}@example.com>").address
     assert parse_for_envelope(address) == address
     assert email.utils.getaddresses([f'"Ada" <{address}>']) == [("Ada", address)]

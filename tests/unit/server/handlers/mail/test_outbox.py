@@ -32,6 +32,7 @@ async def test_a_mail_is_one_eml_file_in_a_folder_made_for_it(tmp_path: Path) ->
     assert message_from_bytes(file.read_bytes())["Subject"] == "Hello"
     assert delivery.accepted == ("ada@example.com", "eve@example.com")
     assert delivery.refused == {}
+    assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
 async def test_mails_of_one_instant_lie_side_by_side_whatever_the_ids_of_their_jobs(tmp_path: Path) -> None:

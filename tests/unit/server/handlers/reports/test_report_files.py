@@ -32,10 +32,23 @@ def test_the_folder_is_made_and_files_of_the_same_name_are_replaced(tmp_path: Pa
     folder.write("report-x", {"csv": b"old", "json": b"{}"})
     [path] = folder.write("report-x", {"csv": b"new"})
     assert path == tmp_path / "a" / "b" / "report-x.csv"
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == {
         "report-x.csv": b"new",
         "report-x.json": b"{}",
     }
+
+
+def test_a_link_in_the_folder_leads_nowhere(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    folder = ReportFolder(tmp_path / "reports")
+    folder.folder.mkdir()
+    for name in ("report-x.csv", f".report-x.csv.{os.getpid()}.tmp"):
+        (folder.folder / name).symlink_to(precious)
+    [path] = folder.write("report-x", {"csv": b"new"})
+    assert (path.read_bytes(), precious.read_text()) == (b"new", "kept")
+    assert not path.is_symlink()
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_half_one(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ async def test_each_message_is_a_file_of_its_own(tmp_path: Path) -> None:
     await outbox.send(MESSAGE)
     files = list(outbox.folder.iterdir())
     assert [file.suffix for file in files] == [".json", ".json"]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    assert outbox.folder.stat().st_mode & 0o777 == 0o700
     assert json.loads(files[0].read_text()) == {"id": "abc.1", "to": MESSAGE.to, "from": "Shop", "text": "Grüße"}
 
 
