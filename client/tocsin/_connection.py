@@ -59,11 +59,14 @@ class Connection:
             enabled=self.retries,
         )
 
-    async def stream(self, path: str, request: Message, answer: type[Answer]) -> AsyncGenerator[Answer | None, None]:
-        """None once the server has taken the call, then its answers; cancelled when the caller stops reading."""
+    async def stream(
+        self, path: str, request: Message, answer: type[Answer], *, patient: bool = False
+    ) -> AsyncGenerator[Answer | None, None]:
+        """None once the server has taken the call, then its answers; cancelled when the caller stops reading. patient:
+        where no server is reached it waits for one, and is there as soon as it is."""
         call = self._open().unary_stream(
             path, request_serializer=type(request).SerializeToString, response_deserializer=answer.FromString
-        )(request, metadata=self._metadata)
+        )(request, metadata=self._metadata, wait_for_ready=patient)
         try:
             await call.initial_metadata()
             if not call.done():

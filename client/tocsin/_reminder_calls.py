@@ -53,6 +53,10 @@ def schedule_payment(
     reminder = request.reminder
     put(reminder, "payment_id", payment_id, "reminder.payment_id")
     put_time(reminder.due_time, due_time, "reminder.due_time")
+    if not isinstance(amount_minor, int):
+        raise WrongType.of(
+            "reminder.amount_minor", "is an integer, in the currency's minor units: 2500 for EUR 25.00, 25 for JPY 25"
+        )
     put(reminder, "amount_minor", amount_minor, "reminder.amount_minor")
     put(reminder, "currency", currency, "reminder.currency")
     put(reminder, "payment_url", options.get("payment_url", ""), "reminder.payment_url")

@@ -94,19 +94,21 @@ async def _messages(connection: Connection, request: pb.WatchJobsRequest) -> Asy
     """What the server says, over as many streams as it takes. Ends only where repeats are switched off."""
     wanted = pb.WatchJobsRequest()
     wanted.CopyFrom(request)
+    wanted.send_start = not wanted.job_id
     backoff = Backoff()
     clock = connection.clock(None)
     reached = missed = False
     while True:
         try:
-            async with aclosing(connection.stream(_PATH, wanted, pb.WatchJobsResponse)) as stream:
+            async with aclosing(connection.stream(_PATH, wanted, pb.WatchJobsResponse, patient=reached)) as stream:
                 async for message in stream:
                     reached = True
                     backoff.reset()
                     if message is not None:
                         if not wanted.job_id:
                             wanted.cursor = message.cursor or wanted.cursor
-                        yield message
+                        if wanted.job_id or message.HasField("job") or message.HasField("gap"):
+                            yield message
                     elif missed:
                         yield pb.WatchJobsResponse(gap=pb.WatchJobsResponse.Gap())
                         missed = False

@@ -46,6 +46,8 @@ TYPED_PAYLOADS: Mapping[type[TypedPayload], str] = {
     payloads_pb2.DataCleanup: "data_cleanup",
     payloads_pb2.ReportGeneration: "report_generation",
 }
+#: Fields of typed payloads that list addresses and numbers.
+_RECIPIENTS = ("to", "cc", "bcc", "reply_to", "email_to", "sms_to")
 _TYPED_CLASSES = tuple(TYPED_PAYLOADS)
 _FIELDS = job_pb2.JobSpec.DESCRIPTOR.fields_by_number
 _FIRST_PAYLOAD_FIELD = 10
@@ -66,11 +68,20 @@ def put_payload(spec: job_pb2.JobSpec, payload: Payload, field: str = "job") -> 
     elif isinstance(payload, payloads_pb2.RawPayload):
         spec.raw.CopyFrom(payload)
     elif isinstance(payload, _TYPED_CLASSES):
+        _refuse_letters(payload, f"{field}.{TYPED_PAYLOADS[type(payload)]}")
         getattr(spec, TYPED_PAYLOADS[type(payload)]).CopyFrom(payload)
     else:
         raise WrongType.of(
             field, f"a payload is a dict, bytes, RawPayload or one of the typed messages, not {type(payload).__name__}"
         )
+
+
+def _refuse_letters(payload: TypedPayload, field: str) -> None:
+    """EmailNotification(to="a@b.de") has a recipient for each letter: protobuf takes any iterable for a list."""
+    for name in _RECIPIENTS:
+        values = getattr(payload, name, ())
+        if len(values) > 1 and all(len(value) == 1 for value in values):
+            raise WrongType.of(f"{field}.{name}", f"is a list: [{''.join(values)!r}]")
 
 
 def payload_of(spec: job_pb2.JobSpec) -> DecodedPayload:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
@@ -32,7 +32,7 @@ from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.changing import Changing
 from tocsin_server.operations.scheduling import Scheduling
 from tocsin_server.operations.transfer.transfers import Transfers
-from tocsin_server.operations.watching import Watching
+from tocsin_server.operations.watching import Watched, Watching
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
 
@@ -194,10 +194,11 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         rules.check_watch_jobs(request)
         queue = _queue(request.queue)
         if request.job_id:
-            opened = self._watching.job(queue, request.job_id)
+            opened: AbstractAsyncContextManager[AsyncIterator[Watched]] = self._watching.job(queue, request.job_id)
         else:
             states = frozenset(map(State, request.states))
-            opened = self._watching.matching(queue, states, frozenset(request.types), request.cursor)
+            types = frozenset(request.types)
+            opened = self._watching.matching(queue, states, types, request.cursor, start=request.send_start)
         async with opened as changes:
             # Whoever waits for the headers knows that no change from here on is missed.
             await context.send_initial_metadata(())

@@ -23,6 +23,13 @@ class Gap:
     end: str
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a watch begins."""
+
+    cursor: str
+
+
 EventKey = tuple[int, str, int, bool]
 
 

@@ -13,10 +13,12 @@ from tocsin_server.domain.errors import Draining, JobNotFound, TocsinError
 from tocsin_server.domain.events import Event, EventBatch
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.states import ENDED, State
-from tocsin_server.operations.tailing import EventKey, Gap, Subscription, Tail, Wanted, event_key
+from tocsin_server.operations.tailing import EventKey, Gap, Start, Subscription, Tail, Wanted, event_key
 from tocsin_server.store.interface import JobStore
 
-__all__ = ["Gap", "WatchAged", "Watching"]
+__all__ = ["Gap", "Start", "WatchAged", "Watched", "Watching"]
+
+Watched = Event | Gap | Start
 
 _OVERLAP = 10_000  # events remembered while history and tail may bring the same events
 
@@ -60,9 +62,10 @@ class Watching:
 
     @asynccontextmanager
     async def matching(
-        self, queue: str, states: frozenset[State], types: frozenset[str], cursor: str
-    ) -> AsyncIterator[AsyncIterator[Event | Gap]]:
-        """Changes into these states, of jobs of these types (empty: all), after the cursor; "" is from now.
+        self, queue: str, states: frozenset[State], types: frozenset[str], cursor: str, *, start: bool = False
+    ) -> AsyncIterator[AsyncIterator[Watched]]:
+        """Changes into these states, of jobs of these types (empty: all), after the cursor; "" is from now, which with
+        `start` is said first.
 
         With states, deletions are left out, since they are changes into none. InvalidFields for a cursor that cannot
         be read.
@@ -78,7 +81,8 @@ class Watching:
                 first = await self._events_after(queue, cursor)
                 changes = self._from_cursor(queue, cursor, first, wanted)
             else:
-                changes = _tail_of(await stack.enter_async_context(self._subscribed(queue, wanted)))
+                subscription = await stack.enter_async_context(self._subscribed(queue, wanted))
+                changes = _tail_of(subscription, Start(subscription.cursor) if start else None)
             yield await stack.enter_async_context(aclosing(changes))
 
     def drain(self) -> None:
@@ -121,7 +125,7 @@ class Watching:
 
     async def _from_cursor(
         self, queue: str, cursor: str, first: EventBatch, wanted: Callable[[Event], bool]
-    ) -> AsyncGenerator[Event | Gap, None]:
+    ) -> AsyncGenerator[Watched, None]:
         """What came after the cursor, read for this watcher alone, then the tail that all share."""
         recent: deque[EventKey] = deque(maxlen=_OVERLAP)
         batch = first
@@ -145,7 +149,7 @@ class Watching:
             seen = frozenset(recent)
             async for item in _tail_of(tail):
                 # Both are in the same order: what the tail brings a second time comes first.
-                if not isinstance(item, Gap) and event_key(item) in seen:
+                if isinstance(item, Event) and event_key(item) in seen:
                     continue
                 seen = frozenset()
                 yield item
@@ -190,6 +194,8 @@ class Watching:
             self._open.discard(subscription)
 
 
-async def _tail_of(subscription: Subscription) -> AsyncGenerator[Event | Gap, None]:
+async def _tail_of(subscription: Subscription, start: Start | None = None) -> AsyncGenerator[Watched, None]:
+    if start is not None:
+        yield start
     while True:
         yield await subscription.take()

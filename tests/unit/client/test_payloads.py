@@ -7,7 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tocsin import EmailNotification, InvalidArgument, RawPayload
+from tocsin import EmailNotification, InvalidArgument, RawPayload, WrongType
 from tocsin.payloads import (
     MAX_DEPTH,
     MAX_INTEGER,
@@ -33,6 +33,11 @@ def refused_field(data: dict[str, object]) -> str:
         struct_from_dict(data)
     [violation] = refused.value.violations
     return violation.field
+
+
+def test_one_string_where_a_list_is_wanted_is_refused_and_not_taken_for_its_letters() -> None:
+    with pytest.raises(WrongType, match=r"email_notification\.to: is a list: \['a@b\.de'\]"):
+        put_payload(job_pb2.JobSpec(), EmailNotification(to="a@b.de"))
 
 
 @given(st.dictionaries(st.text(), _JSON))

@@ -100,7 +100,7 @@ async def test_a_filter_goes_on_after_its_last_cursor(client: AsyncClient, servi
     first, second = service.asked("WatchJobs")
     assert (first.cursor, second.cursor) == ("", "2")
     second.cursor = ""
-    assert first == second == pb.WatchJobsRequest(queue="q", states=[S.WAITING], types=["noop"])
+    assert first == second == pb.WatchJobsRequest(queue="q", states=[S.WAITING], types=["noop"], send_start=True)
 
 
 async def test_a_cut_before_the_first_cursor_is_told_as_a_gap_once_the_watch_stands_again(
@@ -111,6 +111,16 @@ async def test_a_cut_before_the_first_cursor_is_told_as_a_gap_once_the_watch_sta
     changes = client.watch()
     assert seen([await anext(changes) for _ in range(2)]) == ["gap", "WAITING 1"]
     await changes.aclose()
+
+
+async def test_a_cut_before_the_first_change_misses_nothing_where_the_server_says_where_a_watch_begins(
+    client: AsyncClient, service: CannedJobService
+) -> None:
+    service.watches = iter([[pb.WatchJobsResponse(cursor="7"), CUT], [said(a_job(), "8")]])
+    changes = client.watch()
+    assert seen([await anext(changes)]) == ["WAITING 1"]
+    await changes.aclose()
+    assert [request.cursor for request in service.asked("WatchJobs")] == ["", "7"]
 
 
 async def test_a_gap_that_the_server_tells_is_handed_on(client: AsyncClient, service: CannedJobService) -> None:

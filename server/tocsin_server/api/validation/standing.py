@@ -84,7 +84,7 @@ def check_watch_jobs(request: job_service_pb2.WatchJobsRequest) -> None:
     wrong.queue("queue", request.queue)
     if request.job_id:
         wrong.job_id("job_id", request.job_id)
-        for name in ("states", "types", "cursor"):
+        for name in ("states", "types", "cursor", "send_start"):
             if getattr(request, name):
                 wrong.add(name, "cannot stand beside job_id")
     wrong.enums("states", request.states, STATES)

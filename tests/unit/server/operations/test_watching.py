@@ -16,7 +16,7 @@ from tocsin_server.domain.errors import Draining, InvalidFields, JobNotFound, St
 from tocsin_server.domain.events import Event, EventBatch
 from tocsin_server.domain.job import Job
 from tocsin_server.domain.states import State
-from tocsin_server.operations.watching import Gap, WatchAged, Watching
+from tocsin_server.operations.watching import Gap, Start, WatchAged, Watching
 from tocsin_server.store.interface import JobStore
 
 ALL: frozenset[State] = frozenset()
@@ -31,21 +31,21 @@ async def watching(spied: SpiedStore) -> AsyncIterator[Watching]:
     await watching.close()
 
 
-async def taken(changes: AsyncIterator[Event | Gap], many: int) -> list[Event | Gap]:
+async def taken(changes: AsyncIterator[Event | Gap | Start], many: int) -> list[Event | Gap | Start]:
     async with asyncio.timeout(5):
         return [await anext(changes) for _ in range(many)]
 
 
-async def rest(changes: AsyncIterator[Event | Gap]) -> list[Event | Gap]:
+async def rest(changes: AsyncIterator[Event | Gap | Start]) -> list[Event | Gap | Start]:
     async with asyncio.timeout(5):
         return [change async for change in changes]
 
 
-def ids(changes: list[Event | Gap]) -> list[str]:
+def ids(changes: list[Event | Gap | Start]) -> list[str]:
     return [change.job.job_id for change in changes if isinstance(change, Event)]
 
 
-def states(changes: list[Event | Gap]) -> list[State]:
+def states(changes: list[Event | Gap | Start]) -> list[State]:
     return [change.job.state for change in changes if isinstance(change, Event)]
 
 
@@ -226,6 +226,15 @@ async def test_what_a_watcher_has_read_itself_does_not_come_again_from_a_tail_th
         await scheduled(spied, "c")
         assert ids(await next_) == ["c"]
     await watching.close()
+
+
+async def test_a_watch_says_where_it_begins_where_that_is_asked_for(spied: SpiedStore, watching: Watching) -> None:
+    async with watching.matching("q", ALL, ANY, "", start=True) as changes:
+        [start] = await taken(changes, 1)
+        assert isinstance(start, Start)
+    await scheduled(spied, "a")
+    async with watching.matching("q", ALL, ANY, start.cursor, start=True) as changes:
+        assert ids(await taken(changes, 1)) == ["a"]
 
 
 async def test_a_cursor_that_cannot_be_read_is_refused(watching: Watching) -> None:
