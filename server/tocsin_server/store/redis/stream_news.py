@@ -62,6 +62,15 @@ class _Group:
             place.last = after  # the read under way comes back for what is known by now, and goes on from here
         return place
 
+    def believe(self, place: _Place, after: str) -> bool:
+        """Whether there is news after an entry as far as was heard. It is said once: who then finds none, in a store
+        that was put back to an earlier state, waits from there."""
+        if _number(place.last) <= _number(after):
+            return False
+        place.last = after
+        self._changed.set()
+        return True
+
     async def _run(self) -> None:
         failure: BaseException = StoreAway("the connection was closed")
         try:
@@ -118,8 +127,10 @@ class StreamNews:
 
         Raises what the read raises, and TooManyQueuesWatched.
         """
-        place = self._group(queue).watch(queue, after)
-        if _number(after) < _number(place.last):
+        group = self._group(queue)
+        place = group.watch(queue, after)
+        place.left_at = time.monotonic()
+        if group.believe(place, after):
             return
         news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         place.waiting.add(news)
