@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.policy import SMTP
 
-from tocsin_server.domain.addresses import has_control
 from tocsin_server.domain.media_types import is_media_type
+from tocsin_server.handlers.mail.addresses import has_control
 from tocsin_server.handlers.mail.errors import MailRefused
 from tocsin_server.handlers.mail.headers import fixed_header, parameter_header
 

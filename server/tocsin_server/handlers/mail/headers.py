@@ -12,7 +12,7 @@ from email.header import Header
 from email.utils import quote
 from urllib.parse import quote as percent_encoded
 
-from tocsin_server.domain.addresses import Mailbox, has_control
+from tocsin_server.handlers.mail.addresses import Mailbox, has_control
 
 _LINE = 76  # RFC 2047: longest line with an encoded word in it
 _FOLD = ",\r\n "

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tocsin_server.domain.addresses import BadAddress, parse_address
+from tocsin_server.handlers.mail.addresses import BadAddress, parse_address
 from tocsin_server.handlers.mail.errors import MailRefused
 from tocsin_server.handlers.mail.message import Letter, Mail, Stamp, compose
 from tocsin_server.handlers.mail.opening import open_transport

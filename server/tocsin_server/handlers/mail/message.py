@@ -9,7 +9,7 @@ from datetime import datetime
 from email.utils import format_datetime
 from enum import Enum
 
-from tocsin_server.domain.addresses import BadAddress, Mailbox, has_control, parse_address
+from tocsin_server.handlers.mail.addresses import BadAddress, Mailbox, has_control, parse_address
 from tocsin_server.handlers.mail.body import Attachment, body
 from tocsin_server.handlers.mail.errors import MailRefused
 from tocsin_server.handlers.mail.headers import address_header, fixed_header, header

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reminder_parts import NOW, booking, payment
-from tocsin_server.domain.addresses import has_control
 from tocsin_server.handlers import booking_reminder, payment_reminder
+from tocsin_server.handlers.mail.addresses import has_control
 from tocsin_server.handlers.mail.errors import MailRefused
 from tocsin_server.handlers.mail.message import Letter, Stamp, compose
 from tocsin_server.handlers.reminders.reminder import Reminder

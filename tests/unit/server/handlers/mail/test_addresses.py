@@ -9,7 +9,7 @@ import pytest
 from aiosmtplib.email import parse_address as parse_for_envelope
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from tocsin_server.domain.addresses import BadAddress, Mailbox, has_control, parse_address
+from tocsin_server.handlers.mail.addresses import BadAddress, Mailbox, has_control, parse_address
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
