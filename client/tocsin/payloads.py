@@ -117,7 +117,7 @@ def data_of(payload: DecodedPayload) -> dict[str, object]:
     if isinstance(payload, dict):
         return payload
     if isinstance(payload, payloads_pb2.RawPayload):
-        raise ValueError("this payload is raw bytes: read payload.body")
+        raise ValueError("this payload is bytes: read job.payload")
     shown: dict[str, object] = json_format.MessageToDict(payload, preserving_proto_field_name=True)
     return shown
 

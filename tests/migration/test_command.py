@@ -155,12 +155,25 @@ def test_a_password_is_not_shown(ways: tuple[str, str], migrate: Migrate) -> Non
             ["--from", "redis://127.0.0.1:1", "--to", "redis://127.0.0.1:1", "--from-namespace", "a b"],
             "--from-namespace: ",
         ),
+        (["--from", "redis://127.0.0.1:1", "--report", "x"], "--report: means nothing with --from a store of Tocsin"),
+        (["--from", "bull", "--source", "redis://x", "--verify"], "--verify: means nothing with --from bull"),
+        (["--from", "bull", "--source-collection", "x"], "--source-collection: means nothing with --from bull"),
+        (["--from", "agenda", "--from-collection", "x"], "--from-collection: means nothing with --from agenda"),
+        (["--from", "agenda", "--queue", "a", "--queue", "b"], "--queue: Agenda has no queues"),
     ],
 )
 def test_wrong_addresses_are_named(arguments: list[str], line: str, migrate: Migrate) -> None:
     ran = migrate(*arguments)
     assert ran.code == 2
     assert f"tocsin migrate: {line}" in ran.errors
+
+
+def test_a_report_that_cannot_be_written_is_named(redis: RedisPart, migrate: Migrate) -> None:
+    redis.client.hset("bull:q:1", mapping={"name": "t", "data": "{}", "opts": "{}", "timestamp": "1"})
+    redis.client.rpush("bull:q:wait", "1")
+    ran = migrate("--from", "bull", "--source", redis.url, "--report", "no/such/folder", "--dry-run")
+    assert ran.code == 2
+    assert ran.errors == "tocsin migrate: --report: no/such/folder: No such file or directory\n"
 
 
 def test_a_store_is_not_moved_onto_itself(redis: RedisPart, migrate: Migrate) -> None:

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 #: What Tocsin takes over from: the lines that are in use, each with the driver that it brings.
@@ -60,6 +61,26 @@ def node_modules() -> Path:
         if not ready.exists():  # else somebody installed them while we waited
             _install(npm)
     return ready
+
+
+def installed(named: Sequence[str], folder: Path, modules: Path) -> None:
+    """`npm install` of these into a folder, from the packages that stand in `modules`: they, what they depend on, and
+    nothing else. An optional package is not there unless it is named."""
+    wanted, there = list(named), folder / "node_modules"
+    while wanted:
+        name = wanted.pop()
+        if (there / name).exists():
+            continue
+        shutil.copytree(modules / name, there / name, symlinks=True)
+        for package in (there / name).rglob("package.json"):  # with those that stand in its own node_modules
+            wanted += [other for other in _needed(package) if (modules / other).exists()]
+
+
+def _needed(package: Path) -> Sequence[str]:
+    try:
+        return list(json.loads(package.read_text()).get("dependencies", ()))
+    except (ValueError, AttributeError):  # no description of a package
+        return ()
 
 
 def _install(npm: str) -> None:

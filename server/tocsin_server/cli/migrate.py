@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -11,13 +12,16 @@ from typing import Annotated
 import typer
 from tocsin.cli.parsing import span
 
-from tocsin_server.cli.migrate_report import ImportReport, MoveReport
+from tocsin_server.cli.migrate_report import ImportReport, MoveReport, ReportTrouble
 from tocsin_server.cli.running import loaded_or_exit, refusal
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.migrate.foreign import Choices, SourceAway
-from tocsin_server.migrate.importing import bring_in, pause_what_is_paused
+from tocsin_server.migrate.importing import bring_in, pause
+from tocsin_server.migrate.ledger import Overtaken
 from tocsin_server.migrate.moving import CannotMove, move_queue
+from tocsin_server.migrate.naming import CannotName, Naming, naming_of
 from tocsin_server.migrate.opening import opened, settings_of
+from tocsin_server.migrate.reading import shared_ids
 from tocsin_server.migrate.systems import SYSTEMS, open_system
 from tocsin_server.settings import Settings, SettingsError, secrets_of
 from tocsin_server.store.opening import StoreUnfit
@@ -27,6 +31,23 @@ from tocsin_server.telemetry.redaction import redact_url
 _UNFINISHED = 1  # exit code: something was left behind, refused, or differs
 _PATIENCE = timedelta(minutes=1)
 
+#: Options that mean something for some of what can be moved only, by their parameters.
+_OF_STORES = {
+    "verify": "--verify",
+    "wait": "--wait",
+    "source_namespace": "--from-namespace",
+    "source_collection": "--from-collection",
+}
+_OF_SYSTEMS = {
+    "address": "--source",
+    "take_active": "--take-active",
+    "take_completed": "--take-completed",
+    "report": "--report",
+    "type_map": "--type-map",
+}
+_OF_BULL = {"prefix": "--prefix", "queue_map": "--queue-map"}
+_OF_AGENDA = {"collection": "--source-collection"}
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -34,6 +55,7 @@ def register(app: typer.Typer) -> None:
 
 
 def migrate(
+    context: typer.Context,
     source: Annotated[
         str,
         typer.Option(
@@ -70,6 +92,22 @@ def migrate(
     take_completed: Annotated[
         bool, typer.Option("--take-completed", help="Also what another system has completed.")
     ] = False,
+    queue_map: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--queue-map",
+            metavar="OLD=NEW",
+            help="Of Bull or BullMQ: bring queue OLD into queue NEW. May be repeated.",
+        ),
+    ] = None,
+    type_map: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--type-map",
+            metavar="PATTERN=TYPE",
+            help="Of another system: types that match ('send_mail_*') become TYPE. May be repeated.",
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write a JSON line for each job of another system.")
     ] = None,
@@ -92,14 +130,19 @@ def migrate(
     """
     wanted = tuple(queues or ())
     try:
+        if misplaced := _misplaced(context, source, wanted):
+            raise refusal("migrate", misplaced)
         to = _target(target, target_namespace, target_collection)
         if source in SYSTEMS:
             if address is None:
                 raise refusal("migrate", [f"--from {source} needs --source, the address of its jobs"])
+            naming = naming_of(queue_map or (), type_map or ())
             choices = Choices(wanted, take_active=take_active, take_completed=take_completed)
             configure_logs("error", "console", secrets=secrets_of(to))
             done = asyncio.run(
-                _bring_in(source, address, choices, prefix, collection, None if dry_run else to, ImportReport(report))
+                _bring_in(
+                    source, address, choices, prefix, collection, None if dry_run else to, naming, ImportReport(report)
+                )
             )
         else:
             origin = settings_of("--from", source, namespace=source_namespace, collection=source_collection)
@@ -111,8 +154,28 @@ def migrate(
         raise refusal("migrate", error.lines) from None
     except (StoreUnfit, SourceAway, TocsinError) as error:
         raise refusal("migrate", [redact_url(str(error))]) from None
+    except (CannotName, Overtaken) as error:
+        raise refusal("migrate", [str(error)]) from None
+    except ReportTrouble as error:
+        raise refusal("migrate", [f"--report: {error}"]) from None
     if not done:
         raise typer.Exit(_UNFINISHED)
+
+
+def _misplaced(context: typer.Context, source: str, queues: Sequence[str]) -> list[str]:
+    """A line for each option that means nothing for what is moved here."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = {name for name, where in sources.items() if where is not None and where.name == "COMMANDLINE"}
+    of_systems = {"bull": _OF_BULL, "bullmq": _OF_BULL, "agenda": _OF_AGENDA}
+    meant = {**_OF_SYSTEMS, **of_systems[source]} if source in SYSTEMS else _OF_STORES
+    lines = [
+        f"{option}: means nothing with --from {source if source in SYSTEMS else 'a store of Tocsin'}"
+        for name, option in {**_OF_STORES, **_OF_SYSTEMS, **_OF_BULL, **_OF_AGENDA}.items()
+        if name in given and name not in meant
+    ]
+    if source == "agenda" and len(queues) > 1:
+        lines.append("--queue: Agenda has no queues, so all its jobs go to one: name one")
+    return lines
 
 
 def _target(address: str | None, namespace: str | None, collection: str | None) -> Settings:
@@ -135,7 +198,9 @@ async def _move(
         queues = wanted or tuple(there)
         for queue in queues:
             if dry_run:
-                report.would_move(queue, await source.store.figures(queue), await target.store.figures(queue))
+                here, there_now = await source.store.figures(queue), await target.store.figures(queue)
+                shared = await shared_ids(source.store, target.store, queue)
+                report.would_move(queue, here, there_now, shared)
                 continue
             try:
                 with report.progress(queue) as tell:
@@ -157,15 +222,19 @@ async def _bring_in(
     prefix: str,
     collection: str,
     to: Settings | None,
+    naming: Naming,
     report: ImportReport,
 ) -> bool:
     async with open_system(system, address, choices, prefix=prefix, collection=collection) as source:
+        paused = await source.paused()
         with report.lines() as tell:
             if to is None:
-                imported = await bring_in(source.read(), None, tell)
+                report.paused(paused, ())
+                imported = await bring_in(source.read(), None, tell, naming=naming)
             else:
                 async with opened(to) as target:
-                    await pause_what_is_paused(source, target.store)
-                    imported = await bring_in(source.read(), target.store, tell)
+                    let_be = await pause(paused, target.store, origin=source.origin, naming=naming)
+                    report.paused(paused, let_be)
+                    imported = await bring_in(source.read(), target.store, tell, origin=source.origin, naming=naming)
     report.end(imported, dry_run=to is None)
     return not imported.refused

@@ -6,13 +6,14 @@ import json
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 from tocsin.cli.printing import shown
 
 from tocsin_server.domain.queues import QueueFigures
@@ -26,7 +27,8 @@ _ENDLESS = 100_000  # columns where nobody looks at a screen
 
 
 def _console() -> Console:
-    return Console() if sys.stdout.isatty() else Console(width=_ENDLESS)
+    # A name may be "[/x]" or "cart:key:42": nothing that is shown is marked up, and nothing in it is a picture.
+    return Console(markup=False, emoji=False, width=None if sys.stdout.isatty() else _ENDLESS)
 
 
 class MoveReport:
@@ -40,25 +42,38 @@ class MoveReport:
     @contextmanager
     def progress(self, queue: str) -> Iterator[Tell]:
         """A bar on a terminal, nothing elsewhere."""
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=self._console, transient=True, disable=not sys.stdout.isatty()) as bar:
             task = bar.add_task(shown(queue), total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
-    def would_move(self, queue: str, here: QueueFigures, there: QueueFigures) -> None:
-        """A dry run's line of a queue."""
+    def would_move(self, queue: str, here: QueueFigures, there: QueueFigures, shared: int) -> None:
+        """A dry run's line of a queue. shared: ids that different jobs have on the two sides."""
         self._say(f"{queue}: {_total(here)} jobs would be moved; {_total(there)} stand in the target")
+        if shared:
+            self._say(
+                f"  {shared} would be refused: other jobs there have those ids; cancel and delete one of each two"
+            )
         self._jobs += _total(here)
 
     def moved(self, moved: Moved) -> None:
         """What became of a queue."""
         copied = moved.copied
         self._jobs += copied.placed + copied.same
+        if moved.kept_settings:
+            self._say(f"{moved.queue}: the target has settings of its own for it, and keeps them")
         what = "moved before; added since:" if moved.already else "moved:" if moved.done else "NOT DONE, still paused:"
         parts = [f"{copied.placed} jobs copied", f"{copied.same} stood there"]
+        parts += [f"{copied.replaced} of them over older copies"] if copied.replaced else []
         parts += [f"{copied.removed} that had gone were removed"] if copied.removed else []
         self._say(f"{moved.queue}: {what} {', '.join(parts)}")
         self._some(copied.refused, "refused by the target")
+        self._some(copied.unknown, "left: see whether they ran in the target, and schedule anew those that did not")
         self._some(moved.active, "still run; wait for them and run this again, or stop their servers")
         if (verified := moved.verified) is not None:
             self._say(
@@ -89,25 +104,37 @@ class MoveReport:
                 self._say(f"    ... and {lines.count - len(lines.first)} more")
 
     def _say(self, line: str) -> None:
-        self._console.print(shown(line), markup=False, highlight=False, soft_wrap=True)
+        self._console.print(shown(line), highlight=False, soft_wrap=True)
+
+
+class ReportTrouble(Exception):
+    """The report's file cannot be written; the message says why."""
 
 
 class ImportReport:
     """From another system. All that is not simply taken is named; with a file, every job has a line there."""
 
     _NAMED = 10  # for each reason
+    _REASONS = 200  # kept: those of a hostile source may be as many as its jobs
 
     def __init__(self, file: Path | None) -> None:
         self._console = _console()
         self._file = file
         self._reasons: dict[tuple[Verdict, str, str], list[str]] = defaultdict(list)
         self._counts: dict[tuple[Verdict, str, str], int] = defaultdict(int)
+        self._further = 0  # for reasons that are not kept
+        self._paused: list[str] = []
 
     @contextmanager
     def lines(self) -> Iterator[Callable[[Line], None]]:
         """Takes the lines, one a job."""
         with ExitStack() as stack:
-            out = stack.enter_context(self._file.open("w", encoding="utf-8")) if self._file is not None else None
+            out = None
+            if self._file is not None:
+                try:
+                    out = stack.enter_context(self._file.open("w", encoding="utf-8"))
+                except OSError as error:
+                    raise ReportTrouble(f"{self._file}: {error.strerror}") from None
 
             def tell(line: Line) -> None:
                 self._remember(line)
@@ -116,6 +143,12 @@ class ImportReport:
 
             yield tell
 
+    def paused(self, queues: Sequence[str], let_be: Sequence[str]) -> None:
+        """Queues that are paused there, and those of them that are not paused here."""
+        for queue in queues:
+            here = "and not here, where it goes on since an earlier import" if queue in let_be else "and so it is here"
+            self._paused.append(f"{queue}: paused there, {here}")
+
     def end(self, imported: Imported, *, dry_run: bool) -> None:
         """The table and the reasons."""
         table = Table(box=None, pad_edge=False, header_style="dim")
@@ -123,32 +156,41 @@ class ImportReport:
             table.add_column(name, overflow="fold")
         for queue, state in sorted({(queue, state) for queue, state, _ in imported.counts}):
             figures = (str(imported.counts[queue, state, verdict]) for verdict in Verdict)
-            table.add_row(shown(queue), shown(state), *figures)
+            table.add_row(Text(shown(queue)), Text(shown(state)), *figures)  # as they are: "[red]" is a name, too
         self._console.print(table)
         for key in sorted(self._reasons):
             verdict, queue, why = key
             names = ", ".join(self._reasons[key])
             more = self._counts[key] - len(self._reasons[key])
             self._say(f"{verdict} {queue}: {why}: {names}{f' and {more} more' if more else ''}")
+        if self._further:
+            self._say(f"... and {self._further} for other reasons; --report FILE has them all")
+        for line in self._paused:
+            self._say(line)
         if dry_run:
             self._say("dry run: nothing was done")
         else:
-            self._say(f"{imported.placed} jobs were brought in, {imported.stood} stood here already")
+            if left := imported.of(Verdict.LEFT):
+                self._say(f"{left} were left there, for the reasons above")
+            self._say(f"{imported.placed} jobs were brought in, {imported.stood} had been before")
             if imported.placed:
                 self._say(
-                    "Once all is taken, put the old queue away: a job that has run here is forgotten after its "
-                    "retention, and an import after that would take it again."
+                    "Once all is taken, put the old queue away: to its own workers these jobs still wait, and one that "
+                    "is started again would run them."
                 )
 
     def _remember(self, line: Line) -> None:
         for why in line.found.why:
             key = (line.found.verdict, line.found.queue, why)
+            if key not in self._counts and len(self._counts) == self._REASONS:
+                self._further += 1
+                continue
             self._counts[key] += 1
             if self._counts[key] <= self._NAMED:
                 self._reasons[key].append(line.found.source_id)
 
     def _say(self, line: str) -> None:
-        self._console.print(shown(line), markup=False, highlight=False, soft_wrap=True)
+        self._console.print(shown(line), highlight=False, soft_wrap=True)
 
 
 def _object(line: Line) -> dict[str, object]:
@@ -157,7 +199,7 @@ def _object(line: Line) -> dict[str, object]:
         "queue": found.queue,
         "id": found.source_id,
         "state": found.source_state,
-        "verdict": "stands" if line.stands else str(found.verdict),
+        "verdict": "before" if line.stands else str(found.verdict),
         "why": list(found.why),
     }
     if found.job is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -30,6 +31,8 @@ class Foreign:
     verdict: Verdict
     why: tuple[str, ...] = ()  # one plain sentence for each change, or the reason why it is not taken; no payload in it
     job: Job | None = None  # what it becomes: TAKEN and CHANGED only; its queue and id are those of this side
+    made: datetime | None = None  # when it was made, where the source knows it and says the same at all times
+    lane: str = ""  # the queue that it would go to if nobody wanted another
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,11 @@ class ForeignQueue(Protocol):
         Memory is bounded: ids and records are read some hundred at a time. Raises SourceAway where the source cannot
         be read at all.
         """
+        ...
+
+    @property
+    def origin(self) -> str:
+        """Names the place where these queues are: the same in every run, and unlike that of others."""
         ...
 
     async def paused(self) -> tuple[str, ...]:

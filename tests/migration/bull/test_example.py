@@ -62,7 +62,8 @@ def table(lines: list[str]) -> list[list[str]]:
 @pytest.fixture
 def old(source: RedisPart, npm_packages: Path, tmp_path: Path, example: Example) -> Path:
     """A folder with what the page's reader has: the old service, which has run, and the new handlers."""
-    (tmp_path / "node_modules").symlink_to(npm_packages)
+    [install] = example.commands("npm install")
+    node_tools.installed(install.split()[2:], tmp_path, npm_packages)
     (tmp_path / "old.mjs").write_text(example.block("js").replace("localhost:6379", f"127.0.0.1:{source.port}"))
     (tmp_path / "jobs.py").write_text(example.block("python"))
     done = subprocess.run([node_tools.node(), "old.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60)

@@ -43,7 +43,7 @@ class Becoming:
         except (Broken, CannotCarry) as trouble:
             return Foreign(self._collection, source_id, state, Verdict.REFUSED, (str(trouble),))
         verdict = Verdict.CHANGED if job.why else Verdict.TAKEN
-        return Foreign(self._collection, source_id, state, verdict, tuple(job.why), taken)
+        return Foreign(self._collection, source_id, state, verdict, tuple(job.why), taken, made=job.made_at)
 
     def _look(self, job: AgendaJob) -> tuple[str, tuple[str, ...]]:
         """The state, in Agenda's words, and why it is left; no reason: it is taken."""

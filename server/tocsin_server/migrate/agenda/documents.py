@@ -41,6 +41,9 @@ _KNOWN = frozenset(
     " debounceStartedAt startDate endDate skipDays shouldSaveResult result".split()
 )
 
+#: Failures are counted in 16 bits.
+MOST_FAILURES = 2**16 - 1
+
 
 @dataclass(slots=True)
 class AgendaJob:
@@ -119,13 +122,20 @@ def read(document: Document) -> AgendaJob:
         last_run_at=told(document, "lastRunAt", why, date),
         last_finished_at=told(document, "lastFinishedAt", why, date),
         failed_at=told(document, "failedAt", why, date),
-        fail_count=told(document, "failCount", why, count) or 0,
+        fail_count=_failures(document, why),
         fail_reason=told(document, "failReason", why, text) or "",
         progress=told(document, "progress", why, percent),
         why=why,
     )
     _say_what_is_lost(document, why)
     return job
+
+
+def _failures(document: Document, why: list[str]) -> int:
+    said = told(document, "failCount", why, count) or 0
+    if said > MOST_FAILURES:
+        why.append(f"failCount is above {MOST_FAILURES:,}, the most that is counted here")
+    return min(said, MOST_FAILURES)
 
 
 def _say_what_is_lost(document: Document, why: list[str]) -> None:

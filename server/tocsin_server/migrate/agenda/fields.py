@@ -87,9 +87,9 @@ def _within(value: datetime | DatetimeMS) -> datetime:
 
 
 def count(value: object) -> int | None:
-    """A whole number from 0, at most the largest int32."""
+    """A whole number from 0."""
     number = _number(value)
-    return None if number is None or number < 0 else min(int(number), INT32 - 1)
+    return None if number is None or number < 0 else int(number)
 
 
 def percent(value: object) -> float | None:

@@ -40,6 +40,11 @@ class AgendaQueue:
             async for raw in documents:
                 yield becoming.foreign(raw)
 
+    @property
+    def origin(self) -> str:
+        """See ForeignQueue."""
+        return f"agenda {self._source.collection.name}"
+
     async def paused(self) -> tuple[str, ...]:
         """None: Agenda disables jobs, not queues."""
         return ()

@@ -76,6 +76,11 @@ class QueuesReader:
                 async for found in self._make(self._source, queue, self._choices).read():
                     yield found
 
+    @property
+    def origin(self) -> str:
+        """See ForeignQueue."""
+        return f"{'bullmq' if self._by_bullmq else 'bull'} {self._prefix!r}"
+
     async def paused(self) -> tuple[str, ...]:
         """See ForeignQueue."""
         ours = [q for q in (await self._queues()).values() if q is not None and q.by_bullmq == self._by_bullmq]

@@ -82,5 +82,5 @@ async def _check_contents(connection: MongoConnection, collection: str) -> None:
         raise StoreUnfit(
             f"collection {collection!r} of database {connection.database.name!r} holds documents that are not "
             "Tocsin's (Agenda's, it may be), and was left as it is: set QUEUE_COLLECTION to another name, or import "
-            "its jobs into another collection with `tocsin migrate --from agenda`, which a later version brings"
+            "its jobs into another collection with `tocsin migrate --from agenda` (docs/from-agenda.md)"
         )

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from tocsin_server.domain import limits
 from tocsin_server.domain.states import State
 from tocsin_server.migrate.foreign import Choices, Verdict
+from tocsin_server.store.placing import check_placeable
 
 TYPE = re.compile(r"[A-Za-z0-9._-]{1,100}\Z")
 NO_DATES = ["2031-05-06T07:08:09Z", math.nan, 1.7e12, 0, True, {}, [EARLIER], Timestamp(1, 1)]
@@ -89,10 +90,12 @@ def test_a_broken_past_is_left_out_and_said(name: str, value: Any) -> None:
     assert (job.attempt, job.failures, job.errors, job.progress, job.start_time) == (0, 0, (), None, None)
 
 
-@pytest.mark.parametrize("count", [2**31, 2**62, 1e300])
+@pytest.mark.parametrize("count", [70_000, 2**31, 2**62, 1e300])
 def test_a_huge_count_is_the_largest_that_can_stand(count: Any) -> None:
-    job = job_of(becomes(a_document(nextRunAt=None, failedAt=EARLIER, failCount=count)))
-    assert (job.attempt, job.failures) == (2**31 - 1, 2**31 - 1)
+    found = becomes(a_document(nextRunAt=None, failedAt=EARLIER, failCount=count))
+    check_placeable([job_of(found)])
+    assert (job_of(found).attempt, job_of(found).failures) == (65_535, 65_535)
+    assert "failCount is above 65,535, the most that is counted here" in found.why
 
 
 def test_a_long_reason_is_cut_between_characters() -> None:
