@@ -94,9 +94,9 @@ def pause(queue: str, reason: str = "") -> Call[pb.PauseQueueResponse, Queue]:
     return _queue_call("PauseQueue", request, pb.PauseQueueResponse, lambda answer: Queue.read(answer.queue))
 
 
-def resume(queue: str) -> Call[pb.ResumeQueueResponse, Queue]:
+def resume(queue: str, take_back: bool) -> Call[pb.ResumeQueueResponse, Queue]:
     """ResumeQueue."""
-    request = pb.ResumeQueueRequest()
+    request = pb.ResumeQueueRequest(take_back=take_back)
     put(request, "queue", queue, "queue")
     return _queue_call("ResumeQueue", request, pb.ResumeQueueResponse, lambda answer: Queue.read(answer.queue))
 

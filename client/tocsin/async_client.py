@@ -225,9 +225,10 @@ class AsyncClient:
         """Let no attempt begin; scheduling goes on and running attempts end. Pausing again changes nothing."""
         return await self._connection.invoke(_queue_calls.pause(queue, reason), deadline)
 
-    async def resume(self, queue: str = "", *, deadline: Span | None = None) -> Queue:
-        """Let attempts begin again."""
-        return await self._connection.invoke(_queue_calls.resume(queue), deadline)
+    async def resume(self, queue: str = "", *, take_back: bool = False, deadline: Span | None = None) -> Queue:
+        """Let attempts begin again. FailedPrecondition where it is paused for a move between stores (`tocsin migrate`):
+        with `take_back` it runs here again, and what ran on the other side runs a second time."""
+        return await self._connection.invoke(_queue_calls.resume(queue, take_back), deadline)
 
     async def purge(
         self,

@@ -228,9 +228,10 @@ class Client:
         """Let no attempt begin; scheduling goes on and running attempts end. Pausing again changes nothing."""
         return self._invoke(_queue_calls.pause(queue, reason), deadline)
 
-    def resume(self, queue: str = "", *, deadline: Span | None = None) -> Queue:
-        """Let attempts begin again."""
-        return self._invoke(_queue_calls.resume(queue), deadline)
+    def resume(self, queue: str = "", *, take_back: bool = False, deadline: Span | None = None) -> Queue:
+        """Let attempts begin again. FailedPrecondition where it is paused for a move between stores (`tocsin migrate`):
+        with `take_back` it runs here again, and what ran on the other side runs a second time."""
+        return self._invoke(_queue_calls.resume(queue, take_back), deadline)
 
     def purge(
         self,

@@ -116,7 +116,7 @@ class AlreadyExists(_StandingJobError):
 
 
 class FailedPrecondition(_StandingJobError):
-    """The job's `state` forbids it; reason JOB_ACTIVE or WRONG_STATE."""
+    """The job's `state` forbids it (reason JOB_ACTIVE or WRONG_STATE), or its queue was moved (QUEUE_MOVED)."""
 
     default_status = grpc.StatusCode.FAILED_PRECONDITION
 

@@ -54,10 +54,20 @@ def pause(
 
 
 @app.command()
-def resume(queue: Name = "default", address: Address = None, json: AsJson = False) -> None:
+def resume(
+    queue: Name = "default",
+    take_back: Annotated[
+        bool,
+        typer.Option(
+            "--take-back", help="Also a queue that was moved to another store: what ran there runs here a second time."
+        ),
+    ] = False,
+    address: Address = None,
+    json: AsJson = False,
+) -> None:
     """Let attempts begin again."""
     with connected(address) as client:
-        _show(client.resume(queue), "resumed", json)
+        _show(client.resume(queue, take_back=take_back), "resumed", json)
 
 
 def _show(queue: Queue, did: str, json: bool) -> None:

@@ -20,6 +20,7 @@ from tocsin_server.domain.errors import (
     LeaseLost,
     NotBuilt,
     OutcomeUnknown,
+    QueueMoved,
     QuotaExceeded,
     RemindersNotFound,
     RevisionMismatch,
@@ -85,6 +86,7 @@ STATUS: dict[type[TocsinError], grpc.StatusCode] = {
     WrongState: grpc.StatusCode.FAILED_PRECONDITION,
     LeaseLost: grpc.StatusCode.ABORTED,
     RevisionMismatch: grpc.StatusCode.ABORTED,
+    QueueMoved: grpc.StatusCode.FAILED_PRECONDITION,
     QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooManyCalls: grpc.StatusCode.RESOURCE_EXHAUSTED,
     StoreFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -143,6 +145,14 @@ def _details(error: TocsinError) -> Iterator[Message]:
             violations=[
                 error_details_pb2.PreconditionFailure.Violation(
                     type="JOB_STATE", subject=error.job_id, description=f"the job is {state}"
+                )
+            ]
+        )
+    if isinstance(error, QueueMoved):
+        yield error_details_pb2.PreconditionFailure(
+            violations=[
+                error_details_pb2.PreconditionFailure.Violation(
+                    type="QUEUE_MOVE", subject=error.queue, description=_cut(error.move, 300)
                 )
             ]
         )

@@ -102,7 +102,7 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
         rules.check_names_queue(request)
         queue = _queue(request.queue)
         response = queue_service_pb2.ResumeQueueResponse()
-        fill_queue(response.queue, queue, await self._queues.resume(queue))
+        fill_queue(response.queue, queue, await self._queues.resume(queue, take_back=request.take_back))
         return response
 
     async def PurgeJobs(

@@ -10,6 +10,7 @@ TocsinError
 ├── WrongState          its state forbids it
 ├── LeaseLost           the attempt's lease had ended
 ├── RevisionMismatch    it has changed since
+├── QueueMoved          a queue moves to another store, or has
 ├── QuotaExceeded       a quota is used up
 ├── TooManyCalls        too many calls of this kind are open
 ├── StoreFull           the store has no room
@@ -194,6 +195,29 @@ class RevisionMismatch(_OfJob):
             job_id,
         )
         self.expected, self.found = expected, found
+
+
+class QueueMoved(TocsinError):
+    """The queue is paused because it moves to another store, has moved there, or comes from one."""
+
+    reason = "QUEUE_MOVED"
+
+    def __init__(self, queue: str, move: str, *, done: bool) -> None:
+        self.queue, self.move = queue, move
+        what = (
+            "That move is done: its jobs run there, and those that stand here are copies, which would run a second "
+            "time. Call a server of that side."
+            if done
+            else "Run `tocsin migrate` again to end that move."
+        )
+        super().__init__(
+            f"queue {queue!r} is paused for a move ({move}); nothing was changed. {what} "
+            "Where it is to be this side's again: take_back (`tocsin queues resume --take-back`)."
+        )
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        return {"queue": self.queue, "move": self.move}
 
 
 class QuotaExceeded(TocsinError):

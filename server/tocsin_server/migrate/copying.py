@@ -12,9 +12,9 @@ from tocsin_server.domain.errors import JobNotFound, TocsinError
 from tocsin_server.domain.filters import JobFilter, Window
 from tocsin_server.domain.job import Job, Put, View
 from tocsin_server.domain.states import State
-from tocsin_server.migrate import move_notes
 from tocsin_server.migrate.lines import Lines
-from tocsin_server.migrate.reading import BY_ID, STEP, by_id, newest_first, oldest_first
+from tocsin_server.migrate.reading import BY_ID, STEP, by_id, newest_first, oldest_first, others
+from tocsin_server.operations import moves
 from tocsin_server.operations.steps import steps
 from tocsin_server.store.interface import JobStore
 
@@ -32,23 +32,44 @@ class Copied:
 
     placed: int = 0
     same: int = 0  # stood there already
+    replaced: int = 0  # of those placed: over an older copy
     removed: int = 0  # copies of an earlier run whose job the source has no more
     refused: Lines = field(default_factory=Lines)  # what the target would not take
+    unknown: Lines = field(default_factory=Lines)  # of which nobody can tell if they were brought before
 
 
 class Copying:
     """Copies one queue. What runs stays where it is: its attempts end there.
 
     `merges`: the target has jobs of its own, and what comes arrives after them, in its order. Else arrival numbers are
-    kept, so that the order in which jobs come does not matter.
+    kept, so that the order in which jobs come does not matter. `copies_before`: what was made before that in the target
+    is a copy, of this move or an earlier one. A job of the target's own is never written over or deleted: that of the
+    source with its id is refused.
     """
 
-    def __init__(self, source: JobStore, target: JobStore, queue: str, tell: Tell, *, merges: bool) -> None:
+    def __init__(
+        self,
+        source: JobStore,
+        target: JobStore,
+        queue: str,
+        tell: Tell,
+        *,
+        merges: bool,
+        copies_before: datetime | None = None,
+    ) -> None:
         self._source, self._target, self._queue = source, target, queue
         self._tell = tell
         self._merges = merges
+        self._copies_before = copies_before
         self._cursor = ""
+        self._ours: set[str] = set()  # ids of what this run has placed, where it could be taken for the target's own
+        self._refused: set[str] = set()  # ids under which the target has a job of its own
         self.done = Copied()
+
+    @property
+    def cursor(self) -> str:
+        """Of the source's events at the last look."""
+        return self._cursor
 
     async def copy_all(self) -> None:
         """All that stands, and then what changes meanwhile is for `catch_up`."""
@@ -86,15 +107,42 @@ class Copying:
             if not ids and not notes:
                 return look
 
-    async def add_newer(self, since: datetime) -> datetime:
-        """Place what was made since that look and does not stand there; the time of this one. Nothing that stands is
-        touched."""
+    async def add_newer(self, since: datetime, cursor: str) -> datetime:
+        """Place what was made since that look, whose cursor this is, and does not stand there; the time of this one.
+
+        Nothing that stands is touched, and nothing is brought back: what was there at the last look came over then, and
+        may have run and gone.
+        """
+        self._cursor = cursor or await self._source.cursor(self._queue)
+        gap = not cursor
         look = await self._source.ping()
+        while not gap:
+            batch = await self._source.events(self._queue, self._cursor, wait=_AT_ONCE, limit=STEP)
+            gap, self._cursor = batch.gap, batch.cursor
+            made = [
+                e.job for e in batch.events if not e.deleted and (e.job.revision == 1 or e.job.create_time >= since)
+            ]
+            ids = list(dict.fromkeys(job.job_id for job in made))
+            for start in range(0, len(ids), BY_ID):
+                await self._place(await by_id(self._source, self._queue, ids[start : start + BY_ID]), over=False)
+            if not batch.events:
+                break
+        if gap:
+            await self._add_made(since)
+        return look
+
+    async def _add_made(self, since: datetime) -> None:
+        """The same, where the source no longer has those events. A job that was in the making at the last look bears an
+        earlier time: of those around it nobody can tell any more, so they are named."""
         newer = JobFilter(created=Window(start=since - _IN_THE_MAKING))
         async with aclosing(steps(self._source, self._queue, newer, STEP, View.FULL)) as found:
             async for jobs in found:
-                await self._place(jobs, over=False)
-        return look
+                await self._place([job for job in jobs if job.create_time >= since], over=False)
+                around = [job.job_id for job in jobs if job.create_time < since]
+                stand = await self._target.get(self._queue, around, View.BASIC) if around else []
+                for job_id, there in zip(around, stand, strict=True):
+                    if there is None:
+                        self.done.unknown.add(f"job {job_id!r}: it was made just before the last move")
 
     async def remove_gone(self, before: datetime) -> None:
         """Delete what was made before, and does not stand in the source (any more)."""
@@ -115,16 +163,46 @@ class Copying:
         idle = [job for job in jobs if job.state is not State.ACTIVE]
         if self._merges:
             idle = [replace(job, arrival=0) for job in idle]
-        answers = await self._target.put(idle, over=over) if idle else []
-        for job, answer in zip(idle, answers, strict=True):
+        kept = await self._put(idle, over=False)
+        theirs = await self._theirs(kept)
+        for job_id in sorted(theirs):
+            self.done.refused.add(f"job {job_id!r}: another job of its id stands there; cancel and delete one of them")
+        kept = [job for job in kept if job.job_id not in theirs]
+        self._refused |= theirs.keys()
+        if over:
+            await self._put(kept, over=True)
+            self._ours |= {job.job_id for job in kept if not self._is_a_copy(job.create_time)}
+        else:
+            self.done.same += len(kept)
+
+    async def _theirs(self, kept: Sequence[Job]) -> dict[str, datetime]:
+        """Ids of those in whose place a job of the target's own stands."""
+        found = await others(self._target, self._queue, [job for job in kept if job.job_id not in self._ours])
+        return {job_id: made for job_id, made in found.items() if not self._is_a_copy(made)}
+
+    def _is_a_copy(self, made: datetime) -> bool:
+        return self._copies_before is not None and made < self._copies_before
+
+    async def _put(self, jobs: Sequence[Job], *, over: bool) -> list[Job]:
+        """Those that were kept out by what stands there."""
+        answers = await self._target.put(jobs, over=over) if jobs else []
+        kept = []
+        for job, answer in zip(jobs, answers, strict=True):
             if isinstance(answer, TocsinError):
                 self.done.refused.add(f"job {job.job_id!r}: {answer}")
-            elif answer in (Put.SAME, Put.KEPT):
+            elif answer is Put.KEPT:
+                kept.append(job)
+            elif answer is Put.SAME:
                 self.done.same += 1
             else:
+                if not self._is_a_copy(job.create_time):
+                    self._ours.add(job.job_id)
                 self.done.placed += 1
+                self.done.replaced += answer is Put.REPLACED
+        return kept
 
     async def _delete(self, ids: Sequence[str]) -> None:
+        ids = [job_id for job_id in ids if job_id not in self._refused and (not self._merges or job_id in self._ours)]
         answers = await self._target.delete(self._queue, ids, ended_only=False) if ids else []
         for job_id, refusal in zip(ids, answers, strict=True):
             if refusal is None:
@@ -139,7 +217,7 @@ class Copying:
             after = notes[-1].key
             for note in notes:
                 copy = await self._target.read_note(self._queue, note.key)
-                if note.key == move_notes.KEY or (copy is not None and copy.value == note.value):
+                if note.key == moves.KEY or (copy is not None and copy.value == note.value):
                     continue
                 differed = True
                 revision = 0 if copy is None else copy.revision

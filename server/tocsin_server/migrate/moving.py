@@ -14,17 +14,18 @@ from datetime import datetime, timedelta
 from tocsin_server.domain.filters import JobFilter
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
-from tocsin_server.migrate import move_notes
 from tocsin_server.migrate.copying import Copied, Copying, Tell
 from tocsin_server.migrate.lines import Lines
-from tocsin_server.migrate.move_notes import Arriving, Leaving
 from tocsin_server.migrate.place import Place
 from tocsin_server.migrate.reading import STEP, anything
-from tocsin_server.migrate.verifying import Verified, verify
+from tocsin_server.migrate.verifying import Verified, look_again, verify
+from tocsin_server.operations import moves
+from tocsin_server.operations.moves import Arriving, Leaving
 from tocsin_server.operations.steps import steps
 from tocsin_server.store.interface import JobStore
 
 _LOOK = timedelta(seconds=1)  # at most between two looks at attempts that still run
+_LOOKS = 10  # at most at what differed while clients went on
 
 
 @dataclass(slots=True)
@@ -36,6 +37,7 @@ class Moved:
     active: Lines = field(default_factory=Lines)  # jobs that still run in the source
     verified: Verified | None = None
     done: bool = False  # the target goes on with it
+    kept_settings: bool = False  # the target has its own
     already: bool = False  # it had been moved by an earlier run; what was added to the source since was copied
 
 
@@ -50,7 +52,16 @@ async def move_queue(
 
     Not `done`: some still ran, or differ, or were refused. Both sides stay paused then, and a next run goes on.
     """
-    move = _Move(source, target, queue)
+    try:
+        return await _moved(_Move(source, target, queue), patience=patience, check=check, tell=tell)
+    except moves.Overtaken:
+        raise CannotMove(
+            f"queue {queue!r}: another run moves it at this moment; let one run at a time, and run this again"
+        ) from None
+
+
+async def _moved(move: _Move, *, patience: timedelta, check: bool, tell: Tell) -> Moved:
+    source, target, queue = move.source, move.target, move.queue
     leaving = await move.as_left()
     if leaving.done_time is not None:
         return await _moved_before(move, leaving, leaving.done_time, check=check, tell=tell)
@@ -59,18 +70,24 @@ async def move_queue(
     await _quiet(source.store, queue, patience)
 
     merges = arriving.copies_before is None
-    copying = Copying(source.store, target.store, queue, tell, merges=merges)
-    moved = Moved(queue, copying.done)
+    with_settings = not arriving.keeps_settings
+    copying = Copying(source.store, target.store, queue, tell, merges=merges, copies_before=arriving.copies_before)
+    moved = Moved(queue, copying.done, kept_settings=arriving.keeps_settings)
     await copying.copy_all()
     there = await copying.catch_up()
     moved.active = await _active(source.store, queue)
     if arriving.copies_before is not None:
         await copying.remove_gone(arriving.copies_before)
     if check:
-        moved.verified = await verify(source.store, target.store, queue, order=not merges)
-        there = await copying.catch_up()  # comparing may have taken minutes
+        found = await verify(source.store, target.store, queue, order=not merges, with_settings=with_settings)
+        for _ in range(_LOOKS):  # comparing may have taken minutes, and clients go on
+            there = await copying.catch_up()
+            if found.ok:
+                break
+            await look_again(source.store, target.store, queue, found, with_settings=with_settings)
+        moved.verified = found
     if not moved.copied.refused and not moved.active and (moved.verified is None or moved.verified.ok):
-        await move.let_go(leaving, there)
+        await move.let_go(replace(leaving, done_time=there, cursor=copying.cursor))
         moved.done = True
     return moved
 
@@ -78,16 +95,16 @@ async def move_queue(
 async def _moved_before(move: _Move, leaving: Leaving, since: datetime, *, check: bool, tell: Tell) -> Moved:
     """Bring over what clients have added to the source since it was moved."""
     source, target, queue = move.source.store, move.target.store, move.queue
-    if isinstance(await move_notes.read(target, queue), Arriving):
-        await move.let_go(leaving, since)  # the earlier run died just before
+    if isinstance(await moves.read(target, queue), Arriving):
+        await move.let_go(leaving)  # the earlier run died just before
     copying = Copying(source, target, queue, tell, merges=False)
     moved = Moved(queue, copying.done, already=True)
-    there = await copying.add_newer(since)
+    there = await copying.add_newer(since, leaving.cursor)
     if check:  # what has gone on there since differs, and is named
         moved.verified = await verify(source, target, queue, order=False)
     if not moved.copied.refused:
-        await move_notes.write(source, queue, replace(leaving, done_time=there))
-        moved.done = True
+        await move.remember(replace(leaving, done_time=there, cursor=copying.cursor))
+        moved.done = not moved.copied.unknown  # said once: the next run looks from here on
     return moved
 
 
@@ -96,9 +113,11 @@ class _Move:
 
     def __init__(self, source: Place, target: Place, queue: str) -> None:
         self.source, self.target, self.queue = source, target, queue
+        self._revision = 0  # of the source's note, as this run has seen or written it
 
     async def as_left(self) -> Leaving:
         """How the source was before any move, or how a move left it. CannotMove."""
+        self._revision = await moves.revision(self.source.store, self.queue)
         note, settings = await self._told(self.source)
         if isinstance(note, Arriving):
             raise CannotMove(f"{self._at(self.source)}: a move into it was not finished; finish that first")
@@ -108,10 +127,13 @@ class _Move:
             return note
         if note.done_time is not None:
             raise CannotMove(
-                f"{self._at(self.source)} was moved to {note.to}, where its jobs run: move it from there; or resume it "
-                "here, to say that it is this side's again"
+                f"{self._at(self.source)} was moved to {note.to}, where its jobs run: move it from there; or, where "
+                "it is to be this side's again, `tocsin queues resume --take-back` here"
             )
-        return replace(note, to=self.target.address)
+        raise CannotMove(
+            f"{self._at(self.source)}: its move to {note.to} was not finished, or goes on now: finish that first; or "
+            "give it up, with `tocsin queues resume --take-back` on both sides"
+        )
 
     async def as_found(self) -> Arriving:
         """How the target was before any move. CannotMove."""
@@ -121,19 +143,25 @@ class _Move:
                 raise CannotMove(f"{self._at(self.target)}: its move to {note.to} was not finished; finish that first")
             if note.to != self.source.address:
                 raise CannotMove(
-                    f"{self._at(self.target)} was moved to {note.to}, and what it still has are old copies: resume it, "
-                    "to say that it is this side's again, or delete them"
+                    f"{self._at(self.target)} was moved to {note.to}, and what it still has are old copies: delete "
+                    "them; or, where it is to be this side's again, `tocsin queues resume --take-back` there"
                 )
             return Arriving(note.done_time)  # what had been moved away is no truth any more; what came since is
         if note is not None:
+            if settings.pause_reason != moves.arriving(self.source.address):
+                raise CannotMove(
+                    f"{self._at(self.target)}: {settings.pause_reason}, and that was not finished: finish it first; or "
+                    "give it up, with `tocsin queues resume --take-back` there"
+                )
             return note
-        if isinstance(await move_notes.read(self.target.store, self.queue), Arriving) and not settings.paused:
+        if isinstance(await moves.read(self.target.store, self.queue), Arriving) and not settings.paused:
             raise CannotMove(
                 f"{self._at(self.target)} was resumed before all of it was there, so jobs may have run on both sides: "
                 "pause it there, look at what ended, and run this again"
             )
         holds_jobs = await anything(self.target.store, self.queue)
-        return Arriving(None if holds_jobs else await self.target.store.ping())
+        own = replace(settings, paused_since=None, pause_reason="") != QueueSettings()
+        return Arriving(None if holds_jobs else await self.target.store.ping(), keeps_settings=own)
 
     async def begin(self, leaving: Leaving, arriving: Arriving) -> None:
         """Pause both sides, and write down what a next run must know.
@@ -142,44 +170,37 @@ class _Move:
         its users can be told from what was paused here.
         """
         source, target = self.source.store, self.target.store
-        [settings] = await source.settings([self.queue])
+        [settings], [theirs] = await source.settings([self.queue]), await target.settings([self.queue])
+        brought = theirs if arriving.keeps_settings else settings
         await target.put_settings(
-            self.queue, replace(settings, pause_reason=_arriving(self.source.address)), paused=True
+            self.queue, replace(brought, pause_reason=moves.arriving(self.source.address)), paused=True
         )
-        await move_notes.write(target, self.queue, arriving)
-        await move_notes.write(source, self.queue, leaving)
+        revision = await moves.revision(target, self.queue)
+        await moves.write(target, self.queue, arriving, revision=revision)
+        await self.remember(leaving)
         await source.put_settings(
-            self.queue, replace(settings, pause_reason=_leaving(self.target.address)), paused=True
+            self.queue, replace(settings, pause_reason=moves.leaving(self.target.address)), paused=True
         )
 
-    async def let_go(self, leaving: Leaving, there: datetime) -> None:
-        """The queue is the target's from here on; what had been made by `there` is in it."""
-        await move_notes.write(self.source.store, self.queue, replace(leaving, done_time=there))
+    async def remember(self, leaving: Leaving) -> None:
+        """Write down how far it came. Overtaken: nothing is let go of by a run whose note is no longer its own."""
+        self._revision = await moves.write(self.source.store, self.queue, leaving, revision=self._revision)
+
+    async def let_go(self, leaving: Leaving) -> None:
+        """The queue is the target's from here on; what had been made by its `done_time` is in it."""
+        await self.remember(leaving)
         [settings] = await self.target.store.settings([self.queue])
         settings = replace(settings, pause_reason=leaving.reason)
         await self.target.store.put_settings(self.queue, settings, paused=leaving.paused)
-        await move_notes.forget(self.target.store, self.queue)
+        await moves.forget(self.target.store, self.queue)
 
     async def _told(self, place: Place) -> tuple[Leaving | Arriving | None, QueueSettings]:
         """What a side remembers of a move, if the pause of that move still stands; and the queue's settings."""
-        note = await move_notes.read(place.store, self.queue)
         [settings] = await place.store.settings([self.queue])
-        if isinstance(note, Leaving):
-            stands = settings.paused and settings.pause_reason == _leaving(note.to)
-        else:
-            stands = settings.paused and settings.pause_reason.startswith(_arriving(""))
-        return note if stands else None, settings
+        return await moves.standing(place.store, self.queue, settings), settings
 
     def _at(self, place: Place) -> str:
         return f"queue {self.queue!r} of {place.address}"
-
-
-def _leaving(place: str) -> str:
-    return f"its jobs move to {place}"
-
-
-def _arriving(place: str) -> str:
-    return f"its jobs arrive from {place}"
 
 
 async def _quiet(store: JobStore, queue: str, patience: timedelta) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from datetime import datetime
 
 from tocsin_server.domain.filters import JobFilter, ListQuery
 from tocsin_server.domain.job import Job, View
@@ -43,3 +44,24 @@ async def oldest_first(store: JobStore, queue: str) -> AsyncGenerator[Sequence[J
 async def by_id(store: JobStore, queue: str, job_ids: Sequence[str]) -> list[Job]:
     """Those that stand, whole; at most BY_ID are asked for."""
     return [job for job in await store.get(queue, job_ids, View.FULL) if job is not None]
+
+
+async def others(store: JobStore, queue: str, jobs: Sequence[Job]) -> dict[str, datetime]:
+    """Ids of those under which another job stands in the store, one that was made at another time; and that time."""
+    stand = await store.get(queue, [job.job_id for job in jobs], View.BASIC) if jobs else []
+    return {
+        job.job_id: there.create_time
+        for job, there in zip(jobs, stand, strict=True)
+        if there is not None and there.create_time != job.create_time
+    }
+
+
+async def shared_ids(source: JobStore, target: JobStore, queue: str) -> int:
+    """How many ids stand on both sides for different jobs."""
+    if not await anything(target, queue):
+        return 0
+    count = 0
+    async with aclosing(steps(source, queue, JobFilter(), STEP)) as found:
+        async for jobs in found:
+            count += len(await others(target, queue, jobs))
+    return count

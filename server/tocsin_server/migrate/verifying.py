@@ -12,11 +12,13 @@ from tocsin_server.domain.filters import JobFilter
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
-from tocsin_server.migrate import move_notes
 from tocsin_server.migrate.lines import Lines
-from tocsin_server.migrate.reading import STEP, newest_first
+from tocsin_server.migrate.reading import BY_ID, STEP, newest_first
+from tocsin_server.operations import moves
 from tocsin_server.operations.steps import steps
 from tocsin_server.store.interface import JobStore
+
+_REMEMBERED = 10_000  # ids of jobs that are looked at once more
 
 
 @dataclass(slots=True)
@@ -31,6 +33,7 @@ class Verified:
     missing: Lines = field(default_factory=Lines)
     out_of_order: Lines = field(default_factory=Lines)  # jobs that arrive before one that they came after
     beside: Lines = field(default_factory=Lines)  # settings and notes
+    doubtful: list[str] = field(default_factory=list)  # ids of the first of those that are missing or differ
 
     @property
     def ok(self) -> bool:
@@ -38,7 +41,9 @@ class Verified:
         return not (self.differing or self.missing or self.out_of_order or self.beside)
 
 
-async def verify(source: JobStore, target: JobStore, queue: str, *, order: bool = True) -> Verified:
+async def verify(
+    source: JobStore, target: JobStore, queue: str, *, order: bool = True, with_settings: bool = True
+) -> Verified:
     """Compare a queue, paused on both sides, in bounded memory. Arrival counts as an order, not as a number; without
     `order` not at all.
 
@@ -47,11 +52,51 @@ async def verify(source: JobStore, target: JobStore, queue: str, *, order: bool 
     found = Verified()
     await _jobs(source, target, queue, found, order=order)
     await _target_only(target, queue, found)
+    await _beside(source, target, queue, found, with_settings=with_settings)
+    return found
+
+
+async def look_again(
+    source: JobStore, target: JobStore, queue: str, found: Verified, *, with_settings: bool = True
+) -> None:
+    """At what was missing or differed, once more: a client may have been at it while it was compared. Where there was
+    more of it than is remembered, nothing changes."""
+    ids = found.doubtful
+    if len(ids) == found.missing.count + found.differing.count:
+        found.jobs -= len(ids)
+        found.missing, found.differing, found.doubtful = Lines(), Lines(), []
+        for start in range(0, len(ids), BY_ID):
+            some = ids[start : start + BY_ID]
+            jobs = [job for job in await source.get(queue, some, View.FULL) if job is not None]
+            copies = await target.get(queue, [job.job_id for job in jobs], View.FULL)
+            for job, copy in zip(jobs, copies, strict=True):
+                found.jobs += 1
+                _compare(job, copy, found)
+    if found.beside:
+        found.notes, found.beside = 0, Lines()
+        await _beside(source, target, queue, found, with_settings=with_settings)
+
+
+def _compare(job: Job, copy: Job | None, found: Verified) -> None:
+    differences = [] if copy is None else list(_differences(job, copy))
+    if copy is not None and not differences:
+        found.equal += 1
+        return
+    if len(found.doubtful) < _REMEMBERED:
+        found.doubtful.append(job.job_id)
+    if copy is None:
+        found.missing.add(f"job {job.job_id!r} is not in the target")
+    else:
+        found.differing.add(f"job {job.job_id!r} differs in {', '.join(differences)}")
+
+
+async def _beside(source: JobStore, target: JobStore, queue: str, found: Verified, *, with_settings: bool) -> None:
     await _notes(source, target, queue, found)
+    if not with_settings:
+        return
     [ours], [theirs] = await source.settings([queue]), await target.settings([queue])
     for name in _differences(_as_set(ours), _as_set(theirs)):
         found.beside.add(f"setting {name} differs")
-    return found
 
 
 async def _jobs(source: JobStore, target: JobStore, queue: str, found: Verified, *, order: bool) -> None:
@@ -64,16 +109,13 @@ async def _jobs(source: JobStore, target: JobStore, queue: str, found: Verified,
                 if copy is None:
                     if not _over(job, now) and await _stands(source, job):
                         found.jobs += 1
-                        found.missing.add(f"job {job.job_id!r} is not in the target")
+                        _compare(job, None, found)
                     continue
                 found.jobs += 1
                 if order and last is not None and copy.arrival > last:
                     found.out_of_order.add(f"job {job.job_id!r} does not arrive where it did")
                 last = copy.arrival
-                if differences := list(_differences(job, copy)):
-                    found.differing.add(f"job {job.job_id!r} differs in {', '.join(differences)}")
-                else:
-                    found.equal += 1
+                _compare(job, copy, found)
 
 
 async def _target_only(target: JobStore, queue: str, found: Verified) -> None:
@@ -90,7 +132,7 @@ async def _notes(source: JobStore, target: JobStore, queue: str, found: Verified
     while notes := await source.notes(queue, after=after):
         for note in notes:
             after = note.key
-            if note.key == move_notes.KEY:
+            if note.key == moves.KEY:
                 continue
             found.notes += 1
             copy = await target.read_note(queue, note.key)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, WorkerFigures
 from tocsin_server.domain.states import State
+from tocsin_server.operations import moves
 from tocsin_server.store.interface import JobStore
 
 #: Due jobs older than this are worth a warning; a queue in which nothing else moves either is not healthy then.
@@ -51,9 +52,10 @@ async def queue_health(store: JobStore, queue: str, silent_since: datetime | Non
         figures = await store.figures(queue)
         [settings] = await store.settings([queue])
         workers = [w for w in await store.workers() if not w.queues or queue in w.queues]
+        move = await moves.standing(store, queue, settings)
     except (StoreAway, OutcomeUnknown):
         return QueueHealth(_silent(""))
-    health = judged(figures, settings, workers)
+    health = judged(figures, settings, workers, move)
     return replace(health, warnings=(*store.alarms, *health.warnings))
 
 
@@ -61,8 +63,12 @@ def _silent(since: str) -> str:
     return f"the store does not answer{since}: no job begins until it does; see the server's log, and whether it runs"
 
 
-def judged(figures: QueueFigures, settings: QueueSettings, workers: Sequence[WorkerFigures]) -> QueueHealth:
-    """The judgement; `workers` are those that serve this queue."""
+def judged(
+    figures: QueueFigures, settings: QueueSettings, workers: Sequence[WorkerFigures], move: moves.Move | None = None
+) -> QueueHealth:
+    """The judgement; `workers` are those that serve this queue, `move` is what it is paused for."""
+    if move is not None:
+        return _moving(figures, settings, workers, move)
     age = max(figures.now - figures.oldest_waiting, timedelta(0)) if figures.oldest_waiting else None
     served = {type_ for worker in workers for type_ in worker.types}
     unserved = _unserved(figures, State.WAITING, served)
@@ -150,3 +156,31 @@ def _failing(figures: QueueFigures) -> Iterable[str]:
 
 def _words(age: timedelta) -> str:
     return str(timedelta(seconds=int(age.total_seconds())))
+
+
+def _moving(
+    figures: QueueFigures, settings: QueueSettings, workers: Sequence[WorkerFigures], move: moves.Move
+) -> QueueHealth:
+    """Of a queue that is paused for a move. Jobs that run elsewhere now are no due jobs that wait here."""
+    waiting = figures.total(State.WAITING)
+    error = ""
+    if isinstance(move, moves.Leaving) and move.done_time is not None:
+        waiting = 0
+        said = f"moved to {move.to}: its jobs run there, and what stands here are copies"
+    else:
+        said = f"paused: {settings.pause_reason}"
+        if waiting:
+            error = (
+                f"the queue is being moved ({settings.pause_reason}), and {waiting:,} due jobs wait until that is "
+                "done: run `tocsin migrate` again to end it"
+            )
+    age = max(figures.now - figures.oldest_waiting, timedelta(0)) if waiting and figures.oldest_waiting else None
+    return QueueHealth(
+        error=error,
+        warnings=(said,),
+        figures=figures,
+        paused=True,
+        oldest_waiting_age=age,
+        workers=tuple(workers),
+        unserved_types=(),
+    )

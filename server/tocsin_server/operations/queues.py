@@ -10,9 +10,10 @@ from types import EllipsisType
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.defaults import NOTHING_SAID, JobDefaults
-from tocsin_server.domain.errors import QuotaExceeded
+from tocsin_server.domain.errors import QueueMoved, QuotaExceeded
 from tocsin_server.domain.job import Put
 from tocsin_server.domain.queues import QueueSettings
+from tocsin_server.operations import moves
 from tocsin_server.store.interface import JobStore
 
 
@@ -104,8 +105,14 @@ class Queues:
 
         return await self._change(queue, paused)
 
-    async def resume(self, queue: str) -> QueueSettings:
-        """Attempts begin again."""
+    async def resume(self, queue: str, *, take_back: bool = False) -> QueueSettings:
+        """Attempts begin again. QueueMoved where it is paused for a move to another store, or from one: only who takes
+        it back wants its jobs to run here."""
+        if not take_back:
+            [settings] = await self._store.settings([queue])
+            if (move := await moves.standing(self._store, queue, settings)) is not None:
+                done = isinstance(move, moves.Leaving) and move.done_time is not None
+                raise QueueMoved(queue, settings.pause_reason, done=done)
         return await self._change(queue, lambda settings: (replace(settings, pause_reason=""), False))
 
     async def update(self, queue: str, change: QueueChange) -> QueueSettings:

@@ -32,6 +32,7 @@ REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (errors.WrongState("q", LONG, State.ACTIVE, "RunJob"), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.LeaseLost("q", LONG, 3), grpc.StatusCode.ABORTED),
     (errors.RevisionMismatch("q", LONG, 1, 2), grpc.StatusCode.ABORTED),
+    (errors.QueueMoved("q", "its jobs move to x", done=True), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.QuotaExceeded("types", 1, "Use fewer."), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.TooManyCalls("watch", 1), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (stream_news.TooManyQueuesWatched(128), grpc.StatusCode.RESOURCE_EXHAUSTED),
