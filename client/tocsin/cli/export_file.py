@@ -107,6 +107,8 @@ class ExportFile:
         packed = buffered.peek(2)[:2] == _GZIP
         self._lines = cast("IO[bytes]", gzip.GzipFile(fileobj=buffered)) if packed else cast("IO[bytes]", buffered)
         self._ended = False
+        self._told: int | None = None  # how many lines of records the last line says that there are
+        self._found = 0
         self.line = 0
         self._check_first()
 
@@ -128,6 +130,7 @@ class ExportFile:
             try:
                 raw = self._next()
             except BadLine as bad:
+                self._found += 1
                 yield bad
                 continue
             except (EOFError, OSError, zlib.error) as error:
@@ -136,6 +139,7 @@ class ExportFile:
                 return
             if not raw:
                 break
+            self._found += bool(raw.strip())
             try:
                 record = self._record(raw)
             except BadLine as bad:
@@ -146,6 +150,8 @@ class ExportFile:
         if not self._ended:
             self.line += 1
             yield BadLine("the file has no last line, so that it may have broken off")
+        elif self._told is not None and self._told != self._found:
+            yield BadLine(f"the file has {self._found:,} records, and had {self._told:,} when it was written")
 
     def _next(self) -> bytes:
         raw = self._lines.readline(LINE_BYTES)
@@ -163,6 +169,9 @@ class ExportFile:
         fields = _object(raw)
         if _LAST in fields:
             self._ended = True
+            self._found -= 1  # it is none itself
+            told = fields.get("records")
+            self._told = told if isinstance(told, int) else None
             return None
         for kind, name in _BYTES:
             part = fields.get(kind)

@@ -85,7 +85,7 @@ def test_a_record_comes_back_as_it_was_written() -> None:
     ids=lambda value: repr(value[:40]),
 )
 def test_a_bad_line_is_named_and_the_rest_goes_on(raw: bytes, said: str) -> None:
-    found = read(FIRST + GOOD + raw + b"\n" + GOOD + LAST)
+    found = read(FIRST + GOOD + raw + b"\n" + GOOD + last_line(3))
     assert [one if isinstance(one, str) else "good" for one in (found[0], found[2])] == ["good", "good"]
     assert isinstance(found[1], str)
     assert found[1].startswith(said)
@@ -93,7 +93,7 @@ def test_a_bad_line_is_named_and_the_rest_goes_on(raw: bytes, said: str) -> None
 
 
 def test_empty_lines_are_passed_over_and_counted() -> None:
-    assert starts(read(FIRST + b"\n  \r\n" + GOOD + b"{\n" + LAST)) == ["good", "5: no JSON: Expecting"]
+    assert starts(read(FIRST + b"\n  \r\n" + GOOD + b"{\n" + last_line(2))) == ["good", "5: no JSON: Expecting"]
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
@@ -195,3 +195,14 @@ def test_the_same_export_is_the_same_packed_file(tmp_path: Path) -> None:
 
 def test_the_json_is_that_of_protobuf() -> None:
     assert json_format.Parse(GOOD, TransferRecord()) == a_record()
+
+
+@pytest.mark.parametrize(("records", "found"), [(1, "2"), (3, "2"), (5_000, "2")])
+def test_lines_that_are_missing_or_too_many_are_noticed(records: int, found: str) -> None:
+    lines = read(FIRST + GOOD + GOOD + last_line(records))
+    assert starts(lines)[:2] == ["good", "good"]
+    assert lines[2:] == [f"4: the file has {found} records, and had {records:,} when it was written"]
+
+
+def test_a_last_line_without_a_count_is_enough() -> None:
+    assert starts(read(FIRST + GOOD + GOOD + b'{"tocsin_export_end":1}\n')) == ["good", "good"]
