@@ -35,7 +35,7 @@ from migration.filling import fill
 from migration.moves import Two, hooked, moved, paused
 
 #: So many calls of both stores are the move of a small queue, compared.
-CALLS = 64
+CALLS = 61
 
 
 async def test_a_queue_of_all_kinds_is_the_same_afterwards(places: Two) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from contract.builders import a_query
 from support import node_tools
 from support.eventually import until
 from support.redis_parts import RedisPart
@@ -16,7 +17,7 @@ from support.servers import Server
 from support.stores import StorePart
 from tocsin import Client
 
-from migration.conftest import Migrate
+from migration.conftest import Migrate, OpenPlace
 
 SCRIPTS = Path(__file__).parents[1] / "support/node"
 StartServer = Callable[..., Server]
@@ -123,3 +124,22 @@ def test_jobs_that_go_as_they_end_are_run_once_and_those_of_another_prefix_are_n
         again = migrate(*arguments, "--prefix", "b", "--queue-map", "pay=pay-b")
         assert "0 jobs were brought in, 3 had been before" in again.said
         assert (left("pay"), left("pay-b")) == (0, 0)
+
+
+@pytest.mark.parametrize("system", ["bull", "bullmq"])
+async def test_jobs_that_are_tocsins_own_types_by_name_and_data_become_those(
+    system: str,
+    bulls: RedisPart,
+    tmp_path: Path,
+    npm_packages: Path,
+    migrate: Migrate,
+    redis: RedisPart,
+    open_place: OpenPlace,
+) -> None:
+    run_node(npm_packages, tmp_path, "bull_booking_site.mjs", bulls.url, system)
+    took = migrate("--from", system, "--source", bulls.url, "--to", redis.url)
+    assert took.code == 0, took.errors
+    assert "changed site: it is Tocsin's own email_notification here" in took.said
+    page = await (await open_place(redis.url)).store.page(a_query(queue="site"))
+    types = {"email_notification", "sms_notification", "booking_reminder", "payment_reminder", "bull.data_cleanup"}
+    assert {job.spec.type for job in page.jobs} == types

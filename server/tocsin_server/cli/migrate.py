@@ -12,6 +12,8 @@ from typing import Annotated
 import typer
 from tocsin.cli.parsing import span
 
+from tocsin_server.api.validation.payloads.checking import check_payload
+from tocsin_server.api.validation.violations import Violations
 from tocsin_server.cli.migrate_report import ImportReport, MoveReport, ReportTrouble
 from tocsin_server.cli.running import loaded_or_exit, refusal
 from tocsin_server.domain.errors import TocsinError
@@ -126,7 +128,8 @@ def migrate(
 
     Between stores, queue by queue: each is paused on both sides, copied, and goes on in the target; the source keeps
     its jobs, paused. Another system's data is only read. Either can be stopped at any moment and run again. Exit code
-    0: all is done; 1: something was left behind, refused or differs; 2: wrong settings, or a store that cannot be used.
+    0: all is done (of another system: but for what is named as left there); 1: something was refused, still runs or
+    differs; 2: wrong settings, or a store that cannot be used.
     """
     wanted = tuple(queues or ())
     try:
@@ -176,6 +179,13 @@ def _misplaced(context: typer.Context, source: str, queues: Sequence[str]) -> li
     if source == "agenda" and len(queues) > 1:
         lines.append("--queue: Agenda has no queues, so all its jobs go to one: name one")
     return lines
+
+
+def may_be_scheduled(kind: int, body: bytes) -> bool:
+    """Whether a client could schedule a job with this payload."""
+    wrong = Violations()
+    check_payload(wrong, "job", kind, body)
+    return not wrong
 
 
 def _target(address: str | None, namespace: str | None, collection: str | None) -> Settings:
@@ -230,11 +240,13 @@ async def _bring_in(
         with report.lines() as tell:
             if to is None:
                 report.paused(paused, ())
-                imported = await bring_in(source.read(), None, tell, naming=naming)
+                imported = await bring_in(source.read(), None, tell, naming=naming, check=may_be_scheduled)
             else:
                 async with opened(to) as target:
                     let_be = await pause(paused, target.store, origin=source.origin, naming=naming)
                     report.paused(paused, let_be)
-                    imported = await bring_in(source.read(), target.store, tell, origin=source.origin, naming=naming)
+                    imported = await bring_in(
+                        source.read(), target.store, tell, origin=source.origin, naming=naming, check=may_be_scheduled
+                    )
     report.end(imported, dry_run=to is None)
     return not imported.refused

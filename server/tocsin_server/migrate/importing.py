@@ -12,6 +12,7 @@ from tocsin_server.domain.job import Job, Put, View
 from tocsin_server.migrate.foreign import Foreign, Verdict
 from tocsin_server.migrate.ledger import Ledger, mark_of
 from tocsin_server.migrate.naming import Naming
+from tocsin_server.migrate.own_types import Check, as_own
 from tocsin_server.store.interface import JobStore
 from tocsin_server.store.placing import check_placeable
 
@@ -61,17 +62,20 @@ async def bring_in(
     *,
     origin: str = "",
     naming: Naming | None = None,
+    check: Check | None = None,
 ) -> Imported:
     """Place what is to be taken, in the order in which it comes; `tell` hears of each thing. No target: a dry run.
 
     `origin` says which system's queues these are. What was brought in from there before is never brought in again,
-    whether it still stands or has gone; one whose id another job has here is refused. Overtaken where another import of
+    whether it still stands or has gone; one whose id another job has here is refused. With `check`, jobs become
+    those of built-in types where they can. Overtaken where another import of
     the same queue runs.
     """
     importing = _Importing(target, tell, origin)
     naming = naming or Naming()
     async for found in source:
-        await importing.take(naming.applied(found))
+        named = naming.applied(found)
+        await importing.take(named if check is None else as_own(named, check))
     await importing.end()
     return importing.done
 

@@ -28,6 +28,7 @@ REPEATED = "it was made by what repeats, and runs this once; what repeats is not
 NO_NAME = "its type is {kind!r}, after its queue, as it has no name"
 OTHER_QUEUE = "its queue is {queue!r}, as the name of its own cannot be one here"
 OTHER_TYPE = "its type is {kind!r}, as its name cannot be one here"
+BUILT_IN_TYPE = "its type is {kind!r}: its name is that of a built-in type, which takes a message of its own"
 OTHER_ID = "its id is another here, as its own cannot be one"
 
 
@@ -96,7 +97,8 @@ class Maker:
             return self.unnamed
         kind = names.type_name(name)
         if kind.encode() != name:
-            whys.append(OTHER_TYPE.format(kind=kind))
+            why = BUILT_IN_TYPE if name.decode(errors="replace") in names.BUILT_IN else OTHER_TYPE
+            whys.append(why.format(kind=kind))
         return kind
 
     def _job(self, job_id: str, spec: JobSpec, record: Record, place: Place, whys: list[str]) -> Job:
