@@ -176,6 +176,30 @@ def test_a_report_that_cannot_be_written_is_named(redis: RedisPart, migrate: Mig
     assert ran.errors == "tocsin migrate: --report: no/such/folder: No such file or directory\n"
 
 
+def test_a_source_that_holds_nothing_is_named(redis: RedisPart, mongo_database: MongoPart, migrate: Migrate) -> None:
+    ran = migrate("--from", redis.url, "--to", mongo_database.url)
+    assert ran.code == 2
+    assert "--from: redis://" in ran.errors
+    assert "has no queue: is it another database" in ran.errors
+    ran = migrate("--from", "embedded:mistyped", "--to", redis.url)
+    assert (ran.code, "there is no folder" in ran.errors) == (2, True)
+
+
+def test_the_line_of_a_store_that_is_away_says_which_it_is(redis: RedisPart, migrate: Migrate) -> None:
+    assert migrate("--from", "redis://127.0.0.1:1", "--to", redis.url).errors.startswith("tocsin migrate: --from: ")
+    assert migrate("--from", redis.url, "--to", "redis://127.0.0.1:1").errors.startswith("tocsin migrate: --to: ")
+
+
+async def test_a_store_is_not_moved_onto_itself_by_another_name(
+    redis: RedisPart, open_place: OpenPlace, migrate: Migrate
+) -> None:
+    store = (await open_place(redis.url)).store
+    await added(store, a_draft())
+    ran = migrate("--from", redis.url, "--to", redis.url.replace("127.0.0.1", "localhost"))
+    assert (ran.code, "--from and --to are the same" in ran.errors) == (2, True), ran.said
+    assert not (await store.settings(["q"]))[0].paused
+
+
 def test_a_store_is_not_moved_onto_itself(redis: RedisPart, migrate: Migrate) -> None:
     ran = migrate("--from", redis.url, "--to", redis.url)
     assert ran.code == 2

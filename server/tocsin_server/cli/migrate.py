@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,7 @@ from tocsin_server.migrate.ledger import Overtaken
 from tocsin_server.migrate.moving import CannotMove, move_queue
 from tocsin_server.migrate.naming import CannotName, Naming, naming_of
 from tocsin_server.migrate.opening import opened, settings_of
+from tocsin_server.migrate.place import Place, is_same
 from tocsin_server.migrate.reading import shared_ids
 from tocsin_server.migrate.systems import SYSTEMS, open_system
 from tocsin_server.settings import Settings, SettingsError, secrets_of
@@ -194,15 +196,31 @@ def _target(address: str | None, namespace: str | None, collection: str | None) 
     return settings_of("--to", address, namespace=namespace, collection=collection)
 
 
+@asynccontextmanager
+async def _opened(option: str, settings: Settings) -> AsyncIterator[Place]:
+    """A store; where it cannot be opened the line says which of the two it is."""
+    async with AsyncExitStack() as stack:
+        try:
+            place = await stack.enter_async_context(opened(settings))
+        except (StoreUnfit, TocsinError) as error:
+            raise refusal("migrate", [redact_url(f"{option}: {error}")]) from None
+        yield place
+
+
 async def _move(
     origin: Settings, to: Settings, wanted: tuple[str, ...], wait: timedelta, *, verify: bool, dry_run: bool
 ) -> bool:
     report = MoveReport()
     done = True
-    async with opened(origin) as source, opened(to) as target:
-        if source.address == target.address:
+    if origin.store.kind == "embedded" and not origin.data.is_dir():
+        raise refusal("migrate", [f"--from: there is no folder {origin.data}"])
+    async with _opened("--from", origin) as source, _opened("--to", to) as target:
+        if source.address == target.address or (not dry_run and await is_same(source, target)):
             raise refusal("migrate", [f"--from and --to are the same: {source.address}"])
         there = await source.store.queues()
+        if not there:
+            where = "is it another database, --from-namespace or --from-collection?"
+            raise refusal("migrate", [f"--from: {source.address} has no queue: {where}"])
         if unknown := [queue for queue in wanted if queue not in there]:
             raise refusal("migrate", [f"--queue {queue}: {source.address} has no such queue" for queue in unknown])
         queues = wanted or tuple(there)
@@ -242,7 +260,7 @@ async def _bring_in(
                 report.paused(paused, ())
                 imported = await bring_in(source.read(), None, tell, naming=naming, check=may_be_scheduled)
             else:
-                async with opened(to) as target:
+                async with _opened("--to", to) as target:
                     let_be = await pause(paused, target.store, origin=source.origin, naming=naming)
                     report.paused(paused, let_be)
                     imported = await bring_in(

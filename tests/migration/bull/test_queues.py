@@ -190,3 +190,12 @@ async def test_a_right_that_is_missing_is_said(play: Play, source: RedisPart) ->
     with pytest.raises(SourceAway, match=r"the source cannot be read: .*hmget"):
         async with OPENERS["bull"](source.url.replace("://", "://migrate:pw@"), Choices()) as reader:
             [_ async for _ in reader.read()]
+
+
+async def test_a_queue_that_a_flow_producer_alone_has_filled_is_bullmqs(read: Read, source: RedisPart) -> None:
+    """BullMQ 1 and 3 leave no meta there."""
+    job = {"name": "album", "data": "{}", "opts": "{}", "timestamp": "1700000000000"}
+    source.client.hset("bull:flows:album", mapping=job)
+    source.client.zadd("bull:flows:waiting-children", {"album": 1})
+    assert [(thing.source_id, thing.why) for thing in await read("bullmq")] == [("album", (PARENT_LEFT,))]
+    assert [thing.why for thing in await read("bull")] == [(OF_BULLMQ,)]

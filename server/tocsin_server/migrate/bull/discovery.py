@@ -21,6 +21,7 @@ KINDS = {
     b"failed": b"zset",
     b"repeat": b"zset",
 }
+_OF_BULLMQ = (b"prioritized", b"waiting-children")
 _LOOKED_AT = 500
 _GLOB = re.compile(rb"([*?\[\]^\\-])")
 
@@ -60,8 +61,11 @@ async def queues_named(source: Source, prefix: bytes, names: Sequence[bytes]) ->
     for name in names:
         root = prefix + b":" + name + b":"
         kinds = await source.ask([("TYPE", root + last) for last in KINDS])
+        # A queue that BullMQ's FlowProducer alone has filled has no meta. These Bull has never had.
+        [events, *sets] = await source.ask([("TYPE", root + last) for last in (b"events", *_OF_BULLMQ)])
         [marks] = await source.ask([("HMGET", root + b"meta", "version", "opts.maxLenEvents")])
         by_bullmq = isinstance(marks, list) and any(mark is not None for mark in marks)
+        by_bullmq = by_bullmq or events == b"stream" or b"zset" in sets
         there = by_bullmq or any(kind != b"none" for kind in kinds)
         found.append(Queue(name, root, by_bullmq) if there else None)
     return found
