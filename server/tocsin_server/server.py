@@ -20,7 +20,7 @@ import structlog
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 from tocsin.worker.registry import Handlers
 
-from tocsin_server.api.grpc_server import CannotListen, GrpcServer, build_services
+from tocsin_server.api.grpc_server import CallLimits, CannotListen, Connections, GrpcServer, build_services
 from tocsin_server.api.health import Health
 from tocsin_server.api.server_service import ServerFacts
 from tocsin_server.dispatch.dispatcher import Dispatcher
@@ -47,6 +47,7 @@ from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.operations.watching import Watching
 from tocsin_server.readiness import Readiness
 from tocsin_server.settings import Settings
+from tocsin_server.settings.values import is_loopback
 from tocsin_server.store.interface import JobStore
 from tocsin_server.store.opening import MadeStore, StoreUnfit, made_store
 from tocsin_server.version import VERSION
@@ -146,13 +147,21 @@ class Server:
         self._loops = loops = self._make_loops(store, handlers, warnings, queue_settings, health, name)
         silent_since = loops.ticker.silent_since
         services = build_services(store, scheduling, watching, queue_settings, reminders, facts, silent_since)
-        self._grpc = GrpcServer(services, health, listen=settings.listen)
+        self._grpc = GrpcServer(
+            services,
+            health,
+            listen=settings.listen,
+            limits=_call_limits(settings),
+            connections=Connections(
+                settings.connections.max_age, settings.connections.max_age_grace, settings.connections.max_idle
+            ),
+        )
         host = settings.listen.rpartition(":")[0]
         port = await self._grpc.start()
         self._stack.push_async_callback(self._grpc.stop, _CALLS_GRACE)
         self.address = f"{host}:{port}"
         await self._start_loops(self._loops)
-        await self._tell(store, [*made.warnings(), *warnings], handlers)
+        await self._tell(store, [*made.warnings(), *warnings, *_open_to_all(settings.listen)], handlers)
 
     def _own_handlers(self) -> Sequence[Handlers]:
         """The user's handlers, and that of the first job of `tocsin dev`. HandlersNotFound."""
@@ -261,6 +270,15 @@ class Server:
             _log.warning(warning)
 
 
+def _open_to_all(listen: str) -> Sequence[str]:
+    if is_loopback(listen):
+        return ()
+    return (
+        f"{listen} can be reached from other machines, and whoever reaches it can read, change and delete every job: "
+        "there is neither TLS nor a login. Listen on 127.0.0.1, or let only those in whom you trust.",
+    )
+
+
 def _outlets(settings: Settings) -> Outlets:
     mail, sms = settings.mail, settings.sms
     return outlets(
@@ -272,6 +290,19 @@ def _outlets(settings: Settings) -> Outlets:
             sms.password.get_secret_value() if sms.password else None,
             sms.sender,
         ),
+    )
+
+
+def _call_limits(settings: Settings) -> CallLimits:
+    calls = settings.calls
+    return CallLimits(
+        calls=calls.open,
+        watches=calls.watches,
+        transfers=calls.transfers,
+        watches_per_client=calls.watches_per_client,
+        transfers_per_client=calls.transfers_per_client,
+        request_bytes=calls.request_bytes,
+        transfer_idle=calls.transfer_idle,
     )
 
 

@@ -19,16 +19,17 @@ _Out = TypeVar("_Out")
 _Asked = TypeVar("_Asked")
 
 
-def each(items: Iterable[_In], read: Callable[[_In], _Out]) -> list[_Out | TocsinError]:
-    """What `read` makes of each item, or its refusal."""
-    return [_tried(item, read) for item in items]
+def tried(read: Callable[[_In], _Out]) -> Callable[[_In], _Out | TocsinError]:
+    """`read`, with a refusal as its answer."""
 
+    def answer(item: _In) -> _Out | TocsinError:
+        try:
+            return read(item)
+        except TocsinError as refusal:
+            # What it came through holds the item, and would as long as the batch.
+            return refusal.with_traceback(None)
 
-def _tried(item: _In, read: Callable[[_In], _Out]) -> _Out | TocsinError:
-    try:
-        return read(item)
-    except TocsinError as refusal:
-        return refusal
+    return answer
 
 
 def good(asked: Iterable[_Asked | TocsinError]) -> list[_Asked]:

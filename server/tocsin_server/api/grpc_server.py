@@ -26,10 +26,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import grpc
-from grpc_health.v1 import health as grpc_health
 from tocsin.v1 import job_service_pb2, queue_service_pb2, reminder_service_pb2, server_service_pb2
 
-from tocsin_server.api.handlers import UnknownMethods, service_handler
+from tocsin_server.api.handlers import Gate, UnknownMethods, service_handler
+from tocsin_server.api.health import SERVICE as HEALTH
 from tocsin_server.api.health import Health
 from tocsin_server.api.interceptors.call import Interceptor, Kind
 from tocsin_server.api.interceptors.deadline import Deadline
@@ -39,8 +39,9 @@ from tocsin_server.api.interceptors.overload import Overload
 from tocsin_server.api.interceptors.telemetry import Telemetry
 from tocsin_server.api.job_service import JobService
 from tocsin_server.api.queue_service import QueueService
-from tocsin_server.api.reflection import add_reflection
+from tocsin_server.api.reflection import reflection_handlers
 from tocsin_server.api.reminder_service import ReminderService
+from tocsin_server.api.requests import RequestBytes
 from tocsin_server.api.server_service import ServerFacts, ServerService
 from tocsin_server.domain import limits
 from tocsin_server.operations.bulk import Bulk
@@ -57,6 +58,10 @@ _QUEUE = queue_service_pb2.DESCRIPTOR.services_by_name["QueueService"]
 _REMINDERS = reminder_service_pb2.DESCRIPTOR.services_by_name["ReminderService"]
 _SERVER = server_service_pb2.DESCRIPTOR.services_by_name["ServerService"]
 
+# Numbers of grpc's compression algorithms.
+_IDENTITY, _GZIP = 0, 2
+_METADATA_BYTES = 16 << 10  # of a call; refused at random from there to twice as much, and always above
+
 # A request a little over its limit is read, so that it is refused with a reason and not by the transport.
 _RECEIVE_BYTES = limits.REQUEST_BYTES + (64 << 10)
 
@@ -67,11 +72,24 @@ class CannotListen(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """How many calls may be open at once, by class of method."""
+    """How many calls may be open at once, by class of method; how many of those one client may have; and how much."""
 
     calls: int = 10_000
     watches: int = 1_000
     transfers: int = 16
+    watches_per_client: int = 500
+    transfers_per_client: int = 8
+    request_bytes: int = 128 << 20  # of all requests under way
+    transfer_idle: timedelta = timedelta(seconds=30)  # for so long a transfer may stand still
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """How long connections last."""
+
+    max_age: timedelta = timedelta(minutes=30)  # a tenth more or less; then its client is asked to make another one
+    max_age_grace: timedelta = timedelta(minutes=30)  # for calls on it that are open then
+    max_idle: timedelta = timedelta(minutes=15)  # without any call
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +137,7 @@ class GrpcServer:
         listen: str = "127.0.0.1:50051",
         credentials: grpc.ServerCredentials | None = None,
         limits: CallLimits = CallLimits(),
+        connections: Connections = Connections(),
         default_deadline: timedelta = timedelta(seconds=30),
         reuse_port: bool = False,
     ) -> None:
@@ -133,26 +152,29 @@ class GrpcServer:
         self._listen = listen
         self._credentials = credentials
         self._gate = DrainGate()
-        self._server = grpc.aio.server(options=_options(reuse_port=reuse_port))
-        interceptors: list[Interceptor] = [
-            Telemetry(),
-            Errors(),
-            self._gate,
-            Overload({Kind.CALL: limits.calls, Kind.WATCH: limits.watches, Kind.TRANSFER: limits.transfers}),
-            Deadline(default_deadline),
-        ]
+        self._server = grpc.aio.server(options=_options(limits, connections, reuse_port=reuse_port))
+        # Around every call, health and reflection too: what must hold for all stands here.
+        every: list[Interceptor] = [Telemetry(), Errors()]
+        overload = Overload(
+            {Kind.CALL: limits.calls, Kind.WATCH: limits.watches, Kind.TRANSFER: limits.transfers},
+            {Kind.WATCH: limits.watches_per_client, Kind.TRANSFER: limits.transfers_per_client},
+        )
+        in_flight = RequestBytes(limits.request_bytes)
+        gate = Gate([*every, self._gate, overload, Deadline(default_deadline)], in_flight, limits.transfer_idle)
+        # Probes go on while the server drains, and while it has too many calls.
+        probes = Gate(every, in_flight, limits.transfer_idle)
+        served = [_JOB, _QUEUE, _REMINDERS, _SERVER, HEALTH]
         self._server.add_generic_rpc_handlers(
             (
-                service_handler(services.jobs, _JOB, interceptors, opaque=True),
-                service_handler(services.queues, _QUEUE, interceptors, opaque=False),
-                service_handler(services.reminders, _REMINDERS, interceptors, opaque=False),
-                service_handler(services.server, _SERVER, interceptors, opaque=False),
-                UnknownMethods(_JOB.file.package, interceptors),
+                service_handler(services.jobs, _JOB, gate, opaque=True),
+                service_handler(services.queues, _QUEUE, gate, opaque=False),
+                service_handler(services.reminders, _REMINDERS, gate, opaque=False),
+                service_handler(services.server, _SERVER, gate, opaque=False),
+                health.handler(probes),
+                *reflection_handlers(probes, [service.full_name for service in served]),
+                UnknownMethods(_JOB.file.package, gate),
             )
         )
-        health.add_to(self._server)
-        served = [_JOB, _QUEUE, _REMINDERS, _SERVER]
-        add_reflection(self._server, [*(service.full_name for service in served), grpc_health.SERVICE_NAME])
 
     async def start(self) -> int:
         """Listen; the port. CannotListen."""
@@ -164,7 +186,8 @@ class GrpcServer:
                 port = self._server.add_secure_port(self._listen, self._credentials)
         except RuntimeError as error:
             raise CannotListen(
-                f"cannot listen on {self._listen}: another program has the port, or the address is not this machine's"
+                f"cannot listen on {self._listen}: another program has the port, or the address is not this machine's; "
+                "name another one with --listen HOST:PORT"
             ) from error
         await self._server.start()
         return port
@@ -183,9 +206,22 @@ class GrpcServer:
         await self._server.stop(grace.total_seconds())
 
 
-def _options(*, reuse_port: bool) -> list[tuple[str, int]]:
+def _options(calls: CallLimits, connections: Connections, *, reuse_port: bool) -> list[tuple[str, int]]:
+    most = calls.calls + calls.watches + calls.transfers
     return [
         ("grpc.max_receive_message_length", _RECEIVE_BYTES),
+        # Requests are inflated in requests.py, which asks first whether there is room; gzip is what it knows.
+        ("grpc.per_message_decompression", 0),
+        ("grpc.compression_enabled_algorithms_bitset", 1 << _IDENTITY | 1 << _GZIP),
+        # grpc ends calls that it could not hand over yet as CANCELLED, at random from 1,000 on: let ours refuse them.
+        ("grpc.server.max_pending_requests", 2 * most),
+        ("grpc.server.max_pending_requests_hard_limit", 3 * most),
+        ("grpc.max_concurrent_streams", most),
+        ("grpc.max_metadata_size", _METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", 2 * _METADATA_BYTES),
+        ("grpc.max_connection_age_ms", _ms(connections.max_age)),
+        ("grpc.max_connection_age_grace_ms", _ms(connections.max_age_grace)),
+        ("grpc.max_connection_idle_ms", _ms(connections.max_idle)),
         ("grpc.so_reuseport", int(reuse_port)),
         # A peer that went away without a word is noticed within a minute and a half, and its watches end.
         ("grpc.keepalive_time_ms", 60_000),
@@ -194,3 +230,7 @@ def _options(*, reuse_port: bool) -> list[tuple[str, int]]:
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
     ]
+
+
+def _ms(span: timedelta) -> int:
+    return span // timedelta(milliseconds=1)

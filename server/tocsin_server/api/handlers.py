@@ -1,36 +1,60 @@
 """Puts a service's methods into a gRPC server: raw bytes are read and written here, inside the interceptors.
 
-So a request that cannot be read is refused like any other, and JobService's messages are the shadow ones of wire.py.
+So a request that cannot be read, or never comes, is refused like any other, and JobService's messages are the shadow
+ones of wire.py. To grpc each method takes a stream of requests: one that takes a single request would be read by grpc,
+before the interceptors.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeAlias, cast
 
 import grpc
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from tocsin_server.api import wire
-from tocsin_server.api.interceptors.call import Asked, Call, Context, Interceptor, Kind, Method, Work, around
-from tocsin_server.api.unreadable import violations
-from tocsin_server.domain import limits
-from tocsin_server.domain.errors import InvalidFields, NotBuilt, TooLarge
+from tocsin_server.api.interceptors.call import Call, Context, Interceptor, Kind, Method, Work, around
+from tocsin_server.api.requests import RequestBytes, inflated, read, weight
+from tocsin_server.domain.errors import InvalidFields, NotBuilt, TransferIdle, Violation
 
 _READS = ("Get", "List", "Watch", "Export")  # what the names of methods begin with that change nothing
 _TRANSFERS = ("ExportJobs", "ImportJobs")
+_PATH_CHARACTERS = 200  # of a method that nobody knows, in the log and in its refusal
 _Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"  # generic in the stubs only
 
 
+class CallerLeft(asyncio.CancelledError):
+    """Who called is gone: an answer cannot be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What every call of a service passes."""
+
+    interceptors: Sequence[Interceptor]
+    in_flight: RequestBytes
+    transfer_idle: timedelta  # for so long an export may not be read, and an import send nothing
+
+
 def service_handler(
-    servicer: object, service: ServiceDescriptor, interceptors: Sequence[Interceptor], *, opaque: bool
+    servicer: object, service: ServiceDescriptor, gate: Gate, *, opaque: bool
 ) -> grpc.GenericRpcHandler:
     """All methods of a service. `opaque`: its messages are the shadow ones."""
     methods = {
-        method.name: _method(getattr(servicer, method.name), service, method, interceptors, opaque=opaque)
+        method.name: method_handler(
+            getattr(servicer, method.name),
+            f"/{service.full_name}/{method.name}",
+            method,
+            gate,
+            opaque=opaque,
+        )
         for method in service.methods
     }
     return grpc.method_handlers_generic_handler(service.full_name, methods)
@@ -42,51 +66,100 @@ def _kind(descriptor: MethodDescriptor) -> Kind:
     return Kind.WATCH if descriptor.server_streaming else Kind.CALL
 
 
-def _method(
-    behaviour: Callable[[Any, Context], Any],
-    service: ServiceDescriptor,
-    descriptor: MethodDescriptor,
-    interceptors: Sequence[Interceptor],
-    *,
-    opaque: bool,
+def method_handler(
+    behaviour: Callable[[Any, Context], Any], path: str, descriptor: MethodDescriptor, gate: Gate, *, opaque: bool
 ) -> _Handler:
+    """One method, served under `path`."""
     public = message_factory.GetMessageClass(descriptor.input_type)
-    request_class = wire.shadow(public) if opaque else public
-    path = f"/{service.full_name}/{descriptor.name}"
+    as_read = wire.shadow(public) if opaque else public
     method = Method(path, _kind(descriptor), descriptor.name.startswith(_READS))
+    idle = gate.transfer_idle.total_seconds() if method.kind is Kind.TRANSFER else None
 
-    def read(raw: bytes) -> Message:
-        if len(raw) > limits.REQUEST_BYTES:
-            raise TooLarge("request", len(raw), limits.REQUEST_BYTES)
-        try:
-            return request_class.FromString(raw)
-        except DecodeError:
-            raise InvalidFields(violations(public, raw)) from None
+    @asynccontextmanager
+    async def only_request(call: Call) -> AsyncIterator[Message]:
+        raw = await _next(call.context)
+        if raw is None:
+            raise InvalidFields([Violation("request", "is missing: the call ended without it")])
+        with gate.in_flight.held(weight(raw)):
+            yield read(public, as_read, await inflated(raw))
 
-    async def unary(call: Call, raw: bytes) -> bytes:
-        answer: Message = await behaviour(read(raw), call.context)
-        return answer.SerializeToString()
-
-    async def answers_stream(call: Call, raw: bytes) -> None:
-        async with aclosing(behaviour(read(raw), call.context)) as answers:
-            async for answer in answers:
-                await call.context.write(answer.SerializeToString())
-
-    async def asked_stream(call: Call, raws: AsyncIterator[bytes]) -> bytes:
+    async def requests(call: Call) -> AsyncIterator[Message]:
         # One that cannot be read is refused where the behaviour comes to it: others may have been acted upon.
-        answer: Message = await behaviour((read(raw) async for raw in raws), call.context)
+        while True:
+            async with _within(idle):
+                raw = await _next(call.context)
+            if raw is None:
+                return
+            weight(raw)
+            yield read(public, as_read, await inflated(raw))
+
+    async def written(call: Call, answers: AsyncIterator[Message]) -> None:
+        async with aclosing(cast(Any, answers)):
+            async for answer in answers:
+                async with _within(idle):
+                    await _write(call.context, answer.SerializeToString())
+
+    async def unary(call: Call) -> bytes:
+        async with only_request(call) as request:
+            answer: Message = await behaviour(request, call.context)
         return answer.SerializeToString()
 
-    if descriptor.client_streaming:
-        return _handler(grpc.stream_unary_rpc_method_handler, method, around(interceptors, asked_stream))
+    async def answers_stream(call: Call) -> None:
+        async with only_request(call) as request:
+            answers = behaviour(request, call.context)
+        await written(call, answers)
+
+    async def asked_stream(call: Call) -> bytes:
+        answer: Message = await behaviour(requests(call), call.context)
+        return answer.SerializeToString()
+
+    async def both_streams(call: Call) -> None:
+        await written(call, behaviour(requests(call), call.context))
+
     if descriptor.server_streaming:
-        return _handler(grpc.unary_stream_rpc_method_handler, method, around(interceptors, answers_stream))
-    return _handler(grpc.unary_unary_rpc_method_handler, method, around(interceptors, unary))
+        return _handler(
+            grpc.stream_stream_rpc_method_handler,
+            method,
+            around(gate.interceptors, both_streams if descriptor.client_streaming else answers_stream),
+        )
+    work = asked_stream if descriptor.client_streaming else unary
+    return _handler(grpc.stream_unary_rpc_method_handler, method, around(gate.interceptors, work))
 
 
-def _handler(make: Callable[..., Any], method: Method, work: Work[Asked]) -> _Handler:
-    async def handle(asked: Asked, context: Context) -> bytes | None:
-        return await work(Call(method, context), asked)
+async def _next(context: Context) -> bytes | None:
+    """The next request; None where there is no further one."""
+    raw: object = await context.read()
+    return raw if isinstance(raw, bytes) else None
+
+
+async def _write(context: Context, answer: bytes) -> None:
+    try:
+        await context.write(answer)
+    except grpc.aio.AbortError:
+        raise
+    except Exception as error:  # grpc's own, of several kinds; there is no other reason for it to fail
+        raise CallerLeft from error
+
+
+@asynccontextmanager
+async def _within(seconds: float | None) -> AsyncIterator[None]:
+    """TransferIdle where what is done in it takes longer; None: as long as it takes."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise TransferIdle(timedelta(seconds=seconds or 0)) from None
+
+
+def _handler(make: Callable[..., Any], method: Method, work: Work) -> _Handler:
+    async def handle(_: object, context: Context) -> bytes | None:
+        try:
+            return await work(Call(method, context))
+        except grpc.aio.AbortError as aborted:
+            # grpc keeps it beside the call, and raises it again. With what it has come through it would keep the call
+            # and the request in a ring, which stands until a collector comes by.
+            aborted.__context__ = aborted.__cause__ = aborted.__traceback__ = None
+            return None
 
     return cast("_Handler", make(handle))
 
@@ -94,18 +167,19 @@ def _handler(make: Callable[..., Any], method: Method, work: Work[Asked]) -> _Ha
 class UnknownMethods(grpc.GenericRpcHandler):
     """Refuses what is called in Tocsin's package and not built here, with the reason that says so."""
 
-    def __init__(self, package: str, interceptors: Sequence[Interceptor]) -> None:
+    def __init__(self, package: str, gate: Gate) -> None:
         self._prefix = f"/{package}."
-        self._interceptors = interceptors
+        self._gate = gate
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Handler | None:
         """A handler for methods that no other handler has taken."""
         path = handler_call_details.method
         if not path.startswith(self._prefix):
             return None
+        path = path if len(path) <= _PATH_CHARACTERS else path[:_PATH_CHARACTERS] + "…"
 
-        async def refuse(call: Call, raw: bytes) -> bytes:
+        async def refuse(call: Call) -> bytes:
             raise NotBuilt(f"{path} is not built in this version of the server; nothing was changed.")
 
         method = Method(path, Kind.CALL, reads=True)
-        return _handler(grpc.unary_unary_rpc_method_handler, method, around(self._interceptors, refuse))
+        return _handler(grpc.stream_unary_rpc_method_handler, method, around(self._gate.interceptors, refuse))

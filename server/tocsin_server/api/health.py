@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, cast
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health_pb2
+
+from tocsin_server.api.handlers import Gate, service_handler
+from tocsin_server.api.interceptors.call import Context
 
 LIVE = "live"
-_SERVING = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-
-
-class _Servicer(health.aio.HealthServicer):
-    """The standard service, and its newer List, which the library leaves out."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._listed: dict[str, health_pb2.HealthCheckResponse] = {}
-
-    async def set(self, service: str, status: int) -> None:
-        self._listed[service] = health_pb2.HealthCheckResponse(status=status)
-        await super().set(service, status)
-
-    async def List(self, request: object, context: object) -> object:
-        return health_pb2.HealthListResponse(statuses=self._listed)  # type: ignore[attr-defined]  # newer than its stubs
+SERVICES = (
+    "tocsin.v1.JobService",
+    "tocsin.v1.QueueService",
+    "tocsin.v1.ReminderService",
+    "tocsin.v1.ServerService",
+)
+SERVICE = cast(ServiceDescriptor, health_pb2.DESCRIPTOR.services_by_name["Health"])
+_Answer = health_pb2.HealthCheckResponse
 
 
 class Health:
-    """The server's health, as its assembly sets it.
+    """The server's health, as its assembly sets it, and the service that tells it.
 
     It starts out not ready and alive. After `enter_shutdown` it never becomes ready again, while "live" goes on as it
     was: a server that drains must not be killed for it.
     """
 
-    def __init__(self, service_names: Sequence[str] | None = None) -> None:
-        self._ready_names = ("", *(SERVICES if service_names is None else service_names))
-        self._servicer = _Servicer()
-        self._ready: bool | None = None
-        self._live: bool | None = None
+    def __init__(self, service_names: Sequence[str] = SERVICES) -> None:
+        self._ready_names = ("", *service_names)
+        self._statuses: dict[str, Any] = {}  # the stubs' name for their type is not there when run
+        self._statuses.update(dict.fromkeys((*self._ready_names, LIVE), _Answer.NOT_SERVING))
+        self._changed = asyncio.Event()  # a new one for each change
         self._shutting_down = False
 
     async def begin(self) -> None:
@@ -48,33 +45,49 @@ class Health:
 
     async def set_ready(self, ready: bool) -> None:
         """SERVING or NOT_SERVING for "" and each service; ignored while shutting down."""
-        if ready != self._ready and not self._shutting_down:
-            self._ready = ready
-            await self._set(self._ready_names, serving=ready)
+        if not self._shutting_down:
+            self._set(self._ready_names, serving=ready)
 
     async def set_live(self, live: bool) -> None:
         """SERVING or NOT_SERVING for "live"."""
-        if live != self._live:
-            self._live = live
-            await self._set((LIVE,), serving=live)
+        self._set((LIVE,), serving=live)
 
     async def enter_shutdown(self) -> None:
         """NOT_SERVING for all but "live", for good."""
         await self.set_ready(ready=False)
         self._shutting_down = True
 
-    async def _set(self, names: Sequence[str], *, serving: bool) -> None:
-        for name in names:
-            await self._servicer.set(name, _SERVING if serving else _NOT_SERVING)
+    def _set(self, names: Sequence[str], *, serving: bool) -> None:
+        status = _Answer.SERVING if serving else _Answer.NOT_SERVING
+        if any(self._statuses[name] != status for name in names):
+            self._statuses.update(dict.fromkeys(names, status))
+            self._changed.set()
+            self._changed = asyncio.Event()
 
-    def add_to(self, server: grpc.aio.Server) -> None:
-        """Serve it."""
-        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+    def handler(self, gate: Gate) -> grpc.GenericRpcHandler:
+        """The service."""
+        return service_handler(self, SERVICE, gate, opaque=False)
 
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: Context) -> _Answer:
+        """The health of one name."""
+        status = self._statuses.get(request.service)
+        if status is None:
+            known = ", ".join(name or '""' for name in self._statuses)
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"no such service; there are {known}")
+        return _Answer(status=status)
 
-SERVICES = (
-    "tocsin.v1.JobService",
-    "tocsin.v1.QueueService",
-    "tocsin.v1.ReminderService",
-    "tocsin.v1.ServerService",
-)
+    async def List(self, request: object, context: Context) -> object:
+        """The health of each name."""
+        statuses = {name: _Answer(status=status) for name, status in self._statuses.items()}
+        return health_pb2.HealthListResponse(statuses=statuses)  # type: ignore[attr-defined]  # newer than its stubs
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> AsyncIterator[_Answer]:
+        """The health of one name, and each change of it."""
+        told = None
+        while True:
+            changed = self._changed
+            status = self._statuses.get(request.service, _Answer.SERVICE_UNKNOWN)
+            if status != told:
+                told = status
+                yield _Answer(status=status)
+            await changed.wait()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from datetime import timedelta
+from typing import cast
 
 from google.protobuf.duration_pb2 import Duration
 from tocsin.v1 import job_service_pb2, job_service_pb2_grpc, transfer_pb2
 
 from tocsin_server.api import batches, page_tokens, transferring, wire
+from tocsin_server.api.aside import aside, each_aside
 from tocsin_server.api.convert import filters
 from tocsin_server.api.convert.events import fill_watched
 from tocsin_server.api.convert.job import fill, fill_scheduled, to_payload, to_request, to_view, to_when
@@ -17,6 +19,7 @@ from tocsin_server.api.convert.times import to_span
 from tocsin_server.api.errors import sure
 from tocsin_server.api.interceptors.call import Context
 from tocsin_server.api.listing import read_page
+from tocsin_server.api.requests import read
 from tocsin_server.api.validation import scheduling as schedule_rules
 from tocsin_server.api.validation import standing as rules
 from tocsin_server.api.validation import transfer as transfer_rules
@@ -37,6 +40,7 @@ from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
 
 # JobService's messages as the server sees them.
+_ScheduleJobRequest = wire.shadow(job_service_pb2.ScheduleJobRequest)
 _ScheduleJobResponse = wire.shadow(job_service_pb2.ScheduleJobResponse)
 _BatchScheduleJobsResponse = wire.shadow(job_service_pb2.BatchScheduleJobsResponse)
 _GetJobResponse = wire.shadow(job_service_pb2.GetJobResponse)
@@ -75,8 +79,8 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def ScheduleJob(
         self, request: job_service_pb2.ScheduleJobRequest, context: Context
     ) -> job_service_pb2.ScheduleJobResponse:
-        schedule_rules.check_schedule_job(request)
-        [scheduled] = await self._scheduling.schedule([to_request(request)])
+        asked = await aside(request.ByteSize(), lambda: _checked(request))
+        [scheduled] = await self._scheduling.schedule([asked])
         response = _ScheduleJobResponse()
         fill_scheduled(response, *sure(scheduled))
         return response
@@ -85,7 +89,9 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self, request: job_service_pb2.BatchScheduleJobsRequest, context: Context
     ) -> job_service_pb2.BatchScheduleJobsResponse:
         schedule_rules.check_batch_schedule_jobs(request)
-        asked = batches.each(request.requests, _checked)
+        # Bytes in the shadow message: each item is read by itself.
+        raws = cast("Sequence[bytes]", request.requests)
+        asked = await each_aside(sum(map(len, raws)), raws, batches.tried(_read_and_checked))
         good = batches.good(asked)
         scheduled = await self._scheduling.schedule(good) if good else []
         response = _BatchScheduleJobsResponse()
@@ -164,7 +170,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def UpdateJob(
         self, request: job_service_pb2.UpdateJobRequest, context: Context
     ) -> job_service_pb2.UpdateJobResponse:
-        rules.check_update_job(request)
+        await aside(request.ByteSize(), lambda: rules.check_update_job(request))
         changed = rules.updated(request)
         payload = to_payload(request.job)
         change = UpdateJob(
@@ -235,13 +241,17 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             rules.check_id(job_id)
             return CancelJob(job_id, request.reason, _NOBODY, grace)
 
-        asked = batches.each(request.job_ids, wish)
+        asked = [batches.tried(wish)(job_id) for job_id in request.job_ids]
         good = batches.good(asked)
         cancelled = await self._store.cancel(_queue(request.queue), good) if good else []
         job_log.cancel_asked(cancelled)
         response = _BatchCancelJobsResponse()
         batches.fill_batch_cancelled(response, request.job_ids, batches.answers(asked, cancelled))
         return response
+
+
+def _read_and_checked(raw: bytes) -> JobRequest:
+    return _checked(read(job_service_pb2.ScheduleJobRequest, _ScheduleJobRequest, raw))
 
 
 def _checked(item: job_service_pb2.ScheduleJobRequest) -> JobRequest:

@@ -7,11 +7,14 @@ field for field, so one servicer answers for both.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import MethodDescriptor
 from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from tocsin_server.api.handlers import Gate, method_handler
 
 NAMES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 _Request = reflection_pb2.ServerReflectionRequest
@@ -54,12 +57,19 @@ async def _one(request: _Request) -> AsyncIterator[_Request]:
     yield request
 
 
-def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
-    """Let clients ask which services there are, and what their messages look like."""
-    handler = grpc.stream_stream_rpc_method_handler(
-        _Methods(services).info,
-        request_deserializer=_Request.FromString,
-        response_serializer=_Response.SerializeToString,
-    )
-    methods = {"ServerReflectionInfo": handler}
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(name, methods) for name in NAMES])
+def reflection_handlers(gate: Gate, services: Sequence[str]) -> list[grpc.GenericRpcHandler]:
+    """Both versions of the service, which let clients ask which services there are, and what their messages are."""
+    methods = _Methods(services)
+    service = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
+    descriptor = cast(MethodDescriptor, service.methods_by_name["ServerReflectionInfo"])
+    return [
+        grpc.method_handlers_generic_handler(
+            name,
+            {
+                descriptor.name: method_handler(
+                    methods.info, f"/{name}/{descriptor.name}", descriptor, gate, opaque=False
+                )
+            },
+        )
+        for name in NAMES
+    ]

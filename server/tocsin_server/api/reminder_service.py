@@ -5,6 +5,7 @@ from __future__ import annotations
 from tocsin.v1 import reminder_service_pb2 as pb
 from tocsin.v1 import reminder_service_pb2_grpc
 
+from tocsin_server.api.aside import aside
 from tocsin_server.api.convert.reminders import fill_set, to_name, to_payload_of, to_wish
 from tocsin_server.api.interceptors.call import Context
 from tocsin_server.api.validation import reminders as rules
@@ -21,7 +22,7 @@ class ReminderService(reminder_service_pb2_grpc.ReminderServiceServicer):
     async def ScheduleBookingReminders(
         self, request: pb.ScheduleBookingRemindersRequest, context: Context
     ) -> pb.ScheduleBookingRemindersResponse:
-        rules.check_schedule_booking(request)
+        await aside(request.ByteSize(), lambda: rules.check_schedule_booking(request))
         kind, reminder = Kind.BOOKING, request.reminder
         name = to_name(request.queue, kind, reminder.booking_id)
         shown = await self._reminders.schedule(
@@ -34,7 +35,7 @@ class ReminderService(reminder_service_pb2_grpc.ReminderServiceServicer):
     async def SchedulePaymentReminders(
         self, request: pb.SchedulePaymentRemindersRequest, context: Context
     ) -> pb.SchedulePaymentRemindersResponse:
-        rules.check_schedule_payment(request)
+        await aside(request.ByteSize(), lambda: rules.check_schedule_payment(request))
         kind, reminder = Kind.PAYMENT, request.reminder
         name = to_name(request.queue, kind, reminder.payment_id)
         shown = await self._reminders.schedule(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-from google.protobuf.message import DecodeError
 from tocsin.v1 import transfer_pb2
 
 from tocsin_server.api import wire
+from tocsin_server.api.aside import each_aside
 from tocsin_server.api.convert.transfer import fill_record, to_record
 from tocsin_server.api.errors import ITEM_STATUS_BYTES, to_status
-from tocsin_server.api.unreadable import violations
+from tocsin_server.api.requests import read
 from tocsin_server.api.validation.transfer import check_import_jobs, check_record
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import InvalidFields, TocsinError, Violation
@@ -56,17 +56,18 @@ async def slices(
         over = said == transfer_pb2.ImportJobsRequest.REPLACE
         raws: Sequence[bytes] = request.records  # type: ignore[assignment]  # bytes in the shadow message
         for start in range(0, len(raws), _AT_ONCE):
-            some = raws[start : start + _AT_ONCE]
-            yield over, [_item(index + i, raw) for i, raw in enumerate(some)]
+            some = [(index + i, raw) for i, raw in enumerate(raws[start : start + _AT_ONCE])]
+            yield over, await each_aside(sum(len(raw) for _, raw in some), some, _item)
             index += len(some)
 
 
-def _item(index: int, raw: bytes) -> Item:
+def _item(indexed: tuple[int, bytes]) -> Item:
+    index, raw = indexed
     at = f"records[{index}]"
     try:
-        message = _Record.FromString(raw)
-    except DecodeError:
-        return Item(index, "", "", _unreadable(at, raw))
+        message = read(transfer_pb2.TransferRecord, _Record, raw)
+    except InvalidFields as refusal:
+        return Item(index, "", "", _within(at, refusal))
     queue, job_id = _names(message)
     try:
         check_record(at, message)
@@ -75,9 +76,10 @@ def _item(index: int, raw: bytes) -> Item:
     return Item(index, queue, job_id, to_record(message))
 
 
-def _unreadable(at: str, raw: bytes) -> InvalidFields:
-    found = violations(transfer_pb2.TransferRecord, raw)
-    return InvalidFields([Violation(at if v.field == "request" else f"{at}.{v.field}", v.description) for v in found])
+def _within(at: str, refusal: InvalidFields) -> InvalidFields:
+    return InvalidFields(
+        [Violation(at if v.field == "request" else f"{at}.{v.field}", v.description) for v in refusal.violations]
+    )
 
 
 def _names(record: transfer_pb2.TransferRecord) -> tuple[str, str]:

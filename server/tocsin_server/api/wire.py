@@ -3,7 +3,8 @@
 A submessage and a `bytes` field of the same number look the same on the wire. So these classes, made when this module
 is imported from the public descriptors of job.proto, job_service.proto and what they import, have `bytes` where
 JobSpec's payload and Job's result have messages. What a caller sent is then given back as it came: unsorted map keys
-and unknown fields stay. The records of an import are bytes too, so that one which cannot be read harms no other.
+and unknown fields stay. The items of a batch and the records of an import are bytes too: each is read by itself, so
+that one which cannot be read harms no other, and a thousand of them are not made at once.
 
 The classes live in a descriptor pool of their own. To mypy they are the public classes, which they match in all else.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 from typing import TypeVar, cast
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor import FieldDescriptor, FileDescriptor
 from google.protobuf.message import Message
 from tocsin.v1 import job_pb2, job_service_pb2
 
@@ -28,18 +29,22 @@ PAYLOAD_FIELDS = {field.number: field.name for field in _SPEC.oneofs_by_name["pa
 _PAYLOAD_NUMBERS = {name: number for number, name in PAYLOAD_FIELDS.items()}
 
 
-def _opaque(message: str, field: str) -> bool:
-    """Whether the field of the (public) message is bytes here."""
-    if message == f"{_PUBLIC}.Job":
-        return field == "result"
-    if message == f"{_PUBLIC}.ImportJobsRequest":
-        return field == "records"
-    return message == f"{_PUBLIC}.JobSpec" and field in _PAYLOAD_NUMBERS
+_BYTES_HERE = {
+    f"{_PUBLIC}.Job.result",
+    f"{_PUBLIC}.BatchScheduleJobsRequest.requests",
+    f"{_PUBLIC}.ImportJobsRequest.records",
+    *(f"{_PUBLIC}.JobSpec.{name}" for name in _PAYLOAD_NUMBERS),
+}
+
+
+def opaque(field: FieldDescriptor) -> bool:
+    """Whether the field of a public message is bytes here."""
+    return field.full_name in _BYTES_HERE
 
 
 def _rewrite(message: descriptor_pb2.DescriptorProto, name: str, *, texts: bool) -> None:
     for field in message.field:
-        if _opaque(name, field.name) or (texts and field.type == _FIELD.TYPE_STRING):
+        if f"{name}.{field.name}" in _BYTES_HERE or (texts and field.type == _FIELD.TYPE_STRING):
             field.type = _FIELD.TYPE_BYTES
             field.ClearField("type_name")
         elif field.type_name.startswith(f".{_PUBLIC}."):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 import sys
@@ -18,6 +17,7 @@ from tocsin_server.cli.running import loaded_or_exit, refusal, run_server
 from tocsin_server.handlers.hello import TYPE
 from tocsin_server.server import Server
 from tocsin_server.settings import Flag, Settings, without
+from tocsin_server.settings.values import is_loopback
 
 _FIRST_DELAY = 3  # seconds ahead of which the first job is scheduled
 _PATIENCE = 30  # seconds after which it is said to be late
@@ -62,7 +62,7 @@ def dev(
     sender = Flag("tocsin dev", "mail.sender", "Tocsin <tocsin@localhost>")
     texts = Flag("tocsin dev", "sms.url", f"file:{folder / 'outbox'}")
     settings = loaded_or_exit("dev", flags, environ, config, [outbox, sender, texts]).settings
-    if not _loopback(settings.listen):
+    if not is_loopback(settings.listen):
         raise refusal("dev", [f"{settings.listen} can be reached from outside; use `tocsin serve` for that"])
 
     if reload:
@@ -82,14 +82,6 @@ def _open_screen() -> None:
     logging.getLogger("tocsin.server").addFilter(
         lambda record: not (isinstance(record.msg, dict) and record.msg.get("event") in ("serving", "ready"))
     )
-
-
-def _loopback(listen: str) -> bool:
-    host = listen.rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 async def _show(address: str, settings: Settings) -> None:

@@ -240,8 +240,20 @@ class TooManyCalls(TocsinError):
     reason = "TOO_MANY_CALLS"
     retry_after = timedelta(seconds=1)
 
-    def __init__(self, kind: str, limit: int) -> None:
-        super().__init__(f"{limit:,} {kind} calls are open on this server, its limit; close some, or wait.")
+    def __init__(self, kind: str, limit: int, *, of_client: bool = False) -> None:
+        whose = "of this client are open, the limit of one" if of_client else "are open on this server, its limit"
+        super().__init__(f"{limit:,} {kind} calls {whose}; close some, or wait.")
+
+
+class TooManyBytes(TooManyCalls):
+    """The requests under way are too large together; nothing was done for this one."""
+
+    def __init__(self, limit: int) -> None:
+        TocsinError.__init__(
+            self,
+            f"with this one the requests under way would have more than the {limit:,} bytes that this server allows; "
+            "nothing was done for it. Repeat it in a moment, or send smaller ones.",
+        )
 
 
 class StoreFull(TocsinError):
@@ -294,6 +306,17 @@ class DeadlinePassed(TocsinError):
 
     def __init__(self) -> None:
         super().__init__("the deadline passed before anything was sent to the store. Repeat with more time.")
+
+
+class TransferIdle(DeadlinePassed):
+    """Nothing came or went for too long in an export or an import."""
+
+    def __init__(self, idle: timedelta) -> None:
+        TocsinError.__init__(
+            self,
+            f"nothing was sent or taken for {idle.total_seconds():g} s, so the export or import was ended: others wait "
+            "for its place. Begin it again when records are at hand.",
+        )
 
 
 class NotBuilt(TocsinError):

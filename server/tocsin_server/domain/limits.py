@@ -25,7 +25,9 @@ TAGS = 16
 TAG_KEY_CHARACTERS = 63
 TAG_VALUE_BYTES = 200
 FILTER_TYPES = 100
+FILTER_STATES = 50  # there are seven, but nothing is wrong with naming one twice
 TYPES_PER_QUEUE = 1_000  # listing and health walk the types that stand in a queue, so their number is bounded
+MASK_PATHS = TYPES_PER_QUEUE + 10  # of an update mask: each of a queue's types, and its plain fields
 MAX_ATTEMPTS = 100
 MAX_CONCURRENCY = 10_000  # attempts at once in one process
 MAX_CRASHES = 3  # in a row, the last of a process that ran nothing else: they end a job as poison
@@ -46,6 +48,7 @@ REMINDER_SET_KEPT = timedelta(days=31)  # after its last reminder: longer than a
 SPARED_AFTER_END = timedelta(minutes=5)  # trimming by count spares what ended this lately
 DEFAULT_QUEUE = "default"
 EXPORT_QUEUES = 1_000  # that one export may name
+IMPORT_RECORDS = 10_000  # in one request of an import
 REFUSED_ITEMS = 1_000  # of one import, that its answer names
 NOTE_BYTES = 256 << 10  # of what an import puts beside a queue's jobs; the largest set of reminders has a tenth of it
 # A job's numbers that an import may bring: far above what is reached, far below where a store's own counting ends.

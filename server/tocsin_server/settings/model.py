@@ -8,6 +8,8 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from tocsin_server.settings.groups import (
+    CallSettings,
+    ConnectionSettings,
     DrainSettings,
     EventSettings,
     GatherSettings,
@@ -59,4 +61,6 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     sms: SmsSettings = SmsSettings()
     reports: ReportSettings = ReportSettings()
     gather: GatherSettings = GatherSettings()
+    calls: CallSettings = CallSettings()
+    connections: ConnectionSettings = ConnectionSettings()
     log: LogSettings = LogSettings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from datetime import timedelta
 from typing import Annotated, Any
@@ -59,6 +60,15 @@ def _listen(text: str) -> str:
     if not match or int(match["port"]) > 65_535:
         raise ValueError('write host:port, as in "127.0.0.1:50051" or "[::]:50051"')
     return text
+
+
+def is_loopback(listen: str) -> bool:
+    """Whether what listens there is reached from this machine only."""
+    host = listen.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _name(text: str) -> str:

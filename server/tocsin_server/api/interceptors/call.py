@@ -6,12 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias
 
 import grpc
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
-Asked = TypeVar("Asked")
 
 
 class Kind(Enum):
@@ -46,20 +45,20 @@ class Interceptor(Protocol):
         """The context in which the call's work is done."""
 
 
-#: What is done for a call, with what came: the bytes of its request, or those of each of its requests.
-Work: TypeAlias = Callable[[Call, Asked], Awaitable[bytes | None]]
+#: What is done for a call. It reads its requests itself.
+Work: TypeAlias = Callable[[Call], Awaitable[bytes | None]]
 
 
-def around(interceptors: Sequence[Interceptor], work: Work[Asked]) -> Work[Asked]:
+def around(interceptors: Sequence[Interceptor], work: Work) -> Work:
     """The work with the interceptors around it, the first outermost."""
     for interceptor in reversed(interceptors):
         work = _around(interceptor, work)
     return work
 
 
-def _around(interceptor: Interceptor, work: Work[Asked]) -> Work[Asked]:
-    async def done(call: Call, asked: Asked) -> bytes | None:
+def _around(interceptor: Interceptor, work: Work) -> Work:
+    async def done(call: Call) -> bytes | None:
         async with interceptor.around(call):
-            return await work(call, asked)
+            return await work(call)
 
     return done

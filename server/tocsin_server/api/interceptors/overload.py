@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -10,11 +11,14 @@ from tocsin_server.domain.errors import TooManyCalls
 
 
 class Overload:
-    """Refuses calls of a class of which `limits` are open already. Health and reflection are not counted at all."""
+    """Refuses calls of a class of which `limits` are open already, or `client_limits` of the same client, which is
+    known by its address without the port. Health and reflection are not counted at all."""
 
-    def __init__(self, limits: Mapping[Kind, int]) -> None:
+    def __init__(self, limits: Mapping[Kind, int], client_limits: Mapping[Kind, int] | None = None) -> None:
         self._limits = limits
+        self._client_limits = client_limits or {}
         self._open = dict.fromkeys(limits, 0)
+        self._of_clients: Counter[tuple[Kind, str]] = Counter()
 
     @asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:
@@ -22,8 +26,18 @@ class Overload:
         kind = call.method.kind
         if self._open[kind] >= self._limits[kind]:
             raise TooManyCalls(kind.value, self._limits[kind])
+        most = self._client_limits.get(kind)
+        client = None if most is None else (kind, call.context.peer().rpartition(":")[0])
+        if client is not None and most is not None and self._of_clients[client] >= most:
+            raise TooManyCalls(kind.value, most, of_client=True)
         self._open[kind] += 1
+        if client is not None:
+            self._of_clients[client] += 1
         try:
             yield
         finally:
             self._open[kind] -= 1
+            if client is not None:
+                self._of_clients[client] -= 1
+                if not self._of_clients[client]:
+                    del self._of_clients[client]

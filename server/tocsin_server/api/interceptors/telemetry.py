@@ -18,10 +18,20 @@ from tocsin_server.api.interceptors.call import Call, Kind
 SLOW_SECONDS = 1.0
 
 
-class Telemetry:
-    """Logs calls: refusals and slow ones as info, faults as errors, all others as debug."""
+# Refusals that are logged at once, and how many more a second. A flood of them must not fill a disk.
+_BURST, _A_SECOND = 200, 20.0
 
-    def __init__(self) -> None:
+
+class Telemetry:
+    """Logs calls: refusals and slow ones as info, faults as errors, all others as debug.
+
+    Of many refusals at once some are left out; the next that is logged says how many: `unlogged`.
+    """
+
+    def __init__(self, *, burst: int = _BURST, a_second: float = _A_SECOND) -> None:
+        self._burst, self._a_second = burst, a_second
+        self._left, self._counted = float(burst), time.monotonic()
+        self._unlogged = 0
         # Bound once: the server is made after logging was set up, and to bind anew costs as much as a log line.
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin_server.api").bind()
 
@@ -39,9 +49,21 @@ class Telemetry:
             code = code or _code(call)
             seconds = time.monotonic() - began
             level = _level(code, seconds, call.method.kind)
-            if self._log.is_enabled_for(level):
+            if self._log.is_enabled_for(level) and (level != logging.INFO or self._room()):
                 ms, peer = round(seconds * 1000, 1), call.context.peer()
-                self._log.log(level, "call", method=call.method.path, code=code, ms=ms, peer=peer)
+                more = {"unlogged": self._unlogged} if self._unlogged else {}
+                self._unlogged = 0
+                self._log.log(level, "call", method=call.method.path, code=code, ms=ms, peer=peer, **more)
+
+    def _room(self) -> bool:
+        now = time.monotonic()
+        self._left = min(self._left + (now - self._counted) * self._a_second, self._burst)
+        self._counted = now
+        if self._left < 1:
+            self._unlogged += 1
+            return False
+        self._left -= 1
+        return True
 
 
 def _code(call: Call) -> str:

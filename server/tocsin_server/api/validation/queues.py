@@ -81,7 +81,7 @@ def _pause(wrong: Violations, request: queue_service_pb2.UpdateQueueRequest) -> 
 
 def _mask(wrong: Violations, request: queue_service_pb2.UpdateQueueRequest) -> None:
     paths = request.update_mask.paths
-    if not wrong.count("update_mask.paths", paths, limits.TYPES_PER_QUEUE + len(PLAIN_PATHS)):
+    if not wrong.count("update_mask.paths", paths, limits.MASK_PATHS):
         return
     for i, path in enumerate(paths):
         at = f"update_mask.paths[{i}]"

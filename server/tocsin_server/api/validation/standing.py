@@ -156,6 +156,8 @@ def check_update_job(request: job_service_pb2.UpdateJobRequest) -> None:
     if payload is not None:
         check_payload(wrong, "job", *payload)
     check_when(wrong, request)
+    if not wrong.count("update_mask.paths", request.update_mask.paths, limits.MASK_PATHS):
+        wrong.done()
     for i, path in enumerate(request.update_mask.paths):
         if path not in _UPDATABLE:
             wrong.add(f"update_mask.paths[{i}]", f"is none of {', '.join(_UPDATABLE)}")

@@ -39,6 +39,7 @@ def check_import_jobs(request: transfer_pb2.ImportJobsRequest, said: int | None)
     """All of a request but its records; `said` is what an earlier one of the stream said of `over`. What holds now."""
     wrong = Violations()
     wrong.enum("over", request.over, _OVER)
+    wrong.count("records", request.records, limits.IMPORT_RECORDS)
     if said is not None and request.over not in (transfer_pb2.ImportJobsRequest.OVER_UNSPECIFIED, said):
         wrong.add("over", f"is {_OVER.get(request.over, request.over)}, and an earlier request said {_OVER[said]}")
     wrong.number("first_index", request.first_index, 0, 1 << 53)

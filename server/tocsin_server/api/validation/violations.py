@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import NoReturn
 
@@ -134,8 +134,10 @@ class Violations:
         if value not in allowed:
             self.add(field, f"is {value}, which is none of {', '.join(allowed.values())}")
 
-    def enums(self, field: str, values: Iterable[int], allowed: Mapping[int, str]) -> None:
+    def enums(self, field: str, values: Collection[int], allowed: Mapping[int, str]) -> None:
         """Numbers of an enum, each of which must be allowed."""
+        if not self.count(field, values, limits.FILTER_STATES):
+            return
         wrong = {value: i for i, value in reversed(list(enumerate(values))) if value not in allowed}
         for value, i in sorted(wrong.items(), key=lambda item: item[1]):
             self.enum(f"{field}[{i}]", value, allowed)

@@ -54,7 +54,7 @@ class Api:
 
 
 @asynccontextmanager
-async def running_api(spied: SpiedStore) -> AsyncIterator[Api]:
+async def running_api(spied: SpiedStore, **limits: Any) -> AsyncIterator[Api]:
     """Two watches and a hundred other calls may be open; calls without a deadline end after 2 s."""
     store = spied.as_store
     settings = QueueSettingsCache(store)
@@ -64,7 +64,7 @@ async def running_api(spied: SpiedStore) -> AsyncIterator[Api]:
         build_services(store, scheduling, watching, settings, reminders, FACTS),
         health,
         listen="127.0.0.1:0",
-        limits=CallLimits(calls=100, watches=2),
+        limits=CallLimits(**{"calls": 100, "watches": 2, "transfers_per_client": 16, **limits}),
         default_deadline=timedelta(seconds=2),
     )
     port = await server.start()

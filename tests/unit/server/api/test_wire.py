@@ -1,4 +1,4 @@
-"""The shadow messages are the public ones, but for payload and result, which are bytes."""
+"""The shadow messages are the public ones, but for payloads, results and the items of batches, which are bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from tocsin.v1 import job_service_pb2 as pb
 from tocsin_server.api import wire
 
 PUBLIC = [*job_pb2.DESCRIPTOR.message_types_by_name.values(), *pb.DESCRIPTOR.message_types_by_name.values()]
-OPAQUE = {("JobSpec", name) for name in wire.PAYLOAD_FIELDS.values()} | {("Job", "result")}
+OPAQUE = {
+    *(("JobSpec", name) for name in wire.PAYLOAD_FIELDS.values()),
+    ("Job", "result"),
+    ("BatchScheduleJobsRequest", "requests"),
+}
 
 
 def described(descriptor: Descriptor) -> descriptor_pb2.DescriptorProto:
