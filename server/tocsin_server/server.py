@@ -144,7 +144,7 @@ class Server:
             events_per_queue=settings.events.per_queue,
         )
         health = Health()
-        self._loops = loops = self._make_loops(store, handlers, warnings, queue_settings, health, name)
+        self._loops = loops = self._make_loops(made, handlers, warnings, queue_settings, health, name)
         silent_since = loops.ticker.silent_since
         services = build_services(store, scheduling, watching, queue_settings, reminders, facts, silent_since)
         self._grpc = GrpcServer(
@@ -182,14 +182,14 @@ class Server:
 
     def _make_loops(
         self,
-        store: JobStore,
+        made: MadeStore,
         handlers: Handlers,
         warnings: Sequence[str],
         queue_settings: QueueSettingsCache,
         health: Health,
         name: str,
     ) -> _Loops:
-        settings = self._settings
+        settings, store = self._settings, made.store
         clock = StoreClock()
         wakeups = Wakeups(store)
         ticker = Ticker(store, clock, settings.tick)
@@ -218,6 +218,7 @@ class Server:
                 tick=settings.tick,
                 warnings=warnings,
                 failed=self.failed.set,
+                keeper_store=made.another,
             )
         readiness = Readiness(health, ticker, dispatcher, store, settings.tick)
         return _Loops(wakeups, ticker, runner, dispatcher, readiness)

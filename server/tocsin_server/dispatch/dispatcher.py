@@ -13,6 +13,7 @@ from tocsin.worker.registry import Handlers
 from tocsin.worker.runtime import Figures, Runtime
 from tocsin.worker.slots import Slots
 
+from tocsin_server.dispatch.lease_keeper import LeaseKeeper
 from tocsin_server.dispatch.queue_limits import QueueLimits
 from tocsin_server.dispatch.store_source import StoreSource
 from tocsin_server.domain.errors import TocsinError
@@ -40,7 +41,8 @@ class Dispatcher:
     name: how this process is called in leases and among the workers. queues: which to run jobs of; None: all.
     concurrency: how many jobs at a time, over all types; type_concurrency: of one type, where neither its handler nor
     the queue's settings say otherwise. tick: how often the store is asked in case a wake-up was lost. failed: called
-    where it ends though nobody asked. Subscribes to `wakeups` and `ticker`, so make it before those are started.
+    where it ends though nobody asked. keeper_store: makes another store on the same place, over which leases are renewed
+    while this loop is too busy to. Subscribes to `wakeups` and `ticker`, so make it before those are started.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Dispatcher:
         tick: timedelta = timedelta(seconds=1),
         warnings: Sequence[str] = (),
         failed: Callable[[], None] = lambda: None,
+        keeper_store: Callable[[], JobStore] | None = None,
     ) -> None:
         self._store = store
         self._failed = failed
@@ -94,6 +97,7 @@ class Dispatcher:
         )
         source = StoreSource(store, self._leasing, finishing, wakeups, lease, room=slots.room)
         self._runtime = Runtime(source, handlers, slots=slots)
+        self._keeper = None if keeper_store is None else LeaseKeeper(keeper_store, source.overdue, lease)
         self._running: asyncio.Task[None] | None = None
         self._announcing: asyncio.Task[None] | None = None
 
@@ -114,6 +118,8 @@ class Dispatcher:
         if not len(self._handlers):
             return
         self._leasing.start()
+        if self._keeper is not None:
+            self._keeper.start()
         self._running = asyncio.create_task(self._runtime.run(), name="runtime")
         self._running.add_done_callback(self._tell_end)
         self._announcing = asyncio.create_task(self._announce(), name="announce")
@@ -128,6 +134,8 @@ class Dispatcher:
             await self._leasing.close()
             await self._limits.close()
             await self._take_back_word(self._announcing)
+            if self._keeper is not None:
+                await self._keeper.close()
 
     def _tell_end(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

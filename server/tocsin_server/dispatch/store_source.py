@@ -23,11 +23,14 @@ from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
 
+# A loop that gave no sign for longer, in seconds, will give none: its leases must run out, so that others run the jobs.
+_LONGEST_BUSY = 300.0
+
 #: Seconds for which a cancel's message is remembered: it may overtake the answer to the claim of its job.
 _REMEMBERED, _MOST_CANCELS = 1.0, 1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Held:
     """What is needed of a job until its attempt has ended; its payload is not."""
 
@@ -36,6 +39,8 @@ class _Held:
     retry: RetryPolicy
     failures: int
     since: float  # time.monotonic() when it was leased
+    renewed: float  # time.monotonic() when its lease was granted or extended last, by whomever
+    heard: float  # the same, by a heartbeat
 
 
 class StoreSource(Source):
@@ -71,7 +76,7 @@ class StoreSource(Source):
         for one in claimed:
             spec = one.job.spec
             self._held[one.lease.queue, one.lease.token] = _Held(
-                one.lease, spec.type, spec.retry, one.job.failures, now
+                one.lease, spec.type, spec.retry, one.job.failures, since=now, renewed=now, heard=now
             )
             self._running[one.lease.queue] += 1
             if now - self._cancels.get(one.lease.queue, -_REMEMBERED) < _REMEMBERED:
@@ -85,9 +90,27 @@ class StoreSource(Source):
             for one, beat in zip(held, heartbeats, strict=True)
             if one is not None
         ]
+        asked = time.monotonic()
         answers = iter(await self._store.extend(extensions, self._lease) if extensions else [])
         job_log.progressed(zip((one.type for one in held if one is not None), extensions, strict=True))
-        return [HeartbeatAnswer(lost=True) if one is None else _beat_answer(next(answers)) for one in held]
+        found = []
+        for one in held:
+            if one is None:
+                found.append(HeartbeatAnswer(lost=True))
+                continue
+            answer = next(answers)
+            if isinstance(answer, Extended):
+                one.renewed = one.heard = asked
+            found.append(_beat_answer(answer))
+        return found
+
+    def overdue(self, age: timedelta) -> Sequence[_Held]:
+        """Leases that were not extended for so long, though a heartbeat has been heard in the last five minutes.
+        May be called from any thread."""
+        now = time.monotonic()
+        before, alive = now - age.total_seconds(), now - _LONGEST_BUSY
+        # list() of a dict's values is one step to other threads.
+        return [held for held in list(self._held.values()) if held.renewed < before and held.heard > alive]
 
     async def finish(self, outcomes: Sequence[AttemptOutcome]) -> Sequence[bool]:
         held = [self._held.get((outcome.job.queue, outcome.job.token)) for outcome in outcomes]

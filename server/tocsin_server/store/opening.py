@@ -29,6 +29,7 @@ class MadeStore:
 
     store: JobStore
     warnings: Callable[[], Sequence[str]]
+    another: Callable[[], JobStore]  # on the same place, for another event loop; who makes it opens and closes it
 
 
 def address_trouble(settings: Settings) -> tuple[str, str] | None:
@@ -85,17 +86,21 @@ async def _embedded_store(settings: Settings) -> AsyncIterator[MadeStore]:
 
 @asynccontextmanager
 async def _redis_store(settings: Settings, address: str, *, embedded: bool) -> AsyncIterator[MadeStore]:
-    store = RedisStore(
+    store = _new_redis_store(settings, address, embedded=embedded)
+    try:
+        yield MadeStore(store, lambda: store.warnings, lambda: _new_redis_store(settings, address, embedded=embedded))
+    finally:
+        await store.close()
+
+
+def _new_redis_store(settings: Settings, address: str, *, embedded: bool) -> RedisStore:
+    return RedisStore(
         _redis_connection(settings, address),
         settings.store.namespace,
         embedded=embedded,
         events_max=settings.events.per_queue,
         events_age=settings.events.kept_for,
     )
-    try:
-        yield MadeStore(store, lambda: store.warnings)
-    finally:
-        await store.close()
 
 
 def _redis_connection(settings: Settings, address: str) -> RedisConnection:
@@ -109,16 +114,20 @@ def _redis_connection(settings: Settings, address: str) -> RedisConnection:
 
 @asynccontextmanager
 async def _mongo_store(settings: Settings) -> AsyncIterator[MadeStore]:
-    store = MongoStore(
+    store = _new_mongo_store(settings)
+    try:
+        yield MadeStore(store, lambda: store.warnings, lambda: _new_mongo_store(settings))
+    finally:
+        await store.close()
+
+
+def _new_mongo_store(settings: Settings) -> MongoStore:
+    return MongoStore(
         _mongo_connection(settings),
         settings.store.collection,
         events_max=settings.events.per_queue,
         events_age=settings.events.kept_for,
     )
-    try:
-        yield MadeStore(store, lambda: store.warnings)
-    finally:
-        await store.close()
 
 
 def _mongo_connection(settings: Settings) -> MongoConnection:
