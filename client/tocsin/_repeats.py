@@ -9,6 +9,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import grpc
+
 from tocsin.errors import TocsinError, Unavailable
 
 Answer = TypeVar("Answer")
@@ -24,7 +26,9 @@ def may_repeat(error: TocsinError, *, repeatable: bool) -> bool:
     """Whether a repeat may help and cannot act twice. `repeatable`: the call may be made twice without harm."""
     if error.reason in _NOTHING_DONE or error.never_sent:
         return True
-    return repeatable and isinstance(error, Unavailable)
+    # A server that is flooded ends calls so which it has not looked at; a caller's own cancel is no TocsinError.
+    cut = isinstance(error, Unavailable) or error.status is grpc.StatusCode.CANCELLED
+    return repeatable and cut
 
 
 class Backoff:

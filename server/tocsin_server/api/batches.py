@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from tocsin.v1 import job_pb2, job_service_pb2
+from tocsin.v1 import error_reason_pb2, job_pb2, job_service_pb2
 
 from tocsin_server.api.convert.job import fill, fill_scheduled, slim
 from tocsin_server.api.errors import ITEM_STATUS_BYTES, to_status
@@ -54,6 +54,7 @@ def fill_batch_scheduled(
         result = target.results.add()
         if isinstance(item, TocsinError):
             result.error.MergeFromString(_status(item))
+            result.error_reason = error_reason_pb2.ErrorReason.Value(item.reason)
         else:
             fill_scheduled(result.response, *item)
     _fit(target, (r.response.job for r in target.results if r.WhichOneof("result") == "response"))
@@ -69,6 +70,7 @@ def fill_batch_cancelled(
             # An id that is refused may be any text, of any length.
             result.job_id = job_id[: limits.JOB_ID_CHARACTERS]
             result.error.MergeFromString(_status(item))
+            result.error_reason = error_reason_pb2.ErrorReason.Value(item.reason)
             continue
         result.job_id = job_id
         fill(result.job, item, View.BASIC)

@@ -72,3 +72,11 @@ def _fill_limits(target: server_service_pb2.Limits, facts: ServerFacts) -> None:
     set_span(target.delay, limits.MAX_DELAY)
     set_span(target.lease, facts.lease)
     target.events_per_queue = facts.events_per_queue
+    target.max_attempts = limits.MAX_ATTEMPTS
+    set_span(target.timeout, limits.MAX_TIMEOUT)
+    set_span(target.retention, limits.MAX_RETENTION)
+    set_span(target.grace, limits.MAX_GRACE)
+    target.reason_bytes = limits.REASON_BYTES
+    target.filter_types = limits.FILTER_TYPES
+    target.filter_states = limits.FILTER_STATES
+    target.import_records = limits.IMPORT_RECORDS

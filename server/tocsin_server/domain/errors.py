@@ -160,11 +160,34 @@ class WrongState(_OfJob):
     def __init__(self, queue: str, job_id: str, state: State, verb: str) -> None:
         self.verb = verb
         super().__init__(
-            f"job {job_id!r} in queue {queue!r} is {state.name}, and {verb} does not apply; nothing was changed.",
+            f"job {job_id!r} in queue {queue!r} is {state.name}, and {verb} does not apply; nothing was changed. "
+            f"{_instead(verb, state)}",
             queue,
             job_id,
             state,
         )
+
+
+_ANEW = "Schedule it anew, with on_conflict REPLACE."
+_INSTEAD: dict[str, dict[State, str]] = {
+    "RunJob": {State.BLOCKED: "It runs once the jobs that it waits for have ended.", State.COMPLETED: _ANEW},
+    "RetryJob": {State.BLOCKED: "It runs once the jobs that it waits for have ended.", State.COMPLETED: _ANEW},
+    "UpdateJob": {State.ACTIVE: "Wait for its end, or cancel it and schedule another."},
+    "CancelJob": {},
+    "DeleteJob": {},
+}
+_ELSE = {
+    "RunJob": "RetryJob makes it due again.",
+    "RetryJob": "RunJob runs it before its time.",
+    "UpdateJob": _ANEW,
+    "CancelJob": "It has ended: there is nothing left to cancel.",
+    "DeleteJob": "Cancel it first, and delete it once it has ended.",
+}
+
+
+def _instead(verb: str, state: State) -> str:
+    """What to do instead."""
+    return _INSTEAD.get(verb, {}).get(state) or _ELSE.get(verb, "Look at it with GetJob.")
 
 
 class LeaseLost(_OfJob):

@@ -97,7 +97,7 @@ def _to_progress(progress: job_pb2.Progress) -> Progress:
 def _to_cancel(cancel: job_pb2.Cancel) -> Cancel:
     return Cancel(
         reason=cancel.reason,
-        by=cancel.by,
+        by="",  # whoever imports could name anybody
         grace=to_span(cancel.grace) if cancel.HasField("grace") else limits.DEFAULT_GRACE,
         ask_time=to_time(cancel.ask_time),
         deliver_time=to_time(cancel.deliver_time) if cancel.HasField("deliver_time") else None,

@@ -56,6 +56,8 @@ def check_update_queue(request: queue_service_pb2.UpdateQueueRequest) -> None:
     check_settings(wrong, "queue", request.queue)
     _mask(wrong, request)
     _pause(wrong, request)
+    if not request.update_mask.paths and not any(field.name != "queue" for field, _ in request.queue.ListFields()):
+        wrong.add("update_mask", "is empty, and the request has nothing to change")
     wrong.done()
 
 

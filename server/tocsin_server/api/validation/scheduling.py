@@ -53,6 +53,9 @@ def check_when(
     """The time or delay of a request that has them."""
     when = request.WhichOneof("when")
     if when == "schedule_time":
+        if request.schedule_time.seconds == 0 and request.schedule_time.nanos == 0:
+            # What a library makes of a value that it does not know as a Timestamp. The job would run at once.
+            wrong.add("schedule_time", "is empty: give it seconds since 1970, or leave it out, which means now")
         wrong.time("schedule_time", request.schedule_time)
     elif when == "delay":
         wrong.span("delay", request.delay, _NOTHING, limits.MAX_DELAY, "0 to 100 years")

@@ -22,6 +22,7 @@ _VIEWS = {int(number): name for name, number in job_pb2.Job.View.items()}
 _CANCELLABLE = {int(state): state.name for state in sorted(PENDING | {State.ACTIVE})}
 _ORDERS = ("", "create_time desc", "schedule_time")
 _TIMES = tuple(f"{time}_time_{end}" for time in ("schedule", "create", "end") for end in ("from", "to"))
+_NEVER_READ = ("retry", "timeout", "retention", "tags")  # of the spec of an update
 _UPDATABLE = ("schedule_time", "priority", "payload")
 
 
@@ -161,6 +162,9 @@ def check_update_job(request: job_service_pb2.UpdateJobRequest) -> None:
     for i, path in enumerate(request.update_mask.paths):
         if path not in _UPDATABLE:
             wrong.add(f"update_mask.paths[{i}]", f"is none of {', '.join(_UPDATABLE)}")
+    for name in _NEVER_READ:
+        if getattr(spec, name) if name == "tags" else spec.HasField(name):  # type: ignore[arg-type]  # names of fields
+            wrong.add(f"job.{name}", "is not changed by this call: schedule the job again, with on_conflict REPLACE")
     changes = updated(request)
     if "schedule_time" in changes and request.WhichOneof("when") is None:
         wrong.add("schedule_time", "is in update_mask, but neither schedule_time nor delay is given")

@@ -164,4 +164,11 @@ class Violations:
         rounded = -(-total // 1_000_000)
         # Just below zero is not zero, though it rounds up to it.
         if (total < 0 <= least // _MS) or not least // _MS <= rounded <= most // _MS:
-            self.add(field, f"is {total / _NANOS:,.9g} s, not {words}")
+            self.add(field, f"is {_seconds(total)} s, not {words}")
+
+
+def _seconds(nanos: int) -> str:
+    """Seconds to the last digit."""
+    whole, rest = divmod(abs(nanos), _NANOS)
+    fraction = f".{rest:09}".rstrip("0") if rest else ""
+    return f"{'-' if nanos < 0 else ''}{whole:,}{fraction}"

@@ -311,3 +311,34 @@ def test_a_purge_names_states_and_never_running_jobs() -> None:
 
 def test_a_long_reason_to_pause_is_refused() -> None:
     assert set(violations(queues.check_pause_queue, qpb.PauseQueueRequest(reason="r" * 1025))) == {"reason"}
+
+
+def test_an_empty_time_is_refused_for_the_job_would_run_at_once() -> None:
+    assert list(scheduling_of(schedule_time=time(0))) == ["schedule_time"]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        job_pb2.JobSpec(priority=8, tags={"a": "b"}),
+        job_pb2.JobSpec(priority=8, timeout=span(5)),
+        job_pb2.JobSpec(priority=8, retry=job_pb2.RetryPolicy(max_attempts=9)),
+        job_pb2.JobSpec(priority=8, retention=job_pb2.Retention()),
+    ],
+)
+def test_an_update_refuses_what_it_does_not_change(spec: job_pb2.JobSpec) -> None:
+    wrong = violations(standing.check_update_job, pb.UpdateJobRequest(job_id="a", job=spec))
+    assert all(field in ("job.tags", "job.timeout", "job.retry", "job.retention") for field in wrong)
+    assert len(wrong) == 1
+
+
+def test_a_duration_that_is_refused_is_shown_to_the_last_digit() -> None:
+    spec = job_pb2.JobSpec(type="t", timeout=span(2_592_000, 1_000_001))
+    assert scheduling_of(spec)["job.timeout"] == "is 2,592,000.001000001 s, not 1 ms to 30 days"
+
+
+def test_an_update_of_a_queue_that_changes_nothing_is_refused() -> None:
+    asked = qpb.UpdateQueueRequest(queue=queue_pb2.Queue(queue="q"))
+    with pytest.raises(InvalidFields) as caught:
+        queues.check_update_queue(asked)
+    assert [found.field for found in caught.value.violations] == ["update_mask"]
