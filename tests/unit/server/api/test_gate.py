@@ -91,14 +91,15 @@ async def test_other_calls_go_on_while_a_payload_of_a_quarter_million_values_is_
     item.job.data.CopyFrom(data)
     batch = pb.BatchScheduleJobsRequest(requests=[item] * 8)
     asked = asyncio.ensure_future(_answer(api.jobs.BatchScheduleJobs(batch, timeout=60)))
-    longest, health = 0.0, health_pb2_grpc.HealthStub(api.channel)
+    started, longest, health = time.monotonic(), 0.0, health_pb2_grpc.HealthStub(api.channel)
     while not asked.done():
         began = time.monotonic()
         await health.Check(health_pb2.HealthCheckRequest())
         longest = max(longest, time.monotonic() - began)
+    whole = time.monotonic() - started
     results = asked.result().results
     assert [one.error.code for one in results] == [grpc.StatusCode.INVALID_ARGUMENT.value[0]] * 8
-    assert longest < 1, longest
+    assert longest < whole / 3, (longest, whole)
 
 
 async def _answer(call: Any) -> Any:
