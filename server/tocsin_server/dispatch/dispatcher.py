@@ -41,8 +41,8 @@ class Dispatcher:
     name: how this process is called in leases and among the workers. queues: which to run jobs of; None: all.
     concurrency: how many jobs at a time, over all types; type_concurrency: of one type, where neither its handler nor
     the queue's settings say otherwise. tick: how often the store is asked in case a wake-up was lost. failed: called
-    where it ends though nobody asked. keeper_store: makes another store on the same place, over which leases are renewed
-    while this loop is too busy to. Subscribes to `wakeups` and `ticker`, so make it before those are started.
+    where it ends though nobody asked. keeper_store: makes another store on the same place, over which leases are
+    renewed while this loop is too busy to. Subscribes to `wakeups` and `ticker`, so make it before those are started.
     """
 
     def __init__(

@@ -79,7 +79,7 @@ async def _embedded_store(settings: Settings) -> AsyncIterator[MadeStore]:
     await valkey.start()
     try:
         async with _redis_store(settings, valkey.url, embedded=True) as made:
-            yield MadeStore(made.store, lambda: [*valkey.warnings, *made.warnings()])
+            yield MadeStore(made.store, lambda: [*valkey.warnings, *made.warnings()], made.another)
     finally:
         await valkey.stop()
 
