@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import string
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from support.mongo_servers import DATABASE, MongoServer
@@ -219,3 +221,98 @@ def test_a_wrong_setting_ends_with_2_and_one_line_that_names_it_and_no_secret(
     [said] = done.stderr.splitlines()
     assert said.startswith(f"tocsin {command}: {line}")
     assert PLANTED not in said
+
+
+#: Two halves of a secret, with what a password may hold between them.
+BEFORE, AFTER = "Geheim", "42xyz"
+NASTY = [*"'\" /@", string.printable.translate({ord(c): None for c in "/?#@:[]% \t\n\r\v\f"})]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("character", NASTY)
+def test_doctor_shows_no_part_of_a_secret_whatever_characters_it_has(tocsin: Tocsin, character: str, form: str) -> None:
+    secret = f"{BEFORE}{character}{AFTER}"
+    outlets = {
+        "TOCSIN_MAIL__TRANSPORT": f"smtp://shop:{secret}@127.0.0.1:1?starttls=never",
+        "TOCSIN_SMS__URL": f"http://127.0.0.1:1/hook/{secret}?apikey={secret}&sig={secret}",
+        "TOCSIN_SMS__PASSWORD": secret,
+        "TOCSIN_SMS__USER": "me",
+        "TOCSIN_STORE__ANSWER_WITHIN": "100ms",
+        "REDIS_PASSWORD": secret,
+    }
+    redis = {"REDIS_URL": f"redis://ada:{secret}@127.0.0.1:1/0"}
+    mongo = {"MONGODB_URL": f"mongodb://ada:{secret}@127.0.0.1:1/db?replicaSet=rs0"}
+    sentinel = {"REDIS_URL": f"redis+sentinel://127.0.0.1:1/main?sentinel_password={secret}"}
+    typo = {"TOCSIN_MAIL__TRANSPORT": f"smtps//shop:{secret}@h", "TOCSIN_SMS__URL": f"https://{secret}@h/x"}
+    flags = ["--all"] if form == "text" else ["--json"]
+    for provider, addresses in (
+        ("redis", {**outlets, **redis, **mongo}),
+        ("mongo", {**outlets, **redis, **mongo}),
+        ("redis", {**outlets, **sentinel, **mongo, **typo}),
+    ):
+        done = tocsin("doctor", *flags, QUEUE_PROVIDER=provider, **addresses)
+        for half in (BEFORE, AFTER):
+            assert half not in done.stdout + done.stderr, done.stdout + done.stderr
+        assert done.returncode in (1, 2)
+        if done.returncode == 1 and form == "text":
+            assert "sms: " in done.stdout
+            assert "MEND  mail: " in done.stdout
+
+
+@pytest.mark.parametrize("character", ["'", '"', " ", "<"])
+def test_a_server_that_starts_logs_no_part_of_a_secret(tmp_path: Path, redis: RedisPart, character: str) -> None:
+    secret = f"{BEFORE}{character}{AFTER}"
+    redis.client.config_set("requirepass", secret)
+    environ = {
+        "REDIS_URL": f"redis://:{quote(secret)}@127.0.0.1:{redis.port}/0",
+        "TOCSIN_MAIL__TRANSPORT": f"smtp://shop:{secret.replace(' ', '%20')}@127.0.0.1:1?starttls=never",
+        "TOCSIN_SMS__URL": f"http://127.0.0.1:1/hook/{quote(secret)}?apikey={quote(secret)}",
+        "TOCSIN_LOG__LEVEL": "debug",
+    }
+    server = Server(tmp_path, (), environ)
+    try:
+        server.start()
+        assert server.stop() == 0
+    finally:
+        server.kill()
+    said = server.said(1_000_000)
+    assert "serving" in said
+    assert BEFORE not in said
+    assert AFTER not in said
+
+
+def test_a_doctor_starts_no_store_in_a_folder_that_has_none(tocsin: Tocsin, tmp_path: Path) -> None:
+    done = tocsin("doctor")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok    store: embedded, in .tocsin: valkey" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    refused = tocsin("doctor", "--data", "file/data")
+    assert refused.returncode == 1
+    assert "MEND  store: embedded, in file/data: the data folder file/data cannot be used: " in refused.stdout
+
+
+def test_a_login_that_is_refused_is_told_as_such(tocsin: Tocsin, redis: RedisPart) -> None:
+    redis.client.config_set("requirepass", "right")
+    done = tocsin("doctor", REDIS_URL=f"redis://:wrong-pw@127.0.0.1:{redis.port}")
+    assert done.returncode == 1
+    assert "the store refuses the user or the password of its address" in done.stdout
+    assert "cannot be reached" not in done.stdout
+
+
+def test_findings_come_first_the_worst_of_them_first_and_settings_nobody_gave_only_when_asked_for(
+    tocsin: Tocsin,
+) -> None:
+    done = tocsin("doctor", "--listen", "0.0.0.0:0", "--mail", "smtp://127.0.0.1:1", TOCSIN_TICK="2 seconds")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Findings"
+    marks = [line[2:6] for line in lines[1 : lines.index("")]]
+    assert marks == sorted(marks, key=["MEND", "note", "ok  "].index)
+    assert marks[0] == "MEND"
+    assert any(line.startswith("  note  listen: 0.0.0.0:0 can be reached from other machines") for line in lines)
+    settings = [line.split()[0] for line in lines[lines.index("") + 2 :]]
+    assert {"listen", "mail.transport", "tick", "store.provider"} <= set(settings)
+    assert "concurrency" not in settings
+    everything = tocsin("doctor", "--all").stdout
+    assert "concurrency" in everything
+    assert "--all" in done.stdout

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from tocsin_server.migrate.place import Place
 from tocsin_server.settings import Flag, Settings, SettingsError, load
 from tocsin_server.store.opening import address_trouble, joined_store
-from tocsin_server.telemetry.redaction import redact_url
+from tocsin_server.telemetry.redaction import redact_url, secrets_in_url, without_secrets
 
 _EMBEDDED = "embedded:"
 #: A store that takes in a whole queue may be slow, and nobody waits for one call.
@@ -48,4 +48,5 @@ def address_of(settings: Settings) -> str:
     if store.kind == "embedded":
         return f"{_EMBEDDED}{settings.data.resolve()} ({store.namespace})"
     name = store.collection if store.kind == "mongo" else store.namespace
-    return f"{redact_url(store.address())} ({name})"
+    address = store.address()
+    return f"{without_secrets(redact_url(address), secrets_in_url(address))} ({name})"

@@ -12,14 +12,16 @@ from tocsin_server.settings.groups import EventSettings, RetentionSettings, Retr
 from tocsin_server.settings.loading import Loaded, load
 from tocsin_server.settings.model import Settings
 from tocsin_server.settings.problems import SettingsError
-from tocsin_server.settings.showing import Origin, secrets_of
+from tocsin_server.settings.showing import DEFAULT, NOTHING, Origin, secrets_of
 from tocsin_server.settings.sources import CONFIG_FLAG, CONFIG_VARIABLE, Flag
 from tocsin_server.settings.store import StoreSettings
-from tocsin_server.settings.values import duration, show_duration
+from tocsin_server.settings.values import duration, is_loopback, show_duration
 
 __all__ = [
     "CONFIG_FLAG",
     "CONFIG_VARIABLE",
+    "DEFAULT",
+    "NOTHING",
     "EventSettings",
     "Flag",
     "Loaded",
@@ -31,6 +33,7 @@ __all__ = [
     "StoreSettings",
     "describe",
     "duration",
+    "is_loopback",
     "load",
     "secrets_of",
     "show_duration",

@@ -18,6 +18,9 @@ Place = tuple[str, ...]
 #: Secret settings that are addresses: all but the secrets in them may be seen.
 ADDRESSES = ("url", "mongodb_url", "transport")
 
+#: Those of which nothing but the origin may be seen: a provider's path and query are often a secret.
+ORIGIN_ONLY: tuple[Place, ...] = (("sms", "url"),)
+
 
 def all_fields(fields: Mapping[str, FieldInfo] | None = None, at: Place = ()) -> Iterator[tuple[Place, FieldInfo]]:
     """Each setting, in the order of the documentation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,15 +10,23 @@ from datetime import timedelta
 from pydantic import BaseModel, SecretStr
 
 from tocsin_server.settings.choosing import Choice
-from tocsin_server.settings.fields import ADDRESSES, Place, all_values, dotted, is_secret
+from tocsin_server.settings.fields import ADDRESSES, ORIGIN_ONLY, Place, all_values, dotted, is_secret
 from tocsin_server.settings.model import Settings
 from tocsin_server.settings.sources import Given
 from tocsin_server.settings.store import BELONGS
 from tocsin_server.settings.values import show_duration
-from tocsin_server.telemetry.redaction import HIDDEN, redact_url, secrets_in_url
+from tocsin_server.telemetry.redaction import (
+    HIDDEN,
+    secrets_beyond_origin,
+    secrets_in_url,
+    show_address,
+    show_origin,
+)
 
-_NOTHING = "-"
-_DEFAULT = "default"
+#: What is shown of a setting that has no value, and as the source of one that nobody gave.
+NOTHING = "-"
+DEFAULT = "default"
+_HARMLESS = re.compile(r"[\w.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +51,10 @@ def origins(settings: Settings, given: Mapping[Place, Given], choice: Choice) ->
     for place, value in all_values(settings):
         name, entry = dotted(place), given.get(place)
         if place == ("store", "provider") and entry is None:
-            found.append(Origin(name, settings.store.kind, choice.because or _DEFAULT))
+            found.append(Origin(name, settings.store.kind, choice.because or DEFAULT))
         elif entry is None:
             fits = place[0] != "store" or settings.store.kind in BELONGS.get(place[1], (settings.store.kind,))
-            found.append(Origin(name, assumed.get(place, _shown(place, value)) if fits else _NOTHING, _DEFAULT))
+            found.append(Origin(name, assumed.get(place, _shown(place, value)) if fits else NOTHING, DEFAULT))
         elif place in choice.unused:
             found.append(Origin(name, _unchecked(place, entry.value), entry.source, entry.over, choice.unused[place]))
         else:
@@ -59,23 +68,35 @@ def secrets_of(settings: BaseModel) -> list[str]:
     for place, value in all_values(settings):
         if isinstance(value, SecretStr):
             text = value.get_secret_value()
-            found += secrets_in_url(text) if place[-1] in ADDRESSES else [text]
+            found += _secrets_in(place, text)
     return [secret for secret in found if secret]
+
+
+def _secrets_in(place: Place, text: str) -> list[str]:
+    if place in ORIGIN_ONLY:
+        return secrets_beyond_origin(text)
+    return secrets_in_url(text) if place[-1] in ADDRESSES else [text]
+
+
+def shown_address(place: Place, address: str) -> str:
+    """What may be seen of the address that is the setting at `place`."""
+    return show_origin(address) if place in ORIGIN_ONLY else show_address(address)
 
 
 def _unchecked(place: Place, value: object) -> str:
     """The same for a value that nobody looked at, so that anything may stand in it."""
     text = str(value)
-    if is_secret(place) and not (place[-1] in ADDRESSES and "://" in text):
+    if is_secret(place) and place[-1] not in ADDRESSES:
         return HIDDEN
-    return redact_url(text)
+    # A name, a number, or what should have gone to the setting of an address.
+    return text if not is_secret(place) and _HARMLESS.fullmatch(text) else shown_address(place, text)
 
 
 def _shown(place: Place, value: object) -> str:
     if value is None or value == ():
-        return _NOTHING
+        return NOTHING
     if isinstance(value, SecretStr):
-        return redact_url(value.get_secret_value()) if place[-1] in ADDRESSES else HIDDEN
+        return shown_address(place, value.get_secret_value()) if place[-1] in ADDRESSES else HIDDEN
     if isinstance(value, timedelta):
         return show_duration(value)
     if isinstance(value, bool):

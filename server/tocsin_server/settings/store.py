@@ -162,7 +162,7 @@ class StoreSettings(BaseModel, frozen=True, extra="forbid"):
         return {name: value for name, value in standing.items() if getattr(self, name) is None}
 
     def address(self) -> str:
-        """The address of a store that is not embedded. It may hold a password: show it through redact_url only."""
+        """The address of a store that is not embedded. It may hold a password: show it through show_address only."""
         assumed = self.assumed()
         if self.kind == "mongo":
             return assumed["mongodb_url"] if self.mongodb_url is None else self.mongodb_url.get_secret_value()

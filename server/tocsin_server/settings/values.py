@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator
 
-_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d))+\Z")
-_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+# In short, or in words as Agenda's processEvery has it: "30 seconds", "1 hour 30 minutes".
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|\s*(?:milliseconds?|seconds?|minutes?|hours?|days?))(?![A-Za-z])")
+_DURATION = re.compile(rf"{_PART.pattern}(?:\s*{_PART.pattern})*")
 _UNITS = {
     "ms": timedelta(milliseconds=1),
     "s": timedelta(seconds=1),
@@ -24,15 +25,21 @@ _LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]/]+):(?P<port>[0-9]
 
 
 def duration(text: object) -> timedelta:
-    """ "45s", "2m", "1h30m", "500ms", "1.5h", "7d" as a span of time. ValueError says how one is written."""
+    """ "45s", "2m", "1h30m", "1.5h", "7d", "30 seconds" as a span of time. ValueError says how one is written."""
     if isinstance(text, timedelta):
         return text
-    if not isinstance(text, str) or not _DURATION.match(text.strip()):
+    if not isinstance(text, str) or not _DURATION.fullmatch(text.strip()):
         raise ValueError('write a duration with its unit: "500ms", "45s", "2m", "1h" or "7d"')
     try:
-        return sum((float(amount) * _UNITS[unit] for amount, unit in _PART.findall(text)), timedelta())
+        return sum((float(amount) * _UNITS[_short(unit)] for amount, unit in _PART.findall(text)), timedelta())
     except OverflowError:
         raise ValueError("no duration is that long") from None
+
+
+def _short(unit: str) -> str:
+    """ "ms" for ms and milliseconds, else the first letter."""
+    unit = unit.strip()
+    return "ms" if unit == "ms" or unit.startswith("milli") else unit[0]
 
 
 def show_duration(span: timedelta) -> str:
@@ -53,6 +60,15 @@ def byte_size(text: object) -> int:
     power = "KMGT".index(match["letter"]) + 1 if match["letter"] else 0
     size: int = int(match["amount"]) * (1024 if match["binary"] else 1000) ** power
     return size
+
+
+def is_loopback(listen: str) -> bool:
+    """Whether an address to listen on ("host:port") can be reached from this machine only."""
+    host = listen.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _listen(text: str) -> str:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tocsin_server.settings import Settings
 from tocsin_server.store.interface import JobStore, StoreInfo
 from tocsin_server.store.mongo.checks import check as check_mongo
+from tocsin_server.store.mongo.checks import unfit_where_not_allowed
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.store import MongoStore
 from tocsin_server.store.redis.checks import check as check_redis
 from tocsin_server.store.redis.connection import RedisConnection
 from tocsin_server.store.redis.embedded import EmbeddedValkey, running_url
+from tocsin_server.store.redis.folder import DataFolder, check_can_be_made
 from tocsin_server.store.redis.keys import Keys
 from tocsin_server.store.redis.permissions import check_permissions
 from tocsin_server.store.redis.store import RedisStore
@@ -144,7 +148,8 @@ def _mongo_connection(settings: Settings) -> MongoConnection:
 async def examined(settings: Settings) -> tuple[StoreInfo, Sequence[str]]:
     """What the store is, and warnings about it; changes nothing. StoreUnfit, StoreAway.
 
-    An embedded store is asked where a server runs it, else started for the question.
+    An embedded store is asked where a server runs it, else started for the question: on what its folder holds, and
+    in a folder of its own where that holds nothing yet.
     """
     match settings.store.kind:
         case "redis":
@@ -160,7 +165,11 @@ async def _examined_embedded(settings: Settings) -> tuple[StoreInfo, Sequence[st
     async with AsyncExitStack() as stack:
         address = await running_url(settings.data)
         if address is None:
-            valkey = EmbeddedValkey(settings.data, maxmemory=settings.store.maxmemory)
+            folder = settings.data
+            if not DataFolder(folder).exists():
+                check_can_be_made(folder)
+                folder = Path(stack.enter_context(TemporaryDirectory(prefix="tocsin-doctor-")))
+            valkey = EmbeddedValkey(folder, maxmemory=settings.store.maxmemory)
             await valkey.start()
             stack.push_async_callback(valkey.stop)
             address, own = valkey.url, valkey.warnings
@@ -172,6 +181,7 @@ async def _examined_redis(settings: Settings, address: str, *, embedded: bool) -
     connection = _redis_connection(settings, address)
     keys = Keys(settings.store.namespace)
     try:
+        await connection.open()  # a login that is refused is told as such
         found = await check_redis(connection, embedded=embedded)
         await check_permissions(connection, f"{keys.root('any')}:any", keys.wake)
         return found
@@ -182,6 +192,7 @@ async def _examined_redis(settings: Settings, address: str, *, embedded: bool) -
 async def _examined_mongo(settings: Settings) -> tuple[StoreInfo, Sequence[str]]:
     connection = _mongo_connection(settings)
     try:
-        return await check_mongo(connection, settings.store.collection)
+        with unfit_where_not_allowed(connection):
+            return await check_mongo(connection, settings.store.collection)
     finally:
         await connection.close()

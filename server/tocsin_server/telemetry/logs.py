@@ -17,12 +17,9 @@ import structlog
 from structlog.typing import Processor
 
 from tocsin_server.telemetry.log_writer import LogWriter
-from tocsin_server.telemetry.redaction import HIDDEN, redact_url
+from tocsin_server.telemetry.redaction import HIDDEN, redact_url, spelled
 
 _SECRET_NAME = re.compile(r"password|passwd|secret|token|authorization|credential|api_?key", re.IGNORECASE)
-
-#: A shorter secret is too likely to be part of a harmless word; it is still hidden inside addresses.
-_SHORTEST_SECRET = 5
 
 #: Libraries that log each address they call, whose path and query may hold a secret that looks like any other word; and
 #: gRPC's, which at debug says before each call on which loop it runs.
@@ -107,7 +104,7 @@ def _without_texts(_logger: Any, _method: str, event: MutableMapping[str, Any]) 
 
 def redaction(secrets: Collection[str] = ()) -> Processor:
     """A processor that hides passwords of addresses, values whose name speaks of a secret, and `secrets` themselves."""
-    known = sorted({secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True)
+    known = sorted(spelled(secrets), key=len, reverse=True)
     pattern = re.compile("|".join(map(re.escape, known))) if known else None
 
     def hide(text: str) -> str:

@@ -14,7 +14,7 @@ from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from tocsin_server.migrate.foreign import SourceAway
-from tocsin_server.telemetry.redaction import secrets_in_url
+from tocsin_server.telemetry.redaction import secrets_in_url, without_secrets
 
 #: Where Agenda puts its jobs if its address names no database: the driver's own default.
 DEFAULT_DATABASE = "test"
@@ -101,6 +101,5 @@ class Source:
         text = str(error)
         for end in _DRIVERS_OWN:
             text = text.partition(end)[0]
-        for secret in secrets_in_url(self._url):
-            text = text.replace(secret, "***")
+        text = without_secrets(text, secrets_in_url(self._url))
         return text.splitlines()[0][:300] if text.strip() else type(error).__name__

@@ -18,7 +18,7 @@ from pymongo.uri_parser import parse_uri
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.store.mongo.errors import domain_error
 from tocsin_server.store.refusal_log import RefusalLog
-from tocsin_server.telemetry.redaction import secrets_in_url
+from tocsin_server.telemetry.redaction import HIDDEN, secrets_in_url, show_address, without_secrets
 
 DEFAULT_DATABASE = "tocsin"
 
@@ -124,6 +124,9 @@ class MongoConnection:
 
 def _without(url: str, message: str) -> str:
     """The driver's message without the password that the URL may hold."""
-    for secret in secrets_in_url(url):
-        message = message.replace(secret, "***")
+    if show_address(url) == HIDDEN:  # what the driver took for a host or a port may be a piece of a password
+        return (
+            "are user and password percent-encoded (: / ? # @ % as %3A %2F %3F %23 %40 %25), and is the port a number?"
+        )
+    message = without_secrets(message, secrets_in_url(url))
     return message.splitlines()[0] if message else "it is not a MongoDB URL"

@@ -149,6 +149,15 @@ class DataFolder:
         return path
 
 
+def check_can_be_made(path: Path) -> None:
+    """StoreUnfit where a server could not make its data folder here, or write into it. Makes nothing."""
+    folder = path.absolute()
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise StoreUnfit(f"the data folder {path} cannot be used: {folder} is no folder that this user may write to")
+
+
 async def _taken(lock: FileLock, within: float) -> bool:
     deadline = asyncio.get_running_loop().time() + within
     while not lock.take(os.getpid()):

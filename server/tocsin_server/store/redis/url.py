@@ -11,6 +11,7 @@ sentinel_username and sentinel_password, and sentinel_ssl=false where only the p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -59,6 +60,7 @@ def read_url(url: str) -> RedisUrl:
         raise ValueError(f"the store's address must begin with one of {', '.join(f'{s}://' for s in SCHEMES)}")
     base, _, way = scheme.partition("+")
     if not way:
+        _refuse_half_a_password(rest)
         options = _parse(url)
         tls = options.pop("connection_class", None) is SSLConnection
         return RedisUrl(Kind.DIRECT, tls, options)
@@ -67,6 +69,7 @@ def read_url(url: str) -> RedisUrl:
     credentials, at, hosts = authority.rpartition("@")
     default_port = DEFAULT_SENTINEL_PORT if way == "sentinel" else DEFAULT_PORT
     nodes = tuple(_node(host, default_port) for host in hosts.split(","))
+    _refuse_half_a_password(rest)
     if way == "cluster":
         # redis-py reads user, password and options from an address with one host.
         options = _parse(f"{base}://{credentials}{at}node{slash}{path}")
@@ -90,6 +93,17 @@ def read_url(url: str) -> RedisUrl:
         # redis-py's plain client, which asks the sentinels, takes the same options as its TLS connections.
         to_sentinel |= {name: value for name, value in options.items() if name.startswith("ssl_")} | {"ssl": True}
     return RedisUrl(Kind.SENTINEL, base == "rediss", options, nodes, unquote(service), to_sentinel)
+
+
+def _refuse_half_a_password(rest: str) -> None:
+    """A "/", "?" or "#" that stands unquoted in a password ends the host too early: the password's first half would be
+    connected to, and shown as a host."""
+    before = re.split("[/?#]", rest, maxsplit=1)[0]
+    if "@" not in before and "@" in re.sub(r"=[^&#]*", "", rest):
+        raise ValueError(
+            "the store's address cannot be read: percent-encode : / ? # @ % in user and password, as %3A %2F %3F %23 "
+            "%40 %25"
+        )
 
 
 def _parse(url: str) -> dict[str, Any]:

@@ -22,6 +22,10 @@ from tocsin_server.settings import Settings, duration, show_duration
         ("1.5s", timedelta(milliseconds=1500)),
         ("7d", timedelta(days=7)),
         ("0s", timedelta(0)),
+        ("30 seconds", timedelta(seconds=30)),
+        ("1 minute", timedelta(minutes=1)),
+        ("1 hour 30 minutes", timedelta(minutes=90)),
+        ("2days", timedelta(days=2)),
     ],
 )
 def test_durations_are_written_with_their_unit(text: str, span: timedelta) -> None:
@@ -29,7 +33,7 @@ def test_durations_are_written_with_their_unit(text: str, span: timedelta) -> No
     assert duration(show_duration(span)) == span
 
 
-@pytest.mark.parametrize("text", ["", "45", "s", "-1s", "1 s", "1y", "1s2", "45sx", 45, None])
+@pytest.mark.parametrize("text", ["", "45", "s", "-1s", "1 s", "1y", "1s2", "45sx", "1 secondly", 45, None])
 def test_other_ways_to_write_a_duration_are_refused(text: object) -> None:
     with pytest.raises(ValueError, match="with its unit"):
         duration(text)

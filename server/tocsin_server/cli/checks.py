@@ -1,0 +1,111 @@
+"""What `tocsin doctor` looks at: the configuration, the store, the ways out for mail and texts, the handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tocsin.worker.loading import HandlersNotFound, load_handlers
+
+from tocsin_server.domain.errors import TocsinError
+from tocsin_server.handlers.mail.probing import probe_mail
+from tocsin_server.handlers.sms.probing import probe_sms
+from tocsin_server.handlers.sms.settings import SmsSettings
+from tocsin_server.settings import Settings, is_loopback, secrets_of
+from tocsin_server.store.interface import Durability
+from tocsin_server.store.opening import StoreUnfit, examined
+from tocsin_server.telemetry.redaction import show_address, show_origin, without_secrets
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. ok: True fine, None worth knowing, False to be mended."""
+
+    about: str
+    ok: bool | None
+    says: str
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Everything that is worth saying, in the order in which it was looked at, without secrets. Changes nothing."""
+    checks: list[Callable[[Settings], Coroutine[Any, Any, list[Finding]]]] = [_store, _listen, _mail, _sms, _handlers]
+    secrets = secrets_of(settings)
+    found = [finding for check in checks for finding in await check(settings)]
+    return [replace(finding, says=without_secrets(finding.says, secrets)) for finding in found]
+
+
+async def _store(settings: Settings) -> list[Finding]:
+    where = _where(settings)
+    try:
+        info, warnings = await examined(settings)
+    except (StoreUnfit, TocsinError) as error:
+        return [Finding("store", False, f"{where}: {error}")]
+    durability = {
+        Durability.EACH_WRITE: "each write is on disk before it is acknowledged",
+        Durability.EVERY_SECOND: "written to disk every second",
+        Durability.NONE: "none: what was acknowledged may be lost",
+        Durability.UNKNOWN: "not known",
+    }[info.durability]
+    return [
+        Finding("store", True, f"{where}: {info.version} answers"),
+        Finding("durability", None if info.durability <= Durability.NONE else True, durability),
+        *(Finding("store", None, warning) for warning in warnings),
+    ]
+
+
+def _where(settings: Settings) -> str:
+    match settings.store.kind:
+        case "embedded":
+            return f"embedded, in {settings.data}"
+        case "mongo":
+            return f"{show_address(settings.store.address())}, collection {settings.store.collection}"
+        case "redis":
+            return show_address(settings.store.address())
+
+
+async def _listen(settings: Settings) -> list[Finding]:
+    if is_loopback(settings.listen):
+        return []
+    says = (
+        f"{settings.listen} can be reached from other machines, and calls are neither encrypted nor authenticated: "
+        "let only those through who may schedule, read and cancel every job"
+    )
+    return [Finding("listen", None, says)]
+
+
+async def _mail(settings: Settings) -> list[Finding]:
+    mail = settings.mail
+    if mail.transport is None:
+        return [Finding("mail", None, "no transport is set (mail.transport): jobs that send mail fail")]
+    trouble = await probe_mail(mail.transport.get_secret_value())
+    where = show_address(mail.transport.get_secret_value())
+    found = [Finding("mail", trouble is None, f"{where}: {trouble or 'reachable'}")]
+    if not mail.sender:
+        found.append(Finding("mail", None, "no sender is set (mail.sender): reminders, and mails without `from`, fail"))
+    return found
+
+
+async def _sms(settings: Settings) -> list[Finding]:
+    sms = settings.sms
+    if sms.url is None:
+        return [Finding("sms", None, "no provider is set (sms.url): jobs that send text messages fail")]
+    url = sms.url.get_secret_value()
+    password = sms.password.get_secret_value() if sms.password else None
+    trouble = await probe_sms(SmsSettings(url, sms.form, sms.user, password, sms.sender))
+    found = [Finding("sms", trouble is None, f"{show_origin(url)}: {trouble or 'reachable'}")]
+    if not sms.sender and sms.form == "twilio" and not url.startswith("file:"):
+        found.append(Finding("sms", None, "no sender is set (sms.sender): reminders, and texts without `from`, fail"))
+    return found
+
+
+async def _handlers(settings: Settings) -> list[Finding]:
+    findings = []
+    for spec in settings.handlers:
+        try:
+            types = ", ".join(sorted(load_handlers(spec))) or "no types"
+        except HandlersNotFound as error:
+            findings.append(Finding("handlers", False, str(error)))
+        else:
+            findings.append(Finding("handlers", True, f"{spec}: {types}"))
+    return findings
