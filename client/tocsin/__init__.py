@@ -30,7 +30,7 @@ from tocsin.errors import (
     WaitTimeout,
     WrongType,
 )
-from tocsin.jobs import Cancel, CancelledMany, Job, JobChange, JobError, Progress
+from tocsin.jobs import Cancel, CancelledMany, DeletedMany, Job, JobChange, JobError, Progress, RetriedMany
 from tocsin.queues import JobDefaults, Queue, QueueHealth, ServerInfo, StateCounts, WorkerInfo
 from tocsin.reminders import Reminder, ReminderSet
 from tocsin.requests import JobRequest, Retention, RetryPolicy
@@ -65,6 +65,7 @@ __all__ = [
     "Client",
     "DataCleanup",
     "DeadlineExceeded",
+    "DeletedMany",
     "DoNotRetry",
     "Durability",
     "EmailNotification",
@@ -96,6 +97,7 @@ __all__ = [
     "ReportGeneration",
     "ResourceExhausted",
     "Retention",
+    "RetriedMany",
     "RetryLater",
     "RetryPolicy",
     "ServerError",

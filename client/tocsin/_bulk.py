@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from tocsin import _calls
 from tocsin._connection import Connection
@@ -12,9 +12,11 @@ from tocsin._fields import name_of
 from tocsin._gathering import MAX_BYTES, MAX_ITEMS
 from tocsin._times import Span
 from tocsin.errors import DeadlineExceeded, InvalidArgument, TocsinError, WrongType
-from tocsin.jobs import CancelledMany, Job, JobLike
+from tocsin.jobs import CancelledMany, DeletedMany, Job, JobLike, RetriedMany
 from tocsin.requests import JobRequest, StateName
 from tocsin.v1 import job_service_pb2 as pb
+
+Many = TypeVar("Many", CancelledMany, RetriedMany, DeletedMany)
 
 #: What `schedule_many` gives: a job or an error for each request, in order.
 Scheduled: TypeAlias = list[Job | TocsinError]
@@ -50,33 +52,6 @@ async def schedule_many(
     return results
 
 
-async def cancel_ids(
-    connection: Connection, jobs: Iterable[JobLike], queue: str, reason: str, grace: Span | None, deadline: Span | None
-) -> CancelledMany:
-    """Cancel jobs of any queues; a job or an error for each, in order."""
-    clock = connection.clock(deadline)
-    names = [name_of(job, queue) for job in jobs]
-    by_queue: dict[str, list[int]] = {}
-    for index, (found_queue, _) in enumerate(names):
-        by_queue.setdefault(found_queue, []).append(index)
-    results: Scheduled = [_late() for _ in names]
-    cancelled = asked = 0
-    for found_queue, indices in by_queue.items():
-        for start in range(0, len(indices), MAX_ITEMS):
-            chunk = indices[start : start + MAX_ITEMS]
-            if clock.left <= 0:
-                break
-            call = _calls.cancel_ids(found_queue, [names[i][1] for i in chunk], reason, grace)
-            try:
-                answer = await connection.invoke(call, clock.left)
-            except TocsinError as error:
-                answer = CancelledMany(tuple(copy(error) for _ in chunk), 0, 0)
-            cancelled, asked = cancelled + answer.cancelled, asked + answer.asked
-            for index, result in zip(chunk, answer.results, strict=True):
-                results[index] = result
-    return CancelledMany(tuple(results), cancelled, asked)
-
-
 async def cancel_many(
     connection: Connection,
     jobs: Iterable[JobLike] | None,
@@ -91,9 +66,84 @@ async def cancel_many(
     """Cancel by ids where `jobs` is given (none at all where it is empty), else by filter."""
     if jobs is None:
         return await connection.invoke(_calls.cancel_matching(queue, states, types, tags, reason, grace), deadline)
-    if states or types or tags:
-        raise WrongType.of("jobs", "cancel_many takes jobs, or a filter, not both")
-    return await cancel_ids(connection, jobs, queue, reason, grace, deadline)
+    _refuse_both("cancel_many", states or types or tags)
+    results, said = await _by_ids(
+        connection, jobs, queue, deadline, lambda of, ids: _calls.cancel_ids(of, ids, reason, grace)
+    )
+    return CancelledMany(results, sum(one.cancelled for one in said), sum(one.asked for one in said))
+
+
+async def retry_many(
+    connection: Connection,
+    jobs: Iterable[JobLike] | None,
+    queue: str,
+    states: Sequence[StateName],
+    types: Sequence[str],
+    tags: Mapping[str, str],
+    dry_run: bool,
+    deadline: Span | None,
+) -> RetriedMany:
+    """Retry by ids where `jobs` is given, else by filter."""
+    if jobs is None:
+        return await connection.invoke(_calls.retry_matching(queue, states, types, tags, dry_run), deadline)
+    _refuse_both("retry_many", states or types or tags or dry_run)
+    results, said = await _by_ids(connection, jobs, queue, deadline, _calls.retry_ids)
+    return RetriedMany(results, sum(one.retried for one in said))
+
+
+async def delete_many(
+    connection: Connection,
+    jobs: Iterable[JobLike] | None,
+    queue: str,
+    states: Sequence[StateName],
+    types: Sequence[str],
+    tags: Mapping[str, str],
+    dry_run: bool,
+    deadline: Span | None,
+) -> DeletedMany:
+    """Delete by ids where `jobs` is given, else by filter."""
+    if jobs is None:
+        return await connection.invoke(_calls.delete_matching(queue, states, types, tags, dry_run), deadline)
+    _refuse_both("delete_many", states or types or tags or dry_run)
+    results, said = await _by_ids(connection, jobs, queue, deadline, _calls.delete_ids)
+    return DeletedMany(results, sum(one.deleted for one in said))
+
+
+def _refuse_both(what: str, filtered: object) -> None:
+    if filtered:
+        raise WrongType.of("jobs", f"{what} takes jobs, or a filter, not both")
+
+
+async def _by_ids(
+    connection: Connection,
+    jobs: Iterable[JobLike],
+    queue: str,
+    deadline: Span | None,
+    ask: Callable[[str, Sequence[str]], _calls.Call[Any, Many]],
+) -> tuple[tuple[Any, ...], list[Many]]:
+    """Ask for jobs of any queues: an answer or an error for each, in order, and what each call said."""
+    clock = connection.clock(deadline)
+    names = [name_of(job, queue) for job in jobs]
+    by_queue: dict[str, list[int]] = {}
+    for index, (found_queue, _) in enumerate(names):
+        by_queue.setdefault(found_queue, []).append(index)
+    results: list[Any] = [_late() for _ in names]
+    said: list[Many] = []
+    for found_queue, indices in by_queue.items():
+        for start in range(0, len(indices), MAX_ITEMS):
+            chunk = indices[start : start + MAX_ITEMS]
+            if clock.left <= 0:
+                break
+            try:
+                answer = await connection.invoke(ask(found_queue, [names[i][1] for i in chunk]), clock.left)
+            except TocsinError as error:
+                answers: Sequence[Any] = [copy(error) for _ in chunk]
+            else:
+                said.append(answer)
+                answers = answer.results
+            for index, result in zip(chunk, answers, strict=True):
+                results[index] = result
+    return tuple(results), said
 
 
 def _chunks(built: Sequence[pb.ScheduleJobRequest | InvalidArgument]) -> Iterable[list[int]]:

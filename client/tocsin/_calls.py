@@ -18,14 +18,17 @@ from tocsin._refusals import from_status
 from tocsin._times import Span, put_duration, put_time
 from tocsin.enums import OnConflict, Outcome, View
 from tocsin.errors import TocsinError, WrongType
-from tocsin.jobs import CancelledMany, Job, JobLike
+from tocsin.jobs import CancelledMany, DeletedMany, Job, JobLike, RetriedMany
 from tocsin.payloads import TYPED_PAYLOADS, Payload, TypedPayload, put_payload
 from tocsin.requests import JobChanges, JobRequest, ListOptions, ScheduleOptions, StateName, ViewName
-from tocsin.v1 import job_pb2
+from tocsin.v1 import bulk_pb2, job_pb2
 from tocsin.v1 import job_service_pb2 as pb
 
 Answer = TypeVar("Answer", bound=Message)
 Result = TypeVar("Result")
+ManyRequest = TypeVar(
+    "ManyRequest", pb.BatchCancelJobsRequest, bulk_pb2.BatchRetryJobsRequest, bulk_pb2.BatchDeleteJobsRequest
+)
 
 JOB_SERVICE = "tocsin.v1.JobService"
 
@@ -184,11 +187,7 @@ def cancel_ids(
     queue: str, job_ids: Sequence[str], reason: str = "", grace: Span | None = None
 ) -> Call[pb.BatchCancelJobsResponse, CancelledMany]:
     """BatchCancelJobs of up to 1,000 ids of one queue."""
-    request = pb.BatchCancelJobsRequest()
-    put(request, "queue", queue, "queue")
-    for job_id in job_ids:
-        check_id(job_id)
-    request.job_ids.extend(job_ids)
+    request = _with_ids(pb.BatchCancelJobsRequest(), queue, job_ids)
     return _cancel_many(request, reason, grace, repeatable=True)
 
 
@@ -251,6 +250,36 @@ def delete(job: JobLike, queue: str = "") -> Call[pb.DeleteJobResponse, None]:
     return _job_call("DeleteJob", request, pb.DeleteJobResponse, lambda answer: None)
 
 
+def retry_ids(queue: str, job_ids: Sequence[str]) -> Call[bulk_pb2.BatchRetryJobsResponse, RetriedMany]:
+    """BatchRetryJobs of up to 1,000 ids of one queue; not repeated, as a retry is not."""
+    return _retry_many(_with_ids(bulk_pb2.BatchRetryJobsRequest(), queue, job_ids))
+
+
+def retry_matching(
+    queue: str, states: Sequence[StateName], types: Sequence[str], tags: Mapping[str, str], dry_run: bool
+) -> Call[bulk_pb2.BatchRetryJobsResponse, RetriedMany]:
+    """BatchRetryJobs by filter; repeated only where it counts."""
+    request = bulk_pb2.BatchRetryJobsRequest(dry_run=dry_run)
+    put(request, "queue", queue, "queue")
+    put_filter(request, states, types, tags)
+    return _retry_many(request, repeatable=dry_run)
+
+
+def delete_ids(queue: str, job_ids: Sequence[str]) -> Call[bulk_pb2.BatchDeleteJobsResponse, DeletedMany]:
+    """BatchDeleteJobs of up to 1,000 ids of one queue; not repeated: an id may have been taken again meanwhile."""
+    return _delete_many(_with_ids(bulk_pb2.BatchDeleteJobsRequest(), queue, job_ids))
+
+
+def delete_matching(
+    queue: str, states: Sequence[StateName], types: Sequence[str], tags: Mapping[str, str], dry_run: bool
+) -> Call[bulk_pb2.BatchDeleteJobsResponse, DeletedMany]:
+    """BatchDeleteJobs by filter; repeated only where it counts."""
+    request = bulk_pb2.BatchDeleteJobsRequest(dry_run=dry_run)
+    put(request, "queue", queue, "queue")
+    put_filter(request, states, types, tags)
+    return _delete_many(request, repeatable=dry_run)
+
+
 def watch_request(
     job: JobLike | None,
     queue: str = "",
@@ -283,14 +312,42 @@ def _cancel_many(
         results = tuple(from_status(r.error) if r.HasField("error") else Job(r.job) for r in answer.results)
         return CancelledMany(results, answer.cancelled, answer.asked)
 
-    return Call(
-        f"/{JOB_SERVICE}/BatchCancelJobs",
-        request,
-        pb.BatchCancelJobsResponse,
-        read,
-        repeatable,
-        patience=timedelta(minutes=1),  # by filter it goes through the queue in bounded steps
-    )
+    return _many_call("BatchCancelJobs", request, pb.BatchCancelJobsResponse, read, repeatable)
+
+
+def _retry_many(
+    request: bulk_pb2.BatchRetryJobsRequest, *, repeatable: bool = False
+) -> Call[bulk_pb2.BatchRetryJobsResponse, RetriedMany]:
+    def read(answer: bulk_pb2.BatchRetryJobsResponse) -> RetriedMany:
+        results = tuple(from_status(r.error) if r.HasField("error") else Job(r.job) for r in answer.results)
+        return RetriedMany(results, answer.retried)
+
+    return _many_call("BatchRetryJobs", request, bulk_pb2.BatchRetryJobsResponse, read, repeatable)
+
+
+def _delete_many(
+    request: bulk_pb2.BatchDeleteJobsRequest, *, repeatable: bool = False
+) -> Call[bulk_pb2.BatchDeleteJobsResponse, DeletedMany]:
+    def read(answer: bulk_pb2.BatchDeleteJobsResponse) -> DeletedMany:
+        results = tuple(from_status(r.error) if r.HasField("error") else None for r in answer.results)
+        return DeletedMany(results, answer.deleted)
+
+    return _many_call("BatchDeleteJobs", request, bulk_pb2.BatchDeleteJobsResponse, read, repeatable)
+
+
+def _with_ids(request: ManyRequest, queue: str, job_ids: Sequence[str]) -> ManyRequest:
+    put(request, "queue", queue, "queue")
+    for job_id in job_ids:
+        check_id(job_id)
+    request.job_ids.extend(job_ids)
+    return request
+
+
+def _many_call(
+    method: str, request: Message, answer: type[Answer], read: Callable[[Answer], Result], repeatable: bool
+) -> Call[Answer, Result]:
+    # By filter it goes through the queue in bounded steps, which takes its time.
+    return Call(f"/{JOB_SERVICE}/{method}", request, answer, read, repeatable, patience=timedelta(minutes=1))
 
 
 def _job_call(

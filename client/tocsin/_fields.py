@@ -13,7 +13,7 @@ from tocsin.enums import State
 from tocsin.errors import InvalidArgument, WrongType
 from tocsin.jobs import Job, JobLike
 from tocsin.requests import StateName
-from tocsin.v1 import job_pb2
+from tocsin.v1 import bulk_pb2, job_pb2
 from tocsin.v1 import job_service_pb2 as pb
 
 
@@ -48,7 +48,10 @@ def put_when(request: pb.ScheduleJobRequest | pb.UpdateJobRequest, at: datetime 
 
 
 def put_filter(
-    request: pb.ListJobsRequest | pb.BatchCancelJobsRequest,
+    request: pb.ListJobsRequest
+    | pb.BatchCancelJobsRequest
+    | bulk_pb2.BatchRetryJobsRequest
+    | bulk_pb2.BatchDeleteJobsRequest,
     states: Sequence[StateName],
     types: Sequence[str],
     tags: Mapping[str, str],

@@ -24,7 +24,7 @@ from tocsin._loop_thread import LoopThread
 from tocsin._times import Span
 from tocsin._transferring import Records
 from tocsin.enums import View
-from tocsin.jobs import CancelledMany, Job, JobChange, JobLike
+from tocsin.jobs import CancelledMany, DeletedMany, Job, JobChange, JobLike, RetriedMany
 from tocsin.payloads import Payload, TypedPayload
 from tocsin.queues import Queue, QueueChanges, QueueHealth, ServerInfo
 from tocsin.reminders import BookingOptions, KindName, PaymentOptions, ReminderSet
@@ -182,6 +182,40 @@ class Client:
     def delete(self, job: JobLike, *, queue: str = "", deadline: Span | None = None) -> None:
         """Delete an ended job; its id is free at once. Raises NotFound, FailedPrecondition."""
         self._invoke(_calls.delete(job, queue), deadline)
+
+    def retry_many(
+        self,
+        jobs: Iterable[JobLike] | None = None,
+        *,
+        queue: str = "",
+        states: Sequence[StateName] = (),
+        types: Sequence[str] = (),
+        tags: Mapping[str, str] | None = None,
+        dry_run: bool = False,
+        deadline: Span | None = None,
+    ) -> RetriedMany:
+        """Make the FAILED or CANCELLED jobs given due again, with a job or an error for each; or, without `jobs`, all
+        of a queue that match: in `states` (default FAILED), of `types`, with `tags`. `dry_run` only counts these."""
+        return self._loop.run(
+            _bulk.retry_many(self._connection, jobs, queue, states, types, tags or {}, dry_run, deadline)
+        )
+
+    def delete_many(
+        self,
+        jobs: Iterable[JobLike] | None = None,
+        *,
+        queue: str = "",
+        states: Sequence[StateName] = (),
+        types: Sequence[str] = (),
+        tags: Mapping[str, str] | None = None,
+        dry_run: bool = False,
+        deadline: Span | None = None,
+    ) -> DeletedMany:
+        """Delete the ended jobs given, with None or an error for each; or, without `jobs`, all of a queue that match:
+        in `states` (default all of COMPLETED, FAILED, CANCELLED), of `types`, with `tags`. `dry_run` only counts."""
+        return self._loop.run(
+            _bulk.delete_many(self._connection, jobs, queue, states, types, tags or {}, dry_run, deadline)
+        )
 
     def watch(
         self,

@@ -239,3 +239,19 @@ class CancelledMany:
     results: tuple[Job | TocsinError, ...]
     cancelled: int  # CANCELLED by this call, or before
     asked: int  # running, and asked to stop
+
+
+@dataclass(frozen=True, slots=True)
+class RetriedMany:
+    """What `retry_many` did: by ids a job or an error for each, in order; by filter only the count."""
+
+    results: tuple[Job | TocsinError, ...]
+    retried: int  # due again, or with dry_run would be
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedMany:
+    """What `delete_many` did: by ids None or an error for each, in order; by filter only the count."""
+
+    results: tuple[TocsinError | None, ...]
+    deleted: int  # gone, or with dry_run would be

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from tocsin.v1 import error_reason_pb2, job_pb2, job_service_pb2
+from tocsin.v1 import bulk_pb2, error_reason_pb2, job_pb2, job_service_pb2
 
 from tocsin_server.api.convert.job import fill, fill_scheduled, slim
 from tocsin_server.api.errors import ITEM_STATUS_BYTES, to_status
@@ -81,6 +81,32 @@ def fill_batch_cancelled(
     _fit(target, (r.job for r in target.results if r.WhichOneof("result") == "job"))
 
 
+def fill_batch_retried(
+    target: bulk_pb2.BatchRetryJobsResponse, job_ids: Iterable[str], items: Iterable[Job | TocsinError]
+) -> None:
+    """Write the answer to a batch of ids to make due again."""
+    for job_id, item in zip(job_ids, items, strict=True):
+        result = target.results.add(job_id=job_id[: limits.JOB_ID_CHARACTERS])
+        if isinstance(item, TocsinError):
+            result.error.MergeFromString(_status(item))
+        else:
+            fill(result.job, item, View.BASIC)
+            target.retried += 1
+    _fit(target, (r.job for r in target.results if r.WhichOneof("result") == "job"))
+
+
+def fill_batch_deleted(
+    target: bulk_pb2.BatchDeleteJobsResponse, job_ids: Iterable[str], items: Iterable[TocsinError | None]
+) -> None:
+    """Write the answer to a batch of ids to delete."""
+    for job_id, item in zip(job_ids, items, strict=True):
+        result = target.results.add(job_id=job_id[: limits.JOB_ID_CHARACTERS])
+        if item is None:
+            target.deleted += 1
+        else:
+            result.error.MergeFromString(_status(item))
+
+
 def _status(refusal: TocsinError) -> bytes:
     # google.rpc.Status too is another class in the shadow messages' pool.
     status: bytes = to_status(refusal, most_bytes=ITEM_STATUS_BYTES).SerializeToString()
@@ -88,7 +114,9 @@ def _status(refusal: TocsinError) -> bytes:
 
 
 def _fit(
-    response: job_service_pb2.BatchScheduleJobsResponse | job_service_pb2.BatchCancelJobsResponse,
+    response: job_service_pb2.BatchScheduleJobsResponse
+    | job_service_pb2.BatchCancelJobsResponse
+    | bulk_pb2.BatchRetryJobsResponse,
     jobs: Iterable[job_pb2.Job],
 ) -> None:
     """A batch cannot end early. One of a thousand jobs with long errors and tags is given without those: the longest

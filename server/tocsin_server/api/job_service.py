@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import cast
 
 from google.protobuf.duration_pb2 import Duration
-from tocsin.v1 import job_service_pb2, job_service_pb2_grpc, transfer_pb2
+from tocsin.v1 import bulk_pb2, job_service_pb2, job_service_pb2_grpc, transfer_pb2
 
 from tocsin_server.api import batches, page_tokens, transferring, wire
 from tocsin_server.api.aside import aside, each_aside
@@ -47,10 +47,12 @@ _GetJobResponse = wire.shadow(job_service_pb2.GetJobResponse)
 _ListJobsResponse = wire.shadow(job_service_pb2.ListJobsResponse)
 _CancelJobResponse = wire.shadow(job_service_pb2.CancelJobResponse)
 _BatchCancelJobsResponse = wire.shadow(job_service_pb2.BatchCancelJobsResponse)
+_BatchRetryJobsResponse = wire.shadow(bulk_pb2.BatchRetryJobsResponse)
 _RetryJobResponse = wire.shadow(job_service_pb2.RetryJobResponse)
 _RunJobResponse = wire.shadow(job_service_pb2.RunJobResponse)
 _UpdateJobResponse = wire.shadow(job_service_pb2.UpdateJobResponse)
 _DeleteJobResponse = wire.shadow(job_service_pb2.DeleteJobResponse)
+_BatchDeleteJobsResponse = wire.shadow(bulk_pb2.BatchDeleteJobsResponse)
 _WatchJobsResponse = wire.shadow(job_service_pb2.WatchJobsResponse)
 _ImportJobsResponse = wire.shadow(transfer_pb2.ImportJobsResponse)
 
@@ -161,6 +163,20 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         fill(response.job, await self._changed(request.queue, RetryJob(request.job_id)), View.BASIC)
         return response
 
+    async def BatchRetryJobs(
+        self, request: bulk_pb2.BatchRetryJobsRequest, context: Context
+    ) -> bulk_pb2.BatchRetryJobsResponse:
+        rules.check_batch_retry_jobs(request)
+        queue, response = _queue(request.queue), _BatchRetryJobsResponse()
+        if not request.job_ids:
+            response.retried = await self._bulk.retry(queue, filters.retry_filter(request), dry_run=request.dry_run)
+            return response
+        asked = batches.each(request.job_ids, _named)
+        good = batches.good(asked)
+        retried = await self._store.update(queue, [RetryJob(job_id) for job_id in good]) if good else []
+        batches.fill_batch_retried(response, request.job_ids, batches.answers(asked, retried))
+        return response
+
     async def RunJob(self, request: job_service_pb2.RunJobRequest, context: Context) -> job_service_pb2.RunJobResponse:
         rules.check_names_job(request)
         response = _RunJobResponse()
@@ -193,6 +209,20 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         [refusal] = await self._store.delete(_queue(request.queue), [request.job_id])
         sure(refusal)
         return _DeleteJobResponse()
+
+    async def BatchDeleteJobs(
+        self, request: bulk_pb2.BatchDeleteJobsRequest, context: Context
+    ) -> bulk_pb2.BatchDeleteJobsResponse:
+        rules.check_batch_delete_jobs(request)
+        queue, response = _queue(request.queue), _BatchDeleteJobsResponse()
+        if not request.job_ids:
+            response.deleted = await self._bulk.purge(queue, filters.delete_filter(request), dry_run=request.dry_run)
+            return response
+        asked = batches.each(request.job_ids, _named)
+        good = batches.good(asked)
+        refusals = await self._store.delete(queue, good) if good else []
+        batches.fill_batch_deleted(response, request.job_ids, batches.answers(asked, refusals))
+        return response
 
     async def WatchJobs(
         self, request: job_service_pb2.WatchJobsRequest, context: Context
@@ -257,6 +287,11 @@ def _read_and_checked(raw: bytes) -> JobRequest:
 def _checked(item: job_service_pb2.ScheduleJobRequest) -> JobRequest:
     schedule_rules.check_schedule_job(item)
     return to_request(item)
+
+
+def _named(job_id: str) -> str:
+    rules.check_id(job_id)
+    return job_id
 
 
 def _queue(asked: str) -> str:

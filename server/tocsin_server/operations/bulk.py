@@ -1,11 +1,11 @@
-"""Cancelling and deleting all jobs that match a filter, in bounded steps."""
+"""Cancelling, retrying and deleting all jobs that match a filter, in bounded steps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tocsin_server.domain.changes import CancelJob
+from tocsin_server.domain.changes import CancelJob, RetryJob
 from tocsin_server.domain.errors import JobActive, JobNotFound, TocsinError, WrongState
 from tocsin_server.domain.filters import JobFilter, ListQuery
 from tocsin_server.domain.states import ENDED, State
@@ -49,28 +49,43 @@ class Bulk:
                     asked += 1
         return Cancelled(cancelled, asked)
 
+    async def retry(self, queue: str, filter_: JobFilter, *, dry_run: bool) -> int:
+        """Make due again what matches; how many are, or with `dry_run` would be. Jobs that go meanwhile count not."""
+        if dry_run:
+            return await self._count(queue, filter_)
+        retried = 0
+        async for jobs in steps(self._store, queue, filter_, self._step):
+            for answer in await self._store.update(queue, [RetryJob(job.job_id) for job in jobs]):
+                if isinstance(answer, TocsinError):
+                    _only(answer, JobNotFound, WrongState)
+                else:
+                    retried += 1
+        return retried
+
     async def purge(self, queue: str, filter_: JobFilter, *, dry_run: bool) -> int:
         """Delete what matches and does not run; how many went, or with `dry_run` would.
 
         A job that changes its state in the moment between being found and being deleted is deleted all the same,
         unless it runs.
         """
-        if dry_run and filter_.counted:
-            page = await self._store.page(ListQuery(queue, filter_, limit=1))
-            if page.total is not None:
-                return page.total
+        if dry_run:
+            return await self._count(queue, filter_)
         purged = 0
         ended_only = filter_.states <= ENDED
         async for jobs in steps(self._store, queue, filter_, self._step):
-            if dry_run:
-                purged += len(jobs)
-                continue
             for refusal in await self._store.delete(queue, [job.job_id for job in jobs], ended_only=ended_only):
                 if refusal is None:
                     purged += 1
                 else:
                     _only(refusal, JobNotFound, JobActive, WrongState)
         return purged
+
+    async def _count(self, queue: str, filter_: JobFilter) -> int:
+        if filter_.counted:
+            page = await self._store.page(ListQuery(queue, filter_, limit=1))
+            if page.total is not None:
+                return page.total
+        return sum([len(jobs) async for jobs in steps(self._store, queue, filter_, self._step)])
 
 
 def _only(refusal: TocsinError, *harmless: type[TocsinError]) -> None:

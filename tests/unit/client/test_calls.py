@@ -51,6 +51,12 @@ def every_call() -> dict[str, Call[Any, Any]]:
         "cancel": _calls.cancel("a"),
         "cancel ids": _calls.cancel_ids("", ["a"]),
         "cancel matching": _calls.cancel_matching("", ["WAITING"], [], {}),
+        "retry ids": _calls.retry_ids("", ["a"]),
+        "retry matching": _calls.retry_matching("", ["FAILED"], [], {}, False),
+        "count retry": _calls.retry_matching("", ["FAILED"], [], {}, True),
+        "delete ids": _calls.delete_ids("", ["a"]),
+        "delete matching": _calls.delete_matching("", ["FAILED"], [], {}, False),
+        "count delete": _calls.delete_matching("", ["FAILED"], [], {}, True),
         "update": _calls.update("a", {"priority": 1}),
         "run": _calls.run("a"),
         "retry": _calls.retry("a"),
@@ -90,7 +96,10 @@ def test_every_unary_method_of_the_protos_has_its_call() -> None:
 
 def test_only_calls_that_may_be_made_twice_are_repeated() -> None:
     once = {name for name, call in every_call().items() if not call.repeatable}
-    assert once == {"schedule", "batch", "cancel matching", "update", "run", "retry", "delete", "purge", "import over"}
+    assert once == {
+        *("schedule", "batch", "cancel matching", "update", "run", "retry", "delete", "purge", "import over"),
+        *("retry ids", "retry matching", "delete ids", "delete matching"),
+    }
 
 
 def test_a_batch_is_repeated_only_if_each_of_its_jobs_may_be() -> None:

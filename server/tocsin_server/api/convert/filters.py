@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tocsin.v1 import job_service_pb2, queue_service_pb2
+from tocsin.v1 import bulk_pb2, job_service_pb2, queue_service_pb2
 
 from tocsin_server.api.convert.times import to_time
 from tocsin_server.domain.filters import JobFilter, Order, Window
-from tocsin_server.domain.states import PENDING, State
+from tocsin_server.domain.states import ENDED, PENDING, State
 
 _CANCELLABLE = PENDING | {State.ACTIVE}
 
@@ -35,6 +35,20 @@ def cancel_filter(request: job_service_pb2.BatchCancelJobsRequest) -> JobFilter:
     return JobFilter(
         states=_states(request.states) or _CANCELLABLE, types=frozenset(request.types), tags=dict(request.tags)
     )
+
+
+def retry_filter(request: bulk_pb2.BatchRetryJobsRequest) -> JobFilter:
+    """The jobs to be made due again: the dead letters, where no state is named."""
+    return JobFilter(
+        states=_states(request.states) or frozenset({State.FAILED}),
+        types=frozenset(request.types),
+        tags=dict(request.tags),
+    )
+
+
+def delete_filter(request: bulk_pb2.BatchDeleteJobsRequest) -> JobFilter:
+    """The jobs to be deleted, of those that have ended."""
+    return JobFilter(states=_states(request.states) or ENDED, types=frozenset(request.types), tags=dict(request.tags))
 
 
 def purge_filter(request: queue_service_pb2.PurgeJobsRequest) -> JobFilter:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Protocol
 
 from google.protobuf.duration_pb2 import Duration
-from tocsin.v1 import job_pb2, job_service_pb2
+from tocsin.v1 import bulk_pb2, job_pb2, job_service_pb2
 
 from tocsin_server.api.validation.payloads.checking import check_payload
 from tocsin_server.api.validation.scheduling import check_size, check_type, check_when
 from tocsin_server.api.validation.violations import Violations
 from tocsin_server.api.wire import payload_of
 from tocsin_server.domain import limits
-from tocsin_server.domain.states import PENDING, State
+from tocsin_server.domain.states import ENDED, PENDING, State
 
 #: Names of states that a filter may have.
 STATES = {int(number): name for name, number in job_pb2.Job.State.items() if number}
 _VIEWS = {int(number): name for name, number in job_pb2.Job.View.items()}
 _CANCELLABLE = {int(state): state.name for state in sorted(PENDING | {State.ACTIVE})}
+_RETRYABLE = {int(state): state.name for state in (State.FAILED, State.CANCELLED)}
+_DELETABLE = {int(state): state.name for state in sorted(ENDED)}
 _ORDERS = ("", "create_time desc", "schedule_time")
 _TIMES = tuple(f"{time}_time_{end}" for time in ("schedule", "create", "end") for end in ("from", "to"))
 _NEVER_READ = ("retry", "timeout", "retention", "tags")  # of the spec of an update
@@ -104,6 +106,36 @@ def check_cancel_job(request: job_service_pb2.CancelJobRequest) -> None:
 def check_batch_cancel_jobs(request: job_service_pb2.BatchCancelJobsRequest) -> None:
     """Which jobs to cancel: ids or a filter. Each id is checked by itself."""
     wrong = Violations()
+    _many(wrong, request, _CANCELLABLE)
+    _wish(wrong, request.reason, request.grace if request.HasField("grace") else None)
+    wrong.done()
+
+
+def check_batch_retry_jobs(request: bulk_pb2.BatchRetryJobsRequest) -> None:
+    """Which jobs to make due again: ids or a filter. Each id is checked by itself."""
+    _check_many(request, _RETRYABLE)
+
+
+def check_batch_delete_jobs(request: bulk_pb2.BatchDeleteJobsRequest) -> None:
+    """Which ended jobs to delete: ids or a filter. Each id is checked by itself."""
+    _check_many(request, _DELETABLE)
+
+
+def _check_many(
+    request: bulk_pb2.BatchRetryJobsRequest | bulk_pb2.BatchDeleteJobsRequest, states: Mapping[int, str]
+) -> None:
+    wrong = Violations()
+    _many(wrong, request, states)
+    if request.dry_run and request.job_ids:
+        wrong.add("dry_run", "cannot stand beside job_ids: it counts what a filter matches")
+    wrong.done()
+
+
+def _many(
+    wrong: Violations,
+    request: job_service_pb2.BatchCancelJobsRequest | bulk_pb2.BatchRetryJobsRequest | bulk_pb2.BatchDeleteJobsRequest,
+    states: Mapping[int, str],
+) -> None:
     wrong.queue("queue", request.queue)
     if request.job_ids:
         wrong.count("job_ids", request.job_ids, limits.BATCH_ITEMS)
@@ -112,11 +144,9 @@ def check_batch_cancel_jobs(request: job_service_pb2.BatchCancelJobsRequest) -> 
                 wrong.add(name, "cannot stand beside job_ids")
     elif not (request.states or request.types or request.tags):
         wrong.add("job_ids", "is empty, and so is the filter: one of job_ids, states, types and tags is needed")
-    wrong.enums("states", request.states, _CANCELLABLE)
+    wrong.enums("states", request.states, states)
     wrong.names("types", request.types)
     wrong.tags("tags", request.tags)
-    _wish(wrong, request.reason, request.grace if request.HasField("grace") else None)
-    wrong.done()
 
 
 def check_id(job_id: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from api_parts import Api
 from google.protobuf import field_mask_pb2, timestamp_pb2
 from support.stubs import Refusal, refusal, refusal_in, request
-from tocsin.v1 import job_pb2, payloads_pb2, queue_pb2
+from tocsin.v1 import bulk_pb2, job_pb2, payloads_pb2, queue_pb2
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import queue_service_pb2 as qpb
 from tocsin.v1 import server_service_pb2 as spb
@@ -196,6 +196,34 @@ async def test_many_are_cancelled_by_ids_or_by_filter(api: Api) -> None:
     assert (by_type.cancelled, by_type.asked) == (2, 0)
     left = await api.jobs.ListJobs(pb.ListJobsRequest(queue="q", states=[State.SCHEDULED]))
     assert sorted(job.job_id for job in left.jobs) == ["3", "4"]
+
+
+async def test_many_are_made_due_again_by_ids_or_by_filter_and_deleted_so(api: Api) -> None:
+    for i in range(5):
+        await scheduled(api, "q", "t" if i < 3 else "u", job_id=str(i), delay=60)
+    await api.jobs.BatchCancelJobs(pb.BatchCancelJobsRequest(queue="q", states=[State.SCHEDULED]))
+    ids = ["0", "9", "bad\x00"]
+    by_ids = await api.jobs.BatchRetryJobs(bulk_pb2.BatchRetryJobsRequest(queue="q", job_ids=ids))
+    assert [one.WhichOneof("result") for one in by_ids.results] == ["job", "error", "error"]
+    assert [refusal_in(one.error).reason for one in by_ids.results[1:]] == ["JOB_NOT_FOUND", "INVALID_FIELD"]
+    assert (by_ids.results[0].job.state, by_ids.retried) == (State.WAITING, 1)
+    failed = await api.jobs.BatchRetryJobs(bulk_pb2.BatchRetryJobsRequest(queue="q", types=["t"]))
+    assert failed.retried == 0  # where no state is named dead letters are meant, and these were cancelled
+    asked = bulk_pb2.BatchRetryJobsRequest(queue="q", types=["t"], states=[State.CANCELLED], dry_run=True)
+    assert (await api.jobs.BatchRetryJobs(asked)).retried == 2
+    asked.dry_run = False
+    assert (await api.jobs.BatchRetryJobs(asked)).retried == 2
+    gone = await api.jobs.BatchDeleteJobs(bulk_pb2.BatchDeleteJobsRequest(queue="q", job_ids=["3", "0", "9"]))
+    assert [one.job_id for one in gone.results] == ["3", "0", "9"]
+    assert [one.HasField("error") for one in gone.results] == [False, True, True]
+    assert [refusal_in(one.error).reason for one in gone.results[1:]] == ["WRONG_STATE", "JOB_NOT_FOUND"]
+    assert gone.deleted == 1
+    dry = bulk_pb2.BatchDeleteJobsRequest(queue="q", types=["u"], dry_run=True)
+    assert (await api.jobs.BatchDeleteJobs(dry)).deleted == 1
+    dry.dry_run = False
+    assert (await api.jobs.BatchDeleteJobs(dry)).deleted == 1
+    left = await api.jobs.ListJobs(pb.ListJobsRequest(queue="q"))
+    assert sorted(job.job_id for job in left.jobs) == ["0", "1", "2"]
 
 
 async def test_a_queue_is_configured_paused_and_resumed(api: Api) -> None:

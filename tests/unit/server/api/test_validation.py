@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from api_requests import as_read, violations
 from google.protobuf import duration_pb2, struct_pb2, timestamp_pb2
-from tocsin.v1 import job_pb2, payloads_pb2, queue_pb2
+from tocsin.v1 import bulk_pb2, job_pb2, payloads_pb2, queue_pb2
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import queue_service_pb2 as qpb
 from tocsin_server.api import wire
@@ -239,6 +239,25 @@ def test_many_are_cancelled_by_ids_or_by_a_filter_never_all() -> None:
     both = pb.BatchCancelJobsRequest(job_ids=["a"], states=[State.ACTIVE], types=["t"], tags={"a": "b"})
     assert set(violations(check, both)) == {"states", "types", "tags"}
     assert set(violations(check, pb.BatchCancelJobsRequest(states=[State.COMPLETED]))) == {"states[0]"}
+
+
+@pytest.mark.parametrize(
+    ("check", "request_", "wrong_state"),
+    [
+        (standing.check_batch_retry_jobs, bulk_pb2.BatchRetryJobsRequest, State.COMPLETED),
+        (standing.check_batch_delete_jobs, bulk_pb2.BatchDeleteJobsRequest, State.ACTIVE),
+    ],
+)
+def test_many_are_retried_or_deleted_by_ids_or_by_a_filter_never_all(
+    check: Any, request_: Any, wrong_state: State.ValueType
+) -> None:
+    check(request_(job_ids=["a"] * 1000))
+    check(request_(types=["t"], tags={"a": "b"}, states=[State.FAILED, State.CANCELLED], dry_run=True))
+    assert set(violations(check, request_())) == {"job_ids"}
+    assert set(violations(check, request_(job_ids=["a"] * 1001))) == {"job_ids"}
+    both = request_(job_ids=["a"], states=[State.FAILED], types=["t"], tags={"a": "b"}, dry_run=True)
+    assert set(violations(check, both)) == {"states", "types", "tags", "dry_run"}
+    assert set(violations(check, request_(states=[wrong_state]))) == {"states[0]"}
 
 
 def update(**words: Any) -> set[str]:

@@ -9,6 +9,7 @@ import pytest
 from api_requests import anything, as_read
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tocsin.v1 import bulk_pb2
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import queue_service_pb2 as qpb
 from tocsin_server.api import page_tokens, wire
@@ -59,6 +60,8 @@ RULES: dict[type, tuple[Callable[[Any], None], Callable[[Any], object]]] = {
     pb.ListJobsRequest: (standing.check_list_jobs, listed),
     pb.CancelJobRequest: (standing.check_cancel_job, repr),
     pb.BatchCancelJobsRequest: (standing.check_batch_cancel_jobs, filters.cancel_filter),
+    bulk_pb2.BatchRetryJobsRequest: (standing.check_batch_retry_jobs, filters.retry_filter),
+    bulk_pb2.BatchDeleteJobsRequest: (standing.check_batch_delete_jobs, filters.delete_filter),
     pb.RetryJobRequest: (standing.check_names_job, repr),
     pb.UpdateJobRequest: (standing.check_update_job, updated),
     pb.WatchJobsRequest: (standing.check_watch_jobs, repr),
