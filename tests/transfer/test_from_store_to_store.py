@@ -66,7 +66,7 @@ def test_what_stands_is_kept_or_replaced_as_asked(source: Source, target: Server
 
 def test_one_queue_alone_moves(source: Source, target: Server, tocsin: Tocsin, tmp_path: Path) -> None:
     done = tocsin("export", "--queue", "stopped", "--queue", "nobody-used-it", "a.jsonl", server=source.server)
-    assert done.stdout == b"exported 1 jobs, 1 queues and 0 reminder sets\n"
+    assert done.stdout == b"exported 1 job, 1 queue and 0 reminder sets\n"
     assert set(records(tmp_path / "a.jsonl")) == {("queue", "stopped"), ("job", "stopped", "held")}
     tocsin("export", "all.jsonl", server=source.server)
     assert tocsin("import", "all.jsonl", "-q", "stopped", server=target).stdout.startswith(b"2 created, 0 kept")

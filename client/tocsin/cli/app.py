@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from typing import Annotated, NoReturn
 
 import typer
 
 from tocsin import __version__
-from tocsin.cli import health, jobs, queues, reminders, transfer
+from tocsin.cli import health, jobs, queues, reminders, top, transfer
 
 GROUP = "tocsin.commands"
+COMPLETION = "_TOCSIN_COMPLETE"  # set by a shell that asks what may follow
+_SERVER = "tocsin_server"
 
-#: Commands of the server package, and what they are for where it is not installed.
-SERVER_COMMANDS = ("dev", "doctor", "migrate", "serve")
+#: Commands of the server package, and what they do, so that nothing of it has to be imported to say so.
+SERVER_COMMANDS = {
+    "dev": "Try Tocsin here: a server with everything it needs, on this machine only.",
+    "doctor": "Check the configuration and the store, and say what to mend. Changes nothing.",
+    "migrate": "Move jobs from another store of Tocsin, or bring them over from Bull, BullMQ or Agenda.",
+    "serve": "Serve jobs over gRPC and run those that have a handler here.",
+}
 
 
 def run(arguments: Sequence[str]) -> NoReturn:
     """Run the command that `arguments` name, and exit: 0 done, 1 refused, 2 wrongly used, 130 interrupted."""
-    name = _named(arguments)
+    completed = _completed_words() if COMPLETION in os.environ else None
+    name = _named(arguments if completed is None else completed)
     try:
         build(name)(list(arguments), prog_name="tocsin")
     except ModuleNotFoundError as error:  # a command may import what it needs when it runs
@@ -38,7 +48,7 @@ def build(name: str | None) -> typer.Typer:
     app = typer.Typer(
         help="Schedule jobs on a Tocsin server, look after them and their queues, and run the server.",
         no_args_is_help=True,
-        add_completion=False,
+        rich_markup_mode="markdown",  # paragraphs of help are broken where the terminal ends, not where the source does
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -48,13 +58,25 @@ def build(name: str | None) -> typer.Typer:
     app.add_typer(reminders.app, name="reminders")
     app.command("export")(transfer.export)
     app.command("import")(transfer.import_)
+    app.command("top")(top.top)
     app.command("health", cls=health.ProbeCommand)(health.health)
 
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
-    for other in sorted(found.keys() | set(SERVER_COMMANDS)):
-        if name is None or name == other:
+    for other in sorted(found.keys() | SERVER_COMMANDS.keys()):
+        if name is None and other in SERVER_COMMANDS and other in found and find_spec(_SERVER) is not None:
+            app.command(other, help=SERVER_COMMANDS[other])(_not_loaded)
+        elif name is None or name == other:
             _register(app, other, found.get(other))
     return app
+
+
+def _not_loaded() -> None:
+    raise AssertionError("a command that is run is loaded by its name")
+
+
+def _completed_words() -> list[str]:
+    """The words typed so far, of a shell that asks what may follow: "tocsin jobs g" has "jobs" and "g"."""
+    return os.environ.get("_TYPER_COMPLETE_ARGS", "").split()[1:]
 
 
 def _named(arguments: Sequence[str]) -> str | None:
@@ -69,7 +91,10 @@ def _print_version(wanted: bool) -> None:
 
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+        bool,
+        typer.Option(
+            "--version", metavar="", help="Print the version and exit.", is_eager=True, callback=_print_version
+        ),
     ] = False,
 ) -> None:
     """What stands before the command; `version` has done its work when it is parsed."""
@@ -92,7 +117,7 @@ def _register(app: typer.Typer, name: str, entry: EntryPoint | None) -> None:
 
     app.command(
         name,
-        help=r"Needs the server: pip install 'tocsin\[server]'",  # typer reads help as rich markup
+        help=r"Needs the server: pip install 'tocsin\[server]'",  # typer reads help as markup
         context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     )(missing)
 

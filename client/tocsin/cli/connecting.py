@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from tocsin._channel import resolve_address
-from tocsin.cli.printing import shown
+from tocsin.cli.texts import one_line
 from tocsin.client import Client
 from tocsin.errors import TocsinError
 
@@ -20,10 +21,12 @@ Address: TypeAlias = Annotated[
         "--address", "-a", metavar="HOST:PORT", envvar="TOCSIN_ADDRESS", help="The server. Default: localhost:50051."
     ),
 ]
-AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, field names as in proto JSON.")]
-QueueName: TypeAlias = Annotated[str, typer.Option("--queue", "-q", help="The queue the job stands in.")]
+AsJson: TypeAlias = Annotated[
+    bool, typer.Option("--json", metavar="", help="Print JSON, field names as in proto JSON.")
+]
 
 _INTERRUPTED = 130
+_ON_CONFLICT = re.compile(r"\bon_conflict KEEP\b")
 
 
 @contextmanager
@@ -32,12 +35,19 @@ def connected(address: str | None, *, retries: bool = False) -> Iterator[Client]
 
     Calls are made once, so that a server which is not there is told at once; `retries` is for what goes on for long.
     """
+    with telling(address), Client(address, retries=retries) as client:
+        yield client
+
+
+@contextmanager
+def telling(address: str | None) -> Iterator[None]:
+    """What a client raises becomes one line on standard error and exit code 1."""
     try:
-        with Client(address, retries=retries) as client:
-            yield client
+        yield
     except TocsinError as error:
         where = f"no server is reached at {resolve_address(address)}: " if error.never_sent else ""
-        fail(f"{where}{error}", error.reason or error.status.name)
+        complain(error, where)
+        raise typer.Exit(1) from None
     except ValueError as error:  # of the address
         fail(str(error), "")
     except KeyboardInterrupt:  # how a watch is ended
@@ -46,6 +56,19 @@ def connected(address: str | None, *, retries: bool = False) -> Iterator[Client]
 
 def fail(message: str, reason: str) -> None:
     """Say what went wrong and exit 1."""
-    lines = " ".join(shown(message).split())
-    print(f"tocsin: {lines}" + (f" [{reason}]" if reason else ""), file=sys.stderr)
+    _say(message, reason)
     raise typer.Exit(1)
+
+
+def complain(error: TocsinError, where: str = "") -> bool:
+    """Say why something was refused; True."""
+    message = str(error)
+    if error.reason == "JOB_EXISTS":  # said in the words of the protos; here they are an option's
+        message = _ON_CONFLICT.sub("--on-conflict keep", message).replace(" REPLACE ", " replace ")
+    _say(f"{where}{message}", error.reason or error.status.name)
+    return True
+
+
+def _say(message: str, reason: str) -> None:
+    lines = one_line(" ".join(message.split()))
+    print(f"tocsin: {lines}" + (f" [{reason}]" if reason else ""), file=sys.stderr)

@@ -10,14 +10,16 @@ from typing import Annotated, Any
 
 import grpc
 import typer
-from google.protobuf import struct_pb2, wrappers_pb2
+from google.protobuf import empty_pb2, struct_pb2, wrappers_pb2
+from google.protobuf.message import DecodeError
 from typer.core import TyperCommand
 
 from tocsin._channel import open_channel, resolve_address
-from tocsin.cli import parsing, printing
+from tocsin.cli import json_lines, parsing, texts
 from tocsin.cli.connecting import Address, AsJson
 
 _CHECK = "/grpc.health.v1.Health/Check"
+_LIST = "/grpc.health.v1.Health/List"
 
 
 class ExitCode(IntEnum):
@@ -81,7 +83,7 @@ def health(
         if json:
             line = struct_pb2.Struct()
             line.update({"status": status.name})
-            printing.print_json(line)
+            json_lines.print_json(line)
         else:
             print(f"status: {status.name}")
         if status is not ServingStatus.SERVING:
@@ -107,10 +109,28 @@ async def check(address: str, service: str, connect_timeout: timedelta, rpc_time
         try:
             answer = await ask(wrappers_pb2.StringValue(value=service), timeout=rpc_timeout.total_seconds())
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:  # said without a word
+                raise Unhealthy(ExitCode.NO_ANSWER, await _unknown(channel, service, rpc_timeout)) from None
             raise Unhealthy(ExitCode.NO_ANSWER, f"{error.code().name}: {error.details()}") from None
     return next((status for status in ServingStatus if status == answer.value), ServingStatus.UNKNOWN)
 
 
+async def _unknown(channel: grpc.aio.Channel, service: str, timeout: timedelta) -> str:
+    """That there is no such service, and which there are, where the server lists them."""
+    # HealthListResponse is a map of names to messages with an enum, number 1: on the wire a Struct of nulls.
+    ask = channel.unary_unary(
+        _LIST,
+        request_serializer=empty_pb2.Empty.SerializeToString,
+        response_deserializer=struct_pb2.Struct.FromString,
+    )
+    try:
+        names = sorted(filter(None, (await ask(empty_pb2.Empty(), timeout=timeout.total_seconds())).fields))
+    except (grpc.aio.AioRpcError, DecodeError):
+        names = []
+    known = f"; it has {', '.join(names)}" if names else ""
+    return f"the server has no service {service!r}{known}"
+
+
 def _fail(code: ExitCode, message: str) -> None:
-    print(f"tocsin: {printing.shown(message)}", file=sys.stderr)
+    print(f"tocsin: {texts.one_line(message)}", file=sys.stderr)
     raise typer.Exit(code)

@@ -1,72 +1,65 @@
-"""`tocsin jobs`: schedule, look at, change and watch jobs."""
+"""`tocsin jobs`: schedule, look at, change and watch jobs. What acts on many at once is in `many`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Annotated, TypeAlias
+from datetime import timedelta
+from typing import Annotated
 
 import typer
 
-from tocsin.cli import parsing, printing
-from tocsin.cli.connecting import Address, AsJson, QueueName, connected
+from tocsin.cli import json_lines, many, options, parsing, printing, waiting
+from tocsin.cli.connecting import Address, AsJson, connected
+from tocsin.cli.live import refreshed
+from tocsin.client import Client
 from tocsin.enums import OnConflict, Outcome, State, View
 from tocsin.jobs import Job
-from tocsin.requests import RetryPolicy, ScheduleOptions
+from tocsin.requests import JobChanges, ListOptions, RetryPolicy, ScheduleOptions
 
-app = typer.Typer(help="Schedule jobs, look at them, change and watch them.", no_args_is_help=True)
-
-JobId: TypeAlias = Annotated[str, typer.Argument(help="The job's id.", show_default=False)]
-States: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option("--state", "-s", help="Only jobs in this state (scheduled, waiting, active, ...). May be repeated."),
-]
-Types: TypeAlias = Annotated[list[str] | None, typer.Option("--type", "-t", help="Only this type. May be repeated.")]
-Tags: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="A label. May be repeated.")
-]
+app = typer.Typer(
+    help="Schedule jobs, look at them, change and watch them.", no_args_is_help=True, rich_markup_mode="markdown"
+)
+app.command("cancel")(many.cancel)
+app.command("retry")(many.retry)
+app.command("delete")(many.delete)
+app.command("wait")(waiting.wait)
 
 _DID = {Outcome.CREATED: "scheduled", Outcome.KEPT: "kept", Outcome.REPLACED: "replaced"}
 
 
 @app.command()
 def schedule(
-    type_: Annotated[str, typer.Argument(metavar="TYPE", help="Which handler runs it.", show_default=False)],
-    data: Annotated[str | None, typer.Option("--data", "-d", metavar="JSON", help="Payload, a JSON object.")] = None,
-    data_file: Annotated[
-        Path | None, typer.Option(help="File with the payload's JSON; - is standard input.", show_default=False)
-    ] = None,
-    delay: Annotated[
-        timedelta | None, typer.Option(parser=parsing.span, metavar="SPAN", help="Due so long from now: 3s, 1h30m.")
-    ] = None,
-    at: Annotated[
-        datetime | None,
-        typer.Option(parser=parsing.time, metavar="TIME", help="Due at this time: 2030-12-24T18:00:00Z."),
-    ] = None,
-    queue: QueueName = "default",
+    type_: options.Type,
+    data: options.Data = None,
+    data_file: options.DataFile = None,
+    delay: options.Delay = None,
+    at: options.At = None,
+    queue: options.QueueName = "default",
     job_id: Annotated[str, typer.Option(help="Name of the job. Default: the server makes one.")] = "",
-    priority: Annotated[
-        int | None,
-        typer.Option(parser=parsing.priority, metavar="N|low|normal|high", help="-10, 0, 10: higher runs first."),
-    ] = None,
+    priority: options.Priority = None,
     max_attempts: Annotated[int | None, typer.Option(help="Attempts that may fail. Default: 3.")] = None,
     timeout: Annotated[
         timedelta | None, typer.Option(parser=parsing.span, metavar="SPAN", help="Limit of one attempt.")
     ] = None,
-    tag: Tags = None,
+    tag: options.Tags = None,
     on_conflict: Annotated[
         str, typer.Option(metavar="fail|keep|replace", help="What to do where a job of this id stands.")
     ] = "fail",
+    wait: Annotated[
+        bool, typer.Option("--wait", metavar="", help="Wait for its end, as `tocsin jobs wait` does.")
+    ] = False,
+    wait_timeout: options.Patience = None,
     address: Address = None,
     json: AsJson = False,
 ) -> None:
     """Schedule a job: due now, or after a delay, or at a time."""
     if delay is not None and at is not None:
         raise typer.BadParameter("give --delay or --at, not both")
+    if wait_timeout is not None and not wait:
+        raise typer.BadParameter("is of --wait, which is not given", param_hint="--wait-timeout")
     [conflict] = parsing.words(OnConflict, [on_conflict])
     named, payload = parsing.payload(type_, data, data_file)
-    options = ScheduleOptions(
+    asked = ScheduleOptions(
         queue=queue,
         job_id=job_id,
         priority=priority or 0,
@@ -78,129 +71,165 @@ def schedule(
         retry=None if max_attempts is None else RetryPolicy(max_attempts=max_attempts),
     )
     with connected(address) as client:
-        job = client.schedule(named, payload, **options)
-        _show(job, _DID.get(job.outcome or Outcome.CREATED, "scheduled"), json)
+        job = client.schedule(named, payload, **asked)
+        if not wait:
+            many.show(job, _DID.get(job.outcome or Outcome.CREATED, "scheduled"), json)
+    if wait:
+        waiting.follow(address, job.job_id, queue, wait_timeout, json=json)
 
 
 @app.command()
-def get(job_id: JobId, queue: QueueName = "default", address: Address = None, json: AsJson = False) -> None:
+def get(
+    job_id: options.JobId, queue: options.QueueName = "default", address: Address = None, json: AsJson = False
+) -> None:
     """Show one job with all that is known of it."""
     with connected(address) as client:
         job = client.get(job_id, queue=queue)
         if json:
-            printing.print_job_json(job)
+            json_lines.print_job_json(job)
         else:
             printing.print_job(job)
 
 
 @app.command("list")
 def list_(
-    state: States = None,
-    type_: Types = None,
-    tag: Tags = None,
+    state: options.States = None,
+    type_: options.Types = None,
+    tag: options.Tags = None,
     priority_min: Annotated[
         int | None, typer.Option(parser=parsing.priority, metavar="N|low|normal|high", help="This priority or higher.")
     ] = None,
     priority_max: Annotated[
         int | None, typer.Option(parser=parsing.priority, metavar="N|low|normal|high", help="This priority or lower.")
     ] = None,
-    queue: QueueName = "default",
+    queue: options.QueueName = "default",
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Jobs at most; 0 is all.")] = 50,
     skip: Annotated[int, typer.Option(min=0, help="Jobs to pass over first.")] = 0,
-    soonest: Annotated[bool, typer.Option("--soonest", help="Soonest due first; SCHEDULED jobs only.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="With payloads and results (in --json).")] = False,
+    soonest: Annotated[
+        bool, typer.Option("--soonest", metavar="", help="Soonest due first; SCHEDULED jobs only.")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", metavar="", help="With payloads and results (in --json).")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", metavar="", help="Show it anew every 2 s; q or Ctrl-C ends it.")
+    ] = False,
     address: Address = None,
     json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
+    if watch and json:
+        raise typer.BadParameter("give --watch or --json, not both; `tocsin jobs watch --json` prints changes")
     states = parsing.words(State, state or ())
-    with connected(address) as client:
-        jobs = client.list(
-            queue=queue,
-            states=[State.SCHEDULED] if soonest and not states else states,
-            types=type_ or [],
-            tags=parsing.tags(tag or ()),
-            priority_min=priority_min,
-            priority_max=priority_max,
-            order_by="schedule_time" if soonest else "create_time desc",
-            skip=skip,
-            limit=limit or None,
-            view=View.FULL if full else View.BASIC,
-        )
-        _show_all(jobs, json)
+    asked = ListOptions(
+        queue=queue,
+        states=[State.SCHEDULED] if soonest and not states else states,
+        types=type_ or [],
+        tags=parsing.tags(tag or ()),
+        priority_min=priority_min,
+        priority_max=priority_max,
+        order_by="schedule_time" if soonest else "create_time desc",
+        skip=skip,
+        view=View.FULL if full else View.BASIC,
+    )
+
+    def found(client: Client) -> Iterable[Job]:
+        return client.list(limit=limit or None, **asked)
+
+    with connected(address, retries=watch) as client:
+        if watch:
+            refreshed(lambda room: printing.jobs_lines(found(client), room))
+        elif json:
+            for job in found(client):
+                json_lines.print_job_json(job)
+        else:
+            printing.print_jobs(found(client))
 
 
 @app.command()
-def cancel(
-    job_id: JobId,
-    reason: Annotated[str, typer.Option(help="Why; kept with the job.")] = "",
-    grace: Annotated[
-        timedelta | None, typer.Option(parser=parsing.span, metavar="SPAN", help="How long a running job may take.")
-    ] = None,
-    queue: QueueName = "default",
+def count(
+    state: options.States = None,
+    type_: options.Types = None,
+    queue: options.QueueName = "default",
     address: Address = None,
     json: AsJson = False,
 ) -> None:
-    """Cancel a job. One that runs is asked to stop."""
+    """Print how many jobs there are of these states and types."""
+    states = parsing.words(State, state or ())
     with connected(address) as client:
-        job = client.cancel(job_id, queue=queue, reason=reason, grace=grace)
-        _show(job, "cancelled" if job.state is State.CANCELLED else "asked to stop", json)
+        number = client.count(queue=queue, states=states, types=type_ or [])
+        if json:
+            json_lines.print_json_line({"count": number})
+        else:
+            print(number)
 
 
 @app.command()
-def run(job_id: JobId, queue: QueueName = "default", address: Address = None, json: AsJson = False) -> None:
+def update(
+    job_id: options.JobId,
+    data: options.Data = None,
+    data_file: options.DataFile = None,
+    delay: options.Delay = None,
+    at: options.At = None,
+    priority: options.Priority = None,
+    revision: Annotated[
+        int | None, typer.Option(help="Only if this is still the job's revision.", show_default=False)
+    ] = None,
+    queue: options.QueueName = "default",
+    address: Address = None,
+    json: AsJson = False,
+) -> None:
+    """Change time, priority or payload of a job that neither runs nor has ended."""
+    if delay is not None and at is not None:
+        raise typer.BadParameter("give --delay or --at, not both")
+    if data is None and data_file is None and delay is None and at is None and priority is None:
+        raise typer.BadParameter("name what to change: --delay, --at, --priority, --data or --data-file")
+    changes = JobChanges()
+    if delay is not None:
+        changes["delay"] = delay
+    if at is not None:
+        changes["at"] = at
+    if priority is not None:
+        changes["priority"] = priority
+    with connected(address) as client:
+        if data is not None or data_file is not None:
+            standing = client.get(job_id, queue=queue, view=View.BASIC)  # the type says how the JSON is read
+            named, payload = parsing.payload(standing.type, data, data_file)
+            changes["payload"] = payload if isinstance(named, str) else named
+        many.show(client.update(job_id, queue=queue, revision=revision, **changes), "updated", json)
+
+
+@app.command()
+def run(
+    job_id: options.JobId, queue: options.QueueName = "default", address: Address = None, json: AsJson = False
+) -> None:
     """Make a scheduled job due now."""
     with connected(address) as client:
-        _show(client.run(job_id, queue=queue), "due now", json)
-
-
-@app.command()
-def retry(job_id: JobId, queue: QueueName = "default", address: Address = None, json: AsJson = False) -> None:
-    """Make a failed or cancelled job due again."""
-    with connected(address) as client:
-        _show(client.retry(job_id, queue=queue), "due again", json)
-
-
-@app.command()
-def delete(job_id: JobId, queue: QueueName = "default", address: Address = None, json: AsJson = False) -> None:
-    """Delete a job that has ended. Its id is free at once."""
-    with connected(address) as client:
-        client.delete(job_id, queue=queue)
-        printing.print_deleted(job_id, json)
+        many.show(client.run(job_id, queue=queue), "due now", json)
 
 
 @app.command()
 def watch(
-    job_id: Annotated[str | None, typer.Argument(help="One job, until it ends. Default: all that match.")] = None,
-    state: States = None,
-    type_: Types = None,
+    job_id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[JOB_ID]",
+            help="One job, until it ends. Default: all that match.",
+            autocompletion=options.completing.job_ids,
+        ),
+    ] = None,
+    state: options.States = None,
+    type_: options.Types = None,
     cursor: Annotated[str, typer.Option(help="Go on after this cursor, from an earlier --json line.")] = "",
-    queue: QueueName = "default",
+    queue: options.QueueName = "default",
     address: Address = None,
     json: AsJson = False,
 ) -> None:
-    """Print changes as they happen, a line each."""
+    """Print changes as they happen, a line each, with the time of the change in UTC."""
     if job_id is not None and (state or type_ or cursor):
         raise typer.BadParameter("give a job's id, or a filter, not both")
     states = parsing.words(State, state or ())
     with connected(address, retries=True) as client:
         for change in client.watch(job_id, queue=queue, states=states, types=type_ or [], cursor=cursor):
             if json:
-                printing.print_change_json(change)
+                json_lines.print_change_json(change)
             else:
                 printing.print_change(change)
-
-
-def _show(job: Job, did: str, json: bool) -> None:
-    if json:
-        printing.print_job_json(job)
-    else:
-        printing.print_outcome(job, did)
-
-
-def _show_all(jobs: Iterable[Job], json: bool) -> None:
-    if not json:
-        printing.print_jobs(jobs)
-        return
-    for job in jobs:
-        printing.print_job_json(job)

@@ -6,13 +6,14 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
 import typer
 from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor
 
 from tocsin._checking import PRIORITIES
 from tocsin.payloads import TYPED_PAYLOADS, Payload, TypedPayload
@@ -27,8 +28,10 @@ _UNITS = {
     "d": timedelta(days=1),
 }
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DATE = re.compile(r"\d{4}-?(\d{2}-?\d{2}|W\d{2}(-?\d)?)")
 _SPAN = re.compile(rf"(?:{_PART.pattern})+")
 
+_MINOR = "amount_minor, a whole number in the smallest unit of the currency: 2500 for EUR 25.00, 25 for JPY 25"
 _TYPED_BY_NAME = {name: message for message, name in TYPED_PAYLOADS.items()}
 
 
@@ -44,6 +47,13 @@ def span(text: str) -> timedelta:
     raise typer.BadParameter(f"{text!r} is no span of time; write 3s, 500ms, 1h30m or 2d")
 
 
+def moment(text: str) -> datetime:
+    """A time with its zone, or a span that lies behind us: "7d"."""
+    if _SPAN.fullmatch(text):
+        return datetime.now(UTC) - span(text)
+    return time(text)
+
+
 def offset(text: str) -> timedelta:
     """A span before something, or after it: "-1d"."""
     return -span(text[1:]) if text.startswith("-") else span(text)
@@ -55,6 +65,8 @@ def time(text: str) -> datetime:
         found = datetime.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no time; write 2030-12-24T18:00:00Z") from None
+    if _DATE.fullmatch(text):
+        raise typer.BadParameter(f"{text!r} is a date; write the time and its zone, too: {text}T00:00:00Z for UTC")
     if found.utcoffset() is None:
         raise typer.BadParameter(f"{text!r} has no zone; write {text}Z for UTC, or {text}+01:00")
     return found
@@ -113,9 +125,35 @@ def payload(type_: str, data: str | None, file: Path | None) -> tuple[str | Type
     if message is None:
         return type_, dict(fields)
     try:
-        return json_format.ParseDict(dict(fields), message()), None
+        return json_format.ParseDict(_translated(fields, message.DESCRIPTOR), message()), None
     except json_format.ParseError as error:
         raise typer.BadParameter(f"no {type_}: {error}", param_hint=hint) from None
+
+
+def _translated(fields: Mapping[str, object], message: Descriptor) -> dict[str, object]:
+    """The fields of a built-in payload, with the words that queue modules have for them: one address where a list is
+    meant, `data` for `template_data`, words of an enum in small letters. An amount in whole units is refused, as
+    nobody knows the decimals that were meant."""
+    known = {name: field for field in message.fields for name in (field.name, field.json_name)}
+    found: dict[str, object] = {}
+    for name, value in fields.items():
+        if name == "data" and "data" not in known and not {"template_data", "templateData"} & fields.keys():
+            name = "template_data"
+        if name == "amount" and "amount_minor" in known:
+            raise json_format.ParseError(f"there is no amount; give {_MINOR}")
+        if name in ("amount_minor", "amountMinor") and isinstance(value, float) and not value.is_integer():
+            raise json_format.ParseError(f"{value} is no amount; give {_MINOR}")
+        field = known.get(name)
+        if field is not None and field.is_repeated and isinstance(value, str):
+            value = [value]
+        if field is not None and field.enum_type is not None:
+            value = [_upper(one) for one in value] if isinstance(value, list) else _upper(value)
+        found[name] = value
+    return found
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
 
 
 def _read(file: Path) -> str:

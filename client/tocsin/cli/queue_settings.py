@@ -9,13 +9,13 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from tocsin.cli import parsing, printing
+from tocsin.cli import json_lines, parsing, printing
 from tocsin.cli.connecting import Address, AsJson, connected
+from tocsin.cli.options import QueueArgument
 from tocsin.enums import Backoff
 from tocsin.queues import JobDefaults, Queue, QueueChanges
 from tocsin.requests import Retention, RetryPolicy
 
-Name: TypeAlias = Annotated[str, typer.Argument(metavar="[QUEUE]", help="The queue.")]
 _Span: TypeAlias = timedelta | None
 
 _RETRY = tuple(field.name for field in fields(RetryPolicy))
@@ -24,14 +24,14 @@ _DEFAULTS = ("concurrency", *_RETRY, "timeout", *_RETENTION)
 _COUNTS = ("completed_max", "failed_max")
 
 
-def get(queue: Name = "default", address: Address = None, json: AsJson = False) -> None:
+def get(queue: QueueArgument = "default", address: Address = None, json: AsJson = False) -> None:
     """Show what is set for a queue and its types. What is not shown is as the server is set."""
     with connected(address) as client:
         _show(client.queue(queue), json)
 
 
 def update(
-    queue: Name = "default",
+    queue: QueueArgument = "default",
     type_: Annotated[
         str, typer.Option("--type", "-t", help="Set it for jobs of this type only. Default: for all that say nothing.")
     ] = "",
@@ -145,6 +145,6 @@ def _changed(standing: JobDefaults | None, wanted: Mapping[str, Any]) -> JobDefa
 
 def _show(queue: Queue, json: bool) -> None:
     if json:
-        printing.print_json(queue.message)
+        json_lines.print_json(queue.message)
     else:
         printing.print_queue_settings(queue)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import typer
 
-from tocsin.cli import printing, queue_settings
+from tocsin.cli import json_lines, options, parsing, printing, queue_settings
 from tocsin.cli.connecting import Address, AsJson, connected
+from tocsin.cli.texts import counted
+from tocsin.enums import State
 from tocsin.queues import Queue
 
-app = typer.Typer(help="Look after queues: figures, health, settings, pause and resume.", no_args_is_help=True)
+app = typer.Typer(
+    help="Look after queues: figures, health, settings, pause and resume.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
 app.command("get")(queue_settings.get)
 app.command("update")(queue_settings.update)
-
-Name: TypeAlias = Annotated[str, typer.Argument(metavar="[QUEUE]", help="The queue.")]
 
 
 @app.command("list")
@@ -25,16 +29,16 @@ def list_(address: Address = None, json: AsJson = False) -> None:
             printing.print_queues(client.queues())
             return
         for queue in client.queues():
-            printing.print_json(queue.message)
+            json_lines.print_json(queue.message)
 
 
 @app.command()
-def health(queue: Name = "default", address: Address = None, json: AsJson = False) -> None:
+def health(queue: options.QueueArgument = "default", address: Address = None, json: AsJson = False) -> None:
     """Say whether a queue does its work, and why not. Exits 4 where it does not."""
     with connected(address) as client:
         found = client.queue_health(queue)
         if json:
-            printing.print_json(found.message)
+            json_lines.print_json(found.message)
         else:
             printing.print_health(found)
         if not found.healthy:
@@ -43,7 +47,7 @@ def health(queue: Name = "default", address: Address = None, json: AsJson = Fals
 
 @app.command()
 def pause(
-    queue: Name = "default",
+    queue: options.QueueArgument = "default",
     reason: Annotated[str, typer.Option(help="Why; shown with the queue.")] = "",
     address: Address = None,
     json: AsJson = False,
@@ -55,7 +59,7 @@ def pause(
 
 @app.command()
 def resume(
-    queue: Name = "default",
+    queue: options.QueueArgument = "default",
     take_back: Annotated[
         bool,
         typer.Option(
@@ -70,8 +74,33 @@ def resume(
         _show(client.resume(queue, take_back=take_back), "resumed", json)
 
 
+@app.command()
+def purge(
+    queue: options.QueueArgument = "default",
+    state: options.States = None,
+    type_: options.Types = None,
+    ended_before: Annotated[
+        str, typer.Option(metavar="TIME|SPAN", help="Only what ended before this time, or so long ago: 7d.")
+    ] = "",
+    dry_run: options.DryRun = False,
+    address: Address = None,
+    json: AsJson = False,
+) -> None:
+    """Delete all jobs in these states, running ones excepted; also those that are not yet due."""
+    if not state:
+        raise typer.BadParameter("name the states whose jobs go: --state failed", param_hint="--state")
+    states = parsing.words(State, state)
+    before = parsing.moment(ended_before) if ended_before else None
+    with connected(address) as client:
+        purged = client.purge(queue, states=states, types=type_ or [], end_before=before, dry_run=dry_run)
+        if json:
+            json_lines.print_json_line({"purged": purged})
+        else:
+            print(f"{'would delete' if dry_run else 'deleted'} {counted(purged, 'job')}")
+
+
 def _show(queue: Queue, did: str, json: bool) -> None:
     if json:
-        printing.print_json(queue.message)
+        json_lines.print_json(queue.message)
     else:
         printing.print_queue(queue, did)

@@ -8,12 +8,17 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from tocsin.cli import parsing, printing
-from tocsin.cli.connecting import Address, AsJson, QueueName, connected
+from tocsin.cli import json_lines, parsing, printing
+from tocsin.cli.connecting import Address, AsJson, connected
+from tocsin.cli.options import QueueName
 from tocsin.enums import ReminderKind
 from tocsin.reminders import ReminderOptions, ReminderSet
 
-app = typer.Typer(help="Remind of bookings and payments, move reminders with them, cancel them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Remind of bookings and payments, move reminders with them, cancel them.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
 
 EmailTo: TypeAlias = Annotated[
     list[str] | None, typer.Option("--email-to", metavar="ADDRESS", help="Who gets it by e-mail. May be repeated.")
@@ -153,6 +158,6 @@ def _options(
 
 def _show(found: ReminderSet, json: bool) -> None:
     if json:
-        printing.print_json(found.message)
+        json_lines.print_json(found.message)
     else:
         printing.print_reminders(found)

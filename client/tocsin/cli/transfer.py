@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from tocsin.cli import printing
+from tocsin.cli import json_lines, texts
 from tocsin.cli.connecting import Address, AsJson, connected, fail
 from tocsin.cli.export_file import BadLine, ExportFile, NotAnExport, first_line, last_line, record_line, written
 from tocsin.client import Client
@@ -62,7 +62,8 @@ def export(
                 tell(done["job"])
             out.write(last_line(sum(done.values())))
     print(
-        f"exported {done['job']:,} jobs, {done['queue']:,} queues and {done['note']:,} reminder sets",
+        f"exported {texts.counted(done['job'], 'job')}, {texts.counted(done['queue'], 'queue')} and "
+        f"{texts.counted(done['note'], 'reminder set')}",
         file=sys.stderr if file == "-" else sys.stdout,
     )
 
@@ -71,7 +72,10 @@ def import_(
     file: Annotated[str, typer.Argument(help="What `tocsin export` wrote; - is standard input.")],
     queue: Queues = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Put what is in the file in the place of what stands. Default: keep that.")
+        bool,
+        typer.Option(
+            "--replace", metavar="", help="Put what is in the file in the place of what stands. Default: keep that."
+        ),
     ] = False,
     address: Address = None,
     json: AsJson = False,
@@ -94,9 +98,9 @@ def import_(
                 raise
     if json:
         figures = {field.name: getattr(done, field.name) for field in fields(done) if field.name != "refusals"}
-        printing.print_json_line({**figures, "bad_lines": one.bad_lines})
+        json_lines.print_json_line({**figures, "bad_lines": one.bad_lines})
     else:
-        bad = f"; {one.bad_lines:,} lines could not be read" if one.bad_lines else ""
+        bad = f"; {texts.counted(one.bad_lines, 'line')} could not be read" if one.bad_lines else ""
         print(f"{_figures(done)}{bad}")
     if done.refused or one.bad_lines:
         raise typer.Exit(1)
@@ -162,7 +166,7 @@ def _jobs(client: Client, queues: list[str] | None) -> int:
 
 
 def _say(line: str) -> None:
-    shown = " ".join(printing.shown(line).split())
+    shown = texts.one_line(" ".join(line.split()))
     print(shown if len(shown) <= _LINE_CHARACTERS else shown[:_LINE_CHARACTERS] + "...", file=sys.stderr)
 
 
@@ -204,6 +208,6 @@ def _opened(name: str) -> Iterator[ExportFile]:
         try:
             found = ExportFile(raw)
         except NotAnExport as error:
-            why = printing.shown(f"{name} cannot be imported: {error}")
+            why = texts.one_line(f"{name} cannot be imported: {error}")
             raise typer.BadParameter(why, param_hint="FILE") from None
         yield found

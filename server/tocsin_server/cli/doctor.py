@@ -49,8 +49,10 @@ def doctor(
     templates: options.Templates = None,
     log_level: options.LogLevel = None,
     log_format: options.LogFormat = None,
-    everything: Annotated[bool, typer.Option("--all", help="Show the settings that have their defaults, too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", metavar="", help="Show the settings that have their defaults, too.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object.")] = False,
 ) -> None:
     """Check the configuration and the store, and say what to mend. Changes nothing.
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
-from tocsin.cli.printing import shown
+from tocsin.cli.texts import shown
 
 from tocsin_server.domain.queues import QueueFigures
 from tocsin_server.migrate.copying import Tell

@@ -69,7 +69,9 @@ MailFrom = Annotated[str | None, _FLAGS["mail_from"].option()]
 Templates = Annotated[str | None, _FLAGS["templates"].option()]
 LogLevel = Annotated[str | None, _FLAGS["log_level"].option()]
 LogFormat = Annotated[str | None, _FLAGS["log_format"].option()]
-NoDispatch = Annotated[bool, typer.Option("--no-dispatch", help="Serve RPCs only, run no jobs. [TOCSIN_DISPATCH=no]")]
+NoDispatch = Annotated[
+    bool, typer.Option("--no-dispatch", metavar="", help="Serve RPCs only, run no jobs. [TOCSIN_DISPATCH=no]")
+]
 
 
 def flags_of(parameters: Mapping[str, Any]) -> list[Flag]:

@@ -12,7 +12,7 @@ from asyncio.subprocess import PIPE
 import grpc
 import pytest
 from support.ports import free_port
-from tocsin.cli.printing import shown
+from tocsin.cli.texts import shown
 from tocsin.v1 import job_pb2
 from tocsin.v1 import job_service_pb2 as pb
 
@@ -54,8 +54,8 @@ async def test_get_shows_all_that_is_known(tocsin: Tocsin, address: str, service
     done = await tocsin("jobs", "get", "a", "-a", address)
     assert done.code == 0
     for part in (
-        "state     FAILED",
-        'payload   {"path": "a.png"}',
+        "state      FAILED",
+        'payload    {"path": "a.png"}',
         "3 (3 failed)",
         "ValueError: no \\x1b[31mluck",
         "  line",

@@ -42,7 +42,7 @@ async def test_a_service_that_does_not_serve_exits_4(tocsin: Tocsin, healthy_add
 async def test_an_unknown_service_exits_3(tocsin: Tocsin, healthy_address: str) -> None:
     done = await tocsin("health", "--service", "unknown", "-a", healthy_address)
     assert done.code == 3
-    assert done.err.startswith("tocsin: NOT_FOUND")
+    assert done.err.startswith("tocsin: the server has no service 'unknown'")
 
 
 async def test_a_server_that_knows_no_health_exits_3(tocsin: Tocsin, address: str) -> None:

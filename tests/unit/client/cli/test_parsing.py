@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import typer
-from tocsin import EmailNotification, State
+from tocsin import EmailNotification, ReportGeneration, State
 from tocsin.cli import parsing
-from tocsin.cli.printing import typed_span
+from tocsin.cli.texts import typed_span
 
 
 @pytest.mark.parametrize(
@@ -94,3 +94,43 @@ def test_priorities_are_words_or_numbers() -> None:
     for text in ("urgent", "", "1.5"):
         with pytest.raises(typer.BadParameter, match="none of low, normal, high, and no whole number"):
             parsing.priority(text)
+
+
+@pytest.mark.parametrize("date", ["2099-01-01", "20990101", "2099-W01-1"])
+def test_a_date_alone_is_told_what_is_missing_and_the_suggestion_is_taken(date: str) -> None:
+    with pytest.raises(typer.BadParameter) as error:
+        parsing.time(date)
+    assert f"{date!r} is a date" in str(error.value)
+    suggested = next(word for word in str(error.value).split() if word.endswith("T00:00:00Z"))
+    assert parsing.time(suggested).utcoffset() == timedelta(0)
+
+
+def test_a_moment_is_a_time_or_lies_so_far_back() -> None:
+    assert parsing.moment("2030-12-24T18:00:00Z") == datetime(2030, 12, 24, 18, tzinfo=UTC)
+    assert abs(datetime.now(UTC) - timedelta(days=7) - parsing.moment("7d")) < timedelta(minutes=1)
+    with pytest.raises(typer.BadParameter, match="no time"):
+        parsing.moment("-7d")
+
+
+def test_a_built_in_type_takes_the_words_of_queue_modules() -> None:
+    typed = '{"to": "ada@example.com", "template": "welcome", "data": {"name": "Ada"}, "priority": "high"}'
+    mail, _ = parsing.payload("email_notification", typed, None)
+    assert isinstance(mail, EmailNotification)
+    assert (list(mail.to), mail.template_data["name"], mail.priority) == (["ada@example.com"], "Ada", mail.HIGH)
+    report, _ = parsing.payload("report_generation", '{"formats": ["html", "CSV"], "emailTo": "a@example.com"}', None)
+    assert isinstance(report, ReportGeneration)
+    assert (list(report.formats), list(report.email_to)) == ([report.HTML, report.CSV], ["a@example.com"])
+    # What Tocsin knows goes before what it translates.
+    both = '{"to": ["a@example.com"], "template_data": {"name": "Ada"}, "data": {}}'
+    with pytest.raises(typer.BadParameter, match=r"no email_notification: .*data"):
+        parsing.payload("email_notification", both, None)
+
+
+@pytest.mark.parametrize(
+    "typed", ['{"amount": 25.00, "currency": "EUR"}', '{"amount_minor": 25.5}', '{"amountMinor": 0.1}']
+)
+def test_an_amount_in_whole_units_is_told_of_the_smallest(typed: str) -> None:
+    with pytest.raises(
+        typer.BadParameter, match="amount_minor, a whole number in the smallest unit of the currency: 2500"
+    ):
+        parsing.payload("payment_reminder", typed, None)

@@ -58,7 +58,7 @@ async def test_export_writes_what_the_server_says(
     queue.queue.queue.queue = "q"
     service.exports = iter([[pb.ExportJobsResponse(records=[queue]), pb.ExportJobsResponse(records=[a_record()])]])
     done = await tocsin("export", str(tmp_path / "a"), "--queue", "q", "-q", "p", "-a", address)
-    assert (done.code, done.out, done.err) == (0, "exported 1 jobs, 1 queues and 0 reminder sets\n", "")
+    assert (done.code, done.out, done.err) == (0, "exported 1 job, 1 queue and 0 reminder sets\n", "")
     [asked] = service.asked("ExportJobs")
     assert list(asked.queues) == ["q", "p"]
     head, *rest = (tmp_path / "a").read_bytes().splitlines(keepends=True)

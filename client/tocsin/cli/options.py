@@ -1,0 +1,73 @@
+"""The options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from tocsin.cli import completing, parsing
+
+JobId: TypeAlias = Annotated[
+    str, typer.Argument(metavar="JOB_ID", help="The job's id.", show_default=False, autocompletion=completing.job_ids)
+]
+JobIds: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[JOB_ID]...",
+        help="Ids of jobs; or give a filter instead.",
+        show_default=False,
+        autocompletion=completing.job_ids,
+    ),
+]
+QueueName: TypeAlias = Annotated[
+    str, typer.Option("--queue", "-q", help="The queue the jobs stand in.", autocompletion=completing.queues)
+]
+QueueArgument: TypeAlias = Annotated[
+    str, typer.Argument(metavar="QUEUE", help="The queue.", autocompletion=completing.queues)
+]
+Type: TypeAlias = Annotated[
+    str,
+    typer.Argument(metavar="TYPE", help="Which handler runs it.", show_default=False, autocompletion=completing.types),
+]
+States: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state",
+        "-s",
+        help="Only jobs in this state (scheduled, waiting, active, ...). May be repeated.",
+        autocompletion=completing.states,
+    ),
+]
+Types: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--type", "-t", help="Only this type. May be repeated.", autocompletion=completing.types),
+]
+Tags: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="A label. May be repeated.")
+]
+DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", metavar="", help="Only count the jobs that match.")]
+Reason: TypeAlias = Annotated[str, typer.Option(help="Why; kept with the job.")]
+Data: TypeAlias = Annotated[
+    str | None, typer.Option("--data", "-d", metavar="JSON", help="Payload, a JSON object.", show_default=False)
+]
+DataFile: TypeAlias = Annotated[
+    Path | None, typer.Option(help="File with the payload's JSON; - is standard input.", show_default=False)
+]
+Delay: TypeAlias = Annotated[
+    timedelta | None, typer.Option(parser=parsing.span, metavar="SPAN", help="Due so long from now: 3s, 1h30m.")
+]
+At: TypeAlias = Annotated[
+    datetime | None,
+    typer.Option(parser=parsing.time, metavar="TIME", help="Due at this time: 2030-12-24T18:00:00Z."),
+]
+Priority: TypeAlias = Annotated[
+    int | None,
+    typer.Option(parser=parsing.priority, metavar="N|low|normal|high", help="-10, 0, 10: higher runs first."),
+]
+Patience: TypeAlias = Annotated[
+    timedelta | None,
+    typer.Option(parser=parsing.span, metavar="SPAN", help="Wait no longer than this. Default: as long as it takes."),
+]
