@@ -92,6 +92,8 @@ def test_dead_letters_are_retried_in_bulk_and_counted_before(tocsin: Tocsin, cli
     assert (
         tocsin("jobs", "cancel", "0", "1", "--queue", queue).stdout == "cancelled 0 CANCELLED\ncancelled 1 CANCELLED\n"
     )
+    assert tocsin("jobs", "retry", "0", "1", "--queue", queue).stdout == "due again 0 WAITING\ndue again 1 WAITING\n"
+    assert client.cancel_many(["0", "1"], queue=queue).cancelled == 2
     assert tocsin("jobs", "cancel", "--type", "fails", "--queue", queue).stdout == "cancelled 1 job\n"
     some = tocsin("jobs", "delete", "0", "unknown", "1", "--queue", queue)
     assert (some.returncode, some.stdout) == (1, "deleted 0\ndeleted 1\n")
@@ -224,6 +226,7 @@ def test_top_in_a_pipe_is_printed_once(tocsin: Tocsin, client: Client, queue: st
         ("jobs schedule only_se", {"only_seen_here"}),
         ("jobs wa", {"watch", "wait"}),
         ("doct", {"doctor"}),
+        ("doctor --mongodb-u", {"--mongodb-url"}),
     ],
 )
 def test_a_shell_completes_ids_queues_types_and_commands(

@@ -29,8 +29,7 @@ SERVER_COMMANDS = {
 
 def run(arguments: Sequence[str]) -> NoReturn:
     """Run the command that `arguments` name, and exit: 0 done, 1 refused, 2 wrongly used, 130 interrupted."""
-    completed = _completed_words() if COMPLETION in os.environ else None
-    name = _named(arguments if completed is None else completed)
+    name = _completed() if COMPLETION in os.environ else _named(arguments)
     try:
         build(name)(list(arguments), prog_name="tocsin")
     except ModuleNotFoundError as error:  # a command may import what it needs when it runs
@@ -74,9 +73,10 @@ def _not_loaded() -> None:
     raise AssertionError("a command that is run is loaded by its name")
 
 
-def _completed_words() -> list[str]:
-    """The words typed so far, of a shell that asks what may follow: "tocsin jobs g" has "jobs" and "g"."""
-    return os.environ.get("_TYPER_COMPLETE_ARGS", "").split()[1:]
+def _completed() -> str | None:
+    """The command of the server package that a shell asks about, which has to be loaded then; None: any other."""
+    words = (os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")).split()
+    return next((word for word in words[1:2] if word in SERVER_COMMANDS), None)
 
 
 def _named(arguments: Sequence[str]) -> str | None:

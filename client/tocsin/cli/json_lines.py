@@ -44,9 +44,9 @@ def print_json_line(value: object) -> None:
     print(json_text(value), flush=True)
 
 
-def as_object(message: Message) -> dict[str, object]:
-    """A message as JSON has it, also what is 0, false or empty there, so that `jq .healthy` is false and not null."""
-    return _tidied(json_format.MessageToDict(message, always_print_fields_with_no_presence=True))
+def as_object(message: Message, *, empty: bool = True) -> dict[str, object]:
+    """A message as JSON has it; with `empty` also what is 0 or false there, so that `jq .healthy` is not null."""
+    return _tidied(json_format.MessageToDict(message, always_print_fields_with_no_presence=empty))
 
 
 def json_text(value: object) -> str:

@@ -237,7 +237,7 @@ def _print_facts(facts: Sequence[tuple[str, str | Text]], width: int | None = No
 def _payload(job: Job, name: str) -> str:
     if name == "data":
         return json_text(as_object(job.message.spec)["data"])
-    return json_text(as_object(getattr(job.message.spec, name)))
+    return json_text(as_object(getattr(job.message.spec, name), empty=False))
 
 
 def _defaults(defaults: JobDefaults | None) -> str:
