@@ -16,8 +16,7 @@ from tocsin_server.cli.reloading import AGAIN, run_reloading
 from tocsin_server.cli.running import loaded_or_exit, refusal, run_server
 from tocsin_server.handlers.hello import TYPE
 from tocsin_server.server import Server
-from tocsin_server.settings import Flag, Settings, without
-from tocsin_server.settings.values import is_loopback
+from tocsin_server.settings import Flag, Settings, is_loopback, without
 
 _FIRST_DELAY = 3  # seconds ahead of which the first job is scheduled
 _PATIENCE = 30  # seconds after which it is said to be late

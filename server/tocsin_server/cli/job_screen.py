@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import typer
-from tocsin.cli.printing import shown
+from tocsin.cli.texts import shown
 
 from tocsin_server.telemetry.job_log import LOGGER
 

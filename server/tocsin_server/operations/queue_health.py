@@ -101,7 +101,9 @@ def _error(
         return ""
     if settings.paused:
         reason = f" ({settings.pause_reason})" if settings.pause_reason else ""
-        return f"the queue is paused{reason} and {waiting:,} due jobs wait: resume it"
+        return (
+            f"the queue is paused{reason} and {waiting:,} due {'job waits' if waiting == 1 else 'jobs wait'}: resume it"
+        )
     if unserved:
         return f"no process runs jobs of type {_some(unserved)}: start a server that has a handler for it"
     moving = figures.completed_per_second or figures.failed_per_second or figures.total(State.ACTIVE)

@@ -78,15 +78,6 @@ def _listen(text: str) -> str:
     return text
 
 
-def is_loopback(listen: str) -> bool:
-    """Whether what listens there is reached from this machine only."""
-    host = listen.rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _name(text: str) -> str:
     if not _NAME.match(text):
         raise ValueError("a queue's name is 1 to 100 of the characters A-Z a-z 0-9 . _ -")
