@@ -41,7 +41,7 @@ def test_no_handler(lines: Lines, client: Client) -> None:
 def test_paused(lines: Lines, client: Client) -> None:
     client.pause(reason="new prices")
     client.schedule("resize_image", IMAGE, job_id="order-7")
-    assert "the queue is paused (new prices) and 1 due jobs wait: resume it" in lines.shell(exits=4)
+    assert "the queue is paused (new prices) and 1 due job waits: resume it" in lines.shell(exits=4)
     lines.shell()
     assert client.wait("order-7", timeout=20).state == "COMPLETED"
 
