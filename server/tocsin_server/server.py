@@ -46,8 +46,7 @@ from tocsin_server.operations.ticking import Ticker
 from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.operations.watching import Watching
 from tocsin_server.readiness import Readiness
-from tocsin_server.settings import Settings
-from tocsin_server.settings.values import is_loopback
+from tocsin_server.settings import Settings, is_loopback
 from tocsin_server.store.interface import JobStore
 from tocsin_server.store.opening import MadeStore, StoreUnfit, made_store
 from tocsin_server.version import VERSION

@@ -89,6 +89,7 @@ def fill_batch_retried(
         result = target.results.add(job_id=job_id[: limits.JOB_ID_CHARACTERS])
         if isinstance(item, TocsinError):
             result.error.MergeFromString(_status(item))
+            result.error_reason = error_reason_pb2.ErrorReason.Value(item.reason)
         else:
             fill(result.job, item, View.BASIC)
             target.retried += 1
@@ -105,6 +106,7 @@ def fill_batch_deleted(
             target.deleted += 1
         else:
             result.error.MergeFromString(_status(item))
+            result.error_reason = error_reason_pb2.ErrorReason.Value(item.reason)
 
 
 def _status(refusal: TocsinError) -> bytes:

@@ -171,7 +171,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         if not request.job_ids:
             response.retried = await self._bulk.retry(queue, filters.retry_filter(request), dry_run=request.dry_run)
             return response
-        asked = batches.each(request.job_ids, _named)
+        asked = [batches.tried(_named)(job_id) for job_id in request.job_ids]
         good = batches.good(asked)
         retried = await self._store.update(queue, [RetryJob(job_id) for job_id in good]) if good else []
         batches.fill_batch_retried(response, request.job_ids, batches.answers(asked, retried))
@@ -218,7 +218,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         if not request.job_ids:
             response.deleted = await self._bulk.purge(queue, filters.delete_filter(request), dry_run=request.dry_run)
             return response
-        asked = batches.each(request.job_ids, _named)
+        asked = [batches.tried(_named)(job_id) for job_id in request.job_ids]
         good = batches.good(asked)
         refusals = await self._store.delete(queue, good) if good else []
         batches.fill_batch_deleted(response, request.job_ids, batches.answers(asked, refusals))
