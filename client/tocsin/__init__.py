@@ -9,6 +9,7 @@ with Client("localhost:50051") as tocsin:
 
 from importlib import metadata as _metadata
 
+from tocsin import _grpc_import as _grpc_import  # isort: split  # before anything else imports gRPC
 from tocsin._channel import Tls
 from tocsin.async_client import AsyncClient
 from tocsin.client import Client
@@ -26,6 +27,7 @@ from tocsin.errors import (
     TocsinError,
     Unauthenticated,
     Unavailable,
+    UnusableClient,
     Violation,
     WaitTimeout,
     WrongType,
@@ -112,6 +114,7 @@ __all__ = [
     "Unavailable",
     "UnfitPayload",
     "UnfitResult",
+    "UnusableClient",
     "View",
     "Violation",
     "WaitTimeout",

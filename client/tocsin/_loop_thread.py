@@ -3,44 +3,71 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
+import sys
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from tocsin import _forking
+from tocsin.errors import Unavailable, UnusableClient
+
 Result = TypeVar("Result")
+Disconnect = Callable[[], Coroutine[Any, Any, None]]
+
+_LONGEST_REST = 5.0  # seconds; a fork goes on after them
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    """A loop that runs, of one process."""
+
+    loop: asyncio.AbstractEventLoop
+    thread: threading.Thread
+    pid: int = field(default_factory=os.getpid)
+    under_way: int = 0  # calls, and iterations that have begun
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its thread can answer: not after a fork, nor once the interpreter has frozen it at its end."""
+        return self.pid == os.getpid() and not sys.is_finalizing()
+
+    def stop(self) -> None:
+        """Ask the thread to end."""
+        with suppress(RuntimeError):  # it has ended
+            self.loop.call_soon_threadsafe(self.loop.stop)
 
 
 class LoopThread:
     """Runs coroutines for any number of threads. The thread starts with the first of them, and ends with `close`.
 
-    It is a daemon thread: a program may end without closing it. A forked child has no such thread, and gRPC does not
-    outlive a fork either, so there every call raises RuntimeError instead of waiting for ever.
+    `disconnect` is run on the loop before the thread ends. It is a daemon thread: a program may end without closing
+    it. Before a fork it ends where nothing is under way, and starts again with the next call.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._pid = os.getpid()
+    def __init__(self, disconnect: Disconnect) -> None:
+        self._disconnect = disconnect
+        self._running: _Running | None = None
         self._closed = False
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """The result of a coroutine, which is cancelled if the waiting thread is interrupted."""
         try:
-            loop = self._running()
-        except RuntimeError:
+            running = self._enter()
+        except BaseException:
             coroutine.close()
             raise
-        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
         try:
-            return future.result()
-        except BaseException:
-            future.cancel()  # KeyboardInterrupt; after the coroutine's own errors it does nothing
-            raise
+            return self._result(running, coroutine)
+        finally:
+            _leave(running)
 
     def iterate(self, items: AsyncGenerator[Result, None]) -> Iterator[Result]:
         """The items of an async generator, which is closed when the caller stops reading."""
+        running = self._enter()
         reading = _Reading(items)
         try:
             while True:
@@ -49,42 +76,97 @@ class LoopThread:
                     return
                 yield item  # type: ignore[misc]  # mypy cannot narrow by a sentinel object
         finally:
-            if not self._closed and self._pid == os.getpid():
-                self.run(reading.close())
+            # Not at the end of the program, nor in a forked child: nobody would answer.
+            if running is self._running and running.is_here and not self._closed:
+                if running.thread is threading.current_thread():  # the garbage collector came to it there
+                    running.loop.create_task(reading.close())
+                else:
+                    with suppress(UnusableClient):  # closed meanwhile
+                        self.run(reading.close())
+            _leave(running)
 
     def close(self, last: Coroutine[Any, Any, None]) -> None:
         """Run `last`, then end the thread. What still runs is cancelled. Closing again does nothing."""
-        with self._lock:
-            loop, thread, here = self._loop, self._thread, self._pid == os.getpid()
-            if self._closed or loop is None or thread is None or not here:
-                self._closed = True
-                last.close()
-                return
+        running = self._running
+        if self._closed or running is None or not running.is_here:
+            self._closed = True
+            last.close()
+            return
         try:
-            self.run(last)
+            with suppress(UnusableClient):  # closed by another thread meanwhile
+                self.run(last)
         finally:
             self._closed = True
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
+            running.stop()
+            running.thread.join()
+            self._running = None
+            _forking.settle()
 
-    def _running(self) -> asyncio.AbstractEventLoop:
-        if self._pid != os.getpid():
-            raise RuntimeError("this client was made before a fork: make one in the child process")
-        if self._closed:
-            raise RuntimeError("this client is closed")
-        if self._loop is None:
-            with self._lock:
-                if self._loop is None:
-                    loop = asyncio.new_event_loop()
-                    self._thread = threading.Thread(target=_serve, args=(loop,), name="tocsin-client", daemon=True)
-                    self._thread.start()
-                    self._loop = loop
-        if threading.current_thread() is self._thread:
-            raise RuntimeError("a blocking client cannot be called from its own event loop")
-        return self._loop
+    def abandon(self) -> bool:
+        """End the thread without waiting for it; whether there was one. For a client that nobody can reach any more."""
+        running = self._running
+        if self._closed or running is None or not running.is_here:
+            return False
+        self._closed = True
+        running.stop()
+        return True
+
+    def rest(self) -> None:
+        """Before a fork: end the thread if nothing is under way."""
+        running = self._running
+        if running is None or running.under_way or not running.is_here or running.thread is threading.current_thread():
+            return
+        running.stop()
+        running.thread.join(_LONGEST_REST)
+        if not running.thread.is_alive():
+            self._running = None
+
+    def _enter(self) -> _Running:
+        """The loop, with one thing more under way."""
+        if sys.is_finalizing():
+            raise UnusableClient("the program ends: no call can be made any more")
+        with _forking.counting():
+            if self._closed:
+                raise UnusableClient("this client is closed")
+            running = self._running
+            if running is None or running.pid != os.getpid():
+                _forking.check()
+                running = self._running = self._start()
+            if running.thread is threading.current_thread():
+                raise UnusableClient("a blocking client cannot be called from its own event loop")
+            running.under_way += 1
+            return running
+
+    def _start(self) -> _Running:
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=_serve, args=(loop, self._disconnect), name="tocsin-client", daemon=True)
+        thread.start()
+        _forking.rests_at_fork(self)
+        return _Running(loop, thread)
+
+    def _result(self, running: _Running, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, running.loop)
+        except RuntimeError:  # the loop was closed since
+            coroutine.close()
+            raise UnusableClient("this client is closed") from None
+        try:
+            return future.result()
+        except concurrent.futures.CancelledError:
+            if self._closed:
+                raise Unavailable("the client was closed during the call") from None
+            raise
+        except BaseException:
+            future.cancel()  # KeyboardInterrupt; after the coroutine's own errors it does nothing
+            raise
 
 
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
+def _leave(running: _Running) -> None:
+    with _forking.counting():
+        running.under_way -= 1
+
+
+def _serve(loop: asyncio.AbstractEventLoop, disconnect: Disconnect) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
@@ -93,8 +175,10 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         for task in tasks:
             task.cancel()
         loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(disconnect())
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+        asyncio.set_event_loop(None)
 
 
 class _Reading(Generic[Result]):

@@ -8,7 +8,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self, Unpack
 
-from tocsin import _bulk, _calls, _paging, _queue_calls, _reminder_calls, _transferring, _watching
+from tocsin import _bulk, _calls, _forking, _paging, _queue_calls, _reminder_calls, _transferring, _watching
 from tocsin._channel import Tls
 from tocsin._connection import Connection
 from tocsin._fields import name_of
@@ -45,6 +45,7 @@ class AsyncClient:
         retries: bool = True,
     ) -> None:
         self._connection = Connection(address, tls=tls, token=token, deadline=deadline, retries=retries)
+        _forking.rests_at_fork(self._connection)
 
     async def __aenter__(self) -> Self:
         return self

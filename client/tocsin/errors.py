@@ -13,6 +13,7 @@ TocsinError
 ├── Unauthenticated       no or wrong credentials
 ├── PermissionDenied      these credentials may not do this
 ├── ServerError           a fault of the server, or something that it does not have
+├── UnusableClient        this client is closed, or of another event loop, or was in use before a fork
 └── WaitTimeout           `wait` gave up; the job goes on
 
 Everything but `outcome_unknown` and WaitTimeout says that nothing was changed.
@@ -173,6 +174,13 @@ class ServerError(TocsinError):
     @property
     def outcome_unknown(self) -> bool:
         return self.status is not grpc.StatusCode.UNIMPLEMENTED
+
+
+class UnusableClient(TocsinError, RuntimeError):
+    """This client is closed, belongs to another event loop, or its process was forked in a way that gRPC does not
+    survive; nothing was sent."""
+
+    default_status = grpc.StatusCode.FAILED_PRECONDITION
 
 
 class WaitTimeout(TocsinError, TimeoutError):

@@ -89,26 +89,6 @@ def test_a_client_that_was_never_used_starts_no_thread() -> None:
         assert not any(thread.name == "tocsin-client" for thread in threading.enumerate())
 
 
-FORK = """
-import os, sys
-from tocsin import Client
-client = Client("127.0.0.1:1", retries=False)
-try: client.get("a")
-except Exception: pass
-pid = os.fork()
-if pid == 0:
-    try: client.get("a")
-    except RuntimeError as error: os._exit(0 if "before a fork" in str(error) else 1)
-    os._exit(2)
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no fork there")
-def test_a_forked_child_is_told_instead_of_hanging() -> None:
-    subprocess.run([sys.executable, "-c", FORK], check=True, timeout=30, stderr=subprocess.DEVNULL)
-
-
 def test_a_program_that_forgets_to_close_ends_all_the_same() -> None:
     code = (
         "from tocsin import Client\nc = Client('127.0.0.1:1', retries=False)\ntry: c.get('a')\nexcept Exception: pass"
