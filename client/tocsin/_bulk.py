@@ -7,6 +7,7 @@ from copy import copy
 from typing import Any, TypeAlias, TypeVar
 
 from tocsin import _calls
+from tocsin._checking import listed, of_kind
 from tocsin._connection import Connection
 from tocsin._fields import name_of
 from tocsin._gathering import MAX_BYTES, MAX_ITEMS
@@ -25,9 +26,9 @@ Scheduled: TypeAlias = list[Job | TocsinError]
 def schedule_requests(wanted: Iterable[JobRequest]) -> list[pb.ScheduleJobRequest | InvalidArgument]:
     """A request for each, or why it cannot be sent."""
     built: list[pb.ScheduleJobRequest | InvalidArgument] = []
-    for item in wanted:
+    for i, item in enumerate(listed(wanted, "requests")):
         try:
-            built.append(_calls.schedule_request(item))
+            built.append(_calls.schedule_request(of_kind(JobRequest, item, f"requests[{i}]")))
         except InvalidArgument as error:
             built.append(error)
     return built
@@ -123,7 +124,7 @@ async def _by_ids(
 ) -> tuple[tuple[Any, ...], list[Many]]:
     """Ask for jobs of any queues: an answer or an error for each, in order, and what each call said."""
     clock = connection.clock(deadline)
-    names = [name_of(job, queue) for job in jobs]
+    names = [name_of(job, queue) for job in listed(jobs, "jobs")]
     by_queue: dict[str, list[int]] = {}
     for index, (found_queue, _) in enumerate(names):
         by_queue.setdefault(found_queue, []).append(index)

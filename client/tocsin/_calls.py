@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from tocsin._checking import listed, put, put_priority, word
+from tocsin._checking import listed, of_kind, put, put_priority, word
 from tocsin._fields import check_id, put_filter, put_name, put_states, put_tags, put_when, refuse_unknown
 from tocsin._refusals import from_status
 from tocsin._times import Span, put_duration, put_time
@@ -20,7 +20,16 @@ from tocsin.enums import OnConflict, Outcome, View
 from tocsin.errors import TocsinError, WrongType
 from tocsin.jobs import CancelledMany, DeletedMany, Job, JobLike, RetriedMany
 from tocsin.payloads import TYPED_PAYLOADS, Payload, TypedPayload, put_payload
-from tocsin.requests import JobChanges, JobRequest, ListOptions, ScheduleOptions, StateName, ViewName
+from tocsin.requests import (
+    JobChanges,
+    JobRequest,
+    ListOptions,
+    Retention,
+    RetryPolicy,
+    ScheduleOptions,
+    StateName,
+    ViewName,
+)
 from tocsin.v1 import bulk_pb2, job_pb2
 from tocsin.v1 import job_service_pb2 as pb
 
@@ -80,11 +89,11 @@ def schedule_request(wanted: JobRequest) -> pb.ScheduleJobRequest:
         payload = type_
     put_payload(spec, payload)
     if wanted.retry is not None:
-        wanted.retry.put(spec.retry, "job.retry")
+        of_kind(RetryPolicy, wanted.retry, "retry").put(spec.retry, "job.retry")
     if wanted.timeout is not None:
         put_duration(spec.timeout, wanted.timeout, "job.timeout")
     if wanted.retention is not None:
-        wanted.retention.put(spec.retention, "job.retention")
+        of_kind(Retention, wanted.retention, "retention").put(spec.retention, "job.retention")
     put_tags(spec.tags, wanted.tags, "job.tags")
     put_when(request, wanted.at, wanted.delay)
     conflict = word(OnConflict, wanted.on_conflict, "on_conflict")

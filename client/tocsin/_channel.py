@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
+from typing import NoReturn
 
 import grpc
+
+from tocsin.errors import InvalidArgument, WrongType
 
 DEFAULT_PORT = 50051
 DEFAULT_ADDRESS = f"localhost:{DEFAULT_PORT}"
@@ -29,7 +34,7 @@ class Tls:
     """An encrypted connection. All are PEM; None: the usual root certificates, and no client certificate."""
 
     root_certificates: bytes | None = None
-    private_key: bytes | None = None
+    private_key: bytes | None = field(default=None, repr=False)
     certificate_chain: bytes | None = None
     server_name: str | None = None  # what the server's certificate is for, where the address says another name
 
@@ -37,32 +42,76 @@ class Tls:
 def resolve_address(address: str | None) -> str:
     """The address to connect to: the one given, else TOCSIN_ADDRESS, else localhost:50051. A missing port is 50051.
 
-    gRPC's own forms with a scheme ("unix:PATH", "dns:///host:port") go through as they are; ValueError for http URLs.
+    gRPC's own forms with a scheme ("unix:PATH", "dns:///host:port") go through as they are. Raises InvalidArgument for
+    http URLs and for what is no port, WrongType for what is no text.
     """
+    if address is not None and not isinstance(address, str):
+        raise WrongType.of("address", f'is "host:port", not of type {type(address).__name__}')
     address = (address or os.environ.get(ADDRESS_VARIABLE) or DEFAULT_ADDRESS).strip()
     if address.startswith(("http://", "https://")):
-        raise ValueError(f"the address is host:port, without http: {address.partition('//')[2].rstrip('/')!r}")
+        host = address.partition("//")[2].rstrip("/")
+        raise InvalidArgument.of("address", f"the address is host:port, without http: {host!r}")
     if address.startswith(("unix:", "unix-abstract:", "dns:", "ipv4:", "ipv6:", "xds:")):
         return address
     host, colon, port = address.rpartition(":")
     if colon and port.isdecimal() and not host.endswith(":"):
+        if not 1 <= int(port) <= 65535:
+            raise InvalidArgument.of("address", f"{address!r} has no port of 1 to 65535")
         return address
     if address.count(":") > 1 and not address.startswith("["):
         return f"[{address}]:{DEFAULT_PORT}"  # a bare IPv6 address
+    if colon and port and not address.endswith("]"):
+        raise InvalidArgument.of("address", f"{address!r} has no port of 1 to 65535")
     return f"{address.rstrip(':')}:{DEFAULT_PORT}"
 
 
-def open_channel(address: str, tls: Tls | None) -> grpc.aio.Channel:
-    """A channel of the running event loop. It connects with its first call."""
-    if tls is None:
-        return grpc.aio.insecure_channel(address, options=_OPTIONS)
+def is_local(address: str) -> bool:
+    """Whether an address, resolved, leads to this machine: a unix socket, localhost or a loopback address."""
+    if address.startswith(("unix:", "unix-abstract:")):
+        return True
+    target = re.sub(r"^(dns|ipv4|ipv6):(///?)?", "", address)
+    return all(_is_loopback(one.rpartition(":")[0].strip("[]") or one) for one in target.split(","))
+
+
+def _is_loopback(host: str) -> bool:
+    if host.rstrip(".").lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def open_channel(address: str, tls: Tls | None, *, proxies: bool = True) -> grpc.aio.Channel:
+    """A channel of the running event loop. It connects with its first call.
+
+    gRPC asks the proxy that http_proxy names for any address; what is on this machine no proxy can reach.
+    """
     options: list[tuple[str, int | str]] = list(_OPTIONS)
+    if not proxies or is_local(address):
+        options.append(("grpc.enable_http_proxy", 0))
+    if tls is None:
+        return grpc.aio.insecure_channel(address, options=options)
     if tls.server_name is not None:
         options.append(("grpc.ssl_target_name_override", tls.server_name))
     credentials = grpc.ssl_channel_credentials(tls.root_certificates, tls.private_key, tls.certificate_chain)
     return grpc.aio.secure_channel(address, credentials, options=options)
 
 
-def token_metadata(token: str | None) -> tuple[tuple[str, str], ...]:
-    """What each call carries to say who calls."""
-    return () if token is None else (("authorization", f"Bearer {token}"),)
+def refuse_copying(client: object) -> NoReturn:
+    """What `pickle`, `copy` and multiprocessing are told of a client."""
+    raise TypeError(
+        f"a {type(client).__name__} is a connection and can be neither pickled nor copied: hand on its address, and "
+        "make one in the process that uses it"
+    )
+
+
+def token_metadata(token: str | None, address: str, tls: Tls | None) -> tuple[tuple[str, str], ...]:
+    """What each call carries to say who calls. Raises InvalidArgument where the token would travel in clear."""
+    if token is None:
+        return ()
+    if tls is None and not is_local(address):
+        raise InvalidArgument.of(
+            "token", f"would travel to {address} without encryption, for all on the way to read: give tls=Tls() too"
+        )
+    return (("authorization", f"Bearer {token}"),)

@@ -41,7 +41,8 @@ class Connection:
         self.deadline = span(deadline, "deadline")
         self.retries = retries
         self._tls = tls
-        self._metadata = token_metadata(token)
+        self._where = f"{self.address}{' with TLS' if tls is not None else ''}"
+        self._metadata = token_metadata(token, self.address, tls)
         self._channel: grpc.aio.Channel | None = None
         self._owner: weakref.finalize[..., Connection] | None = None  # of the channel
         self._pid = 0
@@ -86,7 +87,7 @@ class Connection:
                 yield message
             return
         except grpc.aio.AioRpcError as error:
-            refusal = from_rpc_error(error)
+            refusal = from_rpc_error(error, self._where)
         except asyncio.CancelledError:
             self._refuse_if_closed()
             raise
@@ -135,7 +136,7 @@ class Connection:
                 response_deserializer=call.answer.FromString,
             )(call.request, timeout=seconds, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
-            refusal = from_rpc_error(error)
+            refusal = from_rpc_error(error, self._where)
         except asyncio.CancelledError:
             self._refuse_if_closed()
             raise

@@ -42,7 +42,7 @@ def put_when(request: pb.ScheduleJobRequest | pb.UpdateJobRequest, at: datetime 
     if at is not None and delay is not None:
         raise InvalidArgument.of("delay", "is given beside at; give one of them")
     if at is not None:
-        put_time(request.schedule_time, at, "schedule_time")
+        put_time(request.schedule_time, at, "at")
     elif delay is not None:
         put_duration(request.delay, delay, "delay")
 
@@ -69,6 +69,8 @@ def put_states(field: MutableSequence[job_pb2.Job.State.ValueType], states: Iter
 
 def put_tags(field: MutableMapping[str, str], tags: Mapping[str, str], path: str) -> None:
     """Set tags. Raises InvalidArgument for text that is not valid Unicode, WrongType for values that are no text."""
+    if not isinstance(tags, Mapping):
+        raise WrongType.of(path, f"is a dict of text, not of type {type(tags).__name__}")
     for key, value in tags.items():
         try:
             field[key] = value

@@ -15,13 +15,19 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _NEVER_SENT = ("failed to connect to all addresses", "DNS resolution failed", "Name resolution failure")
 
 
-def from_rpc_error(error: grpc.aio.AioRpcError) -> TocsinError:
-    """The exception for a call that gRPC says has failed, with the rich details of its trailing metadata."""
+def from_rpc_error(error: grpc.aio.AioRpcError, where: str = "") -> TocsinError:
+    """The exception for a call that gRPC says has failed, with the rich details of its trailing metadata. `where` says
+    to whom it was made."""
     message = error.details() or ""
     rich = _rich_status(error)
     if rich is not None:
         return from_status(rich, code=error.code())
     never_sent = error.code() is grpc.StatusCode.UNAVAILABLE and any(words in message for words in _NEVER_SENT)
+    if never_sent and where:
+        hint = (
+            "does the server speak TLS there?" if where.endswith("TLS") else "is it running, and is this its address?"
+        )
+        message = f"no server is reached at {where}: {hint} ({message})"
     kind = ERRORS.get(error.code(), ServerError)
     return kind(message or error.code().name, status=error.code(), never_sent=never_sent)
 

@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from types import TracebackType
-from typing import Self, Unpack
+from typing import NoReturn, Self, Unpack
 
 from tocsin import _bulk, _calls, _forking, _paging, _queue_calls, _reminder_calls, _transferring, _watching
-from tocsin._channel import Tls
+from tocsin._channel import Tls, refuse_copying
 from tocsin._connection import Connection
 from tocsin._fields import name_of
 from tocsin._times import Span
@@ -54,6 +54,9 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    def __reduce__(self) -> NoReturn:
+        refuse_copying(self)
 
     @property
     def address(self) -> str:

@@ -13,13 +13,13 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import NoReturn, Self, TypeVar, Unpack
 
 from google.protobuf.message import Message
 
 from tocsin import _bulk, _calls, _paging, _queue_calls, _reminder_calls, _transferring, _watching
 from tocsin._calls import Call
-from tocsin._channel import Tls
+from tocsin._channel import Tls, refuse_copying
 from tocsin._connection import Connection
 from tocsin._fields import name_of
 from tocsin._loop_thread import LoopThread
@@ -69,6 +69,9 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        refuse_copying(self)
 
     @property
     def address(self) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from base64 import b64encode
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import TypeAlias
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
 
 from tocsin._times import read_time, span_in, time_in
 from tocsin.enums import Outcome, State, View
@@ -203,6 +208,18 @@ class Job:
         result = self.message.result
         return result.raw.body if result.WhichOneof("value") == "raw" else python_from_value(result.data)
 
+    def to_dict(self) -> dict[str, object]:
+        """All that is known of it, ready for `json.dumps`: names as here, times as ISO 8601 in UTC, spans in seconds.
+
+        Payload and result stand in it in view FULL alone: typed messages by their field names, bytes in base64.
+        """
+        names = ["queue", "job_id", "type", "state", "priority", "tags", "retry", "timeout", "retention"]
+        names += ["create_time", "schedule_time", "start_time", "end_time", "attempt", "failures", "crashes"]
+        names += ["errors", "progress", "cancel", "revision", "outcome"]
+        if self.view is View.FULL:
+            names += ["payload", "content_type", "result"]
+        return {name: _plain(getattr(self, name)) for name in names}
+
     def _decoded(self, name: str) -> DecodedPayload:
         self._need_full(name)
         return payload_of(self.message.spec)
@@ -211,6 +228,28 @@ class Job:
         # A silent None would read like "there is none".
         if self.view is not View.FULL:
             raise LookupError(f"this job was read without its {name} (view BASIC): read it again with get(job)")
+
+
+def _plain(value: object) -> object:
+    match value:
+        case datetime():
+            return value.isoformat().replace("+00:00", "Z")
+        case timedelta():
+            return value.total_seconds()
+        case bytes():
+            return b64encode(value).decode()
+        case StrEnum():
+            return str(value)
+        case Message():
+            return MessageToDict(value, preserving_proto_field_name=True)
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case JobError() | Progress() | Cancel() | RetryPolicy() | Retention():
+            return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
+        case _:
+            return value
 
 
 #: A job, or the id of one.

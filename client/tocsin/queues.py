@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypedDict
 
-from tocsin._checking import put
+from tocsin._checking import of_kind, put
 from tocsin._times import Span, put_duration, span_in, time_in
 from tocsin.enums import Durability
 from tocsin.requests import Retention, RetryPolicy
@@ -27,11 +27,11 @@ class JobDefaults:
         """Set the message that stands at `path` in a request."""
         message.SetInParent()
         if self.retry is not None:
-            self.retry.put(message.retry, f"{path}.retry")
+            of_kind(RetryPolicy, self.retry, f"{path}.retry").put(message.retry, f"{path}.retry")
         if self.timeout is not None:
             put_duration(message.timeout, self.timeout, f"{path}.timeout")
         if self.retention is not None:
-            self.retention.put(message.retention, f"{path}.retention")
+            of_kind(Retention, self.retention, f"{path}.retention").put(message.retention, f"{path}.retention")
         if self.concurrency is not None:
             put(message, "concurrency", self.concurrency, f"{path}.concurrency")
 

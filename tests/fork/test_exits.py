@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -83,3 +84,39 @@ assert threading.active_count() == 1
 assert len(os.listdir("/proc/self/fd")) < 20
 """
     subprocess.run([sys.executable, "-c", BEGIN + program, server.address], check=True, timeout=60)
+
+
+def test_a_watch_of_another_thread_ends_when_the_client_is_closed(server: Server) -> None:
+    program = """
+from tocsin import TocsinError
+begun, ended = threading.Event(), []
+def watch():
+    try:
+        for change in c.watch(job): begun.set()
+    except TocsinError as error:
+        ended.append(str(error))
+thread = threading.Thread(target=watch)
+thread.start()
+begun.wait()
+c.close()
+thread.join()
+assert ended and "closed" in ended[0], ended
+"""
+    subprocess.run([sys.executable, "-c", BEGIN + program, server.address], check=True, timeout=60)
+
+
+def test_a_proxy_is_not_asked_for_what_is_on_this_machine(server: Server) -> None:
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy"), "http://127.0.0.1:9")
+    environment = {**os.environ, **proxies}
+    subprocess.run([sys.executable, "-c", BEGIN, server.address], check=True, timeout=60, env=environment)
+    health = [
+        sys.executable,
+        "-m",
+        "tocsin.cli.main",
+        "health",
+        "--address",
+        server.address,
+        "--connect-timeout",
+        "20s",
+    ]
+    subprocess.run(health, check=True, timeout=60, env=environment, stdout=subprocess.DEVNULL)

@@ -10,7 +10,6 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from tocsin._channel import resolve_address
 from tocsin.cli.texts import one_line
 from tocsin.client import Client
 from tocsin.errors import TocsinError
@@ -35,21 +34,18 @@ def connected(address: str | None, *, retries: bool = False) -> Iterator[Client]
 
     Calls are made once, so that a server which is not there is told at once; `retries` is for what goes on for long.
     """
-    with telling(address), Client(address, retries=retries) as client:
+    with telling(), Client(address, retries=retries) as client:
         yield client
 
 
 @contextmanager
-def telling(address: str | None) -> Iterator[None]:
+def telling() -> Iterator[None]:
     """What a client raises becomes one line on standard error and exit code 1."""
     try:
         yield
     except TocsinError as error:
-        where = f"no server is reached at {resolve_address(address)}: " if error.never_sent else ""
-        complain(error, where)
+        complain(error)
         raise typer.Exit(1) from None
-    except ValueError as error:  # of the address
-        fail(str(error), "")
     except KeyboardInterrupt:  # how a watch is ended
         raise typer.Exit(_INTERRUPTED) from None
 
@@ -60,12 +56,12 @@ def fail(message: str, reason: str) -> None:
     raise typer.Exit(1)
 
 
-def complain(error: TocsinError, where: str = "") -> bool:
+def complain(error: TocsinError) -> bool:
     """Say why something was refused; True."""
     message = str(error)
     if error.reason == "JOB_EXISTS":  # said in the words of the protos; here they are an option's
         message = _ON_CONFLICT.sub("--on-conflict keep", message).replace(" REPLACE ", " replace ")
-    _say(f"{where}{message}", error.reason or error.status.name)
+    _say(message, error.reason or error.status.name)
     return True
 
 

@@ -92,7 +92,7 @@ def health(
 
 async def check(address: str, service: str, connect_timeout: timedelta, rpc_timeout: timedelta) -> ServingStatus:
     """The status that the server gives for `service` ("" is the whole of it). Raises Unhealthy."""
-    async with open_channel(address, None) as channel:
+    async with open_channel(address, None, proxies=False) as channel:
         try:
             async with asyncio.timeout(connect_timeout.total_seconds()):
                 await channel.channel_ready()

@@ -43,7 +43,7 @@ def wait(
 
 def follow(address: str | None, job_id: str, queue: str, timeout: timedelta | None, *, json: bool) -> None:
     """Wait for the job's end, print its result and exit by it."""
-    with telling(address):
+    with telling():
         job = asyncio.run(_followed(address, job_id, queue, timeout))
     if job is None:
         print(f"tocsin: {one_line(job_id)} has not ended within {typed_span(timeout or timedelta())}", file=sys.stderr)
