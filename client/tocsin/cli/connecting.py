@@ -6,13 +6,13 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, TypeAlias
+from typing import Annotated, NoReturn, TypeAlias
 
 import typer
 
 from tocsin.cli.texts import one_line
 from tocsin.client import Client
-from tocsin.errors import TocsinError
+from tocsin.errors import InvalidArgument, TocsinError
 
 Address: TypeAlias = Annotated[
     str | None,
@@ -43,6 +43,11 @@ def telling() -> Iterator[None]:
     """What a client raises becomes one line on standard error and exit code 1."""
     try:
         yield
+    except InvalidArgument as error:
+        if [violation.field for violation in error.violations] == ["address"]:
+            fail(error.violations[0].description, "")
+        complain(error)
+        raise typer.Exit(1) from None
     except TocsinError as error:
         complain(error)
         raise typer.Exit(1) from None
@@ -50,7 +55,7 @@ def telling() -> Iterator[None]:
         raise typer.Exit(_INTERRUPTED) from None
 
 
-def fail(message: str, reason: str) -> None:
+def fail(message: str, reason: str) -> NoReturn:
     """Say what went wrong and exit 1."""
     _say(message, reason)
     raise typer.Exit(1)
