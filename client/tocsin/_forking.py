@@ -23,7 +23,7 @@ from tocsin.errors import UnusableClient
 
 #: Names of the gRPC core's threads, as Linux shows them.
 _CORE_THREADS = ("event_engine", "grpc_", "lifeguard")
-_LONGEST_SETTLING = 1.0  # seconds
+_LONGEST_SETTLING = 1.0  # seconds, before a fork
 
 
 class Guest(Protocol):
@@ -76,12 +76,15 @@ def gone(key: int) -> None:
         del _state.channels[key]
 
 
-def settle() -> None:
-    """Wait until gRPC's core has ended its threads, which it does by itself a moment after its last use."""
-    end = time.monotonic() + _LONGEST_SETTLING
-    while _state.used and not _state.channels:
+def settle(longest: float = 0.1) -> None:
+    """Wait until gRPC's core has ended its threads, which it does by itself a moment after its last use.
+
+    Where other code uses gRPC it does not: then for `longest` seconds at most.
+    """
+    end = time.monotonic() + longest
+    while _state.used and not _state.channels and not _poller_runs():
         _state.used = _core_runs()
-        if time.monotonic() > end:  # other code uses gRPC
+        if time.monotonic() > end:
             return
         if _state.used:
             time.sleep(0.001)
@@ -105,7 +108,7 @@ def _before() -> None:
             guest.rest()
     if _state.used and not _state.channels and _poller_runs():
         gc.collect()  # an error that somebody kept may hold a call in its traceback
-    settle()
+    settle(_LONGEST_SETTLING)
     _state.forked_in_use = _poller_runs() or _core_runs()
 
 

@@ -28,6 +28,9 @@ PACKAGES = {
     "bullmq": "6.7.0",
     "@grpc/grpc-js": "1.14.7",
     "@grpc/proto-loader": "0.8.1",
+    "ts-proto": "2.18.0",
+    "typescript": "7.0.2",
+    "@types/node": "26.6.7",
 }
 
 INSTALL_SECONDS = 120  # 6 s on 2 cores where the registry is near

@@ -23,12 +23,12 @@ def schedule(**options: Any) -> object:
     ("ask", "value", "field", "allowed"),
     [
         (lambda v: schedule(on_conflict=v), "REPLACED", "on_conflict", "FAIL, KEEP, REPLACE"),
-        (lambda v: schedule(retry=RetryPolicy(backoff=v)), "fixed", "job.retry.backoff", "FIXED, EXPONENTIAL"),
+        (lambda v: schedule(retry=RetryPolicy(backoff=v)), "fixd", "job.retry.backoff", "FIXED, EXPONENTIAL"),
         (lambda v: schedule(priority=v), "urgent", "job.priority", "low, normal, high"),
-        (lambda v: _calls.update("a", {"priority": v}), "HIGH", "job.priority", "low, normal, high"),
+        (lambda v: _calls.update("a", {"priority": v}), "HIGHEST", "job.priority", "low, normal, high"),
         (lambda v: _calls.list_page({"priority_min": v}), "", "priority_min", "low, normal, high"),
         (lambda v: _calls.list_page({"states": ["FAILED", v]}), "DONE", "states[1]", "COMPLETED, FAILED, CANCELLED"),
-        (lambda v: _calls.get("a", view=v), "full", "view", "BASIC, FULL"),
+        (lambda v: _calls.get("a", view=v), "whole", "view", "BASIC, FULL"),
         (lambda v: _queue_calls.purge("", [v], (), None, False), "GONE", "states[0]", "COMPLETED, FAILED, CANCELLED"),
     ],
 )
@@ -46,7 +46,7 @@ def test_a_wrong_word_is_refused_with_those_that_are_right(ask: Asks, value: str
     ("ask", "value", "field"),
     [
         (lambda v: schedule(delay=v), "3s", "delay"),
-        (lambda v: schedule(at=v), "2030-12-24T18:00:00Z", "schedule_time"),
+        (lambda v: schedule(at=v), "2030-12-24T18:00:00Z", "at"),
         (lambda v: schedule(tags={"a": v}), 7, "job.tags['a']"),
         (lambda v: schedule(job_id=v), 7, "job_id"),
         (lambda v: schedule(payload=v), [1], "job"),
@@ -70,7 +70,7 @@ def test_a_value_of_the_wrong_type_is_an_error_of_tocsin_and_a_type_error(ask: A
 def test_a_value_out_of_range_names_its_field() -> None:
     with pytest.raises(InvalidArgument, match=r"job\.retry\.max_attempts: cannot be sent"):
         schedule(retry=RetryPolicy(max_attempts=2**31))
-    with pytest.raises(InvalidArgument, match="schedule_time: is a time without a zone"):
+    with pytest.raises(InvalidArgument, match="at: is a time without a zone"):
         schedule(at=datetime(2030, 1, 1))
 
 
