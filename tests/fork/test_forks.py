@@ -109,9 +109,7 @@ async def main():
     c = AsyncClient(address)
     await _use(c)
     assert children(lambda: threaded(anew)) == [0] * 4  # this thread's loop stays that of the parent
-    threading.Thread(target=lambda: codes.extend(children(lambda: use(c)))).start()
-    while not codes:
-        await asyncio.sleep(0.01)
+    codes = await asyncio.to_thread(children, lambda: use(c))
     assert codes == [0] * 4, codes
     await _use(c)
     await c.close()
@@ -124,7 +122,6 @@ def threaded(work):
     thread = threading.Thread(target=guarded); thread.start(); thread.join()
     if failed: raise failed[0]
 
-codes = []
 asyncio.run(main())
 """
     run(program, server, "AsyncClient", options=())

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.eventually import until
 from support.ports import free_port
 from support.servers import Server
 
@@ -70,7 +70,7 @@ def answers(port: int, number: int, process: subprocess.Popen[bytes], folder: Pa
 
 
 def _get(port: int, process: subprocess.Popen[bytes], folder: Path) -> str:
-    for _ in range(300):
+    def said() -> str:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
                 return str(answer.read().decode())
@@ -78,8 +78,9 @@ def _get(port: int, process: subprocess.Popen[bytes], folder: Path) -> str:
             raise AssertionError(f"{error}\n{(folder / 'log').read_text()}") from None
         except urllib.error.URLError:  # not up yet
             assert process.poll() is None, (folder / "log").read_text()
-            time.sleep(0.1)
-    raise AssertionError((folder / "log").read_text())
+            return ""
+
+    return until(said, within=30, what="an answer")
 
 
 @BEFORE
