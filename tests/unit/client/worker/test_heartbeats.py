@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -140,8 +141,10 @@ async def test_leases_hold_until_the_outcome_is_recorded() -> None:
             await self.room.wait()
             return await super().finish(outcomes)
 
+    end = threading.Event()
     handlers = Handlers()
     handlers.on("t")(lambda job: None)
+    handlers.on("waits")(lambda job: end.wait(20) and None)
     async with running(handlers, source := FullSource(OFTEN)) as (_, runtime):
         job = a_job()
         source.add(job)
@@ -153,6 +156,11 @@ async def test_leases_hold_until_the_outcome_is_recorded() -> None:
         await source.until(lambda: len(source.beats) >= 6)
         source.room.set()
         assert endings(await source.finished(job)) == [Ending.COMPLETED]
+        # Once it is recorded only others beat, as one that still runs shows.
+        source.add(other := a_job("waits"))
+        await source.until(lambda: len(source.beats) >= 2 and [b.job for b in source.beats[-1]] == [other])
         beats = len(source.beats)
-        await asyncio.sleep(4 * OFTEN.total_seconds())
-        assert len(source.beats) <= beats + 1
+        await source.until(lambda: len(source.beats) >= beats + 3)
+        assert job not in [beat.job for beating in source.beats[beats:] for beat in beating]
+        end.set()
+        await source.finished(other)
