@@ -95,6 +95,7 @@ class HandlerThreads:
         try:
             self._run(attempt)
         finally:
+            del attempt  # not held while others hold the lock
             with self._changed:
                 self._idle += 1
         return True

@@ -103,7 +103,7 @@ def test_bytes_travel_as_raw() -> None:
     spec = job_pb2.JobSpec()
     put_payload(spec, b"\x00\xff")
     assert payload_of(spec) == RawPayload(body=b"\x00\xff")
-    with pytest.raises(ValueError, match="raw bytes"):
+    with pytest.raises(ValueError, match=r"is bytes: read job\.payload"):
         data_of(payload_of(spec))
 
 
