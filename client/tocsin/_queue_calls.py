@@ -101,6 +101,13 @@ def resume(queue: str, take_back: bool) -> Call[pb.ResumeQueueResponse, Queue]:
     return _queue_call("ResumeQueue", request, pb.ResumeQueueResponse, lambda answer: Queue.read(answer.queue))
 
 
+def delete(queue: str) -> Call[pb.DeleteQueueResponse, None]:
+    """DeleteQueue. Deleting one that is gone is as deleting it once."""
+    request = pb.DeleteQueueRequest()
+    put(request, "queue", queue, "queue")
+    return _queue_call("DeleteQueue", request, pb.DeleteQueueResponse, lambda answer: None)
+
+
 def purge(
     queue: str, states: Sequence[StateName], types: Sequence[str], end_before: datetime | None, dry_run: bool
 ) -> Call[pb.PurgeJobsResponse, int]:

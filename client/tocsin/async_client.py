@@ -264,6 +264,10 @@ class AsyncClient:
         with `take_back` it runs here again, and what ran on the other side runs a second time."""
         return await self._connection.invoke(_queue_calls.resume(queue, take_back), deadline)
 
+    async def delete_queue(self, queue: str = "", *, deadline: Span | None = None) -> None:
+        """Forget a queue in which no job stands; FailedPrecondition (QUEUE_IN_USE) where one does: purge first."""
+        await self._connection.invoke(_queue_calls.delete(queue), deadline)
+
     async def purge(
         self,
         queue: str = "",

@@ -273,6 +273,10 @@ class Client:
         with `take_back` it runs here again, and what ran on the other side runs a second time."""
         return self._invoke(_queue_calls.resume(queue, take_back), deadline)
 
+    def delete_queue(self, queue: str = "", *, deadline: Span | None = None) -> None:
+        """Forget a queue in which no job stands; FailedPrecondition (QUEUE_IN_USE) where one does: purge first."""
+        self._invoke(_queue_calls.delete(queue), deadline)
+
     def purge(
         self,
         queue: str = "",

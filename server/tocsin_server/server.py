@@ -32,8 +32,10 @@ from tocsin_server.handlers.crossing import ServerLoop
 from tocsin_server.handlers.hello import hello_handlers
 from tocsin_server.handlers.mail.settings import MailSettings, MailSettingsError
 from tocsin_server.handlers.sms.settings import SmsSettings, SmsSettingsError
+from tocsin_server.maintenance.cross_checker import CrossChecker
 from tocsin_server.maintenance.due_promoter import DuePromoter
 from tocsin_server.maintenance.lease_reaper import LeaseReaper
+from tocsin_server.maintenance.queue_forgetter import QueueForgetter
 from tocsin_server.maintenance.retention_trimmer import RetentionTrimmer
 from tocsin_server.maintenance.runner import Runner
 from tocsin_server.operations.queues import QueueSettingsCache
@@ -193,11 +195,15 @@ class Server:
         wakeups = Wakeups(store)
         ticker = Ticker(store, clock, settings.tick)
         wakeups.on_settings(queue_settings.invalidate)
+        wakeups.on_work(lambda queue, _: ticker.know(queue))
+        wakeups.on_missed(ticker.read_all)
         retention = settings.retention
         chores = [
             DuePromoter(store, clock),
             LeaseReaper(store, clock, settings.tick),
             RetentionTrimmer(store, clock, completed_max=retention.completed_max, failed_max=retention.failed_max),
+            CrossChecker(store),
+            QueueForgetter(store, unused_for=settings.quotas.forget_unused_for),
         ]
         runner = Runner(ticker, chores)
         dispatcher = None

@@ -11,6 +11,7 @@ import uvloop
 from tocsin_server.store.interface import JobStore
 
 from contract.backdating import Backdate
+from contract.damaging import Damage
 from contract.providers import Flavour, Provider, flavours
 
 Contents = Callable[[], Mapping[bytes, bytes]]
@@ -62,6 +63,12 @@ async def store(provider: Provider) -> AsyncIterator[JobStore]:
 def backdate(provider: Provider) -> Backdate:
     """Moves times into the past."""
     return provider.backdate
+
+
+@pytest.fixture
+def damage(provider: Provider) -> Damage:
+    """Spoils what the provider holds."""
+    return provider.damage
 
 
 @pytest.fixture

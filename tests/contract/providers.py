@@ -26,11 +26,13 @@ from support.redis_servers import VALKEY, ServerProcess
 from tocsin_server.store.interface import JobStore
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.store import MongoStore
+from tocsin_server.store.quotas import DEFAULT_QUOTAS, Quotas
 from tocsin_server.store.redis.connection import RedisConnection
 from tocsin_server.store.redis.keys import Keys
 from tocsin_server.store.redis.store import RedisStore
 
 from contract.backdating import Backdate, MongoBackdate, RedisBackdate
+from contract.damaging import Damage, MongoDamage, RedisDamage
 
 _PATIENCE = timedelta(seconds=30)  # with a busy machine
 _NO_ROOM = 14031  # MongoDB's OutOfDiskSpace
@@ -40,13 +42,20 @@ class Provider(ABC):
     """A running provider, empty at first."""
 
     @abstractmethod
-    def store(self, *, events_max: int = 100_000) -> AbstractAsyncContextManager[JobStore]:
+    def store(
+        self, *, events_max: int = 100_000, quotas: Quotas = DEFAULT_QUOTAS
+    ) -> AbstractAsyncContextManager[JobStore]:
         """A store of its own on what this provider holds, opened, and closed at the end."""
 
     @property
     @abstractmethod
     def backdate(self) -> Backdate:
         """The hook into what it holds."""
+
+    @property
+    @abstractmethod
+    def damage(self) -> Damage:
+        """The hook that spoils what it holds."""
 
     @abstractmethod
     def contents(self) -> Mapping[bytes, bytes]:
@@ -107,9 +116,9 @@ class RedisProvider(Provider):
         self._backdate = RedisBackdate(self._client, self._keys)
 
     @contextlib.asynccontextmanager
-    async def store(self, *, events_max: int = 100_000) -> AsyncIterator[JobStore]:
+    async def store(self, *, events_max: int = 100_000, quotas: Quotas = DEFAULT_QUOTAS) -> AsyncIterator[JobStore]:
         connection = RedisConnection(self._process.url, answer_within=_PATIENCE)
-        store = RedisStore(connection, self._keys.namespace, events_max=events_max)
+        store = RedisStore(connection, self._keys.namespace, events_max=events_max, quotas=quotas)
         await store.open()
         try:
             yield store
@@ -119,6 +128,10 @@ class RedisProvider(Provider):
     @property
     def backdate(self) -> Backdate:
         return self._backdate
+
+    @property
+    def damage(self) -> Damage:
+        return RedisDamage(self._client, self._keys)
 
     def contents(self) -> Mapping[bytes, bytes]:
         # DUMP holds a value's type, but not when it expires; nothing of the store does.
@@ -202,11 +215,11 @@ class MongoProvider(Provider):
         self._backdate = MongoBackdate(self._database[self._JOBS])
 
     @contextlib.asynccontextmanager
-    async def store(self, *, events_max: int = 100_000) -> AsyncIterator[JobStore]:
+    async def store(self, *, events_max: int = 100_000, quotas: Quotas = DEFAULT_QUOTAS) -> AsyncIterator[JobStore]:
         connection = MongoConnection(
             self._url, answer_within=_PATIENCE, max_connections=16, select_within=self._select_within
         )
-        store = MongoStore(connection, self._JOBS, events_max=events_max, events_age=timedelta(hours=1))
+        store = MongoStore(connection, self._JOBS, events_max=events_max, events_age=timedelta(hours=1), quotas=quotas)
         await store.open()
         try:
             yield store
@@ -221,6 +234,10 @@ class MongoProvider(Provider):
     @property
     def backdate(self) -> Backdate:
         return self._backdate
+
+    @property
+    def damage(self) -> Damage:
+        return MongoDamage(self._database[self._JOBS])
 
     def contents(self) -> Mapping[bytes, bytes]:
         return {

@@ -49,6 +49,7 @@ READS: dict[str, Call] = {
     "ticks": lambda store: store.ticks(["q"]),
     "cursor": lambda store: store.cursor("q"),
     "queues": lambda store: store.queues(),
+    "count_queues": lambda store: store.count_queues(),
     "figures": lambda store: store.figures("q"),
     "settings": lambda store: store.settings(["q"]),
     "workers": lambda store: store.workers(),

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 from support.servers import Server
 from tocsin import Client
+from tocsin.errors import FailedPrecondition
 
 Tocsin = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -42,6 +43,26 @@ def test_what_is_named_is_set_and_the_rest_stays(tocsin: Tocsin, queue: str) -> 
     assert shown["typeDefaults"] == {"resize_image": {"concurrency": 3}}
     assert shown["defaults"]["retry"]["maxAttempts"] == 5
     assert (shown["completedMax"], shown["failedMax"]) == ("50", "25")
+
+
+def test_a_queue_is_deleted_once_no_job_stands_in_it(tocsin: Tocsin, shared_server: Server, queue: str) -> None:
+    with Client(shared_server.address) as client:
+        job = client.schedule("noop", queue=queue, delay=3600)
+        refused = tocsin("queues", "delete", queue)
+        assert refused.returncode != 0
+        assert "1 jobs stand" in refused.stderr
+        assert "PurgeJobs" in refused.stderr
+        with pytest.raises(FailedPrecondition) as raised:
+            client.delete_queue(queue)
+        assert (raised.value.reason, raised.value.metadata["jobs"]) == ("QUEUE_IN_USE", "1")
+        client.cancel(job)
+        client.purge(queue, states=["CANCELLED"])
+        done = tocsin("queues", "delete", queue)
+        assert (done.returncode, done.stdout) == (0, f"queue {queue} deleted\n")
+        assert queue not in [one.name for one in client.queues()]
+        client.delete_queue(queue)  # gone already
+        client.wait(client.schedule("noop", queue=queue))
+        assert queue in [one.name for one in client.queues()]
 
 
 def test_what_was_set_is_taken_back(tocsin: Tocsin, queue: str) -> None:

@@ -55,6 +55,7 @@ async def running_parts(
     wakeups, ticker, finishing = Wakeups(store), Ticker(store, clock, tick), Finishing(store)
     leasing = Leasing(store, finishing, wakeups, ticker, clock, holder="tests", queues=queues, lease=lease, tick=tick)
     parts = Parts(clock, wakeups, ticker, finishing, leasing)
+    wakeups.on_missed(ticker.read_all)
     before(parts)
     wakeups.start()
     await until_async(listening, within=5, what="a subscription")

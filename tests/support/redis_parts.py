@@ -58,6 +58,15 @@ class RedisPart:
         """How often a script was called."""
         return sum(count for name, count in self.calls().items() if name in {"eval", "evalsha", "fcall", "evalsha_ro"})
 
+    def empty(self) -> None:
+        """FLUSHALL."""
+        self.client.flushall()
+
+    def restart(self) -> None:
+        """Kill it and start it again, with what it kept."""
+        self._process.stop()
+        self._process.start()
+
     def dump(self) -> dict[bytes, str]:
         """A fingerprint of every key: two equal dumps are two equal stores."""
         keys = sorted(self.client.scan_iter(count=1000))

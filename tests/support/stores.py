@@ -31,6 +31,9 @@ class StorePart(Protocol):
     def url_at(self, port: int) -> str:
         """Its address by way of another port, a proxy's."""
 
+    def empty(self) -> None:
+        """Drop all that it holds under whoever uses it: FLUSHALL, dropDatabase."""
+
     def dump(self) -> dict[bytes, str]:
         """A fingerprint of all that it holds: two equal dumps are two equal stores."""
 

@@ -13,7 +13,7 @@ from tocsin.enums import State
 from tocsin.queues import Queue
 
 app = typer.Typer(
-    help="Look after queues: figures, health, settings, pause and resume.",
+    help="Look after queues: figures, health, settings, pause, resume, delete.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -97,6 +97,14 @@ def purge(
             json_lines.print_json_line({"purged": purged})
         else:
             print(f"{'would delete' if dry_run else 'deleted'} {counted(purged, 'job')}")
+
+
+@app.command()
+def delete(queue: Annotated[str, typer.Argument(metavar="QUEUE", help="The queue.")], address: Address = None) -> None:
+    """Forget a queue in which no job stands. Where jobs do it is refused: cancel them, and purge what has ended."""
+    with connected(address) as client:
+        client.delete_queue(queue)
+        typer.echo(f"queue {queue} deleted")
 
 
 def _show(queue: Queue, did: str, json: bool) -> None:

@@ -113,6 +113,13 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
         purged = await self._bulk.purge(_queue(request.queue), filter_, dry_run=request.dry_run)
         return queue_service_pb2.PurgeJobsResponse(purged=purged)
 
+    async def DeleteQueue(
+        self, request: queue_service_pb2.DeleteQueueRequest, context: Context
+    ) -> queue_service_pb2.DeleteQueueResponse:
+        rules.check_names_queue(request)
+        await self._queues.delete(_queue(request.queue))
+        return queue_service_pb2.DeleteQueueResponse()
+
 
 def _queue(asked: str) -> str:
     return asked or limits.DEFAULT_QUEUE

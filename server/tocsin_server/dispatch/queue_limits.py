@@ -22,12 +22,17 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 _BATCH = 1000  # queues whose settings are read in one call
 
+#: So many queues are looked at a tick, in turn: a queue that is paused, or whose types nobody runs here, may be in turn
+#: for ever, and there may be any number of them.
+_A_TICK = 100
+
 
 class QueueLimits:
     """Brings the numbers of UpdateQueue to the slots.
 
     `fresh` does so before each claim of a queue. A queue that is full here is not claimed from, so what it has to gain
-    is found by looking: when the store says that its settings changed, and once a tick in case that was lost.
+    is found by looking: when the store says that its settings changed, and once a tick in case that was lost (in turn,
+    where very many queues are full).
     `in_turn` are the queues that might be claimed from; `opened` is called where something can begin that could not.
     """
 
@@ -40,7 +45,7 @@ class QueueLimits:
         ticker: Ticker,
         *,
         tick: timedelta,
-        in_turn: Callable[[], Sequence[str]],
+        in_turn: Callable[[], list[str]],
         opened: Callable[[], None],
     ) -> None:
         self._store = store
@@ -50,7 +55,7 @@ class QueueLimits:
         self._in_turn = in_turn
         self._opened = opened
         self._asked: dict[str, None] = {}
-        self._looked = 0.0
+        self._looked, self._at = 0.0, 0
         self._looking: asyncio.Task[None] | None = None
         wakeups.on_settings(self._hear_settings)
         ticker.on_tick(self._hear_ticks)
@@ -73,7 +78,11 @@ class QueueLimits:
         # Not every call is a tick: a queue that was looked at is told of in the same way.
         if self._slots.free > 0 and time.monotonic() - self._looked > self._pause:
             self._looked = time.monotonic()
-            self._look(self._in_turn())
+            queues = self._in_turn()
+            if len(queues) > _A_TICK:
+                self._at = (self._at + _A_TICK) % len(queues)
+                queues = (queues[self._at :] + queues[: self._at])[:_A_TICK]
+            self._look(queues)
 
     def _look(self, queues: Sequence[str]) -> None:
         self._asked.update(dict.fromkeys(queues))

@@ -243,6 +243,23 @@ class QueueMoved(TocsinError):
         return {"queue": self.queue, "move": self.move}
 
 
+class QueueInUse(TocsinError):
+    """Jobs stand in the queue, so it is not deleted."""
+
+    reason = "QUEUE_IN_USE"
+
+    def __init__(self, queue: str, jobs: int) -> None:
+        self.queue, self.jobs = queue, jobs
+        super().__init__(
+            f"{jobs:,} jobs stand in queue {queue!r}; nothing was changed. Let them end or cancel them, delete them "
+            "with PurgeJobs (or wait for their retention), and repeat."
+        )
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        return {"queue": self.queue, "jobs": str(self.jobs)}
+
+
 class QuotaExceeded(TocsinError):
     """A quota is used up; nothing was changed."""
 

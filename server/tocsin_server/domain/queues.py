@@ -55,6 +55,8 @@ class Tick:
     next_due: datetime | None  # earliest due time of a SCHEDULED job
     next_lease_end: datetime | None  # earliest end of a lease
     next_expiry: datetime | None  # earliest time at which an ended job is trimmed by age
+    waiting: bool = False  # jobs may be WAITING; False: certainly none was when this was read
+    changes: int = 0  # grows with each change of any of its jobs, by how much is not said
 
 
 @dataclass(frozen=True, slots=True)

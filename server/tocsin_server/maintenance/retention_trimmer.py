@@ -1,16 +1,16 @@
 """Deletes ended jobs whose retention is over, by age and by count, within a tick.
 
 By age, a tick says when. By count, jobs become too many when others end, and again when those too many stop being
-spared (limits.SPARED_AFTER_END after their end). Neither is in a tick, but nothing ends without a trace in one: so a
-queue is trimmed when its tick has changed, and once more when what ended then is no longer spared. What leaves no trace
-(many waiting jobs cancelled at once) is found by a sweep.
+spared (limits.SPARED_AFTER_END after their end). Neither is in a tick, but nothing changes without a trace in one: so a
+queue is trimmed when its tick has changed, and once more when what ended then is no longer spared. What else makes jobs
+too many (a lower maximum), and what there was before this server, is found by a sweep.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import heapq
+from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from tocsin_server.domain import limits
@@ -20,14 +20,9 @@ from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.store.interface import JobStore
 
 _LIMIT = 100  # jobs a step; a step of the store takes a few milliseconds
-_SWEEP_EVERY = timedelta(minutes=1)
 
-
-@dataclass(slots=True)
-class _Queue:
-    tick: Tick | None = None
-    again: deque[datetime] = field(default_factory=deque)  # when what ended is no longer spared
-    swept: datetime | None = None
+#: Each queue with ended jobs is swept so often, and so many of them at a time: of very many, some are swept later.
+_SWEEP_EVERY, _SWEPT_AT_ONCE, _SWEEPS_EVERY = timedelta(minutes=1), 10, timedelta(milliseconds=500)
 
 
 class RetentionTrimmer(Chore):
@@ -42,32 +37,46 @@ class RetentionTrimmer(Chore):
         self._clock = clock
         self._completed_max = completed_max
         self._failed_max = failed_max
-        self._queues: dict[str, _Queue] = {}
+        self._ticks: dict[str, Tick] = {}  # of queues in which ended jobs stand
+        self._swept: OrderedDict[str, datetime | None] = OrderedDict()  # the same queues; the first was so longest ago
+        self._sweeps: datetime | None = None
+        self._again: list[tuple[datetime, str]] = []  # when what ended is no longer spared
         self._todo: dict[str, None] = {}  # queues in the order in which they were noticed
 
     def hear(self, ticks: Mapping[str, Tick]) -> None:
         now = self._clock.now()
         for name, tick in ticks.items():
-            queue = self._queues.setdefault(name, _Queue())
-            if self._due(queue, tick, now):
+            if tick.next_expiry is None:  # nothing that has ended stands there
+                self._ticks.pop(name, None)
+                self._swept.pop(name, None)
+                continue
+            before = self._ticks.get(name)
+            if before is None:
+                self._swept[name] = None
+                self._swept.move_to_end(name, last=False)
+            elif before != tick or tick.next_expiry <= now:
                 self._todo[name] = None
-            queue.tick = tick
+            if before is None or before != tick:
+                heapq.heappush(self._again, (now + limits.SPARED_AFTER_END, name))
+            self._ticks[name] = tick
+        while self._again and self._again[0][0] <= now:
+            _, name = heapq.heappop(self._again)
+            if name in self._ticks:
+                self._todo[name] = None
+        self._sweep(now)
 
-    def _due(self, queue: _Queue, tick: Tick, now: datetime) -> bool:
-        if tick.next_expiry is None:  # nothing that has ended stands there
-            queue.again.clear()
-            return False
-        due = tick.next_expiry <= now
-        while queue.again and queue.again[0] <= now:
-            queue.again.popleft()
-            due = True
-        if queue.tick != tick:
-            queue.again.append(now + limits.SPARED_AFTER_END)
-            due = True
-        if queue.swept is None or abs(now - queue.swept) > _SWEEP_EVERY:  # a clock that was set back ends no sweeping
-            queue.swept = now
-            due = True
-        return due
+    def _sweep(self, now: datetime) -> None:
+        # A clock that was set back ends no sweeping.
+        if self._sweeps is not None and abs(now - self._sweeps) < _SWEEPS_EVERY:
+            return
+        self._sweeps = now
+        for _ in range(min(_SWEPT_AT_ONCE, len(self._swept))):
+            name, swept = next(iter(self._swept.items()))
+            if swept is not None and abs(now - swept) <= _SWEEP_EVERY:
+                return
+            self._swept[name] = now
+            self._swept.move_to_end(name)
+            self._todo[name] = None
 
     async def step(self) -> bool:
         if not self._todo:

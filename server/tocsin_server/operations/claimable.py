@@ -1,7 +1,8 @@
 """Which queues may have something to claim, as far as this process knows. Pure: no store, no waiting.
 
-A queue is worth a claim for a type unless a claim showed that nothing of that type was there ("dry"). A ring makes it
-worth a claim again: the store's message, a tick that counts more wakes than before, or a due time that has come.
+A queue is worth a claim for a type unless a claim showed that nothing of that type was there ("dry"), or the first word
+of the queue was a tick that says so of all types ("quiet"). A ring makes it worth a claim again: the store's message, a
+tick that counts more wakes than before, or a due time that has come.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class _Queue:
     name: str
     rings: int = 0
     dry: set[str] = field(default_factory=set)
+    quiet: bool = False  # nothing of any type was there, and it has not rung since
     held: bool = False
     empty: int = 0  # claims in a row that brought nothing
     wakes: int | None = None  # as of the last tick
@@ -61,12 +63,14 @@ class Claimable:
     def tick(self, ticks: Mapping[str, Tick]) -> None:
         """What the store says of queues; makes up for messages that were lost."""
         for name, tick in ticks.items():
-            known = self._queues.get(name)
-            if known is None or known.wakes != tick.wakes:
-                self.ring(name)
-                known = self._queues.get(name)
-            if known is None:
+            if self._only is not None and name not in self._only:
                 continue
+            known = self._queues.get(name)
+            if known is None:
+                # Most of a store's queues are idle when a server starts: none of them is to be claimed from in vain.
+                known = self._queues[name] = _Queue(name, quiet=True)
+            if known.wakes != tick.wakes and (tick.waiting or known.wakes is not None):
+                self._ring(known)
             known.wakes = tick.wakes
             # A due time that was claimed for and still stands is that of a paused queue: its resume will ring.
             if tick.next_due is not None and tick.next_due != known.served:
@@ -154,10 +158,11 @@ class Claimable:
     def _ring(self, queue: _Queue) -> None:
         queue.rings += 1
         queue.dry.clear()
+        queue.quiet = False
         self._take_turn(queue)
 
     def _take_turn(self, queue: _Queue) -> None:
-        if not queue.held and not queue.dry.issuperset(self._types):
+        if not queue.held and not queue.quiet and not queue.dry.issuperset(self._types):
             self._turns.setdefault(queue.name, queue)
 
     def _set_alarm(self, queue: _Queue) -> None:

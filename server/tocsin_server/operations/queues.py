@@ -10,9 +10,10 @@ from types import EllipsisType
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.defaults import NOTHING_SAID, JobDefaults
-from tocsin_server.domain.errors import QueueMoved, QuotaExceeded
+from tocsin_server.domain.errors import QueueInUse, QueueMoved, QuotaExceeded
 from tocsin_server.domain.job import Put
 from tocsin_server.domain.queues import QueueSettings
+from tocsin_server.domain.states import State
 from tocsin_server.operations import moves
 from tocsin_server.store.interface import JobStore
 
@@ -118,6 +119,17 @@ class Queues:
     async def update(self, queue: str, change: QueueChange) -> QueueSettings:
         """Change a queue's settings; QuotaExceeded."""
         return await self._change(queue, lambda settings: (change.of(settings), settings.paused))
+
+    async def delete(self, queue: str) -> None:
+        """Forget a queue in which no job stands; QueueInUse."""
+        try:
+            async with self._turn:
+                if await self._store.forget(queue):
+                    return
+                figures = await self._store.figures(queue)
+                raise QueueInUse(queue, max(1, sum(figures.total(state) for state in State)))
+        finally:
+            self._settings.invalidate(queue)
 
     async def place(self, queue: str, wanted: QueueSettings, *, over: bool) -> Put:
         """Give a queue the settings, and the pause, that it had in another store.

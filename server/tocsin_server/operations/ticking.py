@@ -1,11 +1,11 @@
-"""Once a tick: what each queue has to say. One store command, read once a process, heard by all who need it."""
+"""Once a tick: what queues have to say, read once a process, heard by all who need it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
@@ -13,6 +13,7 @@ import structlog
 
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.queues import Tick
+from tocsin_server.operations.rounds import Rounds
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.store.interface import JobStore
 
@@ -25,12 +26,21 @@ _SHARE = 0.9
 #: How often the store is asked for its time where no claim brings it: two quartz clocks part by about 3 ms in a minute.
 _ASK_TIME_EVERY = timedelta(seconds=15)
 
+#: How often all names are read where their number is as known. One name may go and another come between two looks.
+_ASK_NAMES_EVERY = timedelta(minutes=1)
+
 T = TypeVar("T")
 HearTicks = Callable[[Mapping[str, Tick]], None]
 
 
 class Ticker:
-    """Reads the ticks of all queues once a tick. Subscribe before `start`; callbacks must not block."""
+    """Reads the ticks of queues, and tells those who want to know. Subscribe before `start`; callbacks must not block.
+
+    Once a tick it reads the queues that are in use: those of which something was heard or seen lately, and those whose
+    own times have come. Of the others it reads so many more as one command of the store may ask for, in turn. So where
+    there are no more queues than that, all are read each tick; of very many idle ones each is read now and then, at the
+    same cost. All are read at the start, and when messages may have been missed.
+    """
 
     def __init__(self, store: JobStore, clock: StoreClock, every: timedelta = timedelta(seconds=1)) -> None:
         self._store = store
@@ -38,11 +48,10 @@ class Ticker:
         self._period = every.total_seconds() * _SHARE
         self._hearers: list[HearTicks] = []
         self._task: asyncio.Task[None] | None = None
-        self._asked_time = 0.0
-        self._time, self._names = _Reading[datetime](), _Reading[list[str]]()
+        self._asked_time, self._asked_names = 0.0, 0.0
+        self._time, self._names = _Reading[datetime](), _Reading[list[str] | None]()
         self._away = False
-        self._known: set[str] = set()
-        self.queues: Sequence[str] = ()
+        self._rounds = Rounds()
         self.last_ok: float | None = None
 
     @property
@@ -51,7 +60,8 @@ class Ticker:
         return self._task is not None and self._task.done()
 
     def on_tick(self, hear: HearTicks) -> None:
-        """`hear(ticks)` with the tick of each queue: all of them once a tick, or one that was looked at."""
+        """`hear(ticks)` with the ticks of the queues that were read: some or all of them once a tick, or one that was
+        looked at."""
         self._hearers.append(hear)
 
     def silent_since(self) -> datetime | None:
@@ -60,14 +70,16 @@ class Ticker:
         return datetime.now(UTC) - timedelta(seconds=silent) if silent > max(3.0, 3 * self._period) else None
 
     def know(self, queue: str) -> None:
-        """A message told of this queue. Should the names not be readable just now, it is among them all the same."""
-        if queue not in self._known:
-            self._known.add(queue)
-            self.queues = sorted(self._known)
+        """A message told of this queue: it is in use, and there, should the names not be readable just now."""
+        self._rounds.hear(queue)
+
+    def read_all(self) -> None:
+        """Read every queue at the next tick: messages may have been missed."""
+        self._rounds.begin_anew()
 
     async def look(self, queue: str) -> None:
         """Read one queue now; all who hear are told of it. Raises StoreAway."""
-        self._tell(await self._store.ticks([queue]))
+        self._take(await self._store.ticks([queue]))
 
     def start(self) -> None:
         """Begin, with a first tick at once."""
@@ -101,12 +113,20 @@ class Ticker:
     async def _tick(self) -> None:
         await self._ask_time()
         await self._ask_names()
-        ticks = await self._store.ticks(self.queues) if self.queues else {}
+        at_once = self._store.ticks_at_once
+        queues = self._rounds.choose(self._clock.now(), at_once)
+        if not queues:
+            self._answered({})
+        # Part by part, so that what is due in the first of very many queues need not wait for the last to be read.
+        for start in range(0, len(queues), at_once):
+            self._answered(await self._store.ticks(queues[start : start + at_once]))
+
+    def _answered(self, ticks: Mapping[str, Tick]) -> None:
         if self._away:
             self._away = False
             _log.info("store_back")
         self.last_ok = time.monotonic()
-        self._tell(ticks)
+        self._take(ticks)
 
     # In a cluster time and names may come from another server than what is said of the queues: once they are known,
     # that one's silence must not keep what the others say from being heard.
@@ -126,15 +146,24 @@ class Ticker:
 
     async def _ask_names(self) -> None:
         try:
-            names = await self._names.read(self._store.queues, within=self._period if self.queues else None)
+            names = await self._names.read(self._read_names, within=self._period if len(self._rounds) else None)
         except TocsinError:
-            if not self.queues:
+            if not len(self._rounds):
                 raise
             return
         if names is not None:
-            self.queues, self._known = names, set(names)
+            self._rounds.set_names(names)
+            self._asked_names = self._names.asked
 
-    def _tell(self, ticks: Mapping[str, Tick]) -> None:
+    async def _read_names(self) -> list[str] | None:
+        """All names; None where those that are known are as many, and were read lately."""
+        fresh = self._asked_names and time.monotonic() - self._asked_names < _ASK_NAMES_EVERY.total_seconds()
+        if fresh and await self._store.count_queues() == len(self._rounds):
+            return None
+        return await self._store.queues()
+
+    def _take(self, ticks: Mapping[str, Tick]) -> None:
+        self._rounds.take(ticks, self._clock.now(), self._period)
         for hear in self._hearers:
             try:
                 hear(ticks)

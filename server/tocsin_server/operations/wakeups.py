@@ -31,6 +31,7 @@ class Wakeups:
         self._work: list[HearWork] = []
         self._cancels: list[HearQueue] = []
         self._settings: list[HearQueue] = []
+        self._missed: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
 
     def on_work(self, hear: HearWork) -> None:
@@ -44,6 +45,10 @@ class Wakeups:
     def on_settings(self, hear: HearQueue) -> None:
         """`hear(queue)` where the queue's settings changed."""
         self._settings.append(hear)
+
+    def on_missed(self, hear: Callable[[], None]) -> None:
+        """`hear()` where messages may have been missed: listening has begun, or begun again."""
+        self._missed.append(hear)
 
     def start(self) -> None:
         """Begin to listen."""
@@ -71,6 +76,9 @@ class Wakeups:
             await asyncio.sleep(backoff(failures, _LONGEST_PAUSE))
 
     def _tell(self, wake: Wake) -> None:
+        if wake.missed:
+            _call_each(self._missed)
+            return
         if wake.settings:
             _call_each(self._settings, wake.queue)
         if wake.cancels:

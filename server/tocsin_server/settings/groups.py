@@ -91,6 +91,30 @@ class RetentionSettings(BaseModel, frozen=True, extra="forbid"):
     failed_max: int = Field(default=100_000, ge=0, le=10_000_000, description="FAILED jobs of a queue.")
 
 
+class QuotaSettings(BaseModel, frozen=True, extra="forbid"):
+    """How much the store may hold, so that no caller fills it or makes every server slow."""
+
+    queues: int = Field(
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description="Names of queues. A new one beyond it is refused with RESOURCE_EXHAUSTED.",
+    )
+    jobs_per_queue: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000_000,
+        description="Jobs that stand in a queue, ended ones included. Absent: any number.",
+    )
+    forget_unused_for: Duration = Field(
+        default=timedelta(days=30),
+        ge=timedelta(minutes=1),
+        le=limits.MAX_RETENTION,
+        description="A queue without jobs, settings and reminder sets is forgotten once nothing changed in it for so "
+        "long.",
+    )
+
+
 class EventSettings(BaseModel, frozen=True, extra="forbid"):
     """How far back watches can go."""
 

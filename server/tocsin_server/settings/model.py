@@ -16,6 +16,7 @@ from tocsin_server.settings.groups import (
     LeaseSettings,
     LogSettings,
     MailSettings,
+    QuotaSettings,
     ReportSettings,
     RetentionSettings,
     RetrySettings,
@@ -56,6 +57,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     drain: DrainSettings = DrainSettings()
     retry: RetrySettings = RetrySettings()
     retention: RetentionSettings = RetentionSettings()
+    quotas: QuotaSettings = QuotaSettings()
     events: EventSettings = EventSettings()
     mail: MailSettings = MailSettings()
     sms: SmsSettings = SmsSettings()

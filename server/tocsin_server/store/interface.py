@@ -75,10 +75,22 @@ class Wake:
     due: datetime | None  # None: claimable now
     cancels: bool = False  # a cancel was asked of a running job: extend its lease to learn which
     settings: bool = False  # the queue's settings changed, or it is new
+    missed: bool = False  # listening began (again) just now: of no queue, messages of any may have been missed before
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A step of `JobStore.check`: how many of what were mended; whether all was looked at since this was said last."""
+
+    mended: Mapping[str, int]
+    done: bool
 
 
 class JobStore(ABC):
     """Keeps jobs; the only truth about them."""
+
+    #: So many queues `ticks` reads by one command; whoever reads all of very many queues asks for no more at once.
+    ticks_at_once: int = 1_000
 
     @abstractmethod
     async def open(self) -> None:
@@ -116,7 +128,8 @@ class JobStore(ABC):
         WAITING job puts the new spec and time in its place (id, create_time and arrival stay; failures, crashes and
         errors go; revision grows), of an ended one makes it anew under the same id, of an ACTIVE one gives JobActive.
         Two items with the same id are taken in order. QuotaExceeded where a queue would hold more than
-        limits.TYPES_PER_QUEUE types. Jobs come back in View.BASIC. A job without id gets a UUIDv8 of create time and
+        limits.TYPES_PER_QUEUE types, or more jobs than its quota, or where there are as many queues as may be. Jobs
+        come back in View.BASIC. A job without id gets a UUIDv8 of create time and
         arrival. Cost O(log n) a job.
         """
 
@@ -221,17 +234,28 @@ class JobStore(ABC):
         beyond completed_max (COMPLETED and CANCELLED together) or failed_max, sparing what ended in the last
         limits.SPARED_AFTER_END. The queue's own settings of both go first. Says how many went."""
 
+    @abstractmethod
+    async def check(self) -> Checked:
+        """Look at the next few things that stand, and bring what is derived from jobs in line with them: where a job is
+        found for claims, leases, retention, lists and by its id, counters, the queue's name and clock, and the store's
+        own indexes. Jobs are what is true; none is changed but where its fields contradict each other.
+
+        Each call goes on where this store's last one ended. It costs a few milliseconds at most, and a store in which
+        all fits writes nothing. Others may use the store meanwhile: each thing is looked at and mended in one step.
+        What was spoiled in several ways may take two passes.
+        """
+
     # --- hearing ---
 
     @abstractmethod
     async def ticks(self, queues: Sequence[str]) -> Mapping[str, Tick]:
-        """What a dispatcher must know of each queue. One store command for all (one a node in a cluster, where the
-        queues of a node that does not answer are missing; StoreAway where none answers)."""
+        """What a dispatcher must know of each queue. One store command for `ticks_at_once` of them (one a node in a
+        cluster, where the queues of a node that does not answer are missing; StoreAway where none answers)."""
 
     @abstractmethod
     def wakes(self) -> AsyncIterator[Wake]:
         """Messages as the store sends them, from now on, over all queues. Best effort: one may be lost (then `ticks`
-        shows it). Reconnects by itself; ends when the store is closed."""
+        shows it). Reconnects by itself, and says `missed` then; ends when the store is closed."""
 
     @abstractmethod
     async def cursor(self, queue: str) -> str:
@@ -250,6 +274,10 @@ class JobStore(ABC):
         """Names of all queues, sorted by code point. A queue appears with its first job or setting."""
 
     @abstractmethod
+    async def count_queues(self) -> int:
+        """How many names `queues` has, or nearly so just after a change. Cost O(1)."""
+
+    @abstractmethod
     async def figures(self, queue: str) -> QueueFigures:
         """Counts, ages and rates. Zeros for a queue that was never used. Cost O(types · states)."""
 
@@ -261,6 +289,13 @@ class JobStore(ABC):
     async def put_settings(self, queue: str, settings: QueueSettings, *, paused: bool) -> QueueSettings:
         """Replace a queue's settings, pause or resume it (the store sets `paused_since`, which stays where it was
         paused already), and announce it."""
+
+    @abstractmethod
+    async def forget(self, queue: str, *, unused_for: timedelta | None = None) -> bool:
+        """Drop a queue in which no job stands: its name, settings, rates and changes; watchers get a gap. Whether
+        nothing of it is left, as where it never was. With `unused_for` it also stays where it is paused, something is
+        set for it, a note stands beside it, or anything changed within that time. Notes are left, and end by
+        themselves."""
 
     # --- notes ---
 

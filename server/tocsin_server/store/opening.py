@@ -14,6 +14,7 @@ from tocsin_server.store.mongo.checks import check as check_mongo
 from tocsin_server.store.mongo.checks import unfit_where_not_allowed
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.store import MongoStore
+from tocsin_server.store.quotas import Quotas
 from tocsin_server.store.redis.checks import check as check_redis
 from tocsin_server.store.redis.connection import RedisConnection
 from tocsin_server.store.redis.embedded import EmbeddedValkey, running_url
@@ -104,6 +105,7 @@ def _new_redis_store(settings: Settings, address: str, *, embedded: bool) -> Red
         embedded=embedded,
         events_max=settings.events.per_queue,
         events_age=settings.events.kept_for,
+        quotas=Quotas(settings.quotas.queues, settings.quotas.jobs_per_queue),
     )
 
 
@@ -131,6 +133,7 @@ def _new_mongo_store(settings: Settings) -> MongoStore:
         settings.store.collection,
         events_max=settings.events.per_queue,
         events_age=settings.events.kept_for,
+        quotas=Quotas(settings.quotas.queues, settings.quotas.jobs_per_queue),
     )
 
 

@@ -67,6 +67,7 @@ def every_call() -> dict[str, Call[Any, Any]]:
         "update queue": _queue_calls.update("", {"failed_max": 1}),
         "pause": _queue_calls.pause(""),
         "resume": _queue_calls.resume("", False),
+        "delete queue": _queue_calls.delete(""),
         "purge": _queue_calls.purge("", ["FAILED"], [], None, False),
         "count purge": _queue_calls.purge("", ["FAILED"], [], None, True),
         "server": _queue_calls.server_info(),

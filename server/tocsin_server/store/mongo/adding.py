@@ -17,6 +17,7 @@ from tocsin_server.store.mongo.documents import EPOCH, MILLISECOND, Document, jo
 from tocsin_server.store.mongo.heads import Allocation
 from tocsin_server.store.mongo.known_types import KnownTypes
 from tocsin_server.store.mongo.records import Records, basic, changes_of, flags_of_all, new_operation, unknown_after
+from tocsin_server.store.mongo.room import Room, Rooms
 from tocsin_server.store.mongo.transitions import Standing, begin_anew, replace_in_place
 from tocsin_server.store.parts import part_by_part, parts
 from tocsin_server.store.quotas import too_many_types
@@ -47,9 +48,10 @@ class _Planned:
 class Adding:
     """JobStore.add."""
 
-    def __init__(self, records: Records, types: KnownTypes) -> None:
+    def __init__(self, records: Records, types: KnownTypes, jobs_max: int | None) -> None:
         self._records = records
         self._types = types
+        self._rooms = Rooms(records, jobs_max)
 
     async def add_to(self, queue: str, drafts: Sequence[Draft]) -> list[Answer]:
         """Add jobs of one queue, in order."""
@@ -64,7 +66,8 @@ class Adding:
                 ids = [job_id for at in left if (job_id := drafts[at].job_id) is not None]
                 standing = await self._records.load(queue, ids) if ids else {}
                 known = await self._types.of(queue, {drafts[at].spec.type for at in left})
-                plan = _plan(left, drafts, standing, known, answers)
+                room = await self._rooms.of(queue)
+                plan = _plan(left, drafts, standing, known, room, answers)
                 lost = await self._write(queue, plan, standing, answers)
             left = [at for at in left if at in lost]
             if not left:
@@ -106,6 +109,7 @@ def _plan(
     drafts: Sequence[Draft],
     standing: Mapping[str, Standing],
     known_types: set[str],
+    room: Room,
     answers: dict[int, Answer],
 ) -> list[_Planned]:
     """What each draft comes to. Refusals are answered; two drafts of one id are taken in order."""
@@ -131,6 +135,9 @@ def _plan(
                 answers[at] = too_many_types(draft.spec.queue)
                 continue
             known_types.add(draft.spec.type)
+        if state is None and (refusal := room.take()) is not None:
+            answers[at] = refusal
+            continue
         if job_id is not None:
             due_later = isinstance(draft.when, timedelta) and draft.when > timedelta(0)
             states[job_id] = State.SCHEDULED if due_later else State.WAITING  # corrected by _carry_out

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+from pymongo.errors import OperationFailure
+
 from tocsin_server.domain.filters import JobFilter
 from tocsin_server.domain.queues import QueueFigures
 from tocsin_server.domain.states import State
@@ -19,6 +21,8 @@ from tocsin_server.store.mongo.records import Records
 
 T = TypeVar("T")
 Counts = Mapping[State, Mapping[str, int]]
+
+_BAD_HINT = 2  # BadValue; nothing else in these commands can be one
 
 #: A count that took longer is kept for 20 times as long as it took: counting keeps a core busy for 5 % at most.
 _SLOW, _KEPT_TIMES = 1.0, 20
@@ -33,8 +37,9 @@ class _Counted(Generic[T]):
 class Counting:
     """JobStore.figures, and the totals of lists."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, mend_indexes: Callable[[], Awaitable[None]]) -> None:
         self._records = records
+        self._mend_indexes = mend_indexes
         self._counted: dict[Hashable, _Counted[Any]] = {}
 
     async def figures(self, queue: str) -> QueueFigures:
@@ -84,7 +89,7 @@ class Counting:
         kept: _Counted[T] | None = self._counted.get(what)
         if kept is not None and begun < kept.good_until:
             return kept.answer
-        answer = await self._records.run(count, read_only=True)
+        answer = await self._counting(count)
         took = time.monotonic() - begun
         if took > _SLOW:
             now = begun + took
@@ -92,6 +97,16 @@ class Counting:
             self._counted = {key: one for key, one in self._counted.items() if one.good_until > now}
             self._counted[what] = _Counted(answer, now + took * _KEPT_TIMES)
         return answer
+
+    async def _counting(self, count: Callable[[], Awaitable[T]]) -> T:
+        """Count. Where the index that counting names is not there, it is made first: it was dropped under us."""
+        try:
+            return await self._records.run(count, read_only=True)
+        except OperationFailure as error:
+            if error.code != _BAD_HINT:
+                raise
+        await self._mend_indexes()
+        return await self._records.run(count, read_only=True)
 
     async def _oldest(self, queue: str) -> datetime | None:
         """The due time of the job that has been due longest, or is due next."""

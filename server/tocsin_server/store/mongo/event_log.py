@@ -108,7 +108,9 @@ class EventLog:
             calls.append(self._heads.wake(taken.queue))
         await asyncio.gather(*calls)
         self._tail.signal(taken.queue)
-        if taken.last - self._trimmed.setdefault(taken.queue, taken.first - 1) >= max(1, self._events_max // _TRIM_AT):
+        trimmed = min(taken.last, self._trimmed.setdefault(taken.queue, taken.first - 1))
+        self._trimmed[taken.queue] = trimmed  # lower than before where the queue went, and came anew
+        if taken.last - trimmed >= max(1, self._events_max // _TRIM_AT):
             self._trimmed[taken.queue] = taken.last
             await self._trim(taken.queue, taken.last)
 

@@ -3,6 +3,7 @@
 _id                the queue's name
 epoch              random; a cursor of another one is of another life of the queue
 arrivals, events   the last arrival number, and the last number of a change; both are taken before the jobs are written
+used               when numbers were last taken: the queue changed
 wakes              how often jobs became claimable
 paused             since when; absent: it is not
 settings           {reason, defaults, types, completed_max, failed_max}
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,6 +30,9 @@ from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import EPOCH, Document
 from tocsin_server.store.mongo.queue_documents import settings_document, settings_of
+from tocsin_server.store.quotas import too_many_queues
+
+_NOTHING_SET = settings_document(QueueSettings())
 
 RATE_MINUTES = 5  # rates are means over so many whole minutes and the one under way
 
@@ -54,17 +58,55 @@ class Allocation:
 class Heads:
     """All queues' documents."""
 
-    def __init__(self, connection: MongoConnection, collection: str) -> None:
+    def __init__(self, connection: MongoConnection, collection: str, most: int) -> None:
         self._connection = connection
+        self._most = most  # queues
         self._jobs_name = collection
+        self._jobs: AsyncCollection[Document] = connection.database[collection]
+        self._events: AsyncCollection[Document] = connection.database[f"{collection}.events"]
         self._queues: AsyncCollection[Document] = connection.database[f"{collection}.queues"]
+
+    async def forget(self, queue: str, unused_for: timedelta | None, noted: Callable[[], Awaitable[bool]]) -> bool:
+        """As JobStore.forget; `noted` says whether a note stands."""
+        head, now = await self.read(queue)
+        if await self._newest(self._jobs, queue, "arrival"):
+            return False
+        if head is None or now is None:
+            return True
+        if unused_for is not None:
+            said = head.get("settings", _NOTHING_SET) != _NOTHING_SET or "paused" in head
+            if said or not await self._unused(queue, head, now, unused_for) or await noted():
+                return False
+        stands = {"_id": queue, "events": head["events"], "arrivals": head["arrivals"]}
+        gone = await self._connection.run(lambda: self._queues.delete_one(stands))
+        if not gone.deleted_count:
+            return False  # somebody uses it
+        await self._connection.run(lambda: self._events.delete_many({"queue": queue}))
+        if (highest := await self._newest(self._jobs, queue, "arrival")) > 0:
+            await self.hold(queue, highest)  # numbered before, and written just now
+            return False
+        return True
+
+    async def _unused(self, queue: str, head: Document, now: datetime, unused_for: timedelta) -> bool:
+        if "used" in head:
+            return bool(head["used"] + unused_for <= now)
+        # Nothing tells when it was used last: counted from now.
+        await self._connection.run(
+            lambda: self._queues.update_one(
+                {"_id": queue, "used": {"$exists": False}}, {"$currentDate": {"used": True}}
+            )
+        )
+        return unused_for <= timedelta(0)
 
     async def allocate(
         self, queue: str, *, events: int, arrivals: int = 0, rates: Mapping[str, int] | None = None
     ) -> Allocation:
         """Take numbers; `rates` says how many attempts ended, by field of `rates`."""
         more = {f"rates.{name}": by for name, by in (rates or {}).items()}
-        update = {"$inc": {"events": Int64(events), "arrivals": Int64(arrivals), **more}}
+        update = {
+            "$inc": {"events": Int64(events), "arrivals": Int64(arrivals), **more},
+            "$currentDate": {"used": True},
+        }
 
         async def take() -> Document | None:
             return await self._connection.run(
@@ -72,6 +114,7 @@ class Heads:
             )
 
         while (head := await take()) is None:
+            await self._admit()
             await self._make(queue)
         last, last_arrival = int(head["events"]), int(head["arrivals"])
         return Allocation(
@@ -100,14 +143,47 @@ class Heads:
         above = await self.allocate(queue, events=0, arrivals=arrivals) if arrivals else None
         return replace(taken, first_arrival=highest + 1 if above is None else above.first_arrival)
 
+    async def _admit(self) -> None:
+        """QuotaExceeded where there are all the queues that may be. Several that are made at once may be a few more."""
+        if await self.count() >= self._most:
+            raise too_many_queues(self._most)
+
+    async def _newest(self, collection: AsyncCollection[Document], queue: str, field: str) -> int:
+        """The highest number of a queue's jobs or changes; 0 where there are none."""
+        found = await self._connection.run(
+            lambda: collection.find({"queue": queue}, {field: 1}).sort(field, -1).limit(1).to_list(), read_only=True
+        )
+        return int(found[0][field]) if found else 0
+
     async def _make(self, queue: str) -> None:
         """Make the queue's document where there is none. Not by what takes numbers: of several that would make it at
-        once one does, and the others might not be told which numbers they took."""
-        nothing_yet = {"epoch": secrets.token_hex(8), **dict.fromkeys(("events", "arrivals", "wakes"), Int64(0))}
+        once one does, and the others might not be told which numbers they took. Where the document was lost, jobs and
+        changes stand all the same: their numbers are taken."""
+        nothing_yet = {
+            "epoch": secrets.token_hex(8),
+            "events": Int64(await self._newest(self._events, queue, "last")),
+            "arrivals": Int64(await self._newest(self._jobs, queue, "arrival")),
+            "wakes": Int64(0),
+        }
         with contextlib.suppress(DuplicateKeyError):  # somebody else made it
             await self._connection.run(
                 lambda: self._queues.update_one({"_id": queue}, {"$setOnInsert": nothing_yet}, upsert=True)
             )
+
+    async def hold(self, queue: str, highest: int) -> bool:
+        """See to it that the queue's document is there, and its counter of arrivals at `highest` at least: a job with
+        that arrival stands. Whether something had to be mended."""
+        stands = await self._connection.run(
+            lambda: self._queues.find_one({"_id": queue}, {"arrivals": 1}), read_only=True
+        )
+        if stands is None:
+            await self._make(queue)
+        elif int(stands["arrivals"]) >= highest:
+            return False
+        await self._connection.run(
+            lambda: self._queues.update_one({"_id": queue}, {"$max": {"arrivals": Int64(highest)}})
+        )
+        return True
 
     async def give_back(self, taken: Allocation) -> None:
         """Undo an allocation of which nothing was used, unless others were made since (then a hole is left)."""
@@ -149,6 +225,10 @@ class Heads:
         found = await self._connection.run(lambda: self._queues.find({}, {"_id": 1}).to_list(), read_only=True)
         return sorted(str(head["_id"]) for head in found)
 
+    async def count(self) -> int:
+        """How many queues there are, as the server has it at hand."""
+        return await self._connection.run(lambda: self._queues.estimated_document_count(), read_only=True)
+
     async def numbers(self) -> dict[str, int]:
         """Each queue's last number of a change."""
         found = await self._connection.run(lambda: self._queues.find({}, {"events": 1}).to_list(), read_only=True)
@@ -186,6 +266,7 @@ class Heads:
             )
 
         while (before := await put()) is None:
+            await self._admit()
             await self._make(queue)
         last = int(before["events"]) + 1
         resumed = not paused and "paused" in before
@@ -205,7 +286,7 @@ class Heads:
         A clock is the first entry of an index, looked up from the queue's document.
         """
 
-        def first(field: str, condition: Mapping[str, Any]) -> Document:
+        def first(name: str, field: str, condition: Mapping[str, Any]) -> Document:
             pipeline = [{"$match": condition}, {"$sort": {field: 1}}, {"$limit": 1}, {"$project": {"_id": 0, field: 1}}]
             return {
                 "$lookup": {
@@ -213,7 +294,7 @@ class Heads:
                     "localField": "_id",
                     "foreignField": "queue",
                     "pipeline": pipeline,
-                    "as": field,
+                    "as": name,
                 }
             }
 
@@ -222,9 +303,10 @@ class Heads:
             [
                 {"$match": {"_id": {"$in": list(queues)}}},
                 {"$project": {"wakes": 1, "events": 1}},
-                first("due", {"state": int(State.SCHEDULED)}),
-                first("lease", {"state": int(State.ACTIVE)}),
-                first("expire", {"expire": {"$exists": True}}),
+                first("due", "due", {"state": int(State.SCHEDULED)}),
+                first("waiting", "due", {"state": int(State.WAITING)}),
+                first("lease", "lease", {"state": int(State.ACTIVE)}),
+                first("expire", "expire", {"expire": {"$exists": True}}),
             ],
         )
 
@@ -233,7 +315,14 @@ class Heads:
 
         return {
             head["_id"]: (
-                Tick(int(head["wakes"]), time(head, "due"), time(head, "lease"), time(head, "expire")),
+                Tick(
+                    int(head["wakes"]),
+                    time(head, "due"),
+                    time(head, "lease"),
+                    time(head, "expire"),
+                    bool(head["waiting"]),
+                    int(head["events"]),
+                ),
                 int(head["events"]),
             )
             for head in found

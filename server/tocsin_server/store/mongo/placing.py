@@ -18,6 +18,7 @@ from tocsin_server.store.mongo.heads import Allocation
 from tocsin_server.store.mongo.known_types import KnownTypes
 from tocsin_server.store.mongo.placed import placed_document
 from tocsin_server.store.mongo.records import Records, basic, changes_of, flags_of_all, new_operation, unknown_after
+from tocsin_server.store.mongo.room import Room, Rooms
 from tocsin_server.store.mongo.transitions import Standing, place_over
 from tocsin_server.store.parts import part_by_part, parts
 from tocsin_server.store.placing import Placed
@@ -50,9 +51,10 @@ class _Planned:
 class Placing:
     """JobStore.put."""
 
-    def __init__(self, records: Records, types: KnownTypes) -> None:
+    def __init__(self, records: Records, types: KnownTypes, jobs_max: int | None) -> None:
         self._records = records
         self._types = types
+        self._rooms = Rooms(records, jobs_max)
         self._arrivals = Arrivals(records)
         self._comparing = Comparing(records)
 
@@ -93,7 +95,8 @@ class Placing:
         holders = await self._arrivals.holders(queue, {job.arrival for job in jobs.values() if job.arrival})
         alike = await self._comparing.alike([job for job in jobs.values() if job.job_id in standing], standing)
         known = await self._types.of(queue, {job.spec.type for job in jobs.values()})
-        return list(_planned(jobs, standing, holders, alike, known, answers))
+        room = await self._rooms.of(queue)
+        return list(_planned(jobs, standing, holders, alike, known, room, answers))
 
     async def _write(self, queue: str, plan: Sequence[_Planned], highest: int, answers: dict[int, Placed]) -> set[str]:
         """Write what was planned; the ids at which others were faster."""
@@ -160,6 +163,7 @@ def _planned(
     holders: dict[int, str],
     alike: set[str],
     known_types: set[str],
+    room: Room,
     answers: dict[int, Placed],
 ) -> Iterator[_Planned]:
     """What each job comes to, in order, where it is to be written; the others are answered.
@@ -180,6 +184,9 @@ def _planned(
                 answers[at] = too_many_types(job.queue)
                 continue
             known_types.add(job.spec.type)
+        if stands is None and (refusal := room.take()) is not None:
+            answers[at] = refusal
+            continue
         if stands is not None:
             holders.pop(stands.document["arrival"], None)
         if arrival:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -16,7 +17,7 @@ from tocsin_server.domain.job import Added, Draft, Job, Put, View
 from tocsin_server.domain.lease import Claim, Extended, Extension, Finished, Outcome
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.store.by_queue import by_queue
-from tocsin_server.store.interface import JobStore, Note, StoredNote, StoreInfo, Wake
+from tocsin_server.store.interface import Checked, JobStore, Note, StoredNote, StoreInfo, Wake
 from tocsin_server.store.mongo import indexes
 from tocsin_server.store.mongo.adding import Adding
 from tocsin_server.store.mongo.changing import Changing
@@ -24,6 +25,7 @@ from tocsin_server.store.mongo.checks import FORMAT, check, has_change_streams, 
 from tocsin_server.store.mongo.claiming import NOW, Claiming
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.counting import Counting
+from tocsin_server.store.mongo.cross_check import CrossCheck
 from tocsin_server.store.mongo.documents import HEAVY, Document, job_of, key, to_ms
 from tocsin_server.store.mongo.event_log import EventLog, Flags
 from tocsin_server.store.mongo.finishing import Finishing
@@ -38,8 +40,7 @@ from tocsin_server.store.mongo.records import Records
 from tocsin_server.store.mongo.tail import Tail
 from tocsin_server.store.mongo.trimming import Trimming
 from tocsin_server.store.placing import placed
-
-_TICKS_A_CALL = 100
+from tocsin_server.store.quotas import DEFAULT_QUOTAS, Quotas
 
 
 class MongoStore(JobStore):
@@ -48,6 +49,8 @@ class MongoStore(JobStore):
     `events_max` events, or `events_age`, are kept a queue for watchers.
     """
 
+    ticks_at_once = 100  # each is four lookups
+
     def __init__(
         self,
         connection: MongoConnection,
@@ -55,26 +58,29 @@ class MongoStore(JobStore):
         *,
         events_max: int = 100_000,
         events_age: timedelta = timedelta(hours=1),
+        quotas: Quotas = DEFAULT_QUOTAS,
     ) -> None:
         self._connection = connection
         self._collection = collection
         self._events_age = events_age
         self._workers: AsyncCollection[Document] = connection.database[f"{collection}.workers"]
-        self._heads = Heads(connection, collection)
+        self._heads = Heads(connection, collection, quotas.queues)
         self._tail = Tail(connection, collection, self._heads)
         self._log = EventLog(connection, collection, self._heads, self._tail, events_max=events_max)
         self._records = Records(connection, collection, self._heads, self._log)
         types = KnownTypes(self._records)
-        self._adding = Adding(self._records, types)
-        self._placing = Placing(self._records, types)
+        self._adding = Adding(self._records, types, quotas.jobs)
+        self._placing = Placing(self._records, types, quotas.jobs)
         self._claiming = Claiming(self._records)
         self._changing = Changing(self._records)
         self._finishing = Finishing(self._records)
         self._trimming = Trimming(self._records)
-        self._counting = Counting(self._records)
+        self._counting = Counting(self._records, self._prepare)
         self._listing = Listing(self._records, self._counting)
+        self._cross_check = CrossCheck(self._records, self._prepare)
         self._holes = Holes(self._log)
         self._notes = Notes(connection, collection)
+        self._names: frozenset[str] = frozenset()  # as they were last read
         self._info: StoreInfo | None = None
         self.warnings: Sequence[str] = ()
 
@@ -85,7 +91,7 @@ class MongoStore(JobStore):
             await self._prepare()
 
     async def _prepare(self) -> None:
-        """Mark the store as ours, and make the indexes that are not there."""
+        """Mark the store as ours, and make the indexes that are not there; again where they may have been lost."""
         database = self._connection.database
         await self._connection.run(
             lambda: database[f"{self._collection}.format"].update_one(
@@ -173,15 +179,18 @@ class MongoStore(JobStore):
     async def trim(self, queue: str, *, completed_max: int, failed_max: int, limit: int = 100) -> int:
         return await self._trimming.trim(queue, completed_max=completed_max, failed_max=failed_max, limit=limit)
 
+    async def check(self) -> Checked:
+        return await self._cross_check.step()
+
     # --- hearing ---
 
     async def ticks(self, queues: Sequence[str]) -> Mapping[str, Tick]:
         ticks: dict[str, Tick] = dict.fromkeys(queues, Tick(0, None, None, None))
-        for start in range(0, len(queues), _TICKS_A_CALL):
-            found = await self._heads.ticks(queues[start : start + _TICKS_A_CALL])
+        for start in range(0, len(queues), self.ticks_at_once):
+            found = await self._heads.ticks(queues[start : start + self.ticks_at_once])
             holes = await self._holes.found({queue: number for queue, (_, number) in found.items()})
             for queue, (tick, _) in found.items():
-                ticks[queue] = Tick(tick.wakes + holes[queue], tick.next_due, tick.next_lease_end, tick.next_expiry)
+                ticks[queue] = replace(tick, wakes=tick.wakes + holes[queue], waiting=tick.waiting or holes[queue] > 0)
         return ticks
 
     def wakes(self) -> AsyncIterator[Wake]:
@@ -196,7 +205,15 @@ class MongoStore(JobStore):
     # --- queues ---
 
     async def queues(self) -> list[str]:
-        return await self._heads.names()
+        names = await self._heads.names()
+        if not self._names <= set(names):
+            # Somebody may have dropped the collections, and the indexes with them.
+            await self._prepare()
+        self._names = frozenset(names)
+        return names
+
+    async def count_queues(self) -> int:
+        return await self._heads.count()
 
     async def figures(self, queue: str) -> QueueFigures:
         return await self._counting.figures(queue)
@@ -210,6 +227,12 @@ class MongoStore(JobStore):
             await self._log.append(taken, (), Flags(claimable=resumed, settings=True))
         [now] = await self._heads.settings([queue])
         return now
+
+    async def forget(self, queue: str, *, unused_for: timedelta | None = None) -> bool:
+        async def noted() -> bool:
+            return bool(await self._notes.after(queue, "", 1))
+
+        return await self._heads.forget(queue, unused_for, noted)
 
     # --- notes ---
 

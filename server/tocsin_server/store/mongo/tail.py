@@ -29,6 +29,10 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(milliseconds=50), timedelta(seconds=2)
 _FASTEST_LOOK, _SLOWEST_LOOK = timedelta(milliseconds=20), timedelta(milliseconds=500)
 
+#: Events read again of a queue whose numbers went back: those that were written since, or most of them. A tick makes up
+#: for the rest.
+_LOOK_BACK = 100
+
 
 class Tail:
     """One listener on the server for everybody in this process; begins with the first who wants to hear."""
@@ -119,6 +123,7 @@ class Tail:
             {"$project": {"fullDocument.queue": 1, "fullDocument.wake": 1}},
         ]
         async with await self._events.watch(pipeline, max_await_time_ms=1_000) as stream:
+            self._tell(Wake("", None, missed=True))
             async for change in stream:
                 yield change["fullDocument"]
 
@@ -126,6 +131,7 @@ class Tail:
         """Look again and again, on a server without change streams."""
         numbers, pause = await self._heads.numbers(), _FASTEST_LOOK
         seen = dict(numbers)
+        self._tell(Wake("", None, missed=True))
         while True:
             await asyncio.sleep(pause.total_seconds())
             before, numbers = numbers, await self._heads.numbers()
@@ -133,7 +139,8 @@ class Tail:
             pause = _FASTEST_LOOK if numbers != before else min(pause * 2, _SLOWEST_LOOK)
             for queue, number in numbers.items():
                 if number < seen.get(queue, 0):
-                    seen[queue] = max(0, number - 1)  # the store was put back to an earlier state
+                    # Put back to an earlier state, or another queue of that name: what came last is enough to go on with.
+                    seen[queue] = max(0, number - _LOOK_BACK)
                 if number == seen.get(queue, 0):
                     continue
                 for document in await self._written(queue, seen.get(queue, 0)):
@@ -164,6 +171,9 @@ class Tail:
             messages.append(Wake(queue, None, cancels=True))
         if wake["settings"]:
             messages.append(Wake(queue, None, settings=True))
+        for message in messages:
+            self._tell(message)
+
+    def _tell(self, message: Wake) -> None:
         for listener in self._listeners:
-            for message in messages:
-                listener.put_nowait(message)
+            listener.put_nowait(message)

@@ -17,14 +17,14 @@ from tocsin_server.domain.errors import (
 )
 from tocsin_server.domain.job import Added, Draft, Job, Put, View
 from tocsin_server.domain.states import State
-from tocsin_server.store.quotas import too_many_types
+from tocsin_server.store.quotas import too_many_jobs, too_many_types
 from tocsin_server.store.redis.records import job_of
 
 _ADDED = {b"CREATED": Added.CREATED, b"REPLACED": Added.REPLACED, b"KEPT": Added.KEPT}
 _PUT = {one.name.encode(): one for one in Put}
 
 
-def added(draft: Draft, reply: Sequence[Any]) -> tuple[Job, Added] | TocsinError:
+def added(draft: Draft, reply: Sequence[Any], jobs_max: int) -> tuple[Job, Added] | TocsinError:
     """What add.lua says of one job."""
     spec, word = draft.spec, reply[0]
     if outcome := _ADDED.get(word):
@@ -33,14 +33,18 @@ def added(draft: Draft, reply: Sequence[Any]) -> tuple[Job, Added] | TocsinError
         return JobExists(spec.queue, draft.job_id or "", State(reply[1]))
     if word == b"JOB_ACTIVE":
         return JobActive(spec.queue, draft.job_id or "")
-    return too_many_types(spec.queue)
+    return _quota(spec.queue, reply[1], jobs_max)
 
 
-def put(job: Job, word: bytes) -> Put | TocsinError:
+def put(job: Job, word: bytes, jobs_max: int) -> Put | TocsinError:
     """What put.lua says of one job."""
     if outcome := _PUT.get(word):
         return outcome
-    return JobActive(job.queue, job.job_id) if word == b"JOB_ACTIVE" else too_many_types(job.queue)
+    return JobActive(job.queue, job.job_id) if word == b"JOB_ACTIVE" else _quota(job.queue, word.lower(), jobs_max)
+
+
+def _quota(queue: str, of_what: bytes, jobs_max: int) -> TocsinError:
+    return too_many_jobs(queue, jobs_max) if of_what == b"jobs" else too_many_types(queue)
 
 
 def changed(queue: str, job_id: str, verb: str, revision: int | None, reply: Sequence[Any]) -> Job | TocsinError:

@@ -44,11 +44,14 @@ def source(name: str, constants: Mapping[str, int]) -> str:
 class Scripts:
     """Runs the scripts on one connection."""
 
-    def __init__(self, connection: RedisConnection, *, events_max: int, events_age: timedelta) -> None:
+    def __init__(
+        self, connection: RedisConnection, *, events_max: int, events_age: timedelta, jobs_max: int = 0
+    ) -> None:
         self._connection = connection
         constants = {
             "EVENTS_MAX": events_max,
             "EVENTS_AGE_MS": int(events_age.total_seconds() * 1000),
+            "JOBS_PER_QUEUE": jobs_max,
             "MAX_CRASHES": limits.MAX_CRASHES,
             "MAX_LEASES_LOST": limits.MAX_LEASES_LOST,
             "JOB_SPEC_BYTES": limits.JOB_SPEC_BYTES,

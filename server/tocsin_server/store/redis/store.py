@@ -27,12 +27,14 @@ from tocsin_server.domain.lease import (
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.states import State
 from tocsin_server.store.by_queue import by_queue
-from tocsin_server.store.interface import JobStore, Note, StoredNote, StoreInfo, Wake
+from tocsin_server.store.interface import Checked, JobStore, Note, StoredNote, StoreInfo, Wake
 from tocsin_server.store.parts import part_by_part, parts
 from tocsin_server.store.placing import Placed, placed
+from tocsin_server.store.quotas import DEFAULT_QUOTAS, Quotas
 from tocsin_server.store.redis import page_query, records, replies
 from tocsin_server.store.redis.condition import Condition
 from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.cross_check import CrossCheck
 from tocsin_server.store.redis.event_stream import EventStream
 from tocsin_server.store.redis.keys import Keys
 from tocsin_server.store.redis.notes import Notes
@@ -47,6 +49,7 @@ from tocsin_server.store.redis.queue_records import (
     worker_bytes,
     worker_of,
 )
+from tocsin_server.store.redis.registry import Registry
 from tocsin_server.store.redis.scripts import Scripts
 from tocsin_server.store.redis.wake_channel import WakeChannel
 from tocsin_server.store.unfit import StoreUnfit
@@ -70,27 +73,34 @@ class RedisStore(JobStore):
         embedded: bool = False,
         events_max: int = 100_000,
         events_age: timedelta = timedelta(hours=1),
+        quotas: Quotas = DEFAULT_QUOTAS,
     ) -> None:
         self._connection = connection
         self._condition = Condition(connection, embedded=embedded)
+        self._jobs_max = quotas.jobs or 0
         self._keys = Keys(namespace)
-        self._scripts = Scripts(connection, events_max=events_max, events_age=events_age)
+        self._scripts = Scripts(connection, events_max=events_max, events_age=events_age, jobs_max=self._jobs_max)
         self._events = EventStream(connection, self._scripts, self._keys)
         self._notes = Notes(connection, self._scripts, self._keys)
+        self._cross_check = CrossCheck(connection, self._scripts, self._keys)
         self._wake_channel = WakeChannel(connection, self._keys.wake)
-        self._registered: set[str] = set()
+        self._registry = Registry(connection, self._keys, quotas.queues, lost=self._mark)
         self._claims: OrderedDict[bytes, None] = OrderedDict()
 
     async def open(self) -> None:
         await self._connection.open()
         await self._condition.open()
         await check_permissions(self._connection, f"{self._keys.root('any')}:any", self._keys.wake)
-        await self._connection.execute("SET", self._keys.format, FORMAT, "NX")
+        await self._mark()
         found = int(await self._connection.execute("GET", self._keys.format, read_only=True))
         if found > FORMAT:
             raise StoreUnfit(
                 f"the store holds format {found}, this server knows {FORMAT}: run a newer server, or another namespace"
             )
+
+    async def _mark(self) -> None:
+        """Say which format is stored; once more where the store has lost it."""
+        await self._connection.execute("SET", self._keys.format, FORMAT, "NX")
 
     async def close(self) -> None:
         await self._condition.close()
@@ -121,14 +131,18 @@ class RedisStore(JobStore):
 
     async def add(self, drafts: Sequence[Draft]) -> list[tuple[Job, Added] | TocsinError]:
         async def add_to(queue: str, items: Sequence[Draft]) -> list[tuple[Job, Added] | TocsinError]:
-            await self._register(queue)
+            await self._registry.admit(queue)
             seeds = iter(secrets.token_bytes(4 * len(items)))
             arguments = [(draft, records.draft_arguments(draft, _seed(seeds))) for draft in items]
 
             async def send(part: Sequence[tuple[Draft, Arguments]]) -> list[tuple[Job, Added] | TocsinError]:
                 flat = [argument for _, of_one in part for argument in of_one]
-                found = await self._run("add", queue, secrets.token_hex(8), *flat)
-                return [replies.added(draft, answer) for (draft, _), answer in zip(part, found, strict=True)]
+                new, found = await self._run("add", queue, secrets.token_hex(8), *flat)
+                if new:
+                    await self._registry.made(queue)
+                return [
+                    replies.added(draft, answer, self._jobs_max) for (draft, _), answer in zip(part, found, strict=True)
+                ]
 
             return await part_by_part(arguments, _calls([one for _, one in arguments]), send)
 
@@ -153,14 +167,16 @@ class RedisStore(JobStore):
 
     async def put(self, jobs: Sequence[Job], *, over: bool) -> list[Put | TocsinError]:
         async def put_into(queue: str, items: Sequence[Job]) -> list[Placed]:
-            await self._register(queue)
+            await self._registry.admit(queue)
             highest = max(job.arrival for job in items)
             arguments = [(job, placed_arguments(job)) for job in items]
 
             async def send(part: Sequence[tuple[Job, Arguments]]) -> list[Placed]:
                 flat = [argument for _, of_one in part for argument in of_one]
-                found = await self._run("put", queue, secrets.token_hex(8), int(over), highest, *flat)
-                return [replies.put(job, answer) for (job, _), answer in zip(part, found, strict=True)]
+                new, found = await self._run("put", queue, secrets.token_hex(8), int(over), highest, *flat)
+                if new:
+                    await self._registry.made(queue)
+                return [replies.put(job, answer, self._jobs_max) for (job, _), answer in zip(part, found, strict=True)]
 
             return await part_by_part(arguments, _calls([one for _, one in arguments]), send)
 
@@ -237,12 +253,19 @@ class RedisStore(JobStore):
         spared = records.to_ms(limits.SPARED_AFTER_END)
         return int(await self._run("trim", queue, completed_max, failed_max, limit, spared))
 
+    async def check(self) -> Checked:
+        return await self._cross_check.step()
+
     # --- hearing ---
 
     async def ticks(self, queues: Sequence[str]) -> Mapping[str, Tick]:
-        keys = [self._keys.tick(queue) for queue in queues]
-        found = await self._connection.get_many(keys)
-        return {queue: tick_of(found[key]) for queue, key in zip(queues, keys, strict=True) if key in found}
+        ticks: dict[str, Tick] = {}
+        for start in range(0, len(queues), self.ticks_at_once):
+            part = queues[start : start + self.ticks_at_once]
+            keys = [self._keys.tick(queue) for queue in part]
+            found = await self._connection.get_many(keys)
+            ticks.update({queue: tick_of(found[key]) for queue, key in zip(part, keys, strict=True) if key in found})
+        return ticks
 
     def wakes(self) -> AsyncIterator[Wake]:
         return self._wake_channel.listen()
@@ -256,8 +279,10 @@ class RedisStore(JobStore):
     # --- queues ---
 
     async def queues(self) -> list[str]:
-        found = await self._connection.execute("SMEMBERS", self._keys.queues, read_only=True)
-        return sorted(name.decode() for name in found)
+        return await self._registry.names()
+
+    async def count_queues(self) -> int:
+        return await self._registry.count()
 
     async def figures(self, queue: str) -> QueueFigures:
         return figures_of(await self._run("figures", queue))
@@ -276,14 +301,27 @@ class RedisStore(JobStore):
         return [settings_of(fields) for fields in await self._connection.run(ask, read_only=True, key=of_one)]
 
     async def put_settings(self, queue: str, settings: QueueSettings, *, paused: bool) -> QueueSettings:
-        await self._register(queue)
+        await self._registry.admit(queue)
         maxima = ["" if one is None else one for one in (settings.completed_max, settings.failed_max)]
         reason = settings.pause_reason.encode()
-        await self._run(
+        new = await self._run(
             "put_settings", queue, secrets.token_hex(8), int(paused), reason, settings_bytes(settings), *maxima
         )
+        if new:
+            await self._registry.made(queue)
         [now] = await self.settings([queue])
         return now
+
+    async def forget(self, queue: str, *, unused_for: timedelta | None = None) -> bool:
+        return await self._registry.forget(
+            queue,
+            lambda: self._run(
+                "forget",
+                queue,
+                "" if unused_for is None else records.to_ms(unused_for),
+                settings_bytes(QueueSettings()),
+            ),
+        )
 
     # --- notes ---
 
@@ -322,12 +360,6 @@ class RedisStore(JobStore):
                 # Part of the batch has acted; what is repeated answers the same (verbs are idempotent).
                 raise (OutcomeUnknown(str(error)) if start else error) from error
         return answers
-
-    async def _register(self, queue: str) -> None:
-        """Write a queue's name into the registry before its first key: nothing may stand in an unknown queue."""
-        if queue not in self._registered:
-            await self._connection.execute("SADD", self._keys.queues, queue)
-            self._registered.add(queue)
 
 
 _VERBS: Mapping[type[Change], tuple[bytes, str]] = {

@@ -56,6 +56,7 @@ class WakeChannel:
                 try:
                     async with self._connection.subscribed(self._channel) as pubsub:
                         asked = False
+                        heard.put_nowait(Wake("", None, missed=True))
                         while True:
                             message = await pubsub.get_message(timeout=self._silence)
                             if message is not None:

@@ -30,6 +30,7 @@ REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (reminders.ReminderIdTaken("q", LONG, State.WAITING), grpc.StatusCode.ALREADY_EXISTS),
     (errors.JobActive("q", LONG), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.WrongState("q", LONG, State.ACTIVE, "RunJob"), grpc.StatusCode.FAILED_PRECONDITION),
+    (errors.QueueInUse(LONG, 3), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.LeaseLost("q", LONG, 3), grpc.StatusCode.ABORTED),
     (errors.RevisionMismatch("q", LONG, 1, 2), grpc.StatusCode.ABORTED),
     (errors.QueueMoved("q", "its jobs move to x", done=True), grpc.StatusCode.FAILED_PRECONDITION),

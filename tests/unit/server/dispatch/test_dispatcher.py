@@ -171,10 +171,10 @@ async def test_without_handlers_it_claims_nothing_and_says_nothing(spied: SpiedS
 
 async def test_the_last_tick_stands_still_while_the_store_is_away(spied: SpiedStore, start: StartDispatcher) -> None:
     async with start(the_handlers()) as dispatcher:
-        await spied.until_called("queues", 2)
-        spied.away.add("queues")
-        await spied.until_called("queues", 2)
+        await spied.until_called("count_queues", 2)
+        spied.away.add("count_queues")
+        await spied.until_called("count_queues", 2)
         last = dispatcher.last_tick
         assert last is not None
-        await spied.until_called("queues", 3)
+        await spied.until_called("count_queues", 3)
         assert dispatcher.last_tick == last

@@ -9,6 +9,7 @@ from contract.backdating import Backdate
 from contract.builders import HOUR, MINUTE, SECOND, a_draft, added, cancelled, claimed, completed, failed
 from support.spied_store import SpiedStore
 from tocsin_server.domain.job import Job, View
+from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
 from tocsin_server.maintenance.retention_trimmer import RetentionTrimmer
 from tocsin_server.operations.store_clock import StoreClock
@@ -103,8 +104,8 @@ async def test_a_quiet_queue_is_trimmed_again_when_what_ended_is_no_longer_spare
     assert spied.calls["trim"] == before + 1
 
 
-async def test_ends_that_leave_no_trace_in_a_tick_are_found_by_the_sweep(
-    spied: SpiedStore, trimmer: RetentionTrimmer, backdate: Backdate, clock: MovedClock
+async def test_ends_that_move_no_time_of_a_tick_are_found_by_the_next(
+    spied: SpiedStore, trimmer: RetentionTrimmer, backdate: Backdate
 ) -> None:
     store = spied.as_store
     [first, *rest] = await added(store, *(a_draft(when=HOUR + n * SECOND) for n in range(8)))
@@ -113,11 +114,36 @@ async def test_ends_that_leave_no_trace_in_a_tick_are_found_by_the_sweep(
     await a_tick(spied, trimmer)
     for job in rest[:-1]:
         backdate.end(await cancelled(store, job), by=10 * MINUTE)
-    before = await a_tick(spied, trimmer)
-    clock.move(61 * SECOND)
-    after = await a_tick(spied, trimmer)
     assert first.state is State.SCHEDULED
-    assert (before, after) == (8, 4)
+    assert await a_tick(spied, trimmer) == 4
+
+
+async def test_a_lower_maximum_is_found_by_the_sweep(
+    spied: SpiedStore, trimmer: RetentionTrimmer, backdate: Backdate, clock: MovedClock
+) -> None:
+    for job in await ended(spied, 3):
+        backdate.end(job, by=10 * MINUTE)
+    assert await a_tick(spied, trimmer) == 3
+    await a_tick(spied, trimmer)
+    await spied.as_store.put_settings("q", QueueSettings(completed_max=1), paused=False)
+    assert await a_tick(spied, trimmer) == 3
+    clock.move(61 * SECOND)
+    assert await a_tick(spied, trimmer) == 1
+
+
+async def test_of_many_queues_with_ended_jobs_a_few_are_swept_at_a_time(
+    spied: SpiedStore, trimmer: RetentionTrimmer, clock: MovedClock
+) -> None:
+    store = spied.as_store
+    for job in await added(store, *(a_draft(queue=f"q{number}") for number in range(25))):
+        await cancelled(store, job)
+    swept = []
+    for _ in range(4):
+        before = spied.calls["trim"]
+        await a_tick(spied, trimmer)
+        swept.append(spied.calls["trim"] - before)
+        clock.move(SECOND)
+    assert swept == [10, 10, 5, 0]
 
 
 async def test_a_queue_without_ended_jobs_costs_no_call(spied: SpiedStore, trimmer: RetentionTrimmer) -> None:

@@ -25,7 +25,7 @@ def known() -> Claimable:
     """A queue that was claimed from, in vain."""
     claimable = Claimable()
     claimable.want(T)
-    claimable.tick(a_tick())
+    claimable.tick({"q": Tick(0, None, None, None, waiting=True)})
     assert claim(claimable) is False
     assert claimable.next_for(lambda _: T) is None
     return claimable
@@ -41,6 +41,27 @@ def test_a_queue_first_heard_of_is_worth_a_claim() -> None:
     claimable = Claimable()
     claimable.want(T)
     claimable.ring("q", NOON)
+    assert claimable.next_for(lambda _: T) == "q"
+
+
+def test_a_queue_whose_first_tick_says_that_nothing_waits_is_worth_no_claim_until_it_rings() -> None:
+    claimable = Claimable()
+    claimable.want(T)
+    claimable.tick(a_tick(7, NOON))
+    assert claimable.next_for(lambda _: T) is None
+    claimable.want({"another"})
+    assert claimable.next_for(lambda _: {"another": 1}) is None
+    claimable.tick(a_tick(7, NOON))
+    assert claimable.next_for(lambda _: T) is None
+    claimable.pass_time(NOON)
+    assert claimable.next_for(lambda _: T) == "q"
+
+
+def test_a_message_that_came_before_the_first_tick_is_not_undone_by_it() -> None:
+    claimable = Claimable()
+    claimable.want(T)
+    claimable.ring("q")
+    claimable.tick(a_tick(0))
     assert claimable.next_for(lambda _: T) == "q"
 
 

@@ -42,8 +42,8 @@ async def test_with_all_jobs_far_ahead_a_tick_costs_two_commands(
         before = commands(valkey_client)
         calls = await calls_over_some_ticks(spied)
         used = commands(valkey_client) - before
-    assert calls == {"ticks": TICKS, "queues": TICKS}
-    assert set(used) == {"mget", "smembers"}
+    assert calls == {"ticks": TICKS, "count_queues": TICKS}
+    assert set(used) == {"mget", "scard"}
     assert used.total() <= 2 * (TICKS + 4)
 
 
@@ -94,7 +94,7 @@ async def test_a_rush_of_jobs_for_others_is_not_asked_about_one_by_one(
 async def test_a_store_that_is_away_is_asked_once_a_tick(spied: SpiedStore, start_parts: StartParts) -> None:
     await added(spied.as_store, a_draft())
     async with start_parts(tick=TICK) as parts:
-        spied.away |= {"claim", "ticks", "queues"}
+        spied.away |= {"claim", "ticks", "count_queues"}
         async with a_waiting_caller(parts):
-            await spied.until_called("queues", TICKS)
+            await spied.until_called("count_queues", TICKS)
             assert spied.calls["claim"] <= 2 * TICKS

@@ -4,7 +4,8 @@
 -- ARGV     1 epoch if the queue is new | then for each job:
 --          fixed >BBI6i4I6I6I4: on_conflict, is a delay, ms, priority, keep_done, keep_failed, 26 random bits |
 --          job_id or "" | rest without the id | payload
--- Returns  one a job: {"CREATED" | "REPLACED" | "KEPT", answer} | {"JOB_EXISTS" | "JOB_ACTIVE", state} | {"QUOTA"}
+-- Returns  {1 if the queue is new, else 0, answers}, one a job: {"CREATED" | "REPLACED" | "KEPT", answer} |
+--          {"JOB_EXISTS" | "JOB_ACTIVE", state} | {"QUOTA", "types" | "jobs"}
 -- Events   one a job that was created or replaced
 -- Wakes    "settings" where the queue is new
 -- Clock    the server's; a delay counts from it, a time that has passed means now
@@ -53,7 +54,8 @@ local function add(id, asked, rest, payload)
   if standing and asked.on_conflict == KEEP then return {'KEPT', standing} end
   if standing and asked.on_conflict == FAIL then return {'JOB_EXISTS', standing.state} end
   if standing and standing.state == ACTIVE then return {'JOB_ACTIVE', standing.state} end
-  if not type_fits(struct.unpack('>Bc0', rest)) then return {'QUOTA'} end
+  if not type_fits(struct.unpack('>Bc0', rest)) then return {'QUOTA', 'types'} end
+  if not standing and not job_fits() then return {'QUOTA', 'jobs'} end
   if not standing then return {'CREATED', create(id, asked, rest, payload)} end
   if ended(standing.state) then
     remove(standing)
@@ -66,7 +68,8 @@ local function add(id, asked, rest, payload)
   return {'REPLACED', replace(standing, asked, rest, payload)}
 end
 
-if redis.call('HSETNX', key('q'), 'epoch', ARGV[1]) == 1 then publish(8, 0) end
+local new = redis.call('HSETNX', key('q'), 'epoch', ARGV[1])
+if new == 1 then publish(8, 0) end
 for i = 2, #ARGV, 4 do
   local id = ARGV[i + 1]
   local on_conflict, is_delay, ms, priority, keep_done, keep_failed, seed = struct.unpack('>BBI6i4I6I6I4', ARGV[i])
@@ -77,4 +80,4 @@ for i = 2, #ARGV, 4 do
   answers[#answers + 1] = done
 end
 commit()
-return answers
+return {new, answers}

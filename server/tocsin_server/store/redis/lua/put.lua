@@ -4,7 +4,8 @@
 -- ARGV     1 epoch if the queue is new | 2 "1" to place them over what stands | 3 highest arrival of the whole batch, so
 --          that a job which needs one takes none that another brings | then for each job: I6 the arrival that it had,
 --          0 for none | record without payload | payload | extras, {field, I4 length, value}
--- Returns  one a job: "CREATED" | "KEPT" | "SAME" | "REPLACED" | "JOB_ACTIVE" | "QUOTA"
+-- Returns  {1 if the queue is new, else 0, answers}, one a job: "CREATED" | "KEPT" | "SAME" | "REPLACED" | "JOB_ACTIVE" |
+--          "TYPES" | "JOBS", of which there are too many
 -- Events   one a job that was created or replaced; where the new one has another arrival, "deleted" of the old one first
 -- Wakes    "settings" where the queue is new
 -- Clock    none: all times come with the jobs, and nothing is decided by them
@@ -85,7 +86,8 @@ local function place(given, wanted)
   if job and job.state == ACTIVE then return 'JOB_ACTIVE' end
   if wanted == 0 or (wanted ~= n and not free(wanted)) then wanted = false end
   if job and (not wanted or wanted == n) and same(job, given) then return 'SAME' end
-  if not type_fits(given.type) then return 'QUOTA' end
+  if not type_fits(given.type) then return 'TYPES' end
+  if not job and not job_fits() then return 'JOBS' end
   if job and wanted == n then
     given.was, given.old_tags, given.extras_gone = job.was, tags(job), has(job, HAS_EXTRAS)
     if has(job, CALLERS_ID) then set_flag(given, CALLERS_ID) end
@@ -102,10 +104,11 @@ local function place(given, wanted)
   return job and 'REPLACED' or 'CREATED'
 end
 
-if redis.call('HSETNX', key('q'), 'epoch', ARGV[1]) == 1 then publish(8, 0) end
+local new = redis.call('HSETNX', key('q'), 'epoch', ARGV[1])
+if new == 1 then publish(8, 0) end
 for i = 4, #ARGV, 4 do
   answers[#answers + 1] = place(read(i), struct.unpack('>I6', ARGV[i]))
 end
 if placed then redis.call('HSET', key('q'), 'n', string.format('%d', top)) end
 commit()
-return answers
+return {new, answers}

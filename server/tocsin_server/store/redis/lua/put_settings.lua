@@ -3,10 +3,10 @@
 -- KEYS[1]  root of the queue
 -- ARGV     1 epoch if the queue is new | 2 "1" paused | 3 reason | 4 settings (records.py) | 5 completed_max or "" |
 --          6 failed_max or ""
--- Returns  paused since, ms, or -1
+-- Returns  1 if the queue is new, else 0
 -- Wakes    "settings"; with a resume also "claimable now"
 --- @include lib/keys lib/clock lib/job lib/commit
-redis.call('HSETNX', key('q'), 'epoch', ARGV[1])
+local new = redis.call('HSETNX', key('q'), 'epoch', ARGV[1])
 local since = redis.call('HGET', key('q'), 'paused')
 local flags = 8
 if ARGV[2] == '1' then
@@ -16,10 +16,9 @@ else
   if since then
     flags, wake = 9, 1
     announce = false
-    flush_tick({})
+    flush_tick({}, 0)
   end
   redis.call('HDEL', key('q'), 'paused', 'reason')
-  since = -1
 end
 redis.call('HSET', key('q'), 'settings', ARGV[4])
 for i, field in ipairs({'cmax', 'fmax'}) do
@@ -30,4 +29,4 @@ for i, field in ipairs({'cmax', 'fmax'}) do
   end
 end
 publish(flags, 0)
-return tonumber(since)
+return new

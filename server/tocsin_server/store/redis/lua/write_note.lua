@@ -8,6 +8,9 @@ local note, revision, till = key('b' .. ARGV[1]), tonumber(ARGV[2]), tonumber(AR
 local stands = redis.call('GETRANGE', note, 0, 7)
 if (#stands == 8 and struct.unpack('>I8', stands) or 0) ~= revision then return 0 end
 if till > NOW then
+  if redis.call('EXISTS', key('q')) == 1 and tonumber(redis.call('HGET', key('q'), 'notes') or 0) < till then
+    redis.call('HSET', key('q'), 'notes', ARGV[3])  -- the queue is in use until then
+  end
   redis.call('SET', note, struct.pack('>I8', revision + 1) .. ARGV[4], 'PXAT', till)
 else
   redis.call('UNLINK', note) -- SET refuses a time that has passed

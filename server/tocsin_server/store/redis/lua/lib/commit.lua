@@ -1,11 +1,13 @@
 -- commit: brings records, structures, counters and the event stream in line with the jobs an operation has changed.
 -- An operation reads and decides, changes fields of jobs, says touch(job), and commits once at its end: so all its
 -- writes come last, and each structure is kept right in this one place. Writes are gathered by key.
--- The tick record is >I6I6I6I6: wakes so far, and the earliest due time, end of lease and end of retention (0: none).
+-- The tick record is >I6I6I6I6I6I6: wakes so far; the earliest due time, end of lease and end of retention (0: none); how
+-- many jobs are WAITING; changes so far. Older servers write the first four: then what waits is counted anew.
+local TICK = '>I6I6I6I6I6I6'
 local BUCKET = 256
 local S_KEY, W_KEY, A_KEY, E_KEY, F_KEY, X_KEY = key('s'), key('w'), key('a'), key('e'), key('f'), key('x')
 local J_KEY, H_KEY, I_KEY, R_KEY = key('j'), key('h'), key('i'), key('r')
-local wake, announce = 0, true
+local wake, announce, changes = 0, true, false
 
 local function touch(job)
   if not touched[job.n] then
@@ -142,6 +144,7 @@ end
 local function flush_events(events)
   if #events == 0 then return end
   local total = redis.call('HINCRBY', key('q'), 'v', #events)
+  changes = total
   redis.call('XADD', key('v'), 'MINID', '=', string.format('%d-0', math.max(total - EVENTS_MAX, 0)),
     string.format('%d-0', total), 'c', total - #events, 'b', table.concat(events))
   local minute = math.floor(NOW / 60000)
@@ -157,14 +160,26 @@ local function publish(flags, due)
   redis.call('PUBLISH', NAMESPACE .. ':wake', struct.pack('>BI6', flags, due) .. QUEUE)
 end
 
-local function flush_tick(changed)
-  local old = redis.call('GET', key('k')) or string.rep('\0', 24)
-  local wakes, due, lease, over = struct.unpack('>I6I6I6I6', old)
+-- How many jobs are WAITING, by the counters.
+local function count_waiting()
+  local counts, sum = redis.call('HGETALL', key('n')), 0
+  for i = 1, #counts, 2 do
+    if string.sub(counts[i], 1, 2) == '3:' then sum = sum + tonumber(counts[i + 1]) end
+  end
+  return sum
+end
+
+-- changed: keys of sorted sets that are not as they were; waiting_by: how many more jobs are WAITING.
+local function flush_tick(changed, waiting_by)
+  local old = redis.call('GET', key('k')) or ''
+  local known = old .. string.rep('\0', 36 - #old)
+  local wakes, due, lease, over, waiting, seen = struct.unpack(TICK, known)
+  waiting = #old == 36 and math.max(0, waiting + waiting_by) or count_waiting()
   local due_before = due
   if changed[S_KEY] then due = earliest(S_KEY) end
   if changed[A_KEY] then lease = earliest(A_KEY) end
   if changed[X_KEY] then over = earliest(X_KEY) end
-  local new = struct.pack('>I6I6I6I6', wakes + wake, due, lease, over)
+  local new = struct.pack(TICK, wakes + wake, due, lease, over, waiting, changes or seen)
   if new ~= old then redis.call('SET', key('k'), new) end
   if not announce then return end
   if wake > 0 then publish(1, 0) end
@@ -175,7 +190,7 @@ end
 local function commit()
   if #order == 0 then return end
   local zadd, zrem, extras_of, index_adds, index_rems = {}, {}, {}, {}, {}
-  local counts, events, changed = {}, {}, {}
+  local counts, events, changed, waiting_by = {}, {}, {}, 0
   for i = 1, #order do
     local job = order[i]
     local was, now = job.was, not job.gone and job or nil
@@ -185,12 +200,13 @@ local function commit()
         local from = field_name(was)
         index(index_rems, from, job.n)
         counts[from] = (counts[from] or 0) - 1
+        if was.state == WAITING then waiting_by = waiting_by - 1 end
       end
       if now then
         local to = field_name(now)
         index(index_adds, to, job.n)
         counts[to] = (counts[to] or 0) + 1
-        if now.state == WAITING then wake = 1 end
+        if now.state == WAITING then wake, waiting_by = 1, waiting_by + 1 end
       end
     end
     if job.old_tags then
@@ -227,6 +243,6 @@ local function commit()
     if by ~= 0 and redis.call('HINCRBY', key('n'), name, by) == 0 then redis.call('HDEL', key('n'), name) end
   end
   flush_events(events)
-  flush_tick(changed)
+  flush_tick(changed, waiting_by)
   touched, order, wake = {}, {}, 0
 end

@@ -1,0 +1,46 @@
+"""Holds what is derived from jobs against the jobs themselves, slowly and for ever: a hand, another program, or a fault
+of ours may have parted them, and then a job is in no list, is never run, or is counted wrongly."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import timedelta
+
+import structlog
+
+from tocsin_server.domain.queues import Tick
+from tocsin_server.maintenance.runner import Chore
+from tocsin_server.store.interface import JobStore
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+#: A step looks at some 200 keys or 100 jobs, and takes a few milliseconds at most: a million jobs take 1 to 3 hours.
+_EVERY = timedelta(milliseconds=900)
+
+
+class CrossChecker(Chore):
+    """One step of JobStore.check a second. `mended` counts what it mended since the server's start."""
+
+    name = "cross_checker"
+
+    def __init__(self, store: JobStore, *, every: timedelta = _EVERY) -> None:
+        self._store = store
+        self._every = every.total_seconds()
+        self._next = 0.0
+        self.mended: Counter[str] = Counter()
+
+    def hear(self, ticks: Mapping[str, Tick]) -> None:
+        pass
+
+    async def step(self) -> bool:
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self._every
+        checked = await self._store.check()
+        for what, number in checked.mended.items():
+            self.mended[what] += number
+            _log.warning("store_mended", what=what, number=number)
+        return False

@@ -1,0 +1,90 @@
+"""Walks all jobs, some a step. A job is one document, and what finds it are the server's own indexes, so little can
+part: fields that contradict each other, a queue's document that was lost or lags behind its jobs, dropped indexes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from pymongo import UpdateOne
+
+from tocsin_server.domain.states import ENDED, State
+from tocsin_server.store.interface import Checked
+from tocsin_server.store.mongo.documents import Document, span
+from tocsin_server.store.mongo.records import Records
+
+_JOBS_A_STEP = 100
+_FIELDS = ("queue", "state", "arrival", "lease", "end", "expire", "writes", "spec.retention")
+
+
+class CrossCheck:
+    """JobStore.check. `prepare` makes the indexes that are missing. Goes on where its last step ended."""
+
+    def __init__(self, records: Records, prepare: Callable[[], Awaitable[None]]) -> None:
+        self._records = records
+        self._prepare = prepare
+        self._after = ""
+
+    async def step(self) -> Checked:
+        """As JobStore.check."""
+        found = await self._next()
+        if not found:
+            self._after = ""
+            await self._prepare()
+            return Checked({}, done=True)
+        mended: Counter[str] = Counter()
+        writes = []
+        for job in found:
+            if (update := _mended(job, job["now"])) is not None:
+                # Only while nobody else has written it: then it is another one, and the next pass looks at that.
+                writes.append(UpdateOne({"_id": job["_id"], "writes": job["writes"]}, update))
+        if writes:
+            done = await self._records.run(lambda: self._records.jobs.bulk_write(writes, ordered=False))
+            mended["jobs whose times were not those of their state"] += done.modified_count
+        highest: dict[str, int] = {}
+        for job in found:
+            highest[job["queue"]] = max(highest.get(job["queue"], 0), int(job["arrival"]))
+        for queue, arrival in highest.items():
+            mended["queues without a name or with a wrong counter"] += await self._records.heads.hold(queue, arrival)
+        self._after = found[-1]["_id"]
+        return Checked(+mended, done=False)
+
+    async def _next(self) -> list[Document]:
+        pipeline: list[Document] = [
+            {"$match": {"_id": {"$gt": self._after}}},
+            {"$sort": {"_id": 1}},
+            {"$limit": _JOBS_A_STEP},
+            {"$project": dict.fromkeys(_FIELDS, 1)},
+            {"$set": {"now": "$$NOW"}},
+        ]
+
+        async def ask() -> list[Document]:
+            return await (await self._records.jobs.aggregate(pipeline)).to_list()
+
+        return await self._records.run(ask, read_only=True)
+
+
+def _mended(job: Mapping[str, Any], now: datetime) -> Document | None:
+    """The update that makes a job's times fit its state, None where they do."""
+    state, values = State(job["state"]), {}
+    if state is State.ACTIVE and "lease" not in job:
+        values["lease"] = now  # nobody extends it, or it would be there: it is taken back
+    gone = [] if state is State.ACTIVE else ["lease"]
+    if state not in ENDED:
+        gone += ["end", "expire"]
+    else:
+        end = job.get("end", now)
+        kept = job["spec"]["retention"]["failed_for" if state is State.FAILED else "completed_for"]
+        values |= {name: value for name, value in (("end", end), ("expire", end + span(kept))) if name not in job}
+    gone = [name for name in gone if name in job]
+    if not values and not gone:
+        return None
+    update: Document = {"$inc": {"writes": 1}}
+    if values:
+        update["$set"] = values
+    if gone:
+        update["$unset"] = dict.fromkeys(gone, "")
+    return update

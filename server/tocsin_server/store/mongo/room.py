@@ -1,0 +1,55 @@
+"""How many jobs more queues may hold, where a quota says so."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from tocsin_server.domain.errors import QuotaExceeded
+from tocsin_server.store.mongo.records import Records
+from tocsin_server.store.quotas import too_many_jobs
+
+#: A count is good for so many seconds: other servers add, and jobs are trimmed. So a quota may be passed by what others
+#: add in that time.
+_COUNTED_FOR = 1.0
+
+
+@dataclass(slots=True)
+class Room:
+    """What is left in one queue. None: any number."""
+
+    queue: str
+    most: int | None
+    left: int
+    until: float = 0.0
+
+    def take(self) -> QuotaExceeded | None:
+        """Room for one job; the refusal where there is none."""
+        if self.most is None:
+            return None
+        if self.left <= 0:
+            return too_many_jobs(self.queue, self.most)
+        self.left -= 1
+        return None
+
+
+class Rooms:
+    """All queues' rooms."""
+
+    def __init__(self, records: Records, most: int | None) -> None:
+        self._records = records
+        self._most = most
+        self._rooms: dict[str, Room] = {}
+
+    async def of(self, queue: str) -> Room:
+        """The queue's room, counted lately. Cost O(n) up to the quota, once a second at most."""
+        most = self._most
+        if most is None:
+            return Room(queue, None, 0)
+        room = self._rooms.get(queue)
+        if room is None or room.until < time.monotonic():
+            count = await self._records.run(
+                lambda: self._records.jobs.count_documents({"queue": queue}, limit=most), read_only=True
+            )
+            room = self._rooms[queue] = Room(queue, most, most - count, time.monotonic() + _COUNTED_FOR)
+        return room
