@@ -3,7 +3,7 @@
 _id                the queue's name
 epoch              random; a cursor of another one is of another life of the queue
 arrivals, events   the last arrival number, and the last number of a change; both are taken before the jobs are written
-used               when numbers were last taken: the queue changed
+unused             {events, since}: it was seen without jobs with that number of changes, and has not changed since
 wakes              how often jobs became claimable
 paused             since when; absent: it is not
 settings           {reason, defaults, types, completed_max, failed_max}
@@ -88,14 +88,12 @@ class Heads:
         return True
 
     async def _unused(self, queue: str, head: Document, now: datetime, unused_for: timedelta) -> bool:
-        if "used" in head:
-            return bool(head["used"] + unused_for <= now)
-        # Nothing tells when it was used last: counted from now.
-        await self._connection.run(
-            lambda: self._queues.update_one(
-                {"_id": queue, "used": {"$exists": False}}, {"$currentDate": {"used": True}}
-            )
-        )
+        said = head.get("unused")
+        if said is not None and said["events"] == head["events"]:
+            return bool(said["since"] + unused_for <= now)
+        # Counted from now: nothing that is kept tells when the queue changed last.
+        mark = {"events": head["events"], "since": now}
+        await self._connection.run(lambda: self._queues.update_one({"_id": queue}, {"$set": {"unused": mark}}))
         return unused_for <= timedelta(0)
 
     async def allocate(
@@ -103,10 +101,7 @@ class Heads:
     ) -> Allocation:
         """Take numbers; `rates` says how many attempts ended, by field of `rates`."""
         more = {f"rates.{name}": by for name, by in (rates or {}).items()}
-        update = {
-            "$inc": {"events": Int64(events), "arrivals": Int64(arrivals), **more},
-            "$currentDate": {"used": True},
-        }
+        update = {"$inc": {"events": Int64(events), "arrivals": Int64(arrivals), **more}}
 
         async def take() -> Document | None:
             return await self._connection.run(
