@@ -117,8 +117,8 @@ class AlreadyExists(_StandingJobError):
 
 
 class FailedPrecondition(_StandingJobError):
-    """The job's `state` forbids it (reason JOB_ACTIVE or WRONG_STATE), its queue was moved (QUEUE_MOVED), or jobs stand in
-    the queue (QUEUE_IN_USE)."""
+    """The job's `state` forbids it (reason JOB_ACTIVE or WRONG_STATE), its queue was moved (QUEUE_MOVED), or jobs stand
+    in the queue (QUEUE_IN_USE)."""
 
     default_status = grpc.StatusCode.FAILED_PRECONDITION
 

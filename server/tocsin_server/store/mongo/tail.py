@@ -139,7 +139,7 @@ class Tail:
             pause = _FASTEST_LOOK if numbers != before else min(pause * 2, _SLOWEST_LOOK)
             for queue, number in numbers.items():
                 if number < seen.get(queue, 0):
-                    # Put back to an earlier state, or another queue of that name: what came last is enough to go on with.
+                    # The store was put back, or it is another queue of that name: what came last is enough.
                     seen[queue] = max(0, number - _LOOK_BACK)
                 if number == seen.get(queue, 0):
                     continue
