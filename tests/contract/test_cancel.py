@@ -130,7 +130,7 @@ async def test_a_lost_lease_is_cancelled_too(store: JobStore, backdate: Backdate
     one = await a_running_one(store)
     await cancelled(store, one.job, grace=HOUR)
     backdate.lease(one.job, by=2 * MINUTE)
-    assert await store.reap("q") == 1
+    assert len(await store.reap("q")) == 1
     job = await read(store, "a")
     assert (job.state, job.crashes) == (State.CANCELLED, 1)
     assert [error.type for error in job.errors] == ["LEASE_EXPIRED"]
@@ -158,7 +158,7 @@ async def test_grace_does_not_lengthen_the_lease(store: JobStore) -> None:
 async def test_no_grace_ends_the_lease_now(store: JobStore) -> None:
     one = await a_running_one(store)
     await cancelled(store, one.job, grace=NOW)
-    assert await store.reap("q") == 1
+    assert len(await store.reap("q")) == 1
     assert (await read(store, "a")).state is State.CANCELLED
     [late] = await store.finish([completed(one)])
     refused(late, LeaseLost)

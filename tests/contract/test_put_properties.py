@@ -142,7 +142,7 @@ async def settled(store: JobStore, backdate: Backdate, queue: str, chance: Rando
         elif job.state is State.SCHEDULED and back % 2:
             backdate.due(job, by=job.schedule_time - now + back * MINUTE)
     running = [job for job in jobs if job.state is State.ACTIVE]
-    assert await store.reap(queue, limit=1_000) == len(running)
+    assert len(await store.reap(queue, limit=1_000)) == len(running)
 
 
 async def move(source: JobStore, target: JobStore, queue: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tocsin_server.domain import limits
 from tocsin_server.domain.job import View
+from tocsin_server.domain.lease import LostLease
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
@@ -35,7 +36,7 @@ async def test_a_lease_that_ran_out_is_taken_back(store: JobStore, backdate: Bac
     backdate.lease(one.job, by=2 * MINUTE)
     before = await store.ping()
 
-    assert await store.reap("q") == 1
+    assert await store.reap("q") == [LostLease("a", one.job.spec.type, 1, State.WAITING)]
 
     job = await read(store, "a")
     assert (job.state, job.attempt, job.failures, job.crashes) == (State.WAITING, 1, 0, 1)
@@ -52,13 +53,13 @@ async def test_a_lease_that_stands_is_left(store: JobStore, contents: Contents) 
     await added(store, a_draft("a"), a_draft("b", when=HOUR), a_draft("c", type="other"))
     await claimed_one(store, lease=SECOND)
     before = contents()
-    assert await store.reap("q") == 0
+    assert len(await store.reap("q")) == 0
     assert contents() == before
 
 
 async def test_a_queue_that_was_never_used_has_nothing_to_reap(store: JobStore, contents: Contents) -> None:
     before = contents()
-    assert await store.reap("never") == 0
+    assert len(await store.reap("never")) == 0
     assert contents() == before
 
 
@@ -66,7 +67,7 @@ async def lose_lease(store: JobStore, backdate: Backdate) -> None:
     """A lease of the one job that waits runs out."""
     one = await claimed_one(store)
     backdate.lease(one.job, by=HOUR)
-    assert await store.reap("q") == 1
+    assert len(await store.reap("q")) == 1
 
 
 async def test_many_in_a_row_are_poison(store: JobStore, backdate: Backdate) -> None:
@@ -127,7 +128,7 @@ async def test_no_more_than_the_limit_are_taken_back_a_call(store: JobStore, bac
     await added(store, *(a_draft() for _ in range(7)))
     for one in await claimed(store):
         backdate.lease(one.job, by=HOUR)
-    assert [await store.reap("q", limit=3) for _ in range(4)] == [3, 3, 1, 0]
+    assert [len(await store.reap("q", limit=3)) for _ in range(4)] == [3, 3, 1, 0]
     assert (await store.figures("q")).counts == {State.WAITING: {"t": 7}}
 
 
@@ -135,9 +136,9 @@ async def test_many_are_taken_back_in_bounded_steps(store: JobStore, backdate: B
     jobs = await added(store, *(a_draft() for _ in range(250)))
     for one in await claimed(store):
         backdate.lease(one.job, by=HOUR)
-    steps = [await store.reap("q")]
+    steps = [len(await store.reap("q"))]
     while steps[-1]:
-        steps.append(await store.reap("q"))
+        steps.append(len(await store.reap("q")))
     assert sum(steps) == 250
     assert max(steps) <= 100
     found = await store.get("q", [job.job_id for job in jobs], View.BASIC)

@@ -216,7 +216,7 @@ WORKS: dict[str, Call] = {
     "an id of 150 4-byte letters": scheduling(job_id="\U0001f514" * 150),
     "a NUL in the payload": scheduling(data={"a": "b\0c"}),
     "a NUL in a mail's text": scheduling(raw=payloads_pb2.RawPayload(body=b"\0\xff\0")),
-    "the year 1970": at(0),
+    "the year 1970": at(1),
     "the last second of 9999": at(253_402_300_799),
     "the lowest priority": scheduling(priority=-(2**31)),
     "100 years": after(100 * YEAR),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections import Counter
@@ -113,6 +114,16 @@ def test_poison_fails_after_3_runs_and_buries_no_neighbour(
             buried = looking.get("work", "poison")
             until(lambda: looking.health("work").counts.completed == len(neighbours), within=30)
             assert all(looking.get("work", name).state == State.COMPLETED for name in neighbours)
+    # Whichever server took a lease back says so; the third run died alone, as its own server says.
+    logs = "".join(each.log.read_text() for each in (server, quiet)).splitlines()
+    told = [
+        line for line in map(json.loads, (line for line in logs if line[:1] == "{")) if line.get("job_id") == "poison"
+    ]
+    assert [(line["event"], line["attempt"]) for line in told if line["event"] != "attempt_lost"] == [
+        ("attempt_crashed", 3),
+        ("job_failed", 3),
+    ]
+    assert sorted(line["attempt"] for line in told if line["event"] == "attempt_lost") == [1, 2]
     assert journal.starts()["poison"] == 3
     assert (buried.attempt, buried.crashes, buried.failures) == (3, 3, 0)
     assert buried.errors[-1].type == "POISON"

@@ -11,13 +11,16 @@ TocsinError
 ├── LeaseLost           the attempt's lease had ended
 ├── RevisionMismatch    it has changed since
 ├── QueueMoved          a queue moves to another store, or has
+├── QueueInUse          jobs stand in the queue that was to be deleted
 ├── QuotaExceeded       a quota is used up
 ├── TooManyCalls        too many calls of this kind are open
+│   └── TooManyBytes    the requests under way are too large together
 ├── StoreFull           the store has no room
 ├── StoreAway           the store cannot be reached, nothing was sent
 ├── OutcomeUnknown      the store was asked and did not answer: the call may have acted
 ├── Draining            the server is shutting down
 ├── DeadlinePassed      the caller's deadline passed before anything was sent
+│   └── TransferIdle    an export's or import's caller did nothing for too long
 └── NotBuilt            this version does not have it
 
 `api/errors.py` is the only place that knows the gRPC status of each.

@@ -66,6 +66,16 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class LostLease:
+    """A lease that ran out and was taken back, and what became of its job."""
+
+    job_id: str
+    type: str
+    attempt: int
+    state: State  # of the job, now
+
+
+@dataclass(frozen=True, slots=True)
 class Extension:
     """A lease to be extended, with what the attempt has to say."""
 

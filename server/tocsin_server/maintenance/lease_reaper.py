@@ -6,15 +6,12 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 
-import structlog
-
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.queues import Tick
 from tocsin_server.maintenance.runner import Chore
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.store.interface import JobStore
-
-_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+from tocsin_server.telemetry import job_log
 
 _LIMIT = 100  # leases a step; a step of the store takes a few milliseconds
 
@@ -59,8 +56,7 @@ class LeaseReaper(Chore):
         except TocsinError:
             self._not_before = time.monotonic() + _AFTER_REFUSAL
             raise
-        if reaped:
-            _log.warning("leases_taken_back", queue=queue, jobs=reaped)
-        if reaped >= _LIMIT:
+        job_log.lost_leases(queue, reaped)
+        if len(reaped) >= _LIMIT:
             self._late[queue] = None
         return bool(self._late)

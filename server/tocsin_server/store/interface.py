@@ -26,7 +26,7 @@ from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.filters import ListQuery, Page
 from tocsin_server.domain.job import Added, Draft, Job, Put, View
-from tocsin_server.domain.lease import Claim, Extended, Extension, Finished, Outcome
+from tocsin_server.domain.lease import Claim, Extended, Extension, Finished, LostLease, Outcome
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 
 
@@ -224,8 +224,8 @@ class JobStore(ABC):
         """
 
     @abstractmethod
-    async def reap(self, queue: str, limit: int = 100) -> int:
-        """Take back up to `limit` leases that ran out; says how many. crashes + 1 and an error LEASE_EXPIRED: WAITING,
+    async def reap(self, queue: str, limit: int = 100) -> list[LostLease]:
+        """Take back up to `limit` leases that ran out; says which. crashes + 1 and an error LEASE_EXPIRED: WAITING,
         or from limits.MAX_LEASES_LOST on FAILED with an error POISON; where a cancel was asked: CANCELLED."""
 
     @abstractmethod

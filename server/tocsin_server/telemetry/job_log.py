@@ -9,14 +9,14 @@ an error are passed on as `error_message` and `error_trace`, which the log leave
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 import structlog
 
 from tocsin_server.domain.job import Added, Job, JobError
-from tocsin_server.domain.lease import Claimed, Ending, Extension, Finished, Lease, Outcome
+from tocsin_server.domain.lease import Claimed, Ending, Extension, Finished, Lease, LostLease, Outcome
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.domain.states import State
 
@@ -103,13 +103,13 @@ def _after_failure(retry: RetryPolicy, failures: int, retry_in: timedelta | None
     return f"it is {state.name}"
 
 
-def lost_leases(queue: str, reaped: Sequence[tuple[str, str, int, State]]) -> None:
-    """Attempts whose leases ran out: (job_id, type, attempt, the job's state after it)."""
-    for job_id, type_, attempt, state in reaped:
-        of = {"queue": queue, "job_id": job_id, "type": type_, "attempt": attempt}
-        what_next = "it runs again" if state is State.WAITING else f"it ends {state.name}"
+def lost_leases(queue: str, taken_back: Iterable[LostLease]) -> None:
+    """Attempts that were not heard of until their leases ended."""
+    for lost in taken_back:
+        of: dict[str, Any] = {"queue": queue, "job_id": lost.job_id, "type": lost.type, "attempt": lost.attempt}
+        what_next = "it runs again" if lost.state is State.WAITING else f"it ends {lost.state.name}"
         _log.warning("attempt_lost", **of, error="LEASE_EXPIRED", next=what_next)
-        if state is State.FAILED:
+        if lost.state is State.FAILED:
             _log.error("job_failed", **of, error="POISON", next=_RETRY_BY_HAND)
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import LeaseLost, TocsinError
 from tocsin_server.domain.job import JobError
-from tocsin_server.domain.lease import Ending, Extended, Extension, Finished, Lease, Outcome
+from tocsin_server.domain.lease import Ending, Extended, Extension, Finished, Lease, LostLease, Outcome
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo import transitions
 from tocsin_server.store.mongo.claiming import NOW, token_of
@@ -75,7 +75,7 @@ class Finishing:
         ids = [one.lease.job_id for one in outcomes]
         return await self._records.change(queue, ids, decide, rates=rates.taken)
 
-    async def reap(self, queue: str, limit: int) -> int:
+    async def reap(self, queue: str, limit: int) -> list[LostLease]:
         """As JobStore.reap."""
         late = await self._records.find(
             {"queue": queue, "state": int(State.ACTIVE), "$expr": {"$lte": ["$lease", NOW]}},
@@ -88,7 +88,12 @@ class Finishing:
             rates.count(job, "f")
             transitions.crashed(job, _LEASE_EXPIRED, limits.MAX_LEASES_LOST)
         lost = await self._records.write(queue, late, rates=rates.taken())
-        return len(late) - len(lost)
+        return [_taken_back(job) for job in late if job.document["id"] not in lost]
+
+
+def _taken_back(job: Standing) -> LostLease:
+    document = job.document
+    return LostLease(document["id"], document["type"], document["attempt"], job.state)
 
 
 def _is_of(job: Standing | None, lease: Lease) -> bool:

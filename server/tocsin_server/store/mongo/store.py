@@ -14,7 +14,7 @@ from tocsin_server.domain.errors import StoreAway, TocsinError
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.filters import ListQuery, Page
 from tocsin_server.domain.job import Added, Draft, Job, Put, View
-from tocsin_server.domain.lease import Claim, Extended, Extension, Finished, Outcome
+from tocsin_server.domain.lease import Claim, Extended, Extension, Finished, LostLease, Outcome
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.store.by_queue import by_queue
 from tocsin_server.store.interface import Checked, JobStore, Note, StoredNote, StoreInfo, Wake
@@ -173,7 +173,7 @@ class MongoStore(JobStore):
     async def finish(self, outcomes: Sequence[Outcome]) -> list[Finished | TocsinError]:
         return await by_queue(outcomes, lambda outcome: outcome.lease.queue, self._finishing.finish)
 
-    async def reap(self, queue: str, limit: int = 100) -> int:
+    async def reap(self, queue: str, limit: int = 100) -> list[LostLease]:
         return await self._finishing.reap(queue, limit)
 
     async def trim(self, queue: str, *, completed_max: int, failed_max: int, limit: int = 100) -> int:

@@ -16,6 +16,7 @@ from tocsin_server.domain.errors import (
     WrongState,
 )
 from tocsin_server.domain.job import Added, Draft, Job, Put, View
+from tocsin_server.domain.lease import LostLease
 from tocsin_server.domain.states import State
 from tocsin_server.store.quotas import too_many_jobs, too_many_types
 from tocsin_server.store.redis.records import job_of
@@ -45,6 +46,12 @@ def put(job: Job, word: bytes, jobs_max: int) -> Put | TocsinError:
 
 def _quota(queue: str, of_what: bytes, jobs_max: int) -> TocsinError:
     return too_many_jobs(queue, jobs_max) if of_what == b"jobs" else too_many_types(queue)
+
+
+def lost_lease(reply: Sequence[Any]) -> LostLease:
+    """What reap.lua says of one job."""
+    job_id, type_, attempt, state = reply
+    return LostLease(job_id.decode(), type_.decode(), attempt, State(state))
 
 
 def changed(queue: str, job_id: str, verb: str, revision: int | None, reply: Sequence[Any]) -> Job | TocsinError:

@@ -22,6 +22,7 @@ from tocsin_server.domain.lease import (
     Extension,
     Finished,
     Lease,
+    LostLease,
     Outcome,
 )
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
@@ -246,8 +247,8 @@ class RedisStore(JobStore):
 
         return await by_queue(outcomes, lambda outcome: outcome.lease.queue, finish_in)
 
-    async def reap(self, queue: str, limit: int = 100) -> int:
-        return int(await self._run("reap", queue, limit))
+    async def reap(self, queue: str, limit: int = 100) -> list[LostLease]:
+        return [replies.lost_lease(reply) for reply in await self._run("reap", queue, limit)]
 
     async def trim(self, queue: str, *, completed_max: int, failed_max: int, limit: int = 100) -> int:
         spared = records.to_ms(limits.SPARED_AFTER_END)
