@@ -48,7 +48,7 @@ from tocsin.v1.payloads_pb2 import (
 )
 from tocsin.v1.transfer_pb2 import TransferRecord
 from tocsin.worker.context import JobContext
-from tocsin.worker.errors import DoNotRetry, JobCancelled, RetryLater, UnfitPayload, UnfitResult
+from tocsin.worker.errors import DoNotRetry, InvalidPayload, JobCancelled, RetryLater, UnfitPayload, UnfitResult
 from tocsin.worker.registry import Handlers
 
 try:
@@ -75,6 +75,7 @@ __all__ = [
     "Handlers",
     "Imported",
     "InvalidArgument",
+    "InvalidPayload",
     "Job",
     "JobCancelled",
     "JobChange",

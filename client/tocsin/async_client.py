@@ -77,10 +77,11 @@ class AsyncClient:
     ) -> Job:
         """Schedule a job; returns it (view BASIC) once the store has it. `outcome` says what was done.
 
-        `type` is the handler's name and `payload` a dict, bytes or RawPayload; or the first argument is a typed message
-        (EmailNotification, ...), which sets the type by itself. Due now, or `at` an aware datetime, or after `delay`.
-        With a `job_id` of your own and on_conflict="KEEP" the call can be repeated without a second job.
-        Calls made at the same time travel together. Raises InvalidArgument, AlreadyExists, FailedPrecondition.
+        `type` is the handler's name and `payload` a dict, bytes, RawPayload, or an object of a dataclass or a pydantic
+        model; or the first argument is a typed message (EmailNotification, ...), which sets the type by itself. Due
+        now, or `at` an aware datetime, or after `delay`. With a `job_id` of your own and on_conflict="KEEP" the call
+        can be repeated without a second job. Calls made at the same time travel together. Raises InvalidArgument,
+        AlreadyExists, FailedPrecondition.
         """
         request = _calls.schedule_request(_calls.asked(type, payload, options))
         return await self._connection.schedule(request, deadline)

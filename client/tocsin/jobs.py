@@ -21,7 +21,8 @@ from tocsin.v1 import job_pb2, payloads_pb2
 
 @dataclass(frozen=True, slots=True)
 class JobError:
-    """What went wrong in one attempt. `type` is the exception's class, or TIMEOUT, LEASE_EXPIRED or POISON."""
+    """What went wrong in one attempt. `type` is the exception's class, or TIMEOUT, INVALID_PAYLOAD,
+    LEASE_EXPIRED, CRASHED or POISON."""
 
     time: datetime
     attempt: int

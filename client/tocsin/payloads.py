@@ -6,13 +6,16 @@ as int (3.0 becomes 3), and an integer that a double cannot hold is refused inst
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from typing import TypeAlias
 
 from google.protobuf import json_format, struct_pb2
 
-from tocsin.errors import InvalidArgument, WrongType
+from tocsin._shapes import DataclassInstance, Misfit, ModelInstance, Read, dumped, is_shape, reader
+from tocsin.errors import InvalidArgument, Violation, WrongType
 from tocsin.v1 import job_pb2, payloads_pb2
 
 #: A payload that is a message of tocsin.v1 and sets the job's type by itself.
@@ -25,8 +28,11 @@ TypedPayload: TypeAlias = (
     | payloads_pb2.ReportGeneration
 )
 
-#: All that may be given as a payload. bytes are sent as RawPayload without a content type.
-Payload: TypeAlias = Mapping[str, object] | bytes | payloads_pb2.RawPayload | TypedPayload | None
+#: All that may be given as a payload. bytes are sent as RawPayload without a content type, objects of a dataclass or a
+#: pydantic model as the dict of their fields.
+Payload: TypeAlias = (
+    Mapping[str, object] | bytes | payloads_pb2.RawPayload | TypedPayload | DataclassInstance | ModelInstance | None
+)
 
 #: A payload as it is given back.
 DecodedPayload: TypeAlias = dict[str, object] | payloads_pb2.RawPayload | TypedPayload | None
@@ -61,8 +67,7 @@ def put_payload(spec: job_pb2.JobSpec, payload: Payload, field: str = "job") -> 
     if payload is None:
         return
     if isinstance(payload, Mapping):
-        spec.data.SetInParent()
-        _fill_struct(spec.data, payload, f"{field}.data", MAX_DEPTH)
+        _fill_struct(_empty(spec), payload, f"{field}.data", MAX_DEPTH)
     elif isinstance(payload, bytes | bytearray | memoryview):
         spec.raw.body = bytes(payload)
     elif isinstance(payload, payloads_pb2.RawPayload):
@@ -70,10 +75,48 @@ def put_payload(spec: job_pb2.JobSpec, payload: Payload, field: str = "job") -> 
     elif isinstance(payload, _TYPED_CLASSES):
         _refuse_letters(payload, f"{field}.{TYPED_PAYLOADS[type(payload)]}")
         getattr(spec, TYPED_PAYLOADS[type(payload)]).CopyFrom(payload)
+    elif is_shape(type(payload)):
+        _fill_struct(_empty(spec), _dict_of(payload, f"{field}.data"), f"{field}.data", MAX_DEPTH)
     else:
         raise WrongType.of(
-            field, f"a payload is a dict, bytes, RawPayload or one of the typed messages, not {type(payload).__name__}"
+            field,
+            "a payload is a dict, bytes, RawPayload, one of the typed messages, or an object of a dataclass or a "
+            f"pydantic model, not {type(payload).__name__}",
         )
+
+
+def _empty(spec: job_pb2.JobSpec) -> struct_pb2.Struct:
+    spec.data.SetInParent()
+    return spec.data
+
+
+def _dict_of(payload: object, field: str) -> Mapping[str, object]:
+    """The fields of a dataclass or a model, which the same class can read back.
+
+    Python does not look at a dataclass' annotations, so they are compared here: a misfit is the sender's mistake.
+    """
+    try:
+        data = dumped(payload)
+        kind: type = type(payload)
+        if dataclasses.is_dataclass(kind):
+            _reader(kind)(data, "")
+    except Misfit as misfit:
+        violations = tuple(Violation(field if not path else f"{field}.{path}", what) for path, what in misfit.misfits)
+    except RecursionError:  # it holds itself
+        violations = (Violation(field, f"is nested more than {MAX_DEPTH} deep"),)
+    except TypeError as error:
+        raise WrongType.of(field, str(error)) from None
+    else:
+        if isinstance(data, Mapping):
+            return data
+        raise WrongType.of(field, f"{type(payload).__name__} is written as no JSON object")
+    text = "; ".join(f"{violation.field}: {violation.description}" for violation in violations)
+    raise InvalidArgument(text, reason="INVALID_FIELD", violations=violations)
+
+
+@functools.lru_cache(maxsize=256)
+def _reader(kind: type) -> Read:
+    return reader(kind)
 
 
 def _refuse_letters(payload: TypedPayload, field: str) -> None:

@@ -22,6 +22,10 @@ class UnfitPayload(DoNotRetry):
     """The payload cannot be read as the handler asked; another attempt would find it no different."""
 
 
+class InvalidPayload(UnfitPayload):
+    """The payload is not what the handler's `payload=` class says. Names the fields, never their values."""
+
+
 class UnfitResult(DoNotRetry):
     """What the handler returned cannot be kept. Its work is done, so another attempt would only repeat it."""
 

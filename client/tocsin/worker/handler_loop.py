@@ -145,7 +145,8 @@ class HandlerLoop:
         attempt.began = time.monotonic()
         attempt.context.enter()
         try:
-            value = await cast(Awaitable[object], attempt.handler.function(attempt.context))
+            arguments = attempt.handler.arguments(attempt.context)
+            value = await cast(Awaitable[object], attempt.handler.function(*arguments))
         except BaseException as error:  # also SystemExit: a handler must not end the server
             outcome = raised(attempt.job, error)
         else:

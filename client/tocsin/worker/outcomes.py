@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import traceback
 
-from tocsin.worker.errors import DoNotRetry, JobCancelled, RetryLater, UnfitResult
+from tocsin.worker.errors import DoNotRetry, InvalidPayload, JobCancelled, RetryLater, UnfitResult
 from tocsin.worker.payloads import encode_result
 from tocsin.worker.source import AttemptOutcome, Ending, LeasedJob
 from tocsin.worker.texts import cut, cut_start
@@ -22,6 +22,8 @@ TIMEOUT = "TIMEOUT"
 CANCELLED = "CANCELLED"
 #: error_type of an attempt whose own process died.
 CRASHED = "CRASHED"
+#: error_type of a job whose payload is not of its handler's class. The handler was not called.
+INVALID_PAYLOAD = "INVALID_PAYLOAD"
 
 
 def returned(job: LeasedJob, value: object) -> AttemptOutcome:
@@ -52,6 +54,9 @@ def not_begun(job: LeasedJob) -> AttemptOutcome:
 
 
 def _raised(job: LeasedJob, error: BaseException) -> AttemptOutcome:
+    if isinstance(error, InvalidPayload):  # no trace: no code of the user's failed
+        message = cut(str(error), ERROR_MESSAGE_BYTES)
+        return AttemptOutcome(job, Ending.FAILED, error_type=INVALID_PAYLOAD, error_message=message, retryable=False)
     stopped = isinstance(error, asyncio.CancelledError | JobCancelled)
     return AttemptOutcome(
         job,

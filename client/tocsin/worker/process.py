@@ -106,7 +106,7 @@ class Attempt:
                 with asyncio.Runner(loop_factory=new_event_loop) as runner:
                     value = runner.run(self._run_async())
             else:
-                value = self._handler.function(self._context)
+                value = self._handler.function(*self._handler.arguments(self._context))
         except BaseException as error:
             end_if_forked()
             return raised(self._job, error)
@@ -121,7 +121,8 @@ class Attempt:
         try:
             if asked:
                 raise asyncio.CancelledError
-            return await cast(Awaitable[object], self._handler.function(self._context))
+            arguments = self._handler.arguments(self._context)
+            return await cast(Awaitable[object], self._handler.function(*arguments))
         finally:
             with self._lock:
                 self._cancel = None

@@ -7,13 +7,26 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
-from tocsin.worker.errors import seconds_or_timedelta
+from tocsin._shapes import Misfit, Read, is_shape, reader
+from tocsin.worker.context import JobContext
+from tocsin.worker.errors import InvalidPayload, UnfitPayload, seconds_or_timedelta
 
 _TYPE = re.compile(r"[A-Za-z0-9._-]{1,100}\Z")
 
+Class: TypeAlias = type[Any]
+
 F = TypeVar("F", bound=Callable[..., object])
+Own = TypeVar("Own")
+Returned = TypeVar("Returned")
+
+
+class RegistersTyped(Protocol[Own]):
+    """What `on(..., payload=Resize)` gives: it takes a function of a JobContext and a Resize."""
+
+    def __call__(self, function: Callable[[JobContext, Own], Returned], /) -> Callable[[JobContext, Own], Returned]:
+        """Register the function, which stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +34,27 @@ class Handler:
     """Code that runs jobs of one type."""
 
     type: str
-    function: Callable[..., object]  # takes one JobContext
+    function: Callable[..., object]  # takes one JobContext, and the payload where there is a `payload`
     is_async: bool  # it runs on an event loop; otherwise in a thread
     concurrency: int | None = None  # attempts at once in this process; None: what the process has for each type
     process: bool = False  # each attempt in a process of its own
     timeout: timedelta | None = None  # limit of one attempt, where the job has none or a longer one
     spec: str | None = None  # where another process finds it: "module:name of the Handlers"; None: nowhere
+
+    payload: Class | None = None  # class of the payload, the function's second argument; None: it has none
+    read: Read | None = None  # how a dict becomes one
+
+    def arguments(self, context: JobContext) -> tuple[object, ...]:
+        """What the function is called with. Raises InvalidPayload where the payload is not of its class."""
+        if self.payload is None or self.read is None:
+            return (context,)
+        try:
+            payload = self.read(context.data, "")
+        except (Misfit, UnfitPayload) as misfit:
+            why = str(misfit)
+        else:
+            return (context, payload)
+        raise InvalidPayload(f"the payload is no {self.payload.__name__}: {why}")  # no cause: it may hold values
 
     @property
     def name(self) -> str:
@@ -51,6 +79,7 @@ class Handlers:
         self._handlers: dict[str, Handler] = {}
         self._spec: str | None = None
 
+    @overload
     def on(
         self,
         type: str,
@@ -58,19 +87,43 @@ class Handlers:
         concurrency: int | None = None,
         process: bool = False,
         timeout: timedelta | float | None = None,
-    ) -> Callable[[F], F]:
+    ) -> Callable[[F], F]: ...
+
+    @overload
+    def on(
+        self,
+        type: str,
+        *,
+        payload: type[Own],
+        concurrency: int | None = None,
+        process: bool = False,
+        timeout: timedelta | float | None = None,
+    ) -> RegistersTyped[Own]: ...
+
+    def on(
+        self,
+        type: str,
+        *,
+        payload: type[Own] | None = None,
+        concurrency: int | None = None,
+        process: bool = False,
+        timeout: timedelta | float | None = None,
+    ) -> Callable[[F], F] | RegistersTyped[Own]:
         """Register a function for jobs of `type`; the function itself stays as it is.
 
         It takes one JobContext. `async def` runs on an event loop that all async handlers share, plain `def` in a
         thread. What it returns (None, anything JSON can say, bytes) is the job's result.
 
+        payload: a dataclass or a pydantic model. The function then takes the payload as an object of it for a second
+        argument; a job whose payload does not fit is FAILED at once with INVALID_PAYLOAD, and the function not called.
         concurrency: attempts of this type at once in one process; None: the server's setting type_concurrency, 5. What
         UpdateQueue says for a queue or the type goes before it.
         process: run each attempt in a process of its own, which a timeout or cancel can kill: for code that holds the
         interpreter's lock or may crash. It must be importable (loaded by `--handlers module`).
         timeout: limit of one attempt, in seconds or a timedelta, where the job has none or a longer one.
 
-        Raises ValueError for a bad or taken type, a concurrency below 1, or a function that cannot be a handler.
+        Raises ValueError for a bad or taken type, a concurrency below 1, a `payload` that is no class for payloads, or
+        a function that cannot be a handler.
         """
         if not isinstance(type, str) or not _TYPE.match(type):
             raise ValueError(f"{type!r} is no job type: use 1 to 100 of A-Z a-z 0-9 . _ -")
@@ -82,9 +135,13 @@ class Handlers:
         if limit is not None and not limit:
             raise ValueError(f"timeout of {type!r} is 0: give more, or None for no limit")
 
+        read = None if payload is None else _reader(type, payload)
+
         def register(function: F) -> F:
-            _check_function(type, function)
-            self._add(Handler(type, function, _is_async(function), concurrency, process, limit, self._spec))
+            _check_function(type, function, payload)
+            self._add(
+                Handler(type, function, _is_async(function), concurrency, process, limit, self._spec, payload, read)
+            )
             return function
 
         return register
@@ -152,7 +209,16 @@ def _is_async(function: Callable[..., object]) -> bool:
     return any(inspect.iscoroutinefunction(called) for called in (function, type(function).__call__))
 
 
-def _check_function(type: str, function: object) -> None:
+def _reader(type: str, payload: Class) -> Read:
+    if not is_shape(payload):
+        raise ValueError(f"payload of {type!r} is {payload!r}: give a dataclass or a pydantic model, the class itself")
+    try:
+        return reader(payload)
+    except TypeError as error:
+        raise ValueError(f"payload of {type!r}: {error}") from None
+
+
+def _check_function(type: str, function: object, payload: Class | None) -> None:
     if not callable(function):
         raise ValueError(f"the handler of {type!r} is {function!r}: give a function that takes one JobContext")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
@@ -162,6 +228,9 @@ def _check_function(type: str, function: object) -> None:
     except (TypeError, ValueError):  # some built-in callables have none; calling it will show
         return
     try:
-        signature.bind(None)
+        signature.bind(*([None] if payload is None else [None, None]))
     except TypeError:
-        raise ValueError(f"the handler of {type!r} must take one argument, the JobContext, not {signature}") from None
+        wanted = "one argument, the JobContext"
+        if payload is not None:
+            wanted = f"two arguments, the JobContext and the {payload.__name__}"
+        raise ValueError(f"the handler of {type!r} must take {wanted}, not {signature}") from None

@@ -120,7 +120,7 @@ class HandlerThreads:
 def _handle(attempt: Attempt) -> AttemptOutcome:
     attempt.context.enter()
     try:
-        value = attempt.handler.function(attempt.context)
+        value = attempt.handler.function(*attempt.handler.arguments(attempt.context))
     except BaseException as error:  # also SystemExit: a handler must not end the server
         return raised(attempt.job, error)
     return returned(attempt.job, value)
