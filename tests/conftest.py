@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -37,6 +38,10 @@ _NEEDING_TOOLS = {
     "npm": (
         "What Agenda, Bull and BullMQ themselves write was not tried:",
         "Put node (18 or later) and npm on PATH, and run again.",
+    ),
+    "languages": (
+        "What docs/other-languages.md says of these languages was not tried:",
+        "Put Go, and Java (17 or later) with Maven, on PATH, and run again.",
     ),
 }
 _NOT_RUN = pytest.StashKey[dict[str, set[str]]]()  # reasons, by name of the above
@@ -110,17 +115,30 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def go_tool(pytestconfig: pytest.Config) -> Callable[[str], str]:
+def go_tool(pytestconfig: pytest.Config) -> Callable[..., str]:
     """Path of a Go tool by name. Skips the test, and says so loudly at the end, where it cannot be had."""
 
-    def path(name: str) -> str:
+    def path(name: str, untried: str = "interop") -> str:
         try:
             return go_tools.tool(name)
         except go_tools.NoTool as trouble:
-            pytestconfig.stash[_NOT_RUN]["interop"].add(str(trouble))
+            pytestconfig.stash[_NOT_RUN][untried].add(str(trouble))
             pytest.skip(f"{trouble}; see NOT RUN below")
 
     return path
+
+
+@pytest.fixture(scope="session")
+def compilers(pytestconfig: pytest.Config) -> Callable[..., None]:
+    """`compilers("Go", "go")` skips the test, and says so loudly at the end, where one of the programs is missing."""
+
+    def need(language: str, *programs: str) -> None:
+        if missing := [program for program in programs if shutil.which(program) is None]:
+            trouble = f"{language}: {' and '.join(missing)} not on PATH"
+            pytestconfig.stash[_NOT_RUN]["languages"].add(trouble)
+            pytest.skip(f"{trouble}; see NOT RUN below")
+
+    return need
 
 
 @pytest.fixture(scope="session")

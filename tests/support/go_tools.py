@@ -1,4 +1,4 @@
-"""grpcurl and grpc-health-probe: from PATH, or built with Go into a cache.
+"""grpcurl, grpc-health-probe and the plugins of protoc for Go: from PATH, or built with Go into a cache.
 
 `python -m support.go_tools` builds what is missing and ends with 1 if that cannot be done. A test session starts it
 aside at its beginning; processes that need a tool wait for it by the lock on the cache.
@@ -19,6 +19,8 @@ from pathlib import Path
 MODULES = {
     "grpcurl": "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4",
     "grpc-health-probe": "github.com/grpc-ecosystem/grpc-health-probe@v0.4.61",
+    "protoc-gen-go": "google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12",
+    "protoc-gen-go-grpc": "google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2",
 }
 
 #: A first build fetches and compiles all of grpc-go: about 150 s on 2 cores.
