@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
 from tocsin_server.domain.defaults import NOTHING_SAID, SERVER_DEFAULTS, JobDefaults, JobRequest, draft
+from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import Draft
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.operations.gathering import CancelledUnsent, Gathering, Scheduled
@@ -39,12 +40,18 @@ class Scheduling:
     async def schedule(self, requests: Sequence[JobRequest]) -> list[Scheduled]:
         """Add jobs; what became of each, in the order asked: as `JobStore.add` says.
 
-        Raises what the store raises. CancelledUnsent where the caller is cancelled and nothing was sent for it.
+        Queues may stand on several servers: jobs of one that is away are refused for themselves, unless there are no
+        others. Raises what the store raises. CancelledUnsent where the caller is cancelled and nothing was sent for it.
         """
         try:
-            drafts = [await self._draft(request) for request in requests]
+            settings = await self._settings({request.queue for request in requests})
         except asyncio.CancelledError as error:
             raise CancelledUnsent from error
+        drafts = [
+            self._draft(request, found)
+            for request in requests
+            if not isinstance(found := settings[request.queue], TocsinError)
+        ]
         if len(drafts) == 1:
             added = [await self._gathering.add(drafts[0])]
         else:
@@ -53,7 +60,11 @@ class Scheduling:
             task.add_done_callback(self._done)
             added = await asyncio.shield(task)
         job_log.scheduled(added)
-        return added
+        if len(added) == len(requests):
+            return added
+        answers = iter(added)
+        away = {queue: found for queue, found in settings.items() if isinstance(found, TocsinError)}
+        return [away.get(request.queue) or next(answers) for request in requests]
 
     async def close(self) -> None:
         """Wait until all store calls have ended."""
@@ -66,8 +77,19 @@ class Scheduling:
         if not task.cancelled():
             task.exception()  # has been seen, also where its caller has left
 
-    async def _draft(self, request: JobRequest) -> Draft:
-        settings = await self._settings_of(request.queue)
+    async def _settings(self, queues: Collection[str]) -> dict[str, QueueSettings | TocsinError]:
+        """Of each queue, or why they cannot be had; raises that where there are none at all."""
+        found: dict[str, QueueSettings | TocsinError] = {}
+        for queue in queues:
+            try:
+                found[queue] = await self._settings_of(queue)
+            except TocsinError as error:
+                found[queue] = error
+        if found and all(isinstance(one, TocsinError) for one in found.values()):
+            raise next(one for one in found.values() if isinstance(one, TocsinError))
+        return found
+
+    def _draft(self, request: JobRequest, settings: QueueSettings) -> Draft:
         below = self._server_defaults
         if settings.defaults != NOTHING_SAID:
             below = settings.defaults.over(below)

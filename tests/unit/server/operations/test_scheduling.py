@@ -205,3 +205,23 @@ async def test_a_pause_keeps_its_first_reason_and_time(spied: SpiedStore, cache:
     assert await queues.pause("q", "again") == first
     assert (first.paused, first.pause_reason) == (True, "moving")
     assert await queues.resume("q") == QueueSettings()
+
+
+async def test_a_batch_goes_on_without_the_queues_whose_server_is_away(spied: SpiedStore) -> None:
+    asks: list[str] = []
+
+    async def settings_of(queue: str) -> QueueSettings:
+        asks.append(queue)
+        if queue == "away":
+            raise StoreAway("no connection")
+        return QueueSettings()
+
+    scheduling = Scheduling(spied.as_store, settings_of)
+    queues = ["q", "away", "other", "away", "q"]
+    answers = await scheduling.schedule([asked(str(i), queue=queue) for i, queue in enumerate(queues)])
+    assert [isinstance(answer, StoreAway) for answer in answers] == [queue == "away" for queue in queues]
+    jobs = [answer[0] for answer in answers if isinstance(answer, tuple)]
+    assert [(job.queue, job.job_id) for job in jobs] == [("q", "0"), ("other", "2"), ("q", "4")]
+    assert sorted(asks) == ["away", "other", "q"]
+    with pytest.raises(StoreAway):
+        await scheduling.schedule([asked("x", queue="away"), asked("y", queue="away")])
