@@ -144,8 +144,8 @@ async def test_an_attempt_that_ends_as_its_lease_does_has_one_outcome(
         asyncio.gather(*(stores[0].finish([completed(one)]) for one in ones)), stores[1].reap("q")
     )
     recorded = [answer for [answer] in answers if isinstance(answer, Finished)]
-    assert len(recorded) + reaped == len(jobs)
-    assert await all_states(stores[2]) == +Counter({State.COMPLETED: len(recorded), State.WAITING: reaped})
+    assert len(recorded) + len(reaped) == len(jobs)
+    assert await all_states(stores[2]) == +Counter({State.COMPLETED: len(recorded), State.WAITING: len(reaped)})
 
 
 async def test_numbers_are_given_once_and_every_change_is_seen_by_all(stores: list[JobStore]) -> None:
