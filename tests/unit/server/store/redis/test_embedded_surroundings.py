@@ -133,8 +133,7 @@ async def test_it_says_that_it_is_full_before_the_machine_is(tmp_path: Path) -> 
     try:
         async with Redis(unix_socket_path=valkey.url.removeprefix("unix://")) as redis:
             with pytest.raises(OutOfMemoryError):
-                for number in range(16):
-                    await redis.set(f"k{number}", b"x" * (1 << 20))
+                await redis.mset({f"k{number}": b"x" * (1 << 20) for number in range(16)})
     finally:
         await valkey.stop()
 
