@@ -117,6 +117,37 @@ ADVICE = {
 }
 
 
+S = State
+#: The states that each verb is refused in, and what does then apply.
+WRONG_STATES = {
+    "RunJob": {
+        S.BLOCKED: "jobs that it waits for",
+        S.COMPLETED: "REPLACE",
+        S.FAILED: "RetryJob",
+        S.CANCELLED: "RetryJob",
+    },
+    "RetryJob": {S.SCHEDULED: "RunJob", S.BLOCKED: "jobs that it waits for", S.COMPLETED: "REPLACE"},
+    "UpdateJob": {
+        S.ACTIVE: "Wait for its end, or cancel it",
+        S.COMPLETED: "REPLACE",
+        S.FAILED: "REPLACE",
+        S.CANCELLED: "REPLACE",
+    },
+    "CancelJob": {S.COMPLETED: "nothing left to cancel", S.FAILED: "nothing left to cancel"},
+    "DeleteJob": dict.fromkeys((S.SCHEDULED, S.BLOCKED, S.WAITING, S.ACTIVE), "Cancel it first"),
+}
+
+
+@pytest.mark.parametrize(
+    ("verb", "state", "words"),
+    [(verb, state, words) for verb, states in WRONG_STATES.items() for state, words in states.items()],
+)
+def test_a_wrong_state_says_what_to_do_instead(verb: str, state: State, words: str) -> None:
+    said = str(WrongState("q", "a", state, verb))
+    assert f"is {state.name}, and {verb} does not apply; nothing was changed. " in said
+    assert words in said.partition("nothing was changed. ")[2]
+
+
 @each
 def test_it_says_what_to_do(error: TocsinError) -> None:
     assert ADVICE.get(type(error), "") in str(error)
