@@ -62,6 +62,9 @@ _SERVER = server_service_pb2.DESCRIPTOR.services_by_name["ServerService"]
 _IDENTITY, _GZIP = 0, 2
 _METADATA_BYTES = 16 << 10  # of a call; refused at random from there to twice as much, and always above
 
+# Of these so many are let in, however few calls may be open: grpc refuses those beyond at random and without a reason.
+_LEAST_STREAMS = 10_000
+
 # A request a little over its limit is read, so that it is refused with a reason and not by the transport.
 _RECEIVE_BYTES = limits.REQUEST_BYTES + (64 << 10)
 
@@ -207,7 +210,7 @@ class GrpcServer:
 
 
 def _options(calls: CallLimits, connections: Connections, *, reuse_port: bool) -> list[tuple[str, int]]:
-    most = calls.calls + calls.watches + calls.transfers
+    most = max(calls.calls + calls.watches + calls.transfers, _LEAST_STREAMS)
     return [
         ("grpc.max_receive_message_length", _RECEIVE_BYTES),
         # Requests are inflated in requests.py, which asks first whether there is room; gzip is what it knows.

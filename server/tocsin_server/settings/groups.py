@@ -184,11 +184,14 @@ class CallSettings(BaseModel, frozen=True, extra="forbid"):
     open: int = Field(default=10_000, ge=10, le=100_000, description="Calls that are answered once.")
     watches: int = Field(default=1_000, ge=1, le=100_000, description="Watches.")
     watches_per_client: int = Field(
-        default=500, ge=1, le=100_000, description="Watches of one client, known by its address."
+        default=500, ge=1, le=100_000, description="Watches of one client: of one address, so of all behind one proxy."
     )
     transfers: int = Field(default=16, ge=1, le=1_000, description="Exports and imports.")
     transfers_per_client: int = Field(
-        default=8, ge=1, le=1_000, description="Exports and imports of one client, known by its address."
+        default=8,
+        ge=1,
+        le=1_000,
+        description="Exports and imports of one client: of one address, so of all behind one proxy.",
     )
     transfer_idle: Duration = Field(
         default=timedelta(seconds=30),
