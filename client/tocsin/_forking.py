@@ -109,6 +109,8 @@ def _before() -> None:
     if _state.used and not _state.channels and _poller_runs():
         gc.collect()  # an error that somebody kept may hold a call in its traceback
     settle(_LONGEST_SETTLING)
+    if not _state.channels:
+        _state.used = False  # what core threads are left are others': no later fork waits for them
     _state.forked_in_use = _poller_runs() or _core_runs()
 
 

@@ -32,6 +32,7 @@ from tocsin.queues import Queue, QueueChanges, QueueHealth, ServerInfo
 from tocsin.reminders import BookingOptions, KindName, PaymentOptions, ReminderSet
 from tocsin.requests import JobChanges, JobRequest, ListOptions, ScheduleOptions, StateName, ViewName
 from tocsin.transfer import Imported, OverName
+from tocsin.v1.job_service_pb2 import WatchJobsRequest
 from tocsin.v1.transfer_pb2 import TransferRecord
 
 Answer = TypeVar("Answer", bound=Message)
@@ -238,8 +239,11 @@ class Client:
         By filter from the first step of the iteration on, or from after `cursor`, for as long as you read. A cut
         connection is mended; where changes were missed, a change with `gap` says so. Raises NotFound.
         """
-        request = _calls.watch_request(job, queue, states, types, cursor)
-        return self._loop.iterate(_watching.watch(self._connection, request))
+        return self._changes(_calls.watch_request(job, queue, states, types, cursor))
+
+    def _changes(self, request: WatchJobsRequest) -> Iterator[JobChange]:
+        # A generator of this object: who holds the iterator holds the client, which ends its loop when it goes.
+        yield from self._loop.iterate(_watching.watch(self._connection, request))
 
     def wait(self, job: JobLike, *, queue: str = "", timeout: Span | None = None) -> Job:
         """Wait until the job has ended; returns it in view FULL. `timeout` None: as long as it takes.

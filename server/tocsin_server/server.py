@@ -51,6 +51,7 @@ from tocsin_server.readiness import Readiness
 from tocsin_server.settings import Settings, is_loopback
 from tocsin_server.store.interface import JobStore
 from tocsin_server.store.opening import MadeStore, StoreUnfit, made_store
+from tocsin_server.store.refusal_log import words_behind
 from tocsin_server.version import VERSION
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin.server")
@@ -109,10 +110,12 @@ class Server:
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
         """Stop, as said at the top. Once `hurry` is set, running jobs get no further grace."""
-        if self._loops is not None and self._grpc is not None:
-            await self._grpc.drain()
-            await self._stop_jobs(self._loops.dispatcher, hurry or asyncio.Event())
-        await self._abandon()
+        try:
+            if self._loops is not None and self._grpc is not None:
+                await self._grpc.drain()
+                await self._stop_jobs(self._loops.dispatcher, hurry or asyncio.Event())
+        finally:
+            await self._abandon()
 
     async def _start(self) -> None:
         settings = self._settings
@@ -339,6 +342,7 @@ async def _open(made: MadeStore) -> None:
             return await made.store.open()
         except (StoreAway, StoreFull, OutcomeUnknown) as error:
             if not waited:
-                _log.warning("the store cannot be used yet, waiting for it", error=str(error))
+                words = words_behind(error)
+                _log.warning("the store cannot be used yet, waiting for it", error=str(error), detail=words)
             waited = True
         await asyncio.sleep(_ASK_STORE_AGAIN.total_seconds())

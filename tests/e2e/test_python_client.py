@@ -19,6 +19,7 @@ from tocsin import (
     EmailNotification,
     FailedPrecondition,
     InvalidArgument,
+    JobChange,
     JobRequest,
     NotFound,
     TocsinError,
@@ -156,3 +157,12 @@ def test_a_wait_survives_the_death_and_return_of_its_server(
         server.restart()
         client.cancel(job)
         assert waiting.result(60).state == "CANCELLED"
+
+
+@pytest.mark.filterwarnings("ignore:.*was not closed:ResourceWarning")
+def test_a_watch_outlives_the_variable_that_held_its_client(shared_server: Server, queue: str) -> None:
+    def follow() -> Iterator[JobChange]:
+        client = Client(shared_server.address)
+        return client.watch(client.schedule("noop", queue=queue))
+
+    assert [change.job.state for change in follow() if change.job is not None][-1] == "COMPLETED"

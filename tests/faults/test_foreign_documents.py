@@ -88,7 +88,7 @@ def test_a_server_on_agendas_jobs_ends_with_both_ways_out_and_changes_nothing(
     assert "agenda_jobs" in line
     assert "QUEUE_COLLECTION" in line
     assert "tocsin migrate --from agenda" in line
-    assert "later version" in line  # this one has no such command
+    assert "`tocsin migrate --from agenda`" in line
     assert everything(agendas) == before
 
 

@@ -147,7 +147,7 @@ async def test_a_server_that_is_no_primary_is_store_away_and_nothing_has_changed
 async def test_reads_of_a_server_that_is_no_primary_are_store_away(
     store: MongoStore, no_faults: Database[Document], name: str
 ) -> None:
-    reads = ["find", "aggregate", "distinct", "hello"]
+    reads = ["find", "aggregate", "distinct", "count", "hello"]
     with fault(no_faults.client, failCommands=reads, errorCode=10107), pytest.raises(StoreAway):
         await READS[name](store)
 

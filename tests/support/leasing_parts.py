@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -44,6 +44,7 @@ async def running_parts(
     tick: timedelta = timedelta(seconds=1),
     lease: timedelta = timedelta(seconds=30),
     before: Callable[[Parts], Any] = lambda parts: None,
+    fresh: Callable[[str], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Parts]:
     """The parts, once they hear the store's messages and the first tick. `before` may add hearers."""
 
@@ -53,7 +54,9 @@ async def running_parts(
 
     store, clock = spied.as_store, StoreClock()
     wakeups, ticker, finishing = Wakeups(store), Ticker(store, clock, tick), Finishing(store)
-    leasing = Leasing(store, finishing, wakeups, ticker, clock, holder="tests", queues=queues, lease=lease, tick=tick)
+    leasing = Leasing(
+        store, finishing, wakeups, ticker, clock, holder="tests", queues=queues, lease=lease, tick=tick, fresh=fresh
+    )
     parts = Parts(clock, wakeups, ticker, finishing, leasing)
     wakeups.on_missed(ticker.read_all)
     before(parts)

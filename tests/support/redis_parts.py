@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+import time
+from collections import Counter
 from pathlib import Path
 
 from redis import Redis
@@ -57,6 +60,18 @@ class RedisPart:
     def script_calls(self) -> int:
         """How often a script was called."""
         return sum(count for name, count in self.calls().items() if name in {"eval", "evalsha", "fcall", "evalsha_ro"})
+
+    def asked(self, seconds: float) -> Counter[str]:
+        """What clients ask in so many seconds, by command; what scripts do for one is not counted again."""
+        found: Counter[str] = Counter()
+        end = time.monotonic() + seconds
+        with self.client.monitor() as commands:
+            threading.Timer(seconds, self.client.ping).start()  # so that the last wait ends
+            while time.monotonic() < end:
+                command = commands.next_command()
+                if command["client_type"] != "lua":
+                    found[command["command"].split(" ", 1)[0].lower()] += 1
+        return found
 
     def empty(self) -> None:
         """FLUSHALL."""

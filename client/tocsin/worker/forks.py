@@ -22,6 +22,12 @@ def keep_signals(*numbers: int) -> None:
     _signals.update(numbers)
 
 
+def run_here() -> None:
+    """Handlers run in this process from now on, which may itself have been forked since this was imported."""
+    global _pid
+    _pid = os.getpid()
+
+
 def end_if_forked() -> None:
     """In a forked child that comes back from a handler, end it: nothing here is its own to go on with."""
     if os.getpid() != _pid:

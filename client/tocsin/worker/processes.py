@@ -57,7 +57,6 @@ class HandlerProcesses:
         for attempt in attempts:
             attempt.seat = seat = _Seat()
             self._seats.add(seat)
-            attempt.began = time.monotonic()
             seat.task = asyncio.get_running_loop().create_task(self._run(attempt, seat))
 
     def stop(self, attempt: Attempt) -> None:
@@ -83,6 +82,7 @@ class HandlerProcesses:
             with contextlib.ExitStack() as start:
                 await self._starts.acquire()
                 start.callback(self._starts.release)
+                attempt.began = time.monotonic()  # waiting for its turn is no part of its time
                 outcome = await self._outcome(attempt, seat, start.close)
         except _NotSpawned as error:
             logger.warning("no process for a job of type %r, it is given back: %s", attempt.job.type, error)

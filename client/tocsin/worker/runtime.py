@@ -11,6 +11,7 @@ from collections.abc import Collection, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from tocsin.worker import forks
 from tocsin.worker.attempt import Attempt, Ended, Stop
 from tocsin.worker.flusher import Flusher
 from tocsin.worker.handler_loops import HandlerLoops
@@ -136,6 +137,7 @@ class Runtime:
         self._ended.open(loop)
         self._said.open(loop)
         self._running = True
+        forks.run_here()
         beating = loop.create_task(self._heartbeats.run())
         try:
             await self._lease_jobs()

@@ -164,8 +164,8 @@ class GrpcServer:
         )
         in_flight = RequestBytes(limits.request_bytes)
         gate = Gate([*every, self._gate, overload, Deadline(default_deadline)], in_flight, limits.transfer_idle)
-        # Probes go on while the server drains, and while it has too many calls.
-        probes = Gate(every, in_flight, limits.transfer_idle)
+        # Probes go on while the server drains, and while it has too many calls, or too many bytes of them.
+        probes = Gate(every, RequestBytes(limits.request_bytes), limits.transfer_idle)
         served = [_JOB, _QUEUE, _REMINDERS, _SERVER, HEALTH]
         self._server.add_generic_rpc_handlers(
             (

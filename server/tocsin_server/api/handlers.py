@@ -77,7 +77,8 @@ def method_handler(
 
     @asynccontextmanager
     async def only_request(call: Call) -> AsyncIterator[Message]:
-        raw = await _next(call.context)
+        async with _within(idle):
+            raw = await _next(call.context)
         if raw is None:
             raise InvalidFields([Violation("request", "is missing: the call ended without it")])
         with gate.in_flight.held(weight(raw)):

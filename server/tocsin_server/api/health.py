@@ -56,13 +56,17 @@ class Health:
         """NOT_SERVING for all but "live", for good."""
         await self.set_ready(ready=False)
         self._shutting_down = True
+        self._tell_watches()
 
     def _set(self, names: Sequence[str], *, serving: bool) -> None:
         status = _Answer.SERVING if serving else _Answer.NOT_SERVING
         if any(self._statuses[name] != status for name in names):
             self._statuses.update(dict.fromkeys(names, status))
-            self._changed.set()
-            self._changed = asyncio.Event()
+            self._tell_watches()
+
+    def _tell_watches(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def handler(self, gate: Gate) -> grpc.GenericRpcHandler:
         """The service."""
@@ -82,7 +86,7 @@ class Health:
         return health_pb2.HealthListResponse(statuses=statuses)  # type: ignore[attr-defined]  # newer than its stubs
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> AsyncIterator[_Answer]:
-        """The health of one name, and each change of it."""
+        """The health of one name, and each change of it; ends when the server stops, which it would keep waiting."""
         told = None
         while True:
             changed = self._changed
@@ -90,4 +94,6 @@ class Health:
             if status != told:
                 told = status
                 yield _Answer(status=status)
+            if self._shutting_down:
+                return
             await changed.wait()

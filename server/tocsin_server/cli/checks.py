@@ -15,6 +15,7 @@ from tocsin_server.handlers.sms.settings import SmsSettings
 from tocsin_server.settings import Settings, is_loopback, secrets_of
 from tocsin_server.store.interface import Durability
 from tocsin_server.store.opening import StoreUnfit, examined
+from tocsin_server.store.refusal_log import words_behind
 from tocsin_server.telemetry.redaction import show_address, show_origin, without_secrets
 
 
@@ -39,8 +40,11 @@ async def _store(settings: Settings) -> list[Finding]:
     where = _where(settings)
     try:
         info, warnings = await examined(settings)
-    except (StoreUnfit, TocsinError) as error:
+    except StoreUnfit as error:
         return [Finding("store", False, f"{where}: {error}")]
+    except TocsinError as error:
+        words = words_behind(error)
+        return [Finding("store", False, f"{where}: {error}" + (f" ({words})" if words else ""))]
     durability = {
         Durability.EACH_WRITE: "each write is on disk before it is acknowledged",
         Durability.EVERY_SECOND: "written to disk every second",

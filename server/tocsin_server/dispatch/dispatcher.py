@@ -131,11 +131,11 @@ class Dispatcher:
         try:
             await self._drain(self._running, grace)
         finally:
+            if self._keeper is not None:
+                await self._keeper.close()
             await self._leasing.close()
             await self._limits.close()
             await self._take_back_word(self._announcing)
-            if self._keeper is not None:
-                await self._keeper.close()
 
     def _tell_end(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

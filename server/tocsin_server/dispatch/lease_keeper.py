@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -64,7 +65,8 @@ class LeaseKeeper:
         self._closing.set()
         loop, wake = self._loop, self._wake
         if loop is not None and wake is not None and self._thread.is_alive():
-            loop.call_soon_threadsafe(wake.set)
+            with contextlib.suppress(RuntimeError):  # it has ended in this moment
+                loop.call_soon_threadsafe(wake.set)
         await asyncio.to_thread(self._thread.join, _CLOSE_WITHIN)
 
     async def _run(self) -> None:
@@ -74,9 +76,7 @@ class LeaseKeeper:
             while not self._closing.is_set():
                 if due := self._overdue(self._lease / 2):
                     try:
-                        if store is None:
-                            store = self._make_store()
-                            await store.open()
+                        store = store or await self._opened()
                         await self._renew(store, due)
                     except Exception as error:  # the store may be away: it is asked again
                         _log.warning("leases_not_kept", leases=len(due), error=type(error).__name__)
@@ -84,6 +84,15 @@ class LeaseKeeper:
         finally:
             if store is not None:
                 await store.close()
+
+    async def _opened(self) -> JobStore:
+        store = self._make_store()
+        try:
+            await store.open()
+        except BaseException:
+            await store.close()
+            raise
+        return store
 
     async def _renew(self, store: JobStore, due: Sequence[HeldLease]) -> None:
         asked = time.monotonic()
@@ -93,7 +102,8 @@ class LeaseKeeper:
             if not isinstance(answer, TocsinError):
                 held.renewed = asked
                 kept += 1
-        _log.warning("leases_kept", leases=kept, why="the server's loop was too busy to renew them")
+        if kept:
+            _log.warning("leases_kept", leases=kept, why="the server's loop was too busy to renew them")
 
     async def _pause(self, span: timedelta) -> None:
         if self._wake is not None:

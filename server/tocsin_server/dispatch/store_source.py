@@ -94,13 +94,15 @@ class StoreSource(Source):
         answers = iter(await self._store.extend(extensions, self._lease) if extensions else [])
         job_log.progressed(zip((one.type for one in held if one is not None), extensions, strict=True))
         found = []
-        for one in held:
+        for one, beat in zip(held, heartbeats, strict=True):
             if one is None:
                 found.append(HeartbeatAnswer(lost=True))
                 continue
             answer = next(answers)
             if isinstance(answer, Extended):
                 one.renewed = one.heard = asked
+            elif isinstance(answer, LeaseLost):
+                self._forget(beat.job)  # no outcome will be taken of it
             found.append(_beat_answer(answer))
         return found
 

@@ -62,8 +62,8 @@ class ReportGenerationHandler:
         payload = job.payload
         if not isinstance(payload, ReportGeneration):
             raise DoNotRetry(f"a job of type {TYPE} needs the payload {TYPE}")
-        if payload.email_to and self._mailer.missing_sender:
-            raise DoNotRetry(self._mailer.missing_sender)
+        if payload.email_to and self._mailer.missing:
+            raise DoNotRetry(self._mailer.missing)
         for number in payload.formats:
             if number not in self._make:
                 raise DoNotRetry(f"formats: {number} is none of HTML, CSV and JSON")

@@ -55,6 +55,7 @@ class LeaseReaper(Chore):
             reaped = await self._store.reap(queue, _LIMIT)
         except TocsinError:
             self._not_before = time.monotonic() + _AFTER_REFUSAL
+            self._late[queue] = None
             raise
         job_log.lost_leases(queue, reaped)
         if len(reaped) >= _LIMIT:

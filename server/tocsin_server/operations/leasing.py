@@ -261,6 +261,9 @@ class Leasing:
                     await self._fresh(queue)
                 ask.types = {type_: min(slots, ask.limit) for type_, slots in ask.room().of(queue).items()}
                 if not ask.types:  # its settings leave no room, as it now turns out
+                    # They were read, so the store is back: where it had failed before, nothing else would say so, and
+                    # the queue would be held for ever.
+                    self._failures.pop(queue, None)
                     return
             claim = await self._store.claim(
                 queue, ask.types, ask.limit, lease=self._lease, holder=self._holder, request=ask.request

@@ -14,14 +14,23 @@ _DETAIL = 300  # characters
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin.store")
 
 
+def words_behind(refusal: TocsinError) -> str:
+    """What the store or its driver said, for who starts a server or examines its store; never for callers."""
+    return str(refusal.__cause__ or "")[:_DETAIL]
+
+
 class RefusalLog:
-    """A line for the first failure of each kind, and one at most each ten seconds while it lasts."""
+    """A line for the first failure of each kind, and one at most each ten seconds while it lasts. Silent until the
+    store has been opened: till then, who opens it says what stands in the way."""
 
     def __init__(self) -> None:
+        self.opened = False
         self._said: dict[str, float] = {}
 
     def note(self, refusal: TocsinError, error: BaseException) -> None:
         """`error` is what `refusal` stands for."""
+        if not self.opened:
+            return
         kind, now = str(refusal), time.monotonic()
         if now - self._said.get(kind, -_AGAIN) >= _AGAIN:
             self._said[kind] = now

@@ -68,7 +68,7 @@ class MongoConnection:
             raise ValueError(f"the MongoDB URL cannot be used: {_without(url, str(error))}") from None
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closed = False
-        self._refusals = RefusalLog()
+        self.refusals = RefusalLog()
 
     async def open(self) -> Document:
         """Make sure that the store answers; what it says of itself. StoreAway."""
@@ -109,7 +109,7 @@ class MongoConnection:
             refusal = domain_error(error, read_only=read_only)
             if refusal is None:
                 raise
-            self._refusals.note(refusal, error)
+            self.refusals.note(refusal, error)
             raise refusal from error
 
     async def _translated(self, command: Callable[[], Awaitable[T]], read_only: bool) -> T:

@@ -9,12 +9,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+import structlog
 from pymongo import UpdateOne
 
+from tocsin_server.domain import limits
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.store.interface import Checked
 from tocsin_server.store.mongo.documents import Document, span
 from tocsin_server.store.mongo.records import Records
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 _JOBS_A_STEP = 100
 _FIELDS = ("queue", "state", "arrival", "lease", "end", "expire", "writes", "spec.retention")
@@ -38,7 +42,12 @@ class CrossCheck:
         mended: Counter[str] = Counter()
         writes = []
         for job in found:
-            if (update := _mended(job, job["now"])) is not None:
+            try:
+                update = _mended(job, job["now"])
+            except (KeyError, TypeError, ValueError, OverflowError):
+                _log.exception("job_not_checked", document=str(job["_id"]))  # a hand's work; the others go on
+                continue
+            if update is not None:
                 # Only while nobody else has written it: then it is another one, and the next pass looks at that.
                 writes.append(UpdateOne({"_id": job["_id"], "writes": job["writes"]}, update))
         if writes:
@@ -78,7 +87,10 @@ def _mended(job: Mapping[str, Any], now: datetime) -> Document | None:
     else:
         end = job.get("end", now)
         kept = job["spec"]["retention"]["failed_for" if state is State.FAILED else "completed_for"]
-        values |= {name: value for name, value in (("end", end), ("expire", end + span(kept))) if name not in job}
+        if "end" not in job:
+            values["end"] = end
+        if "expire" not in job:
+            values["expire"] = end + min(span(kept), limits.LAST_TIME - end)
     gone = [name for name in gone if name in job]
     if not values and not gone:
         return None

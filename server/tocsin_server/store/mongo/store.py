@@ -89,6 +89,7 @@ class MongoStore(JobStore):
         with unfit_where_not_allowed(self._connection):
             self._tail.change_streams = has_change_streams(await self._connection.open())
             await self._prepare()
+        self._connection.refusals.opened = True
 
     async def _prepare(self) -> None:
         """Mark the store as ours, and make the indexes that are not there; again where they may have been lost."""

@@ -99,7 +99,7 @@ class RedisConnection:
         self._under_way: set[asyncio.Task[Any]] = set()
         self._closed = False
         self._failed = False
-        self._refusals = RefusalLog()
+        self.refusals = RefusalLog()
         #: Set where the store answers again after a failure, or another server is the primary; whoever waits clears it.
         self.renewed = asyncio.Event()
 
@@ -199,7 +199,7 @@ class RedisConnection:
             if refusal is None:
                 raise
             self._failed = True
-            self._refusals.note(refusal, error)
+            self.refusals.note(refusal, error)
             if self._sentinels is not None:
                 self._sentinels.look()
             raise refusal from error
@@ -325,7 +325,10 @@ def _cluster(url: RedisUrl, options: dict[str, Any], max_connections: int) -> Cl
     _try_options(link, options)
     nodes = [ClusterNode(host, port) for host, port in url.nodes]
     try:
-        client = Cluster(startup_nodes=nodes, max_connections=max_connections, ssl=url.tls, **options)
+        # The addresses as given are asked for ever, beside those learned: all nodes may move to others at once.
+        client = Cluster(
+            startup_nodes=nodes, max_connections=max_connections, ssl=url.tls, dynamic_startup_nodes=False, **options
+        )
     except TypeError:
         raise ValueError("the store's address has an option that redis-py does not know") from None
     # RedisCluster takes no class of connections, but hands these arguments to each node it learns of.

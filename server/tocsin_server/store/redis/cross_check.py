@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any
 
+from tocsin_server.domain.errors import StoreFull
 from tocsin_server.store.interface import Checked
 from tocsin_server.store.redis.cluster import Cluster
 from tocsin_server.store.redis.connection import RedisConnection
@@ -62,7 +64,9 @@ class CrossCheck:
             if done < len(suffixes):
                 self._todo.appendleft((queue, suffixes[done:], following))
         if queues:
-            mended["queues without a name"] += int(await self._connection.execute("SADD", self._keys.queues, *queues))
+            with suppress(StoreFull):  # it refuses an SADD also where nothing would be added
+                added = await self._connection.execute("SADD", self._keys.queues, *queues)
+                mended["queues without a name"] += int(added)
         return Checked(+mended, done=False)
 
     def _take(self, found: Sequence[bytes]) -> None:

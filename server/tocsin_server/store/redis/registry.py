@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
-from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
+from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.store.quotas import too_many_queues
 from tocsin_server.store.redis.connection import RedisConnection
 from tocsin_server.store.redis.keys import Keys
@@ -34,10 +35,11 @@ class Registry:
         """All names, sorted by code point. Those that are missing and should not be are put back first."""
         found = await self._read()
         if missing := sorted(self._used - found):
-            await self._lost()
             stand = await self.standing(missing)
-            if stand:
-                await self._connection.execute("SADD", self._keys.queues, *stand)
+            with suppress(StoreFull):  # written by the next reader; what is known is told all the same
+                await self._lost()
+                if stand:
+                    await self._connection.execute("SADD", self._keys.queues, *stand)
             # The others are gone with all that stood in them: their next job writes the name anew.
             self._used -= set(missing) - set(stand)
             found |= set(stand)
@@ -76,7 +78,7 @@ class Registry:
         self._used.discard(queue)
         try:
             await self._connection.execute("SADD", self._keys.queues, queue)
-        except StoreAway as error:
+        except (StoreAway, StoreFull) as error:  # full: in a cluster another node has the names
             raise OutcomeUnknown(str(error)) from error
         self._used.add(queue)
 

@@ -98,6 +98,7 @@ class RedisStore(JobStore):
             raise StoreUnfit(
                 f"the store holds format {found}, this server knows {FORMAT}: run a newer server, or another namespace"
             )
+        self._connection.refusals.opened = True
 
     async def _mark(self) -> None:
         """Say which format is stored; once more where the store has lost it."""

@@ -16,7 +16,7 @@ ROOT = Keys("tests").root("q")
 
 @pytest.fixture
 def checker(spied: SpiedStore) -> CrossChecker:
-    return CrossChecker(spied.as_store, every=NOW)
+    return CrossChecker(spied.as_store, every=NOW, rest=NOW)
 
 
 async def test_what_is_mended_is_counted_and_told(
@@ -43,6 +43,13 @@ async def test_a_step_is_made_once_in_its_time_whatever_ticks_come(spied: SpiedS
         checker.hear({})
         assert await checker.step() is False
     assert spied.calls["check"] == 1
+
+
+async def test_after_a_pass_it_rests(spied: SpiedStore) -> None:
+    checker = CrossChecker(spied.as_store, every=NOW, rest=HOUR)
+    for _ in range(5):
+        await checker.step()
+    assert spied.calls["check"] < 5
 
 
 async def test_a_row_longer_than_a_call_looks_at_is_looked_at_to_its_end(

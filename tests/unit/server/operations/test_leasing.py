@@ -319,3 +319,46 @@ async def test_who_waits_while_it_closes_is_told(start_parts: StartParts) -> Non
             await waiting
         with pytest.raises(Draining):
             await leased(parts)
+
+
+async def test_a_queue_that_had_no_room_when_its_store_came_back_is_claimed_from_again(
+    spied: SpiedStore, start_parts: StartParts
+) -> None:
+    store = spied.as_store
+    free: dict[str, int] = {"t": 1}
+    turn = asyncio.Event()
+
+    async def fresh(queue: str) -> None:
+        """Reads the queue's settings; meanwhile another job may take the last slot."""
+        if "claim" not in spied.away and turn.is_set():
+            free.clear()
+        for _ in range(10):  # longer than a claim after a failure is waited for
+            await asyncio.sleep(0)
+
+    class Rest:
+        def of(self, queue: str) -> Mapping[str, int]:
+            return dict(free)
+
+        def take(self, queue: str, type_: str, /) -> bool:
+            return free.pop(type_, 0) > 0
+
+    async with start_parts(fresh=fresh, tick=200 * MILLISECOND) as parts:
+        spied.away.add("claim")
+        waiting = asyncio.create_task(parts.leasing.lease({"t": 1}, 1, Rest))
+        await added(store, a_draft())
+        await spied.until_asked("claim", 1)
+        turn.set()
+        spied.away.clear()
+        await until_async(lambda: _is_empty(free), within=5, what="the slot taken while settings are read")
+        await added(store, a_draft())
+        turn.clear()
+        free["t"] = 1
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        async with asyncio.timeout(10):
+            [one] = await parts.leasing.lease({"t": 1}, 1)
+    assert one.job.spec.type == "t"
+
+
+async def _is_empty(free: Mapping[str, int]) -> bool:
+    return not free
