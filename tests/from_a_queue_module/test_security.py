@@ -127,6 +127,7 @@ def test_loopback(lines: Lines) -> None:
     assert "listen 127.0.0.1:50051 default" in lines.shell()
 
 
+@pytest.mark.filterwarnings("ignore:.*was not closed:ResourceWarning")  # one line, and the program is at its end
 def test_no_login_yet(lines: Lines, redis: RedisPart, start: StartServer) -> None:
     server = start(redis, "--no-dispatch")
     assert lines.at(server.address).python() == __version__

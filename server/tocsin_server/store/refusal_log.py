@@ -16,7 +16,10 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin.store
 
 def words_behind(refusal: TocsinError) -> str:
     """What the store or its driver said, for who starts a server or examines its store; never for callers."""
-    return str(refusal.__cause__ or "")[:_DETAIL]
+    cause = refusal.__cause__
+    while isinstance(cause, TocsinError):
+        cause = cause.__cause__
+    return str(cause or "")[:_DETAIL]
 
 
 class RefusalLog:

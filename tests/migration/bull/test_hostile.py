@@ -300,7 +300,10 @@ async def test_nothing_raises_whatever_stands_there(
     if key not in ("wait", "active"):
         source.client.zadd(f"bull:q:{key}", {b"j" + job_id: score})
     found = await read(system, take_active=True, take_completed=True)
-    assert len(found) == (0 if (system, key) == ("bull", "prioritized") else 1)
+    if (system, key) == ("bull", "prioritized"):  # Bull has no such key: BullMQ's it is, and is told so
+        assert [thing.verdict for thing in found] == [Verdict.LEFT]
+        return
+    assert len(found) == 1
     for thing in found:
         assert thing.verdict is not Verdict.LEFT or thing.source_state == "delayed"
         assert thing.job is None or thing.job.state is not State.SCHEDULED or key == "delayed"
