@@ -16,10 +16,17 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin.store
 
 def words_behind(refusal: TocsinError) -> str:
     """What the store or its driver said, for who starts a server or examines its store; never for callers."""
-    cause = refusal.__cause__
-    while isinstance(cause, TocsinError):
-        cause = cause.__cause__
-    return str(cause or "")[:_DETAIL]
+    seen: list[BaseException] = []
+    behind: list[BaseException | None] = [refusal]
+    while behind:  # a refusal may stand for another one, or have been raised from itself
+        error = behind.pop()
+        if error is None or error in seen:
+            continue
+        if not isinstance(error, TocsinError):
+            return str(error)[:_DETAIL]
+        seen.append(error)
+        behind += [error.__context__, error.__cause__]
+    return ""
 
 
 class RefusalLog:
