@@ -35,7 +35,8 @@ class LeaseKeeper:
     """Looks, on a thread of its own, for leases that heartbeats should have renewed, and renews them over connections
     of its own.
 
-    While heartbeats are in time it asks the store nothing, and has no connection. What a renewal tells of cancels and
+    While heartbeats are in time it asks the store nothing, and has no connection: what it opened is closed again once
+    they have been in time for a lease's length. What a renewal tells of cancels and
     lost leases is left to the next heartbeat.
 
     make_store: another store on the same place, for another loop; opened and closed here. overdue: leases that were
@@ -72,14 +73,20 @@ class LeaseKeeper:
     async def _run(self) -> None:
         self._wake, self._loop = asyncio.Event(), asyncio.get_running_loop()
         store: JobStore | None = None
+        needed = 0.0  # when it was, last
         try:
             while not self._closing.is_set():
-                if due := self._overdue(self._lease / 2):
-                    try:
+                due = self._overdue(self._lease / 2)
+                try:
+                    if due:
+                        needed = time.monotonic()
                         store = store or await self._opened()
                         await self._renew(store, due)
-                    except Exception as error:  # the store may be away: it is asked again
-                        _log.warning("leases_not_kept", leases=len(due), error=type(error).__name__)
+                    elif store is not None and time.monotonic() - needed > self._lease.total_seconds():
+                        unneeded, store = store, None
+                        await unneeded.close()
+                except Exception as error:  # the store may be away: it is asked again
+                    _log.warning("leases_not_kept", leases=len(due), error=type(error).__name__)
                 await self._pause(self._lease / 6)
         finally:
             if store is not None:

@@ -48,12 +48,15 @@ class ChoreFigures:
 
 
 class Runner:
-    """Lets each chore hear the ticks, and step until it has nothing to do. Make it before the ticker is started."""
+    """Lets each chore hear the ticks, and step until it has nothing to do. Make it before the ticker is started.
+
+    Each runs in a task of its own: a step that waits long for a part of the store delays no other chore.
+    """
 
     def __init__(self, ticker: Ticker, chores: Sequence[Chore]) -> None:
         self._chores = chores
-        self._ticked = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._ticked = {chore.name: asyncio.Event() for chore in chores}
+        self._tasks: list[asyncio.Task[None]] = []
         self._figures = {chore.name: ChoreFigures() for chore in chores}
         ticker.on_tick(self._hear)
 
@@ -64,29 +67,29 @@ class Runner:
 
     def start(self) -> None:
         """Begin."""
-        self._task = asyncio.create_task(self._run(), name="chores")
+        self._tasks = [asyncio.create_task(self._run(chore), name=f"chore {chore.name}") for chore in self._chores]
 
     async def close(self) -> None:
-        """Stop after the step under way."""
-        if self._task is not None:
-            self._task.cancel()
+        """Stop after the steps under way."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+                await task
 
     def _hear(self, ticks: Mapping[str, Tick]) -> None:
         for chore in self._chores:
             chore.hear(ticks)
-        self._ticked.set()
+            self._ticked[chore.name].set()
 
-    async def _run(self) -> None:
+    async def _run(self, chore: Chore) -> None:
+        ticked = self._ticked[chore.name]
         while True:
-            await self._ticked.wait()
-            self._ticked.clear()
+            await ticked.wait()
+            ticked.clear()
             await asyncio.sleep(random.uniform(0, _SPREAD.total_seconds()))  # noqa: S311 - spreads load, guards nothing
-            todo = list(self._chores)
-            while todo:
-                # In turns: a long trimming must not keep a dead worker's jobs waiting.
-                todo = [chore for chore in todo if await self._step(chore)]
+            while await self._step(chore):
+                pass
 
     async def _step(self, chore: Chore) -> bool:
         begun, failed, more = time.monotonic(), 0, False
@@ -104,6 +107,6 @@ class Runner:
             done.steps + 1, done.failures + failed, done.busy + timedelta(seconds=took)
         )
         if more:
-            # As long a rest as the step took: chores use at most half of the store's time.
+            # As long a rest as the step took: a chore uses at most half of the store's time.
             await asyncio.sleep(took)
         return more

@@ -95,13 +95,12 @@ class Rounds:
             self._set_alarm(name, queue, tick, now, period)
 
     def _set_alarm(self, name: str, queue: _Queue, tick: Tick, now: datetime, period: float) -> None:
-        when = tick.next_due
-        for time in (tick.next_lease_end, tick.next_expiry):
-            if time is not None and (when is None or time < when):
-                when = time
-        if when is not None and when <= now:
-            when = now + timedelta(seconds=period * 2 ** min(queue.late, _MOST_DOUBLINGS))
+        times = [time for time in (tick.next_due, tick.next_lease_end, tick.next_expiry) if time is not None]
+        to_come = [time for time in times if time > now]
+        if len(to_come) < len(times):
+            to_come.append(now + timedelta(seconds=period * 2 ** min(queue.late, _MOST_DOUBLINGS)))
             queue.late += 1
+        when = min(to_come, default=None)
         if when is not None and when != queue.alarm:
             heapq.heappush(self._alarms, (when, name))
         queue.alarm = when

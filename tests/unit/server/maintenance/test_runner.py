@@ -1,4 +1,4 @@
-"""Chores take turns after a tick; one that fails is counted, and stops neither itself for good nor the others."""
+"""Chores step after a tick; one that fails or hangs is counted, and stops neither itself for good nor the others."""
 
 from __future__ import annotations
 
@@ -37,6 +37,15 @@ class Counting(Chore):
         return self._left > 0
 
 
+class Hanging(Counting):
+    """Waits for an answer that does not come."""
+
+    async def step(self) -> bool:
+        self.rounds.release()
+        await asyncio.Event().wait()
+        return False
+
+
 Run = Callable[[Sequence[Chore]], Runner]
 
 
@@ -58,12 +67,23 @@ async def run(spied: SpiedStore) -> AsyncIterator[Run]:
     await ticker.close()
 
 
-async def test_chores_take_turns_step_by_step(run: Run) -> None:
+async def test_a_chore_steps_until_it_has_nothing_to_do(run: Run) -> None:
     noted: list[str] = []
     long, short = Counting("long", 3, noted), Counting("short", 1, noted)
     run([long, short])
     await long.rounds.acquire()
-    assert noted[:4] == ["long", "short", "long", "long"]
+    await short.rounds.acquire()
+    assert (noted.count("long"), noted.count("short")) == (3, 1)
+
+
+async def test_a_chore_that_hangs_delays_no_other(run: Run) -> None:
+    noted: list[str] = []
+    hanging, good = Hanging("hanging", 1, noted), Counting("good", 1, noted)
+    run([hanging, good])
+    await hanging.rounds.acquire()
+    for _ in range(3):
+        await good.rounds.acquire()
+    assert noted == ["good"] * 3
 
 
 @pytest.mark.parametrize("error", [StoreAway("planted"), RuntimeError("planted")])

@@ -66,6 +66,13 @@ def test_a_queue_is_read_when_its_own_time_has_come_and_ever_less_often_where_no
     assert when[:5] == [60, 61, 63, 67, 75]
 
 
+def test_a_time_that_nobody_does_anything_about_hides_none_that_comes_later() -> None:
+    due = Tick(0, NOON + 70 * SECOND, NOON + 60 * SECOND, None)
+    rounds = known(q0999=due)
+    when = [second for second in range(75) if "q0999" in read(rounds, NOON + second * SECOND, q0999=due)]
+    assert [second for second in when if second % 20 != 19] == [60, 61, 63, 67, 70]
+
+
 def test_all_are_read_once_more_where_messages_may_have_been_missed() -> None:
     rounds = known()
     rounds.begin_anew()
