@@ -7,7 +7,7 @@ import contextlib
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -33,6 +33,9 @@ class Chore(ABC):
     def hear(self, ticks: Mapping[str, Tick]) -> None:
         """Take note of what queues say. Does not block."""
 
+    def keep(self, queues: Collection[str]) -> None:  # noqa: B027 - most remember no queue for long
+        """All queues that are there: drop what is known of others. Does not block."""
+
     @abstractmethod
     async def step(self) -> bool:
         """Do a bounded piece of what is to be done; whether more is. Any server may do the same at the same time."""
@@ -56,6 +59,7 @@ class Runner:
         self._task: asyncio.Task[None] | None = None
         self._figures = {chore.name: ChoreFigures() for chore in chores}
         ticker.on_tick(self._hear)
+        ticker.on_names(self._keep)
 
     @property
     def figures(self) -> Mapping[str, ChoreFigures]:
@@ -77,6 +81,10 @@ class Runner:
         for chore in self._chores:
             chore.hear(ticks)
         self._ticked.set()
+
+    def _keep(self, queues: Collection[str]) -> None:
+        for chore in self._chores:
+            chore.keep(queues)
 
     async def _run(self) -> None:
         while True:
