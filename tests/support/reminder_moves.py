@@ -69,17 +69,22 @@ class Moves:
 
     async def _watch(self) -> None:
         """Learn of each job as it is made: ended ones are soon trimmed, so that what stands does not grow."""
-        cursor, more = "", True
-        while more:
-            more = False  # a watch that can tell nothing after its cursor misses jobs for good
+        cursor = ""
+        while True:
+            told = False
             changes = self.clients[-1].watch(queue=self.queue, states=["SCHEDULED", "WAITING"], cursor=cursor)
             async with aclosing(changes):
                 async for change in changes:
-                    if change.job is None:
-                        break  # it was too slow for the server; the log still has what it missed
-                    cursor, more = change.cursor, True
-                    self._learn(change.job)
-        raise AssertionError("the log has no longer what the watch missed")
+                    if change.job is not None:
+                        cursor, told = change.cursor, True
+                        self._learn(change.job)
+                        continue
+                    # It was too slow for the server: the log has what it missed. Or the log has a gap itself.
+                    if not told:
+                        cursor = change.cursor
+                        async for job in self.clients[-1].list(queue=self.queue, page_size=1000):
+                            self._learn(job)
+                    break
 
     async def _marked(self) -> bool:
         """Whether the watch tells of jobs that are made now, or some were made before it stood."""
