@@ -40,7 +40,9 @@ class Readiness:
         # A tick may wait for one slow answer; two in a row are "not lately".
         self._lately = max(3.0, 3 * tick.total_seconds())
         self._every = min(0.5, tick.total_seconds() / 2)
+        # Every other tick is enough while writes are taken, for nothing else may happen; so they may be a tick older.
         self._check_every = tick.total_seconds()
+        self._writes_lately = self._lately + self._check_every
         self._tasks: list[asyncio.Task[None]] = []
         self._took_writes: float | None = None  # time.monotonic() when it did last
         self._refusal = ""
@@ -75,13 +77,16 @@ class Readiness:
                 self._refusal = str(error)
             except Exception:
                 _log.exception("writes_not_checked")
-            await asyncio.sleep(self._check_every if self._ready else _CHECK_WHILE_NOT_READY)
+            if self._ready:
+                await asyncio.sleep(self._check_every * (1 if self._refusal else 2))
+            else:
+                await asyncio.sleep(_CHECK_WHILE_NOT_READY)
 
     async def _tell(self) -> None:
         runs = self._dispatcher is None or self._ticker.last_ok is None or self._dispatcher.last_tick is not None
         runs = runs and not self._ticker.dead
         answered = self._ticker.last_ok is not None and time.monotonic() - self._ticker.last_ok < self._lately
-        writes = self._took_writes is not None and time.monotonic() - self._took_writes < self._lately
+        writes = self._took_writes is not None and time.monotonic() - self._took_writes < self._writes_lately
         ready = runs and answered and writes
         await self._health.set_live(live=runs)
         await self._health.set_ready(ready=ready)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from contract.conftest import backdate, flavour, provider, providers, running, store
+from support.mongo_parts import MongoPart
 from support.mongo_servers import MongoServer
 from support.redis_parts import RedisPart
 from support.servers import Server
+from support.stores import STORES, StorePart
 from support.stubs import Stubs
 
 __all__ = ["backdate", "flavour", "provider", "providers", "running", "store"]
@@ -17,16 +19,27 @@ __all__ = ["backdate", "flavour", "provider", "providers", "running", "store"]
 Start = Callable[..., Server]
 
 
-@pytest.fixture(params=["redis", "mongo"])
-def start(request: pytest.FixtureRequest, tmp_path: Path, serve: Callable[..., Server]) -> Iterator[Start]:
-    """`start(handlers=..., **env)` starts a server; all of one test share an empty store."""
+@pytest.fixture(params=STORES)
+def empty_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StorePart]:
+    """A store on a server of this test's own, of each provider in turn."""
     if request.param == "redis":
         with RedisPart(tmp_path / "redis") as redis:
-            yield lambda *flags, **words: serve(redis.url, *flags, **words)
+            yield redis
         return
-    mongo = MongoServer(tmp_path / "mongo")
-    yield lambda *flags, **words: serve("", *flags, QUEUE_PROVIDER="mongo", MONGODB_URL=mongo.url, **words)
-    mongo.stop()
+    server = MongoServer(tmp_path / "mongo")
+    with MongoPart(server, "own") as database:
+        yield database
+    server.stop()
+
+
+@pytest.fixture
+def start(empty_store: StorePart, serve: Callable[..., Server]) -> Start:
+    """`start(handlers=..., **env)` starts a server; all of one test share an empty store. port: the way to it."""
+
+    def on_it(*flags: str, port: int | None = None, **words: str) -> Server:
+        return serve(empty_store.url_at(port or empty_store.port), *flags, **words)
+
+    return on_it
 
 
 @pytest.fixture

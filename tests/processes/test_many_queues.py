@@ -86,6 +86,7 @@ def test_a_queue_beyond_the_quota_is_refused_and_says_what_to_do(store: StorePar
 
 
 @pytest.mark.full
+@pytest.mark.timeout(240)
 def test_a_queue_unused_for_its_time_is_forgotten_by_itself(store: StorePart, serve: Serve) -> None:
     words = {"TOCSIN_TICK": "200ms", "TOCSIN_QUOTAS__FORGET_UNUSED_FOR": "60s"}
     server = serve(store.url, "--no-dispatch", **words)
@@ -100,4 +101,5 @@ def test_a_queue_unused_for_its_time_is_forgotten_by_itself(store: StorePart, se
             return [entry.queue.queue for entry in listed.queues]
 
         assert names() == ["unused", "used"]
-        until(lambda: names() == ["used"], within=200, what="it is forgotten")
+        # Redis knows the minute of the last change, so it may take one more; then it has to be looked at.
+        until(lambda: names() == ["used"], within=180, what="it is forgotten")

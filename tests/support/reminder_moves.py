@@ -8,6 +8,7 @@ import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -50,30 +51,61 @@ class Moves:
     answered: dict[str, dict[int, float]] = field(default_factory=lambda: defaultdict(dict))
     anchors: set[int] = field(default_factory=set)
     keys: dict[str, Key] = field(default_factory=dict)  # by the mark that a job leaves in its mails
+    marks: set[str] = field(default_factory=set)  # of jobs that say how far the watch has told
     left: int = 0
 
     async def run(self) -> None:
-        """Make all moves, and return once every reminder was sent that is to be sent."""
+        """Make all moves, and return once every reminder was sent that is to be sent, and every job is known."""
         watching = asyncio.create_task(self._watch())
         try:
+            await until_async(self._marked, within=30, what="the watch stands")
             await self._make()
             await self._settled(within=120)
-            assert not watching.done(), watching.exception()
+            last = await self._mark()
+            await until_async(lambda: self._has_told(last, watching), within=120, what="the watch has told of all jobs")
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
 
     async def _watch(self) -> None:
         """Learn of each job as it is made: ended ones are soon trimmed, so that what stands does not grow."""
-        async for change in self.clients[-1].watch(queue=self.queue, states=["SCHEDULED", "WAITING"]):
-            if change.gap:
-                async for job in self.clients[-1].list(queue=self.queue, page_size=1000):
-                    self._learn(job)
-            if change.job is not None:
-                self._learn(change.job)
+        cursor = ""
+        while True:
+            told = False
+            changes = self.clients[-1].watch(queue=self.queue, states=["SCHEDULED", "WAITING"], cursor=cursor)
+            async with aclosing(changes):
+                async for change in changes:
+                    if change.job is not None:
+                        cursor, told = change.cursor, True
+                        self._learn(change.job)
+                        continue
+                    # It was too slow for the server: the log has what it missed. Or the log has a gap itself.
+                    if not told:
+                        cursor = change.cursor
+                        async for job in self.clients[-1].list(queue=self.queue, page_size=1000):
+                            self._learn(job)
+                    break
+
+    async def _marked(self) -> bool:
+        """Whether the watch tells of jobs that are made now, or some were made before it stood."""
+        await self._mark()
+        return bool(self.marks)
+
+    async def _mark(self) -> str:
+        """Make a job that nobody runs, for the watch to tell of; its id."""
+        job = await self.clients[-1].schedule("mark", queue=self.queue, delay=3600)
+        await self.clients[-1].cancel(job)
+        return job.job_id
+
+    async def _has_told(self, mark: str, watching: asyncio.Task[None]) -> bool:
+        assert not watching.done(), watching.exception()
+        return mark in self.marks
 
     def _learn(self, job: Job) -> None:
         assert job.create_time is not None
+        if job.type == "mark":
+            self.marks.add(job.job_id)
+            return
         stamp = Stamp(job.queue, job.job_id, job.create_time, 1, datetime.now(UTC))
         self.keys[stamp.job_mark] = _key(job.job_id)
 

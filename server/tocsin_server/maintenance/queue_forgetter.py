@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 import structlog
@@ -14,8 +14,9 @@ from tocsin_server.store.interface import JobStore
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
-#: A queue in which nothing stands is looked at so often; one is looked at a second, so of very many each has its turn.
-_LOOK_EVERY, _PAUSE = timedelta(hours=1), timedelta(milliseconds=900)
+#: A queue in which nothing stands is looked at so often, and so many times while its time runs; one is looked at a
+#: second, so of very many each has its turn.
+_LOOK_EVERY, _LOOKS, _PAUSE = timedelta(hours=1), 4, timedelta(milliseconds=900)
 
 
 class QueueForgetter(Chore):
@@ -34,7 +35,7 @@ class QueueForgetter(Chore):
         self._pause = pause.total_seconds()
         self._store = store
         self._unused_for = unused_for
-        self._look_every = min(look_every, unused_for).total_seconds()
+        self._look_every = min(look_every, unused_for / _LOOKS).total_seconds()
         self._looked: dict[str, float] = {}  # when, of queues in which nothing stands
         self._todo: dict[str, None] = {}
         self._next = 0.0
@@ -48,6 +49,10 @@ class QueueForgetter(Chore):
             elif self._looked.get(name, -self._look_every) + self._look_every <= now:
                 self._todo[name] = None
 
+    def keep(self, queues: Collection[str]) -> None:
+        self._looked = {name: at for name, at in self._looked.items() if name in queues}
+        self._todo = {name: None for name in self._todo if name in queues}
+
     async def step(self) -> bool:
         now = time.monotonic()
         if not self._todo or now < self._next:
@@ -57,6 +62,6 @@ class QueueForgetter(Chore):
         del self._todo[queue]
         self._looked[queue] = now
         if await self._store.forget(queue, unused_for=self._unused_for):
-            del self._looked[queue]
+            self._looked.pop(queue, None)
             _log.info("queue_forgotten", queue=queue)
         return False

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 from tocsin_server.domain import limits
@@ -64,6 +64,12 @@ class RetentionTrimmer(Chore):
             if name in self._ticks:
                 self._todo[name] = None
         self._sweep(now)
+
+    def keep(self, queues: Collection[str]) -> None:
+        # A queue may go with its last jobs, before a tick says that none stands there.
+        for name in [name for name in self._ticks if name not in queues]:
+            self._ticks.pop(name, None)
+            self._swept.pop(name, None)
 
     def _sweep(self, now: datetime) -> None:
         # A clock that was set back ends no sweeping.

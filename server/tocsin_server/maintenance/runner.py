@@ -7,7 +7,7 @@ import contextlib
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -32,6 +32,9 @@ class Chore(ABC):
     @abstractmethod
     def hear(self, ticks: Mapping[str, Tick]) -> None:
         """Take note of what queues say. Does not block."""
+
+    def keep(self, queues: Collection[str]) -> None:  # noqa: B027 - most remember no queue for long
+        """All queues that are there: drop what is known of others. Does not block."""
 
     @abstractmethod
     async def step(self) -> bool:
@@ -59,6 +62,7 @@ class Runner:
         self._tasks: list[asyncio.Task[None]] = []
         self._figures = {chore.name: ChoreFigures() for chore in chores}
         ticker.on_tick(self._hear)
+        ticker.on_names(self._keep)
 
     @property
     def figures(self) -> Mapping[str, ChoreFigures]:
@@ -81,6 +85,10 @@ class Runner:
         for chore in self._chores:
             chore.hear(ticks)
             self._ticked[chore.name].set()
+
+    def _keep(self, queues: Collection[str]) -> None:
+        for chore in self._chores:
+            chore.keep(queues)
 
     async def _run(self, chore: Chore) -> None:
         ticked = self._ticked[chore.name]

@@ -40,6 +40,7 @@ class Claimable:
         self._turns: dict[str, _Queue] = {}  # worth a claim for some type; the first has waited longest for its turn
         self._alarms: list[tuple[datetime, str]] = []
         self._types: set[str] = set()
+        self._missing: set[str] = set()  # they were not there at the last look
         for name in sorted(self._only or ()):
             self.ring(name)
 
@@ -75,6 +76,21 @@ class Claimable:
             # A due time that was claimed for and still stands is that of a paused queue: its resume will ring.
             if tick.next_due is not None and tick.next_due != known.served:
                 self.ring(name, tick.next_due)
+
+    def keep(self, names: Collection[str], busy: Collection[str]) -> None:
+        """These queues are there, and no other: drop what is known of others, but for those `busy` with a claim. One
+        that came just now may be missing, so only what is missed a second time goes."""
+        if self._only is not None:
+            return  # there are no more than were given
+        missing = {name for name, queue in self._queues.items() if not (name in names or name in busy or queue.held)}
+        gone = missing & self._missing
+        self._missing = missing - gone
+        for name in gone:
+            del self._queues[name]
+            self._turns.pop(name, None)
+        if gone:
+            self._alarms = [alarm for alarm in self._alarms if alarm[1] in self._queues]
+            heapq.heapify(self._alarms)
 
     def pass_time(self, now: datetime) -> None:
         """Ring the queues whose due time has come."""
@@ -146,10 +162,10 @@ class Claimable:
         self._turns.pop(name, None)
 
     def resume(self, name: str) -> None:
-        """The end of a `hold`."""
-        queue = self._queues[name]
-        queue.held = False
-        self._take_turn(queue)
+        """The end of a `hold`, of which several may run."""
+        if (queue := self._queues.get(name)) is not None:
+            queue.held = False
+            self._take_turn(queue)
 
     def held(self, name: str) -> bool:
         """Whether the queue is on hold."""

@@ -6,6 +6,7 @@ import asyncio
 import math
 import secrets
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -114,6 +115,7 @@ class Leasing:
         self._unanswered: dict[str, _Ask] = {}
         self._failures: dict[str, int] = {}
         self._slow: set[asyncio.Task[None]] = set()  # claims that are not waited for
+        self._asked: Counter[str] = Counter()  # claims under way, by queue
         self._changed = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
@@ -121,6 +123,7 @@ class Leasing:
         self._giving_back: set[asyncio.Task[None]] = set()
         wakeups.on_work(self._hear_work)
         ticker.on_tick(self._hear_ticks)
+        ticker.on_names(self._keep)
 
     async def lease(self, free: Mapping[str, int], limit: int, room: Callable[[], Room] | None = None) -> list[Claimed]:
         """Wait until there is something, and lease it: at most `limit` jobs and free[type] of each type, best first.
@@ -187,6 +190,9 @@ class Leasing:
         self._claimable.tick(ticks)
         self._changed.set()
 
+    def _keep(self, queues: Collection[str]) -> None:
+        self._claimable.keep(queues, {*self._asked, *self._unanswered, *self._failures})
+
     def _resume(self, queue: str) -> None:
         self._claimable.resume(queue)
         self._changed.set()
@@ -234,7 +240,9 @@ class Leasing:
         return None
 
     async def _claim_for_a_while(self, ask: _Ask) -> None:
+        self._asked[ask.queue] += 1
         task = asyncio.create_task(self._claim(ask), name="claim")
+        task.add_done_callback(partial(self._answered, ask.queue))
         await asyncio.wait({task}, timeout=0 if ask.queue in self._failures else _PATIENCE)
         if task.done():
             task.result()
@@ -242,6 +250,11 @@ class Leasing:
         self._claimable.hold(ask.queue)
         self._slow.add(task)
         task.add_done_callback(partial(self._slow_ended, ask.queue))
+
+    def _answered(self, queue: str, task: asyncio.Task[None]) -> None:
+        self._asked[queue] -= 1
+        if not self._asked[queue]:
+            del self._asked[queue]
 
     def _slow_ended(self, queue: str, task: asyncio.Task[None]) -> None:
         self._slow.discard(task)

@@ -44,6 +44,9 @@ class Rounds:
         """These queues are there, and no other."""
         known = self._queues
         self._queues = {name: known.get(name) or _Queue() for name in names}
+        if not known.keys() <= self._queues.keys():
+            self._alarms = [alarm for alarm in self._alarms if alarm[1] in self._queues]
+            heapq.heapify(self._alarms)
         self._in_turn = list(self._queues)
         self._now = {name: None for name in self._now if name in self._queues}
         self._now |= {name: None for name, queue in self._queues.items() if queue.tick is None}

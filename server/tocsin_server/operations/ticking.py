@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
@@ -31,6 +31,7 @@ _ASK_NAMES_EVERY = timedelta(minutes=1)
 
 T = TypeVar("T")
 HearTicks = Callable[[Mapping[str, Tick]], None]
+HearNames = Callable[[Collection[str]], None]
 
 
 class Ticker:
@@ -47,6 +48,7 @@ class Ticker:
         self._clock = clock
         self._period = every.total_seconds() * _SHARE
         self._hearers: list[HearTicks] = []
+        self._keepers: list[HearNames] = []
         self._task: asyncio.Task[None] | None = None
         self._asked_time, self._asked_names = 0.0, 0.0
         self._time, self._names = _Reading[datetime](), _Reading[list[str] | None]()
@@ -63,6 +65,11 @@ class Ticker:
         """`hear(ticks)` with the ticks of the queues that were read: some or all of them once a tick, or one that was
         looked at."""
         self._hearers.append(hear)
+
+    def on_names(self, keep: HearNames) -> None:
+        """`keep(queues)` with all queues that are there, now and then: what is known of others can be dropped. One that
+        came just now may be missing."""
+        self._keepers.append(keep)
 
     def silent_since(self) -> datetime | None:
         """Since when the store has not answered, by this machine's clock; None where it did so lately."""
@@ -154,6 +161,7 @@ class Ticker:
         if names is not None:
             self._rounds.set_names(names)
             self._asked_names = self._names.asked
+            self._tell(self._keepers, frozenset(names))
 
     async def _read_names(self) -> list[str] | None:
         """All names; None where those that are known are as many, and were read lately."""
@@ -164,9 +172,12 @@ class Ticker:
 
     def _take(self, ticks: Mapping[str, Tick]) -> None:
         self._rounds.take(ticks, self._clock.now(), self._period)
-        for hear in self._hearers:
+        self._tell(self._hearers, ticks)
+
+    def _tell(self, hearers: Sequence[Callable[[T], None]], news: T) -> None:
+        for hear in hearers:
             try:
-                hear(ticks)
+                hear(news)
             except Exception:
                 _log.exception("tick_not_taken")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,6 +30,14 @@ MIB = 1 << 20
 
 def a_document(**fields: Any) -> dict[str, Any]:
     return {"_id": ObjectId(), "name": "send email", "data": {"n": 1}, "nextRunAt": LATER, "priority": 0, **fields}
+
+
+@contextmanager
+def faulty(database: Database, mode: str | dict[str, Any], command: str, code: int) -> Iterator[None]:
+    """Meanwhile the command fails for who migrates, and for nobody else who uses the server of all tests."""
+    with database.server.client() as client:
+        with fault(client, mode, failCommands=[command], errorCode=code, appName="tocsin migrate"):
+            yield
 
 
 async def test_hostile_documents_are_named_and_the_rest_is_taken(database: Database) -> None:
@@ -78,9 +86,19 @@ async def test_jobs_come_by_age_where_the_server_cannot_sort_so_many(database: D
     ids = [ObjectId() for _ in range(3)]
     database.insert(*(a_document(_id=one, nextRunAt=LATER - timedelta(hours=at)) for at, one in enumerate(ids)))
     the_sorting = {"skip": 1, "times": 1}  # the names come first
-    with database.server.client() as client, fault(client, the_sorting, failCommands=["aggregate"], errorCode=292):
+    with faulty(database, the_sorting, "aggregate", 292):
         assert [one.source_id for one in await read(database.url)] == [str(one) for one in ids]
     assert [one.source_id for one in await read(database.url)] == [str(one) for one in reversed(ids)]
+
+
+async def test_names_are_told_apart_here_where_the_server_cannot_group_so_many(database: Database) -> None:
+    names = ["send email", "send_email", "send email", "mail", "mail"]
+    database.insert(*(a_document(name=name) for name in names))
+    with faulty(database, {"times": 1}, "aggregate", 292):  # they are asked first
+        found = await read(database.url)
+    types = Counter(one.job.spec.type for one in found if one.job is not None)
+    assert types == Counter(one.job.spec.type for one in await read(database.url) if one.job is not None)
+    assert sorted(types.values()) == [1, 2, 2]
 
 
 async def test_nothing_but_questions_is_sent(database: Database) -> None:
@@ -228,10 +246,9 @@ async def test_a_user_who_may_only_read_is_enough_and_a_wrong_password_is_told(l
 @pytest.mark.parametrize("command", ["listCollections", "aggregate", "getMore"])
 async def test_a_server_that_fails_on_the_way_is_told(database: Database, command: str) -> None:
     database.insert(*(a_document() for _ in range(1200)))
-    with database.server.client() as client:
-        with fault(client, failCommands=[command], errorCode=13):
-            assert "cannot be read" in await away(database.url)
-        assert len(await read(database.url)) == 1200
+    with faulty(database, "alwaysOn", command, 13):
+        assert "cannot be read" in await away(database.url)
+    assert len(await read(database.url)) == 1200
 
 
 @pytest.mark.parametrize("queue", ["", "a b", "x" * 101, "mail\n"])

@@ -12,11 +12,11 @@ from tocsin_server.migrate.agenda.names import LONGEST, MOST_NAMES, TypeNames
 from tocsin_server.migrate.agenda.source import CannotSort, Source
 from tocsin_server.migrate.foreign import Choices, Foreign
 
-_NAMES: Sequence[Mapping[str, Any]] = (
-    {"$match": {"$expr": {"$eq": [{"$type": "$name"}, "string"]}}},  # {name: {$type: ...}} would take lists of strings
-    {"$group": {"_id": "$name"}},
-    {"$limit": MOST_NAMES + 1},
-)
+# {name: {$type: ...}} would take lists of strings.
+_NAMED: Mapping[str, Any] = {"$match": {"$expr": {"$eq": [{"$type": "$name"}, "string"]}}}
+_NAMES: Sequence[Mapping[str, Any]] = (_NAMED, {"$group": {"_id": "$name"}}, {"$limit": MOST_NAMES + 1})
+# Each as often as it stands: the server need not remember any.
+_EACH_NAME: Sequence[Mapping[str, Any]] = (_NAMED, {"$project": {"_id": "$name"}})
 # Agenda's own order of due jobs; those without a time, which have ended or run, come first. Equal ones by age.
 _IN_ORDER: Sequence[Mapping[str, Any]] = ({"$sort": {"nextRunAt": 1, "priority": -1, "_id": 1}},)
 # There is an index for that. Jobs run by priority and time here, however they came: only equal ones could tell.
@@ -34,7 +34,7 @@ class AgendaQueue:
     async def read(self) -> AsyncGenerator[Foreign, None]:
         """See ForeignQueue. What is saved, run or removed meanwhile is seen as it was before or after."""
         now = await self._source.now()
-        names = TypeNames([name async for name in self._names()])
+        names = TypeNames(await self._names())
         becoming = Becoming(self._source.collection.name, self._queue, names, self._choices, now)
         async with aclosing(self._documents()) as documents:
             async for raw in documents:
@@ -59,9 +59,20 @@ class AgendaQueue:
                 async for raw in found:
                     yield raw
 
-    async def _names(self) -> AsyncGenerator[str, None]:
-        async with aclosing(self._source.found(_NAMES)) as found:
+    async def _names(self) -> set[str]:
+        """The names that stand, one more than are remembered at most."""
+        try:
+            return await self._distinct(_NAMES)
+        except CannotSort:  # so many names that the server has no memory to tell them apart
+            return await self._distinct(_EACH_NAME)
+
+    async def _distinct(self, pipeline: Sequence[Mapping[str, Any]]) -> set[str]:
+        names: set[str] = set()
+        async with aclosing(self._source.found(pipeline)) as found:
             async for raw in found:
                 name = decoded(raw)["_id"]
                 if len(name) <= LONGEST:
-                    yield name
+                    names.add(name)
+                if len(names) > MOST_NAMES:
+                    break
+        return names

@@ -27,12 +27,12 @@ _DRIVERS_OWN = (", full error:", ", Timeout:", ", Topology Description:", " (con
 _NAMED = 8  # collections that a refusal names
 
 
-#: What servers answer that may sort in 100 MB of memory and not on disk.
-_CANNOT_SORT = frozenset({292, 16819, 16820})
+#: What servers answer that may sort and group in 100 MB of memory and not on disk.
+_CANNOT_SORT = frozenset({292, 16819, 16820, 16945})
 
 
 class CannotSort(SourceAway):
-    """The server has too little memory for that order, and does not use its disk."""
+    """The server has too little memory for that order, or to group so many, and does not use its disk."""
 
 
 class Source:

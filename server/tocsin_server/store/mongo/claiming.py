@@ -44,6 +44,10 @@ class Claiming:
         due, (head, read_at), best = await asyncio.gather(
             self._due(queue), self._records.heads.read(queue), self._best(queue, types, limit)
         )
+        if head is None and (due or best):
+            # Lost, or deleted while these were being added: without it nobody would ever claim them.
+            await self._records.heads.hold(queue, max(int(job.document["arrival"]) for job in (*due, *best)))
+            head, read_at = await self._records.heads.read(queue)
         if head is None or read_at is None:  # never used
             return Claim((), await self._records.connection.now(), more=False)
         paused, now = "paused" in head, read_at

@@ -31,12 +31,13 @@ class CrossCheck:
         self._records = records
         self._prepare = prepare
         self._after = ""
+        self._counters: dict[str, int] = {}  # arrivals of the last step's queues, as their documents say
 
     async def step(self) -> Checked:
         """As JobStore.check."""
         found = await self._next()
         if not found:
-            self._after = ""
+            self._after, self._counters = "", {}
             await self._prepare()
             return Checked({}, done=True)
         mended: Counter[str] = Counter()
@@ -56,10 +57,19 @@ class CrossCheck:
         highest: dict[str, int] = {}
         for job in found:
             highest[job["queue"]] = max(highest.get(job["queue"], 0), int(job["arrival"]))
-        for queue, arrival in highest.items():
-            mended["queues without a name or with a wrong counter"] += await self._records.heads.hold(queue, arrival)
+        for queue in await self._lagging(highest):
+            held = await self._records.heads.hold(queue, highest[queue])
+            mended["queues without a name or with a wrong counter"] += held
         self._after = found[-1]["_id"]
         return Checked(+mended, done=False)
+
+    async def _lagging(self, highest: Mapping[str, int]) -> list[str]:
+        """Queues whose document is not there, or behind their jobs; by one command, and none where the last step's
+        answer is enough: a queue's jobs follow each other."""
+        self._counters = {queue: number for queue, number in self._counters.items() if queue in highest}
+        if unsure := [queue for queue, arrival in highest.items() if self._counters.get(queue, -1) < arrival]:
+            self._counters |= await self._records.heads.arrivals(unsure)
+        return [queue for queue in unsure if self._counters.get(queue, -1) < highest[queue]]
 
     async def _next(self) -> list[Document]:
         pipeline: list[Document] = [

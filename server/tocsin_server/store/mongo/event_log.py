@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -103,16 +103,23 @@ class EventLog:
                 upsert=True,
             )
 
-        calls = [self._connection.run(write)]
-        if flags.claimable:
-            calls.append(self._heads.wake(taken.queue))
-        await asyncio.gather(*calls)
+        _, stands = await asyncio.gather(self._connection.run(write), self._wake(taken, flags))
+        if not stands:
+            # Deleted after the numbers were taken and before the jobs were written: they would be in no queue.
+            await self._heads.hold(taken.queue, taken.first_arrival + taken.arrivals - 1)
+            await self._wake(taken, flags)
         self._tail.signal(taken.queue)
         trimmed = min(taken.last, self._trimmed.setdefault(taken.queue, taken.first - 1))
         self._trimmed[taken.queue] = trimmed  # lower than before where the queue went, and came anew
         if taken.last - trimmed >= max(1, self._events_max // _TRIM_AT):
             self._trimmed[taken.queue] = taken.last
             await self._trim(taken.queue, taken.last)
+
+    async def _wake(self, taken: Allocation, flags: Flags) -> bool:
+        """Count a wake where jobs became claimable. False: jobs came, and their queue's document is not there."""
+        if flags.claimable:
+            return await self._heads.wake(taken.queue)
+        return not taken.arrivals or await self._heads.stands(taken.queue)
 
     async def now(self, queue: str) -> str:
         """The cursor of now."""
@@ -133,6 +140,12 @@ class EventLog:
                 if left <= 0:
                     return EventBatch((), str(cursor))
                 await self._tail.wait(heard, min(left, _LOOK_AGAIN.total_seconds()))
+
+    def keep(self, queues: Collection[str]) -> None:
+        """These queues are there, and no other."""
+        self._trimmed = {queue: last for queue, last in self._trimmed.items() if queue in queues}
+        self._stood = {queue: stood for queue, stood in self._stood.items() if queue in queues}
+        self._holes = {hole: met for hole, met in self._holes.items() if hole[0] in queues}
 
     async def spans(self, queue: str, after: int) -> list[tuple[int, int]]:
         """First and last numbers of the writes after a number, in order; at most 5,000."""

@@ -198,9 +198,17 @@ class Heads:
             )
         )
 
-    async def wake(self, queue: str) -> None:
-        """Jobs became claimable."""
-        await self._connection.run(lambda: self._queues.update_one({"_id": queue}, {"$inc": {"wakes": Int64(1)}}))
+    async def wake(self, queue: str) -> bool:
+        """Jobs became claimable. Whether the queue's document is there."""
+        done = await self._connection.run(
+            lambda: self._queues.update_one({"_id": queue}, {"$inc": {"wakes": Int64(1)}})
+        )
+        return done.matched_count > 0
+
+    async def stands(self, queue: str) -> bool:
+        """Whether the queue's document is there."""
+        found = await self._connection.run(lambda: self._queues.find_one({"_id": queue}, {"_id": 1}), read_only=True)
+        return found is not None
 
     async def paused(self, queue: str) -> bool:
         """Whether the queue is paused now."""
@@ -228,6 +236,13 @@ class Heads:
         """Each queue's last number of a change."""
         found = await self._connection.run(lambda: self._queues.find({}, {"events": 1}).to_list(), read_only=True)
         return {str(head["_id"]): int(head["events"]) for head in found}
+
+    async def arrivals(self, queues: Sequence[str]) -> dict[str, int]:
+        """These queues' last arrival numbers; queues without a document are left out."""
+        found = await self._connection.run(
+            lambda: self._queues.find({"_id": {"$in": list(queues)}}, {"arrivals": 1}).to_list(), read_only=True
+        )
+        return {str(head["_id"]): int(head["arrivals"]) for head in found}
 
     async def settings(self, queues: Sequence[str]) -> list[QueueSettings]:
         """The queues' settings; all defaults for one that was never used."""

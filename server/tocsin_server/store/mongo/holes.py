@@ -4,7 +4,7 @@ looks for itself, and takes such a hole as a message that jobs may have become c
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from tocsin_server.store.mongo.event_log import PATIENCE, EventLog
@@ -37,7 +37,11 @@ class Holes:
                 self._queues[queue] = _Looked(number, now)
             elif number > looked.up_to and now - looked.at >= PATIENCE.total_seconds():
                 await self._look(queue, looked, number, now)
-        return {queue: self._queues[queue].found for queue in numbers}
+        return {queue: self._queues[queue].found if queue in self._queues else 0 for queue in numbers}
+
+    def keep(self, queues: Collection[str]) -> None:
+        """These queues are there, and no other."""
+        self._queues = {queue: looked for queue, looked in self._queues.items() if queue in queues}
 
     async def _look(self, queue: str, looked: _Looked, number: int, now: float) -> None:
         looked.at = now

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from tocsin_server.store.mongo.records import Records
 
 
@@ -21,3 +23,7 @@ class KnownTypes:
             )
             known = self._types[queue] = set(found)
         return known
+
+    def keep(self, queues: Collection[str]) -> None:
+        """These queues are there, and no other."""
+        self._types = {queue: types for queue, types in self._types.items() if queue in queues}

@@ -51,5 +51,7 @@ class Rooms:
             count = await self._records.run(
                 lambda: self._records.jobs.count_documents({"queue": queue}, limit=most), read_only=True
             )
-            room = self._rooms[queue] = Room(queue, most, most - count, time.monotonic() + _COUNTED_FOR)
+            now = time.monotonic()
+            self._rooms = {name: one for name, one in self._rooms.items() if one.until >= now}
+            room = self._rooms[queue] = Room(queue, most, most - count, now + _COUNTED_FOR)
         return room

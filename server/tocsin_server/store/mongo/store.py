@@ -68,9 +68,9 @@ class MongoStore(JobStore):
         self._tail = Tail(connection, collection, self._heads)
         self._log = EventLog(connection, collection, self._heads, self._tail, events_max=events_max)
         self._records = Records(connection, collection, self._heads, self._log)
-        types = KnownTypes(self._records)
-        self._adding = Adding(self._records, types, quotas.jobs)
-        self._placing = Placing(self._records, types, quotas.jobs)
+        self._types = KnownTypes(self._records)
+        self._adding = Adding(self._records, self._types, quotas.jobs)
+        self._placing = Placing(self._records, self._types, quotas.jobs)
         self._claiming = Claiming(self._records)
         self._changing = Changing(self._records)
         self._finishing = Finishing(self._records)
@@ -211,10 +211,12 @@ class MongoStore(JobStore):
             # Somebody may have dropped the collections, and the indexes with them.
             await self._prepare()
         self._names = frozenset(names)
+        for part in (self._holes, self._log, self._types):
+            part.keep(self._names)
         return names
 
     async def count_queues(self) -> int:
-        return await self._heads.count()
+        return await self._heads.count() if (seen := self._tail.count()) is None else seen
 
     async def figures(self, queue: str) -> QueueFigures:
         return await self._counting.figures(queue)

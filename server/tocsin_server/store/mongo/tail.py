@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
@@ -28,6 +29,10 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(milliseconds=50), timedelta(seconds=2)
 _FASTEST_LOOK, _SLOWEST_LOOK = timedelta(milliseconds=20), timedelta(milliseconds=500)
+_AWAIT = timedelta(seconds=2)  # of one question of a stream; well below the time that an answer may take
+
+#: What a look has told of the number of queues is good for so long.
+_LATELY = 2 * _SLOWEST_LOOK
 
 #: Events read again of a queue whose numbers went back: those that were written since, or most of them. A tick makes up
 #: for the rest.
@@ -48,6 +53,7 @@ class Tail:
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        self._looked, self._queues = 0.0, 0  # time.monotonic() of the last look, and how many queues it found
         self.change_streams = False  # set when the store is opened
 
     async def close(self) -> None:
@@ -99,6 +105,10 @@ class Tail:
         for waiter in self._waiters.get(queue, ()):
             waiter.set()
 
+    def count(self) -> int | None:
+        """How many queues there are, where that was seen just now: then nobody else need ask. None: ask."""
+        return self._queues if time.monotonic() - self._looked < _LATELY.total_seconds() else None
+
     def _begin(self) -> None:
         if self._task is None and not self._closed:
             self._task = asyncio.create_task(self._hear())
@@ -122,21 +132,22 @@ class Tail:
             {"$match": {"operationType": "insert"}},
             {"$project": {"fullDocument.queue": 1, "fullDocument.wake": 1}},
         ]
-        async with await self._events.watch(pipeline, max_await_time_ms=1_000) as stream:
+        async with await self._events.watch(pipeline, max_await_time_ms=int(_AWAIT.total_seconds() * 1000)) as stream:
             self._tell(Wake("", None, missed=True))
             async for change in stream:
                 yield change["fullDocument"]
 
     async def _look(self) -> AsyncIterator[Document]:
         """Look again and again, on a server without change streams."""
-        numbers, pause = await self._heads.numbers(), _FASTEST_LOOK
+        numbers, pause = await self._numbers(), _FASTEST_LOOK
         seen = dict(numbers)
         self._tell(Wake("", None, missed=True))
         while True:
             await asyncio.sleep(pause.total_seconds())
-            before, numbers = numbers, await self._heads.numbers()
+            before, numbers = numbers, await self._numbers()
             # Not because something is missing: what a dead server has numbered never comes.
             pause = _FASTEST_LOOK if numbers != before else min(pause * 2, _SLOWEST_LOOK)
+            seen = {queue: number for queue, number in seen.items() if queue in numbers}
             for queue, number in numbers.items():
                 if number < seen.get(queue, 0):
                     # The store was put back, or it is another queue of that name: what came last is enough.
@@ -147,6 +158,12 @@ class Tail:
                     # What was numbered and is not written yet is looked for the next time.
                     seen[queue] = max(seen.get(queue, 0), int(document["last"]))
                     yield document
+
+    async def _numbers(self) -> dict[str, int]:
+        asked = time.monotonic()
+        numbers = await self._heads.numbers()
+        self._looked, self._queues = asked, len(numbers)
+        return numbers
 
     async def _written(self, queue: str, after: int) -> list[Document]:
         return await self._connection.run(

@@ -152,3 +152,22 @@ async def test_a_queue_without_ended_jobs_costs_no_call(spied: SpiedStore, trimm
     await added(spied.as_store, a_draft())
     await a_tick(spied, trimmer)
     assert spied.calls["trim"] == 0
+
+
+async def test_a_queue_that_went_with_its_ended_jobs_is_swept_no_more(
+    spied: SpiedStore, trimmer: RetentionTrimmer, clock: MovedClock
+) -> None:
+    await ended(spied, 1)
+    await a_tick(spied, trimmer)
+
+    async def swept() -> bool:
+        clock.move(2 * MINUTE)
+        trimmer.hear({})
+        before = spied.calls["trim"]
+        while await trimmer.step():
+            pass
+        return spied.calls["trim"] > before
+
+    assert await swept()
+    trimmer.keep(["another"])
+    assert not await swept()

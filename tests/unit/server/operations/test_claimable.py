@@ -136,3 +136,28 @@ def test_many_due_times_that_move_earlier_leave_one_alarm_to_come() -> None:
     claimable.pass_time(NOON + 20 * SECOND)
     assert claimable.next_for(lambda _: T) is None
     assert claimable.next_due is None
+
+
+def test_a_queue_that_is_missed_is_dropped_the_second_time_and_never_while_it_is_claimed_from() -> None:
+    claimable = Claimable()
+    claimable.want(T)
+    claimable.ring("q", NOON)
+    for _ in range(3):
+        claimable.keep([], busy=["q"])
+    claimable.keep([], busy=[])
+    assert claimable.next_for(lambda _: T) == "q"
+    claimable.keep(["q"], busy=[])
+    claimable.keep([], busy=[])
+    assert claimable.next_for(lambda _: T) == "q"
+    claimable.keep([], busy=[])
+    assert claimable.next_for(lambda _: T) is None
+    assert claimable.next_due is None
+    claimable.resume("q")  # the end of a hold that was begun before
+
+
+def test_queues_that_it_is_limited_to_are_never_dropped() -> None:
+    claimable = Claimable(["q"])
+    claimable.want(T)
+    for _ in range(3):
+        claimable.keep([], busy=[])
+    assert claimable.next_for(lambda _: T) == "q"
