@@ -55,7 +55,7 @@ local function add(id, asked, rest, payload)
   if not standing and not job_fits() then return {'QUOTA', 'jobs'} end
   if not standing then return {'CREATED', create(id, asked, rest, payload)} end
   if ended(standing.state) then
-    remove(standing)
+    remove_early(standing)
     commit()
     local anew = create(id, asked, rest, payload)
     -- Who has seen the old one must not take this for it.
