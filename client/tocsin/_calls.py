@@ -231,8 +231,21 @@ def update(
     if "at" in changes or "delay" in changes:
         request.update_mask.paths.append("schedule_time")
         put_when(request, changes.get("at"), changes.get("delay"))
+    if "tags" in changes:
+        request.update_mask.paths.append("tags")
+        put_tags(request.job.tags, changes["tags"], "job.tags")
+    if "timeout" in changes:
+        request.update_mask.paths.append("timeout")
+        if changes["timeout"] is not None:
+            put_duration(request.job.timeout, changes["timeout"], "job.timeout")
+    if "retry" in changes:
+        request.update_mask.paths.append("retry")
+        of_kind(RetryPolicy, changes["retry"], "retry").put(request.job.retry, "job.retry")
+    if "retention" in changes:
+        request.update_mask.paths.append("retention")
+        of_kind(Retention, changes["retention"], "retention").put(request.job.retention, "job.retention")
     if not request.update_mask.paths:
-        raise WrongType("update needs at, delay, priority or payload", reason="INVALID_FIELD")
+        raise WrongType(f"update needs one of {', '.join(JobChanges.__annotations__)}", reason="INVALID_FIELD")
     if revision is not None:
         put(request, "revision", revision, "revision")
     return _job_call("UpdateJob", request, pb.UpdateJobResponse, lambda answer: Job(answer.job))

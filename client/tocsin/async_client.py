@@ -161,7 +161,8 @@ class AsyncClient:
         deadline: Span | None = None,
         **changes: Unpack[JobChanges],
     ) -> Job:
-        """Change the time (`at` or `delay`), `priority` or `payload` of a job that neither runs nor has ended.
+        """Change a job that neither runs nor has ended: its time (`at` or `delay`), `priority`, `payload`, `tags`,
+        `timeout`, `retry` or `retention`. Of the last two what they have is set.
 
         With `revision`, only if that is still the job's, else Aborted. Raises NotFound, FailedPrecondition.
         """

@@ -138,9 +138,13 @@ class ListOptions(TypedDict, total=False):
 
 
 class JobChanges(TypedDict, total=False):
-    """What `update` may change: what is given is set, what is left out stays; payload None takes it away."""
+    """What `update` may change: what is given is set, what is left out stays; None takes payload or timeout away."""
 
     at: datetime
     delay: Span
     priority: Priority
     payload: Payload
+    tags: Mapping[str, str]  # all of them
+    timeout: Span | None
+    retry: RetryPolicy  # what it has; the rest of the job's own stays
+    retention: Retention  # the same

@@ -301,6 +301,15 @@ async def test_replacing_takes_effect_in_claims_lists_and_counts(store: JobStore
     assert one.job.spec.payload == Payload(RAW, b"new")
 
 
+async def test_two_replacements_in_one_call_leave_the_tags_of_the_last_alone(store: JobStore) -> None:
+    await added(store, a_draft("other", when=HOUR, tags={"n": "0"}), a_draft("a", when=HOUR, tags={"n": "0"}))
+    drafts = [a_draft("a", when=HOUR, tags={"n": n}, on_conflict=REPLACE) for n in ("1", "2")]
+    assert await outcomes(store, *drafts) == [Added.REPLACED] * 2
+    for n, names in (("0", ["other"]), ("1", []), ("2", ["a"])):
+        assert await listed(store, a_query(tags={"n": n})) == names
+        assert await listed(store, a_query(tags={"n": n}, skip=1)) == []
+
+
 async def test_replacing_with_less_leaves_nothing_of_the_old(store: JobStore) -> None:
     await added(store, a_draft("a", body=b"long " * 100, tags={"k": "v" * 100}, timeout=SECOND, priority=5))
     [job] = await added(store, a_draft("a", body=b"", on_conflict=REPLACE))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from datetime import datetime
 
 import pytest
 from tocsin_server.domain.errors import JobNotFound, LeaseLost, WrongState
-from tocsin_server.domain.job import Added, View
+from tocsin_server.domain.job import Added, OnConflict, View
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
 
+from contract.backdating import Backdate
 from contract.builders import (
     HOUR,
     NOW,
@@ -36,6 +38,36 @@ async def test_an_ended_job_is_gone_and_its_id_free_at_once(store: JobStore, sta
     assert await listed(store, a_query()) == await listed(store, a_query(tags={"k": "v"})) == []
     assert (await store.figures("q")).counts == {}
     assert await outcomes(store, a_draft("a")) == [Added.CREATED]
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED, State.CANCELLED])
+async def test_figures_keep_up_to_which_end_jobs_were_deleted(
+    store: JobStore, backdate: Backdate, state: State
+) -> None:
+    """By DeleteJob or by REPLACE; not what retention took, and not what had not ended."""
+
+    async def deleted() -> tuple[datetime | None, datetime | None]:
+        figures = await store.figures("q")
+        return figures.done_deleted, figures.failed_deleted
+
+    jobs = [await standing(store, state, name) for name in ("expired", "early", "late", "replaced")]
+    ends = [one.end_time for one, _ in jobs]
+    assert ends == sorted(end for end in ends if end is not None)
+    await standing(store, State.WAITING, "waits")
+    assert await store.delete("q", ["waits"], ended_only=False) == [None]
+    backdate.end(jobs[0][0], by=400 * 24 * HOUR)
+    assert await store.trim("q", completed_max=10, failed_max=10) == 1
+    assert await deleted() == (None, None)
+
+    def only(end: datetime | None) -> tuple[datetime | None, datetime | None]:
+        return (None, end) if state is State.FAILED else (end, None)
+
+    await store.delete("q", ["late"])
+    assert await deleted() == only(ends[2])
+    await store.delete("q", ["early"])
+    assert await deleted() == only(ends[2])
+    assert await outcomes(store, a_draft("replaced", on_conflict=OnConflict.REPLACE)) == [Added.REPLACED]
+    assert await deleted() == only(ends[3])
 
 
 @pytest.mark.parametrize("state", [State.SCHEDULED, State.WAITING])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 from tocsin_server.domain import limits
 from tocsin_server.domain.changes import Change, RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.errors import JobNotFound, RevisionMismatch, TooLarge, WrongState
-from tocsin_server.domain.job import Job, Payload
+from tocsin_server.domain.job import Job, Payload, Retention, Terms
 from tocsin_server.domain.lease import Extension
+from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
 
@@ -64,6 +66,61 @@ async def test_only_what_is_named_is_changed(store: JobStore) -> None:
     after = await read(store, "a")
     assert (after.schedule_time, after.spec.priority) == (LATER + HOUR, 4)
     assert after.spec.payload == Payload(12, b"\0new and longer")
+
+
+async def test_terms_are_changed_whole_and_nothing_else_is(store: JobStore) -> None:
+    await added(store, a_draft("a", when=LATER, priority=3, body=b"old", tags={"k": "v", "both": "1"}, timeout=MINUTE))
+    other = await added(store, a_draft("b", when=LATER, tags={"k": "v"}))
+    before = await read(store, "a")
+    terms = Terms(
+        RetryPolicy(7, Backoff.FIXED, SECOND, MINUTE, 0.5), None, Retention(HOUR, MINUTE), {"both": "1", "new": "2"}
+    )
+    answer = await updated(store, UpdateJob("a", terms=terms))
+    after = await read(store, "a")
+    spec = after.spec
+    assert Terms(spec.retry, spec.timeout, spec.retention, spec.tags) == terms
+    assert replace(after, spec=before.spec, revision=before.revision) == before
+    assert (spec.payload, spec.priority, spec.type) == (before.spec.payload, 3, before.spec.type)
+    assert replace(answer.spec, payload=spec.payload) == spec
+    assert await listed(store, a_query(tags={"k": "v"})) == [other[0].job_id]
+    assert await listed(store, a_query(tags={"new": "2"})) == await listed(store, a_query(tags={"both": "1"})) == ["a"]
+
+    much = Payload(12, bytes(3_000))
+    await updated(store, UpdateJob("a", when=NOW, payload=much, terms=replace(terms, timeout=HOUR, tags={})))
+    after = await read(store, "a")
+    assert (after.state, after.spec.payload, after.spec.timeout, after.spec.tags) == (State.WAITING, much, HOUR, {})
+    assert await listed(store, a_query(tags={"both": "1"})) == []
+    one = await claimed_one(store)
+    assert (one.job.job_id, one.job.spec.payload, one.job.spec.timeout) == ("a", much, HOUR)
+    await finished(store, failed(one))
+    ended = await read(store, "a")
+    assert ended.end_time is not None
+    tick = (await store.ticks(["q"]))["q"]
+    assert tick.next_expiry == ended.end_time + MINUTE
+
+
+async def test_several_changes_of_terms_in_one_call_leave_the_last(store: JobStore) -> None:
+    [job] = await added(store, a_draft("a", when=LATER, body=b"kept", tags={"n": "0"}))
+    terms = Terms(job.spec.retry, None, job.spec.retention, {})
+    changes = [UpdateJob("a", terms=replace(terms, tags={"n": n}, timeout=MINUTE)) for n in ("1", "2")]
+    answers = await store.update("q", changes)
+    assert [good(answer).revision for answer in answers] == [job.revision + 1, job.revision + 2]
+    whole = await read(store, "a")
+    assert (whole.spec.tags, whole.spec.timeout, whole.spec.payload) == ({"n": "2"}, MINUTE, Payload(RAW, b"kept"))
+    await added(store, a_draft("b", when=LATER, tags={"n": "0"}))
+    for n, names in (("0", ["b"]), ("1", []), ("2", ["a"])):
+        assert await listed(store, a_query(tags={"n": n})) == names
+        assert await listed(store, a_query(tags={"n": n}, skip=len(names))) == []
+
+
+async def test_terms_that_make_a_job_too_large_are_refused_and_change_nothing(store: JobStore) -> None:
+    [job] = await added(store, a_draft("a", when=LATER, body=bytes(limits.JOB_SPEC_BYTES - 100)))
+    before = await read(store, "a")
+    terms = Terms(job.spec.retry, None, job.spec.retention, {"k": "v" * 200})
+    refusals = await store.update("q", [UpdateJob("a", priority=9), UpdateJob("a", terms=terms)])
+    assert refused(refusals[1], TooLarge).size > limits.JOB_SPEC_BYTES
+    after = await read(store, "a")
+    assert (after.spec.priority, after.spec.tags, after.spec.payload) == (9, {}, before.spec.payload)
 
 
 async def test_a_shorter_payload_leaves_nothing_of_the_longer(store: JobStore) -> None:

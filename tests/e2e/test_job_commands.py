@@ -13,6 +13,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from fcntl import ioctl
 
 import pytest
@@ -133,6 +134,16 @@ def test_a_job_is_updated(tocsin: Tocsin, client: Client, queue: str) -> None:
     stale = tocsin("jobs", "update", "a", "--priority", "1", "--revision", "1", "--queue", queue)
     assert (stale.returncode, "[REVISION_MISMATCH]" in stale.stderr or "ABORTED" in stale.stderr) == (1, True)
     assert tocsin("jobs", "update", "a").returncode == 2
+    terms = ("--timeout", "9s", "--max-attempts", "2", "--failed-for", "1h", "--tag", "k=v")
+    assert tocsin("jobs", "update", "a", *terms, "--queue", queue).returncode == 0
+    job = client.get("a", queue=queue)
+    assert (job.timeout, job.retry.max_attempts, job.tags) == (timedelta(seconds=9), 2, {"k": "v"})
+    assert (job.retention.failed_for, job.data) == (timedelta(hours=1), {"n": 2})
+    assert tocsin("jobs", "update", "a", "--clear", "timeout", "--clear", "tags", "--queue", queue).returncode == 0
+    job = client.get("a", queue=queue)
+    assert (job.timeout, job.retry.max_attempts, job.tags) == (None, 2, {})
+    for misused in (["--clear", "retry"], ["--clear", "timeout", "--timeout", "1s"]):
+        assert tocsin("jobs", "update", "a", *misused, "--queue", queue).returncode == 2
 
 
 def test_nothing_in_a_value_can_look_like_a_line_of_ours(tocsin: Tocsin, client: Client, queue: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from support.stubs import State, Stubs, refusal, request
 from tocsin.v1 import job_pb2, job_service_pb2
 
@@ -131,6 +132,46 @@ def test_update_changes_only_what_its_mask_names(stubs: Stubs, queue: str) -> No
     stubs.jobs.UpdateJob(asked)
     now = stubs.get(queue, "one")
     assert (dict(now.spec.data), now.spec.priority, now.state) == ({"b": 2}, 3, State.SCHEDULED)
+
+
+def test_update_changes_the_terms_of_a_job_and_leaves_what_is_not_named(stubs: Stubs, queue: str) -> None:
+    policy = job_pb2.RetryPolicy(max_attempts=5, initial_delay=Duration(seconds=7), max_delay=Duration(seconds=70))
+    stubs.schedule(queue, "noop", {"a": 1}, job_id="one", delay=3600, priority=3, tags={"k": "v"}, retry=policy)
+
+    def update(*mask: str, **spec: Any) -> job_pb2.Job:
+        asked = job_service_pb2.UpdateJobRequest(queue=queue, job_id="one", job=job_pb2.JobSpec(**spec))
+        asked.update_mask.paths.extend(mask)
+        stubs.jobs.UpdateJob(asked)
+        return stubs.get(queue, "one")
+
+    retention = job_pb2.Retention(failed_for=Duration(seconds=60))
+    job = update(
+        tags={"x": "1", "y": "2"},
+        timeout=Duration(seconds=9),
+        retry=job_pb2.RetryPolicy(max_attempts=2),
+        retention=retention,
+    )
+    assert (dict(job.spec.tags), job.spec.timeout.seconds) == ({"x": "1", "y": "2"}, 9)
+    assert (job.spec.retry.max_attempts, job.spec.retry.initial_delay.seconds) == (2, 7)
+    assert (job.spec.retention.failed_for.seconds, job.spec.retention.completed_for.seconds) == (60, 86_400)
+    assert (dict(job.spec.data), job.spec.priority, job.state) == ({"a": 1}, 3, State.SCHEDULED)
+    assert [one.job_id for one in stubs.list(queue, tags={"x": "1"})] == ["one"]
+    assert stubs.list(queue, tags={"k": "v"}) == []
+
+    job = update("retry", retry=job_pb2.RetryPolicy(max_delay=Duration(seconds=3)), tags={"not": "named"})
+    assert (job.spec.retry.initial_delay.seconds, job.spec.retry.max_delay.seconds) == (3, 3)
+    assert (dict(job.spec.tags), job.spec.timeout.seconds) == ({"x": "1", "y": "2"}, 9)
+    job = update("tags", "timeout")
+    assert (dict(job.spec.tags), job.spec.HasField("timeout")) == ({}, False)
+    assert stubs.list(queue, tags={"x": "1"}) == []
+    for mask, field in (("retry", "job.retry"), ("retention", "job.retention")):
+        with pytest.raises(grpc.RpcError) as caught:
+            update(mask)
+        assert refusal(caught.value).fields == [field]
+    with pytest.raises(grpc.RpcError) as caught:
+        update(timeout=Duration(), tags={"": "v"}, retry=job_pb2.RetryPolicy(max_attempts=0))
+    assert set(refusal(caught.value).fields) >= {"job.timeout", "job.retry.max_attempts"}
+    assert stubs.get(queue, "one") == job
 
 
 def test_a_cancelled_job_tells_who_why_and_when(stubs: Stubs, queue: str) -> None:

@@ -24,7 +24,7 @@ from support.servers import Server
 from support.stores import StorePart
 from support.stubs import ENDED, State, Stubs, refusal, request
 from support.tcp_proxy import Fate, TcpProxy
-from tocsin.v1 import job_pb2, job_service_pb2
+from tocsin.v1 import bulk_pb2, job_pb2, job_service_pb2, queue_service_pb2
 from tocsin.v1.payloads_pb2 import DataCleanup, ReportGeneration
 
 from housekeeping.conftest import Start
@@ -225,6 +225,46 @@ async def test_a_report_is_written_and_mailed_and_agrees_with_the_journal(
     assert attached == written
     [text] = [part for part in mail.message.walk() if part.get_content_type() == "text/plain"]
     assert "Completed:          120 (80 %)" in text.get_content()
+
+
+@pytest.mark.timeout(180)
+def test_a_report_is_not_sure_of_jobs_that_somebody_deleted(start: Start, connect: Connect, tmp_path: Path) -> None:
+    stubs = connect(start(handlers="support.jobs.mixed", TOCSIN_REPORTS__FOLDER=str(tmp_path)))
+
+    def cleaned_up(queue: str) -> None:
+        old = datetime.now(UTC) + timedelta(seconds=1.2)
+        until(lambda: datetime.now(UTC) > old, within=5, what="it is a second old")
+        run(stubs, "admin", data_cleanup=DataCleanup(queue=queue, older_than=SECOND, states=["FAILED"]))
+
+    ways: dict[str, Callable[[str], object]] = {
+        "cleanup": cleaned_up,
+        "one": lambda queue: stubs.jobs.DeleteJob(job_service_pb2.DeleteJobRequest(queue=queue, job_id="dead")),
+        "ids": lambda queue: stubs.jobs.BatchDeleteJobs(bulk_pb2.BatchDeleteJobsRequest(queue=queue, job_ids=["dead"])),
+        "filter": lambda queue: stubs.jobs.BatchDeleteJobs(
+            bulk_pb2.BatchDeleteJobsRequest(queue=queue, states=[State.FAILED])
+        ),
+        "purge": lambda queue: stubs.queues.PurgeJobs(
+            queue_service_pb2.PurgeJobsRequest(queue=queue, states=[State.FAILED])
+        ),
+        "replace": lambda queue: stubs.jobs.ScheduleJob(
+            request(queue, "charge", job_id="dead", on_conflict=job_service_pb2.ScheduleJobRequest.REPLACE)
+        ),
+    }
+    for queue, delete in ways.items():
+        stubs.schedule(queue, "charge", {"dies": True}, job_id="dead")
+        dead = stubs.wait_for(queue, "dead")
+        assert dead.state == State.FAILED
+        asked = ReportGeneration(queue=queue, formats=[JSON])
+        sure = result_of(run(stubs, "admin", report_generation=asked))
+        assert (queue, sure["failed"], sure["sure_of_all"]) == (queue, 1, True)
+        delete(queue)
+        unsure = result_of(run(stubs, "admin", report_generation=asked))
+        assert (queue, unsure["failed"], unsure["sure_of_all"]) == (queue, 0, False)
+        [missing] = unsure["may_be_missing"]
+        assert missing["states"] == ["FAILED"]
+        assert datetime.fromisoformat(missing["ended_before"]) > dead.end_time.ToDatetime(UTC)
+        asked.start_time.FromDatetime(dead.end_time.ToDatetime(UTC) + timedelta(milliseconds=1))
+        assert result_of(run(stubs, "admin", report_generation=asked))["sure_of_all"]
 
 
 @pytest.mark.timeout(120)

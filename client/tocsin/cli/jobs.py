@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,7 +14,7 @@ from tocsin.cli.live import refreshed
 from tocsin.client import Client
 from tocsin.enums import OnConflict, Outcome, State, View
 from tocsin.jobs import Job
-from tocsin.requests import JobChanges, ListOptions, RetryPolicy, ScheduleOptions
+from tocsin.requests import ListOptions, Retention, RetryPolicy, ScheduleOptions
 
 app = typer.Typer(
     help="Schedule jobs, look at them, change and watch them.", no_args_is_help=True, rich_markup_mode="markdown"
@@ -24,6 +24,8 @@ app.command("retry")(many.retry)
 app.command("delete")(many.delete)
 app.command("wait")(waiting.wait)
 
+#: What `update` takes away, and what stands then.
+_CLEARED: dict[str, Any] = {"tags": {}, "timeout": None}
 _DID = {Outcome.CREATED: "scheduled", Outcome.KEPT: "kept", Outcome.REPLACED: "replaced"}
 
 
@@ -37,10 +39,8 @@ def schedule(
     queue: options.QueueName = "default",
     job_id: Annotated[str, typer.Option(help="Name of the job. Default: the server makes one.")] = "",
     priority: options.Priority = None,
-    max_attempts: Annotated[int | None, typer.Option(help="Attempts that may fail. Default: 3.")] = None,
-    timeout: Annotated[
-        timedelta | None, typer.Option(parser=parsing.span, metavar="SPAN", help="Limit of one attempt.")
-    ] = None,
+    max_attempts: options.MaxAttempts = None,
+    timeout: options.Timeout = None,
     tag: options.Tags = None,
     on_conflict: Annotated[
         str, typer.Option(metavar="fail|keep|replace", help="What to do where a job of this id stands.")
@@ -170,6 +170,19 @@ def update(
     delay: options.Delay = None,
     at: options.At = None,
     priority: options.Priority = None,
+    max_attempts: options.MaxAttempts = None,
+    timeout: options.Timeout = None,
+    completed_for: Annotated[
+        timedelta | None,
+        typer.Option(parser=parsing.span, metavar="SPAN", help="How long it stands once COMPLETED or CANCELLED."),
+    ] = None,
+    failed_for: Annotated[
+        timedelta | None, typer.Option(parser=parsing.span, metavar="SPAN", help="How long it stands once FAILED.")
+    ] = None,
+    tag: options.Tags = None,
+    clear: Annotated[
+        list[str] | None, typer.Option(metavar="tags|timeout", help="Take these away. May be repeated.")
+    ] = None,
     revision: Annotated[
         int | None, typer.Option(help="Only if this is still the job's revision.", show_default=False)
     ] = None,
@@ -177,18 +190,21 @@ def update(
     address: Address = None,
     json: AsJson = False,
 ) -> None:
-    """Change time, priority or payload of a job that neither runs nor has ended."""
+    """Change a job that neither runs nor has ended. Labels that are given are all that it has afterwards."""
     if delay is not None and at is not None:
         raise typer.BadParameter("give --delay or --at, not both")
-    if data is None and data_file is None and delay is None and at is None and priority is None:
-        raise typer.BadParameter("name what to change: --delay, --at, --priority, --data or --data-file")
-    changes = JobChanges()
-    if delay is not None:
-        changes["delay"] = delay
-    if at is not None:
-        changes["at"] = at
-    if priority is not None:
-        changes["priority"] = priority
+    changes: dict[str, Any] = {"delay": delay, "at": at, "priority": priority, "timeout": timeout}
+    changes["retry"] = None if max_attempts is None else RetryPolicy(max_attempts=max_attempts)
+    retention = Retention(completed_for, failed_for)
+    changes["retention"] = None if retention == Retention() else retention
+    changes["tags"] = parsing.tags(tag) if tag else None
+    changes = {name: value for name, value in changes.items() if value is not None}
+    for name in clear or ():
+        if name not in _CLEARED or name in changes:
+            raise typer.BadParameter("is tags or timeout, and not what is set beside", param_hint="--clear")
+        changes[name] = _CLEARED[name]
+    if not changes and data is None and data_file is None:
+        raise typer.BadParameter("name what to change: --delay, --priority, --data, --tag, ...")
     with connected(address) as client:
         if data is not None or data_file is not None:
             standing = client.get(job_id, queue=queue, view=View.BASIC)  # the type says how the JSON is read

@@ -67,6 +67,10 @@ Priority: TypeAlias = Annotated[
     int | None,
     typer.Option(parser=parsing.priority, metavar="N|low|normal|high", help="-10, 0, 10: higher runs first."),
 ]
+MaxAttempts: TypeAlias = Annotated[int | None, typer.Option(help="Attempts that may fail.")]
+Timeout: TypeAlias = Annotated[
+    timedelta | None, typer.Option(parser=parsing.span, metavar="SPAN", help="Limit of one attempt.")
+]
 Patience: TypeAlias = Annotated[
     timedelta | None,
     typer.Option(parser=parsing.span, metavar="SPAN", help="Wait no longer than this. Default: as long as it takes."),

@@ -14,7 +14,15 @@ from tocsin_server.api import batches, page_tokens, transferring, wire
 from tocsin_server.api.aside import aside, each_aside
 from tocsin_server.api.convert import filters
 from tocsin_server.api.convert.events import fill_watched
-from tocsin_server.api.convert.job import fill, fill_scheduled, to_payload, to_request, to_view, to_when
+from tocsin_server.api.convert.job import (
+    fill,
+    fill_scheduled,
+    to_payload,
+    to_request,
+    to_terms_asked,
+    to_view,
+    to_when,
+)
 from tocsin_server.api.convert.times import to_span
 from tocsin_server.api.errors import sure
 from tocsin_server.api.interceptors.call import Context
@@ -197,7 +205,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             revision=request.revision if request.HasField("revision") else None,
         )
         type_ = request.job.type or (BUILT_IN_TYPES.get(payload.kind) if payload else None) or None
-        job = await self._changing.update(_queue(request.queue), change, type_)
+        job = await self._changing.update(_queue(request.queue), change, type_, to_terms_asked(request.job, changed))
         response = _UpdateJobResponse()
         fill(response.job, sure(job), View.BASIC)
         return response

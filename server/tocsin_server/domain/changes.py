@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tocsin_server.domain.job import Payload
+from tocsin_server.domain.job import Payload, Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class UpdateJob:
     when: datetime | timedelta | None = None
     priority: int | None = None
     payload: Payload | None = None
+    terms: Terms | None = None  # all of them, as they are to be
     revision: int | None = None  # refuse with RevisionMismatch unless the job has this revision
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from tocsin_server.domain.job import Draft, JobSpec, OnConflict, Payload, Retention
+from tocsin_server.domain.job import Draft, JobSpec, OnConflict, Payload, Retention, Terms
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 
 
@@ -63,6 +63,15 @@ class JobRequest:
     on_conflict: OnConflict = OnConflict.FAIL
 
 
+@dataclass(frozen=True, slots=True)
+class TermsAsked:
+    """What is to change of a standing job's terms."""
+
+    said: JobDefaults = NOTHING_SAID  # None: it stays
+    no_timeout: bool = False
+    tags: Mapping[str, str] | None = None  # None: they stay
+
+
 _T = TypeVar("_T")
 
 
@@ -79,24 +88,50 @@ def draft(request: JobRequest, below: JobDefaults) -> Draft:
     """
     # The common case, a request that asks for nothing special, shares one set of values.
     said = below if request.asked == NOTHING_SAID else request.asked.over(below)
+    spec = JobSpec(
+        queue=request.queue,
+        type=request.type,
+        payload=request.payload,
+        priority=request.priority,
+        retry=_policy(request.asked, said),
+        timeout=said.timeout,
+        retention=Retention(_said(said.completed_for), _said(said.failed_for)),
+        tags=request.tags,
+    )
+    return Draft(spec, request.job_id, request.when, request.on_conflict)
+
+
+def changed_terms(spec: JobSpec, asked: TermsAsked) -> Terms:
+    """The terms of a standing job's spec with what is asked. Where the delays do not fit, the one asked for stands."""
+    retry, retention = spec.retry, spec.retention
+    standing = JobDefaults(
+        retry.max_attempts,
+        retry.backoff,
+        retry.initial_delay,
+        retry.max_delay,
+        retry.jitter,
+        None if asked.no_timeout else spec.timeout,
+        retention.completed_for,
+        retention.failed_for,
+    )
+    said = asked.said.over(standing)
+    return Terms(
+        retry=_policy(asked.said, said),
+        timeout=said.timeout,
+        retention=Retention(_said(said.completed_for), _said(said.failed_for)),
+        tags=spec.tags if asked.tags is None else asked.tags,
+    )
+
+
+def _policy(asked: JobDefaults, said: JobDefaults) -> RetryPolicy:
+    """The policy that `said` holds, of which `asked` was asked for."""
     initial_delay, max_delay = _said(said.initial_delay), _said(said.max_delay)
-    if request.asked.max_delay is not None:
+    if asked.max_delay is not None:
         initial_delay = min(initial_delay, max_delay)
-    policy = RetryPolicy(
+    return RetryPolicy(
         _said(said.max_attempts),
         _said(said.backoff),
         initial_delay,
         max(max_delay, initial_delay),
         _said(said.jitter),
     )
-    spec = JobSpec(
-        queue=request.queue,
-        type=request.type,
-        payload=request.payload,
-        priority=request.priority,
-        retry=policy,
-        timeout=said.timeout,
-        retention=Retention(_said(said.completed_for), _said(said.failed_for)),
-        tags=request.tags,
-    )
-    return Draft(spec, request.job_id, request.when, request.on_conflict)

@@ -74,6 +74,16 @@ class JobSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What a spec says beside queue, type, payload and priority."""
+
+    retry: RetryPolicy
+    timeout: timedelta | None
+    retention: Retention
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A job to be added."""
 

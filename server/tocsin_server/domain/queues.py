@@ -41,6 +41,8 @@ class QueueFigures:
     oldest_waiting: datetime | None  # due time of the job that has been due longest
     completed_per_second: float
     failed_per_second: float
+    done_deleted: datetime | None = None  # latest end of a COMPLETED or CANCELLED job that somebody deleted or replaced
+    failed_deleted: datetime | None = None  # the same of FAILED ones; retention's own deletes are in neither
 
     def total(self, state: State) -> int:
         """Jobs in a state, over all types."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 
 import grpc
 import pytest
 from support.ports import free_port
-from tocsin import AsyncClient, DeadlineExceeded, ResourceExhausted, Unavailable
+from tocsin import AsyncClient, DeadlineExceeded, ResourceExhausted, ServerError, Unavailable
 from tocsin._repeats import Backoff
 
 from .canned_server import AWAY, UNKNOWN_OUTCOME, CannedJobService, a_job, refusal, serving
 
 TOO_MANY = refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", retry_after=0.01)
+CUT_OFF = refusal(grpc.StatusCode.CANCELLED)
 DRAINING = refusal(grpc.StatusCode.UNAVAILABLE, "DRAINING")
 
 
@@ -38,6 +40,35 @@ async def test_a_schedule_with_an_id_and_keep_is_repeated_after_an_unknown_outco
     service.failing = iter([UNKNOWN_OUTCOME, refusal(grpc.StatusCode.UNAVAILABLE)])
     await client.schedule("x", job_id="a", on_conflict="KEEP")
     assert [request.job_id for request in service.asked("ScheduleJob")] == ["a"] * 3
+
+
+async def test_a_call_that_a_flooded_server_cut_off_is_repeated_where_it_cannot_act_twice(
+    client: AsyncClient, service: CannedJobService
+) -> None:
+    """As gRPC's core does it: CANCELLED, without details, and the caller had not asked for it."""
+    service.jobs["a"] = a_job()
+    service.failing = iter([CUT_OFF, CUT_OFF])
+    assert (await client.get("a")).job_id == "a"
+    assert len(service.asked("GetJob")) == 3
+    service.failing = iter([CUT_OFF])
+    await client.schedule("x", job_id="a", on_conflict="KEEP")
+    assert len(service.asked("ScheduleJob")) == 2
+    service.failing = iter([CUT_OFF])
+    with pytest.raises(ServerError, match="CANCELLED"):
+        await client.schedule("x")
+    assert len(service.asked("ScheduleJob")) == 3
+
+
+async def test_a_call_that_its_caller_cancels_is_not_repeated(client: AsyncClient, service: CannedJobService) -> None:
+    service.gate.clear()
+    call = asyncio.create_task(client.schedule("x", job_id="a", on_conflict="KEEP"))
+    await service.arrived.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    service.gate.set()
+    assert (await client.schedule("y")).job_id == ""
+    assert [request.job.type for request in service.asked("ScheduleJob")] == ["x", "y"]
 
 
 async def test_what_might_act_twice_is_not_repeated(client: AsyncClient, service: CannedJobService) -> None:

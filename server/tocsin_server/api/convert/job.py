@@ -5,6 +5,7 @@ This is the hot path of scheduling; protos are filled where they will stand, sin
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from functools import lru_cache
 
@@ -15,12 +16,14 @@ from tocsin_server.api import wire
 from tocsin_server.api.convert.times import set_span, set_time, to_span, to_time
 from tocsin_server.api.validation.payloads.checking import BUILT_IN_TYPES
 from tocsin_server.domain import limits
-from tocsin_server.domain.defaults import NOTHING_SAID, JobDefaults, JobRequest
+from tocsin_server.domain.defaults import NOTHING_SAID, JobDefaults, JobRequest, TermsAsked
 from tocsin_server.domain.job import Added, Cancel, Job, JobError, JobSpec, OnConflict, Payload, Retention, View
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 
 _Spec = wire.shadow(job_pb2.JobSpec)
 _NOW = timedelta(0)
+_TERMS = frozenset({"tags", "timeout", "retry", "retention"})
+_NO_RETRY, _NO_RETENTION = job_pb2.RetryPolicy(), job_pb2.Retention()
 
 
 def to_request(request: job_service_pb2.ScheduleJobRequest) -> JobRequest:
@@ -64,6 +67,22 @@ def to_asked(spec: job_pb2.JobSpec) -> JobDefaults:
     if not (spec.HasField("retry") or spec.HasField("timeout") or spec.HasField("retention")):
         return NOTHING_SAID
     return to_defaults(spec.retry, spec.timeout if spec.HasField("timeout") else None, spec.retention)
+
+
+def to_terms_asked(spec: job_pb2.JobSpec, changed: Collection[str]) -> TermsAsked | None:
+    """What of a standing job's terms is to change, of the names in `changed`; None: nothing."""
+    if not _TERMS.intersection(changed):
+        return None
+    said = to_defaults(
+        spec.retry if "retry" in changed else _NO_RETRY,
+        spec.timeout if "timeout" in changed and spec.HasField("timeout") else None,
+        spec.retention if "retention" in changed else _NO_RETENTION,
+    )
+    return TermsAsked(
+        said,
+        no_timeout="timeout" in changed and not spec.HasField("timeout"),
+        tags=dict(spec.tags) if "tags" in changed else None,
+    )
 
 
 def to_defaults(retry: job_pb2.RetryPolicy, timeout: Duration | None, retention: job_pb2.Retention) -> JobDefaults:

@@ -10,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from tocsin.v1 import bulk_pb2, job_pb2, job_service_pb2
 
 from tocsin_server.api.validation.payloads.checking import check_payload
-from tocsin_server.api.validation.scheduling import check_size, check_type, check_when
+from tocsin_server.api.validation.scheduling import check_size, check_terms, check_type, check_when
 from tocsin_server.api.validation.violations import Violations
 from tocsin_server.api.wire import payload_of
 from tocsin_server.domain import limits
@@ -24,8 +24,7 @@ _RETRYABLE = {int(state): state.name for state in (State.FAILED, State.CANCELLED
 _DELETABLE = {int(state): state.name for state in sorted(ENDED)}
 _ORDERS = ("", "create_time desc", "schedule_time")
 _TIMES = tuple(f"{time}_time_{end}" for time in ("schedule", "create", "end") for end in ("from", "to"))
-_NEVER_READ = ("retry", "timeout", "retention", "tags")  # of the spec of an update
-_UPDATABLE = ("schedule_time", "priority", "payload")
+_UPDATABLE = ("schedule_time", "priority", "payload", "tags", "timeout", "retry", "retention")
 
 
 class NamesJob(Protocol):
@@ -163,13 +162,17 @@ def _wish(wrong: Violations, reason: str, grace: Duration | None) -> None:
 
 
 def updated(request: job_service_pb2.UpdateJobRequest) -> Collection[str]:
-    """What an update changes, of "schedule_time", "priority" and "payload"."""
+    """What an update changes, by the names that its mask may have."""
     if request.update_mask.paths:
         return frozenset(request.update_mask.paths)
     present = {
         "schedule_time": request.WhichOneof("when") is not None,
         "priority": request.job.priority != 0,
         "payload": payload_of(request.job) is not None,
+        "tags": bool(request.job.tags),
+        "retry": request.job.HasField("retry"),
+        "timeout": request.job.HasField("timeout"),
+        "retention": request.job.HasField("retention"),
     }
     return frozenset(name for name, there in present.items() if there)
 
@@ -192,14 +195,15 @@ def check_update_job(request: job_service_pb2.UpdateJobRequest) -> None:
     for i, path in enumerate(request.update_mask.paths):
         if path not in _UPDATABLE:
             wrong.add(f"update_mask.paths[{i}]", f"is none of {', '.join(_UPDATABLE)}")
-    for name in _NEVER_READ:
-        if getattr(spec, name) if name == "tags" else spec.HasField(name):  # type: ignore[arg-type]  # names of fields
-            wrong.add(f"job.{name}", "is not changed by this call: schedule the job again, with on_conflict REPLACE")
+    check_terms(wrong, "job", spec)
     changes = updated(request)
     if "schedule_time" in changes and request.WhichOneof("when") is None:
         wrong.add("schedule_time", "is in update_mask, but neither schedule_time nor delay is given")
     if "payload" in changes and payload is None:
         wrong.add("job", "has no payload, though update_mask has it; a payload can be replaced, not taken away")
+    for name, given in (("retry", spec.HasField("retry")), ("retention", spec.HasField("retention"))):
+        if name in changes and not given:
+            wrong.add(f"job.{name}", "is in update_mask, but not given")
     if not changes:
-        wrong.add("update_mask", "is empty, and the request has no time, payload or priority to change")
+        wrong.add("update_mask", f"is empty, and the request has none of {', '.join(_UPDATABLE)} to change")
     wrong.done()

@@ -83,8 +83,10 @@ def missing(gap: Gap) -> str:
     kinds = "FAILED" if State.FAILED in gap.states else "COMPLETED and CANCELLED"
     if gap.kept_for is not None:
         why = f"some jobs are kept for {span(gap.kept_for)} only"
+    elif gap.kept_most is not None:
+        why = f"the queue keeps {gap.kept_most:,} of them at most, and holds as many"
     else:
-        why = f"the queue keeps {gap.kept_most or 0:,} of them at most, and holds as many"
+        why = "some were deleted or replaced before their time, by hand or by a clean-up"
     return (
         f"{kinds} jobs that ended before {moment(gap.before)} UTC may have been deleted before this report was made "
         f"({why}), and are not counted then."

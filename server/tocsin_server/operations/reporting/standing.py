@@ -21,6 +21,8 @@ DONE, DEAD = frozenset({State.COMPLETED, State.CANCELLED}), frozenset({State.FAI
 #: Of a window. By default it is as long as COMPLETED jobs are kept, and reading them takes a while.
 _NOT_WORTH_TELLING = 0.001
 
+_MS = timedelta(milliseconds=1)  # the stores' unit: what ended at a time ended before the next one
+
 
 @dataclass(frozen=True, slots=True)
 class Retained:
@@ -33,7 +35,8 @@ class Retained:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Jobs in `states` that ended in the window before this time may have been deleted, and are not counted then."""
+    """Jobs in `states` that ended in the window before this time may have been deleted, and are not counted then.
+    Where neither cause is given, somebody deleted some before their time."""
 
     states: frozenset[State]
     before: datetime
@@ -59,8 +62,8 @@ class Standing:
         """What may be missing, once all jobs of the window (both ends given) have been read.
 
         By age as the server, the queue, its types and the jobs that still stand say; by count where the queue keeps as
-        many as it may. Less than a thousandth of the window is not told. Jobs deleted by hand or by a clean-up leave no
-        trace.
+        many as it may; by hand or by a clean-up up to the last end that the store has noted. Of retention's, less than
+        a thousandth of the window is not told.
         """
         if window.start is None or window.end is None:
             raise ValueError("the window must have both ends")
@@ -76,6 +79,9 @@ class Standing:
             cut = await self._cut(store, queue, kind, figures, most, window.start, window.end)
             if cut is not None:
                 found.append(Gap(kind, cut, None, most))
+            deleted = figures.failed_deleted if kind is DEAD else figures.done_deleted
+            if deleted is not None and deleted >= window.start:
+                found.append(Gap(kind, min(deleted + _MS, window.end), None, None))
         return tuple(found)
 
     def _kept_for(self, kind: frozenset[State], settings: QueueSettings, retained: Retained) -> timedelta:

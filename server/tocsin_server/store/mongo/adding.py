@@ -16,7 +16,15 @@ from tocsin_server.domain.states import ENDED, State
 from tocsin_server.store.mongo.documents import EPOCH, MILLISECOND, Document, job_of, new_document
 from tocsin_server.store.mongo.heads import Allocation
 from tocsin_server.store.mongo.known_types import KnownTypes
-from tocsin_server.store.mongo.records import Records, basic, changes_of, flags_of_all, new_operation, unknown_after
+from tocsin_server.store.mongo.records import (
+    Records,
+    basic,
+    changes_of,
+    ends_of,
+    flags_of_all,
+    new_operation,
+    unknown_after,
+)
 from tocsin_server.store.mongo.room import Room, Rooms
 from tocsin_server.store.mongo.transitions import Standing, begin_anew, replace_in_place
 from tocsin_server.store.parts import part_by_part, parts
@@ -85,8 +93,11 @@ class Adding:
                 if one.job_id is not None:
                     answers[one.at] = job_of(standing[one.job_id].document, View.BASIC), Added.KEPT
             return set()
+        replaced = {one.job_id for one in plan if one.act is _Act.ANEW}
+        gone = ends_of(job for job_id, job in standing.items() if job_id in replaced)
         now, taken = await asyncio.gather(
-            self._records.connection.now(), self._records.heads.allocate(queue, events=events, arrivals=creates)
+            self._records.connection.now(),
+            self._records.heads.allocate(queue, events=events, arrivals=creates, gone=gone),
         )
         fresh = _carry_out(plan, standing, now, taken, answers)
         swaps = [job for job in standing.values() if job.touched]

@@ -10,7 +10,7 @@ from tocsin_server.domain.errors import JobNotFound, RevisionMismatch, TocsinErr
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo import transitions
-from tocsin_server.store.mongo.documents import due_time, ended, job_of, set_payload, spec_bytes
+from tocsin_server.store.mongo.documents import due_time, ended, job_of, set_payload, set_terms, spec_bytes
 from tocsin_server.store.mongo.records import Records
 from tocsin_server.store.mongo.transitions import Standing
 
@@ -82,18 +82,22 @@ def _refused(queue: str, job: Standing, change: Change) -> TocsinError | None:
 
 
 def _updated(queue: str, job: Standing, change: UpdateJob) -> TocsinError | None:
-    document = job.document
+    document = dict(job.document)
     if job.state not in _PENDING:
         return WrongState(queue, change.job_id, job.state, "UpdateJob")
     if change.revision is not None and change.revision != document["revision"]:
         return RevisionMismatch(queue, change.job_id, change.revision, document["revision"])
+    if change.terms is not None:
+        set_terms(document, change.terms)
     if change.payload is not None:
-        size = len(change.payload.body) + spec_bytes(document)
+        set_payload(document, change.payload)
+    if change.terms is not None or change.payload is not None:
+        size = document["bytes"] + spec_bytes(document)
         if size > limits.JOB_SPEC_BYTES:
             return TooLarge("job", size, limits.JOB_SPEC_BYTES)
-        set_payload(document, change.payload)
     if change.priority is not None:
         document["priority"] = change.priority
+    job.document = document
     if change.when is not None:
         due = due_time(change.when, job.now)
         if job.state is not State.BLOCKED:

@@ -54,7 +54,10 @@ class Counting:
                 ended[name[0]] += number
         seconds = RATE_MINUTES * 60 + now.second + now.microsecond / 1_000_000
         due = None if oldest is None or oldest > now else oldest
-        return QueueFigures(now, counts, due, ended["c"] / seconds, ended["f"] / seconds)
+        gone = (head or {}).get("gone", {})
+        return QueueFigures(
+            now, counts, due, ended["c"] / seconds, ended["f"] / seconds, gone.get("done"), gone.get("failed")
+        )
 
     async def total(self, queue: str, wanted: JobFilter) -> int:
         """How many jobs match a filter of states and types alone."""

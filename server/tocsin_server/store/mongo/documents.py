@@ -19,7 +19,7 @@ from typing import Any
 
 from bson.int64 import Int64
 
-from tocsin_server.domain.job import Cancel, Draft, Job, JobError, JobSpec, Payload, Progress, Retention, View
+from tocsin_server.domain.job import Cancel, Draft, Job, JobError, JobSpec, Payload, Progress, Retention, Terms, View
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.states import ENDED, State
 
@@ -93,10 +93,21 @@ def job_document(spec: JobSpec, job_id: str, **fields: Any) -> Document:
         "writes": Int64(1),
         "spec": _spec_document(spec),
     }
-    if spec.tags:
-        document["tags"] = [f"{name}={value}" for name, value in spec.tags.items()]
+    _set_tags(document, spec.tags)
     set_payload(document, spec.payload)
     return document
+
+
+def set_terms(document: Document, terms: Terms) -> None:
+    """Give a job other terms."""
+    document["spec"] = _spec_document(terms)
+    _set_tags(document, terms.tags)
+
+
+def _set_tags(document: Document, tags: Mapping[str, str]) -> None:
+    document.pop("tags", None)
+    if tags:
+        document["tags"] = [f"{name}={value}" for name, value in tags.items()]
 
 
 def set_payload(document: Document, payload: Payload | None) -> None:
@@ -109,7 +120,7 @@ def set_payload(document: Document, payload: Payload | None) -> None:
         document["bytes"] = len(payload.body)
 
 
-def _spec_document(spec: JobSpec) -> Document:
+def _spec_document(spec: JobSpec | Terms) -> Document:
     retry = spec.retry
     document: Document = {
         "retry": {

@@ -7,6 +7,7 @@ unused             {events, since}: it was seen without jobs with that number of
 wakes              how often jobs became claimable
 paused             since when; absent: it is not
 settings           {reason, defaults, types, completed_max, failed_max}
+gone               {done, failed}: the latest end of jobs that were deleted before their time
 rates              {"c<minute>": attempts that completed in that minute, "f<minute>": that failed}
 """
 
@@ -97,11 +98,20 @@ class Heads:
         return unused_for <= timedelta(0)
 
     async def allocate(
-        self, queue: str, *, events: int, arrivals: int = 0, rates: Mapping[str, int] | None = None
+        self,
+        queue: str,
+        *,
+        events: int,
+        arrivals: int = 0,
+        rates: Mapping[str, int] | None = None,
+        gone: Mapping[str, datetime] | None = None,
     ) -> Allocation:
-        """Take numbers; `rates` says how many attempts ended, by field of `rates`."""
+        """Take numbers; `rates` says how many attempts ended, by field of `rates`, and `gone` up to which end jobs are
+        deleted before their time, by field of `gone`. That is written first: it is a mark of what may be missing."""
         more = {f"rates.{name}": by for name, by in (rates or {}).items()}
-        update = {"$inc": {"events": Int64(events), "arrivals": Int64(arrivals), **more}}
+        update: Document = {"$inc": {"events": Int64(events), "arrivals": Int64(arrivals), **more}}
+        if gone:
+            update["$max"] = {f"gone.{name}": end for name, end in gone.items()}
 
         async def take() -> Document | None:
             return await self._connection.run(

@@ -13,7 +13,7 @@ read again, dispatchers claim (holes.py). What was acknowledged stands: it was w
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
@@ -116,15 +116,23 @@ class Records:
         raise StoreAway("others kept changing the same jobs")
 
     async def write(
-        self, queue: str, jobs: Sequence[Standing], *, rates: Mapping[str, int] | None = None, cancels: bool = False
+        self,
+        queue: str,
+        jobs: Sequence[Standing],
+        *,
+        rates: Mapping[str, int] | None = None,
+        cancels: bool = False,
+        retention: bool = False,
     ) -> set[str]:
-        """Write what was touched; the ids of those that others had changed meanwhile, which were left as they are."""
+        """Write what was touched; the ids of those that others had changed meanwhile, which were left as they are.
+        `retention`: what goes has had its time."""
         touched = [job for job in jobs if job.touched]
         if not touched:
             return set()
         loud = [job for job in touched if not job.quiet]
         events = sum(2 if _is_anew(job) else 1 for job in loud)
-        taken = await self.heads.allocate(queue, events=events, rates=rates) if loud else None
+        gone = {} if retention else ends_of([job for job in loud if job.gone])
+        taken = await self.heads.allocate(queue, events=events, rates=rates, gone=gone) if loud else None
         operation = new_operation()
         try:
             lost = await self.swap(touched, operation)
@@ -180,6 +188,16 @@ def _lost(stands: Mapping[str, Any] | None, job: Standing, operation: bytes) -> 
     if job.gone:
         return stands is not None
     return stands is None or operation not in stands.get("ops", ())
+
+
+def ends_of(going: Iterable[Standing]) -> dict[str, datetime]:
+    """The latest end of jobs that are about to go, by field of `gone` in the queue's document."""
+    latest: dict[str, datetime] = {}
+    for job in going:
+        if (end := job.before.get("end")) is not None:
+            field = "failed" if job.before["state"] == State.FAILED else "done"
+            latest[field] = max(end, latest.get(field, end))
+    return latest
 
 
 def _is_anew(job: Standing) -> bool:

@@ -57,4 +57,4 @@ class Trimming:
     async def _delete(self, queue: str, jobs: Sequence[Standing]) -> int:
         for job in jobs:
             remove(job)
-        return len(jobs) - len(await self._records.write(queue, jobs))
+        return len(jobs) - len(await self._records.write(queue, jobs, retention=True))

@@ -96,7 +96,7 @@ def counts_of(pairs: Sequence[bytes]) -> dict[State, dict[str, int]]:
 
 def figures_of(reply: Sequence[Any]) -> QueueFigures:
     """What figures.lua says."""
-    now_ms, counts, oldest, rates = reply
+    now_ms, counts, oldest, rates, gone = reply
     minute = now_ms // 60_000
     ended = {b"c": 0, b"f": 0}
     for name, number in zip(rates[::2], rates[1::2], strict=True):
@@ -109,6 +109,7 @@ def figures_of(reply: Sequence[Any]) -> QueueFigures:
         None if oldest < 0 else to_time(oldest),
         ended[b"c"] / seconds,
         ended[b"f"] / seconds,
+        *(None if end is None else to_time(int(end)) for end in gone),
     )
 
 

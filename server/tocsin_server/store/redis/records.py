@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tocsin_server.domain.job import Cancel, Draft, Job, JobError, JobSpec, Payload, Progress, Retention, View
+from tocsin_server.domain.job import Cancel, Draft, Job, JobError, JobSpec, Payload, Progress, Retention, Terms, View
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.states import State
 
@@ -68,7 +68,17 @@ def _some_time(six: bytes) -> datetime | None:
 def rest_bytes(spec: JobSpec) -> bytes:
     """All of the spec that its header, id and payload do not hold."""
     kind = spec.type.encode()
-    parts = [bytes((len(kind),)), kind, bytes((len(spec.tags),))]
+    return bytes((len(kind),)) + kind + _after_type(spec)
+
+
+def terms_bytes(terms: Terms) -> bytes:
+    """The terms of a standing job, as update.lua reads them."""
+    kept = terms.retention
+    return six_bytes(to_ms(kept.completed_for)) + six_bytes(to_ms(kept.failed_for)) + _after_type(terms)
+
+
+def _after_type(spec: JobSpec | Terms) -> bytes:
+    parts = [bytes((len(spec.tags),))]
     for name, value in spec.tags.items():
         key, said = name.encode(), value.encode()
         parts += (bytes((len(key),)), key, bytes((len(said),)), said)

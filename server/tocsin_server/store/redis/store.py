@@ -194,11 +194,12 @@ class RedisStore(JobStore):
     async def update(self, queue: str, changes: Sequence[Change]) -> list[Job | TocsinError]:
         arguments: list[Arguments] = []
         for change in changes:
-            fixed, payload = b"", b""
+            fixed, payload, terms = b"", b"", b""
             if isinstance(change, UpdateJob):
                 fixed = records.change_arguments(change.when, change.priority, change.revision)
                 payload = b"" if change.payload is None else records.payload_bytes(change.payload)
-            arguments.append((_VERBS[type(change)][0], _id(change.job_id), fixed, payload))
+                terms = b"" if change.terms is None else records.terms_bytes(change.terms)
+            arguments.append((_VERBS[type(change)][0], _id(change.job_id), fixed, payload, terms))
         answers = await self._run_all("update", queue, arguments)
         return [
             replies.changed(queue, change.job_id, _VERBS[type(change)][1], getattr(change, "revision", None), answer)

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 from support.spied_store import SpiedStore
 from tocsin.v1 import job_service_pb2_grpc, queue_service_pb2_grpc, server_service_pb2_grpc
-from tocsin_server.api.grpc_server import CallLimits, GrpcServer, build_services
+from tocsin_server.api.grpc_server import CallLimits, Connections, GrpcServer, build_services
 from tocsin_server.api.health import Health
 from tocsin_server.api.server_service import ServerFacts
 from tocsin_server.operations.queues import QueueSettingsCache
@@ -27,6 +27,7 @@ FACTS = ServerFacts(
     lease=timedelta(seconds=30),
     events_per_queue=100_000,
 )
+LASTING = Connections()
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Api:
 
 
 @asynccontextmanager
-async def running_api(spied: SpiedStore, **limits: Any) -> AsyncIterator[Api]:
+async def running_api(spied: SpiedStore, *, connections: Connections = LASTING, **limits: Any) -> AsyncIterator[Api]:
     """Two watches and a hundred other calls may be open; calls without a deadline end after 2 s."""
     store = spied.as_store
     settings = QueueSettingsCache(store)
@@ -65,6 +66,7 @@ async def running_api(spied: SpiedStore, **limits: Any) -> AsyncIterator[Api]:
         health,
         listen="127.0.0.1:0",
         limits=CallLimits(**{"calls": 100, "watches": 2, "transfers_per_client": 16, **limits}),
+        connections=connections,
         default_deadline=timedelta(seconds=2),
     )
     port = await server.start()

@@ -37,14 +37,11 @@ local function create(id, asked, rest, payload)
 end
 
 local function replace(job, asked, rest, payload)
-  job.old_tags, job.extras_gone, job.extras = tags(job), has(job, HAS_EXTRAS), false
+  job.extras_gone, job.extras = has(job, HAS_EXTRAS), false
   job.flags = has(job, CALLERS_ID) and CALLERS_ID or 0
   job.priority, job.keep_done, job.keep_failed = asked.priority, asked.keep_done, asked.keep_failed
   job.failures, job.crashes, job.token = 0, 0, NO_TOKEN
-  job.rest = with_id(job.id, rest)
-  job.type, job.tags_at = struct.unpack('>Bc0', job.rest, 3 + #job.id)
-  job.meta_len = HEADER_LEN + #job.rest
-  job.payload_new, job.new_tags = payload, tags(job)
+  rewrite(job, with_id(job.id, rest), payload)
   make_due(job, asked.due)
   return job
 end
@@ -58,7 +55,7 @@ local function add(id, asked, rest, payload)
   if not standing and not job_fits() then return {'QUOTA', 'jobs'} end
   if not standing then return {'CREATED', create(id, asked, rest, payload)} end
   if ended(standing.state) then
-    remove(standing)
+    remove_early(standing)
     commit()
     local anew = create(id, asked, rest, payload)
     -- Who has seen the old one must not take this for it.

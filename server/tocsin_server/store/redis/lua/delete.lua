@@ -13,7 +13,7 @@ for i = 2, #ARGV do
   elseif job.state == ACTIVE or (ARGV[1] == '1' and not ended(job.state)) then
     answers[#answers + 1] = {'WRONG_STATE', job.state}
   else
-    remove(job)
+    remove_early(job)
     answers[#answers + 1] = {'OK'}
   end
 end

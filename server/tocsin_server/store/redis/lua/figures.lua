@@ -1,7 +1,8 @@
 #!lua flags=no-writes
 -- figures: counts, ages and rates of a queue.
 -- KEYS[1]  root of the queue
--- Returns  {now_ms, HGETALL of the counters, due_ms of the job that has been due longest or -1, HGETALL of the rates}
+-- Returns  {now_ms, HGETALL of the counters, due_ms of the job that has been due longest or -1, HGETALL of the rates,
+--          {the latest end time of COMPLETED and CANCELLED jobs that were deleted before their time, of FAILED ones}}
 -- Bounds   looks at the first job of at most 32 priorities of each type: with more of them the age is a lower bound
 --- @include lib/keys lib/clock
 local counts, oldest = redis.call('HGETALL', key('n')), -1
@@ -21,4 +22,4 @@ for i = 1, #counts, 2 do
     end
   end
 end
-return {NOW, counts, oldest, redis.call('HGETALL', key('m'))}
+return {NOW, counts, oldest, redis.call('HGETALL', key('m')), redis.call('HMGET', key('q'), 'gone_e', 'gone_f')}

@@ -2,22 +2,38 @@
 -- update: change standing jobs; make them due now; retry ended ones.
 -- KEYS[1]  root of the queue
 -- ARGV     for each: "UPDATE" | "RUN" | "RETRY" | id | fixed >BBI6Bi4Bd: has a time, is a delay, ms, has a priority,
---          priority, has a revision, revision | payload or "" (UPDATE; the payload's first byte is its kind)
+--          priority, has a revision, revision | payload or "" (UPDATE; the payload's first byte is its kind) | terms or "":
+--          I6 keep_done, I6 keep_failed, what follows the type in the rest (lib/job)
 -- Returns  one a change: {"OK", answer} | {"JOB_NOT_FOUND"} | {"WRONG_STATE", state} | {"REVISION_MISMATCH", revision} |
 --          {"TOO_LARGE", bytes}
 -- Events   one a job that changed
 --- @include lib/keys lib/clock lib/job lib/ids lib/commit lib/change
 local verbs = {}
 
-function verbs.UPDATE(job, fixed, payload)
+-- The payload as it stands, read only where a new rest must be written before it.
+local function payload_of(job)
+  return job.payload_new or redis.call('GETRANGE', key('j' .. job.arrival), job.meta_len, -1)
+end
+
+function verbs.UPDATE(job, fixed, payload, terms)
   local timed, is_delay, ms, prioritized, priority, checked, revision = struct.unpack('>BBI6Bi4Bd', fixed)
   if job.state > WAITING then return {'WRONG_STATE', job.state} end
   if checked == 1 and revision ~= job.revision then return {'REVISION_MISMATCH', job.revision} end
+  local rest = job.rest
+  if terms ~= '' then
+    rest = string.sub(job.rest, 1, job.tags_at - 1) .. string.sub(terms, 13)
+    if payload == '' then payload = payload_of(job) end
+  end
   -- What the spec takes without the id; add's caller has checked it for a new job.
-  local size = #payload - 1 + #job.rest - 2 - #job.id
+  local size = #payload - 1 + #rest - 2 - #job.id
   if payload ~= '' and size > JOB_SPEC_BYTES then return {'TOO_LARGE', size} end
   if prioritized == 1 then job.priority = priority end
-  if payload ~= '' then job.payload_new = payload end
+  if terms ~= '' then
+    job.keep_done, job.keep_failed = struct.unpack('>I6I6', terms)
+    rewrite(job, rest, payload)
+  elseif payload ~= '' then
+    job.payload_new = payload
+  end
   if timed == 1 and job.state ~= BLOCKED then
     make_due(job, math.max(NOW, is_delay == 1 and NOW + ms or ms))
   else
@@ -44,12 +60,12 @@ function verbs.RETRY(job)
 end
 
 local answers = {}
-for i = 1, #ARGV, 4 do
+for i = 1, #ARGV, 5 do
   local job = find_job(ARGV[i + 1])
   if not job then
     answers[#answers + 1] = {'JOB_NOT_FOUND'}
   else
-    local refused = verbs[ARGV[i]](job, ARGV[i + 2], ARGV[i + 3])
+    local refused = verbs[ARGV[i]](job, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
     answers[#answers + 1] = refused or {'OK', answer(job)}
   end
 end

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from tocsin_server.handlers.reports import words
+from tocsin_server.operations.reporting.standing import DEAD, Gap
 
 
 @pytest.mark.parametrize(
@@ -64,3 +65,9 @@ def test_times_are_utc_whatever_zone_they_came_in() -> None:
     assert words.moment(time) == "2026-11-23 16:17:03"
     assert words.stamp(time) == "2026-11-23T16:17:03.045Z"
     assert words.stamp(datetime(1970, 1, 1, tzinfo=UTC)) == "1970-01-01T00:00:00.000Z"
+
+
+def test_jobs_that_somebody_deleted_are_told_as_such() -> None:
+    said = words.missing(Gap(DEAD, datetime(2026, 11, 24, tzinfo=UTC), None, None))
+    assert said.startswith("FAILED jobs that ended before 2026-11-24 00:00:00 UTC may have been deleted")
+    assert "by hand or by a clean-up" in said

@@ -75,9 +75,20 @@ local function flush_rates(rates)
   end
 end
 
+-- Takes a job away.
 local function remove(job)
   job.gone = true
   job.old_tags = tags(job)
   if has(job, CALLERS_ID) then redis.call('HDEL', key('d'), job.id) end
   return touch(job)
+end
+
+-- Takes a job away before its time. Of ended ones the queue keeps up to which end time some went so, for reports; what
+-- retention takes they know by themselves.
+local function remove_early(job)
+  local field = job.state == FAILED and 'gone_f' or 'gone_e'
+  if ended(job.state) and job.end_ > tonumber(redis.call('HGET', key('q'), field) or 0) then
+    redis.call('HSET', key('q'), field, string.format('%d', job.end_))
+  end
+  return remove(job)
 end

@@ -117,6 +117,16 @@ local function get_extra(job, field)
   return redis.call('HGET', key('h' .. job.arrival), field)
 end
 
+-- Gives the job another rest, which begins with its id, and this payload behind it. Of several in one call the first
+-- knows under which tags it is listed.
+local function rewrite(job, rest, payload)
+  job.old_tags = job.old_tags or tags(job)
+  job.rest = rest
+  job.type, job.tags_at = struct.unpack('>Bc0', rest, 3 + #job.id)
+  job.meta_len = HEADER_LEN + #rest
+  job.payload_new, job.new_tags = payload, tags(job)
+end
+
 -- The job as it stands now, as an answer: {arrival, meta and payload where it was read, extras}.
 local function answer(job)
   job.meta = job.meta or header(job) .. job.rest

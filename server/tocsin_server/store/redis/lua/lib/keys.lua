@@ -14,7 +14,8 @@
 --   :v               STREAM  changes; one entry a script call, its id the changes up to its end: c before it, b its own
 --   :o               HASH    minute -> changes up to its first entry
 --   :q               HASH    n last arrival, v events so far, epoch, paused, reason, settings, cmax, fmax, notes: a note stands until, unused:
---                    since when nothing is known to have changed
+--                    since when nothing is known to have changed, gone_e, gone_f: the latest end time of those of :e and
+--                    :f that were deleted before their time
 --   :k               STRING  the tick record (lib/commit)
 --   :b<key>          STRING  a note: 8 bytes of revision, then its value; it expires by itself
 local ROOT = KEYS[1]
