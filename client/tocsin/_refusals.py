@@ -28,6 +28,8 @@ def from_rpc_error(error: grpc.aio.AioRpcError, where: str = "") -> TocsinError:
             "does the server speak TLS there?" if where.endswith("TLS") else "is it running, and is this its address?"
         )
         message = f"no server is reached at {where}: {hint} ({message})"
+    elif error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and where:
+        message = f"no answer from {where} in time"
     kind = ERRORS.get(error.code(), ServerError)
     return kind(message or error.code().name, status=error.code(), never_sent=never_sent)
 

@@ -50,7 +50,7 @@ from tocsin_server.operations.watching import Watching
 from tocsin_server.readiness import Readiness
 from tocsin_server.settings import Settings, is_loopback
 from tocsin_server.store.interface import JobStore
-from tocsin_server.store.opening import MadeStore, StoreUnfit, made_store
+from tocsin_server.store.opening import MadeStore, StoreUnfit, made_store, quotas_of
 from tocsin_server.store.refusal_log import words_behind
 from tocsin_server.version import VERSION
 
@@ -126,7 +126,7 @@ class Server:
         handlers, warnings = self._handlers(store, out, own)
         await _open(made)
 
-        name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+        name = f"{socket.gethostname()}:{secrets.token_hex(4)}"
         queue_settings = QueueSettingsCache(store, ttl=settings.tick)
         scheduling = Scheduling(
             store,
@@ -146,6 +146,7 @@ class Server:
             handled_types=tuple(sorted(handlers)),
             lease=settings.lease.duration,
             events_per_queue=settings.events.per_queue,
+            quotas=quotas_of(settings),
         )
         health = Health()
         self._loops = loops = self._make_loops(made, handlers, warnings, queue_settings, health, name)
@@ -165,7 +166,7 @@ class Server:
         self._stack.push_async_callback(self._grpc.stop, _CALLS_GRACE)
         self.address = f"{host}:{port}"
         await self._start_loops(self._loops)
-        await self._tell(store, [*made.warnings(), *warnings, *_open_to_all(settings.listen)], handlers)
+        await self._tell(store, name, [*made.warnings(), *warnings, *_open_to_all(settings.listen)], handlers)
 
     def _own_handlers(self) -> Sequence[Handlers]:
         """The user's handlers, and that of the first job of `tocsin dev`. HandlersNotFound."""
@@ -264,11 +265,13 @@ class Server:
         await self._stack.aclose()
         self._closed.set()
 
-    async def _tell(self, store: JobStore, warnings: Sequence[str], handlers: Handlers) -> None:
+    async def _tell(self, store: JobStore, name: str, warnings: Sequence[str], handlers: Handlers) -> None:
         info = await store.info()
         _log.info(
             "serving",
             address=self.address,
+            server=name,  # as callers see it
+            pid=os.getpid(),
             provider=f"{info.provider} ({info.version}{', embedded' if info.embedded else ''})",
             durability=info.durability.name.lower().replace("_", " "),
             handlers=", ".join(sorted(handlers)) or "none",

@@ -63,7 +63,9 @@ def resume(
     take_back: Annotated[
         bool,
         typer.Option(
-            "--take-back", help="Also a queue that was moved to another store: what ran there runs here a second time."
+            "--take-back",
+            metavar="",
+            help="Also a queue that was moved to another store: what ran there runs here a second time.",
         ),
     ] = False,
     address: Address = None,

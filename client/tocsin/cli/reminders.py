@@ -43,7 +43,9 @@ Data: TypeAlias = Annotated[
     str | None, typer.Option("--data", "-d", metavar="JSON", help="What the template is filled with, a JSON object.")
 ]
 Kind: TypeAlias = Annotated[str, typer.Argument(metavar="booking|payment", help="What it reminds of.")]
-Id: TypeAlias = Annotated[str, typer.Argument(help="The id of the booking or payment.", show_default=False)]
+Id: TypeAlias = Annotated[
+    str, typer.Argument(metavar="ID", help="The id of the booking or payment.", show_default=False)
+]
 
 
 def _time(what: str) -> typer.models.ArgumentInfo:
@@ -55,7 +57,7 @@ def _time(what: str) -> typer.models.ArgumentInfo:
 
 @app.command("schedule-booking")
 def schedule_booking(
-    booking_id: Annotated[str, typer.Argument(help="The booking's id.", show_default=False)],
+    booking_id: Annotated[str, typer.Argument(metavar="BOOKING_ID", help="The booking's id.", show_default=False)],
     booking_time: Annotated[datetime, _time("When it begins")],
     email_to: EmailTo = None,
     sms_to: SmsTo = None,
@@ -78,7 +80,7 @@ def schedule_booking(
 
 @app.command("schedule-payment")
 def schedule_payment(
-    payment_id: Annotated[str, typer.Argument(help="The payment's id.", show_default=False)],
+    payment_id: Annotated[str, typer.Argument(metavar="PAYMENT_ID", help="The payment's id.", show_default=False)],
     due_time: Annotated[datetime, _time("When it is due")],
     amount_minor: Annotated[int, typer.Option(help="Amount in the smallest unit: cents, yen.", show_default=False)],
     currency: Annotated[str, typer.Option(help="ISO 4217 code: EUR.", show_default=False)],

@@ -35,7 +35,9 @@ _LINE_CHARACTERS = 400  # of what is wrong with a line
 
 
 def export(
-    file: Annotated[str, typer.Argument(help="Where to; - is standard output. Packed where it ends in .gz.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Where to; - is standard output. Packed where it ends in .gz.")
+    ],
     queue: Queues = None,
     address: Address = None,
 ) -> None:
@@ -69,7 +71,7 @@ def export(
 
 
 def import_(
-    file: Annotated[str, typer.Argument(help="What `tocsin export` wrote; - is standard input.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="What `tocsin export` wrote; - is standard input.")],
     queue: Queues = None,
     replace: Annotated[
         bool,

@@ -41,7 +41,7 @@ from tocsin_server.api.job_service import JobService
 from tocsin_server.api.queue_service import QueueService
 from tocsin_server.api.reflection import reflection_handlers
 from tocsin_server.api.reminder_service import ReminderService
-from tocsin_server.api.requests import RequestBytes
+from tocsin_server.api.requests import METADATA_BYTES, RequestBytes
 from tocsin_server.api.server_service import ServerFacts, ServerService
 from tocsin_server.domain import limits
 from tocsin_server.operations.bulk import Bulk
@@ -60,7 +60,6 @@ _SERVER = server_service_pb2.DESCRIPTOR.services_by_name["ServerService"]
 
 # Numbers of grpc's compression algorithms.
 _IDENTITY, _GZIP = 0, 2
-_METADATA_BYTES = 16 << 10  # of a call; refused at random from there to twice as much, and always above
 
 # Of these so many are let in, however few calls may be open: grpc refuses those beyond at random and without a reason.
 _LEAST_STREAMS = 10_000
@@ -83,7 +82,7 @@ class CallLimits:
     watches_per_client: int = 500
     transfers_per_client: int = 8
     request_bytes: int = 128 << 20  # of all requests under way
-    transfer_idle: timedelta = timedelta(seconds=30)  # for so long a transfer may stand still
+    transfer_idle: timedelta = timedelta(seconds=30)  # for so long a transfer may stand still, and a request not come
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +219,9 @@ def _options(calls: CallLimits, connections: Connections, *, reuse_port: bool) -
         ("grpc.server.max_pending_requests", 2 * most),
         ("grpc.server.max_pending_requests_hard_limit", 3 * most),
         ("grpc.max_concurrent_streams", most),
-        ("grpc.max_metadata_size", _METADATA_BYTES),
-        ("grpc.absolute_max_metadata_size", 2 * _METADATA_BYTES),
+        # Of one frame; refused at random from half as much. Of all frames of a call requests.py says it once more.
+        ("grpc.max_metadata_size", METADATA_BYTES // 2),
+        ("grpc.absolute_max_metadata_size", METADATA_BYTES),
         ("grpc.max_connection_age_ms", _ms(connections.max_age)),
         ("grpc.max_connection_age_grace_ms", _ms(connections.max_age_grace)),
         ("grpc.max_connection_idle_ms", _ms(connections.max_idle)),

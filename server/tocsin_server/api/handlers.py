@@ -20,18 +20,15 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 
 from tocsin_server.api import wire
-from tocsin_server.api.interceptors.call import Call, Context, Interceptor, Kind, Method, Work, around
-from tocsin_server.api.requests import RequestBytes, inflated, read, weight
-from tocsin_server.domain.errors import InvalidFields, NotBuilt, TransferIdle, Violation
+from tocsin_server.api.interceptors.call import Call, CallerLeft, Context, Interceptor, Kind, Method, Work, around
+from tocsin_server.api.requests import RequestBytes, check_metadata, inflated, read, weight
+from tocsin_server.domain.errors import InvalidFields, NotBuilt, RequestLate, TransferIdle, Violation
+from tocsin_server.operations.scheduling import CancelledUnsent
 
 _READS = ("Get", "List", "Watch", "Export")  # what the names of methods begin with that change nothing
 _TRANSFERS = ("ExportJobs", "ImportJobs")
 _PATH_CHARACTERS = 200  # of a method that nobody knows, in the log and in its refusal
 _Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"  # generic in the stubs only
-
-
-class CallerLeft(asyncio.CancelledError):
-    """Who called is gone: an answer cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ class Gate:
 
     interceptors: Sequence[Interceptor]
     in_flight: RequestBytes
-    transfer_idle: timedelta  # for so long an export may not be read, and an import send nothing
+    idle: timedelta  # for so long a request may be waited for, and an export not be read
 
 
 def service_handler(
@@ -73,22 +70,27 @@ def method_handler(
     public = message_factory.GetMessageClass(descriptor.input_type)
     as_read = wire.shadow(public) if opaque else public
     method = Method(path, _kind(descriptor), descriptor.name.startswith(_READS))
-    idle = gate.transfer_idle.total_seconds() if method.kind is Kind.TRANSFER else None
+    transfers = method.kind is Kind.TRANSFER
+    late = TransferIdle if transfers and descriptor.client_streaming else RequestLate
+    idle_to_write = gate.idle if transfers else None  # a watch may be read as slowly as its caller likes
 
     @asynccontextmanager
     async def only_request(call: Call) -> AsyncIterator[Message]:
-        async with _within(idle):
-            raw = await _next(call.context)
+        check_metadata(call.context.invocation_metadata() or ())
+        try:
+            raw = await _next(call.context, gate.idle, late)
+        except asyncio.CancelledError:  # by the deadline: nothing was asked, so nothing was done
+            raise CancelledUnsent from None
         if raw is None:
             raise InvalidFields([Violation("request", "is missing: the call ended without it")])
         with gate.in_flight.held(weight(raw)):
             yield read(public, as_read, await inflated(raw))
 
     async def requests(call: Call) -> AsyncIterator[Message]:
+        check_metadata(call.context.invocation_metadata() or ())
         # One that cannot be read is refused where the behaviour comes to it: others may have been acted upon.
         while True:
-            async with _within(idle):
-                raw = await _next(call.context)
+            raw = await _next(call.context, gate.idle, late)
             if raw is None:
                 return
             weight(raw)
@@ -97,8 +99,7 @@ def method_handler(
     async def written(call: Call, answers: AsyncIterator[Message]) -> None:
         async with aclosing(cast(Any, answers)):
             async for answer in answers:
-                async with _within(idle):
-                    await _write(call.context, answer.SerializeToString())
+                await _write(call.context, answer.SerializeToString(), idle_to_write)
 
     async def unary(call: Call) -> bytes:
         async with only_request(call) as request:
@@ -127,29 +128,29 @@ def method_handler(
     return _handler(grpc.stream_unary_rpc_method_handler, method, around(gate.interceptors, work))
 
 
-async def _next(context: Context) -> bytes | None:
-    """The next request; None where there is no further one."""
-    raw: object = await context.read()
+async def _next(context: Context, idle: timedelta, late: type[TransferIdle]) -> bytes | None:
+    """The next request; None where there is no further one, `late` where none comes in time."""
+    try:
+        async with asyncio.timeout(idle.total_seconds()):
+            raw: object = await context.read()
+    except TimeoutError:
+        raise late(idle) from None
     return raw if isinstance(raw, bytes) else None
 
 
-async def _write(context: Context, answer: bytes) -> None:
+async def _write(context: Context, answer: bytes, idle: timedelta | None) -> None:
+    """TransferIdle where it takes longer than `idle`; None: as long as it takes."""
     try:
-        await context.write(answer)
+        async with asyncio.timeout(None if idle is None else idle.total_seconds()):
+            await context.write(answer)
+    except TimeoutError:
+        if idle is None:
+            raise CallerLeft from None
+        raise TransferIdle(idle) from None
     except grpc.aio.AbortError:
         raise
     except Exception as error:  # grpc's own, of several kinds; there is no other reason for it to fail
         raise CallerLeft from error
-
-
-@asynccontextmanager
-async def _within(seconds: float | None) -> AsyncIterator[None]:
-    """TransferIdle where what is done in it takes longer; None: as long as it takes."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        raise TransferIdle(timedelta(seconds=seconds or 0)) from None
 
 
 def _handler(make: Callable[..., Any], method: Method, work: Work) -> _Handler:

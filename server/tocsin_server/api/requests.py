@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar, cast
 
@@ -22,6 +22,18 @@ _MessageT = TypeVar("_MessageT", bound=Message)
 # What a gzip member begins with. No message does: the number of its first field would have wire type 7.
 _GZIP = b"\x1f\x8b"
 _GZIP_WINDOW = 31  # zlib's word for "a gzip header, and the largest window"
+
+
+#: Bytes of a call's metadata, counted as HTTP/2 does.
+METADATA_BYTES = 32 << 10
+_AROUND_ENTRY = 32  # counted of each entry beside its name and value
+
+
+def check_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> None:
+    """TooLarge. grpc holds each frame to this limit, but a call's metadata may come in any number of them."""
+    size = sum(len(name) + len(value) + _AROUND_ENTRY for name, value in metadata)
+    if size > METADATA_BYTES:
+        raise TooLarge("metadata", size, METADATA_BYTES)
 
 
 class RequestBytes:

@@ -11,6 +11,7 @@ from tocsin_server.api.convert.times import set_span, set_time
 from tocsin_server.api.interceptors.call import Context
 from tocsin_server.domain import limits
 from tocsin_server.store.interface import JobStore
+from tocsin_server.store.quotas import DEFAULT_QUOTAS, Quotas
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class ServerFacts:
     handled_types: tuple[str, ...]  # empty: it runs no jobs
     lease: timedelta  # how long an attempt may stay unheard of
     events_per_queue: int  # kept for watchers
+    quotas: Quotas = DEFAULT_QUOTAS
 
 
 class ServerService(server_service_pb2_grpc.ServerServiceServicer):
@@ -80,3 +82,5 @@ def _fill_limits(target: server_service_pb2.Limits, facts: ServerFacts) -> None:
     target.filter_types = limits.FILTER_TYPES
     target.filter_states = limits.FILTER_STATES
     target.import_records = limits.IMPORT_RECORDS
+    target.queues = facts.quotas.queues
+    target.jobs_per_queue = facts.quotas.jobs or 0

@@ -42,7 +42,8 @@ def dev(
     log_level: options.LogLevel = None,
     log_format: options.LogFormat = None,
     reload: Annotated[
-        bool, typer.Option("--reload", help="Start again whenever a .py file of the handlers' package changes.")
+        bool,
+        typer.Option("--reload", metavar="", help="Start again whenever a .py file of the handlers' package changes."),
     ] = False,
     again: Annotated[bool, typer.Option(AGAIN, hidden=True)] = False,
 ) -> None:

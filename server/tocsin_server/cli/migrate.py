@@ -80,21 +80,27 @@ def migrate(
         list[str] | None,
         typer.Option("--queue", metavar="NAME", help="Only this one; may be repeated. Agenda: the queue to fill."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", metavar="", help="Say what would be done, and do nothing.")
+    ] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Compare all jobs, byte for byte, before the target goes on with them.")
+        bool,
+        typer.Option(
+            "--verify", metavar="", help="Compare all jobs, byte for byte, before the target goes on with them."
+        ),
     ] = False,
     wait: Annotated[
         timedelta | None,
         typer.Option(
-            "--wait", metavar="SPAN", parser=span, help="For jobs that run in the source, at most.", show_default="1m"
+            "--wait", metavar="SPAN", parser=span, help="For jobs that run in the source, at most. Default: 1m."
         ),
     ] = None,
     take_active: Annotated[
-        bool, typer.Option("--take-active", help="Also what another system's workers hold. Stop them first.")
+        bool,
+        typer.Option("--take-active", metavar="", help="Also what another system's workers hold. Stop them first."),
     ] = False,
     take_completed: Annotated[
-        bool, typer.Option("--take-completed", help="Also what another system has completed.")
+        bool, typer.Option("--take-completed", metavar="", help="Also what another system has completed.")
     ] = False,
     queue_map: Annotated[
         list[str] | None,
@@ -115,10 +121,18 @@ def migrate(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write a JSON line for each job of another system.")
     ] = None,
-    source_namespace: Annotated[str | None, typer.Option("--from-namespace", metavar="NAME")] = None,
-    source_collection: Annotated[str | None, typer.Option("--from-collection", metavar="NAME")] = None,
-    target_namespace: Annotated[str | None, typer.Option("--to-namespace", metavar="NAME")] = None,
-    target_collection: Annotated[str | None, typer.Option("--to-collection", metavar="NAME")] = None,
+    source_namespace: Annotated[
+        str | None, typer.Option("--from-namespace", metavar="NAME", help="With what the source's keys in Redis begin.")
+    ] = None,
+    source_collection: Annotated[
+        str | None, typer.Option("--from-collection", metavar="NAME", help="The source's collection in MongoDB.")
+    ] = None,
+    target_namespace: Annotated[
+        str | None, typer.Option("--to-namespace", metavar="NAME", help="With what the target's keys in Redis begin.")
+    ] = None,
+    target_collection: Annotated[
+        str | None, typer.Option("--to-collection", metavar="NAME", help="The target's collection in MongoDB.")
+    ] = None,
     prefix: Annotated[
         str, typer.Option("--prefix", metavar="NAME", help="Bull's and BullMQ's, of their keys.")
     ] = "bull",

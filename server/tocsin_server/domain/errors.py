@@ -21,6 +21,7 @@ TocsinError
 ├── Draining            the server is shutting down
 ├── DeadlinePassed      the caller's deadline passed before anything was sent
 │   └── TransferIdle    an export's or import's caller did nothing for too long
+│       └── RequestLate a call was begun, and its request did not come
 └── NotBuilt            this version does not have it
 
 `api/errors.py` is the only place that knows the gRPC status of each.
@@ -359,6 +360,17 @@ class TransferIdle(DeadlinePassed):
             self,
             f"nothing was sent or taken for {idle.total_seconds():g} s, so the export or import was ended: others wait "
             "for its place. Begin it again when records are at hand.",
+        )
+
+
+class RequestLate(TransferIdle):
+    """A call was begun, and its request did not come."""
+
+    def __init__(self, idle: timedelta) -> None:
+        TocsinError.__init__(
+            self,
+            f"no request came within {idle.total_seconds():g} s, so the call was ended; nothing was done for it. "
+            "Send the request with the call.",
         )
 
 

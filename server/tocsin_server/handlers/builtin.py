@@ -102,5 +102,5 @@ def _missing(out: Outlets) -> list[str]:
 
 def _template_faults(folder: Path | None, templates: Templates) -> list[str]:
     if folder is not None and not folder.is_dir():
-        return [f"mail.templates: there is no folder {folder}"]
+        return ["mail.templates: there is no such folder"]
     return [f"mail.templates: {fault}" for fault in templates.faults()]

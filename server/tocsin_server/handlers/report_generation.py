@@ -82,7 +82,7 @@ class ReportGenerationHandler:
         # In a thread: tens of thousands of lines are made, and a disk may be slow.
         contents = await asyncio.to_thread(self._contents, report, payload)
         files = await asyncio.to_thread(self._folder.write, name, contents)
-        job.progress(0.95, f"written to {self._folder.folder}")
+        job.progress(0.95, "written")
         sent = await self._send(report, payload, job, name, contents) if payload.email_to else None
         return {
             "host": socket.gethostname(),

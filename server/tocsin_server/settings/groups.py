@@ -197,7 +197,8 @@ class CallSettings(BaseModel, frozen=True, extra="forbid"):
         default=timedelta(seconds=30),
         ge=timedelta(seconds=1),
         le=timedelta(hours=1),
-        description="An export that nobody reads, and an import that sends nothing, is ended after so long.",
+        description="An export that nobody reads, an import that sends nothing, and any call whose request does not "
+        "come, is ended after so long.",
     )
     request_bytes: int = Field(
         default=128 << 20,

@@ -105,8 +105,13 @@ def _new_redis_store(settings: Settings, address: str, *, embedded: bool) -> Red
         embedded=embedded,
         events_max=settings.events.per_queue,
         events_age=settings.events.kept_for,
-        quotas=Quotas(settings.quotas.queues, settings.quotas.jobs_per_queue),
+        quotas=quotas_of(settings),
     )
+
+
+def quotas_of(settings: Settings) -> Quotas:
+    """How much the store may hold."""
+    return Quotas(settings.quotas.queues, settings.quotas.jobs_per_queue)
 
 
 def _redis_connection(settings: Settings, address: str) -> RedisConnection:
@@ -133,7 +138,7 @@ def _new_mongo_store(settings: Settings) -> MongoStore:
         settings.store.collection,
         events_max=settings.events.per_queue,
         events_age=settings.events.kept_for,
-        quotas=Quotas(settings.quotas.queues, settings.quotas.jobs_per_queue),
+        quotas=quotas_of(settings),
     )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 import pickle
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ import pytest
 from tocsin import (
     AsyncClient,
     Client,
+    DeadlineExceeded,
     InvalidArgument,
     Job,
     JobDefaults,
@@ -90,6 +92,14 @@ def test_a_server_that_is_not_there_is_named(tls: Tls | None) -> None:
         client.count()
     assert f"no server is reached at localhost:1{' with TLS' if tls else ''}: {hint}?" in str(caught.value)
     assert caught.value.never_sent
+
+
+def test_a_server_that_does_not_answer_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with Client(address, deadline=0.5, retries=False) as client, pytest.raises(DeadlineExceeded) as caught:
+            client.count()
+    assert str(caught.value) == f"no answer from {address} in time"
 
 
 def test_a_key_is_not_shown() -> None:

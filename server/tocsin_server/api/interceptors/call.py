@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ class Kind(Enum):
     CALL = "unary"
     WATCH = "watch"  # stays open for as long as the caller likes
     TRANSFER = "transfer"  # an export or an import: as long as it takes, and each has megabytes in memory
+
+
+class CallerLeft(asyncio.CancelledError):
+    """Who called is gone, or reads nothing: an answer cannot be written. It cuts the call off."""
 
 
 @dataclass(frozen=True, slots=True)

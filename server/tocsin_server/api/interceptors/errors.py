@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,8 +13,11 @@ import structlog
 from grpc_status import rpc_status
 
 from tocsin_server.api.errors import Internal, to_status
-from tocsin_server.api.interceptors.call import Call, Context
+from tocsin_server.api.interceptors.call import Call, CallerLeft, Context
 from tocsin_server.domain.errors import TocsinError
+
+# Seconds. Whoever does not read what was sent before never comes to the refusal, and would hold the call for ever.
+_TOLD_WITHIN = 5.0
 
 
 class Errors:
@@ -38,4 +42,8 @@ class Errors:
 
 
 async def _abort(context: Context, error: TocsinError) -> NoReturn:
-    await context.abort_with_status(rpc_status.to_status(to_status(error)))
+    try:
+        async with asyncio.timeout(_TOLD_WITHIN):
+            await context.abort_with_status(rpc_status.to_status(to_status(error)))
+    except TimeoutError:
+        raise CallerLeft from None

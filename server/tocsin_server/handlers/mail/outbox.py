@@ -25,7 +25,7 @@ class OutboxTransport(Transport):
             await asyncio.to_thread(self._write, mail)
         except OSError as error:
             raise MailDeferred(
-                f"the mail could not be written to {self.folder}: {error.strerror}", everyone=True
+                f"the mail could not be written to the folder of mail.transport: {error.strerror}", everyone=True
             ) from error
         return Delivery(mail.recipients, {})
 

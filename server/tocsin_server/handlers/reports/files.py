@@ -19,12 +19,13 @@ class ReportFolder:
         self.folder = folder.absolute()
 
     def trouble(self) -> str | None:
-        """What keeps this user from writing there, as far as can be seen without writing."""
+        """What keeps this user from writing there, as far as can be seen without writing. Callers read it, so that it
+        names no path."""
         folder = self.folder
         while not os.path.lexists(folder):  # it is made when it is needed
             folder = folder.parent
         if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-            return f"{folder} is not a folder that this user may write to"
+            return "it is not a folder that the server's user may write to"
         return None
 
     def write(self, stem: str, contents: Mapping[str, bytes]) -> list[Path]:

@@ -30,7 +30,7 @@ class OutboxTransport(Transport):
             await asyncio.to_thread(self._write, message)
         except OSError as error:
             raise SmsDeferred(
-                f"the text message could not be written to {self.folder}: {error.strerror}", everyone=True
+                f"the text message could not be written to the folder of sms.url: {error.strerror}", everyone=True
             ) from error
         return ""
 

@@ -18,6 +18,7 @@ from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.scheduling import Scheduling
 from tocsin_server.operations.watching import Watching
+from tocsin_server.store.quotas import Quotas
 
 FACTS = ServerFacts(
     version="1.2.3",
@@ -26,6 +27,7 @@ FACTS = ServerFacts(
     handled_types=("email_notification",),
     lease=timedelta(seconds=30),
     events_per_queue=100_000,
+    quotas=Quotas(queues=5, jobs=3),
 )
 LASTING = Connections()
 

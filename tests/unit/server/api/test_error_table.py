@@ -46,6 +46,7 @@ REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (errors.Draining(), grpc.StatusCode.UNAVAILABLE),
     (watching.WatchAged(timedelta(hours=1)), grpc.StatusCode.UNAVAILABLE),
     (errors.TransferIdle(timedelta(seconds=30)), grpc.StatusCode.DEADLINE_EXCEEDED),
+    (errors.RequestLate(timedelta(seconds=30)), grpc.StatusCode.DEADLINE_EXCEEDED),
     (errors.DeadlinePassed(), grpc.StatusCode.DEADLINE_EXCEEDED),
     (table.ReadTooSlow(), grpc.StatusCode.DEADLINE_EXCEEDED),
     (errors.NotBuilt("no"), grpc.StatusCode.UNIMPLEMENTED),

@@ -24,6 +24,7 @@ from tocsin_server.domain.errors import (
     QueueMoved,
     QuotaExceeded,
     RemindersNotFound,
+    RequestLate,
     RevisionMismatch,
     StoreAway,
     StoreFull,
@@ -61,6 +62,7 @@ ALL: list[TocsinError] = [
     Draining(),
     DeadlinePassed(),
     TransferIdle(timedelta(seconds=30)),
+    RequestLate(timedelta(seconds=30)),
     NotBuilt("not built in this version; see the docs."),
 ]
 each = pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)
@@ -114,6 +116,7 @@ ADVICE = {
     OutcomeUnknown: "same job_id and on_conflict KEEP",
     Draining: "Repeat the call",
     DeadlinePassed: "Repeat with more time",
+    RequestLate: "Send the request",
 }
 
 

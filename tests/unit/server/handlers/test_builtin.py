@@ -56,4 +56,4 @@ async def test_templates_that_cannot_be_used_are_warned_of(build: Build, tmp_pat
     [fault] = build(MailSettings(f"file:{tmp_path}", "a@b.c", templates=tmp_path), sms).warnings
     assert fault.startswith("mail.templates: template booking_reminder.html, line 2")
     [gone] = build(MailSettings(f"file:{tmp_path}", "a@b.c", templates=tmp_path / "gone"), sms).warnings
-    assert "mail.templates: there is no folder" in gone
+    assert gone == "mail.templates: there is no such folder"

@@ -1,0 +1,105 @@
+"""The quota of jobs holds for each call that brings jobs, and says which setting it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+import pytest
+from api_parts import Api, running_api
+from redis import Redis
+from support.redis_servers import ServerProcess
+from support.spied_store import SpiedStore
+from support.stubs import Refusal, refusal, refusal_in, request
+from tocsin.v1 import job_service_pb2 as pb
+from tocsin.v1 import queue_service_pb2 as qpb
+from tocsin.v1 import reminder_service_pb2 as rpb
+from tocsin.v1 import reminder_service_pb2_grpc, server_service_pb2
+from tocsin.v1 import transfer_pb2 as tpb
+from tocsin_server.store.quotas import Quotas
+from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.store import RedisStore
+from transfer_parts import a_job
+
+QUOTA = {"quota": "jobs in queue 'q'", "limit": "3"}
+
+
+@pytest.fixture
+async def api(shared_valkey: ServerProcess, valkey_client: Redis) -> AsyncIterator[Api]:
+    """Three jobs a queue."""
+    store = RedisStore(RedisConnection(shared_valkey.url), "tests", quotas=Quotas(queues=5, jobs=3))
+    await store.open()
+    async with running_api(SpiedStore(store)) as api:
+        yield api
+    await store.close()
+
+
+async def scheduled(api: Api, *names: str, **more: Any) -> None:
+    for name in names:
+        await api.jobs.ScheduleJob(request("q", "t", job_id=name, delay=60, **more))
+
+
+async def refused(call: Any) -> Refusal:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return refusal(caught.value)
+
+
+async def count(api: Api) -> int:
+    page = await api.jobs.ListJobs(pb.ListJobsRequest(queue="q", page_size=1_000))
+    return len(page.jobs)
+
+
+async def test_one_more_job_is_refused_and_what_it_says_can_be_read_by_programs(api: Api) -> None:
+    await scheduled(api, "a", "b", "c")
+    why = await refused(scheduled(api, "d"))
+    assert (why.code, why.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED")
+    assert why.metadata == QUOTA
+    assert "quotas.jobs_per_queue" in why.message
+
+
+async def test_of_a_batch_what_fits_is_taken(api: Api) -> None:
+    batch = pb.BatchScheduleJobsRequest(requests=[request("q", "t", delay=60) for _ in range(5)])
+    results = (await api.jobs.BatchScheduleJobs(batch)).results
+    assert [one.WhichOneof("result") for one in results] == ["response"] * 3 + ["error"] * 2
+    assert refusal_in(results[4].error).metadata == QUOTA
+
+
+async def test_an_import_brings_no_more_either(api: Api) -> None:
+    records = [a_job(f"j{number}") for number in range(5)]
+    answer = await api.jobs.ImportJobs(iter([tpb.ImportJobsRequest(records=records)]))
+    assert (answer.created, answer.refused, await count(api)) == (3, 2, 3)
+    assert refusal_in(answer.refused_items[0].error).metadata == QUOTA
+
+
+async def test_a_set_of_reminders_brings_no_more_either(api: Api) -> None:
+    asked = rpb.ScheduleBookingRemindersRequest(queue="q")
+    asked.reminder.booking_id, asked.reminder.title = "42", "A table"
+    asked.reminder.email_to.append("ada@example.com")
+    asked.reminder.booking_time.FromDatetime(datetime.now(UTC) + timedelta(days=30))
+    for number in range(20):
+        asked.offsets.add().FromTimedelta(timedelta(hours=number + 1))
+    stub: Any = reminder_service_pb2_grpc.ReminderServiceStub(api.channel)
+    why = await refused(stub.ScheduleBookingReminders(asked))
+    assert why.reason == "OUTCOME_UNKNOWN"  # some of them stand
+    assert "quotas.jobs_per_queue" in why.message
+    assert await count(api) == 3
+
+
+async def test_what_is_deleted_makes_room_and_what_is_replaced_needs_none(api: Api) -> None:
+    await scheduled(api, "a", "b", "c")
+    await scheduled(api, "b", on_conflict=pb.ScheduleJobRequest.REPLACE)
+    for name in ("a", "c"):
+        await api.jobs.CancelJob(pb.CancelJobRequest(queue="q", job_id=name))
+    await scheduled(api, "a", on_conflict=pb.ScheduleJobRequest.REPLACE)  # it had ended: gone, and made anew
+    assert (await refused(scheduled(api, "d"))).metadata == QUOTA
+    await api.queues.PurgeJobs(qpb.PurgeJobsRequest(queue="q", states=[7]))
+    await scheduled(api, "d")
+    assert (await refused(scheduled(api, "e"))).metadata == QUOTA
+
+
+async def test_both_quotas_are_shown(api: Api) -> None:
+    info = await api.info.GetServerInfo(server_service_pb2.GetServerInfoRequest())
+    assert (info.limits.queues, info.limits.jobs_per_queue) == (5, 3)
