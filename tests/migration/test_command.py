@@ -69,9 +69,9 @@ async def test_50_000_jobs_go_there_and_back(
     for name, one in zip(("to MongoDB", "to Redis"), ran, strict=True):
         with capsys.disabled():
             sys.stdout.write(
-                f"\n50,000 jobs {name}, verified: {50_000 / one.seconds:.0f} a second, {one.peak_mib:.0f} MiB\n"
+                f"\n50,000 jobs {name}, verified: {50_000 / one.seconds:.0f} a second, {one.peak_mib} MiB\n"
             )
-        assert one.peak_mib < 200
+        assert one.peak_mib < 120
 
 
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.7])

@@ -10,7 +10,6 @@ import pytest
 from contract.builders import (
     HOUR,
     LATER,
-    SECOND,
     a_draft,
     a_query,
     added,
@@ -129,10 +128,16 @@ async def test_an_attempt_that_runs_is_waited_for(places: Two) -> None:
     source, target = places
     await added(source.store, a_draft())
     one = await claimed_one(source.store)
-    move = asyncio.create_task(moved(places, patience=HOUR))
-    cursor = await source.store.cursor("q")
-    assert not (await source.store.events("q", cursor, wait=SECOND / 5)).events
+    waits = asyncio.Event()
+
+    async def looks(verb: str) -> None:
+        if verb == "events":  # before anything is copied: it waits for attempts that run
+            waits.set()
+
+    move = asyncio.create_task(moved((replace(source, store=hooked(source.store, looks)), target), patience=HOUR))
+    await asyncio.wait_for(waits.wait(), 30)
     assert (await paused(source.store), move.done()) == (True, False)
+    assert await listed(target.store, a_query()) == []
     await finished(source.store, completed(one, b"\x0a\x02ok"))
     assert (await asyncio.wait_for(move, 30)).done
     job = await read(target.store, one)
