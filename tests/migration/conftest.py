@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,19 @@ class Ran:
 
 #: Runs `tocsin migrate` with these arguments.
 Migrate = Callable[..., Ran]
+
+
+@pytest.fixture(scope="session")
+def _one_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisPart]:
+    with RedisPart(tmp_path_factory.mktemp("redis")) as redis:
+        yield redis
+
+
+@pytest.fixture
+def redis(_one_redis: RedisPart) -> RedisPart:
+    """An empty Redis: one server for all tests of this folder, for hundreds of them need one and none stops it."""
+    _one_redis.empty()
+    return _one_redis
 
 
 @pytest.fixture
