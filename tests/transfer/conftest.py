@@ -31,9 +31,9 @@ class Source:
     server: Server
 
 
-@pytest.fixture(scope="session", params=STORES)
+@pytest.fixture(scope="module", params=STORES)
 def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Source]:
-    """One of each provider, which all tests share: they read it alone. Its last worker was killed at work."""
+    """One of each provider, which tests of a module share: they read it alone. Its last worker was killed at work."""
     folder = tmp_path_factory.mktemp("source")
     with ExitStack() as stack:
         if request.param == "redis":
