@@ -148,19 +148,21 @@ async def test_a_refused_call_is_no_event(store: JobStore) -> None:
 
 
 async def test_a_deleted_jobs_last_event_says_so(store: JobStore) -> None:
-    await standing(store, S.COMPLETED, "a", type="email")
+    job, _ = await standing(store, S.COMPLETED, "a", type="email")
     start = await store.cursor("q")
     await store.delete("q", ["a"])
     [event] = await happened(store, start)
     assert event.deleted
     assert (event.job.queue, event.job.job_id, event.job.spec.type) == ("q", "a", "email")
+    assert event.job.create_time == job.create_time
 
 
 async def test_a_trimmed_jobs_last_event_says_so(store: JobStore) -> None:
-    await standing(store, S.COMPLETED, "a", retention=Retention(NOW, NOW))
+    job, _ = await standing(store, S.COMPLETED, "a", retention=Retention(NOW, NOW))
     start = await store.cursor("q")
     assert await store.trim("q", completed_max=9, failed_max=9) == 1
-    assert [(event.deleted, event.job.job_id) for event in await happened(store, start)] == [(True, "a")]
+    [event] = await happened(store, start)
+    assert (event.deleted, event.job.job_id, event.job.create_time) == (True, "a", job.create_time)
 
 
 async def test_replacing_an_ended_job_deletes_it_and_makes_one(store: JobStore) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,8 @@ from support.mongo_parts import MongoPart
 from support.redis_parts import RedisPart
 from tocsin_server.migrate.opening import opened, settings_of
 from tocsin_server.migrate.place import Place
+
+_PEAK = re.compile(r", (\d+) MiB\)")
 
 #: Opens the store at an address for as long as the test runs.
 OpenPlace = Callable[[str], Awaitable[Place]]
@@ -31,11 +33,30 @@ class Ran:
     said: str
     errors: str
     seconds: float
-    peak_mib: float  # of resident memory
+
+    @property
+    def peak_mib(self) -> int:
+        """Of resident memory, as a move between stores tells it."""
+        told = _PEAK.search(self.said)
+        assert told is not None, (self.said, self.errors)
+        return int(told[1])
 
 
 #: Runs `tocsin migrate` with these arguments.
 Migrate = Callable[..., Ran]
+
+
+@pytest.fixture(scope="session")
+def _one_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisPart]:
+    with RedisPart(tmp_path_factory.mktemp("redis")) as redis:
+        yield redis
+
+
+@pytest.fixture
+def redis(_one_redis: RedisPart) -> RedisPart:
+    """An empty Redis: one server for all tests of this folder, for hundreds of them need one and none stops it."""
+    _one_redis.empty()
+    return _one_redis
 
 
 @pytest.fixture
@@ -43,14 +64,9 @@ def migrate(tmp_path: Path) -> Migrate:
     """`migrate("--from", url, "--to", url)`."""
 
     def run(*arguments: str) -> Ran:
-        said, errors = tmp_path / "said", tmp_path / "errors"
         begun = time.monotonic()
-        with said.open("wb") as out, errors.open("wb") as err:
-            process = subprocess.Popen([*command(), *arguments], cwd=tmp_path, stdout=out, stderr=err)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        took = time.monotonic() - begun
-        return Ran(process.returncode, said.read_text(), errors.read_text(), took, usage.ru_maxrss / 1024)
+        done = subprocess.run([*command(), *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+        return Ran(done.returncode, done.stdout, done.stderr, time.monotonic() - begun)
 
     return run
 

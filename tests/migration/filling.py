@@ -33,14 +33,15 @@ _BATCH = 1_000
 _ODD_STRUCT = b"\x0a\x05\x0a\x01z\x12\x00\x0a\x05\x0a\x01a\x12\x00\xf8\x7f\x07"
 
 
-async def fill(store: JobStore, queue: str, jobs: int, *, seed: int = 1) -> None:
+async def fill(store: JobStore, queue: str, jobs: int, *, seed: int = 1, tried: int = 300) -> None:
     """So many jobs: SCHEDULED and WAITING, ended in each way, failed and to be tried again, given back; tags, retry
-    policies, ids and payloads of many shapes; settings and a note beside them. Nothing is ACTIVE at the end."""
+    policies, ids and payloads of many shapes; settings and a note beside them. Nothing is ACTIVE at the end. So many
+    of each 1,000 are `tried`, which is what takes long."""
     draw = random.Random(seed)
     for start in range(0, jobs, _BATCH):
         await store.add([_draft(draw, queue, number) for number in range(start, min(start + _BATCH, jobs))])
         claim = await store.claim(
-            queue, dict.fromkeys(TYPES, 100), 300, lease=HOUR, holder="tests", request=a_request()
+            queue, dict.fromkeys(TYPES, 100), tried, lease=HOUR, holder="tests", request=a_request()
         )
         await store.finish([_end(draw, one) for one in claim.claimed])
     some = await _some(store, queue, jobs // 50)

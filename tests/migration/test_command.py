@@ -69,18 +69,18 @@ async def test_50_000_jobs_go_there_and_back(
     for name, one in zip(("to MongoDB", "to Redis"), ran, strict=True):
         with capsys.disabled():
             sys.stdout.write(
-                f"\n50,000 jobs {name}, verified: {50_000 / one.seconds:.0f} a second, {one.peak_mib:.0f} MiB\n"
+                f"\n50,000 jobs {name}, verified: {50_000 / one.seconds:.0f} a second, {one.peak_mib} MiB\n"
             )
-        assert one.peak_mib < 200
+        assert one.peak_mib < 120
 
 
-@pytest.mark.parametrize("share", [0.1, 0.4, 0.7])
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.55])
 async def test_killed_half_way_and_run_again_it_ends_the_same(
     share: float, ways: tuple[str, str], open_place: OpenPlace, migrate: Migrate
 ) -> None:
-    jobs = 3_000
+    jobs = 1_800  # two steps: the last share comes before the second of them
     source, target = (await open_place(ways[0])).store, (await open_place(ways[1])).store
-    await fill(source, "q", jobs)
+    await fill(source, "q", jobs, tried=50)
     process = await asyncio.create_subprocess_exec(*command(), "--from", ways[0], "--to", ways[1])
     while await total(target) < share * jobs and process.returncode is None:
         pass

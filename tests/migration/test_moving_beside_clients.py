@@ -112,6 +112,39 @@ async def test_a_job_of_the_targets_own_is_not_written_over_by_one_of_the_same_i
     assert sorted(await listed(target.store, a_query())) == ["both", "ours", "theirs"]
 
 
+@pytest.mark.parametrize("own", ["before", "never"])
+async def test_what_clients_delete_or_make_anew_goes_from_the_target_too_and_nothing_else_does(
+    places: Two, own: str
+) -> None:
+    source, target = places
+    if own == "before":
+        await added(target.store, a_draft("both", when=HOUR), a_draft("theirs", when=HOUR))
+    await added(source.store, *(a_draft(name, when=HOUR) for name in ("deleted", "both", "anew", "stays")))
+    came: list[str] = []
+
+    async def clients(verb: str) -> None:
+        if verb == "ping" and "put" in came and "late" not in came:  # before the changes of the source are read
+            came.append("late")
+            await added(source.store, a_draft("late", when=HOUR), a_draft("late anew", when=HOUR))
+        elif verb == "ping" and "late" in came and "gone" not in came:  # the next time
+            came.append("gone")
+            await delete(source.store, "deleted", "both", "anew", "late", "late anew")
+            await added(source.store, *(a_draft(name, priority=7, when=HOUR) for name in ("anew", "late anew")))
+
+    async def copied(verb: str) -> None:
+        came.append(verb)
+
+    hooks = replace(source, store=hooked(source.store, clients)), replace(target, store=hooked(target.store, copied))
+    one = await moved(hooks)
+    assert "gone" in came
+    left = {"anew", "late anew", "stays"} | ({"both", "theirs"} if own == "before" else set())
+    assert set(await listed(target.store, a_query())) == left
+    for name in ("anew", "late anew"):
+        assert (await read(target.store, name)).spec.priority == 7
+    assert (one.copied.refused.count > 0, one.done) == ((True, False) if own == "before" else (False, True))
+    assert one.copied.removed == 2 + (own == "never")
+
+
 async def test_the_targets_own_settings_stand_whatever_becomes_of_the_move(places: Two) -> None:
     source, target = places
     await target.store.put_settings("q", QueueSettings(completed_max=77), paused=False)

@@ -21,6 +21,7 @@ from tocsin_server.domain.errors import TocsinError
 from tocsin_server.migrate.foreign import Choices, SourceAway
 from tocsin_server.migrate.importing import bring_in, pause
 from tocsin_server.migrate.ledger import Overtaken
+from tocsin_server.migrate.marks import NoRoom
 from tocsin_server.migrate.moving import CannotMove, move_queue
 from tocsin_server.migrate.naming import CannotName, Naming, naming_of
 from tocsin_server.migrate.opening import opened, settings_of
@@ -173,7 +174,7 @@ def migrate(
         raise refusal("migrate", error.lines) from None
     except (StoreUnfit, SourceAway, TocsinError) as error:
         raise refusal("migrate", [redact_url(str(error))]) from None
-    except (CannotName, Overtaken) as error:
+    except (CannotName, NoRoom, Overtaken) as error:
         raise refusal("migrate", [str(error)]) from None
     except ReportTrouble as error:
         raise refusal("migrate", [f"--report: {error}"]) from None

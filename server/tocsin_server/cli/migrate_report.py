@@ -7,7 +7,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -24,6 +24,7 @@ from tocsin_server.migrate.lines import Lines
 from tocsin_server.migrate.moving import Moved
 
 _ENDLESS = 100_000  # columns where nobody looks at a screen
+_SHOWN = 200  # characters of an id; the file has it whole
 
 
 def _console() -> Console:
@@ -180,6 +181,8 @@ class ImportReport:
                 )
 
     def _remember(self, line: Line) -> None:
+        if line.stands:  # what became of it was said when it was brought in, and may be another thing by now
+            return
         for why in line.found.why:
             key = (line.found.verdict, line.found.queue, why)
             if key not in self._counts and len(self._counts) == self._REASONS:
@@ -187,7 +190,7 @@ class ImportReport:
                 continue
             self._counts[key] += 1
             if self._counts[key] <= self._NAMED:
-                self._reasons[key].append(line.found.source_id)
+                self._reasons[key].append(_cut(line.found.source_id))
 
     def _say(self, line: str) -> None:
         self._console.print(shown(line), highlight=False, soft_wrap=True)
@@ -200,7 +203,7 @@ def _object(line: Line) -> dict[str, object]:
         "id": found.source_id,
         "state": found.source_state,
         "verdict": "before" if line.stands else str(found.verdict),
-        "why": list(found.why),
+        "why": [] if line.stands else list(found.why),
     }
     if found.job is not None:
         said |= {"to_queue": found.job.queue, "job_id": found.job.job_id, "to_state": found.job.state.name}
@@ -208,8 +211,17 @@ def _object(line: Line) -> dict[str, object]:
     return said
 
 
+def _cut(source_id: str) -> str:
+    return source_id if len(source_id) <= _SHOWN else f"{source_id[:_SHOWN]}…"
+
+
 def _peak_mib() -> float:
     """The most memory that this process has had, as far as the system tells."""
+    # Linux's rusage says no less than the process that started this one had.
+    with suppress(OSError), Path("/proc/self/status").open() as status:
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
     try:
         import resource
     except ModuleNotFoundError:  # Windows

@@ -11,7 +11,7 @@ from tocsin_server.domain.job import Job
 class Event:
     """A job (View.BASIC) as it stood after a change; its errors, progress and cancel may be newer.
 
-    Of a deleted job, queue, id and type are sure.
+    Of a deleted job, queue, id, type and create time are sure.
     """
 
     job: Job

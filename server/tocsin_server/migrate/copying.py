@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from tocsin_server.domain.errors import JobNotFound, TocsinError
+from tocsin_server.domain.events import Event
 from tocsin_server.domain.filters import JobFilter, Window
 from tocsin_server.domain.job import Job, Put, View
 from tocsin_server.domain.states import State
@@ -24,6 +25,9 @@ _IN_THE_MAKING = timedelta(seconds=10)
 
 #: Hears how many jobs were copied so far, and how many there are about.
 Tell = Callable[[int, int], None]
+
+#: When jobs of an id were made, by what has just happened in the source: one of that time in the target is a copy.
+_Made = Mapping[str, Collection[datetime]]
 
 
 @dataclass(slots=True)
@@ -43,8 +47,8 @@ class Copying:
 
     `merges`: the target has jobs of its own, and what comes arrives after them, in its order. Else arrival numbers are
     kept, so that the order in which jobs come does not matter. `copies_before`: what was made before that in the target
-    is a copy, of this move or an earlier one. A job of the target's own is never written over or deleted: that of the
-    source with its id is refused.
+    is a copy, of this move or an earlier one; so is what was made when the source's was. A job of the target's own is
+    never written over or deleted: that of the source with its id is refused. What was done is not held in memory.
     """
 
     def __init__(
@@ -62,8 +66,6 @@ class Copying:
         self._merges = merges
         self._copies_before = copies_before
         self._cursor = ""
-        self._ours: set[str] = set()  # ids of what this run has placed, where it could be taken for the target's own
-        self._refused: set[str] = set()  # ids under which the target has a job of its own
         self.done = Copied()
 
     @property
@@ -101,9 +103,10 @@ class Copying:
                 await self.copy_all()
                 continue
             self._cursor = batch.cursor
-            ids = list(dict.fromkeys(event.job.job_id for event in batch.events))
+            made = _made(batch.events)
+            ids = list(made)
             for start in range(0, len(ids), BY_ID):
-                await self._copy_changed(ids[start : start + BY_ID])
+                await self._copy_changed(ids[start : start + BY_ID], made)
             if not ids and not notes:
                 return look
 
@@ -153,35 +156,38 @@ class Copying:
                 stand = await self._source.get(self._queue, ids, View.BASIC)
                 await self._delete([job_id for job_id, job in zip(ids, stand, strict=True) if job is None])
 
-    async def _copy_changed(self, ids: Sequence[str]) -> None:
+    async def _copy_changed(self, ids: Sequence[str], made: _Made) -> None:
         jobs = await by_id(self._source, self._queue, ids)
-        await self._place(jobs)
+        await self._place(jobs, made=made)
         stand = {job.job_id for job in jobs}
-        await self._delete([job_id for job_id in ids if job_id not in stand])
+        gone = [job_id for job_id in ids if job_id not in stand]
+        copies = await self._target.get(self._queue, gone, View.BASIC) if gone else []
+        await self._delete([job.job_id for job in copies if job is not None and self._is_a_copy(job, made)])
 
-    async def _place(self, jobs: Sequence[Job], *, over: bool = True) -> None:
+    async def _place(self, jobs: Sequence[Job], *, over: bool = True, made: _Made | None = None) -> None:
         idle = [job for job in jobs if job.state is not State.ACTIVE]
         if self._merges:
             idle = [replace(job, arrival=0) for job in idle]
         kept = await self._put(idle, over=False)
-        theirs = await self._theirs(kept)
+        theirs = await self._theirs(kept, made or {})
         for job_id in sorted(theirs):
             self.done.refused.add(f"job {job_id!r}: another job of its id stands there; cancel and delete one of them")
         kept = [job for job in kept if job.job_id not in theirs]
-        self._refused |= theirs.keys()
         if over:
             await self._put(kept, over=True)
-            self._ours |= {job.job_id for job in kept if not self._is_a_copy(job.create_time)}
         else:
             self.done.same += len(kept)
 
-    async def _theirs(self, kept: Sequence[Job]) -> dict[str, datetime]:
+    async def _theirs(self, kept: Sequence[Job], made: _Made) -> set[str]:
         """Ids of those in whose place a job of the target's own stands."""
-        found = await others(self._target, self._queue, [job for job in kept if job.job_id not in self._ours])
-        return {job_id: made for job_id, made in found.items() if not self._is_a_copy(made)}
+        found = await others(self._target, self._queue, kept)
+        return {job.job_id for job in found if not self._is_a_copy(job, made)}
 
-    def _is_a_copy(self, made: datetime) -> bool:
-        return self._copies_before is not None and made < self._copies_before
+    def _is_a_copy(self, there: Job, made: _Made) -> bool:
+        """Whether this job of the target's came from the source."""
+        if self._copies_before is not None and there.create_time < self._copies_before:
+            return True
+        return there.create_time in made.get(there.job_id, ())
 
     async def _put(self, jobs: Sequence[Job], *, over: bool) -> list[Job]:
         """Those that were kept out by what stands there."""
@@ -195,14 +201,11 @@ class Copying:
             elif answer is Put.SAME:
                 self.done.same += 1
             else:
-                if not self._is_a_copy(job.create_time):
-                    self._ours.add(job.job_id)
                 self.done.placed += 1
                 self.done.replaced += answer is Put.REPLACED
         return kept
 
     async def _delete(self, ids: Sequence[str]) -> None:
-        ids = [job_id for job_id in ids if job_id not in self._refused and (not self._merges or job_id in self._ours)]
         answers = await self._target.delete(self._queue, ids, ended_only=False) if ids else []
         for job_id, refusal in zip(ids, answers, strict=True):
             if refusal is None:
@@ -223,3 +226,11 @@ class Copying:
                 revision = 0 if copy is None else copy.revision
                 await self._target.write_note(self._queue, note.key, note.value, revision=revision, until=note.until)
         return differed
+
+
+def _made(events: Sequence[Event]) -> dict[str, set[datetime]]:
+    """When the jobs of each id were made that these tell of, in their order."""
+    made: dict[str, set[datetime]] = {}
+    for event in events:
+        made.setdefault(event.job.job_id, set()).add(event.job.create_time)
+    return made

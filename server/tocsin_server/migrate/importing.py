@@ -68,15 +68,17 @@ async def bring_in(
 
     `origin` says which system's queues these are. What was brought in from there before is never brought in again,
     whether it still stands or has gone; one whose id another job has here is refused. With `check`, jobs become
-    those of built-in types where they can. Overtaken where another import of
-    the same queue runs.
+    those of built-in types where they can. Overtaken where another import of the same queue runs; NoRoom.
     """
     importing = _Importing(target, tell, origin)
     naming = naming or Naming()
-    async for found in source:
-        named = naming.applied(found)
-        await importing.take(named if check is None else as_own(named, check))
-    await importing.end()
+    try:
+        async for found in source:
+            named = naming.applied(found)
+            await importing.take(named if check is None else as_own(named, check))
+        await importing.end()
+    finally:
+        importing.forget()
     return importing.done
 
 
@@ -109,10 +111,17 @@ class _Importing:
         if self._ledger is not None:
             await self._ledger.close()
 
+    def forget(self) -> None:
+        """What is known of the queue that was brought in last."""
+        if self._ledger is not None:
+            self._ledger.forget()
+            self._ledger = None
+
     async def _enter(self, lane: str, queue: str) -> None:
         if self._lane == (lane, queue):
             return
         await self.end()
+        self.forget()
         self._lane = (lane, queue)
         if queue not in self._types:
             self._types[queue] = set()
@@ -233,9 +242,12 @@ async def pause(lanes: Sequence[str], target: JobStore, *, origin: str = "", nam
         queue = naming.queue(lane)
         [settings] = await target.settings([queue])
         ledger = await Ledger.opened(target, queue, origin_of(origin, lane))
-        if not settings.paused and ledger.new:
-            await target.put_settings(queue, replace(settings, pause_reason=PAUSED_THERE), paused=True)
-        elif not settings.paused:
-            let_be.append(lane)
-        await ledger.begin()
+        try:
+            if not settings.paused and ledger.new:
+                await target.put_settings(queue, replace(settings, pause_reason=PAUSED_THERE), paused=True)
+            elif not settings.paused:
+                let_be.append(lane)
+            await ledger.begin()
+        finally:
+            ledger.forget()
     return let_be

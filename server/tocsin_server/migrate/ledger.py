@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from tocsin_server.migrate.marks import Marks
 from tocsin_server.store.interface import JobStore
 
 _KEPT_FOR = timedelta(days=3650)  # an old queue may be kept for as long as anybody may want to go back
@@ -48,14 +49,15 @@ class _Page:
 
 
 class Ledger:
-    """Of one queue here, and one of another system's: all marks are in memory, some 100 bytes each."""
+    """Of one queue here, and one of another system's. It is read once, and then known without asking; `forget` ends
+    that."""
 
     def __init__(self, store: JobStore, queue: str, origin: str, until: datetime) -> None:
         self._store = store
         self._queue = queue
         self._key = f"import/{hashlib.sha256(origin.encode(errors='replace')).hexdigest()[:16]}"
         self._until = until
-        self._placed: set[bytes] = set()
+        self._placed = Marks()
         self._doubted: set[bytes] = set()
         self._page = _Page(0)
         self.new = False  # nothing was ever brought in from there
@@ -64,7 +66,11 @@ class Ledger:
     async def opened(cls, store: JobStore, queue: str, origin: str) -> Ledger:
         """What is remembered of this queue and `origin`, which names the other system's."""
         ledger = cls(store, queue, origin, await store.ping() + _KEPT_FOR)
-        await ledger._read()
+        try:
+            await ledger._read()
+        except BaseException:
+            ledger.forget()
+            raise
         return ledger
 
     def was_placed(self, mark: bytes) -> bool:
@@ -78,7 +84,7 @@ class Ledger:
     def settle(self, mark: bytes) -> None:
         """One in doubt was found standing."""
         self._doubted.discard(mark)
-        self._placed.add(mark)
+        self._placed.add([mark])
 
     async def begin(self) -> None:
         """Write down that an import from there has begun, where nothing says so yet."""
@@ -99,7 +105,7 @@ class Ledger:
         done = list(marks)
         self._page.placing = []
         self._page.placed += done
-        self._placed.update(done)
+        self._placed.add(done)
 
     async def close(self) -> None:
         """Nothing is under way any more. Overtaken."""
@@ -107,11 +113,15 @@ class Ledger:
             self._page.cursor = ""
             await self._write()
 
+    def forget(self) -> None:
+        """What it knows here, not what it has written; nothing is asked of it any more."""
+        self._placed.close()
+
     async def _read(self) -> None:
         number = 0
         while (note := await self._store.read_note(self._queue, self._name(number))) is not None:
             self._page = _page(number, note.revision, note.value)
-            self._placed.update(self._page.placed)
+            self._placed.add(self._page.placed)
             self._doubted.update(self._page.doubted)
             number += 1
         self.new = not number
@@ -122,11 +132,12 @@ class Ledger:
         page = self._page
         if not page.placing:
             return
-        seen, gap, cursor = set[bytes](), False, page.cursor
+        placing, seen, gap, cursor = set(page.placing), set[bytes](), False, page.cursor
         while not gap:
             batch = await self._store.events(self._queue, cursor, wait=_AT_ONCE)
             for event in batch.events:
-                seen |= {mark_of(event.job.job_id, event.job.create_time), mark_of(event.job.job_id, None)}
+                job = event.job
+                seen |= placing & {mark_of(job.job_id, job.create_time), mark_of(job.job_id, None)}
             gap, cursor = batch.gap, batch.cursor
             if not batch.events:
                 break

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from datetime import datetime
 
-from tocsin_server.domain.filters import JobFilter, ListQuery
+from tocsin_server.domain.filters import JobFilter, ListQuery, Position
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.states import State
 from tocsin_server.operations.steps import steps
@@ -32,13 +31,29 @@ async def newest_first(store: JobStore, queue: str) -> AsyncGenerator[Sequence[J
 
 
 async def oldest_first(store: JobStore, queue: str) -> AsyncGenerator[Sequence[Job], None]:
-    """The same the other way round. All ids are held in memory meanwhile, about 100 bytes each."""
-    ids: list[str] = []
+    """The same the other way round: listed twice, as only where each step begins is held in memory meanwhile."""
+    begins: list[int] = []  # arrivals, each the highest of its step
     async with aclosing(steps(store, queue, JobFilter(), STEP)) as found:
         async for jobs in found:
-            ids += [job.job_id for job in jobs]
-    for end in range(len(ids), 0, -BY_ID):
-        yield await by_id(store, queue, ids[max(0, end - BY_ID) : end][::-1])
+            begins.append(jobs[0].arrival)
+    below = 0  # what arrived up to here has been given
+    for begin in reversed(begins):
+        ids = await _ids_between(store, queue, below, begin)
+        below = begin
+        for end in range(len(ids), 0, -BY_ID):
+            yield await by_id(store, queue, ids[max(0, end - BY_ID) : end][::-1])
+
+
+async def _ids_between(store: JobStore, queue: str, below: int, highest: int) -> list[str]:
+    """Ids of the jobs that arrived after `below`, up to `highest`, newest first."""
+    ids: list[str] = []
+    from_here = Position(highest + 1)
+    async with aclosing(steps(store, queue, JobFilter(), STEP, after=from_here)) as found:
+        async for jobs in found:
+            ids += [job.job_id for job in jobs if job.arrival > below]
+            if jobs[-1].arrival <= below:
+                break
+    return ids
 
 
 async def by_id(store: JobStore, queue: str, job_ids: Sequence[str]) -> list[Job]:
@@ -46,14 +61,14 @@ async def by_id(store: JobStore, queue: str, job_ids: Sequence[str]) -> list[Job
     return [job for job in await store.get(queue, job_ids, View.FULL) if job is not None]
 
 
-async def others(store: JobStore, queue: str, jobs: Sequence[Job]) -> dict[str, datetime]:
-    """Ids of those under which another job stands in the store, one that was made at another time; and that time."""
+async def others(store: JobStore, queue: str, jobs: Sequence[Job]) -> list[Job]:
+    """The jobs that stand in the store under an id of these, and were made at another time."""
     stand = await store.get(queue, [job.job_id for job in jobs], View.BASIC) if jobs else []
-    return {
-        job.job_id: there.create_time
+    return [
+        there
         for job, there in zip(jobs, stand, strict=True)
         if there is not None and there.create_time != job.create_time
-    }
+    ]
 
 
 async def shared_ids(source: JobStore, target: JobStore, queue: str) -> int:

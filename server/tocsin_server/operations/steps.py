@@ -10,11 +10,16 @@ from tocsin_server.store.interface import JobStore
 
 
 async def steps(
-    store: JobStore, queue: str, filter_: JobFilter, step: int, view: View = View.BASIC
+    store: JobStore,
+    queue: str,
+    filter_: JobFilter,
+    step: int,
+    view: View = View.BASIC,
+    *,
+    after: Position | None = None,
 ) -> AsyncGenerator[tuple[Job, ...], None]:
-    """All jobs that match, newest first, at most `step` at a time, never none. Jobs that arrive meanwhile are left out;
-    one that is deleted between two steps does not disturb them."""
-    after: Position | None = None
+    """All jobs that match, newest first, or from `after` on; at most `step` at a time, never none. Jobs that arrive
+    meanwhile are left out; one that is deleted between two steps does not disturb them."""
     while True:
         page = await store.page(ListQuery(queue, filter_, limit=step, after=after, view=view, with_total=False))
         if page.jobs:

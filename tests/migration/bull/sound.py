@@ -21,7 +21,7 @@ _NONE = timedelta(0)
 def check(thing: Foreign) -> None:
     """AssertionError where it is not."""
     assert thing.queue
-    assert len(thing.source_id) <= 201
+    assert len(thing.source_id) <= 10_001
     assert thing.source_id.isprintable() or not thing.source_id
     assert (thing.job is not None) == (thing.verdict in (Verdict.TAKEN, Verdict.CHANGED))
     assert bool(thing.why) == (thing.verdict is not Verdict.TAKEN)

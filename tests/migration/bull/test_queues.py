@@ -15,10 +15,11 @@ from tocsin_server.migrate.bull.making import ITS_PARENT, REPEATED
 from tocsin_server.migrate.bull.places import NEXT_RUN
 from tocsin_server.migrate.bull.reader import OF_BULL, OF_BULLMQ
 from tocsin_server.migrate.bullmq.queue import FOLLOWER, PARENT, PARENT_LEFT
+from tocsin_server.migrate.bullmq.rules import GROUPS
 from tocsin_server.migrate.foreign import Choices, SourceAway, Verdict
 
 from migration.bull.conftest import OPENERS, Play, Read
-from migration.bull.looking import by_name, data_of, job_of, taken
+from migration.bull.looking import by_name, data_of, job_of, run_order, taken
 
 SYSTEMS = pytest.mark.parametrize("system", ["bull", "bullmq"])
 
@@ -89,7 +90,7 @@ async def test_what_repeats_in_bull_is_named_once_and_left(play: Play, read: Rea
     }
     assert {thing.verdict for thing in rules.values()} == {Verdict.LEFT}
     runs = Counter((thing.verdict, thing.why[-1]) for thing in found if thing.source_state != "repeat")
-    assert runs == {(Verdict.LEFT, NEXT_RUN): 2, (Verdict.CHANGED, REPEATED): 1}  # the one that is due is run
+    assert runs == {(Verdict.LEFT, NEXT_RUN): 3}  # also the one that is due by now: a source says the same at all times
 
 
 async def test_what_repeats_in_bullmq_is_named_once_and_left(play: Play, read: Read) -> None:
@@ -97,11 +98,64 @@ async def test_what_repeats_in_bullmq_is_named_once_and_left(play: Play, read: R
     found = await read("bullmq")
     rules = {thing.source_id: thing.why[0] for thing in found if thing.source_state == "repeat"}
     assert rules == {
-        "nightly": "it repeats (cron '0 0 3 * * *' in Europe/Berlin): what repeats is not taken over",
-        "often": "it repeats (every 300000 ms): what repeats is not taken over",
+        "nightly": "it repeats (cron '0 0 3 * * *' in Europe/Berlin, with data): what repeats is not taken over",
+        "often": "it repeats (every 300000 ms, with data): what repeats is not taken over",
     }
     runs = {thing.source_state: (thing.verdict, thing.why) for thing in found if thing.source_state != "repeat"}
     assert runs == {"delayed": (Verdict.LEFT, (NEXT_RUN,)), "wait": (Verdict.CHANGED, (REPEATED,))}
+
+
+async def test_a_rule_is_named_with_its_ends_and_limits(read: Read, source: RedisPart) -> None:
+    rule = {
+        "pattern": "0 3 * * *",
+        "startDate": "1790000000000",
+        "endDate": "1800000000000",
+        "limit": "5",
+        "data": "{}",
+    }
+    source.client.hset("bull:q:meta", mapping={"version": "bullmq:6.7.0"})
+    source.client.hset("bull:q:repeat:nightly", mapping=rule)
+    source.client.zadd("bull:q:repeat", {"nightly": 1})
+    source.client.zadd(
+        "bull:old:repeat", {"tidy::1800000000000:Europe/Berlin:0 3 * * *": 1, "look::1800000000000:60000": 1}
+    )
+    assert [thing.why[0].partition("(")[2].partition(")")[0] for thing in await read("bullmq", queues=("q",))] == [
+        "cron '0 3 * * *', from 2026-09-21T14:13:20Z, until 2027-01-15T08:00:00Z, at most 5 times"
+    ]
+    rules = {thing.source_id.partition(":")[0]: thing.why[0] for thing in await read("bull", queues=("old",))}
+    assert "(cron '0 3 * * *' in Europe/Berlin, until 2027-01-15T08:00:00Z)" in rules["tidy"]
+    assert "(every 60000 ms, until 2027-01-15T08:00:00Z)" in rules["look"]
+
+
+async def test_what_repeats_in_bullmq_before_4_is_read_by_its_key(read: Read, source: RedisPart) -> None:
+    source.client.hset("bull:q:meta", mapping={"opts.maxLenEvents": "10000"})
+    source.client.zadd("bull:q:repeat", {"look::::60000": 1, "tidy:::Europe/Berlin:0 3 * * *": 1, "x::17:": 1})
+    rules = {thing.source_id.partition(":")[0]: thing.why[0] for thing in await read("bullmq")}
+    assert "(every 60000 ms)" in rules["look"]
+    assert "(cron '0 3 * * *' in Europe/Berlin)" in rules["tidy"]
+    assert "by a rule that cannot be read" in rules["x"]
+
+
+async def test_before_bullmq_4_priority_1_runs_first_and_none_last(read: Read, source: RedisPart) -> None:
+    """Those kept what waits with a priority in `wait`, at its front, and its priority in a set of its own."""
+    client: Any = source.client
+    client.hset("bull:q:meta", mapping={"opts.maxLenEvents": "10000"})
+    job = {"name": "work", "data": "{}", "opts": "{}", "timestamp": "1700000000000"}
+    for job_id, priority in (("none", 0), ("third", 3), ("first", 1), ("waits", 2), ("last", 0)):
+        client.hset(f"bull:q:{job_id}", mapping={**job, "priority": priority})
+    client.zadd("bull:q:priority", {"waits": 2})
+    client.lpush("bull:q:wait", "waits", "last")
+    client.zadd("bull:q:delayed", {"none": 5 * 4096, "third": 6 * 4096, "first": 7 * 4096})
+    assert [job.job_id for job in run_order(taken(await read("bullmq")))] == ["first", "waits", "third", "last", "none"]
+
+
+async def test_groups_of_bullmq_pro_are_named(read: Read, source: RedisPart) -> None:
+    source.client.hset("bull:q:meta", mapping={"version": "bullmq-pro:7.0.0"})
+    source.client.set("bull:q:id", 1)
+    source.client.zadd("bull:q:groups", {"tenant": 1})
+    source.client.lpush("bull:q:groups:tenant", "1")
+    [thing] = await read("bullmq")
+    assert (thing.verdict, thing.source_id, thing.why) == (Verdict.LEFT, "groups", (GROUPS,))
 
 
 async def test_flows_are_not_taken_but_their_jobs_are(play: Play, read: Read) -> None:

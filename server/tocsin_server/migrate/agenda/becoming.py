@@ -48,7 +48,8 @@ class Becoming:
     def _look(self, job: AgendaJob) -> tuple[str, tuple[str, ...]]:
         """The state, in Agenda's words, and why it is left; no reason: it is taken."""
         if repeats := job.repeats:
-            return "repeating", (f"{quoted(job.name)} repeats {repeats}: repeating jobs come with schedules",)
+            does = "is disabled, and repeats" if job.disabled else "repeats"
+            return "repeating", (f"{quoted(job.name)} {does} {repeats}: repeating jobs come with schedules",)
         ended = job.next_run_at is None and job.locked_at is None and not job.begun
         if job.disabled and not ended:
             return "disabled", ("disabled: enable it in Agenda, or remove it there",)

@@ -41,6 +41,9 @@ _KNOWN = frozenset(
     " debounceStartedAt startDate endDate skipDays shouldSaveResult result".split()
 )
 
+#: What a report says of a job that repeats, beside its interval.
+_OF_RULES = {"repeatTimezone": "time zone", "startDate": "from", "endDate": "until", "skipDays": "but on days"}
+
 #: Failures are counted in 16 bits.
 MOST_FAILURES = 2**16 - 1
 
@@ -74,10 +77,12 @@ class AgendaJob:
         every, at = self.document.get("repeatInterval"), self.document.get("repeatAt")
         if not every and not at:
             return None
-        zone = self.document.get("repeatTimezone")
         words = f"every {quoted(every)}" if every else f"at {quoted(at)}"
         words += " ms" if isinstance(every, int | float) else ""
-        return f"{words}, time zone {quoted(zone)}" if zone else words
+        for name, before in _OF_RULES.items():
+            if value := self.document.get(name):
+                words += f", {before} {_when(value) if isinstance(value, datetime) else quoted(value)}"
+        return words + (", with data" if self.document.get("data") else "")
 
     @property
     def disabled(self) -> bool:
@@ -129,6 +134,10 @@ def read(document: Document) -> AgendaJob:
     )
     _say_what_is_lost(document, why)
     return job
+
+
+def _when(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds").replace(".000", "").replace("+00:00", "Z")
 
 
 def _failures(document: Document, why: list[str]) -> int:

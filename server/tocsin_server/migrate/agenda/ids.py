@@ -16,7 +16,7 @@ MADE = "agenda-"
 
 _OF_OBJECT_ID = re.compile(r"[0-9a-f]{24}\Z")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-_SHOWN = 100
+_SHOWN = 10_000  # whole, but for ids that nobody can look for by hand
 _OBJECT_ID_FIRST = b"\x07_id\x00"  # how a document begins, after its length: an ObjectId called _id
 
 
@@ -31,7 +31,7 @@ def job_id_of(source: object) -> str:
 
 
 def shown(source: object) -> str:
-    """The id of a document, for a report: one line, not long."""
+    """The id of a document, for a report: one line."""
     if isinstance(source, str | ObjectId):
         word = str(source)
         return _cut(word if word.isprintable() else repr(word))

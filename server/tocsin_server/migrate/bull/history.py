@@ -52,8 +52,10 @@ def history_of(
         None if completed else record.reason,
         record.stacks,
         attempt=attempt - (running or completed),
+        failures=0 if record.deferred is not None else failures,
         last_time=last_time,
         first_time=created,
+        whys=whys,
     )
     if state is State.FAILED and not errors:
         errors = (JobError("Error", NO_REASON, "", last_time, attempt),)

@@ -72,11 +72,11 @@ class Maker:
             whys += [ITS_PARENT] * record.has_parent
             whys += [REPEATED] * bool(record.scheduler)
         verdict = Verdict.CHANGED if whys else Verdict.TAKEN
-        return Foreign(self._shown, names.shown(raw_id), word, verdict, tuple(whys), job, made=record.created)
+        return Foreign(self._shown, names.shown_id(raw_id), word, verdict, tuple(whys), job, made=record.created)
 
     def not_taken(self, raw_id: bytes, word: str, verdict: Verdict, why: str) -> Foreign:
         """A thing that is left or refused."""
-        return Foreign(self._shown, names.shown(raw_id), word, verdict, (why,))
+        return Foreign(self._shown, names.shown_id(raw_id), word, verdict, (why,))
 
     def _spec(self, record: Record, place: Place, whys: list[str]) -> JobSpec:
         payload, why = payload_of(record.data)

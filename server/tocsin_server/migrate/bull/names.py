@@ -20,6 +20,8 @@ _READABLE = 80  # characters
 # Hexadecimal digits of the digest. Names are few, and people type them; ids are many.
 _OF_NAME, _OF_ID = 8, 16
 _SHOWN = 200
+#: Of an id, which a report's file has whole: longer ones cannot be looked for by hand.
+_WHOLE = 10_000
 
 _PAYLOADS = job_pb2.JobSpec.DESCRIPTOR.oneofs_by_name["payload"].fields
 #: Types that Tocsin has handlers of its own for, which take a payload of their own.
@@ -27,12 +29,17 @@ BUILT_IN = frozenset(field.name for field in _PAYLOADS) - {"data", "raw"}
 _BESIDE_BUILT_IN = {name: f"bull.{name}" for name in BUILT_IN}
 
 
-def shown(raw: bytes) -> str:
+def shown(raw: bytes, most: int = _SHOWN) -> str:
     """A name as a person may read it: what is no text, and what shows nothing, as escapes; at most 200 characters."""
-    text = raw[: 4 * _SHOWN + 4].decode(errors="backslashreplace")
+    text = raw[: 4 * most + 4].decode(errors="backslashreplace")
     if not text.isprintable():
         text = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    return text if len(text) <= most else text[:most] + "…"
+
+
+def shown_id(raw: bytes) -> str:
+    """An id likewise, whole: at most 10,000 characters."""
+    return shown(raw, _WHOLE)
 
 
 def queue_name(raw: bytes) -> str:

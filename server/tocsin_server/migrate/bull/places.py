@@ -29,7 +29,7 @@ class Places:
     def __init__(self, now: datetime, priority_of: PriorityOf) -> None:
         self.now = now
         self.line = Line()
-        self._priority_of = priority_of
+        self.priority_of = priority_of
 
     def in_line(self, record: Record, own: int, wanted: int, *, running: bool = False) -> Place:
         """One that waits, or a worker has: `own` is its priority, `wanted` that of its place."""
@@ -40,8 +40,10 @@ class Places:
 
     def delayed(self, one: Id, record: Record) -> Place | str:
         """One that is due later, or was due and would come to the end of the list now."""
+        if record.scheduler and not record.attempts_made and not record.stalls:
+            return NEXT_RUN  # also when it is due by now: a source of which nothing changes says the same at all times
         ms = one[1] // _PER_MS
-        priority = self._priority_of(record.priority)
+        priority = self.priority_of(record.priority)
         if ms <= 0:
             return Place(State.WAITING, priority, self.line.last(self.due_since(record)))
         due = time_of(ms)
@@ -49,8 +51,6 @@ class Places:
             raise Unfit(TOO_FAR)
         if due <= self.now:
             return Place(State.WAITING, priority, self.line.last(due))
-        if record.scheduler and not record.attempts_made and not record.stalls:
-            return NEXT_RUN
         return Place(State.SCHEDULED, priority, due)
 
     def failed(self, one: Id, record: Record) -> Place:
@@ -69,7 +69,7 @@ class Places:
         return min(due if running else max(due, record.begun or due), self.now)
 
     def _ended(self, state: State, one: Id, record: Record) -> Place:
-        return Place(state, self._priority_of(record.priority), self.due_since(record), ended=time_of(one[1]))
+        return Place(state, self.priority_of(record.priority), self.due_since(record), ended=time_of(one[1]))
 
 
 def logs_beside(root: bytes, one: Id, record: Record) -> Sequence[tuple[bytes, str]]:

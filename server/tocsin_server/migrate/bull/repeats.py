@@ -1,10 +1,12 @@
-"""What repeats in Bull: named, and left. A member of `repeat` is name:id:end:zone:cron, or name:id:end:every."""
+"""What repeats in Bull: named, and left. A member of `repeat` is name:id:end:zone:cron, or name:id:end:every. Limit and
+data of a rule stand in its next run, which is left as well."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
 from tocsin_server.migrate.bull.names import shown
+from tocsin_server.migrate.bull.numbers import number_of, time_of
 from tocsin_server.migrate.bull.source import WrongKind
 from tocsin_server.migrate.bull.walking import Walk
 from tocsin_server.migrate.foreign import Foreign, Verdict
@@ -23,11 +25,16 @@ async def repeats(walk: Walk) -> AsyncIterator[Foreign]:
 
 
 def rule_of(member: bytes) -> str:
-    """ "every 300000 ms", "cron '0 3 * * *' in Europe/Berlin"."""
-    parts = shown(member).split(":")[3:]
-    if len(parts) == 1 and parts[0].isdigit():
-        return every(parts[0])
-    return cron(":".join(parts[1:]), parts[0]) if len(parts) > 1 else "by a rule that cannot be read"
+    """ "every 300000 ms", "cron '0 3 * * *' in Europe/Berlin, until 2027-01-15T08:00:00Z". BullMQ before 4 gives an
+    interval a time zone, too."""
+    end, *parts = shown(member).split(":")[2:] or [""]
+    if parts and len(parts) <= 2 and parts[-1].isdigit():
+        rule = every(parts[-1])
+    elif len(parts) > 1 and parts[-1]:
+        rule = cron(":".join(parts[1:]), parts[0])
+    else:
+        return "by a rule that cannot be read"
+    return rule + until(end)
 
 
 def every(ms: str) -> str:
@@ -38,6 +45,21 @@ def every(ms: str) -> str:
 def cron(pattern: str, zone: str) -> str:
     """A cron rule."""
     return f"cron {pattern!r}" + (f" in {zone}" if zone else "")
+
+
+def until(end: str) -> str:
+    """When it ends, from milliseconds; "" where it does not."""
+    return f", until {_time(end)}" if end else ""
+
+
+def since(start: str) -> str:
+    """When it begins, likewise."""
+    return f", from {_time(start)}" if start else ""
+
+
+def _time(ms: str) -> str:
+    time = time_of(number_of(ms.encode()))
+    return ms if time is None else time.isoformat().replace("+00:00", "Z")
 
 
 def left_because(rule: str) -> str:

@@ -10,12 +10,12 @@ from tocsin_server.domain.states import State
 from tocsin_server.migrate.bull.dialect import BULLMQ
 from tocsin_server.migrate.bull.discovery import Queue
 from tocsin_server.migrate.bull.making import Place
-from tocsin_server.migrate.bull.order import bullmq_priority
+from tocsin_server.migrate.bull.order import bull_priority, bullmq_priority
 from tocsin_server.migrate.bull.places import ACTIVE_LEFT, COMPLETED_LEFT, Places, logs_beside
 from tocsin_server.migrate.bull.record import DATA, RESULT, STACKS, Record
 from tocsin_server.migrate.bull.source import Id, Source
 from tocsin_server.migrate.bull.walking import PlaceOf, Step, Walk
-from tocsin_server.migrate.bullmq.rules import limits_of_queue, schedulers
+from tocsin_server.migrate.bullmq.rules import groups_of_queue, limits_of_queue, schedulers
 from tocsin_server.migrate.foreign import Choices, Foreign
 
 PARENT_LEFT = "it waits for its children: flows are not taken over, its children are, each by itself"
@@ -28,21 +28,28 @@ _MARKER = b"0:"  # entries of BullMQ 3 and 4 that wake workers
 
 
 class BullmqQueue:
-    """BullMQ runs `wait` before anything in `prioritized`. Up to 5 it keeps what a paused queue has in `paused`."""
+    """BullMQ runs `wait` before anything in `prioritized`. Up to 5 it keeps what a paused queue has in `paused`; before
+    4 it does as Bull: those with a priority stand at the front of `wait`, 1 first, and a set tells of them."""
 
     def __init__(self, source: Source, queue: Queue, choices: Choices) -> None:
         self._walk = Walk(source, queue, BULLMQ)
         self._choices = choices
         self._places = Places(self._walk.now, bullmq_priority)
+        self._as_bull = False
 
     async def read(self) -> AsyncIterator[Foreign]:
         """All that stands in it."""
+        [kind] = await self._walk.source.ask([("TYPE", self._walk.root + b"priority")])
+        if kind == b"zset":
+            self._as_bull, self._places = True, Places(self._walk.now, bull_priority)
         for step in self._steps():
             async for found in self._walk.step(step):
                 yield found
         async for found in schedulers(self._walk):
             yield found
         async for found in limits_of_queue(self._walk):
+            yield found
+        async for found in groups_of_queue(self._walk):
             yield found
 
     def _steps(self) -> Sequence[Step]:
@@ -63,11 +70,13 @@ class BullmqQueue:
 
     def _running(self, _: Id, record: Record) -> Place:
         """BullMQ would put it to the front of `wait` as soon as it found that nobody runs it."""
-        return self._places.in_line(record, bullmq_priority(record.priority), 0, running=True)
+        own = self._places.priority_of(record.priority)
+        return self._places.in_line(record, own, bull_priority(1) if self._as_bull else 0, running=True)
 
     def _waiting(self, _: Id, record: Record) -> Place:
         """Whatever its priority, it stands before those in `prioritized`: it stalled, or was retried by hand."""
-        return self._places.in_line(record, bullmq_priority(record.priority), 0)
+        own = self._places.priority_of(record.priority)
+        return self._places.in_line(record, own, own if self._as_bull else 0)
 
     def _prioritized(self, one: Id, record: Record) -> Place:
         priority = bullmq_priority(one[1] / _PER_PRIORITY)

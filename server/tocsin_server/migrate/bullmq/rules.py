@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from tocsin_server.migrate.bull.names import shown
-from tocsin_server.migrate.bull.repeats import WORD, cron, every, left_because, rule_of
+from tocsin_server.migrate.bull.repeats import WORD, cron, every, left_because, rule_of, since, until
 from tocsin_server.migrate.bull.source import WrongKind
 from tocsin_server.migrate.bull.walking import Walk
 from tocsin_server.migrate.foreign import Foreign, Verdict
 
-LIMITS = "limits"
+LIMITS, GROUPED = "limits", "groups"
+GROUPS = "the queue has groups (BullMQ Pro), whose jobs are not read: let its workers run them"
+_FIELDS = ("pattern", "every", "tz", "startDate", "endDate", "limit", "data")
 
 
 async def schedulers(walk: Walk) -> AsyncIterator[Foreign]:
@@ -18,7 +20,7 @@ async def schedulers(walk: Walk) -> AsyncIterator[Foreign]:
     try:
         async for members in walk.source.ranked(walk.root + b"repeat"):
             keys = [walk.root + b"repeat:" + member for member, _ in members]
-            rules = await walk.source.ask([("HMGET", key, "pattern", "every", "tz") for key in keys])
+            rules = await walk.source.ask([("HMGET", key, *_FIELDS) for key in keys])
             for (member, _), rule in zip(members, rules, strict=True):
                 yield walk.maker.not_taken(member, WORD, Verdict.LEFT, left_because(_rule(member, rule)))
     except WrongKind:
@@ -26,10 +28,25 @@ async def schedulers(walk: Walk) -> AsyncIterator[Foreign]:
 
 
 def _rule(member: bytes, values: object) -> str:
-    pattern, interval, zone = values if isinstance(values, list) else (None, None, None)
-    if pattern is not None:
-        return cron(shown(pattern), shown(zone or b""))
-    return every(shown(interval)) if interval is not None else rule_of(member)
+    pattern, interval, zone, start, end, limit, data = _texts(values)
+    if not pattern and not interval:
+        return rule_of(member)
+    rule = cron(pattern, zone) if pattern else every(interval)
+    rule += since(start) + until(end) + (f", at most {limit} times" if limit else "")
+    return rule + (", with data" if data not in ("", "{}") else "")
+
+
+def _texts(values: object) -> list[str]:
+    if not isinstance(values, list):
+        return [""] * len(_FIELDS)
+    return ["" if value is None else shown(value) for value in values]
+
+
+async def groups_of_queue(walk: Walk) -> AsyncIterator[Foreign]:
+    """BullMQ Pro's, where there are any."""
+    [kind] = await walk.source.ask([("TYPE", walk.root + b"groups")])
+    if kind == b"zset":
+        yield walk.maker.not_taken(b"groups", GROUPED, Verdict.LEFT, GROUPS)
 
 
 async def limits_of_queue(walk: Walk) -> AsyncIterator[Foreign]:

@@ -160,6 +160,13 @@ def test_a_failed_job_is_taken_though_it_is_disabled() -> None:
         ({"repeatInterval": "5 minutes", "lockedAt": NOW}, "every '5 minutes'"),
         ({"repeatInterval": "5 minutes", "disabled": True}, "every '5 minutes'"),
         ({"repeatInterval": "5 minutes", "nextRunAt": None, "lastFinishedAt": EARLIER}, "every '5 minutes'"),
+        (
+            {"repeatInterval": "1 day", "startDate": EARLIER, "endDate": LATER, "skipDays": [0, 6]},
+            "every '1 day', from 2026-06-01T11:00:00Z, until 2026-06-01T13:00:00.123Z, but on days [0, 6], with data:",
+        ),
+        ({"repeatInterval": "1 day", "data": None, "endDate": "soon"}, "every '1 day', until 'soon':"),
+        ({"repeatInterval": "1 day", "data": {}}, "repeats every '1 day':"),
+        ({"repeatInterval": "1 day", "disabled": True}, "'send-email' is disabled, and repeats every '1 day'"),
     ],
 )
 def test_a_repeating_job_is_left_and_named(fields: dict[str, Any], words: str) -> None:

@@ -44,7 +44,8 @@ def test_bulls_priorities_keep_their_order(one: float, other: float) -> None:
 
 
 def test_rules_are_said_as_they_were_written() -> None:
-    assert rule_of(b"name:id:1767225600000:Europe/Berlin:0 3 * * *") == "cron '0 3 * * *' in Europe/Berlin"
+    until = ", until 2026-01-01T00:00:00Z"
+    assert rule_of(b"name:id:1767225600000:Europe/Berlin:0 3 * * *") == f"cron '0 3 * * *' in Europe/Berlin{until}"
     assert rule_of(b"name::::*/5 * * * *") == "cron '*/5 * * * *'"
     assert rule_of(b"name:::300000") == "every 300000 ms"
     assert rule_of(b"\xff") == "by a rule that cannot be read"
