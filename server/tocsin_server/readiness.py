@@ -11,7 +11,7 @@ import structlog
 
 from tocsin_server.api.health import Health
 from tocsin_server.dispatch.dispatcher import Dispatcher
-from tocsin_server.domain.errors import TocsinError
+from tocsin_server.domain.errors import StoreAway, StoreFull, TocsinError
 from tocsin_server.operations.ticking import Ticker
 from tocsin_server.store.interface import JobStore
 
@@ -60,6 +60,13 @@ class Readiness:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
+    def writes_refused(self) -> str:
+        """Why the store takes no writes; "" where it took them lately."""
+        return "" if self._writes_lately() else self._refusal
+
+    def _writes_lately(self) -> bool:
+        return self._took_writes is not None and time.monotonic() - self._took_writes < self._lately
+
     async def _run(self) -> None:
         while True:
             await self._tell()
@@ -71,6 +78,8 @@ class Readiness:
             try:
                 await self._store.check_writes()
                 self._took_writes, self._refusal = time.monotonic(), ""
+            except (StoreAway, StoreFull) as error:
+                self._refusal = error.detail
             except TocsinError as error:
                 self._refusal = str(error)
             except Exception:
@@ -81,7 +90,7 @@ class Readiness:
         runs = self._dispatcher is None or self._ticker.last_ok is None or self._dispatcher.last_tick is not None
         runs = runs and not self._ticker.dead
         answered = self._ticker.last_ok is not None and time.monotonic() - self._ticker.last_ok < self._lately
-        writes = self._took_writes is not None and time.monotonic() - self._took_writes < self._lately
+        writes = self._writes_lately()
         ready = runs and answered and writes
         await self._health.set_live(live=runs)
         await self._health.set_ready(ready=ready)
