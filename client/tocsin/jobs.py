@@ -42,7 +42,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """A wish to cancel, and how far it got. `deliver_time`: told to the job's process; `obey_time`: it ended."""
+    """A wish to cancel, and how far it got. `deliver_time`: told to the job's process; `obey_time`: it ended.
+
+    `by` is empty for now: callers have no names.
+    """
 
     reason: str
     by: str

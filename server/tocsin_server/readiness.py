@@ -11,7 +11,7 @@ import structlog
 
 from tocsin_server.api.health import Health
 from tocsin_server.dispatch.dispatcher import Dispatcher
-from tocsin_server.domain.errors import TocsinError
+from tocsin_server.domain.errors import StoreAway, StoreFull, TocsinError
 from tocsin_server.operations.ticking import Ticker
 from tocsin_server.store.interface import JobStore
 
@@ -42,7 +42,7 @@ class Readiness:
         self._every = min(0.5, tick.total_seconds() / 2)
         # Every other tick is enough while writes are taken, for nothing else may happen; so they may be a tick older.
         self._check_every = tick.total_seconds()
-        self._writes_lately = self._lately + self._check_every
+        self._lately_written = self._lately + self._check_every
         self._tasks: list[asyncio.Task[None]] = []
         self._took_writes: float | None = None  # time.monotonic() when it did last
         self._refusal = ""
@@ -62,6 +62,13 @@ class Readiness:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
+    def writes_refused(self) -> str:
+        """Why the store takes no writes; "" where it took them lately."""
+        return "" if self._writes_lately() else self._refusal
+
+    def _writes_lately(self) -> bool:
+        return self._took_writes is not None and time.monotonic() - self._took_writes < self._lately_written
+
     async def _run(self) -> None:
         while True:
             await self._tell()
@@ -73,6 +80,8 @@ class Readiness:
             try:
                 await self._store.check_writes()
                 self._took_writes, self._refusal = time.monotonic(), ""
+            except (StoreAway, StoreFull) as error:
+                self._refusal = error.detail
             except TocsinError as error:
                 self._refusal = str(error)
             except Exception:
@@ -86,7 +95,7 @@ class Readiness:
         runs = self._dispatcher is None or self._ticker.last_ok is None or self._dispatcher.last_tick is not None
         runs = runs and not self._ticker.dead
         answered = self._ticker.last_ok is not None and time.monotonic() - self._ticker.last_ok < self._lately
-        writes = self._took_writes is not None and time.monotonic() - self._took_writes < self._writes_lately
+        writes = self._writes_lately()
         ready = runs and answered and writes
         await self._health.set_live(live=runs)
         await self._health.set_ready(ready=ready)

@@ -20,13 +20,15 @@ import structlog
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 from tocsin.worker.registry import Handlers
 
-from tocsin_server.api.grpc_server import CallLimits, CannotListen, Connections, GrpcServer, build_services
+from tocsin_server.api.grpc_server import CallLimits, Connections, GrpcServer, build_services
 from tocsin_server.api.health import Health
+from tocsin_server.api.listening import CannotListen
 from tocsin_server.api.server_service import ServerFacts
 from tocsin_server.dispatch.dispatcher import Dispatcher
 from tocsin_server.domain.defaults import JobDefaults
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.domain.retry import Backoff
+from tocsin_server.domain.words import counted
 from tocsin_server.handlers.builtin import Housekeeping, Outlets, builtin_handlers, outlets
 from tocsin_server.handlers.crossing import ServerLoop
 from tocsin_server.handlers.hello import hello_handlers
@@ -150,8 +152,16 @@ class Server:
         )
         health = Health()
         self._loops = loops = self._make_loops(made, handlers, warnings, queue_settings, health, name)
-        silent_since = loops.ticker.silent_since
-        services = build_services(store, scheduling, watching, queue_settings, reminders, facts, silent_since)
+        services = build_services(
+            store,
+            scheduling,
+            watching,
+            queue_settings,
+            reminders,
+            facts,
+            loops.ticker.silent_since,
+            loops.readiness.writes_refused,
+        )
         self._grpc = GrpcServer(
             services,
             health,
@@ -251,7 +261,7 @@ class Server:
             return
         if running := dispatcher.figures().busy:
             grace = self._settings.drain.grace.total_seconds()
-            jobs = "1 job runs and gets" if running == 1 else f"{running:,} jobs run and get"
+            jobs = counted(running, "job runs and gets", "jobs run and get")
             _log.info(f"{jobs} up to {grace:g} s to end; a second signal stops at once")
         stopping = asyncio.create_task(dispatcher.stop(self._settings.drain.grace))
         hurried = asyncio.create_task(hurry.wait())

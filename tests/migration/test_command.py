@@ -18,7 +18,8 @@ from migration.conftest import Migrate, OpenPlace, Ran, command
 from migration.filling import fill
 
 _SUM = re.compile(
-    r"verified: (\d+) of (\d+) jobs are equal, (\d+) notes looked at, (\d+) jobs stand in the target only"
+    r"verified: ([\d,]+) of ([\d,]+) jobs? (?:is|are) equal, (\d+) notes? looked at, "
+    r"(\d+) jobs? stands? in the target only"
 )
 
 
@@ -30,7 +31,7 @@ async def total(store: JobStore, queue: str = "q") -> int:
 def verified(ran: Ran) -> list[tuple[int, ...]]:
     """Of each queue: equal, jobs, notes, in the target only."""
     assert ran.code == 0, (ran.said, ran.errors)
-    return [tuple(map(int, found)) for found in _SUM.findall(ran.said)]
+    return [tuple(int(figure.replace(",", "")) for figure in found) for found in _SUM.findall(ran.said)]
 
 
 async def there_and_back(
@@ -52,7 +53,7 @@ async def test_jobs_go_there_and_back(
 ) -> None:
     there, _ = await there_and_back(2, 500, redis, mongo_database, open_place, migrate)
     assert there.said.splitlines()[0] == "queue-0: moved: 500 jobs copied, 0 stood there"
-    assert there.said.splitlines()[-1].startswith("2 queues, 1000 jobs (")
+    assert there.said.splitlines()[-1].startswith("2 queues, 1,000 jobs (")
 
 
 @pytest.mark.full
@@ -98,7 +99,8 @@ async def test_a_dry_run_changes_nothing(
     await open_place(mongo_database.url)
     before = redis.dump(), mongo_database.dump()
     ran = migrate("--from", redis.url, "--to", mongo_database.url, "--dry-run")
-    assert (ran.code, ran.said.splitlines()[0]) == (0, "q: 1 jobs would be moved; 0 stand in the target")
+    assert (ran.code, ran.said.splitlines()[0]) == (0, "q: 1 job would be moved; 0 stand in the target")
+    assert ran.said.splitlines()[-1].startswith("1 queue, 1 job (dry run): ")
     assert (redis.dump(), mongo_database.dump()) == before
 
 

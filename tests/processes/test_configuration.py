@@ -300,6 +300,40 @@ def test_a_login_that_is_refused_is_told_as_such(tocsin: Tocsin, redis: RedisPar
     assert "cannot be reached" not in done.stdout
 
 
+def test_a_sender_that_is_missing_is_a_note_of_the_doctor(tocsin: Tocsin, redis: RedisPart) -> None:
+    environment = {"REDIS_URL": redis.url, "TOCSIN_SMS__URL": "http://127.0.0.1:1", "TOCSIN_SMS__FORM": "twilio"}
+    without = tocsin("doctor", "--mail", "file:out", **environment).stdout
+    assert "  note  mail: no sender is set (mail.sender): reminders, and mails without `from`, fail\n" in without
+    assert "  note  sms: no sender is set (sms.sender): reminders, and texts without `from`, fail\n" in without
+    with_one = tocsin(
+        "doctor",
+        "--mail",
+        "file:out",
+        "--mail-from",
+        "a@example.com",
+        TOCSIN_SMS__SENDER="+4915112345678",
+        **environment,
+    ).stdout
+    assert "no sender" not in with_one
+
+
+def test_what_makes_forked_processes_crash_is_a_note_of_the_doctor(tocsin: Tocsin, redis: RedisPart) -> None:
+    asked = tocsin("doctor", REDIS_URL=redis.url, GRPC_ENABLE_FORK_SUPPORT="1")
+    assert asked.returncode == 0
+    assert "  note  forks: GRPC_ENABLE_FORK_SUPPORT=1 switches on fork handlers of gRPC that crash" in asked.stdout
+    assert "forks:" not in tocsin("doctor", REDIS_URL=redis.url, GRPC_ENABLE_FORK_SUPPORT="0").stdout
+    assert "forks:" not in tocsin("doctor", REDIS_URL=redis.url).stdout
+
+
+def test_an_address_that_others_can_reach_is_a_note_of_the_doctor(tocsin: Tocsin, redis: RedisPart) -> None:
+    open_to_all = tocsin("doctor", "--listen", "[::]:50051", REDIS_URL=redis.url).stdout
+    assert (
+        "  note  listen: [::]:50051 can be reached from other machines, and calls are neither encrypted" in open_to_all
+    )
+    for listen in ("127.0.0.1:50051", "[::1]:50051", "localhost:50051"):
+        assert "note  listen" not in tocsin("doctor", "--listen", listen, REDIS_URL=redis.url).stdout
+
+
 def test_findings_come_first_the_worst_of_them_first_and_settings_nobody_gave_only_when_asked_for(
     tocsin: Tocsin,
 ) -> None:

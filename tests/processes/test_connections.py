@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -50,6 +54,44 @@ async def test_nothing_is_seen_of_connections_that_end_by_their_age(
         await asyncio.wait_for(watched, 30)
         assert (await waited).state is State.CANCELLED
     assert [name for name in seen if name.startswith("during")] == [f"during{n}" for n in range(0, asked, 2)]
+
+
+def frames(connection: socket.socket) -> Iterator[tuple[int, int, bytes]]:
+    """HTTP/2 frames until the other side closes: kind, flags, what they hold."""
+    with connection.makefile("rb") as incoming:
+        while len(head := incoming.read(9)) == 9:
+            yield head[3], head[4], incoming.read(int.from_bytes(head[:3], "big"))
+
+
+def test_a_connection_that_only_answers_pings_is_closed(redis: RedisPart, serve: Callable[..., Server]) -> None:
+    server = serve(redis.url, "--no-dispatch", TOCSIN_CONNECTIONS__MAX_IDLE="1s")
+    settings, ping, goaway, ack = 4, 6, 7, b"\x01"
+    kinds = []
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, settings, 0, 0, 0, 0, 0]))
+        for kind, flags, body in frames(connection):
+            kinds.append(kind)
+            if kind in (settings, ping) and not flags & 1:
+                held = body if kind == ping else b""
+                with contextlib.suppress(OSError):  # closed by then: the end of what comes is seen
+                    connection.sendall(bytes([0, 0, len(held), kind]) + ack + bytes(4) + held)
+    assert settings in kinds
+    assert goaway in kinds
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "192.0.2.1", "no-such-host.invalid"])
+def test_a_port_that_cannot_be_had_is_told_in_one_line_with_the_way_out(tmp_path: Path, host: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"{host}:{taken.getsockname()[1]}"
+        command = [sys.executable, "-m", "tocsin_server", "serve", "--listen", listen, "--data", str(tmp_path / "data")]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2, done.stderr
+    said = [line for line in (done.stdout + done.stderr).splitlines() if listen in line and "cannot listen" in line]
+    assert len(said) == 1
+    assert said[0].startswith(f"tocsin serve: cannot listen on {listen}: ")
+    assert said[0].endswith("name another one with --listen HOST:PORT")
+    assert "add_port" not in done.stderr + done.stdout
 
 
 @pytest.mark.parametrize(("host", "warned"), [("0.0.0.0", True), ("127.0.0.1", False), ("localhost", False)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,50 @@ def test_a_first_job_is_seen_completed_then_lines_to_try_are_printed_and_it_serv
         [first] = stubs.list("default")
         assert first.state == State.COMPLETED
         assert first.schedule_time.ToMilliseconds() - first.create_time.ToMilliseconds() == 3000
+
+
+def test_the_greeting_says_where_all_is_and_nothing_is_before_it(dev: Server) -> None:
+    until(lambda: "Ctrl-C stops the server." in dev.said(), within=40)
+    said = dev.said().splitlines()
+    assert said[:4] == [
+        f"Tocsin serves on {dev.address}.",
+        "  jobs    are kept in .tocsin",
+        "  mail    goes to .tocsin/outbox",
+        "  yours   no handlers yet: --handlers MODULE",
+    ]
+
+
+def test_handlers_of_ones_own_are_named_in_the_greeting_and_ctrl_c_says_what_it_waits_for(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(DEAF)
+    server = Server(tmp_path, ["--handlers", "mine", "--grace", "2m"], command="dev").start()
+    try:
+        until(lambda: "  yours   mine" in server.said().splitlines(), within=20)
+        with Stubs(server.address) as stubs:
+            stubs.schedule("default", "deaf", job_id="one")
+            until(lambda: "it is deaf" in server.said(), within=20)
+        assert server.process is not None
+        server.process.send_signal(signal.SIGINT)
+        until(
+            lambda: "1 job runs and gets up to 120 s to end; a second signal stops at once" in server.said(), within=20
+        )
+        server.process.send_signal(signal.SIGINT)
+        assert server.wait(30) == 0
+    finally:
+        server.kill()
+
+
+DEAF = """
+import sys, time
+from tocsin import Handlers
+
+handlers = Handlers()
+
+
+@handlers.on("deaf")
+def deaf(job):
+    print("it is deaf", file=sys.stderr, flush=True)
+    time.sleep(600)
+"""
 
 
 @pytest.fixture

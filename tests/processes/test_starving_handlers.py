@@ -44,6 +44,26 @@ def test_jobs_that_cannot_begin_for_want_of_descriptors_are_given_back_uncounted
     assert "runtime_failed" not in server.said(50_000)
 
 
+def test_jobs_that_cannot_begin_for_want_of_a_thread_are_given_back_uncounted(
+    redis: RedisPart, serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    server = serve(redis.url, handlers="support.jobs.starving", GATE=str(gate))
+    with Stubs(server.address) as stubs:
+        stubs.schedule("q", "threadless", job_id="threadless")
+        until(lambda: "no thread can start" in server.said(50_000), within=20)
+        stubs.schedule("q", "plain", job_id="plain")
+        until(lambda: "no thread for a job of type 'plain'" in server.said(50_000), within=20)
+        assert "can't start new thread" in server.said(50_000)
+        gate.touch()
+        job = until(lambda: ended(stubs, "plain"), within=40)
+        assert (job.state, job.failures, job.crashes, len(job.errors)) == (State.COMPLETED, 0, 0, 0), job
+        assert job.attempt > 1, "it was never given back"
+        assert until(lambda: ended(stubs, "threadless"), within=20).state == State.COMPLETED
+    assert server.stop() == 0
+    assert "runtime_failed" not in server.said(50_000)
+
+
 def test_a_server_that_can_run_no_more_jobs_ends_and_says_so(redis: RedisPart, serve: Callable[..., Server]) -> None:
     server = serve(redis.url, handlers="support.jobs.starving")
     with Stubs(server.address) as stubs:

@@ -14,7 +14,7 @@ from support.eventually import until
 from support.ports import free_port
 from support.redis_parts import RedisPart
 from support.servers import Server
-from tocsin import Client, Unavailable
+from tocsin import Client, ResourceExhausted, Unavailable
 from tocsin.queues import Durability
 
 StartServer = Callable[..., Server]
@@ -66,9 +66,36 @@ def test_a_store_that_takes_no_writes_makes_the_server_not_ready(
     mend = trouble(redis, tmp_path)
     server.wait_health(NOT_SERVING, timeout=15)
     server.wait_health(SERVING, timeout=5, service="live")
-    mend()
-    server.wait_health(SERVING, timeout=15)
+    with Client(server.address) as client:
+        sick = client.queue_health()
+        mend()
+        server.wait_health(SERVING, timeout=15)
+        assert (sick.healthy, sick.error.startswith("the store takes no writes (")) == (False, True), sick.error
+        assert sick.message.HasField("counts")
+        until(lambda: client.queue_health().healthy, within=5)
     assert server.stop() == 0
+
+
+def test_a_store_without_room_says_so_of_whatever_was_asked(
+    redis: RedisPart, serve: StartServer, tmp_path: Path
+) -> None:
+    server = serve(redis.url, "--no-dispatch")
+    with Client(server.address, retries=False) as client:
+        client.schedule("t", job_id="stands", delay=3600)
+        full_disk(redis, tmp_path)
+        calls: list[Callable[[], object]] = [
+            lambda: client.schedule("t", delay=3600),
+            lambda: client.cancel("stands"),
+            lambda: client.update("stands", delay=7200),
+            lambda: client.pause("default"),
+        ]
+        for call in calls:
+            with pytest.raises(ResourceExhausted) as refused:
+                call()
+            assert refused.value.reason == "STORE_FULL"
+            assert str(refused.value).startswith("the store has no room for this; nothing was changed")
+            assert "cannot write to its disk" in str(refused.value)
+        assert client.get("stands").state == "SCHEDULED"
 
 
 def test_a_store_that_keeps_less_than_it_did_is_told_of(redis: RedisPart, serve: StartServer) -> None:

@@ -19,6 +19,7 @@ from typing import IO, cast
 
 from google.protobuf import json_format
 
+from tocsin.cli.texts import counted
 from tocsin.v1.transfer_pb2 import TransferRecord
 
 VERSION = 1
@@ -151,7 +152,7 @@ class ExportFile:
             self.line += 1
             yield BadLine("the file has no last line, so that it may have broken off")
         elif self._told is not None and self._told != self._found:
-            yield BadLine(f"the file has {self._found:,} records, and had {self._told:,} when it was written")
+            yield BadLine(f"the file has {counted(self._found, 'record')}, and had {self._told:,} when it was written")
 
     def _next(self) -> bytes:
         raw = self._lines.readline(LINE_BYTES)

@@ -156,7 +156,7 @@ def _refused(refusal: RefusedRecord) -> str:
 
 def _figures(done: Imported) -> str:
     words = {"created": "created", "kept": "kept", "same": "the same", "replaced": "replaced", "refused": "refused"}
-    ran = f" ({done.released:,} jobs had been running)" if done.released else ""
+    ran = f" ({texts.counted(done.released, 'job')} had been running)" if done.released else ""
     return ", ".join(f"{getattr(done, name):,} {word}" for name, word in words.items()) + ran
 
 

@@ -38,6 +38,7 @@ from tocsin_server.api.interceptors.errors import Errors
 from tocsin_server.api.interceptors.overload import Overload
 from tocsin_server.api.interceptors.telemetry import Telemetry
 from tocsin_server.api.job_service import JobService
+from tocsin_server.api.listening import UNKNOWN, CannotListen, check_can_listen
 from tocsin_server.api.queue_service import QueueService
 from tocsin_server.api.reflection import reflection_handlers
 from tocsin_server.api.reminder_service import ReminderService
@@ -66,10 +67,6 @@ _LEAST_STREAMS = 10_000
 
 # A request a little over its limit is read, so that it is refused with a reason and not by the transport.
 _RECEIVE_BYTES = limits.REQUEST_BYTES + (64 << 10)
-
-
-class CannotListen(Exception):
-    """The address cannot be listened on: taken, not this machine's, or not allowed. The message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +111,15 @@ def build_services(
     reminders: Reminders,
     facts: ServerFacts,
     silent_since: Callable[[], datetime | None] = lambda: None,
+    writes_refused: Callable[[], str] = lambda: "",
 ) -> Services:
-    """The services over a store. `silent_since`: since when it is known not to answer; None: it does."""
+    """The services over a store. `silent_since`: since when it is known not to answer; None: it does.
+    `writes_refused`: why it takes no writes; "": it does."""
     bulk, queues = Bulk(store), Queues(store, settings)
     transfers = Transfers(store, queues)
     return Services(
         jobs=JobService(store, scheduling, watching, bulk, Changing(store), transfers),
-        queues=QueueService(store, queues, bulk, silent_since),
+        queues=QueueService(store, queues, bulk, silent_since, writes_refused),
         reminders=ReminderService(reminders),
         server=ServerService(store, facts),
         watching=watching,
@@ -152,6 +151,7 @@ class GrpcServer:
         self._watching = services.watching
         self._transfers = services.transfers
         self._listen = listen
+        self._reuse_port = reuse_port
         self._credentials = credentials
         self._gate = DrainGate()
         self._server = grpc.aio.server(options=_options(limits, connections, reuse_port=reuse_port))
@@ -181,16 +181,14 @@ class GrpcServer:
     async def start(self) -> int:
         """Listen; the port. CannotListen."""
         await self._health.begin()
+        check_can_listen(self._listen, reuse_port=self._reuse_port)
         try:
             if self._credentials is None:
                 port = self._server.add_insecure_port(self._listen)
             else:
                 port = self._server.add_secure_port(self._listen, self._credentials)
         except RuntimeError as error:
-            raise CannotListen(
-                f"cannot listen on {self._listen}: another program has the port, or the address is not this machine's; "
-                "name another one with --listen HOST:PORT"
-            ) from error
+            raise CannotListen(self._listen, UNKNOWN) from error
         await self._server.start()
         return port
 

@@ -26,11 +26,18 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
     """Looks after queues."""
 
     def __init__(
-        self, store: JobStore, queues: Queues, bulk: Bulk, silent_since: Callable[[], datetime | None]
+        self,
+        store: JobStore,
+        queues: Queues,
+        bulk: Bulk,
+        silent_since: Callable[[], datetime | None],
+        writes_refused: Callable[[], str],
     ) -> None:
-        """`silent_since`: since when the store is known not to answer; None: it does."""
+        """`silent_since`: since when the store is known not to answer; None: it does. `writes_refused`: why it takes
+        no writes; "": it does."""
         self._store = store
         self._silent_since = silent_since
+        self._writes_refused = writes_refused
         self._queues = queues
         self._bulk = bulk
 
@@ -40,7 +47,8 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
         rules.check_names_queue(request)
         queue = _queue(request.queue)
         response = queue_service_pb2.GetQueueHealthResponse()
-        fill_health(response, queue, await queue_health(self._store, queue, self._silent_since()))
+        health = await queue_health(self._store, queue, self._silent_since(), self._writes_refused())
+        fill_health(response, queue, health)
         if response.ByteSize() > limits.RESPONSE_BYTES:  # thousands of workers with hundreds of types each
             response.warnings.append(f"{len(response.workers):,} processes run jobs: too many to list")
             del response.workers[:]

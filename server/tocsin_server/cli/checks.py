@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,8 @@ from tocsin_server.store.opening import StoreUnfit, examined
 from tocsin_server.store.refusal_log import words_behind
 from tocsin_server.telemetry.redaction import show_address, show_origin, without_secrets
 
+_FORK_SUPPORT = "GRPC_ENABLE_FORK_SUPPORT"
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -30,7 +33,14 @@ class Finding:
 
 async def examine(settings: Settings) -> list[Finding]:
     """Everything that is worth saying, in the order in which it was looked at, without secrets. Changes nothing."""
-    checks: list[Callable[[Settings], Coroutine[Any, Any, list[Finding]]]] = [_store, _listen, _mail, _sms, _handlers]
+    checks: list[Callable[[Settings], Coroutine[Any, Any, list[Finding]]]] = [
+        _store,
+        _listen,
+        _mail,
+        _sms,
+        _handlers,
+        _forks,
+    ]
     secrets = secrets_of(settings)
     found = [finding for check in checks for finding in await check(settings)]
     return [replace(finding, says=without_secrets(finding.says, secrets)) for finding in found]
@@ -113,3 +123,14 @@ async def _handlers(settings: Settings) -> list[Finding]:
         else:
             findings.append(Finding("handlers", True, f"{spec}: {types}"))
     return findings
+
+
+async def _forks(settings: Settings) -> list[Finding]:
+    given = os.environ.get(_FORK_SUPPORT, "0")
+    if given.lower() in ("0", "false", "f", "no", "n", ""):
+        return []
+    says = (
+        f"{_FORK_SUPPORT}={given} switches on fork handlers of gRPC that crash forked processes, of handlers as of "
+        "programs with a client (gunicorn --preload, Celery, multiprocessing): unset it, unless other code needs them"
+    )
+    return [Finding("forks", None, says)]

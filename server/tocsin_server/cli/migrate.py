@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +19,7 @@ from tocsin_server.api.validation.violations import Violations
 from tocsin_server.cli.migrate_report import ImportReport, MoveReport, ReportTrouble
 from tocsin_server.cli.running import loaded_or_exit, refusal
 from tocsin_server.domain.errors import TocsinError
-from tocsin_server.migrate.foreign import Choices, SourceAway
+from tocsin_server.migrate.foreign import Choices, SourceAway, Verdict
 from tocsin_server.migrate.importing import bring_in, pause
 from tocsin_server.migrate.ledger import Overtaken
 from tocsin_server.migrate.marks import NoRoom
@@ -27,13 +28,15 @@ from tocsin_server.migrate.naming import CannotName, Naming, naming_of
 from tocsin_server.migrate.opening import opened, settings_of
 from tocsin_server.migrate.place import Place, is_same
 from tocsin_server.migrate.reading import shared_ids
-from tocsin_server.migrate.systems import SYSTEMS, open_system
+from tocsin_server.migrate.sides import SideTrouble, sided, told_of
+from tocsin_server.migrate.systems import PAGE_OF_STORE, PAGES, SYSTEMS, open_system
 from tocsin_server.settings import Settings, SettingsError, secrets_of
-from tocsin_server.store.opening import StoreUnfit
+from tocsin_server.store.opening import StoreUnfit, examined
 from tocsin_server.telemetry.logs import configure_logs
 from tocsin_server.telemetry.redaction import redact_url
 
-_UNFINISHED = 1  # exit code: something was left behind, refused, or differs
+_UNFINISHED = 1  # exit code: something was refused, still runs, or differs
+_LEFT = 3  # exit code: all is done, and some of it stays where it was, on purpose
 _PATIENCE = timedelta(minutes=1)
 
 #: Options that mean something for some of what can be moved only, by their parameters.
@@ -145,8 +148,8 @@ def migrate(
 
     Between stores, queue by queue: each is paused on both sides, copied, and goes on in the target; the source keeps
     its jobs, paused. Another system's data is only read. Either can be stopped at any moment and run again. Exit code
-    0: all is done (of another system: but for what is named as left there); 1: something was refused, still runs or
-    differs; 2: wrong settings, or a store that cannot be used.
+    0: all is done; 1: something was refused, still runs or differs; 2: wrong settings, or a store that cannot be used;
+    3: of another system something was left there, and the rest is done. A dry run exits as what it says would.
     """
     wanted = tuple(queues or ())
     try:
@@ -159,9 +162,9 @@ def migrate(
             naming = naming_of(queue_map or (), type_map or ())
             choices = Choices(wanted, take_active=take_active, take_completed=take_completed)
             configure_logs("error", "console", secrets=secrets_of(to))
-            done = asyncio.run(
+            code = asyncio.run(
                 _bring_in(
-                    source, address, choices, prefix, collection, None if dry_run else to, naming, ImportReport(report)
+                    source, address, choices, prefix, collection, to, naming, ImportReport(report), dry_run=dry_run
                 )
             )
         else:
@@ -170,16 +173,21 @@ def migrate(
             done = asyncio.run(
                 _move(origin, to, wanted, _PATIENCE if wait is None else wait, verify=verify, dry_run=dry_run)
             )
+            code = 0 if done else _UNFINISHED
     except SettingsError as error:
         raise refusal("migrate", error.lines) from None
-    except (StoreUnfit, SourceAway, TocsinError) as error:
+    except SourceAway as error:
+        # The rights that our own store needs are another page's.
+        line = str(error).replace(PAGE_OF_STORE, PAGES[source])
+        raise refusal("migrate", [redact_url(f"--source: {line}")]) from None
+    except (StoreUnfit, SideTrouble, TocsinError) as error:
         raise refusal("migrate", [redact_url(str(error))]) from None
     except (CannotName, NoRoom, Overtaken) as error:
         raise refusal("migrate", [str(error)]) from None
     except ReportTrouble as error:
         raise refusal("migrate", [f"--report: {error}"]) from None
-    if not done:
-        raise typer.Exit(_UNFINISHED)
+    if code:
+        raise typer.Exit(code)
 
 
 def _misplaced(context: typer.Context, source: str, queues: Sequence[str]) -> list[str]:
@@ -215,11 +223,21 @@ def _target(address: str | None, namespace: str | None, collection: str | None) 
 async def _opened(option: str, settings: Settings) -> AsyncIterator[Place]:
     """A store; where it cannot be opened the line says which of the two it is."""
     async with AsyncExitStack() as stack:
-        try:
+        with _refused(option):
             place = await stack.enter_async_context(opened(settings))
-        except (StoreUnfit, TocsinError) as error:
-            raise refusal("migrate", [redact_url(f"{option}: {error}")]) from None
-        yield place
+        yield replace(place, store=sided(place.store, option))
+
+
+@contextmanager
+def _refused(option: str) -> Iterator[None]:
+    """A store that cannot be opened is one line, which says which of the two it is."""
+    try:
+        with told_of(option):
+            yield
+    except SideTrouble as error:
+        raise refusal("migrate", [redact_url(str(error))]) from None
+    except (StoreUnfit, TocsinError) as error:
+        raise refusal("migrate", [redact_url(f"{option}: {error}")]) from None
 
 
 async def _move(
@@ -252,6 +270,9 @@ async def _move(
                 report.cannot(str(error))
                 done = False
                 continue
+            except SideTrouble:
+                report.cut(queue, len(queues))
+                raise
             report.moved(moved)
             done = done and moved.done and (moved.verified is None or moved.verified.ok)
         report.end(len(queues), source.address, target.address, dry_run=dry_run)
@@ -264,22 +285,39 @@ async def _bring_in(
     choices: Choices,
     prefix: str,
     collection: str,
-    to: Settings | None,
+    to: Settings,
     naming: Naming,
     report: ImportReport,
-) -> bool:
+    *,
+    dry_run: bool,
+) -> int:
+    """The exit code."""
     async with open_system(system, address, choices, prefix=prefix, collection=collection) as source:
         paused = await source.paused()
-        with report.lines() as tell:
-            if to is None:
-                report.paused(paused, ())
-                imported = await bring_in(source.read(), None, tell, naming=naming, check=may_be_scheduled)
-            else:
-                async with _opened("--to", to) as target:
-                    let_be = await pause(paused, target.store, origin=source.origin, naming=naming)
-                    report.paused(paused, let_be)
-                    imported = await bring_in(
-                        source.read(), target.store, tell, origin=source.origin, naming=naming, check=may_be_scheduled
-                    )
-    report.end(imported, dry_run=to is None)
-    return not imported.refused
+        if dry_run:
+            with _refused("--to"):
+                await examined(to)  # asked, and not opened: that would mark it as one of ours
+        try:
+            with report.lines() as tell:
+                if dry_run:
+                    report.paused(paused, ())
+                    imported = await bring_in(source.read(), None, tell, naming=naming, check=may_be_scheduled)
+                else:
+                    async with _opened("--to", to) as target:
+                        let_be = await pause(paused, target.store, origin=source.origin, naming=naming)
+                        report.paused(paused, let_be)
+                        imported = await bring_in(
+                            source.read(),
+                            target.store,
+                            tell,
+                            origin=source.origin,
+                            naming=naming,
+                            check=may_be_scheduled,
+                        )
+        except (SideTrouble, SourceAway, Overtaken):
+            report.cut()
+            raise
+    report.end(imported, dry_run=dry_run)
+    if imported.refused:
+        return _UNFINISHED
+    return _LEFT if imported.of(Verdict.LEFT) else 0

@@ -17,6 +17,7 @@ from rich.text import Text
 from tocsin.cli.texts import shown
 
 from tocsin_server.domain.queues import QueueFigures
+from tocsin_server.domain.words import counted
 from tocsin_server.migrate.copying import Tell
 from tocsin_server.migrate.foreign import Verdict
 from tocsin_server.migrate.importing import Imported, Line
@@ -39,6 +40,7 @@ class MoveReport:
         self._console = _console()
         self._begun = time.monotonic()
         self._jobs = 0
+        self._queues = 0
 
     @contextmanager
     def progress(self, queue: str) -> Iterator[Tell]:
@@ -55,31 +57,36 @@ class MoveReport:
 
     def would_move(self, queue: str, here: QueueFigures, there: QueueFigures, shared: int) -> None:
         """A dry run's line of a queue. shared: ids that different jobs have on the two sides."""
-        self._say(f"{queue}: {_total(here)} jobs would be moved; {_total(there)} stand in the target")
+        there_now = counted(_total(there), "stands", "stand")
+        self._say(f"{queue}: {counted(_total(here), 'job')} would be moved; {there_now} in the target")
         if shared:
             self._say(
-                f"  {shared} would be refused: other jobs there have those ids; cancel and delete one of each two"
+                f"  {shared:,} would be refused: other jobs there have those ids; cancel and delete one of each two"
             )
         self._jobs += _total(here)
 
     def moved(self, moved: Moved) -> None:
         """What became of a queue."""
         copied = moved.copied
+        self._queues += 1
         self._jobs += copied.placed + copied.same
         if moved.kept_settings:
             self._say(f"{moved.queue}: the target has settings of its own for it, and keeps them")
         what = "moved before; added since:" if moved.already else "moved:" if moved.done else "NOT DONE, still paused:"
-        parts = [f"{copied.placed} jobs copied", f"{copied.same} stood there"]
-        parts += [f"{copied.replaced} of them over older copies"] if copied.replaced else []
-        parts += [f"{copied.removed} that had gone were removed"] if copied.removed else []
+        parts = [f"{counted(copied.placed, 'job')} copied", f"{copied.same:,} stood there"]
+        parts += [f"{copied.replaced:,} of them over older copies"] if copied.replaced else []
+        parts += [counted(copied.removed, "that had gone was removed", "that had gone were removed")] * (
+            copied.removed > 0
+        )
         self._say(f"{moved.queue}: {what} {', '.join(parts)}")
         self._some(copied.refused, "refused by the target")
         self._some(copied.unknown, "left: see whether they ran in the target, and schedule anew those that did not")
         self._some(moved.active, "still run; wait for them and run this again, or stop their servers")
         if (verified := moved.verified) is not None:
             self._say(
-                f"  verified: {verified.equal} of {verified.jobs} jobs are equal, {verified.notes} notes looked at, "
-                f"{verified.target_only} jobs stand in the target only"
+                f"  verified: {verified.equal:,} of {counted(verified.jobs, 'job is', 'jobs are')} equal, "
+                f"{counted(verified.notes, 'note')} looked at, "
+                f"{counted(verified.target_only, 'job stands', 'jobs stand')} in the target only"
             )
             self._some(verified.missing, "missing")
             self._some(verified.differing, "different")
@@ -88,21 +95,29 @@ class MoveReport:
 
     def cannot(self, line: str) -> None:
         """A queue that is not moved."""
+        self._queues += 1
         self._say(f"NOT MOVED: {line}")
+
+    def cut(self, queue: str, queues: int) -> None:
+        """One of the stores went away."""
+        self._say(
+            f"cut short in queue {queue}: {self._queues} of {counted(queues, 'queue')} looked after, "
+            f"{counted(self._jobs, 'job')} in the target; the next run goes on"
+        )
 
     def end(self, queues: int, source: str, target: str, *, dry_run: bool) -> None:
         """The last line."""
         took = time.monotonic() - self._begun
         rate = "dry run" if dry_run else f"{took:.1f} s, {self._jobs / took:.0f} a second, {_peak_mib():.0f} MiB"
-        self._say(f"{queues} queues, {self._jobs} jobs ({rate}): {source} -> {target}")
+        self._say(f"{counted(queues, 'queue')}, {counted(self._jobs, 'job')} ({rate}): {source} -> {target}")
 
     def _some(self, lines: Lines, what: str) -> None:
         if lines:
-            self._say(f"  {lines.count} {what}:")
+            self._say(f"  {lines.count:,} {what}:")
             for line in lines.first:
                 self._say(f"    {line}")
             if lines.count > len(lines.first):
-                self._say(f"    ... and {lines.count - len(lines.first)} more")
+                self._say(f"    ... and {lines.count - len(lines.first):,} more")
 
     def _say(self, line: str) -> None:
         self._console.print(shown(line), highlight=False, soft_wrap=True)
@@ -125,11 +140,17 @@ class ImportReport:
         self._counts: dict[tuple[Verdict, str, str], int] = defaultdict(int)
         self._further = 0  # for reasons that are not kept
         self._paused: list[str] = []
+        self._placed = self._stood = 0
 
     @contextmanager
     def lines(self) -> Iterator[Callable[[Line], None]]:
-        """Takes the lines, one a job."""
+        """Takes the lines, one a job. A terminal shows how many there were so far; how many come nobody knows."""
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.completed:,}"))
         with ExitStack() as stack:
+            bar = stack.enter_context(
+                Progress(*columns, console=self._console, transient=True, disable=not sys.stdout.isatty())
+            )
+            task = bar.add_task("", total=None)
             out = None
             if self._file is not None:
                 try:
@@ -138,6 +159,7 @@ class ImportReport:
                     raise ReportTrouble(f"{self._file}: {error.strerror}") from None
 
             def tell(line: Line) -> None:
+                bar.update(task, description=shown(line.found.queue), advance=1)
                 self._remember(line)
                 if out is not None:
                     out.write(json.dumps(_object(line), ensure_ascii=False) + "\n")
@@ -149,6 +171,10 @@ class ImportReport:
         for queue in queues:
             here = "and not here, where it goes on since an earlier import" if queue in let_be else "and so it is here"
             self._paused.append(f"{queue}: paused there, {here}")
+
+    def cut(self) -> None:
+        """The source or the target went away."""
+        self._say(f"cut short: {_brought_in(self._placed, self._stood)}; the next run goes on")
 
     def end(self, imported: Imported, *, dry_run: bool) -> None:
         """The table and the reasons."""
@@ -163,17 +189,17 @@ class ImportReport:
             verdict, queue, why = key
             names = ", ".join(self._reasons[key])
             more = self._counts[key] - len(self._reasons[key])
-            self._say(f"{verdict} {queue}: {why}: {names}{f' and {more} more' if more else ''}")
+            self._say(f"{verdict} {queue}: {why}: {names}{f' and {more:,} more' if more else ''}")
         if self._further:
-            self._say(f"... and {self._further} for other reasons; --report FILE has them all")
+            self._say(f"... and {self._further:,} for other reasons; --report FILE has them all")
         for line in self._paused:
             self._say(line)
         if dry_run:
             self._say("dry run: nothing was done")
         else:
             if left := imported.of(Verdict.LEFT):
-                self._say(f"{left} were left there, for the reasons above")
-            self._say(f"{imported.placed} jobs were brought in, {imported.stood} had been before")
+                self._say(f"{counted(left, 'was', 'were')} left there, for the reasons above")
+            self._say(_brought_in(imported.placed, imported.stood))
             if imported.placed:
                 self._say(
                     "Once all is taken, put the old queue away: to its own workers these jobs still wait, and one that "
@@ -181,6 +207,8 @@ class ImportReport:
                 )
 
     def _remember(self, line: Line) -> None:
+        self._stood += line.stands
+        self._placed += line.found.job is not None and not line.stands
         if line.stands:  # what became of it was said when it was brought in, and may be another thing by now
             return
         for why in line.found.why:
@@ -194,6 +222,10 @@ class ImportReport:
 
     def _say(self, line: str) -> None:
         self._console.print(shown(line), highlight=False, soft_wrap=True)
+
+
+def _brought_in(placed: int, stood: int) -> str:
+    return f"{counted(placed, 'job was', 'jobs were')} brought in, {stood:,} had been before"
 
 
 def _object(line: Line) -> dict[str, object]:

@@ -35,6 +35,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from tocsin_server.domain.states import State
+from tocsin_server.domain.words import counted
 
 
 class TocsinError(Exception):
@@ -255,8 +256,8 @@ class QueueInUse(TocsinError):
     def __init__(self, queue: str, jobs: int) -> None:
         self.queue, self.jobs = queue, jobs
         super().__init__(
-            f"{jobs:,} jobs stand in queue {queue!r}; nothing was changed. Let them end or cancel them, delete them "
-            "with PurgeJobs (or wait for their retention), and repeat."
+            f"{counted(jobs, 'job stands', 'jobs stand')} in queue {queue!r}; nothing was changed. Let them end or "
+            "cancel them, delete them with PurgeJobs (or wait for their retention), and repeat."
         )
 
     @property
@@ -307,6 +308,7 @@ class StoreFull(TocsinError):
     retry_after = timedelta(seconds=10)
 
     def __init__(self, detail: str) -> None:
+        self.detail = detail
         super().__init__(f"the store has no room for this; nothing was changed. Make room, or wait. ({detail})")
 
 
@@ -317,6 +319,7 @@ class StoreAway(TocsinError):
     retry_after = timedelta(seconds=1)
 
     def __init__(self, detail: str) -> None:
+        self.detail = detail
         super().__init__(f"the store cannot be reached; nothing was sent to it. Repeat the call. ({detail})")
 
 
@@ -327,6 +330,7 @@ class OutcomeUnknown(TocsinError):
     retry_after = timedelta(seconds=1)
 
     def __init__(self, detail: str) -> None:
+        self.detail = detail
         super().__init__(
             "the store was asked and its answer did not come: the call may have acted. "
             f"Repeat it with the same job_id and on_conflict KEEP, or read what stands. ({detail})"

@@ -13,6 +13,7 @@ from tocsin.worker.context import JobContext
 from tocsin.worker.errors import DoNotRetry
 from tocsin.worker.registry import Handlers
 
+from tocsin_server.domain.words import counted
 from tocsin_server.handlers.crossing import ServerLoop
 from tocsin_server.handlers.mail.mailer import Mailer
 from tocsin_server.handlers.mail.message import Stamp
@@ -69,7 +70,7 @@ class ReportGenerationHandler:
                 raise DoNotRetry(f"formats: {number} is none of HTML, CSV and JSON")
 
         def tell(done: int, most: int) -> None:
-            job.progress(_READ * (done / most if most else 1.0), f"counted {done:,} jobs")
+            job.progress(_READ * (done / most if most else 1.0), f"counted {counted(done, 'job')}")
 
         queue = payload.queue or job.queue
         start = _time(payload.start_time) if payload.HasField("start_time") else None

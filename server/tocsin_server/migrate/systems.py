@@ -8,6 +8,9 @@ from tocsin_server.migrate.bullmq.opening import open_bullmq
 from tocsin_server.migrate.foreign import Choices, Opened
 
 SYSTEMS = ("bull", "bullmq", "agenda")
+#: Where each one's rights are written, and where those of a store of ours are, which its driver speaks of.
+PAGES = {"bull": "docs/from-bull.md", "bullmq": "docs/from-bull.md", "agenda": "docs/from-agenda.md"}
+PAGE_OF_STORE = "docs/redis.md"
 
 
 def open_system(system: str, address: str, choices: Choices, *, prefix: str, collection: str) -> Opened:

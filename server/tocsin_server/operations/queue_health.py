@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, WorkerFigures
 from tocsin_server.domain.states import State
+from tocsin_server.domain.words import counted
 from tocsin_server.operations import moves
 from tocsin_server.store.interface import JobStore
 
@@ -40,11 +41,14 @@ class QueueHealth:
         return self.oldest_waiting_age or timedelta(0)
 
 
-async def queue_health(store: JobStore, queue: str, silent_since: datetime | None = None) -> QueueHealth:
+async def queue_health(
+    store: JobStore, queue: str, silent_since: datetime | None = None, writes_refused: str = ""
+) -> QueueHealth:
     """Read a queue's figures and judge them. Cost O(types · states + workers).
 
     silent_since: where the store is known not to answer, since when. It is not asked then: who wants to know whether
     all is well gets the answer at once, and as an answer.
+    writes_refused: why the store answers and takes no writes, where that is so. No job begins then, due or not.
     """
     if silent_since is not None:
         return QueueHealth(_silent(f" since {silent_since:%H:%M:%S} UTC"))
@@ -56,11 +60,19 @@ async def queue_health(store: JobStore, queue: str, silent_since: datetime | Non
     except (StoreAway, OutcomeUnknown):
         return QueueHealth(_silent(""))
     health = judged(figures, settings, workers, move)
-    return replace(health, warnings=(*store.alarms, *health.warnings))
+    error = _read_only(writes_refused) if writes_refused else health.error
+    return replace(health, error=error, warnings=(*store.alarms, *health.warnings))
 
 
 def _silent(since: str) -> str:
     return f"the store does not answer{since}: no job begins until it does; see the server's log, and whether it runs"
+
+
+def _read_only(why: str) -> str:
+    return (
+        f"the store takes no writes ({why}): nothing is scheduled and no job begins until it does; give its disk or "
+        "its memory room, start its replicas, or name the primary where the address leads to a replica"
+    )
 
 
 def judged(
@@ -101,18 +113,20 @@ def _error(
         return ""
     if settings.paused:
         reason = f" ({settings.pause_reason})" if settings.pause_reason else ""
-        return (
-            f"the queue is paused{reason} and {waiting:,} due {'job waits' if waiting == 1 else 'jobs wait'}: resume it"
-        )
+        waits = counted(waiting, "due job waits", "due jobs wait")
+        return f"the queue is paused{reason} and {waits}: resume it"
     if unserved:
         return f"no process runs jobs of type {_some(unserved)}: start a server that has a handler for it"
     moving = figures.completed_per_second or figures.failed_per_second or figures.total(State.ACTIVE)
     if age is not None and age > LATE and not moving:
-        slots = sum(w.slots - w.busy - w.abandoned for w in workers)
-        return (
-            f"{waiting:,} jobs are due, the oldest for {_words(age)}, and none is being run, though {len(workers):,} "
-            f"processes with {max(slots, 0):,} free slots say that they would: look at their logs"
+        slots = counted(max(sum(w.slots - w.busy - w.abandoned for w in workers), 0), "free slot")
+        processes = counted(
+            len(workers),
+            f"process with {slots} says that it would: look at its log",
+            f"processes with {slots} say that they would: look at their logs",
         )
+        due = counted(waiting, "job is due, the oldest", "jobs are due, the oldest")
+        return f"{due} for {_words(age)}, and none is being run, though {processes}"
     return ""
 
 
@@ -141,7 +155,8 @@ def _warnings(
         yield f"jobs of type {_some(unserved_later)} are scheduled, and no process would run them at present"
     for worker in workers:
         if worker.abandoned:
-            yield f"{worker.worker}: {worker.abandoned:,} handlers were told to stop and did not; each holds a slot"
+            told = counted(worker.abandoned, "handler was", "handlers were")
+            yield f"{worker.worker}: {told} told to stop and did not; each holds a slot"
     yield from dict.fromkeys(warning for worker in workers for warning in worker.warnings)
 
 
@@ -172,9 +187,10 @@ def _moving(
     else:
         said = f"paused: {settings.pause_reason}"
         if waiting:
+            waits = counted(waiting, "due job waits", "due jobs wait")
             error = (
-                f"the queue is being moved ({settings.pause_reason}), and {waiting:,} due jobs wait until that is "
-                "done: run `tocsin migrate` again to end it"
+                f"the queue is being moved ({settings.pause_reason}), and {waits} until that is done: run `tocsin "
+                "migrate` again to end it"
             )
     age = max(figures.now - figures.oldest_waiting, timedelta(0)) if waiting and figures.oldest_waiting else None
     return QueueHealth(

@@ -98,7 +98,8 @@ def _after_failure(retry: RetryPolicy, failures: int, retry_in: timedelta | None
         return f"it runs again in {retry_in.total_seconds():.3g} s (failure {failures} of {retry.max_attempts})"
     if state is State.FAILED:
         spent = failures >= retry.max_attempts
-        why = f"its {retry.max_attempts} attempts are spent" if spent else "it is not to be repeated"
+        attempts = "its only attempt is" if retry.max_attempts == 1 else f"its {retry.max_attempts} attempts are"
+        why = f"{attempts} spent" if spent else "it is not to be repeated"
         return f"it ends FAILED: {why}"
     return f"it is {state.name}"
 

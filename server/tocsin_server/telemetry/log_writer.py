@@ -9,6 +9,8 @@ import queue
 import sys
 import threading
 
+from tocsin_server.domain.words import counted
+
 #: Lines that wait to be written. At a usual length of 300 bytes they take some MiB; what does not fit is dropped.
 _MOST_WAITING = 10_000
 
@@ -62,7 +64,8 @@ class LogWriter(logging.Handler):
             self._lines.task_done()
             if self._dropped and self._lines.empty():
                 dropped, self._dropped = self._dropped, 0
-                self._write(f"{dropped} lines of the log were dropped: nobody read them in time")
+                lines = counted(dropped, "line of the log was", "lines of the log were")
+                self._write(f"{lines} dropped: nobody read them in time")
 
     def _write(self, line: str) -> None:
         rest = memoryview((line + "\n").encode("utf-8", "replace"))

@@ -7,6 +7,7 @@ import contextlib
 import os
 import resource
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tocsin import Handlers, JobContext
 from tocsin.worker.supervisor import Supervisor
 
 handlers = Handlers()
+
+_A_GIGABYTE = 1 << 30
 
 
 @handlers.on("hungry")
@@ -30,6 +33,26 @@ def hungry(job: JobContext) -> None:
         time.sleep(0.02)
     for fd in held:
         os.close(fd)
+
+
+@handlers.on("threadless")
+def threadless(job: JobContext) -> None:
+    """Leaves room for no further thread until the file named GATE is there, and enough for all else."""
+    in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    threading.stack_size(_A_GIGABYTE)
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + _A_GIGABYTE // 2, hard))
+    sys.stderr.write("no thread can start\n")
+    while not Path(os.environ["GATE"]).exists():
+        time.sleep(0.02)
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    threading.stack_size(0)
+
+
+@handlers.on("plain")
+def plain(job: JobContext) -> str:
+    """Needs a thread."""
+    return "ran"
 
 
 @handlers.on("loop")

@@ -39,6 +39,11 @@ def nowhere() -> Iterator[Any]:
         yield client
 
 
+def test_an_amount_with_decimals_is_told_of_minor_units(nowhere: Any) -> None:
+    with pytest.raises(WrongType, match=r"amount_minor: is an integer, in the currency's minor units: 2500 for EUR 25"):
+        nowhere.schedule_payment_reminders("p", datetime.now(UTC), 25.00, "EUR")
+
+
 ID = UUID("12345678123456781234567812345678")
 
 

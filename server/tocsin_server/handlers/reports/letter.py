@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tocsin_server.domain.words import counted
 from tocsin_server.handlers.mail.body import Attachment
 from tocsin_server.handlers.mail.message import Letter
 from tocsin_server.handlers.reports.words import missing, moment, number, rate, share, span
@@ -15,10 +16,11 @@ _CONTENT_TYPES = {"html": "text/html", "csv": "text/csv", "json": "application/j
 
 def letter(report: Report, to: Sequence[str], stem: str, contents: Mapping[str, bytes]) -> Letter:
     """The main figures as text, and the files by their endings."""
+    ended = counted(report.total.ended, "job")
     return Letter(
         sender="",  # the server's
         to=to,
-        subject=f"Queue {report.queue}: {number(report.total.ended)} jobs ended, {number(report.total.failed)} failed",
+        subject=f"Queue {report.queue}: {ended} ended, {number(report.total.failed)} failed",
         text=_text(report),
         html="",
         attachments=[

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.migrate.bull.json_text import TOO_LARGE, Unfit
@@ -146,4 +146,6 @@ class Source:
 
 def away(error: Exception) -> SourceAway:
     """That the source cannot be read, in one line."""
-    return SourceAway(f"the source cannot be read: {error.__cause__ or error}")
+    reason = error.__cause__ or error
+    rights = ": give it the rights of docs/from-bull.md" if isinstance(reason, NoPermissionError) else ""
+    return SourceAway(f"the source cannot be read: {reason}{rights}")

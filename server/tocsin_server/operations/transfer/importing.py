@@ -13,6 +13,7 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.errors import InvalidFields, OutcomeUnknown, TocsinError, TooLarge
 from tocsin_server.domain.job import Job, Put
 from tocsin_server.domain.states import State
+from tocsin_server.domain.words import counted
 from tocsin_server.operations.transfer.draining import Drain
 from tocsin_server.operations.transfer.placing import Placing
 from tocsin_server.operations.transfer.records import NoteRecord, QueueRecord, Record
@@ -70,8 +71,8 @@ class ImportCut(OutcomeUnknown):
     def __init__(self, done: Imported, why: TocsinError) -> None:
         TocsinError.__init__(
             self,
-            f"the import ended early, and {done.changed:,} records or more had been taken: make it again with KEEP, "
-            f"which leaves those as they are and takes the rest. ({_words(why)})",
+            f"the import ended early, and {counted(done.changed, 'record')} or more had been taken: make it again with "
+            f"KEEP, which leaves those as they are and takes the rest. ({_words(why)})",
         )
 
 

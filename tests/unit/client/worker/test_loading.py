@@ -47,6 +47,14 @@ def test_a_module_in_the_current_folder_is_found(write: Write) -> None:
     assert handlers.spec == "loaded_jobs:handlers"
 
 
+def test_nothing_in_the_current_folder_stands_in_for_a_module_of_the_library(write: Write, tmp_path: Path) -> None:
+    write("colorsys.py", GOOD)
+    sys.modules.pop("colorsys", None)
+    with pytest.raises(HandlersNotFound, match="module 'colorsys' has no 'handlers'"):
+        load_handlers("colorsys")
+    assert sys.path[-1] == str(tmp_path)
+
+
 def test_another_object_of_a_module_in_a_package_is_found(write: Write) -> None:
     write("loaded_app/__init__.py", "")
     write("loaded_app/jobs.py", GOOD)

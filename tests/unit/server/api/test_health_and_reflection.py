@@ -12,8 +12,9 @@ from api_parts import FACTS, Api
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from support.spied_store import SpiedStore
-from tocsin_server.api.grpc_server import CannotListen, GrpcServer, build_services
+from tocsin_server.api.grpc_server import GrpcServer, build_services
 from tocsin_server.api.health import SERVICES, Health
+from tocsin_server.api.listening import CannotListen
 from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.scheduling import Scheduling
@@ -109,4 +110,5 @@ async def test_a_port_that_is_taken_is_refused_in_a_line(api: Api, spied: SpiedS
     with pytest.raises(CannotListen, match=api.address) as caught:
         await second.start()
     assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith("Address already in use; name another one with --listen HOST:PORT")
     await second.stop(timedelta(0))

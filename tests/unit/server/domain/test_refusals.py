@@ -185,6 +185,11 @@ def test_only_an_unknown_outcome_leaves_open_whether_it_acted() -> None:
     assert all("may have acted" not in str(error) for error in ALL if not isinstance(error, OutcomeUnknown))
 
 
+def test_one_is_one() -> None:
+    assert str(QueueInUse("q", 1)).startswith("1 job stands in queue 'q'; ")
+    assert str(QueueInUse("q", 1_200)).startswith("1,200 jobs stand in queue 'q'; ")
+
+
 def test_an_odd_id_cannot_break_the_message() -> None:
     assert "\n" not in str(JobNotFound("q", "a\nb\u202e"))
     assert "\u202e" not in str(JobNotFound("q", "a\nb\u202e"))

@@ -72,13 +72,24 @@ def test_due_jobs_that_wait_long_while_nothing_moves_are_an_error(late: timedelt
         assert "20 free slots" in found.error
 
 
+def test_one_is_one() -> None:
+    last = WorkerFigures("server", ("mail",), slots=20, busy=19, abandoned=0)
+    found = health({State.WAITING: {"mail": 1}}, last, waiting_for=timedelta(minutes=2))
+    assert found.error == (
+        "1 job is due, the oldest for 0:02:00, and none is being run, though 1 process with 1 free slot says that it "
+        "would: look at its log"
+    )
+    paused = health({State.WAITING: {"mail": 1}}, settings=QueueSettings(paused_since=NOW))
+    assert paused.error == "the queue is paused and 1 due job waits: resume it"
+
+
 def test_what_processes_warn_of_is_passed_on_once() -> None:
     words = "email_notification: no mail can be sent"
     workers = [WorkerFigures(name, ("mail",), 20, 1, 1, warnings=(words,)) for name in ("one", "two")]
     found = health({}, *workers)
     assert found.warnings[-1] == words
     assert [w for w in found.warnings if "did not" in w] == [
-        f"{name}: 1 handlers were told to stop and did not; each holds a slot" for name in ("one", "two")
+        f"{name}: 1 handler was told to stop and did not; each holds a slot" for name in ("one", "two")
     ]
 
 

@@ -1,0 +1,62 @@
+"""What large requests cost in memory, of a server process of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+from support.redis_parts import RedisPart
+from support.servers import Server
+from support.stubs import Stubs, refusal
+from tocsin.v1 import job_pb2, job_service_pb2
+
+BATCHES = 20
+#: Of requests under way, and what they become: messages, drafts, commands. 128 MiB are let in at once. Seen were 914
+#: MiB; without a limit on what is let in it was 1,300 to 1,430.
+MOST = 1_100 << 20
+
+
+def peak(pid: int) -> int:
+    """The most memory that a process ever had, in bytes."""
+    said = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert said is not None
+    return int(said[1]) << 10
+
+
+def batch(number: int) -> job_service_pb2.BatchScheduleJobsRequest:
+    """Just below 16 MiB."""
+    request = job_service_pb2.BatchScheduleJobsRequest()
+    for part in range(16):
+        spec = job_pb2.JobSpec(queue=f"large{number}", type="large")
+        spec.raw.body = bytes([number, part]) * ((1 << 19) - 1_000)
+        one = request.requests.add(job=spec)
+        one.delay.seconds = 3_600
+    return request
+
+
+@pytest.mark.timeout(300)
+def test_twenty_batches_of_16_mib_at_once_are_taken_in_bounded_memory(
+    redis: RedisPart, serve: Callable[..., Server]
+) -> None:
+    server = serve(redis.url, "--no-dispatch")
+
+    def schedule(number: int) -> int:
+        """How many of its jobs stand. Where the server has its hands full, it asks again, as it is told to."""
+        with Stubs(server.address) as stubs:
+            while True:
+                try:
+                    answer = stubs.jobs.BatchScheduleJobs(batch(number), timeout=120)
+                except grpc.RpcError as error:
+                    if refusal(error).reason != "TOO_MANY_CALLS":
+                        raise
+                    continue
+                return sum(result.HasField("response") for result in answer.results)
+
+    with ThreadPoolExecutor(BATCHES) as pool:
+        assert list(pool.map(schedule, range(BATCHES))) == [16] * BATCHES
+    assert peak(server.pid) < MOST
+    assert server.stop() == 0
