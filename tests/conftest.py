@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ FULL = bool(os.environ.get("TESTS_FULL"))
 
 # A machine that stands still for a second has found nothing.
 _CHECKS = [HealthCheck.too_slow]
-settings.register_profile("tocsin", max_examples=100 if FULL else 30, deadline=None, suppress_health_check=_CHECKS)
+settings.register_profile("tocsin", max_examples=100 if FULL else 20, deadline=None, suppress_health_check=_CHECKS)
 settings.load_profile("tocsin")
 
 #: What cannot run without tools that are not everywhere: what is then untried, and what to do about it.
@@ -65,6 +66,9 @@ def _have_folders_in_memory() -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     _have_folders_in_memory()
+    # Hundreds of servers and commands are started; each would compile our sources anew, which takes it a second.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # Started in a shell's background: processes that tests interrupt would ignore it, too.
         signal.signal(signal.SIGINT, signal.default_int_handler)

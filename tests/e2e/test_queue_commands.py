@@ -50,7 +50,7 @@ def test_a_queue_is_deleted_once_no_job_stands_in_it(tocsin: Tocsin, shared_serv
         job = client.schedule("noop", queue=queue, delay=3600)
         refused = tocsin("queues", "delete", queue)
         assert refused.returncode != 0
-        assert "1 jobs stand" in refused.stderr
+        assert "1 job stands" in refused.stderr
         assert "PurgeJobs" in refused.stderr
         with pytest.raises(FailedPrecondition) as raised:
             client.delete_queue(queue)

@@ -33,7 +33,7 @@ def test_all_moves_and_is_the_same_by_export_again(
 
     done = tocsin("import", "a.jsonl", server=target)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout == b"13 created, 0 kept, 0 the same, 0 replaced, 0 refused (1 jobs had been running)\n"
+    assert done.stdout == b"13 created, 0 kept, 0 the same, 0 replaced, 0 refused (1 job had been running)\n"
 
     assert tocsin("export", "b.jsonl", server=target).returncode == 0
     was, is_now = records(tmp_path / "a.jsonl"), records(tmp_path / "b.jsonl")

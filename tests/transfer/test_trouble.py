@@ -63,7 +63,7 @@ def test_what_is_broken_or_wrong_is_named_and_all_else_comes_in(
     done = tocsin("import", "b.jsonl", server=target)
 
     assert done.returncode == 1
-    assert done.stdout.endswith(b"4 refused (1 jobs had been running); 2 lines could not be read\n")
+    assert done.stdout.endswith(b"4 refused (1 job had been running); 2 lines could not be read\n")
     said = dict(line.split(": ", 1) for line in done.stderr.decode().splitlines())
     assert said.keys() == {f"line {number}" for number in wrong}
     for number, why in wrong.items():
