@@ -126,7 +126,6 @@ async def test_a_deadline_that_passes_before_the_request_came_is_no_unknown_outc
 async def test_watches_that_ask_for_nothing_make_way_for_others(api: Api) -> None:
     """Two may be open here."""
     silent = [api.channel.stream_stream("/tocsin.v1.JobService/WatchJobs")(never()) for _ in range(2)]
-
     codes = await asyncio.wait_for(asyncio.gather(*(call.code() for call in silent)), 10)
     assert codes == [grpc.StatusCode.DEADLINE_EXCEEDED] * 2
     watch = api.jobs.WatchJobs(pb.WatchJobsRequest(queue="q", send_start=True))
