@@ -168,11 +168,11 @@ def _without(counts: Mapping[State, Mapping[str, int]], state: State) -> dict[St
 
 
 async def test_others_may_use_the_store_meanwhile(store: JobStore) -> None:
-    await added(store, *(a_draft(f"{number}", tags=TAGS) for number in range(300)))
-    for _ in range(30):
+    await added(store, *(a_draft(f"{number}", tags=TAGS) for number in range(120)))
+    for _ in range(12):
         checked = await store.check()
         assert checked.mended == {}
         ones = await claimed(store, 10)
         await finished(store, *map(completed, ones))
     await mended(store)
-    assert dict((await store.figures("q")).counts) == {State.COMPLETED: {"t": 300}}
+    assert dict((await store.figures("q")).counts) == {State.COMPLETED: {"t": 120}}

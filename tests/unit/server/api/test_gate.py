@@ -206,7 +206,7 @@ async def test_refused_requests_leave_nothing_behind(api: Api) -> None:
         gc.disable()
         try:
             before = resident()
-            await refusals(100)
+            await refusals(30)
             grown = resident() - before
         finally:
             gc.enable()
