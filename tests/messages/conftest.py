@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from housekeeping.conftest import connect, start
+from housekeeping.conftest import connect, empty_store, start
 from support.mail_server import MailServer, mail_server
 from support.sms_provider import ACCOUNT, TOKEN, SmsProvider, sms_provider
 
-__all__ = ["connect", "start"]
+__all__ = ["connect", "empty_store", "start"]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ async def added_beside_a_deletion(
 ) -> None:
     """A job whose numbers are taken, and which is not written yet, when the queue is deleted."""
     async with opened(server.url) as other:
-        order_fault(database.client, {"times": 1}, failCommands=["insert"], blockConnection=True, blockTimeMS=1500)
+        order_fault(database.client, {"times": 1}, failCommands=["insert"], blockConnection=True, blockTimeMS=4000)
         adding = asyncio.create_task(added(store, a_draft("one", when=when)))
 
         async def numbered() -> bool:

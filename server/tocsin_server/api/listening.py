@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 
@@ -14,6 +15,10 @@ class CannotListen(Exception):
 
 #: Where only gRPC itself found out.
 UNKNOWN = "another program has the port, or the address is not this machine's"
+_WHY = {
+    errno.EADDRINUSE: "another program has the port",
+    errno.EADDRNOTAVAIL: "the address is not this machine's",
+}
 
 
 def check_can_listen(listen: str, *, reuse_port: bool) -> None:
@@ -36,4 +41,10 @@ def check_can_listen(listen: str, *, reuse_port: bool) -> None:
                 return
         except OSError as error:
             refused = error
-    raise CannotListen(listen, refused.strerror if refused and refused.strerror else UNKNOWN)
+    raise CannotListen(listen, _why(refused))
+
+
+def _why(refused: OSError | None) -> str:
+    if refused is None or refused.strerror is None:
+        return UNKNOWN
+    return _WHY.get(refused.errno or 0, refused.strerror)

@@ -110,5 +110,5 @@ async def test_a_port_that_is_taken_is_refused_in_a_line(api: Api, spied: SpiedS
     with pytest.raises(CannotListen, match=api.address) as caught:
         await second.start()
     assert "\n" not in str(caught.value)
-    assert str(caught.value).endswith("Address already in use; name another one with --listen HOST:PORT")
+    assert str(caught.value).endswith("another program has the port; name another one with --listen HOST:PORT")
     await second.stop(timedelta(0))
