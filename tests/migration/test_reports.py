@@ -47,7 +47,7 @@ def test_names_that_look_like_markup_or_pictures_are_shown_as_they_are(
         put(source, queue, "cart:key:42", key="active")
         put(source, queue, "[/]", name="[link]")
     ran = migrate("--from", "bull", "--source", source.url, "--to", redis.url)
-    assert ran.code == 0, ran.errors
+    assert ran.code == 3, ran.errors  # the running one was left
     for queue in NAMES:
         assert re.search(rf"^{re.escape(queue)} +active +0 +0 +1 +0", ran.said, re.MULTILINE), ran.said
         assert (
@@ -65,7 +65,7 @@ def test_the_file_has_ids_whole_that_lines_cut(
     put(source, "mail", long + "-second")
     report = tmp_path / "report.jsonl"
     ran = migrate("--from", "bull", "--source", source.url, "--to", redis.url, "--report", str(report))
-    assert ran.code == 0, ran.errors
+    assert ran.code == 3, ran.errors  # the running one was left
     assert long[:200] in ran.said
     assert long not in ran.said
     ids = [json.loads(line)["id"] for line in report.read_text().splitlines()]
