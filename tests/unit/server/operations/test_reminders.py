@@ -150,6 +150,21 @@ async def test_where_another_job_has_come_to_bear_a_reminders_id_a_repeat_of_the
         await schedule(reminders, at)
 
 
+async def test_a_job_that_comes_to_bear_a_reminders_id_while_the_set_is_made_is_told(
+    reminders: Reminders, spied: SpiedStore
+) -> None:
+    at = await anchor(spied, ALL_AHEAD)
+    spied.gates["write_note"] = asyncio.Event()  # its ids were free a moment ago
+    written = asyncio.create_task(spied.until_asked("write_note", 1))
+    await asyncio.sleep(0)
+    scheduling = asyncio.create_task(schedule(reminders, at))
+    await written
+    await added(spied.as_store, a_draft("booking:42:3600:g1"))
+    spied.gates["write_note"].set()
+    with pytest.raises(OutcomeUnknown, match="is no reminder of this set"):  # the set itself was made
+        await scheduling
+
+
 async def test_of_reminders_that_are_due_at_once_the_last_is_sent(
     reminders: Reminders, fence: ReminderFence, spied: SpiedStore
 ) -> None:
