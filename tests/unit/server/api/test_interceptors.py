@@ -89,7 +89,7 @@ async def test_one_client_leaves_room_for_the_watches_of_others(spied: SpiedStor
     async with running_api(spied, watches=5, watches_per_client=1) as api:
         first = api.jobs.WatchJobs(pb.WatchJobsRequest(queue="q"))
         await first.initial_metadata()
-        why = await refused(api.jobs.WatchJobs(pb.WatchJobsRequest(queue="q")).read())
+        why = await refused(api.jobs.WatchJobs(pb.WatchJobsRequest(queue="q", send_start=True)).read())
         assert (why.code, why.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS")
         assert "of this client are open" in why.message
         first.cancel()
