@@ -10,9 +10,8 @@ from typing import Any
 import grpc
 import pytest
 import structlog
-from api_parts import Api, running_api
+from api_parts import Api
 from support.eventually import until_async
-from support.spied_store import SpiedStore
 from support.stubs import Refusal, refusal, request
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import queue_service_pb2 as qpb
@@ -83,16 +82,6 @@ async def test_calls_are_logged_without_what_was_in_them(api: Api) -> None:
     assert all(entry["ms"] >= 0 and entry["peer"].startswith("ipv4:127.0.0.1:") for entry in logs)
     assert "hunter2" not in repr(logs)
     assert "secret-id" not in repr(logs)
-
-
-async def test_one_client_leaves_room_for_the_watches_of_others(spied: SpiedStore) -> None:
-    async with running_api(spied, watches=5, watches_per_client=1) as api:
-        first = api.jobs.WatchJobs(pb.WatchJobsRequest(queue="q"))
-        await first.initial_metadata()
-        why = await refused(api.jobs.WatchJobs(pb.WatchJobsRequest(queue="q", send_start=True)).read())
-        assert (why.code, why.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS")
-        assert "of this client are open" in why.message
-        first.cancel()
 
 
 async def test_open_watches_keep_only_further_watches_out(api: Api) -> None:
