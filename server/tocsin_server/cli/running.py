@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -21,11 +20,6 @@ from tocsin_server.telemetry.logs import configure_logs
 #: Seconds after which a thread that computes gives way to another that wants to run (Python has 5 ms). A call passes
 #: several such hand-overs when a handler's thread never rests, and a probe must be answered within 200 ms all the same.
 SWITCH_INTERVAL = 0.0005
-
-#: Blocks of so many bytes or more go back to the system when they are freed. glibc raises this bound by itself, up to
-#: 32 MiB, and keeps what is below: of twenty batches of 16 MiB at once a server kept 620 MiB, and keeps 120 of them so.
-MAPPED_FROM = 512 << 10
-_M_MMAP_THRESHOLD = -3  # of malloc.h
 
 FAILED = 1  # exit code: it stopped though nobody asked it to, and should be started again
 WRONG_SETTINGS = 2  # exit code: it was not started, something has to be mended first
@@ -97,17 +91,9 @@ def run_server(
 def run_on_fast_loop(main: Coroutine[Any, Any, None]) -> None:
     """Run it on uvloop, which saves a tenth of a call's cost, where there is one."""
     sys.setswitchinterval(SWITCH_INTERVAL)
-    _give_memory_back()
     if sys.platform == "win32":
         asyncio.run(main)
         return
     import uvloop
 
     uvloop.run(main)
-
-
-def _give_memory_back() -> None:
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt"):  # musl has a malloc of another kind
-            libc.mallopt(_M_MMAP_THRESHOLD, MAPPED_FROM)
