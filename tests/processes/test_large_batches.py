@@ -17,7 +17,7 @@ from tocsin.v1 import job_pb2, job_service_pb2
 
 BATCHES = 20
 #: What is let in at once, and what may become of it: messages, drafts, commands, and the bytes of those that are
-#: refused, which is only once they are here. Seen were 450 to 690 MiB; without a bound on what is let in it is 1,300 and more.
+#: refused, which is only once they are here. Seen were 450 to 690 MiB; without a bound it is 1,300 and more.
 LET_IN, MOST = 40 << 20, 1_000 << 20
 #: What a server keeps of them once they have their answers; it has 90 MiB before. Left to itself glibc keeps hundreds.
 LEFT = 180 << 20
