@@ -20,11 +20,12 @@ async def added_beside_a_deletion(
 ) -> None:
     """A job whose numbers are taken, and which is not written yet, when the queue is deleted."""
     async with opened(server.url) as other:
-        order_fault(database.client, {"times": 1}, failCommands=["insert"], blockConnection=True, blockTimeMS=4000)
+        order_fault(database.client, {"times": 1}, failCommands=["insert"], blockConnection=True, blockTimeMS=1500)
         adding = asyncio.create_task(added(store, a_draft("one", when=when)))
 
         async def numbered() -> bool:
-            return "q" in await other.queues()
+            head = database[f"{JOBS}.queues"].find_one({"_id": "q"})
+            return head is not None and bool(head.get("arrivals"))
 
         await until_async(numbered, within=5)
         assert await other.forget("q")
