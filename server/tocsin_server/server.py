@@ -324,7 +324,7 @@ def _call_limits(settings: Settings) -> CallLimits:
         watches_per_client=calls.watches_per_client,
         transfers_per_client=calls.transfers_per_client,
         request_bytes=calls.request_bytes,
-        transfer_idle=calls.transfer_idle,
+        idle=calls.idle,
     )
 
 

@@ -79,7 +79,7 @@ class CallLimits:
     watches_per_client: int = 500
     transfers_per_client: int = 8
     request_bytes: int = 128 << 20  # of all requests under way
-    transfer_idle: timedelta = timedelta(seconds=30)  # for so long a transfer may stand still, and a request not come
+    idle: timedelta = timedelta(seconds=30)  # for so long a transfer may stand still, and a request not come
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +162,9 @@ class GrpcServer:
             {Kind.WATCH: limits.watches_per_client, Kind.TRANSFER: limits.transfers_per_client},
         )
         in_flight = RequestBytes(limits.request_bytes)
-        gate = Gate([*every, self._gate, overload, Deadline(default_deadline)], in_flight, limits.transfer_idle)
+        gate = Gate([*every, self._gate, overload, Deadline(default_deadline)], in_flight, limits.idle)
         # Probes go on while the server drains, and while it has too many calls, or too many bytes of them.
-        probes = Gate(every, RequestBytes(limits.request_bytes), limits.transfer_idle)
+        probes = Gate(every, RequestBytes(limits.request_bytes), limits.idle)
         served = [_JOB, _QUEUE, _REMINDERS, _SERVER, HEALTH]
         self._server.add_generic_rpc_handlers(
             (

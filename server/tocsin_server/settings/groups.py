@@ -193,7 +193,7 @@ class CallSettings(BaseModel, frozen=True, extra="forbid"):
         le=1_000,
         description="Exports and imports of one client: of one address, so of all behind one proxy.",
     )
-    transfer_idle: Duration = Field(
+    idle: Duration = Field(
         default=timedelta(seconds=30),
         ge=timedelta(seconds=1),
         le=timedelta(hours=1),

@@ -36,7 +36,7 @@ ASKED = [
 
 @pytest.fixture
 async def api(spied: SpiedStore) -> AsyncIterator[Api]:
-    async with running_api(spied, transfer_idle=IDLE) as api:
+    async with running_api(spied, idle=IDLE) as api:
         yield api
 
 
