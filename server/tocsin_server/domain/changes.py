@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tocsin_server.domain.job import Payload, Terms
+from tocsin_server.domain.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CancelJob:
     """Cancel it: at once where it does not run, else by asking the attempt and giving it `grace`."""
 
@@ -18,7 +18,7 @@ class CancelJob:
     grace: timedelta
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UpdateJob:
     """Change what is not None."""
 
@@ -30,14 +30,14 @@ class UpdateJob:
     revision: int | None = None  # refuse with RevisionMismatch unless the job has this revision
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunJob:
     """Make it due now."""
 
     job_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RetryJob:
     """Make an ended job due now, failures and crashes counted anew."""
 

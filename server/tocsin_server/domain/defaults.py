@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from tocsin_server.domain.job import Draft, JobSpec, OnConflict, Payload, Retention, Terms
+from tocsin_server.domain.record import record
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobDefaults:
     """One level's word. None: ask the next level."""
 
@@ -48,7 +49,7 @@ SERVER_DEFAULTS = JobDefaults(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobRequest:
     """A job as it was asked for, before defaults."""
 
@@ -63,7 +64,7 @@ class JobRequest:
     on_conflict: OnConflict = OnConflict.FAIL
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TermsAsked:
     """What is to change of a standing job's terms."""
 

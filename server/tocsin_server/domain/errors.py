@@ -30,10 +30,10 @@ TocsinError
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
+from tocsin_server.domain.record import record
 from tocsin_server.domain.states import State
 from tocsin_server.domain.words import counted
 
@@ -50,7 +50,7 @@ class TocsinError(Exception):
         return {}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Violation:
     """One wrong field: its path as typed ("job.retry.max_attempts"), and what is wrong with it."""
 

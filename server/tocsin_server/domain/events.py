@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tocsin_server.domain.job import Job
+from tocsin_server.domain.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Event:
     """A job (View.BASIC) as it stood after a change; its errors, progress and cancel may be newer.
 
@@ -19,7 +18,7 @@ class Event:
     cursor: str  # go on after this event; opaque, names the store's epoch
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EventBatch:
     """Events after a cursor. With `gap`, those right after the cursor asked for are no longer kept."""
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import IntEnum
 
 from tocsin_server.domain.job import Job, View
+from tocsin_server.domain.record import record
 from tocsin_server.domain.states import State
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Window:
     """A span of time: from (inclusive) to (exclusive); None is open."""
 
@@ -19,7 +20,7 @@ class Window:
     end: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobFilter:
     """Filters are joined by "and"; several states or types by "or", several tags by "and". Empty: all."""
 
@@ -50,7 +51,7 @@ class Order(IntEnum):
     SOONEST = 2  # by due time, then arrival; SCHEDULED only
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Position:
     """Where a list goes on: after this arrival (NEWEST), or after this due time and arrival (SOONEST)."""
 
@@ -59,7 +60,7 @@ class Position:
     skip: int = 0  # matching jobs still to be passed over
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ListQuery:
     """One page to be read."""
 
@@ -73,7 +74,7 @@ class ListQuery:
     with_total: bool = True  # False: Page.total is None, which on MongoDB spares looking at the whole queue
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Page:
     """Jobs in order. `next` is None on the last page; a page may be short, or empty, and have a `next`."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from enum import IntEnum
 
+from tocsin_server.domain.record import record
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.domain.states import State
 
@@ -43,7 +44,7 @@ class Put(IntEnum):
     REPLACED = 4
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Payload:
     """What a handler is given, opaque here. `kind` is the number of the payload's field in tocsin.v1.JobSpec."""
 
@@ -51,7 +52,7 @@ class Payload:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Retention:
     """How long an ended job stands."""
 
@@ -59,7 +60,7 @@ class Retention:
     failed_for: timedelta
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobSpec:
     """What was asked for, defaults filled in."""
 
@@ -73,7 +74,7 @@ class JobSpec:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Terms:
     """What a spec says beside queue, type, payload and priority."""
 
@@ -83,7 +84,7 @@ class Terms:
     tags: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Draft:
     """A job to be added."""
 
@@ -93,7 +94,7 @@ class Draft:
     on_conflict: OnConflict = OnConflict.FAIL
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobError:
     """What went wrong in one attempt."""
 
@@ -104,7 +105,7 @@ class JobError:
     attempt: int = 0  # set by the store
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Progress:
     """How far a running attempt says it is."""
 
@@ -113,7 +114,7 @@ class Progress:
     update_time: datetime | None = None  # set by the store
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cancel:
     """A wish to cancel, and how far it got."""
 
@@ -125,7 +126,7 @@ class Cancel:
     obey_time: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Job:
     """What stands in the store."""
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 
 from tocsin_server.domain.job import Job, JobError
+from tocsin_server.domain.record import record
 from tocsin_server.domain.states import State
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lease:
     """The right to run one attempt until it ends. `token` fences it; only its store can read what it is made of."""
 
@@ -20,7 +20,7 @@ class Lease:
     token: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Claimed:
     """A job (View.FULL) and the lease of its new attempt."""
 
@@ -28,7 +28,7 @@ class Claimed:
     lease: Lease
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Claim:
     """What a claim brought. With `more`, claim again at once: due jobs were left, or have yet to be made WAITING."""
 
@@ -46,7 +46,7 @@ class Ending(IntEnum):
     CRASHED = 4  # its process died: counts as a crash, as a lease that ran out does
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outcome:
     """An attempt's end, to be recorded."""
 
@@ -57,7 +57,7 @@ class Outcome:
     retry_in: timedelta | None = None  # FAILED: wait before the next attempt; None: no further attempt
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finished:
     """What an outcome made of the job; of one that was recorded before (`repeated`), the job's state of now."""
 
@@ -65,7 +65,7 @@ class Finished:
     repeated: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LostLease:
     """A lease that ran out and was taken back, and what became of its job."""
 
@@ -75,7 +75,7 @@ class LostLease:
     state: State  # of the job, now
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Extension:
     """A lease to be extended, with what the attempt has to say."""
 
@@ -83,7 +83,7 @@ class Extension:
     progress: tuple[float, str] | None = None  # fraction and message
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Extended:
     """The lease stands on. With `cancel_reason` the job's cancel was asked: stop it within `grace`."""
 

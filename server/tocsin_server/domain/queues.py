@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from tocsin_server.domain.defaults import NOTHING_SAID, JobDefaults
+from tocsin_server.domain.record import record
 from tocsin_server.domain.states import State
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class QueueSettings:
     """What was set for a queue. None: the server's setting."""
 
@@ -32,7 +33,7 @@ class QueueSettings:
         return self.defaults.concurrency if of_type is None else of_type
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class QueueFigures:
     """Counts and ages of one queue, read at `now` of the store's clock."""
 
@@ -49,7 +50,7 @@ class QueueFigures:
         return sum(self.counts.get(state, {}).values())
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tick:
     """What a dispatcher must know of a queue, cheap to read. A time is None where nothing will happen by itself."""
 
@@ -61,7 +62,7 @@ class Tick:
     changes: int = 0  # grows with each change of any of its jobs, by how much is not said
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WorkerFigures:
     """A process that runs jobs, as it last said."""
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.job import Job
+from tocsin_server.domain.record import record
 from tocsin_server.domain.states import ENDED, State
+from tocsin_server.domain.times import MILLISECOND
 
-_MS = timedelta(milliseconds=1)
 #: The longest id that a job's id still has in full, beside the rest of it.
 _PLAIN_CHARACTERS, _PLAIN_BYTES = 150, 500
 TAG = "reminder"
@@ -54,7 +55,7 @@ DEFAULT_OFFSETS: Mapping[Kind, tuple[timedelta, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SetName:
     """What names a set, and what is named after it."""
 
@@ -113,12 +114,12 @@ def reserved_for(job_id: str) -> Kind | None:
 
 
 def _seconds(offset: timedelta) -> str:
-    ms = offset // _MS
+    ms = offset // MILLISECOND
     whole, rest = divmod(abs(ms), 1000)
     return f"{'-' if ms < 0 else ''}{whole}" + (f".{rest:03}".rstrip("0") if rest else "")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wish:
     """What a schedule call wants a set to be. `content` is a digest of what is sent."""
 
@@ -127,7 +128,7 @@ class Wish:
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """One reminder of a set."""
 
@@ -136,7 +137,7 @@ class Entry:
     attempt: int = 0  # the last attempt of its job that began to send; 0: none has
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Earlier:
     """A job of an earlier revision that had not ended when it was last looked at."""
 
@@ -144,7 +145,7 @@ class Earlier:
     attempt: int  # the last that began to send; 0: none has
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReminderSet:
     """A set as its note holds it. `until`: it is forgotten then."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum
+
+from tocsin_server.domain.record import record
 
 
 class Backoff(IntEnum):
@@ -15,7 +16,7 @@ class Backoff(IntEnum):
     EXPONENTIAL = 2
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RetryPolicy:
     """The waits between attempts: FIXED, initial_delay; EXPONENTIAL, doubling up to max_delay."""
 

@@ -12,10 +12,9 @@ from tocsin_server.domain.errors import JobActive, JobNotFound, WrongState
 from tocsin_server.domain.filters import JobFilter, Window
 from tocsin_server.domain.job import Job
 from tocsin_server.domain.states import ENDED, State
+from tocsin_server.domain.times import MILLISECOND
 from tocsin_server.operations.steps import steps
 from tocsin_server.store.interface import JobStore
-
-_MS = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class Cleanup:
             for type_, number in figures.counts.get(state, {}).items()
             if not wanted.types or type_ in wanted.types
         )
-        filter_ = JobFilter(states=states, types=wanted.types, ended=Window(end=before + _MS))
+        filter_ = JobFilter(states=states, types=wanted.types, ended=Window(end=before + MILLISECOND))
         counts: Counter[tuple[State, str]] = Counter()
         ends = _Ends()
         changed = 0

@@ -9,9 +9,8 @@ from typing import Literal
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from tocsin_server.domain import limits
+from tocsin_server.domain.times import MILLISECOND
 from tocsin_server.settings.values import Duration
-
-_MS = timedelta(milliseconds=1)
 
 
 class LeaseSettings(BaseModel, frozen=True, extra="forbid"):
@@ -48,12 +47,12 @@ class RetrySettings(BaseModel, frozen=True, extra="forbid"):
     )
     initial_delay: Duration = Field(
         default=timedelta(seconds=2),
-        ge=_MS,
+        ge=MILLISECOND,
         le=limits.MAX_INITIAL_DELAY,
         description="Wait after the first failure; not above max_delay.",
     )
     max_delay: Duration = Field(
-        default=timedelta(hours=1), ge=_MS, le=limits.MAX_BACKOFF, description="No wait is longer."
+        default=timedelta(hours=1), ge=MILLISECOND, le=limits.MAX_BACKOFF, description="No wait is longer."
     )
     jitter: float = Field(
         default=0.2,

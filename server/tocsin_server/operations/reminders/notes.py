@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.reminders import Earlier, Entry, Kind, ReminderSet, SetName
+from tocsin_server.domain.times import MILLISECOND, time_to_ms, to_time
 from tocsin_server.store.interface import JobStore
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MS = timedelta(milliseconds=1)
 _MOST = 1 << 53  # of a counter: what every reader of JSON can hold
 
 
@@ -75,11 +73,11 @@ def _is_sound(found: ReminderSet) -> bool:
 
 def _bytes_of(one: ReminderSet) -> bytes:
     said = {
-        "anchor_ms": _ms(one.anchor),
+        "anchor_ms": time_to_ms(one.anchor),
         "content": one.content.hex(),
-        "entries": [[entry.offset // _MS, entry.revision, entry.attempt] for entry in one.entries],
+        "entries": [[entry.offset // MILLISECOND, entry.revision, entry.attempt] for entry in one.entries],
         "revision": one.revision,
-        "until_ms": _ms(one.until),
+        "until_ms": time_to_ms(one.until),
         "cancelled": one.cancelled,
         "earlier": [[job.job_id, job.attempt] for job in one.earlier],
     }
@@ -89,19 +87,11 @@ def _bytes_of(one: ReminderSet) -> bytes:
 def _set_of(stored: bytes) -> ReminderSet:
     said: dict[str, Any] = json.loads(stored)
     return ReminderSet(
-        anchor=_time(said["anchor_ms"]),
+        anchor=to_time(said["anchor_ms"]),
         content=bytes.fromhex(said["content"]),
-        entries=tuple(Entry(offset * _MS, revision, attempt) for offset, revision, attempt in said["entries"]),
+        entries=tuple(Entry(offset * MILLISECOND, revision, attempt) for offset, revision, attempt in said["entries"]),
         revision=said["revision"],
-        until=_time(said["until_ms"]),
+        until=to_time(said["until_ms"]),
         cancelled=said["cancelled"],
         earlier=tuple(Earlier(job_id, attempt) for job_id, attempt in said["earlier"]),
     )
-
-
-def _ms(time: datetime) -> int:
-    return (time - _EPOCH) // _MS
-
-
-def _time(ms: int) -> datetime:
-    return _EPOCH + ms * _MS

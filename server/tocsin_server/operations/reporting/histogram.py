@@ -13,6 +13,8 @@ from bisect import bisect_left
 from datetime import timedelta
 from itertools import accumulate
 
+from tocsin_server.domain.times import MILLISECOND
+
 #: A percentile is at most this share away from the span that has its rank: 0.5 % by its bin, and what rounding to the
 #: millisecond adds. Under 100 ms it is exact.
 ERROR = 0.01
@@ -20,7 +22,6 @@ ERROR = 0.01
 _BIN_ERROR = 0.005
 _GAMMA = (1 + _BIN_ERROR) / (1 - _BIN_ERROR)
 _LOG_GAMMA = math.log(_GAMMA)
-_MS = timedelta(milliseconds=1)
 _MOST_MS = 100 * 365.25 * 86_400_000
 
 
@@ -38,7 +39,7 @@ class Histogram:
 
     def add(self, span: timedelta) -> None:
         """Count one; a negative one is taken as 0."""
-        ms = max(0, span // _MS)
+        ms = max(0, span // MILLISECOND)
         # A logarithm of a bound may round up: then it stands one bin higher, still 0.5 % from that one's value.
         place = 0 if ms == 0 else 1 + math.ceil(math.log(min(ms, _MOST_MS)) / _LOG_GAMMA)
         if place >= len(self._bins):
@@ -56,14 +57,14 @@ class Histogram:
         rank = max(1, math.ceil(share * self.count))
         place = bisect_left(list(accumulate(self._bins)), rank)
         ms = 0.0 if place == 0 else 2 * _GAMMA ** (place - 1) / (_GAMMA + 1)
-        return round(min(max(ms, self.least_ms), self.greatest_ms)) * _MS
+        return round(min(max(ms, self.least_ms), self.greatest_ms)) * MILLISECOND
 
     @property
     def max(self) -> timedelta | None:
         """The greatest, exactly."""
-        return self.greatest_ms * _MS if self.count else None
+        return self.greatest_ms * MILLISECOND if self.count else None
 
     @property
     def mean(self) -> timedelta | None:
         """The mean, to the millisecond."""
-        return round(self.total_ms / self.count) * _MS if self.count else None
+        return round(self.total_ms / self.count) * MILLISECOND if self.count else None

@@ -12,6 +12,7 @@ from tocsin_server.domain.filters import JobFilter, ListQuery, Window
 from tocsin_server.domain.job import Job
 from tocsin_server.domain.queues import QueueFigures, QueueSettings
 from tocsin_server.domain.states import State
+from tocsin_server.domain.times import MILLISECOND
 from tocsin_server.store.interface import JobStore
 
 #: The two kinds of ended jobs whose retention is set apart.
@@ -20,8 +21,6 @@ DONE, DEAD = frozenset({State.COMPLETED, State.CANCELLED}), frozenset({State.FAI
 
 #: Of a window. By default it is as long as COMPLETED jobs are kept, and reading them takes a while.
 _NOT_WORTH_TELLING = 0.001
-
-_MS = timedelta(milliseconds=1)  # the stores' unit: what ended at a time ended before the next one
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,8 @@ class Standing:
                 found.append(Gap(kind, cut, None, most))
             deleted = figures.failed_deleted if kind is DEAD else figures.done_deleted
             if deleted is not None and deleted >= window.start:
-                found.append(Gap(kind, min(deleted + _MS, window.end), None, None))
+                # The stores count in milliseconds: what ended at a time ended before the next one.
+                found.append(Gap(kind, min(deleted + MILLISECOND, window.end), None, None))
         return tuple(found)
 
     def _kept_for(self, kind: frozenset[State], settings: QueueSettings, retained: Retained) -> timedelta:

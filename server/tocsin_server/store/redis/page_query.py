@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from tocsin_server.domain.filters import JobFilter, ListQuery, Order, Window
 from tocsin_server.domain.job import View
 from tocsin_server.domain.states import State
-from tocsin_server.store.redis.records import time_to_ms
+from tocsin_server.domain.times import time_to_ms
 
 INSPECT = 1_000  # records one call may look at
 BYTES = 3_300_000  # what one call may answer: a response ends at 3.5 MiB

@@ -6,17 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from tocsin_server.domain.job import Cancel, Job, JobError
+from tocsin_server.domain.times import time_to_ms, to_ms
 from tocsin_server.store.placing import kept_errors
-from tocsin_server.store.redis.records import (
-    HEADER,
-    error_bytes,
-    payload_bytes,
-    progress_bytes,
-    rest_bytes,
-    six_bytes,
-    time_to_ms,
-    to_ms,
-)
+from tocsin_server.store.redis.records import HEADER, error_bytes, payload_bytes, progress_bytes, rest_bytes, six_bytes
 
 _CANCEL_ASKED, _HAS_EXTRAS = 1, 2  # as in lua/lib/job.lua
 _NO_TOKEN = bytes(8)

@@ -13,7 +13,7 @@ from tocsin_server.domain.defaults import JobDefaults
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.domain.states import State
-from tocsin_server.store.redis.records import to_ms, to_time
+from tocsin_server.domain.times import to_ms, to_time
 
 _TICK = struct.Struct(">" + 6 * "HI")  # six numbers of 6 bytes
 _OLD_TICK_BYTES = 24

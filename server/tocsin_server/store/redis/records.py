@@ -11,15 +11,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin_server.domain.job import Cancel, Draft, Job, JobError, JobSpec, Payload, Progress, Retention, Terms, View
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.states import State
+from tocsin_server.domain.times import time_to_ms, to_ms, to_time
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 HEADER = struct.Struct(">BBiIHBI6s6s6s6s6s8s6s6sI")
 _DRAFT = struct.Struct(">BB6si6s6sI")
 _RETRY = struct.Struct(">HB6s6sd")
@@ -28,21 +27,6 @@ _ERROR_HEAD = struct.Struct(">6sI")
 _COMMON_RETRY = RetryPolicy(3, Backoff.EXPONENTIAL, timedelta(seconds=2), timedelta(hours=1), 0.2)
 _OWN_RETRY, _TIMEOUT = 1, 2
 NO_EXTRAS: Mapping[bytes, bytes] = {}
-
-
-def to_ms(span: timedelta) -> int:
-    """Whole milliseconds, rounded up: nothing may start early, no limit may be cut."""
-    return -(-span // _MILLISECOND)
-
-
-def time_to_ms(time: datetime) -> int:
-    """Milliseconds since 1970, rounded up."""
-    return to_ms(time - EPOCH)
-
-
-def to_time(ms: int) -> datetime:
-    """The time of milliseconds since 1970."""
-    return EPOCH + timedelta(milliseconds=ms)
 
 
 def _span(ms: int) -> timedelta:

@@ -27,6 +27,7 @@ from tocsin_server.domain.lease import (
 )
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.states import State
+from tocsin_server.domain.times import to_ms, to_time
 from tocsin_server.store.by_queue import by_queue
 from tocsin_server.store.interface import Checked, JobStore, Note, StoredNote, StoreInfo, Wake
 from tocsin_server.store.parts import part_by_part, parts
@@ -112,7 +113,7 @@ class RedisStore(JobStore):
 
     async def ping(self) -> datetime:
         seconds, micros = await self._connection.execute("TIME", read_only=True)
-        return records.to_time(int(seconds) * 1000 + int(micros) // 1000)
+        return to_time(int(seconds) * 1000 + int(micros) // 1000)
 
     async def info(self) -> StoreInfo:
         return self._condition.info
@@ -163,7 +164,7 @@ class RedisStore(JobStore):
         jobs = tuple(records.job_of(query.queue, answer, query.view) for answer in answers)
         following = None
         if arrival >= 0:
-            following = Position(arrival, records.to_time(due) if query.order is Order.SOONEST else None, skip)
+            following = Position(arrival, to_time(due) if query.order is Order.SOONEST else None, skip)
         total = page_query.total(query.filter, counts_of(counts)) if query.with_total and query.filter.counted else None
         return Page(jobs, following, total)
 
@@ -220,19 +221,17 @@ class RedisStore(JobStore):
         if len(self._claims) > _REMEMBERED_CLAIMS:
             self._claims.popitem(last=False)
         wanted = [part for name, most in types.items() for part in (name, most)]
-        now, more, answers = await self._run(
-            "claim", queue, limit, records.to_ms(lease), request, int(repeated), *wanted
-        )
+        now, more, answers = await self._run("claim", queue, limit, to_ms(lease), request, int(repeated), *wanted)
         claimed = []
         for answer in answers:
             job = records.job_of(queue, answer, View.FULL)
             claimed.append(Claimed(job, Lease(queue, job.job_id, job.attempt, answer[0] + request)))
-        return Claim(tuple(claimed), records.to_time(now), more == b"1")
+        return Claim(tuple(claimed), to_time(now), more == b"1")
 
     async def extend(self, extensions: Sequence[Extension], lease: timedelta) -> list[Extended | TocsinError]:
         async def extend_in(queue: str, items: Sequence[Extension]) -> list[Extended | TocsinError]:
             arguments = [(e.lease.token, records.progress_bytes(*e.progress) if e.progress else b"") for e in items]
-            answers = await self._run_all("extend", queue, arguments, str(records.to_ms(lease)).encode())
+            answers = await self._run_all("extend", queue, arguments, str(to_ms(lease)).encode())
             return [_extended(item.lease, answer) for item, answer in zip(items, answers, strict=True)]
 
         return await by_queue(extensions, lambda extension: extension.lease.queue, extend_in)
@@ -253,7 +252,7 @@ class RedisStore(JobStore):
         return [replies.lost_lease(reply) for reply in await self._run("reap", queue, limit)]
 
     async def trim(self, queue: str, *, completed_max: int, failed_max: int, limit: int = 100) -> int:
-        spared = records.to_ms(limits.SPARED_AFTER_END)
+        spared = to_ms(limits.SPARED_AFTER_END)
         return int(await self._run("trim", queue, completed_max, failed_max, limit, spared))
 
     async def check(self) -> Checked:
@@ -321,7 +320,7 @@ class RedisStore(JobStore):
             lambda: self._run(
                 "forget",
                 queue,
-                "" if unused_for is None else records.to_ms(unused_for),
+                "" if unused_for is None else to_ms(unused_for),
                 settings_bytes(QueueSettings()),
             ),
         )
@@ -340,7 +339,7 @@ class RedisStore(JobStore):
     # --- workers ---
 
     async def announce(self, worker: WorkerFigures, ttl: timedelta) -> None:
-        ttl_ms = records.to_ms(ttl)
+        ttl_ms = to_ms(ttl)
         await self._scripts.run("announce", self._keys.workers, worker.worker, ttl_ms, worker_bytes(worker))
 
     async def workers(self) -> list[WorkerFigures]:
@@ -400,5 +399,5 @@ def _ending(outcome: Outcome) -> tuple[bytes, ...]:
         said = b"" if outcome.result is None else b"+" + outcome.result
     elif outcome.error is not None:
         said = records.error_bytes(outcome.error)
-    retry_ms = -1 if outcome.retry_in is None else records.to_ms(outcome.retry_in)
+    retry_ms = -1 if outcome.retry_in is None else to_ms(outcome.retry_in)
     return outcome.lease.token, outcome.ending.name.encode(), said, str(retry_ms).encode()
