@@ -11,7 +11,20 @@ from typing import Any, TypeVar
 from tocsin_server.domain.changes import CancelJob
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.filters import JobFilter, ListQuery, Page, Position
-from tocsin_server.domain.job import Added, Draft, Job, JobError, JobSpec, OnConflict, Payload, Put, Retention, View
+from tocsin_server.domain.job import (
+    Added,
+    Draft,
+    Job,
+    JobError,
+    JobSpec,
+    New,
+    OnConflict,
+    Payload,
+    Put,
+    Retention,
+    Terms,
+    View,
+)
 from tocsin_server.domain.lease import Claimed, Ending, Extended, Finished, Lease, Outcome
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.domain.states import ENDED, State
@@ -43,9 +56,11 @@ def a_spec(*, queue: str = "q", type: str = "t", priority: int = 0, **fields: An
     """A plain spec; name what matters."""
     plain: dict[str, Any] = {
         "payload": None,
-        "retry": RetryPolicy(),
-        "timeout": None,
-        "retention": Retention(timedelta(hours=24), timedelta(days=30)),
+        "terms": Terms(
+            fields.pop("retry", RetryPolicy()),
+            fields.pop("timeout", None),
+            fields.pop("retention", Retention(timedelta(hours=24), timedelta(days=30))),
+        ),
     }
     return JobSpec(queue=queue, type=type, priority=priority, **{**plain, **fields})
 
@@ -103,13 +118,34 @@ def refused(answer: object, kind: type[TocsinError]) -> Any:
 
 
 async def added(store: JobStore, *drafts: Draft) -> list[Job]:
-    """Add jobs; the jobs that stand now."""
-    return [good(answer)[0] for answer in await store.add(drafts)]
+    """Add jobs; the jobs that stand now (View.BASIC), of new ones as their draft and the answer say."""
+    return [stands(draft, answer) for draft, answer in zip(drafts, await store.add(drafts), strict=True)]
 
 
-async def outcomes(store: JobStore, *drafts: Draft) -> list[Added]:
+async def outcomes(store: JobStore, *drafts: Draft) -> list[type[Added]]:
     """Add jobs; what adding did."""
-    return [good(answer)[1] for answer in await store.add(drafts)]
+    return [type(good(answer)) for answer in await store.add(drafts)]
+
+
+def stands(draft: Draft, answer: Added | TocsinError) -> Job:
+    """The job that stands after adding (View.BASIC); it must not be a refusal."""
+    done = good(answer)
+    if not isinstance(done, New):
+        return done.job
+    return Job(
+        done.job_id,
+        replace(draft.spec, payload=None),
+        done.state,
+        done.create_time,
+        done.schedule_time,
+        start_time=None,
+        end_time=None,
+        attempt=0,
+        failures=0,
+        crashes=0,
+        revision=1,
+        arrival=done.arrival,
+    )
 
 
 async def placed(store: JobStore, *jobs: Job, over: bool = False) -> list[Put]:

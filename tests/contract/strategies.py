@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 from tocsin_server.domain import limits
-from tocsin_server.domain.job import Cancel, Job, JobError, JobSpec, Payload, Progress, Retention
+from tocsin_server.domain.job import Cancel, Job, JobError, JobSpec, Payload, Progress, Retention, Terms
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.states import ENDED, State
 
@@ -73,9 +73,7 @@ def specs(queue: str = "q") -> st.SearchStrategy[JobSpec]:
         names,
         _payloads,
         st.integers(*INT32),
-        _retries,
-        st.none() | spans,
-        st.builds(Retention, spans, spans),
+        st.builds(Terms, _retries, st.none() | spans, st.builds(Retention, spans, spans)),
         _tags,
     )
 

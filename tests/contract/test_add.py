@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import JobActive, JobExists, LeaseLost, QuotaExceeded, TocsinError
-from tocsin_server.domain.job import Added, Draft, Job, OnConflict, Payload, Retention, View
+from tocsin_server.domain.job import Added, Draft, Job, Kept, New, OnConflict, Payload, Replaced, Retention, View
 from tocsin_server.domain.lease import Extension
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.states import State
@@ -38,6 +38,7 @@ from contract.builders import (
     read,
     refused,
     standing,
+    stands,
 )
 
 FAIL, KEEP, REPLACE = OnConflict.FAIL, OnConflict.KEEP, OnConflict.REPLACE
@@ -127,12 +128,12 @@ async def test_any_id_is_kept_as_it_is(store: JobStore, job_id: str) -> None:
 
 async def test_ids_are_compared_byte_for_byte(store: JobStore) -> None:
     names = ["a", "A", "a ", "\u00e9", "e\u0301", "\uff41", "0", "00"]
-    assert await outcomes(store, *map(a_draft, names)) == [Added.CREATED] * len(names)
+    assert await outcomes(store, *map(a_draft, names)) == [New] * len(names)
 
 
 async def test_an_id_is_unique_within_its_queue_only(store: JobStore) -> None:
     drafts = [a_draft("a", queue="one"), a_draft("a", queue="two"), a_draft("a", queue="one.two")]
-    assert await outcomes(store, *drafts) == [Added.CREATED] * 3
+    assert await outcomes(store, *drafts) == [New] * 3
 
 
 async def test_a_made_id_is_a_version_8_uuid_in_the_order_of_time(store: JobStore) -> None:
@@ -164,8 +165,8 @@ async def test_a_made_id_conflicts_like_any_other(store: JobStore) -> None:
     [job] = await added(store, a_draft())
     [exists] = await store.add([a_draft(job.job_id)])
     assert refused(exists, JobExists).state is State.WAITING
-    assert await outcomes(store, a_draft(job.job_id, on_conflict=KEEP)) == [Added.KEPT]
-    assert await outcomes(store, a_draft(job.job_id, on_conflict=REPLACE, priority=7)) == [Added.REPLACED]
+    assert await outcomes(store, a_draft(job.job_id, on_conflict=KEEP)) == [Kept]
+    assert await outcomes(store, a_draft(job.job_id, on_conflict=REPLACE, priority=7)) == [Replaced]
     assert (await read(store, job)).spec.priority == 7
 
 
@@ -217,8 +218,8 @@ async def test_spans_of_a_spec_round_up_to_the_millisecond(store: JobStore) -> N
     retry = RetryPolicy(3, Backoff.FIXED, SECOND + odd, MINUTE + odd, 0.2)
     [job] = await added(store, a_draft(retry=retry, timeout=odd, retention=Retention(odd, HOUR + odd)))
     spec = (await read(store, job)).spec
-    assert spec.retry == RetryPolicy(3, Backoff.FIXED, SECOND + MILLISECOND, MINUTE + MILLISECOND, 0.2)
-    assert (spec.timeout, spec.retention) == (MILLISECOND, Retention(MILLISECOND, HOUR + MILLISECOND))
+    assert spec.terms.retry == RetryPolicy(3, Backoff.FIXED, SECOND + MILLISECOND, MINUTE + MILLISECOND, 0.2)
+    assert (spec.terms.timeout, spec.terms.retention) == (MILLISECOND, Retention(MILLISECOND, HOUR + MILLISECOND))
 
 
 @pytest.mark.parametrize("priority", [*INT32, 0, -1, 1])
@@ -238,7 +239,7 @@ async def test_arrival_grows_in_the_order_given(store: JobStore) -> None:
 async def test_a_large_batch_over_several_queues_is_answered_in_the_order_asked(store: JobStore) -> None:
     body = random.Random(1).randbytes(9000)
     drafts = [a_draft(f"job-{i}", queue=f"q{i * 7 % 3}", priority=i, body=body + bytes([i % 256])) for i in range(600)]
-    answers = [good(answer)[0] for answer in await store.add(drafts)]
+    answers = await added(store, *drafts)
     assert [(job.queue, job.job_id, job.spec.priority) for job in answers] == [
         (draft.spec.queue, draft.job_id, draft.spec.priority) for draft in drafts
     ]
@@ -258,20 +259,20 @@ async def test_payloads_of_a_mebibyte_fit_side_by_side(store: JobStore) -> None:
 async def test_one_bad_item_harms_no_other(store: JobStore) -> None:
     await added(store, a_draft("a"))
     first, second, third = await store.add([a_draft("b"), a_draft("a"), a_draft("c")])
-    assert good(first)[0].job_id == "b"
+    assert stands(a_draft("b"), first).job_id == "b"
     assert refused(second, JobExists).job_id == "a"
-    assert good(third)[0].job_id == "c"
+    assert stands(a_draft("c"), third).job_id == "c"
     assert await listed(store, a_query()) == ["c", "b", "a"]
 
 
 async def test_two_items_of_one_id_are_taken_in_order(store: JobStore) -> None:
     fail, keep, replace = (a_draft("a", priority=n, on_conflict=mode) for n, mode in enumerate((FAIL, KEEP, REPLACE)))
     created, kept, replaced, exists, last = await store.add([fail, keep, replace, fail, keep])
-    assert good(created)[1] is Added.CREATED
-    assert (good(kept)[1], good(kept)[0].spec.priority) == (Added.KEPT, 0)
-    assert (good(replaced)[1], good(replaced)[0].spec.priority) == (Added.REPLACED, 2)
+    assert type(good(created)) is New
+    assert (type(good(kept)), stands(keep, kept).spec.priority) == (Kept, 0)
+    assert (type(good(replaced)), stands(replace, replaced).spec.priority) == (Replaced, 2)
     assert refused(exists, JobExists).state is State.WAITING
-    assert (good(last)[1], good(last)[0].spec.priority) == (Added.KEPT, 2)
+    assert (type(good(last)), stands(keep, last).spec.priority) == (Kept, 2)
     assert [one.job.spec.priority for one in await claimed(store)] == [2]
 
 
@@ -285,7 +286,7 @@ async def test_two_items_of_one_made_id_are_taken_in_order(store: JobStore) -> N
 async def test_two_replacements_of_one_ended_job_leave_one(store: JobStore) -> None:
     await standing(store, State.COMPLETED, "a")
     drafts = [a_draft("a", priority=n, on_conflict=REPLACE) for n in (1, 2, 3)]
-    assert await outcomes(store, *drafts) == [Added.REPLACED] * 3
+    assert await outcomes(store, *drafts) == [Replaced] * 3
     assert [(one.job.job_id, one.job.spec.priority) for one in await claimed(store)] == [("a", 3)]
 
 
@@ -304,7 +305,7 @@ async def test_replacing_takes_effect_in_claims_lists_and_counts(store: JobStore
 async def test_two_replacements_in_one_call_leave_the_tags_of_the_last_alone(store: JobStore) -> None:
     await added(store, a_draft("other", when=HOUR, tags={"n": "0"}), a_draft("a", when=HOUR, tags={"n": "0"}))
     drafts = [a_draft("a", when=HOUR, tags={"n": n}, on_conflict=REPLACE) for n in ("1", "2")]
-    assert await outcomes(store, *drafts) == [Added.REPLACED] * 2
+    assert await outcomes(store, *drafts) == [Replaced] * 2
     for n, names in (("0", ["other"]), ("1", []), ("2", ["a"])):
         assert await listed(store, a_query(tags={"n": n})) == names
         assert await listed(store, a_query(tags={"n": n}, skip=1)) == []
@@ -346,19 +347,19 @@ async def test_a_queue_holds_no_more_types_than_its_quota(store: JobStore) -> No
     names = [f"t{i}" for i in range(limits.TYPES_PER_QUEUE)]
     await added(store, *(a_draft(name, type=name) for name in names))
 
-    over: list[tuple[Job, Added] | TocsinError] = await store.add(
+    over: list[Added | TocsinError] = await store.add(
         [a_draft("x", type="count"), a_draft("y", type="t0"), a_draft("z", type="one-more")]
     )
     assert refused(over[0], QuotaExceeded).limit == limits.TYPES_PER_QUEUE
-    assert good(over[1])[1] is Added.CREATED
+    assert type(good(over[1])) is New
     refused(over[2], QuotaExceeded)
-    assert await outcomes(store, a_draft(type="one-more", queue="other")) == [Added.CREATED]
+    assert await outcomes(store, a_draft(type="one-more", queue="other")) == [New]
 
     kept, exists = await store.add(
         [a_draft("y", type="one-more", on_conflict=KEEP), a_draft("y", type="one-more", on_conflict=FAIL)]
     )
-    assert good(kept)[1] is Added.KEPT
+    assert type(good(kept)) is Kept
     refused(exists, JobExists)
 
     assert await store.delete("q", ["t7"], ended_only=False) == [None]
-    assert await outcomes(store, a_draft(type="one-more")) == [Added.CREATED]
+    assert await outcomes(store, a_draft(type="one-more")) == [New]

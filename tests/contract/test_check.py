@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tocsin_server.domain.changes import RunJob
 from tocsin_server.domain.filters import Order
-from tocsin_server.domain.job import View
+from tocsin_server.domain.job import New, View
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
@@ -111,7 +111,7 @@ async def test_what_was_lost_is_made_anew_from_the_jobs(
         await mended(other)
         assert await shown(other) == before
     [again] = await outcomes(store, a_draft("one more"))
-    assert again.name == "CREATED"
+    assert again is New
     assert "one more" in await listed(store, a_query())
     assert len(await listed(store, a_query())) == len(before["newest"]) + 1
 
@@ -154,7 +154,7 @@ async def test_what_led_to_a_job_that_is_gone_goes_too(store: JobStore, damage: 
     assert tick.waiting is (state is not State.WAITING)
     assert (tick.next_lease_end is None) is (state is State.ACTIVE)
     [outcome] = await outcomes(store, a_draft(state.name, when=HOUR))
-    assert outcome.name == "CREATED"
+    assert outcome is New
 
 
 def _without(counts: Mapping[State, Mapping[str, int]], state: State) -> dict[State, dict[str, int]]:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 from tocsin_server.domain.errors import JobNotFound, LeaseLost, WrongState
-from tocsin_server.domain.job import Added, OnConflict, View
+from tocsin_server.domain.job import New, OnConflict, Replaced, View
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
 
@@ -37,7 +37,7 @@ async def test_an_ended_job_is_gone_and_its_id_free_at_once(store: JobStore, sta
     assert await store.get("q", ["a"], View.BASIC) == [None]
     assert await listed(store, a_query()) == await listed(store, a_query(tags={"k": "v"})) == []
     assert (await store.figures("q")).counts == {}
-    assert await outcomes(store, a_draft("a")) == [Added.CREATED]
+    assert await outcomes(store, a_draft("a")) == [New]
 
 
 @pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED, State.CANCELLED])
@@ -66,7 +66,7 @@ async def test_figures_keep_up_to_which_end_jobs_were_deleted(
     assert await deleted() == only(ends[2])
     await store.delete("q", ["early"])
     assert await deleted() == only(ends[2])
-    assert await outcomes(store, a_draft("replaced", on_conflict=OnConflict.REPLACE)) == [Added.REPLACED]
+    assert await outcomes(store, a_draft("replaced", on_conflict=OnConflict.REPLACE)) == [Replaced]
     assert await deleted() == only(ends[3])
 
 

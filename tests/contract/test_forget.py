@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from tocsin_server.domain.errors import QuotaExceeded
-from tocsin_server.domain.job import Added, OnConflict
+from tocsin_server.domain.job import Kept, OnConflict, Replaced
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
@@ -152,8 +152,8 @@ async def test_a_job_beyond_the_quota_is_refused_and_what_stands_may_be_replaced
         assert "quotas.jobs_per_queue" in str(refused(answers[1], QuotaExceeded))
         refused(answers[2], QuotaExceeded)
         good(answers[3])
-        assert await outcomes(store, a_draft("a", on_conflict=OnConflict.REPLACE)) == [Added.REPLACED]
-        assert await outcomes(store, a_draft("b", on_conflict=OnConflict.KEEP)) == [Added.KEPT]
+        assert await outcomes(store, a_draft("a", on_conflict=OnConflict.REPLACE)) == [Replaced]
+        assert await outcomes(store, a_draft("b", on_conflict=OnConflict.KEEP)) == [Kept]
         [answer] = await store.put([a_job("e")], over=False)
         refused(answer, QuotaExceeded)
         assert [one.name for one in await placed(store, a_job("a"), over=True)] == ["REPLACED"]

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tocsin_server.domain import limits
 from tocsin_server.domain.changes import Change, RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.errors import JobActive, JobExists, JobNotFound, LeaseLost, WrongState
-from tocsin_server.domain.job import Added, OnConflict, View
+from tocsin_server.domain.job import Kept, New, OnConflict, Replaced, View
 from tocsin_server.domain.lease import Claimed, Outcome
 from tocsin_server.domain.states import ENDED, PENDING, State
 from tocsin_server.store.interface import JobStore
@@ -110,14 +110,14 @@ class Life(RuleBasedStateMachine):
         [answer] = self.call(self.store.add([draft]))
         job = self.jobs.get(name)
         if job is not None and mode is OnConflict.KEEP:
-            assert good(answer)[1] is Added.KEPT
+            assert type(good(answer)) is Kept
         elif job is not None and mode is OnConflict.FAIL:
             assert refused(answer, JobExists).state is job.state
         elif job is not None and job.state is ACTIVE:
             refused(answer, JobActive)
         else:
             anew = job is None or job.state in ENDED
-            assert good(answer)[1] is (Added.CREATED if job is None else Added.REPLACED)
+            assert type(good(answer)) is (New if job is None else Replaced)
             attempt = 0 if job is None or anew else job.attempt
             self.jobs[name] = Model(SCHEDULED if later else WAITING, attempt)
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 from tocsin_server.domain.changes import RetryJob, RunJob, UpdateJob
+from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.filters import JobFilter, ListQuery, Order
 from tocsin_server.domain.job import Job, OnConflict, View
 from tocsin_server.domain.states import State
@@ -25,6 +26,7 @@ from contract.builders import (
     completed,
     failed,
     listed,
+    stands,
     wish,
 )
 from contract.properties import a_queue, bounded
@@ -65,8 +67,11 @@ class Storm:
         elif verb == "replace":
             # An ended job is made anew: its place in the list is another one then.
             [before] = await store.get(queue, [job_id], View.BASIC)
-            [answer] = await store.add([a_draft(job_id, queue=queue, on_conflict=OnConflict.REPLACE, when=HOUR)])
-            if before is None or (isinstance(answer, tuple) and answer[0].arrival != before.arrival):
+            draft = a_draft(job_id, queue=queue, on_conflict=OnConflict.REPLACE, when=HOUR)
+            [answer] = await store.add([draft])
+            if before is None or (
+                not isinstance(answer, TocsinError) and stands(draft, answer).arrival != before.arrival
+            ):
                 self.left.add(job_id)
         elif verb == "cancel":
             await store.cancel(queue, [wish(job_id)])

@@ -131,6 +131,10 @@ def _spec(**fields: Any) -> Job:
     return replace(FULL_OF_LIFE, spec=replace(FULL_OF_LIFE.spec, **fields))
 
 
+def _terms(**fields: Any) -> Job:
+    return _spec(terms=replace(FULL_OF_LIFE.spec.terms, **fields))
+
+
 def _life(**fields: Any) -> Job:
     return replace(FULL_OF_LIFE, **fields)
 
@@ -144,16 +148,16 @@ OTHERWISE = {
     "payload": _spec(payload=Payload(12, bytes(range(255)) + b"\0")),
     "no payload": _spec(payload=None),
     "priority": _spec(priority=5),
-    "attempts": _spec(retry=replace(FULL_OF_LIFE.spec.retry, max_attempts=8)),
-    "backoff": _spec(retry=replace(FULL_OF_LIFE.spec.retry, backoff=Backoff.EXPONENTIAL)),
-    "first delay": _spec(retry=replace(FULL_OF_LIFE.spec.retry, initial_delay=SECOND + MILLISECOND)),
-    "longest delay": _spec(retry=replace(FULL_OF_LIFE.spec.retry, max_delay=MINUTE + MILLISECOND)),
-    "jitter": _spec(retry=replace(FULL_OF_LIFE.spec.retry, jitter=0.3)),
-    "common retry": _spec(retry=RetryPolicy()),
-    "timeout": _spec(timeout=MINUTE + MILLISECOND),
-    "no timeout": _spec(timeout=None),
-    "retention of completed": _spec(retention=Retention(NOW, limits.MAX_RETENTION)),
-    "retention of failed": _spec(retention=Retention(limits.MAX_RETENTION, NOW)),
+    "attempts": _terms(retry=replace(FULL_OF_LIFE.spec.terms.retry, max_attempts=8)),
+    "backoff": _terms(retry=replace(FULL_OF_LIFE.spec.terms.retry, backoff=Backoff.EXPONENTIAL)),
+    "first delay": _terms(retry=replace(FULL_OF_LIFE.spec.terms.retry, initial_delay=SECOND + MILLISECOND)),
+    "longest delay": _terms(retry=replace(FULL_OF_LIFE.spec.terms.retry, max_delay=MINUTE + MILLISECOND)),
+    "jitter": _terms(retry=replace(FULL_OF_LIFE.spec.terms.retry, jitter=0.3)),
+    "common retry": _terms(retry=RetryPolicy()),
+    "timeout": _terms(timeout=MINUTE + MILLISECOND),
+    "no timeout": _terms(timeout=None),
+    "retention of completed": _terms(retention=Retention(NOW, limits.MAX_RETENTION)),
+    "retention of failed": _terms(retention=Retention(limits.MAX_RETENTION, NOW)),
     "a tag": _spec(tags={"k": "v=x", "customer": "Zoë"}),
     "a tag's name": _spec(tags={"l": "v=w", "customer": "Zoë"}),
     "a tag more": _spec(tags={"k": "v=w", "customer": "Zoë", "l": ""}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tocsin_server.domain.changes import RetryJob, UpdateJob
-from tocsin_server.domain.job import Added, Cancel, OnConflict, Retention
+from tocsin_server.domain.job import Cancel, OnConflict, Replaced, Retention
 from tocsin_server.domain.lease import Extension
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.store.interface import JobStore
@@ -44,7 +44,7 @@ async def test_every_verb_does_with_them_what_it_does(store: JobStore) -> None:
     for answer in await store.cancel("q", [wish("WAITING"), wish("BLOCKED")]):
         assert good(answer).state is State.CANCELLED
     assert await store.delete("q", ["COMPLETED"]) == [None]
-    assert await outcomes(store, a_draft("CANCELLED", on_conflict=OnConflict.REPLACE)) == [Added.REPLACED]
+    assert await outcomes(store, a_draft("CANCELLED", on_conflict=OnConflict.REPLACE)) == [Replaced]
     assert {one.job.job_id for one in await claimed(store)} == {"FAILED", "CANCELLED"}
     assert sorted(await listed(store, a_query(tags={"k": "v"}, states=ENDED))) == ["BLOCKED", "WAITING"]
 

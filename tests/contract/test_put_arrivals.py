@@ -7,7 +7,7 @@ import random
 from dataclasses import replace
 
 from tocsin_server.domain.errors import JobExists, OutcomeUnknown, TocsinError
-from tocsin_server.domain.job import Added, OnConflict, Put, View
+from tocsin_server.domain.job import OnConflict, Put, Replaced, View
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
 
@@ -129,7 +129,7 @@ async def test_an_id_made_elsewhere_is_found_whichever_arrival_it_has_here(store
         assert refused((await store.add([again]))[0], JobExists).state is State.WAITING
         assert (await cancelled(store, job)).state is State.CANCELLED
         assert await placed(store, job, over=True) == [REPLACED]
-        assert await outcomes(store, replace(again, on_conflict=OnConflict.REPLACE)) == [Added.REPLACED]
+        assert await outcomes(store, replace(again, on_conflict=OnConflict.REPLACE)) == [Replaced]
         assert await store.delete("q", [job.job_id], ended_only=False) == [None]
         assert await store.get("q", [job.job_id], View.BASIC) == [None]
         assert await placed(store, job) == [CREATED]

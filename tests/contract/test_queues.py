@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from tocsin_server.domain.changes import RunJob
-from tocsin_server.domain.defaults import NOTHING_SAID, JobDefaults
+from tocsin_server.domain.defaults import UNSET, JobDefaults
 from tocsin_server.domain.queues import QueueFigures, QueueSettings
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.domain.states import State
@@ -51,7 +51,7 @@ SAID = QueueSettings(
     ),
     type_defaults={
         "email": JobDefaults(max_attempts=1, concurrency=1),
-        "a.b-c_D": NOTHING_SAID,
+        "a.b-c_D": UNSET,
         "sms": JobDefaults(jitter=0.0),
     },
     completed_max=0,

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 from tocsin_server.domain.errors import JobExists
-from tocsin_server.domain.job import Added, OnConflict, View
+from tocsin_server.domain.job import Kept, New, OnConflict, Replaced, View
 from tocsin_server.domain.lease import Claimed, Finished
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
@@ -102,9 +102,9 @@ async def test_of_several_jobs_of_one_id_one_is_created(stores: list[JobStore], 
     for number in range(10):
         draft = a_draft(f"{number}", on_conflict=mode, when=HOUR)
         answers = [answer for [answer] in await asyncio.gather(*(store.add([draft]) for store in stores))]
-        outcomes = Counter(JobExists if isinstance(answer, JobExists) else good(answer)[1] for answer in answers)
-        others = {OnConflict.FAIL: JobExists, OnConflict.KEEP: Added.KEPT, OnConflict.REPLACE: Added.REPLACED}[mode]
-        assert outcomes == {Added.CREATED: 1, others: SERVERS - 1}
+        outcomes = Counter(JobExists if isinstance(answer, JobExists) else type(good(answer)) for answer in answers)
+        others = {OnConflict.FAIL: JobExists, OnConflict.KEEP: Kept, OnConflict.REPLACE: Replaced}[mode]
+        assert outcomes == {New: 1, others: SERVERS - 1}
     assert await listed(stores[0], a_query()) == [f"{number}" for number in reversed(range(10))]
     assert (await stores[0].figures("q")).counts == {State.SCHEDULED: {"t": 10}}
 

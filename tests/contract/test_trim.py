@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from tocsin_server.domain import limits
 from tocsin_server.domain.changes import RetryJob
-from tocsin_server.domain.job import Added, Job, Retention, View
+from tocsin_server.domain.job import Job, New, Retention, View
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
@@ -94,7 +94,7 @@ async def test_a_retention_of_nothing_is_over_at_once(store: JobStore) -> None:
 async def test_an_id_is_free_once_its_job_was_trimmed(store: JobStore, backdate: Backdate) -> None:
     await ended(store, backdate, State.COMPLETED, [2 * DAY])
     await trimmed(store)
-    assert await outcomes(store, a_draft("COMPLETED-0")) == [Added.CREATED]
+    assert await outcomes(store, a_draft("COMPLETED-0")) == [New]
 
 
 async def test_what_has_not_ended_is_never_trimmed(store: JobStore) -> None:

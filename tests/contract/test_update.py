@@ -54,7 +54,7 @@ async def test_only_what_is_named_is_changed(store: JobStore) -> None:
     await updated(store, UpdateJob("a", priority=4))
     after = await read(store, "a")
     assert after.spec.priority == 4
-    assert (after.spec.payload, after.spec.tags, after.spec.timeout) == (whole.spec.payload, {"k": "v"}, MINUTE)
+    assert (after.spec.payload, after.spec.tags, after.spec.terms.timeout) == (whole.spec.payload, {"k": "v"}, MINUTE)
     assert (after.schedule_time, after.create_time, after.arrival) == (LATER, job.create_time, job.arrival)
 
     await updated(store, UpdateJob("a", payload=Payload(12, b"\0new and longer")))
@@ -72,13 +72,12 @@ async def test_terms_are_changed_whole_and_nothing_else_is(store: JobStore) -> N
     await added(store, a_draft("a", when=LATER, priority=3, body=b"old", tags={"k": "v", "both": "1"}, timeout=MINUTE))
     other = await added(store, a_draft("b", when=LATER, tags={"k": "v"}))
     before = await read(store, "a")
-    terms = Terms(
-        RetryPolicy(7, Backoff.FIXED, SECOND, MINUTE, 0.5), None, Retention(HOUR, MINUTE), {"both": "1", "new": "2"}
-    )
-    answer = await updated(store, UpdateJob("a", terms=terms))
+    terms = Terms(RetryPolicy(7, Backoff.FIXED, SECOND, MINUTE, 0.5), None, Retention(HOUR, MINUTE))
+    tags = {"both": "1", "new": "2"}
+    answer = await updated(store, UpdateJob("a", terms=terms, tags=tags))
     after = await read(store, "a")
     spec = after.spec
-    assert Terms(spec.retry, spec.timeout, spec.retention, spec.tags) == terms
+    assert (spec.terms, spec.tags) == (terms, tags)
     assert replace(after, spec=before.spec, revision=before.revision) == before
     assert (spec.payload, spec.priority, spec.type) == (before.spec.payload, 3, before.spec.type)
     assert replace(answer.spec, payload=spec.payload) == spec
@@ -86,12 +85,17 @@ async def test_terms_are_changed_whole_and_nothing_else_is(store: JobStore) -> N
     assert await listed(store, a_query(tags={"new": "2"})) == await listed(store, a_query(tags={"both": "1"})) == ["a"]
 
     much = Payload(12, bytes(3_000))
-    await updated(store, UpdateJob("a", when=NOW, payload=much, terms=replace(terms, timeout=HOUR, tags={})))
+    await updated(store, UpdateJob("a", when=NOW, payload=much, terms=replace(terms, timeout=HOUR), tags={}))
     after = await read(store, "a")
-    assert (after.state, after.spec.payload, after.spec.timeout, after.spec.tags) == (State.WAITING, much, HOUR, {})
+    assert (after.state, after.spec.payload, after.spec.terms.timeout, after.spec.tags) == (
+        State.WAITING,
+        much,
+        HOUR,
+        {},
+    )
     assert await listed(store, a_query(tags={"both": "1"})) == []
     one = await claimed_one(store)
-    assert (one.job.job_id, one.job.spec.payload, one.job.spec.timeout) == ("a", much, HOUR)
+    assert (one.job.job_id, one.job.spec.payload, one.job.spec.terms.timeout) == ("a", much, HOUR)
     await finished(store, failed(one))
     ended = await read(store, "a")
     assert ended.end_time is not None
@@ -101,12 +105,16 @@ async def test_terms_are_changed_whole_and_nothing_else_is(store: JobStore) -> N
 
 async def test_several_changes_of_terms_in_one_call_leave_the_last(store: JobStore) -> None:
     [job] = await added(store, a_draft("a", when=LATER, body=b"kept", tags={"n": "0"}))
-    terms = Terms(job.spec.retry, None, job.spec.retention, {})
-    changes = [UpdateJob("a", terms=replace(terms, tags={"n": n}, timeout=MINUTE)) for n in ("1", "2")]
+    terms = replace(job.spec.terms, timeout=MINUTE)
+    changes = [UpdateJob("a", terms=terms, tags={"n": n}) for n in ("1", "2")]
     answers = await store.update("q", changes)
     assert [good(answer).revision for answer in answers] == [job.revision + 1, job.revision + 2]
-    whole = await read(store, "a")
-    assert (whole.spec.tags, whole.spec.timeout, whole.spec.payload) == ({"n": "2"}, MINUTE, Payload(RAW, b"kept"))
+    spec = (await read(store, "a")).spec
+    assert (spec.tags, spec.terms.timeout, spec.payload) == (
+        {"n": "2"},
+        MINUTE,
+        Payload(RAW, b"kept"),
+    )
     await added(store, a_draft("b", when=LATER, tags={"n": "0"}))
     for n, names in (("0", ["b"]), ("1", []), ("2", ["a"])):
         assert await listed(store, a_query(tags={"n": n})) == names
@@ -116,8 +124,8 @@ async def test_several_changes_of_terms_in_one_call_leave_the_last(store: JobSto
 async def test_terms_that_make_a_job_too_large_are_refused_and_change_nothing(store: JobStore) -> None:
     [job] = await added(store, a_draft("a", when=LATER, body=bytes(limits.JOB_SPEC_BYTES - 100)))
     before = await read(store, "a")
-    terms = Terms(job.spec.retry, None, job.spec.retention, {"k": "v" * 200})
-    refusals = await store.update("q", [UpdateJob("a", priority=9), UpdateJob("a", terms=terms)])
+    tags = {"k": "v" * 200}
+    refusals = await store.update("q", [UpdateJob("a", priority=9), UpdateJob("a", terms=job.spec.terms, tags=tags)])
     assert refused(refusals[1], TooLarge).size > limits.JOB_SPEC_BYTES
     after = await read(store, "a")
     assert (after.spec.priority, after.spec.tags, after.spec.payload) == (9, {}, before.spec.payload)

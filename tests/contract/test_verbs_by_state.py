@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tocsin_server.domain.changes import Change, RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.errors import JobActive, JobExists, TocsinError, WrongState
-from tocsin_server.domain.job import Added, Job, OnConflict, View
+from tocsin_server.domain.job import Job, Kept, OnConflict, Replaced, View
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
 
@@ -124,13 +124,12 @@ async def test_adding_an_id_that_stands_does_what_the_table_says(
     if cell is RUNS:
         assert refused(answer, JobActive).state is State.ACTIVE
     if cell is KEPT:
-        kept = good(answer)
-        assert kept == (await read(store, "a", View.BASIC), Added.KEPT)
+        assert answer == Kept(await read(store, "a", View.BASIC))
     if cell in {EXISTS, RUNS, KEPT}:
         assert contents() == before
         assert now == job
         return
-    assert good(answer) == (await read(store, "a", View.BASIC), Added.REPLACED)
+    assert answer == Replaced(await read(store, "a", View.BASIC))
     assert (now.state, now.spec.priority, now.failures, now.crashes) == (State.SCHEDULED, 9, 0, 0)
     assert (now.errors, now.result, now.cancel, now.end_time) == ((), None, None, None)
     assert now.spec.payload is not None

@@ -20,7 +20,7 @@ from contract.builders import (
     wish,
 )
 from tocsin_server.domain.defaults import JobDefaults
-from tocsin_server.domain.job import Draft, Job, Payload, Retention
+from tocsin_server.domain.job import Draft, Job, Payload, Retention, Terms
 from tocsin_server.domain.lease import Claimed, Outcome
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.retry import Backoff, RetryPolicy
@@ -62,7 +62,7 @@ def _draft(draw: random.Random, queue: str, number: int) -> Draft:
     spec = a_spec(queue=queue, type=draw.choice(TYPES), priority=draw.randrange(-3, 4), payload=payload)
     if draw.random() < 0.2:
         retry = RetryPolicy(7, Backoff.FIXED, timedelta(milliseconds=1500), HOUR, 0.0)
-        spec = replace(spec, retry=retry, timeout=90 * SECOND, retention=Retention(48 * HOUR, 72 * HOUR))
+        spec = replace(spec, terms=Terms(retry, 90 * SECOND, Retention(48 * HOUR, 72 * HOUR)))
     if draw.random() < 0.2:
         spec = replace(spec, tags={"customer": f"c{draw.randrange(9)}", "art": "größer"})
     job_id = None if draw.random() < 0.5 else f"buchung/{number}/\U0001f514"

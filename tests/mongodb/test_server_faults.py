@@ -34,7 +34,7 @@ from support.eventually import until_async
 from support.mongo_servers import Document, MongoServer, fault, order_fault
 from support.mongo_stores import JOBS, opened
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
-from tocsin_server.domain.job import Added, OnConflict, View
+from tocsin_server.domain.job import Added, Kept, New, OnConflict, View
 from tocsin_server.domain.lease import Claimed
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.store import MongoStore
@@ -140,7 +140,7 @@ async def test_a_server_that_is_no_primary_is_store_away_and_nothing_has_changed
         ):
             with pytest.raises(StoreAway):
                 await call
-    assert await outcomes(store, a_draft("b")) == [Added.CREATED]
+    assert await outcomes(store, a_draft("b")) == [New]
 
 
 @pytest.mark.parametrize("name", READS)
@@ -163,7 +163,7 @@ async def test_writes_wait_for_no_one_while_the_server_steps_down(url: str, no_f
 
         async def taken() -> bool:
             try:
-                return (await outcomes(store, a_draft("b", on_conflict=OnConflict.KEEP))) == [Added.CREATED]
+                return (await outcomes(store, a_draft("b", on_conflict=OnConflict.KEEP))) == [New]
             except StoreAway:
                 return False
 
@@ -174,7 +174,7 @@ async def test_writes_wait_for_no_one_while_the_server_steps_down(url: str, no_f
 NOT_YET_SAFE = {"code": 64, "codeName": "WriteConcernFailed", "errmsg": "waiting for replication timed out"}
 
 
-@pytest.mark.parametrize(("command", "repeat"), [("insert", Added.KEPT), ("findAndModify", Added.CREATED)])
+@pytest.mark.parametrize(("command", "repeat"), [("insert", Kept), ("findAndModify", New)])
 async def test_a_write_that_no_majority_confirmed_has_an_unknown_outcome_and_its_repeat_finds_it(
     store: MongoStore, no_faults: Database[Document], command: str, repeat: Added
 ) -> None:
@@ -226,7 +226,7 @@ async def test_an_answer_that_never_comes_is_an_unknown_outcome_for_writes_and_s
         with fault(no_faults.client, failCommands=["find", "aggregate"], **late), pytest.raises(StoreAway):
             await store.get("q", ["a"], View.BASIC)
     async with opened(url, "late") as store:
-        assert await outcomes(store, a_draft("a", on_conflict=OnConflict.KEEP)) in ([Added.KEPT], [Added.CREATED])
+        assert await outcomes(store, a_draft("a", on_conflict=OnConflict.KEEP)) in ([Kept], [New])
         assert (await store.page(a_query())).total == 1
 
 

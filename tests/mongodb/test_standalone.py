@@ -13,7 +13,7 @@ from contract.builders import HOUR, MINUTE, SECOND, a_draft, a_query, added, cla
 from support.mongo_servers import MongoServer
 from support.mongo_stores import opened
 from tocsin_server.domain.errors import OutcomeUnknown
-from tocsin_server.domain.job import Added, OnConflict
+from tocsin_server.domain.job import Kept, New, OnConflict
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import Wake
@@ -121,7 +121,7 @@ async def test_a_lost_connection_is_an_unknown_outcome_and_the_repeat_finds_one_
         standalone.fail({"times": 1}, failCommands=[command], closeConnection=True)
         with pytest.raises(OutcomeUnknown):
             await store.add([a_draft("a", when=HOUR)])
-    assert (await outcomes(store, a_draft("a", on_conflict=OnConflict.KEEP)))[0] in (Added.KEPT, Added.CREATED)
+    assert (await outcomes(store, a_draft("a", on_conflict=OnConflict.KEEP)))[0] in (Kept, New)
     assert (await store.page(a_query())).total == 1
 
 

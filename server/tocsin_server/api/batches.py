@@ -11,8 +11,9 @@ from tocsin_server.api.convert.job import fill, fill_scheduled, slim
 from tocsin_server.api.errors import ITEM_STATUS_BYTES, to_status
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import TocsinError
-from tocsin_server.domain.job import Added, Job, View
+from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.states import State
+from tocsin_server.operations.scheduling import Scheduled
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -46,9 +47,7 @@ def answers(
         yield item if isinstance(item, TocsinError) else next(left)
 
 
-def fill_batch_scheduled(
-    target: job_service_pb2.BatchScheduleJobsResponse, items: Iterable[tuple[Job, Added] | TocsinError]
-) -> None:
+def fill_batch_scheduled(target: job_service_pb2.BatchScheduleJobsResponse, items: Iterable[Scheduled]) -> None:
     """Write the answer to a batch of jobs."""
     for item in items:
         result = target.results.add()

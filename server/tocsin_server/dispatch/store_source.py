@@ -76,7 +76,7 @@ class StoreSource(Source):
         for one in claimed:
             spec = one.job.spec
             self._held[one.lease.queue, one.lease.token] = _Held(
-                one.lease, spec.type, spec.retry, one.job.failures, since=now, renewed=now, heard=now
+                one.lease, spec.type, spec.terms.retry, one.job.failures, since=now, renewed=now, heard=now
             )
             self._running[one.lease.queue] += 1
             if now - self._cancels.get(one.lease.queue, -_REMEMBERED) < _REMEMBERED:
@@ -157,7 +157,7 @@ def _leased(claimed: Claimed) -> LeasedJob:
         payload_body=spec.payload.body if spec.payload is not None else b"",
         create_time=job.create_time,
         schedule_time=job.schedule_time,
-        timeout=spec.timeout,
+        timeout=spec.terms.timeout,
         failures=job.failures,
         crashes=job.crashes,
         priority=spec.priority,

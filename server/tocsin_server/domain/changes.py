@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from tocsin_server.domain.job import Payload, Terms
@@ -26,7 +27,8 @@ class UpdateJob:
     when: datetime | timedelta | None = None
     priority: int | None = None
     payload: Payload | None = None
-    terms: Terms | None = None  # all of them, as they are to be
+    terms: Terms | None = None
+    tags: Mapping[str, str] | None = None
     revision: int | None = None  # refuse with RevisionMismatch unless the job has this revision
 
 

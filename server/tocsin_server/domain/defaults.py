@@ -34,7 +34,7 @@ class JobDefaults:
 
 
 #: A level that has no word of its own.
-NOTHING_SAID = JobDefaults()
+UNSET = JobDefaults()
 
 #: What holds where nobody said anything else.
 SERVER_DEFAULTS = JobDefaults(
@@ -57,18 +57,23 @@ class JobRequest:
     type: str
     payload: Payload | None = None
     priority: int = 0
-    asked: JobDefaults = NOTHING_SAID
+    overrides: JobDefaults = UNSET  # its own word
     tags: Mapping[str, str] = field(default_factory=dict)
     job_id: str | None = None
     when: datetime | timedelta = timedelta(0)
     on_conflict: OnConflict = OnConflict.FAIL
 
+    def draft(self, terms: Terms) -> Draft:
+        """The job to add, with its gaps filled."""
+        spec = JobSpec(self.queue, self.type, self.payload, self.priority, terms, self.tags)
+        return Draft(spec, self.job_id, self.when, self.on_conflict)
+
 
 @record
-class TermsAsked:
-    """What is to change of a standing job's terms."""
+class TermsChange:
+    """What is to change of a standing job's terms and tags."""
 
-    said: JobDefaults = NOTHING_SAID  # None: it stays
+    overrides: JobDefaults = UNSET  # None: it stays
     no_timeout: bool = False
     tags: Mapping[str, str] | None = None  # None: they stay
 
@@ -76,63 +81,45 @@ class TermsAsked:
 _T = TypeVar("_T")
 
 
-def _said(value: _T | None) -> _T:
+def _set(value: _T | None) -> _T:
     if value is None:
         raise AssertionError("the lowest level of defaults must be complete")
     return value
 
 
-def draft(request: JobRequest, below: JobDefaults) -> Draft:
-    """The request with its gaps filled from `below`, which must be complete but for `timeout` (SERVER_DEFAULTS is).
+def terms(overrides: JobDefaults, below: JobDefaults) -> Terms:
+    """What `overrides` says, and `below` where it is silent, which must be complete but for `timeout`.
 
     Where initial_delay and max_delay come from different levels and do not fit, the one that was asked for stands.
     """
-    # The common case, a request that asks for nothing special, shares one set of values.
-    said = below if request.asked == NOTHING_SAID else request.asked.over(below)
-    spec = JobSpec(
-        queue=request.queue,
-        type=request.type,
-        payload=request.payload,
-        priority=request.priority,
-        retry=_policy(request.asked, said),
-        timeout=said.timeout,
-        retention=Retention(_said(said.completed_for), _said(said.failed_for)),
-        tags=request.tags,
+    whole = below if overrides is UNSET else overrides.over(below)
+    initial_delay, max_delay = _set(whole.initial_delay), _set(whole.max_delay)
+    if overrides.max_delay is not None:
+        initial_delay = min(initial_delay, max_delay)
+    return Terms(
+        RetryPolicy(
+            _set(whole.max_attempts),
+            _set(whole.backoff),
+            initial_delay,
+            max(max_delay, initial_delay),
+            _set(whole.jitter),
+        ),
+        whole.timeout,
+        Retention(_set(whole.completed_for), _set(whole.failed_for)),
     )
-    return Draft(spec, request.job_id, request.when, request.on_conflict)
 
 
-def changed_terms(spec: JobSpec, asked: TermsAsked) -> Terms:
-    """The terms of a standing job's spec with what is asked. Where the delays do not fit, the one asked for stands."""
-    retry, retention = spec.retry, spec.retention
-    standing = JobDefaults(
+def changed_terms(standing: Terms, change: TermsChange) -> Terms:
+    """The terms of a standing job with what is to change. Where the delays do not fit, the one asked for stands."""
+    retry, retention = standing.retry, standing.retention
+    below = JobDefaults(
         retry.max_attempts,
         retry.backoff,
         retry.initial_delay,
         retry.max_delay,
         retry.jitter,
-        None if asked.no_timeout else spec.timeout,
+        None if change.no_timeout else standing.timeout,
         retention.completed_for,
         retention.failed_for,
     )
-    said = asked.said.over(standing)
-    return Terms(
-        retry=_policy(asked.said, said),
-        timeout=said.timeout,
-        retention=Retention(_said(said.completed_for), _said(said.failed_for)),
-        tags=spec.tags if asked.tags is None else asked.tags,
-    )
-
-
-def _policy(asked: JobDefaults, said: JobDefaults) -> RetryPolicy:
-    """The policy that `said` holds, of which `asked` was asked for."""
-    initial_delay, max_delay = _said(said.initial_delay), _said(said.max_delay)
-    if asked.max_delay is not None:
-        initial_delay = min(initial_delay, max_delay)
-    return RetryPolicy(
-        _said(said.max_attempts),
-        _said(said.backoff),
-        initial_delay,
-        max(max_delay, initial_delay),
-        _said(said.jitter),
-    )
+    return terms(change.overrides, below)

@@ -27,14 +27,6 @@ class OnConflict(IntEnum):
     REPLACE = 3
 
 
-class Added(IntEnum):
-    """What adding did."""
-
-    CREATED = 1
-    KEPT = 2
-    REPLACED = 3
-
-
 class Put(IntEnum):
     """What placing a job that stood elsewhere did."""
 
@@ -61,6 +53,18 @@ class Retention:
 
 
 @record
+class Terms:
+    """How a job is tried, for how long, and how long it stands when it has ended.
+
+    Most jobs of a type have the same, and share one object: who writes many of them asks `is` first.
+    """
+
+    retry: RetryPolicy
+    timeout: timedelta | None
+    retention: Retention
+
+
+@record
 class JobSpec:
     """What was asked for, defaults filled in."""
 
@@ -68,20 +72,8 @@ class JobSpec:
     type: str
     payload: Payload | None  # None: no payload was given, or it was not read (View.BASIC)
     priority: int
-    retry: RetryPolicy
-    timeout: timedelta | None
-    retention: Retention
+    terms: Terms
     tags: Mapping[str, str] = field(default_factory=dict)
-
-
-@record
-class Terms:
-    """What a spec says beside queue, type, payload and priority."""
-
-    retry: RetryPolicy
-    timeout: timedelta | None
-    retention: Retention
-    tags: Mapping[str, str]
 
 
 @record
@@ -151,3 +143,32 @@ class Job:
     def queue(self) -> str:
         """The queue it stands in."""
         return self.spec.queue
+
+
+@record
+class New:
+    """A job that adding made. All else of it is as its draft says, and its revision is 1."""
+
+    job_id: str
+    state: State
+    create_time: datetime
+    schedule_time: datetime
+    arrival: int
+
+
+@record
+class Replaced:
+    """The job (View.BASIC) that adding put in the place of the one that stood under its id."""
+
+    job: Job
+
+
+@record
+class Kept:
+    """The job (View.BASIC) that stood under the id already, and was left as it is."""
+
+    job: Job
+
+
+#: What adding a draft did.
+Added = New | Replaced | Kept

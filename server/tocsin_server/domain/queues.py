@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
 
-from tocsin_server.domain.defaults import NOTHING_SAID, JobDefaults
+from tocsin_server.domain.defaults import UNSET, JobDefaults
 from tocsin_server.domain.record import record
 from tocsin_server.domain.states import State
 
@@ -17,7 +17,7 @@ class QueueSettings:
 
     paused_since: datetime | None = None  # set by the store when `paused` changes
     pause_reason: str = ""
-    defaults: JobDefaults = NOTHING_SAID
+    defaults: JobDefaults = UNSET
     type_defaults: Mapping[str, JobDefaults] = field(default_factory=dict)
     completed_max: int | None = None
     failed_max: int | None = None
@@ -29,7 +29,7 @@ class QueueSettings:
 
     def concurrency_of(self, type_: str) -> int | None:
         """Attempts of the type at once in each process. None: its handler's word holds, else the server's."""
-        of_type = self.type_defaults.get(type_, NOTHING_SAID).concurrency
+        of_type = self.type_defaults.get(type_, UNSET).concurrency
         return self.defaults.concurrency if of_type is None else of_type
 
 

@@ -144,7 +144,7 @@ def _over(job: Job, now: datetime) -> bool:
     """Whether nobody promises any more that this job stands."""
     if job.end_time is None:
         return False
-    kept = job.spec.retention
+    kept = job.spec.terms.retention
     return job.end_time + (kept.failed_for if job.state is State.FAILED else kept.completed_for) <= now
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tocsin_server.domain.changes import UpdateJob
-from tocsin_server.domain.defaults import TermsAsked, changed_terms
+from tocsin_server.domain.defaults import TermsChange, changed_terms
 from tocsin_server.domain.errors import InvalidFields, JobNotFound, RevisionMismatch, TocsinError, Violation
 from tocsin_server.domain.job import Job, View
 from tocsin_server.store.interface import JobStore
@@ -20,7 +20,7 @@ class Changing:
         self._store = store
 
     async def update(
-        self, queue: str, change: UpdateJob, type_: str | None, asked: TermsAsked | None = None
+        self, queue: str, change: UpdateJob, type_: str | None, asked: TermsChange | None = None
     ) -> Job | TocsinError:
         """Update a job. With `type_`, only where that is the job's own: else InvalidFields on `job.type`. `asked`: what
         is to change of its terms.
@@ -38,8 +38,9 @@ class Changing:
                     own = f"is not the job's own, {job.spec.type!r}; a job cannot change its type"
                     return InvalidFields([Violation("job.type", own)])
                 if asked is not None:
+                    tags = job.spec.tags if asked.tags is None else asked.tags
                     revision = job.revision if change.revision is None else change.revision
-                    wanted = replace(change, terms=changed_terms(job.spec, asked), revision=revision)
+                    wanted = replace(change, terms=changed_terms(job.spec.terms, asked), tags=tags, revision=revision)
             [changed] = await self._store.update(queue, [wanted])
             if change.revision is not None or not isinstance(changed, RevisionMismatch):
                 return changed

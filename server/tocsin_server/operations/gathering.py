@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from tocsin_server.domain.errors import TocsinError
-from tocsin_server.domain.job import Added, Draft, Job
+from tocsin_server.domain.job import Added, Draft
 from tocsin_server.store.interface import JobStore
 
-Scheduled = tuple[Job, Added] | TocsinError
-Entry = tuple[Draft, asyncio.Future[Scheduled]]
+Entry = tuple[Draft, asyncio.Future[Added | TocsinError]]
 
 
 class CancelledUnsent(asyncio.CancelledError):
@@ -31,7 +30,7 @@ class Gathering:
         self._most = most
         self._lanes: dict[str, _Lane] = {}
 
-    async def add(self, draft: Draft) -> Scheduled:
+    async def add(self, draft: Draft) -> Added | TocsinError:
         """Add a job together with others. CancelledUnsent where the caller is cancelled before it was sent."""
         queue = draft.spec.queue
         lane = self._lanes.get(queue)
@@ -73,9 +72,9 @@ class _Lane:
         self._vain, self._no_wait_until = 0, 0.0
         self.flusher: asyncio.Task[None] | None = None
 
-    async def add(self, draft: Draft) -> Scheduled:
+    async def add(self, draft: Draft) -> Added | TocsinError:
         """As Gathering.add."""
-        future: asyncio.Future[Scheduled] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Added | TocsinError] = asyncio.get_running_loop().create_future()
         entry = (draft, future)
         self._waiting.append(entry)
         if self.flusher is None:

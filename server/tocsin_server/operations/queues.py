@@ -9,7 +9,7 @@ from datetime import timedelta
 from types import EllipsisType
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.defaults import NOTHING_SAID, JobDefaults
+from tocsin_server.domain.defaults import UNSET, JobDefaults
 from tocsin_server.domain.errors import QueueInUse, QueueMoved, QuotaExceeded
 from tocsin_server.domain.job import Put
 from tocsin_server.domain.queues import QueueSettings
@@ -65,14 +65,14 @@ class QueueChange:
 
     defaults: JobDefaults | None = None
     all_types: Mapping[str, JobDefaults] | None = None
-    some_types: Mapping[str, JobDefaults] = field(default_factory=dict)  # after all_types; NOTHING_SAID clears one
+    some_types: Mapping[str, JobDefaults] = field(default_factory=dict)  # after all_types; UNSET clears one
     completed_max: int | EllipsisType | None = ...
     failed_max: int | EllipsisType | None = ...
 
     def of(self, settings: QueueSettings) -> QueueSettings:
         """The settings with this change. QuotaExceeded where too many types would have defaults."""
         types = dict(settings.type_defaults if self.all_types is None else self.all_types) | dict(self.some_types)
-        types = {type_: defaults for type_, defaults in types.items() if defaults != NOTHING_SAID}
+        types = {type_: defaults for type_, defaults in types.items() if defaults != UNSET}
         if len(types) > limits.TYPES_PER_QUEUE:
             raise QuotaExceeded("types with defaults", limits.TYPES_PER_QUEUE, "Clear those of types no longer used.")
         return replace(

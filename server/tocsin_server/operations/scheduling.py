@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from tocsin_server.domain.defaults import NOTHING_SAID, SERVER_DEFAULTS, JobDefaults, JobRequest, draft
+from tocsin_server.domain.defaults import SERVER_DEFAULTS, UNSET, JobDefaults, JobRequest, terms
 from tocsin_server.domain.errors import TocsinError
-from tocsin_server.domain.job import Draft
+from tocsin_server.domain.job import Added, Draft, Terms
 from tocsin_server.domain.queues import QueueSettings
-from tocsin_server.operations.gathering import CancelledUnsent, Gathering, Scheduled
+from tocsin_server.operations.gathering import CancelledUnsent, Gathering
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
 
 __all__ = ["CancelledUnsent", "Scheduled", "Scheduling"]
+
+#: What a job was drafted as and what adding it did, or why it was refused.
+Scheduled = tuple[Draft, Added] | TocsinError
 
 
 class Scheduling:
@@ -38,7 +41,7 @@ class Scheduling:
         self._under_way: set[asyncio.Task[Any]] = set()
 
     async def schedule(self, requests: Sequence[JobRequest]) -> list[Scheduled]:
-        """Add jobs; what became of each, in the order asked: as `JobStore.add` says.
+        """Add jobs; each with its draft, in the order asked: as `JobStore.add` says.
 
         Queues may stand on several servers: jobs of one that is away are refused for themselves, unless there are no
         others. Raises what the store raises. CancelledUnsent where the caller is cancelled and nothing was sent for it.
@@ -47,11 +50,7 @@ class Scheduling:
             settings = await self._settings({request.queue for request in requests})
         except asyncio.CancelledError as error:
             raise CancelledUnsent from error
-        drafts = [
-            self._draft(request, found)
-            for request in requests
-            if not isinstance(found := settings[request.queue], TocsinError)
-        ]
+        drafts = list(self._drafts(requests, settings))
         if len(drafts) == 1:
             added = [await self._gathering.add(drafts[0])]
         else:
@@ -59,10 +58,14 @@ class Scheduling:
             self._under_way.add(task)
             task.add_done_callback(self._done)
             added = await asyncio.shield(task)
-        job_log.scheduled(added)
-        if len(added) == len(requests):
-            return added
-        answers = iter(added)
+        job_log.scheduled(drafts, added)
+        done: list[Scheduled] = [
+            answer if isinstance(answer, TocsinError) else (draft, answer)
+            for draft, answer in zip(drafts, added, strict=True)
+        ]
+        if len(done) == len(requests):
+            return done
+        answers = iter(done)
         away = {queue: found for queue, found in settings.items() if isinstance(found, TocsinError)}
         return [away.get(request.queue) or next(answers) for request in requests]
 
@@ -89,10 +92,29 @@ class Scheduling:
             raise next(one for one in found.values() if isinstance(one, TocsinError))
         return found
 
-    def _draft(self, request: JobRequest, settings: QueueSettings) -> Draft:
+    def _drafts(
+        self, requests: Sequence[JobRequest], settings: Mapping[str, QueueSettings | TocsinError]
+    ) -> Iterator[Draft]:
+        """The jobs to add, but for those of a queue whose settings cannot be had."""
+        common: dict[tuple[str, str], Terms] = {}  # of jobs that ask for nothing of their own, by queue and type
+        for request in requests:
+            found = settings[request.queue]
+            if isinstance(found, TocsinError):
+                continue
+            if request.overrides is not UNSET:
+                yield request.draft(terms(request.overrides, self._below(found, request.type)))
+                continue
+            key = request.queue, request.type
+            shared = common.get(key)
+            if shared is None:
+                shared = common[key] = terms(UNSET, self._below(found, request.type))
+            yield request.draft(shared)
+
+    def _below(self, settings: QueueSettings, type_: str) -> JobDefaults:
+        """What holds where a job of the type has no word of its own."""
         below = self._server_defaults
-        if settings.defaults != NOTHING_SAID:
+        if settings.defaults != UNSET:
             below = settings.defaults.over(below)
-        if of_type := settings.type_defaults.get(request.type):
+        if of_type := settings.type_defaults.get(type_):
             below = of_type.over(below)
-        return draft(request, below)
+        return below

@@ -121,16 +121,15 @@ class JobStore(ABC):
     # --- scheduling and reading ---
 
     @abstractmethod
-    async def add(self, drafts: Sequence[Draft]) -> list[tuple[Job, Added] | TocsinError]:
+    async def add(self, drafts: Sequence[Draft]) -> list[Added | TocsinError]:
         """Add jobs: SCHEDULED, or WAITING where due. Arrival numbers grow in the order given within a queue.
 
-        An id that stands: FAIL gives JobExists; KEEP gives the standing job; REPLACE of a SCHEDULED, BLOCKED or
-        WAITING job puts the new spec and time in its place (id, create_time and arrival stay; failures, crashes and
-        errors go; revision grows), of an ended one makes it anew under the same id, of an ACTIVE one gives JobActive.
-        Two items with the same id are taken in order. QuotaExceeded where a queue would hold more than
-        limits.TYPES_PER_QUEUE types, or more jobs than its quota, or where there are as many queues as may be. Jobs
-        come back in View.BASIC. A job without id gets a UUIDv8 of create time and
-        arrival. Cost O(log n) a job.
+        An id that stands: FAIL gives JobExists; KEEP gives Kept; REPLACE gives Replaced: of a SCHEDULED, BLOCKED or
+        WAITING job it puts the new spec and time in its place (id, create_time and arrival stay; failures, crashes and
+        errors go; revision grows), of an ended one it makes it anew under the same id; of an ACTIVE one it gives
+        JobActive. Any other is New. Two items with the same id are taken in order. QuotaExceeded where a queue would
+        hold more than limits.TYPES_PER_QUEUE types, or more jobs than its quota, or where there are as many queues as
+        may be. A job without id gets a UUIDv8 of create time and arrival. Cost O(log n) a job.
         """
 
     @abstractmethod

@@ -80,7 +80,11 @@ def _wrong(job: Job) -> Iterator[str]:
         yield "a time is not in the years 1970 to 9999"
     counts = [(job.attempt, _UINT32), (job.revision, _UINT32), (job.failures, _UINT16), (job.crashes, _UINT8)]
     counts += [(error.attempt, _UINT32) for error in job.errors]
-    counts += [(job.arrival, _UINT48), (job.spec.priority + (1 << 31), _UINT32), (job.spec.retry.max_attempts, _UINT16)]
+    counts += [
+        (job.arrival, _UINT48),
+        (job.spec.priority + (1 << 31), _UINT32),
+        (job.spec.terms.retry.max_attempts, _UINT16),
+    ]
     if any(not 0 <= count <= most for count, most in counts):
         yield "a count, its priority or its arrival is out of range"
     if any(len(_bytes(text)) > most for text, most in _names(job)) or len(job.spec.tags) > limits.TAGS:

@@ -9,13 +9,13 @@ an error are passed on as `error_message` and `error_trace`, which the log leave
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import structlog
 
-from tocsin_server.domain.job import Added, Job, JobError
+from tocsin_server.domain.job import Added, Draft, Job, JobError, New, Replaced
 from tocsin_server.domain.lease import Claimed, Ending, Extension, Finished, Lease, LostLease, Outcome
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.domain.states import State
@@ -31,18 +31,22 @@ def details_wanted() -> bool:
     return _level.isEnabledFor(logging.DEBUG)
 
 
-def scheduled(answers: Iterable[tuple[Job, Added] | Exception]) -> None:
+def scheduled(drafts: Sequence[Draft], answers: Sequence[Added | Exception]) -> None:
     """What `JobStore.add` answered; refusals are the caller's to hear of."""
     if not details_wanted():
         return
-    for answer in answers:
-        if isinstance(answer, tuple):
-            job, added = answer
-            if added is not Added.KEPT:
-                due = None if job.state is State.WAITING else job.schedule_time.isoformat()
-                _log.debug(
-                    "job_scheduled", **_job(job), state=job.state.name, due=due, replaced=added is Added.REPLACED
-                )
+    for draft, answer in zip(drafts, answers, strict=True):
+        if isinstance(answer, New | Replaced):
+            now = answer.job if isinstance(answer, Replaced) else answer
+            _log.debug(
+                "job_scheduled",
+                queue=draft.spec.queue,
+                job_id=now.job_id,
+                type=draft.spec.type,
+                state=now.state.name,
+                due=None if now.state is State.WAITING else now.schedule_time.isoformat(),
+                replaced=isinstance(answer, Replaced),
+            )
 
 
 def started(claimed: Iterable[Claimed]) -> None:

@@ -55,11 +55,11 @@ async def test_each_job_stands_just_as_it_was_read_and_once(
         wanted = {name: getattr(job, name) for name in ("state", "schedule_time", "start_time", "end_time", "errors")}
         assert {name: getattr(there, name) for name in wanted} == wanted
         assert (there.attempt, there.failures, there.result) == (job.attempt, job.failures, job.result)
-        assert (there.spec.type, there.spec.payload, there.spec.priority, there.spec.retry) == (
+        assert (there.spec.type, there.spec.payload, there.spec.priority, there.spec.terms.retry) == (
             job.spec.type,
             job.spec.payload,
             job.spec.priority,
-            job.spec.retry,
+            job.spec.terms.retry,
         )
     assert [there.arrival for there in stands if there] == list(range(1, len(jobs) + 1))
 

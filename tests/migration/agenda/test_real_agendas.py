@@ -94,7 +94,7 @@ async def test_times_states_and_priorities_are_kept(scene: Scene) -> None:
     for role in ("scheduled", "nothing", "text", "built_in", "rich", "unique", "named-priority"):
         assert (jobs[role].state, jobs[role].schedule_time) == (State.SCHEDULED, FAR)
     assert jobs["queued"].state is State.WAITING
-    assert {job.spec.retry.max_attempts for job in jobs.values()} == {1}
+    assert {job.spec.terms.retry.max_attempts for job in jobs.values()} == {1}
     now = datetime.now(UTC)
     for job in jobs.values():
         assert now - timedelta(minutes=10) < job.create_time <= now + timedelta(seconds=1)

@@ -41,12 +41,12 @@ def check_job(job: Job) -> None:
     check_payload(wrong, "job", spec.payload.kind, spec.payload.body)
     wrong.done()
     assert -(2**31) <= spec.priority < 2**31
-    assert 1 <= spec.retry.max_attempts <= limits.MAX_ATTEMPTS
-    assert _MS <= spec.retry.initial_delay <= limits.MAX_INITIAL_DELAY
-    assert spec.retry.initial_delay <= spec.retry.max_delay <= limits.MAX_BACKOFF
-    assert 0 <= spec.retry.jitter <= 1
-    assert spec.timeout is None or _MS <= spec.timeout <= limits.MAX_TIMEOUT
-    for kept in (spec.retention.completed_for, spec.retention.failed_for):
+    assert 1 <= spec.terms.retry.max_attempts <= limits.MAX_ATTEMPTS
+    assert _MS <= spec.terms.retry.initial_delay <= limits.MAX_INITIAL_DELAY
+    assert spec.terms.retry.initial_delay <= spec.terms.retry.max_delay <= limits.MAX_BACKOFF
+    assert 0 <= spec.terms.retry.jitter <= 1
+    assert spec.terms.timeout is None or _MS <= spec.terms.timeout <= limits.MAX_TIMEOUT
+    for kept in (spec.terms.retention.completed_for, spec.terms.retention.failed_for):
         assert _NONE <= kept <= limits.MAX_RETENTION
     _check_life(job)
     message = wire.shadow(job_pb2.Job)()

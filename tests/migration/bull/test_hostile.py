@@ -156,7 +156,7 @@ async def test_what_was_counted_beyond_all_counting_is_clamped(read: Read, sourc
     put(source, system, "failed", opts='{"attempts":1e300,"backoff":{"type":"exponential","delay":1e300}}', **attempts)
     thing = await only(read, system)
     job = job_of(thing)
-    assert (job.spec.retry.max_attempts, job.failures) == (100, 65_535)
+    assert (job.spec.terms.retry.max_attempts, job.failures) == (100, 65_535)
     assert CLAMPED in thing.why
 
 
@@ -178,7 +178,7 @@ async def test_options_of_no_use_say_nothing(
     put(source, system, opts=opts)
     thing = await only(read, system)
     assert thing.why == ((why,) if why else ())
-    assert job_of(thing).spec.retry.max_attempts == 1
+    assert job_of(thing).spec.terms.retry.max_attempts == 1
 
 
 @SYSTEMS

@@ -101,7 +101,7 @@ async def test_a_running_job_goes_before_all_that_have_a_priority(
 async def test_a_failed_job_keeps_its_errors(play: Play, read: Read, source: RedisPart, system: str) -> None:
     play(system, "states")
     job = job_of(by_name(await read(system))["fails-twice"])
-    assert (job.attempt, job.failures, job.spec.retry.max_attempts) == (2, 2, 2)
+    assert (job.attempt, job.failures, job.spec.terms.retry.max_attempts) == (2, 2, 2)
     assert [(error.type, error.message, error.attempt) for error in job.errors] == [
         ("TypeError", "no such\nfield", 1),
         ("TypeError", "no such\nfield", 2),
@@ -123,7 +123,7 @@ async def test_a_job_between_attempts_goes_on_where_it_was(
     score = source.client.zscore("bull:states:delayed", job.job_id)
     assert score is not None
     assert round(job.schedule_time.timestamp() * 1000) == int(score) // 4096
-    retry = job.spec.retry
+    retry = job.spec.terms.retry
     assert (retry.max_attempts, retry.backoff) == (3, Backoff.EXPONENTIAL)
     second = retry.delay_after(2, draw=1)
     # After the 2nd failure Bull waits 3 h, and BullMQ 2 h.
@@ -185,7 +185,9 @@ async def test_an_ended_job_is_kept_as_if_it_ended_now(play: Play, read: Read, s
     assert len(ended) >= 4
     for job in ended:
         assert job.end_time is not None
-        kept = job.spec.retention.failed_for if job.state is State.FAILED else job.spec.retention.completed_for
+        kept = (
+            job.spec.terms.retention.failed_for if job.state is State.FAILED else job.spec.terms.retention.completed_for
+        )
         least = timedelta(days=30) if job.state is State.FAILED else timedelta(days=1)
         assert job.end_time < now - timedelta(days=89)
         assert least <= job.end_time + kept - now < least + timedelta(minutes=1)

@@ -23,7 +23,7 @@ MONTH = 30 * DAY
 async def test_retries_of_bull(play: Play, read: Read) -> None:
     play("bull", "options")
     found = by_name(await read("bull"))
-    policies = {name: job_of(thing).spec.retry for name, thing in found.items()}
+    policies = {name: job_of(thing).spec.terms.retry for name, thing in found.items()}
     assert policies["fixed"] == RetryPolicy(4, Backoff.FIXED, 1500 * MS, HOUR, 0)
     assert policies["at-once"] == RetryPolicy(2, Backoff.FIXED, MS, HOUR, 0)
     assert policies["once"] == RetryPolicy(max_attempts=1)
@@ -38,7 +38,7 @@ async def test_retries_of_bull(play: Play, read: Read) -> None:
 async def test_retries_of_bullmq(play: Play, read: Read) -> None:
     play("bullmq", "options")
     found = by_name(await read("bullmq"))
-    policies = {name: job_of(thing).spec.retry for name, thing in found.items() if job_of(thing)}
+    policies = {name: job_of(thing).spec.terms.retry for name, thing in found.items() if job_of(thing)}
     assert policies["fixed"] == RetryPolicy(4, Backoff.FIXED, 1500 * MS, HOUR, 0)
     assert policies["exponential"] == RetryPolicy(4, Backoff.EXPONENTIAL, 1500 * MS, MONTH, 0.25)
     assert policies["custom"] == RetryPolicy(3)
@@ -52,9 +52,9 @@ async def test_retries_of_bullmq(play: Play, read: Read) -> None:
 async def test_timeouts(play: Play, read: Read) -> None:
     play("bull", "options")
     found = by_name(await read("bull"))
-    assert job_of(found["timeout"]).spec.timeout == 2500 * MS
-    assert job_of(found["endless-timeout"]).spec.timeout == MONTH
-    assert job_of(found["once"]).spec.timeout is None
+    assert job_of(found["timeout"]).spec.terms.timeout == 2500 * MS
+    assert job_of(found["endless-timeout"]).spec.terms.timeout == MONTH
+    assert job_of(found["once"]).spec.terms.timeout is None
     assert (found["timeout"].verdict, found["endless-timeout"].verdict) == (Verdict.TAKEN, Verdict.CHANGED)
 
 
@@ -62,7 +62,7 @@ async def test_timeouts(play: Play, read: Read) -> None:
 async def test_retentions(play: Play, read: Read, system: str) -> None:
     play(system, "options")
     found = by_name(await read(system))
-    kept = {name: job_of(thing).spec.retention for name, thing in found.items()}
+    kept = {name: job_of(thing).spec.terms.retention for name, thing in found.items()}
     assert kept["once"] == Retention(DAY, MONTH)
     assert kept["goes-at-once"] == Retention(timedelta(0), timedelta(0))
     assert kept["kept-by-age"] == Retention(timedelta(minutes=1), HOUR)

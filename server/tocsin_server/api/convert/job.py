@@ -16,12 +16,26 @@ from tocsin_server.api import wire
 from tocsin_server.api.convert.times import set_span, set_time, to_span, to_time
 from tocsin_server.api.validation.payloads.checking import BUILT_IN_TYPES
 from tocsin_server.domain import limits
-from tocsin_server.domain.defaults import NOTHING_SAID, JobDefaults, JobRequest, TermsAsked
-from tocsin_server.domain.job import Added, Cancel, Job, JobError, JobSpec, OnConflict, Payload, Retention, View
+from tocsin_server.domain.defaults import UNSET, JobDefaults, JobRequest, TermsChange
+from tocsin_server.domain.job import (
+    Added,
+    Cancel,
+    Draft,
+    Job,
+    JobError,
+    JobSpec,
+    New,
+    OnConflict,
+    Payload,
+    Replaced,
+    Terms,
+    View,
+)
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 
 _Spec = wire.shadow(job_pb2.JobSpec)
 _NOW = timedelta(0)
+_KEPT = job_service_pb2.ScheduleJobResponse.KEPT
 _TERMS = frozenset({"tags", "timeout", "retry", "retention"})
 _NO_RETRY, _NO_RETENTION = job_pb2.RetryPolicy(), job_pb2.Retention()
 
@@ -35,7 +49,7 @@ def to_request(request: job_service_pb2.ScheduleJobRequest) -> JobRequest:
         type=spec.type or (BUILT_IN_TYPES[payload.kind] if payload else ""),
         payload=payload,
         priority=spec.priority,
-        asked=to_asked(spec),
+        overrides=to_asked(spec),
         tags=dict(spec.tags),
         job_id=request.job_id or None,
         when=to_when(request) or _NOW,
@@ -65,11 +79,11 @@ def to_when(
 def to_asked(spec: job_pb2.JobSpec) -> JobDefaults:
     """What a spec says of retry, timeout and retention."""
     if not (spec.HasField("retry") or spec.HasField("timeout") or spec.HasField("retention")):
-        return NOTHING_SAID
+        return UNSET
     return to_defaults(spec.retry, spec.timeout if spec.HasField("timeout") else None, spec.retention)
 
 
-def to_terms_asked(spec: job_pb2.JobSpec, changed: Collection[str]) -> TermsAsked | None:
+def to_terms_asked(spec: job_pb2.JobSpec, changed: Collection[str]) -> TermsChange | None:
     """What of a standing job's terms is to change, of the names in `changed`; None: nothing."""
     if not _TERMS.intersection(changed):
         return None
@@ -78,7 +92,7 @@ def to_terms_asked(spec: job_pb2.JobSpec, changed: Collection[str]) -> TermsAske
         spec.timeout if "timeout" in changed and spec.HasField("timeout") else None,
         spec.retention if "retention" in changed else _NO_RETENTION,
     )
-    return TermsAsked(
+    return TermsChange(
         said,
         no_timeout="timeout" in changed and not spec.HasField("timeout"),
         tags=dict(spec.tags) if "tags" in changed else None,
@@ -104,10 +118,22 @@ def to_view(view: int, default: View) -> View:
     return View(view) if view else default
 
 
-def fill_scheduled(target: job_service_pb2.ScheduleJobResponse, job: Job, added: Added) -> None:
+def fill_scheduled(target: job_service_pb2.ScheduleJobResponse, draft: Draft, added: Added) -> None:
     """Write the answer to a scheduled job."""
-    fill(target.job, job, View.BASIC)
-    target.outcome = job_service_pb2.ScheduleJobResponse.Outcome.ValueType(added)
+    if isinstance(added, New):
+        job = target.job
+        job.queue = draft.spec.queue
+        job.job_id = added.job_id
+        _fill_spec(job.spec, draft.spec, View.BASIC)
+        job.state = job_pb2.Job.State.ValueType(added.state)
+        set_time(job.create_time, added.create_time)
+        set_time(job.schedule_time, added.schedule_time)
+        job.revision = 1
+        target.outcome = job_service_pb2.ScheduleJobResponse.CREATED
+        return
+    fill(target.job, added.job, View.BASIC)
+    replaced = isinstance(added, Replaced)
+    target.outcome = job_service_pb2.ScheduleJobResponse.REPLACED if replaced else _KEPT
 
 
 def fill(target: job_pb2.Job, job: Job, view: View) -> None:
@@ -148,7 +174,7 @@ def slim(target: job_pb2.Job) -> None:
 
 
 def _fill_spec(target: job_pb2.JobSpec, spec: JobSpec, view: View) -> None:
-    target.CopyFrom(_terms(spec.retry, spec.timeout, spec.retention))
+    target.CopyFrom(_terms(spec.terms))
     target.queue = spec.queue
     target.type = spec.type
     target.priority = spec.priority
@@ -159,14 +185,14 @@ def _fill_spec(target: job_pb2.JobSpec, spec: JobSpec, view: View) -> None:
 
 
 @lru_cache(maxsize=1024)
-def _terms(retry: RetryPolicy, timeout: timedelta | None, retention: Retention) -> job_pb2.JobSpec:
+def _terms(terms: Terms) -> job_pb2.JobSpec:
     """A spec with these terms alone, which most jobs share: copying it costs a fraction of writing it."""
     spec = _Spec()
-    fill_retry(spec.retry, retry)
-    if timeout is not None:
-        set_span(spec.timeout, timeout)
-    set_span(spec.retention.completed_for, retention.completed_for)
-    set_span(spec.retention.failed_for, retention.failed_for)
+    fill_retry(spec.retry, terms.retry)
+    if terms.timeout is not None:
+        set_span(spec.timeout, terms.timeout)
+    set_span(spec.retention.completed_for, terms.retention.completed_for)
+    set_span(spec.retention.failed_for, terms.retention.failed_for)
     return spec
 
 

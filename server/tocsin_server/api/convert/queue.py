@@ -11,7 +11,7 @@ from tocsin_server.api.convert.job import to_defaults
 from tocsin_server.api.convert.times import set_span, set_time
 from tocsin_server.api.validation.queues import PLAIN_PATHS, TYPE_PATH
 from tocsin_server.domain import limits
-from tocsin_server.domain.defaults import NOTHING_SAID, JobDefaults
+from tocsin_server.domain.defaults import UNSET, JobDefaults
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, WorkerFigures
 from tocsin_server.domain.states import State
 from tocsin_server.operations.queue_health import QueueHealth
@@ -27,7 +27,7 @@ def to_change(request: queue_service_pb2.UpdateQueueRequest) -> QueueChange:
     return QueueChange(
         defaults=_defaults(queue.defaults) if "defaults" in paths else None,
         all_types={t: _defaults(d) for t, d in types.items()} if "type_defaults" in paths else None,
-        some_types={t: _defaults(types[t]) if t in types else NOTHING_SAID for t in named},
+        some_types={t: _defaults(types[t]) if t in types else UNSET for t in named},
         completed_max=_optional(queue, "completed_max") if "completed_max" in paths else ...,
         failed_max=_optional(queue, "failed_max") if "failed_max" in paths else ...,
     )
@@ -40,7 +40,7 @@ def to_settings(queue: queue_pb2.Queue) -> QueueSettings:
         paused_since=limits.FIRST_TIME if queue.paused else None,
         pause_reason=queue.pause_reason if queue.paused else "",
         defaults=_defaults(queue.defaults),
-        type_defaults={type_: said for type_, said in types.items() if said != NOTHING_SAID},
+        type_defaults={type_: said for type_, said in types.items() if said != UNSET},
         completed_max=_optional(queue, "completed_max"),
         failed_max=_optional(queue, "failed_max"),
     )
@@ -68,7 +68,7 @@ def fill_queue(target: queue_pb2.Queue, name: str, settings: QueueSettings) -> N
     if settings.paused_since is not None:
         set_time(target.pause_time, settings.paused_since)
         target.pause_reason = settings.pause_reason
-    if settings.defaults != NOTHING_SAID:
+    if settings.defaults != UNSET:
         _fill_defaults(target.defaults, settings.defaults)
     for type_, defaults in settings.type_defaults.items():
         _fill_defaults(target.type_defaults[type_], defaults)

@@ -11,7 +11,7 @@ from tocsin_server.api.convert.queue import fill_queue, to_settings
 from tocsin_server.api.convert.times import set_time, to_span, to_time
 from tocsin_server.api.validation.payloads.checking import BUILT_IN_TYPES
 from tocsin_server.domain import limits
-from tocsin_server.domain.defaults import SERVER_DEFAULTS, JobRequest, draft
+from tocsin_server.domain.defaults import SERVER_DEFAULTS, terms
 from tocsin_server.domain.job import Cancel, Job, JobError, JobSpec, Payload, Progress, View
 from tocsin_server.domain.states import State
 from tocsin_server.operations.transfer.records import NoteRecord, QueueRecord, Record
@@ -75,15 +75,14 @@ def _to_job(record: transfer_pb2.JobRecord) -> Job:
 
 def _to_spec(record: transfer_pb2.JobRecord) -> JobSpec:
     spec, kind = record.job.spec, record.payload_field
-    request = JobRequest(
+    return JobSpec(
         queue=record.job.queue or limits.DEFAULT_QUEUE,
         type=spec.type or BUILT_IN_TYPES.get(kind, ""),
         payload=Payload(kind, record.payload) if kind else None,
         priority=spec.priority,
-        asked=to_asked(spec),
+        terms=terms(to_asked(spec), SERVER_DEFAULTS),
         tags=dict(spec.tags),
     )
-    return draft(request, SERVER_DEFAULTS).spec
 
 
 def _to_error(error: job_pb2.JobError) -> JobError:

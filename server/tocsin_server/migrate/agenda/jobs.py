@@ -7,9 +7,8 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.defaults import SERVER_DEFAULTS, JobRequest, draft
-from tocsin_server.domain.job import Job, JobError, JobSpec, Progress, Retention
-from tocsin_server.domain.retry import RetryPolicy
+from tocsin_server.domain.defaults import SERVER_DEFAULTS, JobDefaults, terms
+from tocsin_server.domain.job import Job, JobError, JobSpec, Progress, Retention, Terms
 from tocsin_server.domain.states import State
 from tocsin_server.migrate.agenda.documents import AgendaJob
 from tocsin_server.migrate.agenda.fields import INT32
@@ -68,15 +67,13 @@ def _job(
 def _spec(job: AgendaJob, queue: str, type_: str) -> JobSpec:
     carried = payload_of(job.document.get("data"))
     job.why += carried.why
-    retry, retention = _terms()
-    return JobSpec(queue, type_, carried.payload, job.priority, retry, None, retention)
+    return JobSpec(queue, type_, carried.payload, job.priority, _terms())
 
 
 @lru_cache(maxsize=1)
-def _terms() -> tuple[RetryPolicy, Retention]:
+def _terms() -> Terms:
     """What every job gets, since Agenda keeps nothing of it: the server's defaults, but for how often it is tried."""
-    spec = draft(JobRequest(limits.DEFAULT_QUEUE, ""), SERVER_DEFAULTS).spec
-    return replace(spec.retry, max_attempts=MAX_ATTEMPTS), spec.retention
+    return replace(terms(JobDefaults(max_attempts=MAX_ATTEMPTS), SERVER_DEFAULTS), timeout=None)
 
 
 def _kept(spec: JobSpec, job: AgendaJob, end: datetime, now: datetime) -> JobSpec:
@@ -84,8 +81,9 @@ def _kept(spec: JobSpec, job: AgendaJob, end: datetime, now: datetime) -> JobSpe
     age = max(now - end, timedelta(0))
     if age >= limits.MAX_RETENTION:
         job.why.append("it ended over ten years ago, longer than a job can stand here: it goes within a second")
-    spans = (spec.retention.completed_for, spec.retention.failed_for)
-    return replace(spec, retention=Retention(*(min(span + age, limits.MAX_RETENTION) for span in spans)))
+    kept = spec.terms.retention
+    spans = (min(span + age, limits.MAX_RETENTION) for span in (kept.completed_for, kept.failed_for))
+    return replace(spec, terms=replace(spec.terms, retention=Retention(*spans)))
 
 
 def _end(job: AgendaJob, now: datetime) -> datetime:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.defaults import SERVER_DEFAULTS
-from tocsin_server.domain.job import Job, JobSpec, Retention
+from tocsin_server.domain.job import Job, JobSpec, Retention, Terms
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.migrate.bull import names
 from tocsin_server.migrate.bull.dialect import Dialect
@@ -86,9 +86,11 @@ class Maker:
             type=self._type(record.name, whys),
             payload=payload,
             priority=place.priority,
-            retry=retry_of(record.options, self._dialect, whys),
-            timeout=timeout_of(record.options, self._dialect, whys),
-            retention=retention_of(record.options, whys),
+            terms=Terms(
+                retry=retry_of(record.options, self._dialect, whys),
+                timeout=timeout_of(record.options, self._dialect, whys),
+                retention=retention_of(record.options, whys),
+            ),
         )
 
     def _type(self, name: bytes, whys: list[str]) -> str:
@@ -142,9 +144,10 @@ class Maker:
             whys.append(LONG_AGO)
             ended = self._now
         age = max(self._now - ended, timedelta(0))
-        said = spec.retention
+        said = spec.terms.retention
         # One that stands although it was to go as it ended (0) was wanted by somebody.
         completed_for = (said.completed_for or SERVER_DEFAULTS.completed_for or timedelta(0)) + age
         failed_for = (said.failed_for or SERVER_DEFAULTS.failed_for or timedelta(0)) + age
         most = limits.MAX_RETENTION
-        return replace(spec, retention=Retention(min(completed_for, most), min(failed_for, most))), ended
+        retention = Retention(min(completed_for, most), min(failed_for, most))
+        return replace(spec, terms=replace(spec.terms, retention=retention)), ended

@@ -13,7 +13,7 @@ from tocsin_server.domain import reminders as sets
 from tocsin_server.domain.defaults import JobRequest
 from tocsin_server.domain.errors import JobExists, OutcomeUnknown, RemindersNotFound, TocsinError
 from tocsin_server.domain.filters import JobFilter, ListQuery
-from tocsin_server.domain.job import OnConflict, Payload
+from tocsin_server.domain.job import Kept, OnConflict, Payload
 from tocsin_server.domain.reminders import Earlier, ReminderSet, SetName, Standing, Wish
 from tocsin_server.domain.states import State
 from tocsin_server.operations.reminders.notes import SetNotes
@@ -181,8 +181,9 @@ class Reminders:
         for answer in await self._scheduling.schedule(requests) if requests else []:
             if isinstance(answer, TocsinError):
                 raise answer
-            job, _ = answer
-            _sure_they_are_ours(name, new, {job.job_id: job})
+            _, added = answer
+            if isinstance(added, Kept):
+                _sure_they_are_ours(name, new, {added.job.job_id: added.job})
 
     async def _outrun(self, name: SetName, new: ReminderSet, reason: str) -> ReminderSet:
         """The set as it stands now. Where another call has moved it on, the jobs made here came too late to be

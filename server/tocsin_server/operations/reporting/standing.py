@@ -53,7 +53,7 @@ class Standing:
     def add(self, job: Job, end: datetime) -> None:
         """Look at one job that ended at `end`, in the window."""
         kind = DEAD if job.state is State.FAILED else DONE
-        kept = job.spec.retention.failed_for if kind is DEAD else job.spec.retention.completed_for
+        kept = job.spec.terms.retention.failed_for if kind is DEAD else job.spec.terms.retention.completed_for
         self._shortest[kind] = min(kept, self._shortest.get(kind, kept))
         self._first[kind] = min(end, self._first.get(kind, end))
 

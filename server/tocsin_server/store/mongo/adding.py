@@ -11,7 +11,7 @@ from enum import Enum, auto
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import JobActive, JobExists, StoreAway, StoreFull, TocsinError
-from tocsin_server.domain.job import Added, Draft, Job, OnConflict, View
+from tocsin_server.domain.job import Added, Draft, Job, Kept, New, OnConflict, Replaced, View
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.store.mongo.documents import EPOCH, MILLISECOND, Document, job_of, new_document
 from tocsin_server.store.mongo.heads import Allocation
@@ -33,7 +33,7 @@ from tocsin_server.store.quotas import too_many_types
 _CALL_JOBS = 200
 _ROUNDS = 50
 
-Answer = tuple[Job, Added] | TocsinError
+Answer = Added | TocsinError
 
 
 class _Act(Enum):
@@ -91,7 +91,7 @@ class Adding:
         if not events:
             for one in plan:
                 if one.job_id is not None:
-                    answers[one.at] = job_of(standing[one.job_id].document, View.BASIC), Added.KEPT
+                    answers[one.at] = Kept(job_of(standing[one.job_id].document, View.BASIC))
             return set()
         replaced = {one.job_id for one in plan if one.act is _Act.ANEW}
         gone = ends_of(job for job_id, job in standing.items() if job_id in replaced)
@@ -167,30 +167,35 @@ def _carry_out(
     fresh: dict[str, Document] = {}
     arrival = taken.first_arrival
     for one in plan:
-        outcome = Added.CREATED
+        outcome: type[Replaced] | type[Kept] | None = None
         if one.act is _Act.CREATE:
             job_id = one.job_id or _new_id(now, arrival)
             document = fresh[job_id] = new_document(one.draft, job_id, arrival, now)
             arrival += 1
         elif one.job_id in fresh:
-            document, outcome = fresh[one.job_id], Added.KEPT
+            document, outcome = fresh[one.job_id], Kept
             if one.act is _Act.IN_PLACE:
                 job = Standing(document, now)
                 replace_in_place(job, one.draft)
-                document, outcome = job.document, Added.REPLACED
+                document, outcome = job.document, Replaced
                 fresh[one.job_id] = document
         else:
             job = standing[str(one.job_id)]
-            job.now, outcome = max(job.now, now), Added.KEPT
+            job.now, outcome = max(job.now, now), Kept
             if one.act is _Act.ANEW:
                 begin_anew(job, one.draft, arrival)
-                arrival, outcome = arrival + 1, Added.REPLACED
+                arrival, outcome = arrival + 1, Replaced
             elif one.act is _Act.IN_PLACE:
                 replace_in_place(job, one.draft)
-                outcome = Added.REPLACED
+                outcome = Replaced
             document = job.document
-        answers[one.at] = job_of(document, View.BASIC), outcome
+        stands = job_of(document, View.BASIC)
+        answers[one.at] = _new(stands) if outcome is None else outcome(stands)
     return fresh
+
+
+def _new(job: Job) -> New:
+    return New(job.job_id, job.state, job.create_time, job.schedule_time, job.arrival)
 
 
 def _new_id(now: datetime, arrival: int) -> str:

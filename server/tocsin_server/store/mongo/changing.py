@@ -88,7 +88,7 @@ def _updated(queue: str, job: Standing, change: UpdateJob) -> TocsinError | None
     if change.revision is not None and change.revision != document["revision"]:
         return RevisionMismatch(queue, change.job_id, change.revision, document["revision"])
     if change.terms is not None:
-        set_terms(document, change.terms)
+        set_terms(document, change.terms, change.tags or {})
     if change.payload is not None:
         set_payload(document, change.payload)
     if change.terms is not None or change.payload is not None:

@@ -91,17 +91,17 @@ def job_document(spec: JobSpec, job_id: str, **fields: Any) -> Document:
         "priority": spec.priority,
         **fields,
         "writes": Int64(1),
-        "spec": _spec_document(spec),
+        "spec": _terms_document(spec.terms),
     }
     _set_tags(document, spec.tags)
     set_payload(document, spec.payload)
     return document
 
 
-def set_terms(document: Document, terms: Terms) -> None:
-    """Give a job other terms."""
-    document["spec"] = _spec_document(terms)
-    _set_tags(document, terms.tags)
+def set_terms(document: Document, terms: Terms, tags: Mapping[str, str]) -> None:
+    """Give a job other terms and tags."""
+    document["spec"] = _terms_document(terms)
+    _set_tags(document, tags)
 
 
 def _set_tags(document: Document, tags: Mapping[str, str]) -> None:
@@ -120,8 +120,8 @@ def set_payload(document: Document, payload: Payload | None) -> None:
         document["bytes"] = len(payload.body)
 
 
-def _spec_document(spec: JobSpec | Terms) -> Document:
-    retry = spec.retry
+def _terms_document(terms: Terms) -> Document:
+    retry = terms.retry
     document: Document = {
         "retry": {
             "max_attempts": retry.max_attempts,
@@ -131,12 +131,12 @@ def _spec_document(spec: JobSpec | Terms) -> Document:
             "jitter": float(retry.jitter),
         },
         "retention": {
-            "completed_for": to_ms(spec.retention.completed_for),
-            "failed_for": to_ms(spec.retention.failed_for),
+            "completed_for": to_ms(terms.retention.completed_for),
+            "failed_for": to_ms(terms.retention.failed_for),
         },
     }
-    if spec.timeout is not None:
-        document["timeout"] = to_ms(spec.timeout)
+    if terms.timeout is not None:
+        document["timeout"] = to_ms(terms.timeout)
     return document
 
 
@@ -199,15 +199,17 @@ def _spec_of(document: Mapping[str, Any], payload: Payload | None) -> JobSpec:
         document["type"],
         payload,
         document["priority"],
-        RetryPolicy(
-            retry["max_attempts"],
-            Backoff(retry["backoff"]),
-            span(retry["initial_delay"]),
-            span(retry["max_delay"]),
-            retry["jitter"],
+        Terms(
+            RetryPolicy(
+                retry["max_attempts"],
+                Backoff(retry["backoff"]),
+                span(retry["initial_delay"]),
+                span(retry["max_delay"]),
+                retry["jitter"],
+            ),
+            span(spec["timeout"]) if "timeout" in spec else None,
+            Retention(span(retention["completed_for"]), span(retention["failed_for"])),
         ),
-        span(spec["timeout"]) if "timeout" in spec else None,
-        Retention(span(retention["completed_for"]), span(retention["failed_for"])),
         tags,
     )
 

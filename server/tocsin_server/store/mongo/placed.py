@@ -60,7 +60,8 @@ def _later(time: datetime) -> datetime:
 
 def _expiry(job: Job, end: datetime) -> datetime:
     """When its retention is over, not past the last of all times."""
-    kept_for = job.spec.retention.failed_for if job.state is State.FAILED else job.spec.retention.completed_for
+    retention = job.spec.terms.retention
+    kept_for = retention.failed_for if job.state is State.FAILED else retention.completed_for
     return end + min(to_ms(kept_for) * MILLISECOND, limits.LAST_TIME - end)
 
 

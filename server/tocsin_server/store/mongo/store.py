@@ -129,7 +129,7 @@ class MongoStore(JobStore):
 
     # --- scheduling and reading ---
 
-    async def add(self, drafts: Sequence[Draft]) -> list[tuple[Job, Added] | TocsinError]:
+    async def add(self, drafts: Sequence[Draft]) -> list[Added | TocsinError]:
         return await by_queue(drafts, lambda draft: draft.spec.queue, self._adding.add_to)
 
     async def get(self, queue: str, job_ids: Sequence[str], view: View) -> list[Job | None]:

@@ -17,7 +17,7 @@ _NO_TOKEN = bytes(8)
 def placed_arguments(job: Job) -> tuple[bytes, bytes, bytes, bytes]:
     """The arrival that it had, its record without the payload, the payload, and its extras."""
     spec, name, extras = job.spec, job.job_id.encode(), b"".join(_extras(job))
-    rest = rest_bytes(spec)
+    rest, kept = rest_bytes(spec), spec.terms.retention
     header = HEADER.pack(
         job.state,
         (job.cancel is not None) * _CANCEL_ASKED | bool(extras) * _HAS_EXTRAS,
@@ -32,8 +32,8 @@ def placed_arguments(job: Job) -> tuple[bytes, bytes, bytes, bytes]:
         _some_time(job.end_time),
         six_bytes(0),
         _NO_TOKEN,
-        six_bytes(to_ms(spec.retention.completed_for)),
-        six_bytes(to_ms(spec.retention.failed_for)),
+        six_bytes(to_ms(kept.completed_for)),
+        six_bytes(to_ms(kept.failed_for)),
         HEADER.size + 2 + len(name) + len(rest),
     )
     record = b"".join((header, len(name).to_bytes(2, "big"), name, rest))

@@ -8,10 +8,12 @@ Milliseconds stand only in this file and in Lua.
 
 from __future__ import annotations
 
+import secrets
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from tocsin_server.domain.job import Cancel, Draft, Job, JobError, JobSpec, Payload, Progress, Retention, Terms, View
@@ -20,7 +22,7 @@ from tocsin_server.domain.states import State
 from tocsin_server.domain.times import time_to_ms, to_ms, to_time
 
 HEADER = struct.Struct(">BBiIHBI6s6s6s6s6s8s6s6sI")
-_DRAFT = struct.Struct(">BB6si6s6sI")
+_DRAFT = struct.Struct(">BB6si12s4sH")
 _RETRY = struct.Struct(">HB6s6sd")
 _CHANGE = struct.Struct(">BB6sBiBd")
 _ERROR_HEAD = struct.Struct(">6sI")
@@ -51,30 +53,45 @@ def _some_time(six: bytes) -> datetime | None:
 
 def rest_bytes(spec: JobSpec) -> bytes:
     """All of the spec that its header, id and payload do not hold."""
-    kind = spec.type.encode()
-    return bytes((len(kind),)) + kind + _after_type(spec)
+    return _type_bytes(spec.type) + _tags_bytes(spec.tags) + _retry_and_timeout(spec.terms)
 
 
-def terms_bytes(terms: Terms) -> bytes:
-    """The terms of a standing job, as update.lua reads them."""
-    kept = terms.retention
-    return six_bytes(to_ms(kept.completed_for)) + six_bytes(to_ms(kept.failed_for)) + _after_type(terms)
+def retention_bytes(retention: Retention) -> bytes:
+    """How long an ended job stands: COMPLETED or CANCELLED, then FAILED, six bytes each."""
+    return six_bytes(to_ms(retention.completed_for)) + six_bytes(to_ms(retention.failed_for))
 
 
-def _after_type(spec: JobSpec | Terms) -> bytes:
-    parts = [bytes((len(spec.tags),))]
-    for name, value in spec.tags.items():
+def terms_bytes(terms: Terms, tags: Mapping[str, str]) -> bytes:
+    """The terms of a standing job, and its tags, as update.lua reads them."""
+    return retention_bytes(terms.retention) + _tags_bytes(tags) + _retry_and_timeout(terms)
+
+
+@lru_cache(maxsize=1024)
+def _type_bytes(type_: str) -> bytes:
+    kind = type_.encode()
+    return bytes((len(kind),)) + kind
+
+
+def _tags_bytes(tags: Mapping[str, str]) -> bytes:
+    if not tags:
+        return b"\0"
+    parts = [bytes((len(tags),))]
+    for name, value in tags.items():
         key, said = name.encode(), value.encode()
         parts += (bytes((len(key),)), key, bytes((len(said),)), said)
-    own_retry = spec.retry != _COMMON_RETRY
-    parts.append(bytes((own_retry * _OWN_RETRY | (spec.timeout is not None) * _TIMEOUT,)))
-    if own_retry:
-        retry = spec.retry
-        delays = six_bytes(to_ms(retry.initial_delay)), six_bytes(to_ms(retry.max_delay))
-        parts.append(_RETRY.pack(retry.max_attempts, retry.backoff, *delays, retry.jitter))
-    if spec.timeout is not None:
-        parts.append(six_bytes(to_ms(spec.timeout)))
     return b"".join(parts)
+
+
+def _retry_and_timeout(terms: Terms) -> bytes:
+    retry, timeout = terms.retry, terms.timeout
+    own_retry = retry != _COMMON_RETRY
+    packed = bytes((own_retry * _OWN_RETRY | (timeout is not None) * _TIMEOUT,))
+    if own_retry:
+        delays = six_bytes(to_ms(retry.initial_delay)), six_bytes(to_ms(retry.max_delay))
+        packed += _RETRY.pack(retry.max_attempts, retry.backoff, *delays, retry.jitter)
+    if timeout is not None:
+        packed += six_bytes(to_ms(timeout))
+    return packed
 
 
 def payload_bytes(payload: Payload | None) -> bytes:
@@ -82,21 +99,31 @@ def payload_bytes(payload: Payload | None) -> bytes:
     return b"\0" if payload is None else bytes((payload.kind,)) + payload.body
 
 
-def draft_arguments(draft: Draft, seed: int) -> tuple[bytes, bytes, bytes, bytes]:
-    """A job to add, as add.lua reads it. seed: 26 random bits."""
-    spec, when = draft.spec, draft.when
-    is_delay = isinstance(when, timedelta)
-    ms = max(0, to_ms(when) if isinstance(when, timedelta) else time_to_ms(when))
-    fixed = _DRAFT.pack(
-        draft.on_conflict,
-        is_delay,
-        six_bytes(ms),
-        spec.priority,
-        six_bytes(to_ms(spec.retention.completed_for)),
-        six_bytes(to_ms(spec.retention.failed_for)),
-        seed,
-    )
-    return fixed, (draft.job_id or "").encode(), rest_bytes(spec), payload_bytes(spec.payload)
+def draft_arguments(drafts: Sequence[Draft]) -> list[tuple[bytes, bytes]]:
+    """Jobs to add, as add.lua reads them: each in two strings, its payload and all else."""
+    arguments = []
+    seeds = secrets.token_bytes(4 * len(drafts))
+    terms, retention, retry_and_timeout = None, b"", b""
+    for at, draft in enumerate(drafts):
+        spec, when = draft.spec, draft.when
+        if spec.terms is not terms:
+            terms = spec.terms
+            retention, retry_and_timeout = retention_bytes(terms.retention), _retry_and_timeout(terms)
+        is_delay = isinstance(when, timedelta)
+        ms = max(0, to_ms(when) if isinstance(when, timedelta) else time_to_ms(when))
+        job_id = b"" if draft.job_id is None else draft.job_id.encode()
+        head = _DRAFT.pack(
+            draft.on_conflict,
+            is_delay,
+            six_bytes(ms),
+            spec.priority,
+            retention,
+            seeds[4 * at : 4 * at + 4],
+            len(job_id),
+        )
+        rest = _type_bytes(spec.type) + _tags_bytes(spec.tags) + retry_and_timeout
+        arguments.append((head + job_id + rest, payload_bytes(spec.payload)))
+    return arguments
 
 
 def change_arguments(when: datetime | timedelta | None, priority: int | None, revision: int | None) -> bytes:
@@ -147,21 +174,26 @@ def _read_spec(record: bytes, at: int, queue: str, header: tuple[Any, ...], payl
         value_end = name_end + 1 + record[name_end]
         tags[record[at + 1 : name_end].decode()] = record[name_end + 1 : value_end].decode()
         at = value_end
-    flags = record[at]
-    at += 1
+    terms = _terms_of(record[at : header[15]], header[13], header[14])
+    return JobSpec(queue, kind, payload, header[2], terms, tags)
+
+
+@lru_cache(maxsize=1024)
+def _terms_of(packed: bytes, completed_for: bytes, failed_for: bytes) -> Terms:
+    """Jobs of the same terms share one object of them."""
+    flags, at = packed[0], 1
     retry, timeout = _COMMON_RETRY, None
     if flags & _OWN_RETRY:
-        attempts, backoff, initial, longest, jitter = _RETRY.unpack_from(record, at)
+        attempts, backoff, initial, longest, jitter = _RETRY.unpack_from(packed, at)
         retry = RetryPolicy(attempts, Backoff(backoff), _span(_number(initial)), _span(_number(longest)), jitter)
         at += _RETRY.size
     if flags & _TIMEOUT:
-        timeout = _span(_number(record[at : at + 6]))
-    retention = Retention(_span(_number(header[13])), _span(_number(header[14])))
-    return JobSpec(queue, kind, payload, header[2], retry, timeout, retention, tags)
+        timeout = _span(_number(packed[at : at + 6]))
+    return Terms(retry, timeout, Retention(_span(_number(completed_for)), _span(_number(failed_for))))
 
 
-def job_of(queue: str, answer: Sequence[Any], view: View, spec: JobSpec | None = None) -> Job:
-    """A job from a script's answer {arrival, record, extras}. `spec` spares reading it where the caller has it.
+def job_of(queue: str, answer: Sequence[Any], view: View) -> Job:
+    """A job from a script's answer {arrival, record, extras}.
 
     View.FULL reads the payload where the record has it. Extras of a job that bears none are absent.
     """
@@ -171,11 +203,10 @@ def job_of(queue: str, answer: Sequence[Any], view: View, spec: JobSpec | None =
     create, due, start, end = header[7:11]
     meta_len = header[15]
     id_end = HEADER.size + 2 + int.from_bytes(record[HEADER.size : HEADER.size + 2], "big")
-    if spec is None:
-        payload = None
-        if view is View.FULL and len(record) > meta_len and record[meta_len]:
-            payload = Payload(record[meta_len], bytes(record[meta_len + 1 :]))
-        spec = _read_spec(record, id_end, queue, header, payload)
+    payload = None
+    if view is View.FULL and len(record) > meta_len and record[meta_len]:
+        payload = Payload(record[meta_len], bytes(record[meta_len + 1 :]))
+    spec = _read_spec(record, id_end, queue, header, payload)
     job = Job(
         record[HEADER.size + 2 : id_end].decode(),
         spec,

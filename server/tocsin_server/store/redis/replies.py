@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,26 +16,51 @@ from tocsin_server.domain.errors import (
     TooLarge,
     WrongState,
 )
-from tocsin_server.domain.job import Added, Draft, Job, Put, View
+from tocsin_server.domain.job import Added, Draft, Job, Kept, New, Put, Replaced, View
 from tocsin_server.domain.lease import LostLease
 from tocsin_server.domain.states import State
+from tocsin_server.domain.times import to_time
 from tocsin_server.store.quotas import too_many_jobs, too_many_types
 from tocsin_server.store.redis.records import job_of
 
-_ADDED = {b"CREATED": Added.CREATED, b"REPLACED": Added.REPLACED, b"KEPT": Added.KEPT}
+_NEW = struct.Struct(">B6s6s")  # state, due, arrival of a new job; zeros of any other
+_OWN_ID = 36  # characters of an id that the store makes
+_STATES = {int(state): state for state in State}
 _PUT = {one.name.encode(): one for one in Put}
 
 
-def added(draft: Draft, reply: Sequence[Any], jobs_max: int) -> tuple[Job, Added] | TocsinError:
-    """What add.lua says of one job."""
-    spec, word = draft.spec, reply[0]
-    if outcome := _ADDED.get(word):
-        return job_of(spec.queue, reply[1], View.BASIC), outcome
+def added(drafts: Sequence[Draft], reply: Sequence[Any], jobs_max: int) -> list[Added | TocsinError]:
+    """What add.lua says of jobs: {now, the new ones packed, the others in their order}."""
+    now_ms, packed, others = reply
+    now, left, at = to_time(now_ms), iter(others), 0
+    answers: list[Added | TocsinError] = []
+    for draft in drafts:
+        state, due_ms, arrival = _NEW.unpack_from(packed, at)
+        at += _NEW.size
+        if not state:
+            answers.append(_not_new(draft, next(left), jobs_max))
+            continue
+        job_id = draft.job_id
+        if job_id is None:
+            job_id, at = packed[at : at + _OWN_ID].decode(), at + _OWN_ID
+        due = int.from_bytes(due_ms, "big")
+        due_time = now if due == now_ms else to_time(due)
+        answers.append(New(job_id, _STATES[state], now, due_time, int.from_bytes(arrival, "big")))
+    return answers
+
+
+def _not_new(draft: Draft, reply: Sequence[Any], jobs_max: int) -> Added | TocsinError:
+    queue = draft.spec.queue
+    word, said = reply
+    if word == b"KEPT":
+        return Kept(job_of(queue, said, View.BASIC))
+    if word == b"REPLACED":
+        return Replaced(job_of(queue, said, View.BASIC))
     if word == b"JOB_EXISTS":
-        return JobExists(spec.queue, draft.job_id or "", State(reply[1]))
+        return JobExists(queue, draft.job_id or "", State(said))
     if word == b"JOB_ACTIVE":
-        return JobActive(spec.queue, draft.job_id or "")
-    return _quota(spec.queue, reply[1], jobs_max)
+        return JobActive(queue, draft.job_id or "")
+    return _quota(queue, said, jobs_max)
 
 
 def put(job: Job, word: bytes, jobs_max: int) -> Put | TocsinError:

@@ -132,20 +132,17 @@ class RedisStore(JobStore):
 
     # --- scheduling and reading ---
 
-    async def add(self, drafts: Sequence[Draft]) -> list[tuple[Job, Added] | TocsinError]:
-        async def add_to(queue: str, items: Sequence[Draft]) -> list[tuple[Job, Added] | TocsinError]:
+    async def add(self, drafts: Sequence[Draft]) -> list[Added | TocsinError]:
+        async def add_to(queue: str, items: Sequence[Draft]) -> list[Added | TocsinError]:
             await self._registry.admit(queue)
-            seeds = iter(secrets.token_bytes(4 * len(items)))
-            arguments = [(draft, records.draft_arguments(draft, _seed(seeds))) for draft in items]
+            arguments = list(zip(items, records.draft_arguments(items), strict=True))
 
-            async def send(part: Sequence[tuple[Draft, Arguments]]) -> list[tuple[Job, Added] | TocsinError]:
+            async def send(part: Sequence[tuple[Draft, Arguments]]) -> list[Added | TocsinError]:
                 flat = [argument for _, of_one in part for argument in of_one]
-                new, found = await self._run("add", queue, secrets.token_hex(8), *flat)
+                new, *answer = await self._run("add", queue, secrets.token_hex(8), *flat)
                 if new:
                     await self._registry.made(queue)
-                return [
-                    replies.added(draft, answer, self._jobs_max) for (draft, _), answer in zip(part, found, strict=True)
-                ]
+                return replies.added([draft for draft, _ in part], answer, self._jobs_max)
 
             return await part_by_part(arguments, _calls([one for _, one in arguments]), send)
 
@@ -199,7 +196,7 @@ class RedisStore(JobStore):
             if isinstance(change, UpdateJob):
                 fixed = records.change_arguments(change.when, change.priority, change.revision)
                 payload = b"" if change.payload is None else records.payload_bytes(change.payload)
-                terms = b"" if change.terms is None else records.terms_bytes(change.terms)
+                terms = b"" if change.terms is None else records.terms_bytes(change.terms, change.tags or {})
             arguments.append((_VERBS[type(change)][0], _id(change.job_id), fixed, payload, terms))
         answers = await self._run_all("update", queue, arguments)
         return [
@@ -373,11 +370,6 @@ _VERBS: Mapping[type[Change], tuple[bytes, str]] = {
 
 def _id(job_id: str) -> bytes:
     return job_id.encode()
-
-
-def _seed(randoms: Iterator[int]) -> int:
-    """26 random bits."""
-    return (next(randoms) << 24 | next(randoms) << 16 | next(randoms) << 8 | next(randoms)) & 0x3FFFFFF
 
 
 def _calls(arguments: Sequence[Arguments]) -> Iterator[tuple[int, int]]:

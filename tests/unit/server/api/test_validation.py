@@ -98,7 +98,7 @@ def test_what_is_finer_than_a_millisecond_rounds_up() -> None:
     assert taken(delay=span(0, 1_000_000)).when == timedelta(milliseconds=1)
     assert taken(schedule_time=time(5, 999_999_999)).when == datetime(1970, 1, 1, 0, 0, 6, tzinfo=UTC)
     assert taken(schedule_time=time(253_402_300_799, 999_999_999)).when == limits.LAST_TIME
-    assert taken(Spec(type="t", timeout=span(0, 1))).asked.timeout == timedelta(milliseconds=1)
+    assert taken(Spec(type="t", timeout=span(0, 1))).overrides.timeout == timedelta(milliseconds=1)
 
 
 def test_max_delay_is_not_below_initial_delay() -> None:

@@ -21,14 +21,15 @@ from tocsin_server.api.validation import queues, scheduling, standing
 from tocsin_server.api.validation.payloads.checking import check_payload
 from tocsin_server.api.validation.violations import Violations
 from tocsin_server.domain import limits
-from tocsin_server.domain.defaults import SERVER_DEFAULTS, draft
+from tocsin_server.domain.defaults import SERVER_DEFAULTS, terms
 from tocsin_server.domain.errors import InvalidFields, TocsinError
 from tocsin_server.domain.queues import QueueSettings
 
 
 def scheduled(request: pb.ScheduleJobRequest) -> None:
-    one = draft(to_request(request), SERVER_DEFAULTS)
-    assert one.spec.retry.max_delay >= one.spec.retry.initial_delay
+    asked = to_request(request)
+    one = asked.draft(terms(asked.overrides, SERVER_DEFAULTS))
+    assert one.spec.terms.retry.max_delay >= one.spec.terms.retry.initial_delay
     assert one.spec.type
     assert one.spec.queue
 

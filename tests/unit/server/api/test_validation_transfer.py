@@ -246,8 +246,8 @@ def test_a_record_may_leave_out_what_has_a_default() -> None:
     job = item(bare).record
     assert isinstance(job, Job)
     assert (job.queue, job.revision, job.arrival, job.spec.payload) == ("default", 1, 0, None)
-    assert (job.spec.retry.max_attempts, job.spec.timeout) == (3, None)
-    assert job.spec.retention.failed_for == timedelta(days=30)
+    assert (job.spec.terms.retry.max_attempts, job.spec.terms.timeout) == (3, None)
+    assert job.spec.terms.retention.failed_for == timedelta(days=30)
     assert job.create_time == datetime.fromtimestamp(1_700_000_000.123, UTC).replace(microsecond=123_000)
     mail = with_payload(a_job(spec=job_pb2.JobSpec()), 12, b"\x0a\x0fada@example.com\x32\x01s\x3a\x01t")
     typed = item(mail).record

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tocsin_server.domain.defaults import NOTHING_SAID, SERVER_DEFAULTS, JobDefaults, JobRequest, draft
+from tocsin_server.domain.defaults import SERVER_DEFAULTS, UNSET, JobDefaults, JobRequest, terms
 from tocsin_server.domain.job import OnConflict, Payload, Retention
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.retry import Backoff, RetryPolicy
@@ -33,26 +33,27 @@ levels = st.builds(
 
 
 def test_a_silent_request_gets_what_the_server_says() -> None:
-    spec = draft(JobRequest("q", "t"), SERVER_DEFAULTS).spec
-    assert spec.retry == RetryPolicy(3, Backoff.EXPONENTIAL, 2 * SECOND, HOUR, 0.2)
-    assert spec.retention == Retention(24 * HOUR, timedelta(days=30))
-    assert (spec.timeout, spec.priority, spec.payload, spec.tags) == (None, 0, None, {})
+    said = terms(UNSET, SERVER_DEFAULTS)
+    assert said.retry == RetryPolicy(3, Backoff.EXPONENTIAL, 2 * SECOND, HOUR, 0.2)
+    assert (said.timeout, said.retention) == (None, Retention(24 * HOUR, timedelta(days=30)))
+    spec = JobRequest("q", "t").draft(said).spec
+    assert (spec.terms, spec.priority, spec.payload, spec.tags) == (said, 0, None, {})
 
 
 def test_a_requests_own_word_goes_first() -> None:
     asked = JobDefaults(7, Backoff.FIXED, 3 * SECOND, MINUTE, 0.0, HOUR, timedelta(0), SECOND)
-    spec = draft(JobRequest("q", "t", asked=asked), SERVER_DEFAULTS).spec
-    assert spec.retry == RetryPolicy(7, Backoff.FIXED, 3 * SECOND, MINUTE, 0.0)
-    assert (spec.timeout, spec.retention) == (HOUR, Retention(timedelta(0), SECOND))
+    said = terms(asked, SERVER_DEFAULTS)
+    assert said.retry == RetryPolicy(7, Backoff.FIXED, 3 * SECOND, MINUTE, 0.0)
+    assert (said.timeout, said.retention) == (HOUR, Retention(timedelta(0), SECOND))
 
 
 def test_the_type_goes_before_the_queue_and_the_queue_before_the_server() -> None:
     of_queue = JobDefaults(max_attempts=5, timeout=HOUR, jitter=0.5)
     of_type = JobDefaults(max_attempts=9, jitter=0.0)
     below = of_type.over(of_queue).over(SERVER_DEFAULTS)
-    spec = draft(JobRequest("q", "t", asked=JobDefaults(max_attempts=1)), below).spec
-    assert (spec.retry.max_attempts, spec.retry.jitter, spec.timeout) == (1, 0.0, HOUR)
-    assert spec.retry.initial_delay == 2 * SECOND
+    said = terms(JobDefaults(max_attempts=1), below)
+    assert (said.retry.max_attempts, said.retry.jitter, said.timeout) == (1, 0.0, HOUR)
+    assert said.retry.initial_delay == 2 * SECOND
 
 
 @given(levels, levels)
@@ -70,7 +71,7 @@ def test_layers_join_in_any_grouping(one: JobDefaults, two: JobDefaults, three: 
 
 @given(levels)
 def test_a_level_without_words_changes_nothing(level: JobDefaults) -> None:
-    assert NOTHING_SAID.over(level) == level.over(NOTHING_SAID) == level
+    assert UNSET.over(level) == level.over(UNSET) == level
 
 
 def test_a_types_concurrency_goes_before_the_queues() -> None:
@@ -87,8 +88,8 @@ def test_a_word_of_nothing_is_a_word() -> None:
 
 
 def test_a_longest_wait_of_a_lower_level_is_lifted_to_the_first_wait_asked_for() -> None:
-    spec = draft(JobRequest("q", "t", asked=JobDefaults(initial_delay=5 * HOUR)), SERVER_DEFAULTS).spec
-    assert (spec.retry.initial_delay, spec.retry.max_delay) == (5 * HOUR, 5 * HOUR)
+    said = terms(JobDefaults(initial_delay=5 * HOUR), SERVER_DEFAULTS)
+    assert (said.retry.initial_delay, said.retry.max_delay) == (5 * HOUR, 5 * HOUR)
 
 
 def test_what_defaults_do_not_concern_is_taken_over() -> None:
@@ -96,7 +97,7 @@ def test_what_defaults_do_not_concern_is_taken_over() -> None:
     request = JobRequest(
         "q", "t", Payload(11, b"\0"), -5, tags={"k": "v"}, job_id="a", when=when, on_conflict=OnConflict.KEEP
     )
-    made = draft(request, SERVER_DEFAULTS)
+    made = request.draft(terms(UNSET, SERVER_DEFAULTS))
     assert (made.job_id, made.when, made.on_conflict) == ("a", when, OnConflict.KEEP)
     assert (made.spec.queue, made.spec.type, made.spec.priority) == ("q", "t", -5)
     assert (made.spec.payload, made.spec.tags) == (Payload(11, b"\0"), {"k": "v"})
@@ -104,4 +105,4 @@ def test_what_defaults_do_not_concern_is_taken_over() -> None:
 
 def test_the_lowest_level_must_be_complete() -> None:
     with pytest.raises(AssertionError):
-        draft(JobRequest("q", "t"), NOTHING_SAID)
+        terms(UNSET, UNSET)

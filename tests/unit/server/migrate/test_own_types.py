@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from tocsin.payloads import decode_payload, struct_from_dict
 from tocsin_server.cli.migrate import may_be_scheduled
-from tocsin_server.domain.job import Job, JobSpec, Payload, Retention
+from tocsin_server.domain.job import Job, JobSpec, Payload, Retention, Terms
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.domain.states import State
 from tocsin_server.migrate.foreign import Foreign, Verdict
@@ -21,7 +21,7 @@ KEPT = Retention(timedelta(hours=1), timedelta(hours=1))
 
 def a_job(type_: str, data: dict[str, Any], beside: str = "bull.") -> Foreign:
     payload = Payload(10, struct_from_dict(data).SerializeToString())
-    spec = JobSpec("q", beside + type_, payload, 0, RetryPolicy(), None, KEPT)
+    spec = JobSpec("q", beside + type_, payload, 0, Terms(RetryPolicy(), None, KEPT))
     job = Job("1", spec, State.SCHEDULED, DUE, DUE, None, None, 0, 0, 0, revision=1, arrival=0)
     why = (f"its type is '{beside}{type_}', as its name cannot be one here", "its log lines are not taken over")
     return Foreign("q", "1", "delayed", Verdict.CHANGED, why, job)

@@ -8,7 +8,7 @@ import pytest
 from contract.builders import HOUR, a_draft, added, read
 from support.spied_store import SpiedStore
 from tocsin_server.domain.changes import UpdateJob
-from tocsin_server.domain.defaults import NOTHING_SAID, TermsAsked
+from tocsin_server.domain.defaults import UNSET, TermsChange
 from tocsin_server.domain.errors import RevisionMismatch
 from tocsin_server.operations.changing import Changing
 
@@ -22,7 +22,7 @@ async def test_what_another_changes_between_reading_and_writing_stands(spied: Sp
     asked = asyncio.create_task(spied.until_asked("get", 1))
     await asyncio.sleep(0)
     ours = asyncio.create_task(
-        changing.update("q", UpdateJob("a", revision=revision), None, TermsAsked(NOTHING_SAID, tags={"new": "1"}))
+        changing.update("q", UpdateJob("a", revision=revision), None, TermsChange(UNSET, tags={"new": "1"}))
     )
     await asked
     await spied.as_store.update("q", [UpdateJob("a", priority=7)])

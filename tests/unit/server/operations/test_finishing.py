@@ -22,7 +22,7 @@ EXACT = RetryPolicy(max_attempts=3, backoff=Backoff.EXPONENTIAL, initial_delay=1
 
 
 def ended(one: Claimed, ending: Ending, **words: Any) -> EndedAttempt:
-    return EndedAttempt(one.lease, ending, one.job.spec.retry, one.job.failures, **words)
+    return EndedAttempt(one.lease, ending, one.job.spec.terms.retry, one.job.failures, **words)
 
 
 def failed(one: Claimed, **words: Any) -> EndedAttempt:

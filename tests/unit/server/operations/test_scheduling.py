@@ -8,11 +8,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from contract.builders import read
 from support.eventually import until_async
 from support.spied_store import SpiedStore
 from tocsin_server.domain.defaults import JobDefaults, JobRequest
 from tocsin_server.domain.errors import JobExists, OutcomeUnknown, StoreAway, TocsinError
-from tocsin_server.domain.job import Added, Job
+from tocsin_server.domain.job import Added, Draft, New
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.operations.queues import QueueChange, Queues, QueueSettingsCache
@@ -33,7 +34,7 @@ def asked(job_id: str | None = None, **words: Any) -> JobRequest:
     return JobRequest(**{"queue": "q", "type": "t", "job_id": job_id, **words})
 
 
-async def one(scheduling: Scheduling, request: JobRequest) -> tuple[Job, Added]:
+async def one(scheduling: Scheduling, request: JobRequest) -> tuple[Draft, Added]:
     [answer] = await scheduling.schedule([request])
     assert not isinstance(answer, TocsinError), answer
     return answer
@@ -48,7 +49,7 @@ async def sent(spied: SpiedStore, name: str) -> None:
     await until_async(asked, within=5)
 
 
-async def held(spied: SpiedStore, scheduling: Scheduling) -> tuple[asyncio.Event, asyncio.Task[tuple[Job, Added]]]:
+async def held(spied: SpiedStore, scheduling: Scheduling) -> tuple[asyncio.Event, asyncio.Task[tuple[Draft, Added]]]:
     """A first call, under way until the event is set."""
     gate = spied.gates["add"] = asyncio.Event()
     first = asyncio.create_task(one(scheduling, asked("first")))
@@ -58,7 +59,7 @@ async def held(spied: SpiedStore, scheduling: Scheduling) -> tuple[asyncio.Event
 
 async def test_64_calls_at_once_use_a_quarter_as_many_store_calls(spied: SpiedStore, scheduling: Scheduling) -> None:
     answers = await asyncio.gather(*(one(scheduling, asked(str(i))) for i in range(64)))
-    assert [job.job_id for job, _ in answers] == [str(i) for i in range(64)]
+    assert [draft.job_id for draft, _ in answers] == [str(i) for i in range(64)]
     assert spied.calls["add"] <= 16
 
 
@@ -158,11 +159,15 @@ async def test_a_jobs_own_word_goes_before_its_types_its_queues_and_the_servers(
         all_types={"t": JobDefaults(max_attempts=7, timeout=timedelta(seconds=9))},
     )
     await Queues(spied.as_store, cache).update("q", change)
-    job, _ = await one(scheduling, asked(asked=JobDefaults(jitter=0.5)))
-    assert (job.spec.retry.max_attempts, job.spec.retry.backoff, job.spec.retry.jitter) == (7, Backoff.FIXED, 0.5)
-    assert (job.spec.timeout, job.spec.retry.initial_delay) == (timedelta(seconds=9), timedelta(seconds=2))
-    other, _ = await one(scheduling, asked(type="u"))
-    assert (other.spec.retry.max_attempts, other.spec.timeout) == (5, None)
+    _, added = await one(scheduling, asked("a", overrides=JobDefaults(jitter=0.5)))
+    assert isinstance(added, New)
+    job = await read(spied.as_store, "a")
+    retry = job.spec.terms.retry
+    assert (retry.max_attempts, retry.backoff, retry.jitter) == (7, Backoff.FIXED, 0.5)
+    assert (job.spec.terms.timeout, retry.initial_delay) == (timedelta(seconds=9), timedelta(seconds=2))
+    await one(scheduling, asked("b", type="u"))
+    other = await read(spied.as_store, "b")
+    assert (other.spec.terms.retry.max_attempts, other.spec.terms.timeout) == (5, None)
 
 
 async def test_settings_are_read_once_until_they_are_invalidated(spied: SpiedStore, cache: QueueSettingsCache) -> None:
@@ -220,8 +225,8 @@ async def test_a_batch_goes_on_without_the_queues_whose_server_is_away(spied: Sp
     queues = ["q", "away", "other", "away", "q"]
     answers = await scheduling.schedule([asked(str(i), queue=queue) for i, queue in enumerate(queues)])
     assert [isinstance(answer, StoreAway) for answer in answers] == [queue == "away" for queue in queues]
-    jobs = [answer[0] for answer in answers if isinstance(answer, tuple)]
-    assert [(job.queue, job.job_id) for job in jobs] == [("q", "0"), ("other", "2"), ("q", "4")]
+    drafts = [answer[0] for answer in answers if isinstance(answer, tuple)]
+    assert [(draft.spec.queue, draft.job_id) for draft in drafts] == [("q", "0"), ("other", "2"), ("q", "4")]
     assert sorted(asks) == ["away", "other", "q"]
     with pytest.raises(StoreAway):
         await scheduling.schedule([asked("x", queue="away"), asked("y", queue="away")])

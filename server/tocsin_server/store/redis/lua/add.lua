@@ -2,17 +2,20 @@
 -- add: store new jobs of one queue, in order.
 -- KEYS[1]  root of the queue
 -- ARGV     1 epoch if the queue is new | then for each job:
---          fixed >BBI6i4I6I6I4: on_conflict, is a delay, ms, priority, keep_done, keep_failed, 26 random bits |
---          job_id or "" | rest without the id | payload
--- Returns  {1 if the queue is new, else 0, answers}, one a job: {"CREATED" | "REPLACED" | "KEPT", answer} |
---          {"JOB_EXISTS" | "JOB_ACTIVE", state} | {"QUOTA", "types" | "jobs"}
+--          head >BBI6i4I6I6I4: on_conflict, is a delay, ms, priority, keep_done, keep_failed, random bits;
+--          then I2 job_id, empty if the store is to make one, and the rest without the id | payload
+-- Returns  {1 if the queue is new, else 0, now_ms, new, others}. new: for each job >BI6I6 state, due, arrival, and the
+--          id where the store made it; 13 zeros for one that is not new, of which `others` says in order
+--          {"REPLACED" | "KEPT", answer} | {"JOB_EXISTS" | "JOB_ACTIVE", state} | {"QUOTA", "types" | "jobs"}
 -- Events   one a job that was created or replaced
 -- Wakes    "settings" where the queue is new
 -- Clock    the server's; a delay counts from it, a time that has passed means now
 -- Bounds   the caller sends at most 50 jobs and 1 MiB
 --- @include lib/keys lib/clock lib/job lib/ids lib/commit lib/change lib/types
 local FAIL, KEEP, REPLACE = 1, 2, 3
-local answers = {}
+local HEAD = '>BBI6i4I6I6I4I2c0'
+local NOT_NEW = string.rep('\0', 13)
+local new_ones, others = {}, {}
 
 -- The id goes before the rest of the spec; both are what stands until the job is replaced.
 local function with_id(id, rest)
@@ -67,14 +70,20 @@ end
 
 local new = redis.call('HSETNX', key('q'), 'epoch', ARGV[1])
 if new == 1 then publish(8, 0) end
-for i = 2, #ARGV, 4 do
-  local id = ARGV[i + 1]
-  local on_conflict, is_delay, ms, priority, keep_done, keep_failed, seed = struct.unpack('>BBI6i4I6I6I4', ARGV[i])
+for i = 2, #ARGV, 2 do
+  local head = ARGV[i]
+  local on_conflict, is_delay, ms, priority, keep_done, keep_failed, seed, id, at = struct.unpack(HEAD, head)
   local asked = {on_conflict = on_conflict, due = math.max(NOW, is_delay == 1 and NOW + ms or ms), priority = priority,
-    keep_done = keep_done, keep_failed = keep_failed, seed = seed}
-  local done = add(id, asked, ARGV[i + 2], ARGV[i + 3])
-  if type(done[2]) == 'table' then done[2] = answer(done[2]) end
-  answers[#answers + 1] = done
+    keep_done = keep_done, keep_failed = keep_failed, seed = seed % 67108864}
+  local done = add(id, asked, string.sub(head, at), ARGV[i + 1])
+  local job = done[2]
+  if done[1] == 'CREATED' then
+    new_ones[#new_ones + 1] = struct.pack('>BI6I6', job.state, job.due, job.n) .. (id == '' and job.id or '')
+  else
+    if type(job) == 'table' then done[2] = answer(job) end
+    new_ones[#new_ones + 1] = NOT_NEW
+    others[#others + 1] = done
+  end
 end
 commit()
-return {new, answers}
+return {new, NOW, table.concat(new_ones), others}

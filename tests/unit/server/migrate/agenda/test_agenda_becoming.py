@@ -31,9 +31,9 @@ def test_a_job_that_is_due_later_is_scheduled_just_so() -> None:
 
 def test_a_job_is_run_once_as_agenda_would_have() -> None:
     spec = job_of(becomes(a_document())).spec
-    assert spec.retry == RetryPolicy(max_attempts=1)
-    assert spec.timeout is None
-    assert spec.retention == Retention(timedelta(hours=24), timedelta(days=30))
+    assert spec.terms.retry == RetryPolicy(max_attempts=1)
+    assert spec.terms.timeout is None
+    assert spec.terms.retention == Retention(timedelta(hours=24), timedelta(days=30))
 
 
 @pytest.mark.parametrize("due", [EARLIER, NOW], ids=["passed", "now"])
@@ -92,11 +92,11 @@ def test_what_has_ended_stands_as_long_as_if_it_had_ended_now() -> None:
     old = {"nextRunAt": None, "lastRunAt": NOW - month, "failedAt": NOW - month, "lastFinishedAt": NOW - month}
     job = job_of(becomes(a_document(**old)))
     assert job.end_time is not None
-    assert job.end_time + job.spec.retention.failed_for == NOW + timedelta(days=30)
+    assert job.end_time + job.spec.terms.retention.failed_for == NOW + timedelta(days=30)
 
     job = job_of(becomes(a_document(**{**old, "failedAt": None}), ALL))
     assert job.end_time is not None
-    assert job.end_time + job.spec.retention.completed_for == NOW + timedelta(hours=24)
+    assert job.end_time + job.spec.terms.retention.completed_for == NOW + timedelta(hours=24)
 
 
 def test_what_ended_over_ten_years_ago_is_said_to_go_at_once() -> None:

@@ -200,7 +200,7 @@ def test_any_document_becomes_something_whole(document: dict[str, Any], active: 
     assert 0 <= job.attempt < 2**31
     assert job.state is not State.FAILED or job.errors
     assert (job.end_time is not None) == (job.state in (State.FAILED, State.COMPLETED))
-    assert job.spec.retention.failed_for <= limits.MAX_RETENTION
+    assert job.spec.terms.retention.failed_for <= limits.MAX_RETENTION
     if job.spec.payload is not None:
         acceptable(job.spec.payload)
 
