@@ -30,8 +30,8 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from tocsin_server.store.redis.errors import NotSent, SlotMoves
-from tocsin_server.store.redis.sentinels import Sentinels
+from tocsin_server.store.redis.connection.errors import NotSent, SlotMoves
+from tocsin_server.store.redis.connection.sentinels import Sentinels
 
 
 @contextmanager
