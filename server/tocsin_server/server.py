@@ -77,7 +77,7 @@ class _Loops:
 
 
 class Server:
-    """One server. Make, start and stop it on one event loop, best in the main thread (see store/redis/supervisor).
+    """One server. Make, start and stop it on one event loop, best in the main thread (store/redis/embedded says why).
 
     `hello` adds the handler of `tocsin dev`'s first job.
     """

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from functools import lru_cache
 
 from google.protobuf.duration_pb2 import Duration
 from tocsin.v1 import job_pb2, job_service_pb2
@@ -127,7 +126,10 @@ def fill_scheduled(target: job_service_pb2.ScheduleJobResponse, draft: Draft, ad
         _fill_spec(job.spec, draft.spec, View.BASIC)
         job.state = job_pb2.Job.State.ValueType(added.state)
         set_time(job.create_time, added.create_time)
-        set_time(job.schedule_time, added.schedule_time)
+        if added.schedule_time is added.create_time:
+            job.schedule_time.CopyFrom(job.create_time)
+        else:
+            set_time(job.schedule_time, added.schedule_time)
         job.revision = 1
         target.outcome = job_service_pb2.ScheduleJobResponse.CREATED
         return
@@ -174,7 +176,7 @@ def slim(target: job_pb2.Job) -> None:
 
 
 def _fill_spec(target: job_pb2.JobSpec, spec: JobSpec, view: View) -> None:
-    target.CopyFrom(_terms(spec.terms))
+    target.CopyFrom(_terms_written(spec.terms))
     target.queue = spec.queue
     target.type = spec.type
     target.priority = spec.priority
@@ -184,16 +186,27 @@ def _fill_spec(target: job_pb2.JobSpec, spec: JobSpec, view: View) -> None:
         wire.set_payload(target, spec.payload.kind, spec.payload.body)
 
 
-@lru_cache(maxsize=1024)
-def _terms(terms: Terms) -> job_pb2.JobSpec:
-    """A spec with these terms alone, which most jobs share: copying it costs a fraction of writing it."""
-    spec = _Spec()
-    fill_retry(spec.retry, terms.retry)
-    if terms.timeout is not None:
-        set_span(spec.timeout, terms.timeout)
-    set_span(spec.retention.completed_for, terms.retention.completed_for)
-    set_span(spec.retention.failed_for, terms.retention.failed_for)
-    return spec
+class _TermsWritten:
+    """Terms as a spec that has nothing else. Those written last are at hand, for the jobs of a batch mostly share
+    theirs, and copying a message costs a fraction of writing it."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Terms | None, job_pb2.JobSpec] = (None, _Spec())
+
+    def __call__(self, terms: Terms) -> job_pb2.JobSpec:
+        last, spec = self._last
+        if terms is not last:
+            spec = _Spec()
+            fill_retry(spec.retry, terms.retry)
+            if terms.timeout is not None:
+                set_span(spec.timeout, terms.timeout)
+            set_span(spec.retention.completed_for, terms.retention.completed_for)
+            set_span(spec.retention.failed_for, terms.retention.failed_for)
+            self._last = (terms, spec)
+        return spec
+
+
+_terms_written = _TermsWritten()
 
 
 def fill_retry(target: job_pb2.RetryPolicy, retry: RetryPolicy) -> None:

@@ -11,7 +11,7 @@ import structlog
 from tocsin_server.domain.errors import StoreAway, StoreFull
 from tocsin_server.store.interface import StoreInfo
 from tocsin_server.store.redis.checks import check, look
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.connection.connection import RedisConnection
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin.store")
 

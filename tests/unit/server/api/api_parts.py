@@ -14,11 +14,11 @@ from tocsin.v1 import job_service_pb2_grpc, queue_service_pb2_grpc, server_servi
 from tocsin_server.api.grpc_server import CallLimits, Connections, GrpcServer, build_services
 from tocsin_server.api.health import Health
 from tocsin_server.api.server_service import ServerFacts
+from tocsin_server.domain.quotas import Quotas
 from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.scheduling import Scheduling
 from tocsin_server.operations.watching import Watching
-from tocsin_server.store.quotas import Quotas
 
 FACTS = ServerFacts(
     version="1.2.3",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
-from tocsin_server.store.parts import part_by_part, parts
+from tocsin_server.store.batching import part_by_part, parts
 
 
 @pytest.mark.parametrize(

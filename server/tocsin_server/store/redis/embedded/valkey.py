@@ -1,7 +1,7 @@
 """A real Valkey of the server's own, in its data folder, for as long as the server runs.
 
-Started through supervisor.py, so that it goes with the server even when that is killed; started again when it dies;
-stopped by SIGTERM and waited for. Its socket is the only way to it.
+Started through die_with_parent.py, so that it goes with the server even when that is killed; started again when it
+dies; stopped by SIGTERM and waited for. Its socket is the only way to it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from urllib.parse import quote
 
 import structlog
 
-from tocsin_server.store.redis.folder import DataFolder
-from tocsin_server.store.redis.memory import memory_limit
-from tocsin_server.store.unfit import StoreUnfit
+from tocsin_server.store.interface import StoreUnfit
+from tocsin_server.store.redis.embedded.folder import DataFolder
+from tocsin_server.store.redis.embedded.memory import memory_limit
 
-_SUPERVISOR = Path(__file__).with_name("supervisor.py")
+_DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
 
 # A Valkey that an earlier server left gets SIGTERM as that server dies and needs a moment to sync its file. After the
 # first wait it is asked by its socket (the kernel or the supervisor must have missed it), after the second it stays.
@@ -122,7 +122,16 @@ class EmbeddedValkey:
     def _spawn(self) -> None:
         # "die" depends on the thread that starts it; only the main thread is sure to live as long as the process.
         way = "die" if sys.platform == "linux" and threading.current_thread() is threading.main_thread() else "watch"
-        command = [sys.executable, "-I", "-S", str(_SUPERVISOR), way, str(os.getpid()), self._binary, *self._options()]
+        command = [
+            sys.executable,
+            "-I",
+            "-S",
+            str(_DIE_WITH_PARENT),
+            way,
+            str(os.getpid()),
+            self._binary,
+            *self._options(),
+        ]
         with _log_file(self._folder.path / "valkey.log") as log:
             self._process = process = subprocess.Popen(  # noqa: S603 - our own arguments
                 command,

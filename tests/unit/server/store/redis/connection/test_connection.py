@@ -12,7 +12,7 @@ import pytest
 from redis.exceptions import NoScriptError, ResponseError
 from support.redis_servers import Proxy, ServerProcess
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.connection.connection import RedisConnection
 
 StartServer = Callable[..., ServerProcess]
 SOON = timedelta(milliseconds=300)

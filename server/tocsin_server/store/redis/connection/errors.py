@@ -29,7 +29,7 @@ from redis.exceptions import (
 )
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull, TocsinError
-from tocsin_server.store.unfit import StoreUnfit
+from tocsin_server.store.interface import StoreUnfit
 
 
 class NotSent(ConnectionError):

@@ -15,10 +15,10 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from support.eventually import until, until_async
-from tocsin_server.store.redis import embedded
-from tocsin_server.store.redis.embedded import EmbeddedValkey, find_binary
-from tocsin_server.store.redis.memory import memory_limit
-from tocsin_server.store.unfit import StoreUnfit
+from tocsin_server.store.interface import StoreUnfit
+from tocsin_server.store.redis.embedded import valkey as module
+from tocsin_server.store.redis.embedded.memory import memory_limit
+from tocsin_server.store.redis.embedded.valkey import EmbeddedValkey, find_binary
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ async def test_another_valkey_than_that_of_the_package_is_named(
 ) -> None:
     assert valkey.warnings == []
     (tmp_path / "valkey-server").symlink_to(find_binary())
-    monkeypatch.setattr(embedded, "_of_wheel", lambda: None)
+    monkeypatch.setattr(module, "_of_wheel", lambda: None)
     monkeypatch.setenv("PATH", str(tmp_path))
     other = EmbeddedValkey(tmp_path / "other")
     await other.start()

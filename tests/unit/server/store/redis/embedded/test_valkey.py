@@ -15,19 +15,19 @@ from pathlib import Path
 import pytest
 from redis import Redis
 from tocsin_server.domain.errors import StoreAway
-from tocsin_server.store.redis import embedded
+from tocsin_server.store.interface import StoreUnfit
 from tocsin_server.store.redis.checks import check
-from tocsin_server.store.redis.connection import RedisConnection
-from tocsin_server.store.redis.embedded import EmbeddedValkey, find_binary
-from tocsin_server.store.redis.folder import SOCKET_PATH_BYTES, DataFolder
-from tocsin_server.store.unfit import StoreUnfit
+from tocsin_server.store.redis.connection.connection import RedisConnection
+from tocsin_server.store.redis.embedded import valkey as module
+from tocsin_server.store.redis.embedded.folder import SOCKET_PATH_BYTES, DataFolder
+from tocsin_server.store.redis.embedded.valkey import EmbeddedValkey, find_binary
 
 # A process that starts a Valkey on a folder, says its pid, and writes until it is killed, saying what was acknowledged.
 OWNER = """
 import asyncio, sys, threading
 from pathlib import Path
-from tocsin_server.store.redis.connection import RedisConnection
-from tocsin_server.store.redis.embedded import EmbeddedValkey
+from tocsin_server.store.redis.connection.connection import RedisConnection
+from tocsin_server.store.redis.embedded.valkey import EmbeddedValkey
 
 async def main() -> None:
     valkey = EmbeddedValkey(Path(sys.argv[1]))
@@ -156,7 +156,7 @@ async def test_a_start_right_after_a_kill_finds_all_that_was_acknowledged(
 
 
 async def test_a_valkey_that_stayed_behind_is_asked_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "_GO_BY_ITSELF", 0.2)
+    monkeypatch.setattr(module, "_GO_BY_ITSELF", 0.2)
     folder = DataFolder(tmp_path)
     await folder.take()
     assert await folder.take_store(0)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from tocsin_server.store.unfit import StoreUnfit
+from tocsin_server.store.interface import StoreUnfit
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin.embedded")
 

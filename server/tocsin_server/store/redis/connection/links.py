@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import hiredis
 from redis.asyncio.connection import (
     AbstractConnection,
     Connection,
@@ -29,8 +30,8 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from tocsin_server.store.redis.errors import NotSent, SlotMoves
-from tocsin_server.store.redis.sentinels import Sentinels
+from tocsin_server.store.redis.connection.errors import NotSent, SlotMoves
+from tocsin_server.store.redis.connection.sentinels import Sentinels
 
 
 @contextmanager
@@ -62,6 +63,13 @@ class _Telling(AbstractConnection):
             # before it lends a pool's connection, but not before it lends one to a cluster's node.)
             await self.disconnect(nowait=True)
         await super().send_packed_command(command, check_health=check_health)
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        """The command as bytes. hiredis packs it in C, as redis-py's blocking connections do and its asyncio ones do
+        not: in Python it took a tenth of the time of a scheduled job."""
+        name, *arguments = args
+        words = (name.encode() if isinstance(name, str) else name).split()  # "CLIENT SETINFO" is two
+        return [hiredis.pack_command((*words, *arguments))]
 
     def cut(self) -> None:
         """Close it under whoever uses it: a command without its answer fails as if the server had gone."""

@@ -15,7 +15,7 @@ from support.redis_servers import REDIS, Proxy, ServerProcess
 from support.redis_topologies import OPENSSL, Authority, SentinelGroup, asked
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
 from tocsin_server.store.redis.checks import check
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.connection.connection import RedisConnection
 
 pytestmark = pytest.mark.skipif(REDIS is None, reason="redis-server is not on PATH")
 

@@ -21,7 +21,7 @@ from redis.exceptions import (
     TimeoutError,
     TryAgainError,
 )
-from tocsin_server.store.redis.errors import NotSent, SlotMoves, domain_error
+from tocsin_server.store.redis.connection.errors import NotSent, SlotMoves, domain_error
 
 INSIDE = "10.9.8.7:6399 <redis.asyncio.client.Redis(<ConnectionPool(host=db.internal)>)> at 0x7f88ab5c7a50, user tocsin"
 FAILURES: list[Exception] = [

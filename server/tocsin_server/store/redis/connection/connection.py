@@ -31,9 +31,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException, RedisError
 
 from tocsin_server.domain.errors import StoreAway
-from tocsin_server.store.redis.cluster import Cluster, NodeReads
-from tocsin_server.store.redis.errors import domain_error, unfit
-from tocsin_server.store.redis.links import (
+from tocsin_server.store.redis.connection.cluster import Cluster, NodeReads
+from tocsin_server.store.redis.connection.errors import domain_error, unfit
+from tocsin_server.store.redis.connection.links import (
     LinkPool,
     SentinelLink,
     SentinelLinkPool,
@@ -42,8 +42,8 @@ from tocsin_server.store.redis.links import (
     TlsLink,
     UnixLink,
 )
-from tocsin_server.store.redis.sentinels import Sentinels
-from tocsin_server.store.redis.url import Kind, RedisUrl, read_url
+from tocsin_server.store.redis.connection.sentinels import Sentinels
+from tocsin_server.store.redis.connection.url import Kind, RedisUrl, read_url
 from tocsin_server.store.refusal_log import RefusalLog
 
 #: The longest BLOCK of a blocking read; a dead peer is noticed that much later. Loop to wait longer.
@@ -64,7 +64,7 @@ T = TypeVar("T")
 class RedisConnection:
     """Clients of one Redis, Valkey, Sentinel group or Cluster. `client` and `blocking_client` answer in bytes.
 
-    url: see tocsin_server.store.redis.url; ValueError where it cannot be read.
+    url: see tocsin_server.store.redis.connection.url; ValueError where it cannot be read.
     answer_within: an answer later than that counts as none.
     max_connections: commands under way at most; more wait for their turn.
     """

@@ -1,6 +1,6 @@
 """Runs one program that must not outlive the process that wanted it, however that one ends.
 
-A program of its own, started as `python -I -S supervisor.py WAY PARENT COMMAND...`, importing nothing of Tocsin:
+A program of its own, started as `python -I -S die_with_parent.py WAY PARENT COMMAND...`, importing nothing of Tocsin:
 
 die    (Linux) asks the kernel for a SIGTERM when the parent goes, and becomes the command. Costs nothing afterwards.
        The kernel watches the parent's *thread*, so the parent must start this from a thread that lives as long as it.
