@@ -7,7 +7,7 @@ from tocsin.v1 import payloads_pb2
 from tocsin_server.api.validation.payloads.recipients import check_address, check_addresses
 from tocsin_server.api.validation.payloads.templates import check_template
 from tocsin_server.api.validation.violations import Violations
-from tocsin_server.domain.media_types import is_media_type
+from tocsin_server.domain.formats import is_media_type
 from tocsin_server.domain.text_direction import turns
 from tocsin_server.messages.mail.addresses import has_control
 

@@ -8,7 +8,7 @@ from tocsin_server.api.validation.payloads.reminders import check_id, check_remi
 from tocsin_server.api.validation.violations import Violations
 from tocsin_server.domain import limits
 from tocsin_server.domain.currencies import DECIMALS
-from tocsin_server.domain.web_addresses import is_https
+from tocsin_server.domain.formats import is_https
 
 _URL_CHARACTERS = 2_000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tocsin_server.api.validation.violations import Violations
-from tocsin_server.domain.telephone_numbers import is_e164
+from tocsin_server.domain.formats import is_e164
 from tocsin_server.messages.mail.addresses import BadAddress, parse_address
 
 _MOST_RECIPIENTS = 100

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tocsin_server.domain.media_types import is_media_type
-from tocsin_server.domain.telephone_numbers import is_e164
+from tocsin_server.domain.formats import is_e164, is_https, is_media_type
 from tocsin_server.domain.text_direction import turns, unturned
 from tocsin_server.domain.time_zones import UnknownZone, zone_of
-from tocsin_server.domain.web_addresses import is_https
 
 
 @pytest.mark.parametrize(

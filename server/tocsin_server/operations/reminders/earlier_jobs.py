@@ -18,7 +18,7 @@ from tocsin_server.telemetry import job_log
 _FIRST_PAUSE, _GROWTH, _LONGEST_PAUSE = 0.002, 1.5, 0.25
 
 
-class Settling:
+class EarlierJobs:
     """Brings what was made for an earlier revision to its end."""
 
     def __init__(self, store: JobStore) -> None:

@@ -17,7 +17,7 @@ from tocsin_server.domain.job import Added, Draft, New
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.operations.queues import QueueChange, Queues, QueueSettingsCache
-from tocsin_server.operations.scheduling import CancelledUnsent, Scheduling
+from tocsin_server.operations.schedule_jobs import CancelledUnsent, ScheduleJobs
 
 
 @pytest.fixture
@@ -26,15 +26,15 @@ def cache(spied: SpiedStore) -> QueueSettingsCache:
 
 
 @pytest.fixture
-def scheduling(spied: SpiedStore, cache: QueueSettingsCache) -> Scheduling:
-    return Scheduling(spied.as_store, cache.get)
+def scheduling(spied: SpiedStore, cache: QueueSettingsCache) -> ScheduleJobs:
+    return ScheduleJobs(spied.as_store, cache.get)
 
 
 def asked(job_id: str | None = None, **words: Any) -> JobRequest:
     return JobRequest(**{"queue": "q", "type": "t", "job_id": job_id, **words})
 
 
-async def one(scheduling: Scheduling, request: JobRequest) -> tuple[Draft, Added]:
+async def one(scheduling: ScheduleJobs, request: JobRequest) -> tuple[Draft, Added]:
     [answer] = await scheduling.schedule([request])
     assert not isinstance(answer, TocsinError), answer
     return answer
@@ -49,7 +49,7 @@ async def sent(spied: SpiedStore, name: str) -> None:
     await until_async(asked, within=5)
 
 
-async def held(spied: SpiedStore, scheduling: Scheduling) -> tuple[asyncio.Event, asyncio.Task[tuple[Draft, Added]]]:
+async def held(spied: SpiedStore, scheduling: ScheduleJobs) -> tuple[asyncio.Event, asyncio.Task[tuple[Draft, Added]]]:
     """A first call, under way until the event is set."""
     gate = spied.gates["add"] = asyncio.Event()
     first = asyncio.create_task(one(scheduling, asked("first")))
@@ -57,14 +57,14 @@ async def held(spied: SpiedStore, scheduling: Scheduling) -> tuple[asyncio.Event
     return gate, first
 
 
-async def test_64_calls_at_once_use_a_quarter_as_many_store_calls(spied: SpiedStore, scheduling: Scheduling) -> None:
+async def test_64_calls_at_once_use_a_quarter_as_many_store_calls(spied: SpiedStore, scheduling: ScheduleJobs) -> None:
     answers = await asyncio.gather(*(one(scheduling, asked(str(i))) for i in range(64)))
     assert [draft.job_id for draft, _ in answers] == [str(i) for i in range(64)]
     assert spied.calls["add"] <= 16
 
 
 async def test_a_lone_call_does_not_wait_for_company(spied: SpiedStore, cache: QueueSettingsCache) -> None:
-    scheduling = Scheduling(spied.as_store, cache.get, company=timedelta(seconds=30))
+    scheduling = ScheduleJobs(spied.as_store, cache.get, linger=timedelta(seconds=30))
     async with asyncio.timeout(10):
         for i in range(3):  # one after another is not company
             await one(scheduling, asked(str(i)))
@@ -72,7 +72,7 @@ async def test_a_lone_call_does_not_wait_for_company(spied: SpiedStore, cache: Q
 
 
 async def test_what_comes_while_a_call_is_under_way_goes_together_in_the_next(
-    spied: SpiedStore, scheduling: Scheduling
+    spied: SpiedStore, scheduling: ScheduleJobs
 ) -> None:
     gate, first = await held(spied, scheduling)
     others = [asyncio.create_task(one(scheduling, asked(str(i)))) for i in range(20)]
@@ -83,12 +83,12 @@ async def test_what_comes_while_a_call_is_under_way_goes_together_in_the_next(
 
 
 async def test_a_store_call_carries_a_bounded_number_of_jobs(spied: SpiedStore, cache: QueueSettingsCache) -> None:
-    scheduling = Scheduling(spied.as_store, cache.get, flush_jobs=10)
+    scheduling = ScheduleJobs(spied.as_store, cache.get, flush_jobs=10)
     await asyncio.gather(*(one(scheduling, asked(str(i))) for i in range(35)))
     assert max(len(args[0]) for args, _ in spied.arguments["add"]) == 10
 
 
-async def test_each_call_keeps_its_own_refusal(spied: SpiedStore, scheduling: Scheduling) -> None:
+async def test_each_call_keeps_its_own_refusal(spied: SpiedStore, scheduling: ScheduleJobs) -> None:
     gate, first = await held(spied, scheduling)
     calls = [scheduling.schedule([asked(job_id)]) for job_id in ("a", "first", "b")]
     rest = asyncio.gather(*calls)
@@ -101,7 +101,7 @@ async def test_each_call_keeps_its_own_refusal(spied: SpiedStore, scheduling: Sc
 
 
 async def test_a_failed_store_call_fails_those_it_carried_and_no_later_one(
-    spied: SpiedStore, scheduling: Scheduling
+    spied: SpiedStore, scheduling: ScheduleJobs
 ) -> None:
     spied.lose["add"] = 1
     done = await asyncio.gather(*(one(scheduling, asked(str(i))) for i in range(4)), return_exceptions=True)
@@ -114,7 +114,7 @@ async def test_a_failed_store_call_fails_those_it_carried_and_no_later_one(
 
 
 async def test_a_caller_that_leaves_before_its_job_was_sent_takes_it_along(
-    spied: SpiedStore, scheduling: Scheduling
+    spied: SpiedStore, scheduling: ScheduleJobs
 ) -> None:
     gate, first = await held(spied, scheduling)
     leaving, staying = (asyncio.create_task(one(scheduling, asked(name))) for name in ("leaves", "stays"))
@@ -130,7 +130,7 @@ async def test_a_caller_that_leaves_before_its_job_was_sent_takes_it_along(
 
 @pytest.mark.parametrize("jobs", [1, 3])
 async def test_a_caller_that_leaves_later_does_not_stop_the_store_call(
-    spied: SpiedStore, scheduling: Scheduling, jobs: int
+    spied: SpiedStore, scheduling: ScheduleJobs, jobs: int
 ) -> None:
     gate = spied.gates["add"] = asyncio.Event()
     call = asyncio.create_task(scheduling.schedule([asked(str(i)) for i in range(jobs)]))
@@ -145,14 +145,14 @@ async def test_a_caller_that_leaves_later_does_not_stop_the_store_call(
     assert spied.calls["add"] == 1
 
 
-async def test_a_batch_goes_by_itself_and_answers_in_order(spied: SpiedStore, scheduling: Scheduling) -> None:
+async def test_a_batch_goes_by_itself_and_answers_in_order(spied: SpiedStore, scheduling: ScheduleJobs) -> None:
     answers = await scheduling.schedule([asked("a", queue="p"), asked("b"), asked("a", queue="p")])
     assert [type(answer) for answer in answers] == [tuple, tuple, JobExists]
     assert spied.calls["add"] == 1
 
 
 async def test_a_jobs_own_word_goes_before_its_types_its_queues_and_the_servers(
-    spied: SpiedStore, cache: QueueSettingsCache, scheduling: Scheduling
+    spied: SpiedStore, cache: QueueSettingsCache, scheduling: ScheduleJobs
 ) -> None:
     change = QueueChange(
         defaults=JobDefaults(max_attempts=5, jitter=0.0, backoff=Backoff.FIXED),
@@ -221,7 +221,7 @@ async def test_a_batch_goes_on_without_the_queues_whose_server_is_away(spied: Sp
             raise StoreAway("no connection")
         return QueueSettings()
 
-    scheduling = Scheduling(spied.as_store, settings_of)
+    scheduling = ScheduleJobs(spied.as_store, settings_of)
     queues = ["q", "away", "other", "away", "q"]
     answers = await scheduling.schedule([asked(str(i), queue=queue) for i, queue in enumerate(queues)])
     assert [isinstance(answer, StoreAway) for answer in answers] == [queue == "away" for queue in queues]

@@ -15,13 +15,13 @@ from tocsin_server.operations.gathering import CancelledUnsent, Gathering
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
 
-__all__ = ["CancelledUnsent", "Scheduled", "Scheduling"]
+__all__ = ["CancelledUnsent", "ScheduleJobs", "Scheduled"]
 
 #: What a job was drafted as and what adding it did, or why it was refused.
 Scheduled = tuple[Draft, Added] | TocsinError
 
 
-class Scheduling:
+class ScheduleJobs:
     """Adds jobs to the store. Calls of one job are gathered (gathering.py); calls of several have company enough and go
     by themselves. A store call is not cancelled with its callers."""
 
@@ -31,13 +31,13 @@ class Scheduling:
         settings_of: Callable[[str], Awaitable[QueueSettings]],
         *,
         server_defaults: JobDefaults = SERVER_DEFAULTS,
-        company: timedelta = timedelta(milliseconds=3),
+        linger: timedelta = timedelta(milliseconds=3),
         flush_jobs: int = 1000,
     ) -> None:
         self._store = store
         self._settings_of = settings_of
         self._server_defaults = server_defaults
-        self._gathering = Gathering(store, company, flush_jobs)
+        self._gathering = Gathering(store, linger, flush_jobs)
         self._unbroken = Unbroken()
 
     async def schedule(self, requests: Sequence[JobRequest]) -> list[Scheduled]:

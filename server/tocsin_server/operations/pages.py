@@ -1,4 +1,4 @@
-"""Lists of jobs, a bounded step at a time."""
+"""Lists of jobs, a page at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tocsin_server.domain.job import Job, View
 from tocsin_server.store.interface import JobStore
 
 
-async def steps(
+async def pages(
     store: JobStore,
     queue: str,
     filter_: JobFilter,
@@ -19,7 +19,7 @@ async def steps(
     after: Position | None = None,
 ) -> AsyncGenerator[tuple[Job, ...], None]:
     """All jobs that match, newest first, or from `after` on; at most `step` at a time, never none. Jobs that arrive
-    meanwhile are left out; one that is deleted between two steps does not disturb them."""
+    meanwhile are left out; one that is deleted between two pages does not disturb them."""
     while True:
         page = await store.page(ListQuery(queue, filter_, limit=step, after=after, view=view, with_total=False))
         if page.jobs:
