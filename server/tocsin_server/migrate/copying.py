@@ -16,6 +16,7 @@ from tocsin_server.domain.states import State
 from tocsin_server.migrate.lines import Lines
 from tocsin_server.migrate.reading import BY_ID, STEP, by_id, newest_first, oldest_first, others
 from tocsin_server.operations import moves
+from tocsin_server.operations.pages import pages
 from tocsin_server.store.interface import JobStore
 
 _AT_ONCE = timedelta(0)

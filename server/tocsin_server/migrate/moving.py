@@ -21,6 +21,7 @@ from tocsin_server.migrate.reading import STEP, anything
 from tocsin_server.migrate.verifying import Verified, look_again, verify
 from tocsin_server.operations import moves
 from tocsin_server.operations.moves import Arriving, Leaving
+from tocsin_server.operations.pages import pages
 from tocsin_server.store.interface import JobStore
 
 _LOOK = timedelta(seconds=1)  # at most between two looks at attempts that still run

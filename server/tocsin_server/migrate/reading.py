@@ -8,6 +8,7 @@ from contextlib import aclosing
 from tocsin_server.domain.filters import JobFilter, ListQuery, Position
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.states import State
+from tocsin_server.operations.pages import pages
 from tocsin_server.store.interface import JobStore
 
 #: Jobs in a step. One of whole jobs ends earlier where they have more than some megabytes.

@@ -15,6 +15,7 @@ from tocsin_server.domain.states import State
 from tocsin_server.migrate.lines import Lines
 from tocsin_server.migrate.reading import BY_ID, STEP, newest_first
 from tocsin_server.operations import moves
+from tocsin_server.operations.pages import pages
 from tocsin_server.store.interface import JobStore
 
 _REMEMBERED = 10_000  # ids of jobs that are looked at once more
