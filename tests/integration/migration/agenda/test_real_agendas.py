@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from tocsin.payloads import DecodedPayload, decode_payload
 from tocsin.v1 import payloads_pb2
-from tocsin_server.api.validation.payloads.checking import check_payload
-from tocsin_server.api.validation.violations import Violations
+from tocsin_server.api.requests.payloads.checking import check_payload
+from tocsin_server.api.requests.violations import Violations
 from tocsin_server.domain.job import Job
 from tocsin_server.domain.states import State
 from tocsin_server.migrate.agenda.opening import open_agenda

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from google.protobuf import json_format
 from tocsin.v1 import job_pb2, payloads_pb2
-from tocsin_server.api.validation.payloads.checking import check_payload
-from tocsin_server.api.validation.violations import Violations
+from tocsin_server.api.requests.payloads.checking import check_payload
+from tocsin_server.api.requests.violations import Violations
 from tocsin_server.domain.job import Job
 from tocsin_server.domain.states import State
 from tocsin_server.migrate.foreign import Foreign, Verdict

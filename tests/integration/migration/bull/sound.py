@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from tocsin.v1 import job_pb2
 from tocsin_server.api import wire
-from tocsin_server.api.convert import job as convert
-from tocsin_server.api.validation.payloads.checking import check_payload
-from tocsin_server.api.validation.violations import Violations
+from tocsin_server.api.answers import job as answers
+from tocsin_server.api.requests.payloads.checking import check_payload
+from tocsin_server.api.requests.violations import Violations
 from tocsin_server.domain import limits
 from tocsin_server.domain.job import Job, JobError, View
 from tocsin_server.domain.states import ENDED, State
@@ -50,7 +50,7 @@ def check_job(job: Job) -> None:
         assert _NONE <= kept <= limits.MAX_RETENTION
     _check_life(job)
     message = wire.shadow(job_pb2.Job)()
-    convert.fill(message, job, View.FULL)
+    answers.fill(message, job, View.FULL)
     assert message.spec.ByteSize() <= limits.JOB_SPEC_BYTES
     assert job_pb2.Job.FromString(message.SerializeToString()).job_id == job.job_id
 
