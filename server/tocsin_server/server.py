@@ -34,23 +34,22 @@ from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.domain.words import counted
 from tocsin_server.handlers.builtin import Housekeeping, Outlets, builtin_handlers, outlets
-from tocsin_server.handlers.crossing import ServerLoop
 from tocsin_server.handlers.hello import hello_handlers
-from tocsin_server.handlers.mail.settings import MailSettings, MailSettingsError
-from tocsin_server.handlers.sms.settings import SmsSettings, SmsSettingsError
+from tocsin_server.handlers.server_loop import ServerLoop
 from tocsin_server.maintenance.cross_checker import CrossChecker
 from tocsin_server.maintenance.due_promoter import DuePromoter
 from tocsin_server.maintenance.lease_reaper import LeaseReaper
 from tocsin_server.maintenance.queue_forgetter import QueueForgetter
 from tocsin_server.maintenance.retention_trimmer import RetentionTrimmer
 from tocsin_server.maintenance.runner import Runner
+from tocsin_server.messages.errors import MessageSettingsError
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.changing import Changing
 from tocsin_server.operations.queues import Queues, QueueSettingsCache
 from tocsin_server.operations.reminders.fence import ReminderFence
 from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.reporting.standing import Retained
-from tocsin_server.operations.scheduling import Scheduling
+from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
 from tocsin_server.operations.transfer.transfers import Transfers
@@ -85,7 +84,7 @@ class _Loops:
 
 
 class Server:
-    """One server. Make, start and stop it on one event loop, best in the main thread (see store/redis/supervisor).
+    """One server. Make, start and stop it on one event loop, best in the main thread (store/redis/embedded says why).
 
     `hello` adds the handler of `tocsin dev`'s first job.
     """
@@ -106,7 +105,7 @@ class Server:
         """Serve. Waits for a store that is away. CannotStart; after it, or a cancel, nothing is left running."""
         try:
             await self._start()
-        except (HandlersNotFound, MailSettingsError, SmsSettingsError, StoreUnfit, CannotListen) as error:
+        except (HandlersNotFound, MessageSettingsError, StoreUnfit, CannotListen) as error:
             await self._abandon()
             raise CannotStart(str(error)) from error
         except BaseException:
@@ -129,7 +128,7 @@ class Server:
     async def _start(self) -> None:
         settings = self._settings
         # What can be wrong with settings is said before a store is made.
-        out, own = _outlets(settings), self._own_handlers()
+        out, own = outlets(settings.mail, settings.sms), self._own_handlers()
         made = await self._stack.enter_async_context(made_store(settings))
         store = made.store
         handlers, warnings = self._handlers(store, out, own)
@@ -137,11 +136,11 @@ class Server:
 
         name = f"{socket.gethostname()}:{secrets.token_hex(4)}"
         queue_settings = QueueSettingsCache(store, ttl=settings.tick)
-        scheduling = Scheduling(
+        scheduling = ScheduleJobs(
             store,
             queue_settings.get,
             server_defaults=_server_defaults(settings),
-            company=settings.gather.wait,
+            linger=settings.gather.wait,
         )
         self._stack.push_async_callback(scheduling.close)
         reminders = Reminders(store, scheduling)
@@ -301,7 +300,7 @@ class Server:
 
 def build_servicers(
     store: JobStore,
-    scheduling: Scheduling,
+    scheduling: ScheduleJobs,
     watching: Watching,
     settings: QueueSettingsCache,
     reminders: Reminders,
@@ -330,20 +329,6 @@ def _open_to_all(listen: str) -> Sequence[str]:
     return (
         f"{listen} can be reached from other machines, and whoever reaches it can read, change and delete every job: "
         "there is neither TLS nor a login. Listen on 127.0.0.1, or let only those in whom you trust.",
-    )
-
-
-def _outlets(settings: Settings) -> Outlets:
-    mail, sms = settings.mail, settings.sms
-    return outlets(
-        MailSettings(mail.transport.get_secret_value() if mail.transport else None, mail.sender, mail.templates),
-        SmsSettings(
-            sms.url.get_secret_value() if sms.url else None,
-            sms.form,
-            sms.user,
-            sms.password.get_secret_value() if sms.password else None,
-            sms.sender,
-        ),
     )
 
 

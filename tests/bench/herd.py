@@ -14,7 +14,7 @@ from typing import Any
 from support.stubs import request
 from tocsin.v1 import job_pb2, job_service_pb2, queue_service_pb2
 from tocsin_server.settings import EventSettings
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.scripts import Scripts
 
 from bench.bed import DATA, QUEUE, Bed, bed

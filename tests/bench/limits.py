@@ -18,7 +18,7 @@ from support.redis_parts import RedisPart
 from tocsin_server.domain.defaults import SERVER_DEFAULTS, JobRequest, draft
 from tocsin_server.domain.job import Payload
 from tocsin_server.domain.lease import Ending, Outcome
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.store import RedisStore
 
 from bench.bed import REDIS_OPTIONS, flying

@@ -23,11 +23,11 @@ from pymongo.uri_parser import parse_uri
 from redis import Redis
 from support.mongo_servers import MongoServer, fault
 from support.redis_servers import VALKEY, ServerProcess
+from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
 from tocsin_server.store.interface import JobStore
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.store import MongoStore
-from tocsin_server.store.quotas import DEFAULT_QUOTAS, Quotas
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.keys import Keys
 from tocsin_server.store.redis.store import RedisStore
 

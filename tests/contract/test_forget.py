@@ -8,9 +8,9 @@ import pytest
 from tocsin_server.domain.errors import QuotaExceeded
 from tocsin_server.domain.job import Kept, OnConflict, Replaced
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick
+from tocsin_server.domain.quotas import Quotas
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
-from tocsin_server.store.quotas import Quotas
 
 from contract.builders import (
     HOUR,

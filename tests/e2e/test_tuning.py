@@ -14,7 +14,7 @@ from support.redis_parts import RedisPart
 from support.servers import Server
 from tocsin import Backoff, Client, InvalidArgument, JobDefaults, JobRequest, Retention, RetryPolicy
 from tocsin_server.domain.job import Job, View
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.keys import Keys
 from tocsin_server.store.redis.store import RedisStore
 

@@ -19,7 +19,7 @@ from support.stubs import Request, State, Stubs, refusal, request
 from support.tcp_proxy import Fate, Order, TcpProxy
 from tocsin.v1 import job_pb2, job_service_pb2
 from tocsin_server.settings import EventSettings
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.scripts import Scripts
 
 LEASE = {"TOCSIN_LEASE__DURATION": "2s"}

@@ -15,7 +15,7 @@ from support.mongo_parts import JOBS
 from support.servers import Server
 from tocsin import Client
 from tocsin_server.domain.job import Job, View
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.keys import Keys
 from tocsin_server.store.redis.store import RedisStore
 

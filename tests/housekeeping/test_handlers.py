@@ -21,15 +21,15 @@ from tocsin.worker.payloads import encode_result
 from tocsin.worker.source import LeasedJob
 from tocsin_server.domain.defaults import SERVER_DEFAULTS
 from tocsin_server.domain.states import State
-from tocsin_server.handlers.crossing import ServerLoop
 from tocsin_server.handlers.data_cleanup import DataCleanupHandler
-from tocsin_server.handlers.mail.mailer import Mailer
-from tocsin_server.handlers.mail.settings import MailSettings
 from tocsin_server.handlers.report_generation import ReportGenerationHandler
 from tocsin_server.handlers.reports.files import ReportFolder
+from tocsin_server.handlers.server_loop import ServerLoop
+from tocsin_server.messages.mail.mailer import Mailer
 from tocsin_server.operations.cleanup import Cleanup
 from tocsin_server.operations.reporting.report import Reporting
 from tocsin_server.operations.reporting.standing import Retained
+from tocsin_server.settings import MailSettings
 from tocsin_server.store.interface import JobStore
 
 from housekeeping.ending import again, ended

@@ -13,9 +13,9 @@ from support.mongo_servers import MongoServer
 from support.mongo_stores import opened
 from support.redis_topologies import Authority
 from tocsin_server.domain.errors import StoreAway
+from tocsin_server.store.interface import StoreUnfit
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.refusal_log import words_behind
-from tocsin_server.store.unfit import StoreUnfit
 
 StartServer = Callable[..., MongoServer]
 SOON = timedelta(milliseconds=300)

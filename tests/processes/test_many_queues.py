@@ -16,8 +16,8 @@ from support.servers import Server
 from support.stores import StorePart
 from support.stubs import State, Stubs, refusal
 from tocsin.v1 import job_service_pb2, queue_service_pb2
-from tocsin_server.store.quotas import Quotas
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.domain.quotas import Quotas
+from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.store import RedisStore
 
 Serve = Callable[..., Server]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from tocsin import AsyncClient, Job, ReminderSet
-from tocsin_server.handlers.mail.message import Stamp
+from tocsin_server.messages.stamp import Stamp
 
 from support.eventually import until_async
 from support.mail_probe import Arrival, MailProbe

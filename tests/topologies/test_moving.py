@@ -11,10 +11,9 @@ from contract.builders import LATER, a_job, placed
 from support.redis_topologies import MISSING_TLS, ClusterPart, TlsRedis, asked
 from tocsin_server.domain.job import Put, View
 from tocsin_server.domain.states import State
-from tocsin_server.store.interface import JobStore, StoredNote
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.interface import JobStore, StoredNote, StoreUnfit
+from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.store import RedisStore
-from tocsin_server.store.unfit import StoreUnfit
 
 from topologies.acl import FOR_CLUSTER, documented
 

@@ -23,7 +23,7 @@ from tocsin_server.domain.errors import JobNotFound, TocsinError
 from tocsin_server.domain.job import Job
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.changing import Changing
-from tocsin_server.operations.scheduling import Scheduling
+from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.operations.transfer.transfers import Transfers
 from tocsin_server.operations.watching import Watched, Watching
 from tocsin_server.store.interface import JobStore
@@ -42,7 +42,7 @@ class JobService:
     def __init__(
         self,
         store: JobStore,
-        scheduling: Scheduling,
+        scheduling: ScheduleJobs,
         watching: Watching,
         bulk: Bulk,
         changing: Changing,

@@ -10,9 +10,7 @@ from typing import Any
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 
 from tocsin_server.domain.errors import TocsinError
-from tocsin_server.handlers.mail.probing import probe_mail
-from tocsin_server.handlers.sms.probing import probe_sms
-from tocsin_server.handlers.sms.settings import SmsSettings
+from tocsin_server.messages.probing import probe_mail, probe_sms
 from tocsin_server.settings import Settings, is_loopback, secrets_of
 from tocsin_server.store.interface import Durability
 from tocsin_server.store.opening import StoreUnfit, examined
@@ -105,8 +103,7 @@ async def _sms(settings: Settings) -> list[Finding]:
     if sms.url is None:
         return [Finding("sms", None, "no provider is set (sms.url): jobs that send text messages fail")]
     url = sms.url.get_secret_value()
-    password = sms.password.get_secret_value() if sms.password else None
-    trouble = await probe_sms(SmsSettings(url, sms.form, sms.user, password, sms.sender))
+    trouble = await probe_sms(sms)
     found = [Finding("sms", trouble is None, f"{show_origin(url)}: {trouble or 'reachable'}")]
     if not sms.sender and sms.form == "twilio" and not url.startswith("file:"):
         found.append(Finding("sms", None, "no sender is set (sms.sender): reminders, and texts without `from`, fail"))

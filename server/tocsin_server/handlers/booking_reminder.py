@@ -9,11 +9,9 @@ from tocsin.worker.errors import DoNotRetry
 
 from tocsin_server.domain.reminders import BEGUN, has_passed
 from tocsin_server.domain.time_zones import UnknownZone
-from tocsin_server.handlers.reminders.handler import ReminderHandler
-from tocsin_server.handlers.reminders.reminder import Reminder
-from tocsin_server.handlers.reminders.sending import ReminderSender
+from tocsin_server.handlers.reminders.sending import Reminder, ReminderHandler, ReminderSender
 from tocsin_server.handlers.reminders.showing import moment
-from tocsin_server.handlers.templates.data import plain_data
+from tocsin_server.messages.templates.rendering import plain_data
 
 TYPE = "booking_reminder"
 

@@ -15,20 +15,18 @@ from tocsin_server.handlers import (
     report_generation,
     sms_notification,
 )
-from tocsin_server.handlers.crossing import ServerLoop
-from tocsin_server.handlers.mail.mailer import Mailer
-from tocsin_server.handlers.mail.settings import MailSettings
-from tocsin_server.handlers.reminders.fence import Fence
 from tocsin_server.handlers.reminders.sending import ReminderSender
 from tocsin_server.handlers.reports.files import ReportFolder
-from tocsin_server.handlers.sending.memory import StoreMemory
-from tocsin_server.handlers.sending.sender import Sender
-from tocsin_server.handlers.sms.settings import SmsSettings
-from tocsin_server.handlers.sms.texter import Texter
-from tocsin_server.handlers.templates.rendering import OURS, Templates
+from tocsin_server.handlers.sender import Memory, Sender
+from tocsin_server.handlers.server_loop import ServerLoop
+from tocsin_server.messages.mail.mailer import Mailer
+from tocsin_server.messages.sms.texter import Texter
+from tocsin_server.messages.templates.rendering import OURS, Templates
 from tocsin_server.operations.cleanup import Cleanup
+from tocsin_server.operations.reminders.fence import ReminderFence
 from tocsin_server.operations.reporting.report import Reporting
 from tocsin_server.operations.reporting.standing import Retained
+from tocsin_server.settings import MailSettings, SmsSettings
 from tocsin_server.store.interface import JobStore
 
 
@@ -60,13 +58,13 @@ class Builtin:
 def outlets(mail: MailSettings, sms: SmsSettings) -> Outlets:
     """The ways out that the settings name; nothing is connected yet.
 
-    MailSettingsError, SmsSettingsError where a setting cannot be used.
+    MessageSettingsError where a setting cannot be used.
     """
     return Outlets(Mailer(mail), Texter(sms), mail.templates.absolute() if mail.templates else None)
 
 
 def builtin_handlers(
-    out: Outlets, store: JobStore, fence: Fence, loop: ServerLoop, housekeeping: Housekeeping
+    out: Outlets, store: JobStore, fence: ReminderFence, loop: ServerLoop, housekeeping: Housekeeping
 ) -> Builtin:
     """Handlers of all built-in types. `loop` is the one on which `store` and `fence` are called.
 
@@ -74,7 +72,7 @@ def builtin_handlers(
     """
     handlers = Handlers()
     templates = Templates(*([out.templates] if out.templates else ()), OURS)
-    sender = Sender(StoreMemory(store, loop))
+    sender = Sender(Memory(store, loop))
     reminders = ReminderSender(out.mailer, out.texter, templates, sender, fence, loop)
     email_notification.EmailNotificationHandler(out.mailer, out.templates).register(handlers)
     sms_notification.SmsNotificationHandler(out.texter, sender).register(handlers)

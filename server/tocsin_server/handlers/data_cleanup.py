@@ -10,8 +10,8 @@ from tocsin.worker.errors import DoNotRetry
 from tocsin.worker.registry import Handlers
 
 from tocsin_server.domain.states import ENDED, State
-from tocsin_server.handlers.crossing import ServerLoop
 from tocsin_server.handlers.reports.words import stamp
+from tocsin_server.handlers.server_loop import ServerLoop
 from tocsin_server.operations.cleanup import Cleaned, Cleanup, Wanted
 
 TYPE = "data_cleanup"

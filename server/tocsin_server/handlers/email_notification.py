@@ -10,12 +10,12 @@ from tocsin.worker.context import JobContext
 from tocsin.worker.errors import DoNotRetry
 from tocsin.worker.registry import Handlers
 
-from tocsin_server.handlers.mail.body import Attachment
-from tocsin_server.handlers.mail.errors import MailRefused
-from tocsin_server.handlers.mail.mailer import Mailer
-from tocsin_server.handlers.mail.message import Letter, Priority, Stamp
-from tocsin_server.handlers.templates.data import plain_data
-from tocsin_server.handlers.templates.rendering import Rendered, Templates, TemplateUnfit
+from tocsin_server.messages.errors import Refused
+from tocsin_server.messages.mail.body import Attachment
+from tocsin_server.messages.mail.mailer import Mailer
+from tocsin_server.messages.mail.message import Letter, Priority
+from tocsin_server.messages.stamp import Stamp
+from tocsin_server.messages.templates.rendering import Rendered, Templates, TemplateUnfit, plain_data
 
 TYPE = "email_notification"
 
@@ -42,16 +42,16 @@ class EmailNotificationHandler:
         """Send the job's mail.
 
         Returns {"message_id", "accepted": [address], "refused": [{"address", "answer"}]}: some recipients may be
-        refused while the others get the mail. DoNotRetry where this mail can never be sent; MailDeferred where a later
+        refused while the others get the mail. DoNotRetry where this mail can never be sent; Deferred where a later
         attempt may succeed.
         """
         payload = job.payload
         if not isinstance(payload, EmailNotification):
             raise DoNotRetry(f"a job of type {TYPE} needs the payload {TYPE}")
-        stamp = Stamp(job.queue, job.job_id, job.create_time, job.attempt, datetime.now(UTC))
+        stamp = Stamp.of(job, datetime.now(UTC))
         try:
             handed = await self._mailer.send(lambda: self._letter(payload), stamp)
-        except MailRefused as error:
+        except Refused as error:
             raise DoNotRetry(str(error)) from error
         refused = handed.delivery.refused
         return {
@@ -80,8 +80,8 @@ class EmailNotificationHandler:
         if not payload.template:
             return _NO_PARTS
         if self._templates is None:
-            raise MailRefused("the mail wants a template: set mail.templates to the folder of the templates")
+            raise Refused("the mail wants a template: set mail.templates to the folder of the templates")
         try:
             return self._templates.render(payload.template, plain_data(payload.template_data))
         except TemplateUnfit as error:
-            raise MailRefused(str(error)) from error
+            raise Refused(str(error)) from error

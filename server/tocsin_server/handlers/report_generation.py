@@ -14,15 +14,15 @@ from tocsin.worker.errors import DoNotRetry
 from tocsin.worker.registry import Handlers
 
 from tocsin_server.domain.words import counted
-from tocsin_server.handlers.crossing import ServerLoop
-from tocsin_server.handlers.mail.mailer import Mailer
-from tocsin_server.handlers.mail.message import Stamp
 from tocsin_server.handlers.reports.as_csv import as_csv
 from tocsin_server.handlers.reports.as_json import as_json, main_figures
 from tocsin_server.handlers.reports.as_page import Pages
 from tocsin_server.handlers.reports.files import ReportFolder, stem
 from tocsin_server.handlers.reports.letter import letter
-from tocsin_server.handlers.sending.errors import Refused
+from tocsin_server.handlers.server_loop import ServerLoop
+from tocsin_server.messages.errors import Refused
+from tocsin_server.messages.mail.mailer import Mailer
+from tocsin_server.messages.stamp import Stamp
 from tocsin_server.operations.reporting.report import EmptyWindow, Report, Reporting
 
 TYPE = "report_generation"
@@ -104,7 +104,7 @@ class ReportGenerationHandler:
     async def _send(
         self, report: Report, payload: ReportGeneration, job: JobContext, name: str, contents: Mapping[str, bytes]
     ) -> dict[str, object]:
-        mark = Stamp(job.queue, job.job_id, job.create_time, job.attempt, datetime.now(UTC))
+        mark = Stamp.of(job, datetime.now(UTC))
         try:
             handed = await self._mailer.send(lambda: letter(report, payload.email_to, name, contents), mark)
         except Refused as error:

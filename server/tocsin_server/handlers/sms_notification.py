@@ -7,9 +7,9 @@ from tocsin.worker.context import JobContext
 from tocsin.worker.errors import DoNotRetry
 from tocsin.worker.registry import Handlers
 
-from tocsin_server.handlers.sending.sender import Sender
-from tocsin_server.handlers.sms.errors import SmsRefused
-from tocsin_server.handlers.sms.texter import Texter
+from tocsin_server.handlers.sender import Sender
+from tocsin_server.messages.errors import Refused
+from tocsin_server.messages.sms.texter import Texter
 
 TYPE = "sms_notification"
 
@@ -37,7 +37,7 @@ class SmsNotificationHandler:
         try:
             # `from` is a word of Python.
             channel = self._texter.channel(job, payload.text, payload.to, getattr(payload, "from"))
-        except SmsRefused as error:
+        except Refused as error:
             raise DoNotRetry(str(error)) from None
         results = await self._sender.send(job, payload, [channel]) or {}
         return {**channel.measured, **results[channel.name]}

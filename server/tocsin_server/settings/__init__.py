@@ -8,7 +8,7 @@ needed here.)
 """
 
 from tocsin_server.settings.fields import describe, without
-from tocsin_server.settings.groups import EventSettings, RetentionSettings, RetrySettings
+from tocsin_server.settings.groups import EventSettings, MailSettings, RetentionSettings, RetrySettings, SmsSettings
 from tocsin_server.settings.loading import Loaded, load
 from tocsin_server.settings.model import Settings
 from tocsin_server.settings.problems import SettingsError
@@ -25,11 +25,13 @@ __all__ = [
     "EventSettings",
     "Flag",
     "Loaded",
+    "MailSettings",
     "Origin",
     "RetentionSettings",
     "RetrySettings",
     "Settings",
     "SettingsError",
+    "SmsSettings",
     "StoreSettings",
     "describe",
     "duration",

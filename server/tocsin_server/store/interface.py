@@ -30,6 +30,10 @@ from tocsin_server.domain.lease import Claim, Extended, Extension, Finished, Los
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 
 
+class StoreUnfit(Exception):
+    """The store answers, but must not be used as it is. One line: what is wrong and what to do. Exit code 2."""
+
+
 class Durability(IntEnum):
     """What the store does before it says a write is done. Numbers: tocsin.v1.GetServerInfoResponse.Durability."""
 

@@ -8,22 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tocsin_server.domain.quotas import Quotas
 from tocsin_server.settings import Settings
-from tocsin_server.store.interface import JobStore, StoreInfo
+from tocsin_server.store.interface import JobStore, StoreInfo, StoreUnfit
 from tocsin_server.store.mongo.checks import check as check_mongo
 from tocsin_server.store.mongo.checks import unfit_where_not_allowed
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.store import MongoStore
-from tocsin_server.store.quotas import Quotas
 from tocsin_server.store.redis.checks import check as check_redis
-from tocsin_server.store.redis.connection import RedisConnection
-from tocsin_server.store.redis.embedded import EmbeddedValkey, running_url
-from tocsin_server.store.redis.folder import DataFolder, check_can_be_made
+from tocsin_server.store.redis.connection.connection import RedisConnection
+from tocsin_server.store.redis.connection.url import read_url
+from tocsin_server.store.redis.embedded.folder import DataFolder, check_can_be_made
+from tocsin_server.store.redis.embedded.valkey import EmbeddedValkey, running_url
 from tocsin_server.store.redis.keys import Keys
 from tocsin_server.store.redis.permissions import check_permissions
 from tocsin_server.store.redis.store import RedisStore
-from tocsin_server.store.redis.url import read_url
-from tocsin_server.store.unfit import StoreUnfit
 
 __all__ = ["MadeStore", "StoreUnfit", "address_trouble", "examined", "joined_store", "made_store"]
 

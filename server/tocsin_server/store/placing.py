@@ -10,7 +10,7 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.errors import TocsinError, TooLarge
 from tocsin_server.domain.job import Job, JobError, Put
 from tocsin_server.domain.states import ENDED, State
-from tocsin_server.store.by_queue import by_queue
+from tocsin_server.store.batching import by_queue
 
 Placed = Put | TocsinError
 

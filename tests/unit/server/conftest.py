@@ -13,7 +13,7 @@ from redis import Redis
 from support.leasing_parts import StartParts, running_parts
 from support.redis_servers import VALKEY, ServerProcess
 from support.spied_store import SpiedStore
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.keys import Keys
 from tocsin_server.store.redis.store import RedisStore
 

@@ -16,7 +16,7 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.states import State
-from tocsin_server.operations.scheduling import Scheduled
+from tocsin_server.operations.schedule_jobs import Scheduled
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")

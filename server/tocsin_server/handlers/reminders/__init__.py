@@ -1,1 +1,1 @@
-"""What both kinds of reminders share: the fence, times as they are shown, rendering and sending."""
+"""What both kinds of reminders share: times as they are shown, rendering and sending."""

@@ -1,30 +1,56 @@
-"""Renders a reminder, asks the fence, and sends it by e-mail, text message or both."""
+"""Serves the jobs of either kind of reminder: renders, asks the fence, and sends by e-mail, text message or both."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Generic, TypeVar
 
+from google.protobuf.message import Message
 from tocsin.worker.context import JobContext
 from tocsin.worker.errors import DoNotRetry
+from tocsin.worker.registry import Handlers
 
-from tocsin_server.handlers.crossing import ServerLoop
-from tocsin_server.handlers.mail.channel import MailChannel
-from tocsin_server.handlers.mail.mailer import Mailer
-from tocsin_server.handlers.reminders.fence import Fence
-from tocsin_server.handlers.reminders.reminder import Reminder
-from tocsin_server.handlers.sending.delivery import Channel
-from tocsin_server.handlers.sending.sender import Sender
-from tocsin_server.handlers.sms.errors import SmsRefused
-from tocsin_server.handlers.sms.texter import SmsChannel, Texter
-from tocsin_server.handlers.templates.rendering import MAIL, SMS, Rendered, Templates, TemplateUnfit
+from tocsin_server.handlers.sender import Sender
+from tocsin_server.handlers.server_loop import ServerLoop
+from tocsin_server.messages.delivery import Channel
+from tocsin_server.messages.errors import Refused
+from tocsin_server.messages.mail.mailer import MailChannel, Mailer
+from tocsin_server.messages.sms.texter import SmsChannel, Texter
+from tocsin_server.messages.templates.rendering import MAIL, SMS, Rendered, Templates, TemplateUnfit
+from tocsin_server.operations.reminders.fence import ReminderFence
+
+P = TypeVar("P", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Reminder:
+    """What is sent, to whom, and which set it belongs to."""
+
+    kind: str  # "booking" or "payment"
+    set_id: str  # the id of the booking or payment
+    set_revision: int | None  # None: it belongs to no set
+    template: str  # "": the one of its kind
+    data: Mapping[str, object] = field(repr=False)  # what the template is filled with
+    email_to: Sequence[str]
+    sms_to: Sequence[str]
+    payload: Message = field(repr=False)
+    too_late: str = ""  # why nobody is reminded any more
 
 
 class ReminderSender:
     """Sends reminders of both kinds. `templates` are the user's and ours."""
 
     def __init__(
-        self, mailer: Mailer, texter: Texter, templates: Templates, sender: Sender, fence: Fence, loop: ServerLoop
+        self,
+        mailer: Mailer,
+        texter: Texter,
+        templates: Templates,
+        sender: Sender,
+        fence: ReminderFence,
+        loop: ServerLoop,
     ) -> None:
         self._mailer = mailer
         self._texter = texter
@@ -40,7 +66,7 @@ class ReminderSender:
     async def send(self, job: JobContext, reminder: Reminder, now: datetime) -> dict[str, object]:
         """Send it to all who have not got it by an earlier attempt.
 
-        Returns {"email": ..., "sms": ...}, those that were asked for, as sending.delivery.deliver says, "sms" with its
+        Returns {"email": ..., "sms": ...}, those that were asked for, as messages.delivery says, "sms" with its
         length; or {"skipped": ...}, why nothing was sent: its set has moved on, a later one of the set is due, or it is
         too late. DoNotRetry where it can never be sent.
         """
@@ -49,7 +75,7 @@ class ReminderSender:
         try:
             made = await asyncio.to_thread(self._rendered, reminder)
             channels, sms = self._channels(job, reminder, made)
-        except (TemplateUnfit, SmsRefused) as error:
+        except (TemplateUnfit, Refused) as error:
             raise DoNotRetry(str(error)) from error
 
         skipped = ""
@@ -94,3 +120,28 @@ class ReminderSender:
                 now=now,
             )
         )
+
+
+class ReminderHandler(Generic[P]):
+    """Sends the reminders of the jobs of a type. `read` makes one of their payload, to be sent at that time; it may
+    raise DoNotRetry."""
+
+    def __init__(
+        self, type_: str, payload: type[P], read: Callable[[P, datetime], Reminder], sender: ReminderSender
+    ) -> None:
+        self._type = type_
+        self._payload = payload
+        self._read = read
+        self._sender = sender
+
+    def register(self, handlers: Handlers) -> None:
+        """Make these handlers serve the type."""
+        handlers.on(self._type)(self.send)
+
+    async def send(self, job: JobContext) -> dict[str, object]:
+        """Send the job's reminder. Returns and raises as ReminderSender.send."""
+        payload = job.payload
+        if not isinstance(payload, self._payload):
+            raise DoNotRetry(f"a job of type {self._type} needs the payload {self._type}")
+        now = await self._sender.now()
+        return await self._sender.send(job, self._read(payload, now), now)

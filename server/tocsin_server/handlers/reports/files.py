@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tocsin_server.handlers.private_files import make_folder, write_whole
+from tocsin_server.messages.private_files import make_folder, write_whole
 
 
 class ReportFolder:

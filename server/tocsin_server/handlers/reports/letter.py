@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tocsin_server.domain.words import counted
-from tocsin_server.handlers.mail.body import Attachment
-from tocsin_server.handlers.mail.message import Letter
 from tocsin_server.handlers.reports.words import missing, moment, number, rate, share, span
+from tocsin_server.messages.mail.body import Attachment
+from tocsin_server.messages.mail.message import Letter
 from tocsin_server.operations.reporting.histogram import Histogram
 from tocsin_server.operations.reporting.report import Report
 

@@ -11,8 +11,8 @@ from tocsin_server.migrate.bull.discovery import Queue, all_queues, queues_named
 from tocsin_server.migrate.bull.names import queue_name, shown
 from tocsin_server.migrate.bull.source import Source, away
 from tocsin_server.migrate.foreign import Choices, Foreign, SourceAway, Verdict
-from tocsin_server.store.redis.connection import RedisConnection
-from tocsin_server.store.unfit import StoreUnfit
+from tocsin_server.store.interface import StoreUnfit
+from tocsin_server.store.redis.connection.connection import RedisConnection
 
 WORD = "queue"
 OF_BULLMQ = "BullMQ wrote this queue: read it with --from bullmq"

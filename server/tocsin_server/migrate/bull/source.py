@@ -11,7 +11,7 @@ from tocsin_server.domain.errors import StoreAway
 from tocsin_server.migrate.bull.json_text import TOO_LARGE, Unfit
 from tocsin_server.migrate.bull.record import FIELDS
 from tocsin_server.migrate.foreign import SourceAway
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.connection.connection import RedisConnection
 
 _IDS = 1_000  # read at once
 _RECORDS = 200  # read at once, unless they are large

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from tocsin_server.background import Unbroken
 from tocsin_server.domain import reminders as sets
 from tocsin_server.domain.defaults import JobRequest
 from tocsin_server.domain.errors import JobExists, OutcomeUnknown, RemindersNotFound, TocsinError
@@ -16,9 +17,9 @@ from tocsin_server.domain.filters import JobFilter, ListQuery
 from tocsin_server.domain.job import Kept, OnConflict, Payload
 from tocsin_server.domain.reminders import Earlier, ReminderSet, SetName, Standing, Wish
 from tocsin_server.domain.states import State
+from tocsin_server.operations.reminders.earlier_jobs import EarlierJobs
 from tocsin_server.operations.reminders.notes import SetNotes
-from tocsin_server.operations.reminders.settling import Settling
-from tocsin_server.operations.scheduling import Scheduling
+from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.store.interface import JobStore
 
 _PAGE = 1_000
@@ -78,12 +79,12 @@ class Reminders:
     then what the last of them wanted, and each is answered once the promise of fence.py holds for it.
     """
 
-    def __init__(self, store: JobStore, scheduling: Scheduling) -> None:
+    def __init__(self, store: JobStore, scheduling: ScheduleJobs) -> None:
         self._store = store
         self._scheduling = scheduling
         self._notes = SetNotes(store)
-        self._settling = Settling(store)
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._earlier = EarlierJobs(store)
+        self._unbroken = Unbroken()
 
     async def schedule(self, name: SetName, wish: Wish, payload_of: PayloadOf) -> ShownSet:
         """Make the set what is wished, and show it. The same wish again changes nothing.
@@ -91,14 +92,14 @@ class Reminders:
         Returns once no attempt sends, or can begin to, for an anchor that was before. Raises what the store raises,
         and OutcomeUnknown for anything that comes after its first write.
         """
-        return await self._settled(name, await self._to_its_end(self._schedule(name, wish, payload_of)))
+        return await self._settled(name, await self._unbroken.run(self._schedule(name, wish, payload_of)))
 
     async def cancel(self, name: SetName, reason: str) -> ShownSet:
         """Cancel what has not been sent, and show the set. RemindersNotFound.
 
         Returns once no attempt sends, or can begin to. Raises as `schedule`.
         """
-        return await self._settled(name, await self._to_its_end(self._cancel(name, reason)))
+        return await self._settled(name, await self._unbroken.run(self._cancel(name, reason)))
 
     async def show(self, name: SetName) -> ShownSet:
         """The set as it stands. RemindersNotFound."""
@@ -109,8 +110,7 @@ class Reminders:
 
     async def close(self) -> None:
         """Wait until all changes under way have ended."""
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        await self._unbroken.close()
 
     # --- changes ---
 
@@ -124,7 +124,7 @@ class Reminders:
                 new = sets.mended(name, old, jobs, now)
             elif old is not None and sets.only_content_changes(old, wish) and sets.any_sends(name, old, jobs):
                 # Whether these reminders get sent decides what the new revision needs. No anchor is left behind.
-                await self._settling.sent(name.queue, old.begun(name))
+                await self._earlier.sent(name.queue, old.begun(name))
                 continue
             else:
                 new = await self._next(name, old, wish, jobs, now)
@@ -132,7 +132,7 @@ class Reminders:
                 break
         with _after_the_act():
             reason = f"its reminder set is at revision {new.revision}"
-            await self._settling.cancel_idle(name.queue, new.earlier, jobs, reason)
+            await self._earlier.cancel_idle(name.queue, new.earlier, jobs, reason)
             await self._add(name, new, jobs, payload_of)
             stands = await self._outrun(name, new, reason)
             # Those of the set that is shown, which has all of the new one that had not ended, and perhaps more.
@@ -146,7 +146,7 @@ class Reminders:
         while True:
             new = sets.scheduled(name, old, wish, jobs, now, revision=revision)
             ids = [job_id for entry, job_id in new.jobs(name) if entry.revision == revision]
-            if not await self._settling.standing(name.queue, ids):
+            if not await self._earlier.standing(name.queue, ids):
                 return new
             revision += 1
 
@@ -161,7 +161,7 @@ class Reminders:
             if new is old or await self._notes.write(name, new, stored):
                 break
         with _after_the_act():
-            await self._settling.cancel_idle(name.queue, new.earlier, jobs, reason)
+            await self._earlier.cancel_idle(name.queue, new.earlier, jobs, reason)
         return _Done(new.earlier, reason, new)
 
     async def _add(self, name: SetName, new: ReminderSet, jobs: Standing, payload_of: PayloadOf) -> None:
@@ -193,7 +193,7 @@ class Reminders:
             return new
         if stored.found.revision != new.revision:
             late = [job_id for entry, job_id in new.jobs(name) if entry.revision == new.revision]
-            await self._settling.cancel(name.queue, late, reason)
+            await self._earlier.cancel(name.queue, late, reason)
         return stored.found
 
     async def _first_revision(self, name: SetName) -> int:
@@ -210,12 +210,12 @@ class Reminders:
 
     async def _settled(self, name: SetName, done: _Done) -> ShownSet:
         with _after_the_act():
-            await self._settling.ended(name.queue, done.earlier, done.reason)
+            await self._earlier.ended(name.queue, done.earlier, done.reason)
             return await self._shown(name, done.stands)
 
     async def _shown(self, name: SetName, found: ReminderSet) -> ShownSet:
         ids = dict(found.jobs(name))
-        jobs = await self._settling.standing(name.queue, ids.values())
+        jobs = await self._earlier.standing(name.queue, ids.values())
         reminders = []
         for entry in found.entries:
             job_id = ids.get(entry, "")
@@ -239,18 +239,7 @@ class Reminders:
         if old is None:
             return {}
         ids = [job_id for _, job_id in old.jobs(name)] + [one.job_id for one in old.earlier]
-        return await self._settling.standing(name.queue, ids)
-
-    async def _to_its_end(self, change: Coroutine[Any, Any, T]) -> T:
-        task = asyncio.create_task(change)
-        self._under_way.add(task)
-        task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._under_way.discard(task)
-        if not task.cancelled():
-            task.exception()  # has been seen, also where its caller has left
+        return await self._earlier.standing(name.queue, ids)
 
 
 def _sure_they_are_ours(name: SetName, found: ReminderSet, jobs: Standing) -> None:

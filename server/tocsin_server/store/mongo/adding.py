@@ -12,7 +12,9 @@ from enum import Enum, auto
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import JobActive, JobExists, StoreAway, StoreFull, TocsinError
 from tocsin_server.domain.job import Added, Draft, Job, Kept, New, OnConflict, Replaced, View
+from tocsin_server.domain.quotas import too_many_types
 from tocsin_server.domain.states import ENDED, State
+from tocsin_server.store.batching import part_by_part, parts
 from tocsin_server.store.mongo.documents import EPOCH, MILLISECOND, Document, job_of, new_document
 from tocsin_server.store.mongo.heads import Allocation
 from tocsin_server.store.mongo.known_types import KnownTypes
@@ -27,8 +29,6 @@ from tocsin_server.store.mongo.records import (
 )
 from tocsin_server.store.mongo.room import Room, Rooms
 from tocsin_server.store.mongo.transitions import Standing, begin_anew, replace_in_place
-from tocsin_server.store.parts import part_by_part, parts
-from tocsin_server.store.quotas import too_many_types
 
 _CALL_JOBS = 200
 _ROUNDS = 50

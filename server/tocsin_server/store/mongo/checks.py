@@ -9,10 +9,9 @@ from typing import Any
 from pymongo.errors import OperationFailure
 
 from tocsin_server.domain.errors import StoreAway
-from tocsin_server.store.interface import Durability, StoreInfo
+from tocsin_server.store.interface import Durability, StoreInfo, StoreUnfit
 from tocsin_server.store.mongo.connection import Document, MongoConnection
 from tocsin_server.store.mongo.errors import NOT_ALLOWED
-from tocsin_server.store.unfit import StoreUnfit
 
 OLDEST = (6, 0)
 FORMAT = 1  # of what is stored; a server refuses a higher one

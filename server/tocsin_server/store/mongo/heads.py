@@ -27,11 +27,11 @@ from pymongo.errors import DuplicateKeyError
 
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.queues import QueueSettings, Tick
+from tocsin_server.domain.quotas import too_many_queues
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import EPOCH, Document
 from tocsin_server.store.mongo.queue_documents import settings_document, settings_of
-from tocsin_server.store.quotas import too_many_queues
 
 _NOTHING_SET = settings_document(QueueSettings())
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import JobActive, OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.domain.job import Job, Put
+from tocsin_server.domain.quotas import too_many_types
 from tocsin_server.domain.states import State
+from tocsin_server.store.batching import part_by_part, parts
 from tocsin_server.store.mongo.arrivals import Arrivals
 from tocsin_server.store.mongo.comparing import Comparing
 from tocsin_server.store.mongo.documents import Document
@@ -20,9 +22,7 @@ from tocsin_server.store.mongo.placed import placed_document
 from tocsin_server.store.mongo.records import Records, basic, changes_of, flags_of_all, new_operation, unknown_after
 from tocsin_server.store.mongo.room import Room, Rooms
 from tocsin_server.store.mongo.transitions import Standing, place_over
-from tocsin_server.store.parts import part_by_part, parts
 from tocsin_server.store.placing import Placed
-from tocsin_server.store.quotas import too_many_types
 
 _CALL_JOBS, _CALL_BYTES = 200, 8 << 20
 _ROUNDS = 50

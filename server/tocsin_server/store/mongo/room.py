@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass
 
 from tocsin_server.domain.errors import QuotaExceeded
+from tocsin_server.domain.quotas import too_many_jobs
 from tocsin_server.store.mongo.records import Records
-from tocsin_server.store.quotas import too_many_jobs
 
 #: A count is good for so many seconds: other servers add, and jobs are trimmed. So a quota may be passed by what others
 #: add in that time.

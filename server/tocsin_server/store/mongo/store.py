@@ -16,7 +16,8 @@ from tocsin_server.domain.filters import ListQuery, Page
 from tocsin_server.domain.job import Added, Draft, Job, Put, View
 from tocsin_server.domain.lease import Claim, Extended, Extension, Finished, LostLease, Outcome
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
-from tocsin_server.store.by_queue import by_queue
+from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
+from tocsin_server.store.batching import by_queue
 from tocsin_server.store.interface import Checked, JobStore, Note, StoredNote, StoreInfo, Wake
 from tocsin_server.store.mongo import indexes
 from tocsin_server.store.mongo.adding import Adding
@@ -40,7 +41,6 @@ from tocsin_server.store.mongo.records import Records
 from tocsin_server.store.mongo.tail import Tail
 from tocsin_server.store.mongo.trimming import Trimming
 from tocsin_server.store.placing import placed
-from tocsin_server.store.quotas import DEFAULT_QUOTAS, Quotas
 
 
 class MongoStore(JobStore):

@@ -12,9 +12,8 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.exceptions import RedisError, ResponseError
 
-from tocsin_server.store.interface import Durability, StoreInfo
-from tocsin_server.store.redis.connection import RedisConnection
-from tocsin_server.store.unfit import StoreUnfit
+from tocsin_server.store.interface import Durability, StoreInfo, StoreUnfit
+from tocsin_server.store.redis.connection.connection import RedisConnection
 
 OLDEST_REDIS = (7, 0)
 OLDEST_VALKEY = (7, 2)

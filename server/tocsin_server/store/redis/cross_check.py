@@ -13,8 +13,8 @@ from typing import Any
 
 from tocsin_server.domain.errors import StoreFull
 from tocsin_server.store.interface import Checked
-from tocsin_server.store.redis.cluster import Cluster
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.connection.cluster import Cluster
+from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.keys import Keys
 from tocsin_server.store.redis.scripts import Scripts
 

@@ -19,8 +19,8 @@ from tocsin_server.domain.events import Event, EventBatch
 from tocsin_server.domain.job import View
 from tocsin_server.domain.times import to_ms
 from tocsin_server.store.cursors import Cursor, read_cursor
-from tocsin_server.store.redis.cluster import Cluster
-from tocsin_server.store.redis.connection import MAX_BLOCK, RedisConnection
+from tocsin_server.store.redis.connection.cluster import Cluster
+from tocsin_server.store.redis.connection.connection import MAX_BLOCK, RedisConnection
 from tocsin_server.store.redis.keys import Keys
 from tocsin_server.store.redis.records import extras_of, job_of, with_extras
 from tocsin_server.store.redis.scripts import Scripts

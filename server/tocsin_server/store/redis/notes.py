@@ -12,7 +12,7 @@ from typing import Any
 
 from tocsin_server.domain.times import time_to_ms, to_time
 from tocsin_server.store.interface import Note, StoredNote
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.keys import Keys
 from tocsin_server.store.redis.scripts import Scripts
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tocsin_server.domain.errors import StoreAway
-from tocsin_server.store.redis.connection import RedisConnection
-from tocsin_server.store.redis.errors import unfit
-from tocsin_server.store.unfit import StoreUnfit
+from tocsin_server.store.interface import StoreUnfit
+from tocsin_server.store.redis.connection.connection import RedisConnection
+from tocsin_server.store.redis.connection.errors import unfit
 
 #: What the store does with keys and with its channel, an example of each. The ACL of docs/redis.md allows these.
 COMMANDS = (

@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import Any
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
-from tocsin_server.store.quotas import too_many_queues
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.domain.quotas import too_many_queues
+from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.keys import Keys
 
 _ASKED_AT_ONCE = 1_000  # queues a pipeline; a store that was emptied makes all of them missing

@@ -18,9 +18,9 @@ from tocsin_server.domain.errors import (
 )
 from tocsin_server.domain.job import Added, Draft, Job, Kept, New, Put, Replaced, View
 from tocsin_server.domain.lease import LostLease
+from tocsin_server.domain.quotas import too_many_jobs, too_many_types
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import to_time
-from tocsin_server.store.quotas import too_many_jobs, too_many_types
 from tocsin_server.store.redis.records import job_of
 
 _NEW = struct.Struct(">B6s6s")  # state, due, arrival of a new job; zeros of any other

@@ -13,7 +13,7 @@ from typing import Any
 from redis.exceptions import NoScriptError
 
 from tocsin_server.domain import limits
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.connection.connection import RedisConnection
 
 _INCLUDE = re.compile(r"^--- @include (.+)$", re.MULTILINE)
 _FOLDER = resources.files(__package__) / "lua"

@@ -26,16 +26,15 @@ from tocsin_server.domain.lease import (
     Outcome,
 )
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
+from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import to_ms, to_time
-from tocsin_server.store.by_queue import by_queue
-from tocsin_server.store.interface import Checked, JobStore, Note, StoredNote, StoreInfo, Wake
-from tocsin_server.store.parts import part_by_part, parts
+from tocsin_server.store.batching import by_queue, part_by_part, parts
+from tocsin_server.store.interface import Checked, JobStore, Note, StoredNote, StoreInfo, StoreUnfit, Wake
 from tocsin_server.store.placing import Placed, placed
-from tocsin_server.store.quotas import DEFAULT_QUOTAS, Quotas
 from tocsin_server.store.redis import page_query, records, replies
 from tocsin_server.store.redis.condition import Condition
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.cross_check import CrossCheck
 from tocsin_server.store.redis.event_stream import EventStream
 from tocsin_server.store.redis.keys import Keys
@@ -54,7 +53,6 @@ from tocsin_server.store.redis.queue_records import (
 from tocsin_server.store.redis.registry import Registry
 from tocsin_server.store.redis.scripts import Scripts
 from tocsin_server.store.redis.wake_channel import WakeChannel
-from tocsin_server.store.unfit import StoreUnfit
 
 FORMAT = 1  # of what is stored; a server refuses a higher one
 _CALL_JOBS, _CALL_BYTES = 50, 1 << 20  # what one script call may carry, so that none holds Redis for long

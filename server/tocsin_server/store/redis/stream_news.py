@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tocsin_server.domain.errors import StoreAway, TocsinError, TooManyCalls
-from tocsin_server.store.redis.connection import MAX_BLOCKING_READS
+from tocsin_server.store.redis.connection.connection import MAX_BLOCKING_READS
 
 QUEUES_A_READ = 64
 #: Blocking reads under way at most. One more may be on its way out while its successor begins.

@@ -11,7 +11,7 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from tocsin_server.domain.times import to_time
 from tocsin_server.store.interface import Wake
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.connection.connection import RedisConnection
 
 _CLAIMABLE, _DUE, _CANCELS, _SETTINGS = 1, 2, 4, 8
 _SILENCE = timedelta(seconds=2.5)

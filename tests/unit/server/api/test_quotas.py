@@ -18,8 +18,8 @@ from tocsin.v1 import queue_service_pb2 as qpb
 from tocsin.v1 import reminder_service_pb2 as rpb
 from tocsin.v1 import reminder_service_pb2_grpc, server_service_pb2
 from tocsin.v1 import transfer_pb2 as tpb
-from tocsin_server.store.quotas import Quotas
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.domain.quotas import Quotas
+from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.store import RedisStore
 from transfer_parts import a_job
 

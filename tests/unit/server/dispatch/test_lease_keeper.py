@@ -15,7 +15,7 @@ from support.redis_servers import ServerProcess
 from support.spied_store import SpiedStore
 from tocsin_server.dispatch.lease_keeper import LeaseKeeper
 from tocsin_server.domain.lease import Lease
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.store import RedisStore
 
 LEASE = 300 * MILLISECOND

@@ -10,11 +10,10 @@ import pytest
 from support.spied_store import SpiedStore
 from tocsin_server.domain.defaults import JobDefaults
 from tocsin_server.handlers.builtin import Builtin, Housekeeping, builtin_handlers, outlets
-from tocsin_server.handlers.crossing import ServerLoop
-from tocsin_server.handlers.mail.settings import MailSettings
-from tocsin_server.handlers.sms.settings import SmsSettings
+from tocsin_server.handlers.server_loop import ServerLoop
 from tocsin_server.operations.reminders.fence import ReminderFence
 from tocsin_server.operations.reporting.standing import Retained
+from tocsin_server.settings import MailSettings, SmsSettings
 
 Build = Callable[[MailSettings, SmsSettings], Builtin]
 
@@ -46,14 +45,16 @@ async def test_ways_out_that_are_not_set_up_are_warned_of_with_the_types_that_ne
 
 
 async def test_with_both_ways_out_there_is_nothing_to_warn_of(build: Build, tmp_path: Path) -> None:
-    mail = MailSettings(f"file:{tmp_path}", "shop@example.com")
-    assert build(mail, SmsSettings(f"file:{tmp_path}")).warnings == ()
+    mail = MailSettings(transport=f"file:{tmp_path}", sender="shop@example.com")
+    assert build(mail, SmsSettings(url=f"file:{tmp_path}")).warnings == ()
 
 
 async def test_templates_that_cannot_be_used_are_warned_of(build: Build, tmp_path: Path) -> None:
     (tmp_path / "booking_reminder.html").write_text("a\n{% if %}")
-    sms = SmsSettings(f"file:{tmp_path}")
-    [fault] = build(MailSettings(f"file:{tmp_path}", "a@b.c", templates=tmp_path), sms).warnings
+    sms = SmsSettings(url=f"file:{tmp_path}")
+    [fault] = build(MailSettings(transport=f"file:{tmp_path}", sender="a@b.c", templates=tmp_path), sms).warnings
     assert fault.startswith("mail.templates: template booking_reminder.html, line 2")
-    [gone] = build(MailSettings(f"file:{tmp_path}", "a@b.c", templates=tmp_path / "gone"), sms).warnings
+    [gone] = build(
+        MailSettings(transport=f"file:{tmp_path}", sender="a@b.c", templates=tmp_path / "gone"), sms
+    ).warnings
     assert gone == "mail.templates: there is no such folder"

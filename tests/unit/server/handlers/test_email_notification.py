@@ -20,9 +20,9 @@ from tocsin.worker.errors import DoNotRetry
 from tocsin.worker.payloads import encode_result
 from tocsin.worker.source import LeasedJob
 from tocsin_server.handlers.email_notification import EmailNotificationHandler
-from tocsin_server.handlers.mail.errors import MailDeferred
-from tocsin_server.handlers.mail.mailer import Mailer
-from tocsin_server.handlers.mail.settings import MailSettings, MailSettingsError
+from tocsin_server.messages.errors import Deferred, MessageSettingsError
+from tocsin_server.messages.mail.mailer import Mailer
+from tocsin_server.settings import MailSettings
 
 NOW = datetime(2026, 11, 24, 16, 30, tzinfo=UTC)
 TO_ADA = EmailNotification(to=["ada@example.com"], subject="Hello", text="Hi Ada")
@@ -41,11 +41,11 @@ def to_ada(sender: str = "shop@example.com", **fields: Any) -> EmailNotification
 
 
 def settings(url: str | None, templates: Path | None = None) -> MailSettings:
-    return MailSettings(url, "Shop <shop@example.com>", templates, timedelta(seconds=5))
+    return MailSettings(transport=url, sender="Shop <shop@example.com>", templates=templates)
 
 
 def handler_of(given: MailSettings) -> EmailNotificationHandler:
-    return EmailNotificationHandler(Mailer(given), given.templates)
+    return EmailNotificationHandler(Mailer(given, timeout=timedelta(seconds=5)), given.templates)
 
 
 def only_mail(folder: Path) -> EmailMessage:
@@ -152,7 +152,7 @@ async def test_without_a_transport_the_job_fails_at_once_and_says_which_setting_
 async def test_a_mail_that_can_never_be_sent_fails_at_once(
     payload: EmailNotification, said: str, tmp_path: Path
 ) -> None:
-    handler = handler_of(MailSettings(f"file:{tmp_path}"))
+    handler = handler_of(MailSettings(transport=f"file:{tmp_path}"))
     with pytest.raises(DoNotRetry, match=said):
         await handler.send(a_job(payload))
     assert os.listdir(tmp_path) == []
@@ -165,7 +165,7 @@ async def test_a_mail_refused_for_good_fails_at_once_and_one_refused_for_now_is_
         with pytest.raises(DoNotRetry, match="550 no such user"):
             await handler.send(a_job())
         server.answers = {"ada@example.com": "451 later"}
-        with pytest.raises(MailDeferred, match="451 later"):
+        with pytest.raises(Deferred, match="451 later"):
             await handler.send(a_job())
         server.answers = {}
         await handler.send(a_job())
@@ -174,7 +174,7 @@ async def test_a_mail_refused_for_good_fails_at_once_and_one_refused_for_now_is_
 
 async def test_a_server_that_is_away_is_tried_again_and_the_error_holds_no_password() -> None:
     handler = handler_of(settings(f"smtp://ada:hush@127.0.0.1:{free_port()}"))
-    with pytest.raises(MailDeferred, match="cannot be reached") as caught:
+    with pytest.raises(Deferred, match="cannot be reached") as caught:
         await handler.send(a_job())
     assert "hush" not in str(caught.value)
 
@@ -187,9 +187,12 @@ async def test_another_payload_under_this_type_fails_at_once(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("wrong", "setting"),
-    [(MailSettings("ftp://hush@x"), "mail.transport"), (MailSettings("file:o", sender="Shop"), "mail.sender")],
+    [
+        (MailSettings(transport="ftp://hush@x"), "mail.transport"),
+        (MailSettings(transport="file:o", sender="Shop"), "mail.sender"),
+    ],
 )
 def test_a_setting_that_cannot_be_used_is_told_at_start(wrong: MailSettings, setting: str) -> None:
-    with pytest.raises(MailSettingsError, match=setting) as caught:
+    with pytest.raises(MessageSettingsError, match=setting) as caught:
         Mailer(wrong)
     assert "hush" not in str(caught.value)

@@ -6,9 +6,9 @@ from tocsin.v1 import payloads_pb2
 
 from tocsin_server.api.requests.payloads.recipients import check_address, check_addresses, check_numbers, check_template
 from tocsin_server.api.requests.violations import Violations
-from tocsin_server.domain.bidi import turns
-from tocsin_server.domain.media_types import is_media_type
-from tocsin_server.handlers.mail.addresses import has_control
+from tocsin_server.domain.formats import is_media_type
+from tocsin_server.domain.text_direction import turns
+from tocsin_server.messages.mail.addresses import has_control
 
 _SUBJECT_CHARACTERS = 998
 _MOST_ATTACHMENTS = 20

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from tocsin_server.api.requests.violations import Violations
-from tocsin_server.domain.telephone_numbers import is_e164
-from tocsin_server.handlers.mail.addresses import BadAddress, parse_address
+from tocsin_server.domain.formats import is_e164
+from tocsin_server.messages.mail.addresses import BadAddress, parse_address
 
 _MOST_RECIPIENTS = 100
 _TEMPLATE = re.compile(r"[A-Za-z0-9._-]{1,100}\Z")

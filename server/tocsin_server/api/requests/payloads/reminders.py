@@ -10,8 +10,8 @@ from tocsin_server.api.requests.payloads.recipients import check_addresses, chec
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.domain import limits
 from tocsin_server.domain.currencies import DECIMALS
+from tocsin_server.domain.formats import is_https
 from tocsin_server.domain.time_zones import UnknownZone, zone_of
-from tocsin_server.domain.web_addresses import is_https
 
 _LOCATION_CHARACTERS = 500
 _URL_CHARACTERS = 2_000

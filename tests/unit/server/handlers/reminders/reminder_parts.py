@@ -13,15 +13,15 @@ from tocsin.v1.payloads_pb2 import BookingReminder, PaymentReminder
 from tocsin.worker.context import JobContext
 from tocsin.worker.source import LeasedJob
 from tocsin_server.handlers.booking_reminder import booking_reminder_handler
-from tocsin_server.handlers.crossing import ServerLoop
-from tocsin_server.handlers.mail.mailer import Mailer
-from tocsin_server.handlers.mail.settings import MailSettings
 from tocsin_server.handlers.payment_reminder import payment_reminder_handler
 from tocsin_server.handlers.reminders.sending import ReminderSender
-from tocsin_server.handlers.sending.sender import Sender
-from tocsin_server.handlers.sms.settings import SmsSettings
-from tocsin_server.handlers.sms.texter import Texter
-from tocsin_server.handlers.templates.rendering import OURS, Templates
+from tocsin_server.handlers.sender import Memory, Sender
+from tocsin_server.handlers.server_loop import ServerLoop
+from tocsin_server.messages.mail.mailer import Mailer
+from tocsin_server.messages.sms.texter import Texter
+from tocsin_server.messages.templates.rendering import OURS, Templates
+from tocsin_server.operations.reminders.fence import ReminderFence
+from tocsin_server.settings import MailSettings, SmsSettings
 
 NOW = datetime(2026, 11, 24, 16, 30, tzinfo=UTC)
 BOOKING, PAYMENT = 14, 15  # the payloads' fields in tocsin.v1.JobSpec
@@ -63,7 +63,7 @@ def a_job(payload: BookingReminder | PaymentReminder, attempt: int = 1) -> JobCo
 
 
 @dataclass
-class Remembered:
+class Remembered(Memory):
     """The errors of earlier attempts."""
 
     said: list[str] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Remembered:
 
 
 @dataclass
-class Gate:
+class Gate(ReminderFence):
     """A fence that says what it is told to, and keeps what it was asked."""
 
     says: str = ""
@@ -102,8 +102,11 @@ class Bench:
 
     async def send(self, payload: BookingReminder | PaymentReminder, attempt: int = 1) -> dict[str, object]:
         sender = ReminderSender(
-            Mailer(MailSettings(self.mail, "Shop <shop@example.com>", timeout=timedelta(seconds=5))),
-            Texter(SmsSettings(self.sms, self.form, "u", "p", "Shop", timedelta(seconds=5))),
+            Mailer(MailSettings(transport=self.mail, sender="Shop <shop@example.com>"), timeout=timedelta(seconds=5)),
+            Texter(
+                SmsSettings(url=self.sms, form=self.form, user="u", password="p", sender="Shop"),
+                timeout=timedelta(seconds=5),
+            ),
             Templates(*([self.templates] if self.templates else ()), OURS),
             Sender(self.memory),
             self.fence,

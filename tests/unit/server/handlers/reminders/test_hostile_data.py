@@ -10,11 +10,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reminder_parts import NOW, booking, payment
 from tocsin_server.handlers import booking_reminder, payment_reminder
-from tocsin_server.handlers.mail.addresses import has_control
-from tocsin_server.handlers.mail.errors import MailRefused
-from tocsin_server.handlers.mail.message import Letter, Stamp, compose
-from tocsin_server.handlers.reminders.reminder import Reminder
-from tocsin_server.handlers.templates.rendering import MAIL, OURS, SMS, Rendered, Templates
+from tocsin_server.handlers.reminders.sending import Reminder
+from tocsin_server.messages.errors import Refused
+from tocsin_server.messages.mail.addresses import has_control
+from tocsin_server.messages.mail.message import Letter, compose
+from tocsin_server.messages.stamp import Stamp
+from tocsin_server.messages.templates.rendering import MAIL, OURS, SMS, Rendered, Templates
 
 TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 TEMPLATES = Templates(OURS)
@@ -71,7 +72,7 @@ def test_hostile_words_are_only_words(kind: str, title: str, location: str, name
     stamp = Stamp("q", "j", NOW, 1, NOW)
     try:
         mail = compose(letter, stamp)
-    except MailRefused:
+    except Refused:
         assert has_control(letter.subject)  # NUL and its like, which scheduling refuses
         return
     head = mail.content.partition(b"\r\n\r\n")[0].decode()

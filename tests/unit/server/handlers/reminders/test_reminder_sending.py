@@ -11,7 +11,7 @@ from reminder_parts import Bench, Gate, Remembered, booking, payment
 from support.mail_server import MailServer, mail_server
 from support.sms_provider import Answer, SmsProvider, sms_provider
 from tocsin.worker.errors import DoNotRetry, RetryLater
-from tocsin_server.handlers.sending.errors import NotAllSent
+from tocsin_server.messages.errors import NotAllSent
 
 ADA, BOB = "+4915112345678", "+4915112345679"
 

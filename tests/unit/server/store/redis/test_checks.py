@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 import pytest
 from support.redis_servers import REDIS, ServerProcess
-from tocsin_server.store.interface import Durability, StoreInfo
+from tocsin_server.store.interface import Durability, StoreInfo, StoreUnfit
 from tocsin_server.store.redis.checks import check
-from tocsin_server.store.redis.connection import RedisConnection
-from tocsin_server.store.unfit import StoreUnfit
+from tocsin_server.store.redis.connection.connection import RedisConnection
 
 StartServer = Callable[..., ServerProcess]
 

@@ -14,7 +14,7 @@ from support.spied_store import SpiedStore
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
 from tocsin_server.domain.job import Put, View
 from tocsin_server.store.interface import JobStore
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.store import RedisStore
 
 NAMESPACE = "tests"

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from support.eventually import until_async
 from support.redis_servers import Proxy
-from tocsin_server.store.redis.connection import RedisConnection
+from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.wake_channel import WakeChannel
 
 CLAIMABLE = b"\x01" + bytes(6) + b"q"

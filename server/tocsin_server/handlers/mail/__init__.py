@@ -1,1 +1,0 @@
-"""Writing mails and handing them over: settings, templates, messages, transports."""

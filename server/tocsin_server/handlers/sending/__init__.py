@@ -1,1 +1,0 @@
-"""One message to several people over one or more channels, each of whom gets it once."""

@@ -1,1 +1,0 @@
-"""Text messages over HTTP: settings, length and segments, forms of providers, transports."""

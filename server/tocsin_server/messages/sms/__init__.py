@@ -1,0 +1,1 @@
+"""Text messages over HTTP: length and segments, forms of providers, transports."""
