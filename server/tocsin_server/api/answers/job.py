@@ -5,7 +5,6 @@ This is the hot path of scheduling; protos are filled where they will stand, sin
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TypeVar
 
 from tocsin.v1 import job_pb2
@@ -130,12 +129,15 @@ _alike = _Alike()
 
 def _fill_new(target: job_pb2.Job, spec: JobSpec, new: New) -> None:
     target.queue = spec.queue
-    target.spec.CopyFrom(_terms(spec.terms))
+    target.spec.CopyFrom(_terms_written(spec.terms))
     target.spec.queue = spec.queue
     target.spec.type = spec.type
     target.state = job_pb2.Job.State.ValueType(new.state)
     set_time(target.create_time, new.create_time)
-    set_time(target.schedule_time, new.schedule_time)
+    if new.schedule_time is new.create_time:
+        target.schedule_time.CopyFrom(target.create_time)
+    else:
+        set_time(target.schedule_time, new.schedule_time)
     target.revision = 1
 
 
@@ -177,7 +179,7 @@ def slim(target: job_pb2.Job) -> None:
 
 
 def _fill_spec(target: job_pb2.JobSpec, spec: JobSpec, view: View) -> None:
-    target.CopyFrom(_terms(spec.terms))
+    target.CopyFrom(_terms_written(spec.terms))
     target.queue = spec.queue
     target.type = spec.type
     target.priority = spec.priority
@@ -187,16 +189,27 @@ def _fill_spec(target: job_pb2.JobSpec, spec: JobSpec, view: View) -> None:
         wire.set_payload(target, spec.payload.kind, spec.payload.body)
 
 
-@lru_cache(maxsize=1024)
-def _terms(terms: Terms) -> job_pb2.JobSpec:
-    """A spec with these terms alone, which most jobs share: copying it costs a fraction of writing it."""
-    spec = _Spec()
-    fill_retry(spec.retry, terms.retry)
-    if terms.timeout is not None:
-        set_span(spec.timeout, terms.timeout)
-    set_span(spec.retention.completed_for, terms.retention.completed_for)
-    set_span(spec.retention.failed_for, terms.retention.failed_for)
-    return spec
+class _TermsWritten:
+    """Terms as a spec that has nothing else. Those written last are at hand, for the jobs of a batch mostly share
+    theirs, and copying a message costs a fraction of writing it."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Terms | None, job_pb2.JobSpec] = (None, _Spec())
+
+    def __call__(self, terms: Terms) -> job_pb2.JobSpec:
+        last, spec = self._last
+        if terms is not last:
+            spec = _Spec()
+            fill_retry(spec.retry, terms.retry)
+            if terms.timeout is not None:
+                set_span(spec.timeout, terms.timeout)
+            set_span(spec.retention.completed_for, terms.retention.completed_for)
+            set_span(spec.retention.failed_for, terms.retention.failed_for)
+            self._last = (terms, spec)
+        return spec
+
+
+_terms_written = _TermsWritten()
 
 
 def fill_retry(target: job_pb2.RetryPolicy, retry: RetryPolicy) -> None:
