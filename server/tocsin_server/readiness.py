@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from datetime import timedelta
 
 import structlog
 
 from tocsin_server.api.health import Health
+from tocsin_server.background import Loop
 from tocsin_server.dispatch.dispatcher import Dispatcher
 from tocsin_server.domain.errors import StoreAway, StoreFull, TocsinError
 from tocsin_server.operations.ticking import Ticker
@@ -43,24 +43,20 @@ class Readiness:
         # Every other tick is enough while writes are taken, for nothing else may happen; so they may be a tick older.
         self._check_every = tick.total_seconds()
         self._lately_written = self._lately + self._check_every
-        self._tasks: list[asyncio.Task[None]] = []
+        self._loops = Loop(self._run, "readiness"), Loop(self._check_writes, "check_writes")
         self._took_writes: float | None = None  # time.monotonic() when it did last
         self._refusal = ""
         self._ready = False
 
     def start(self) -> None:
         """Begin to tell."""
-        self._tasks = [
-            asyncio.create_task(self._run(), name="readiness"),
-            asyncio.create_task(self._check_writes(), name="check_writes"),
-        ]
+        for loop in self._loops:
+            loop.start()
 
     async def close(self) -> None:
         """Tell no more; what was told last stays."""
-        for task in self._tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        for loop in self._loops:
+            await loop.close()
 
     def writes_refused(self) -> str:
         """Why the store takes no writes; "" where it took them lately."""

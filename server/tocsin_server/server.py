@@ -11,7 +11,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,10 +20,14 @@ import structlog
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 from tocsin.worker.registry import Handlers
 
-from tocsin_server.api.grpc_server import CallLimits, Connections, GrpcServer, build_services
+from tocsin_server.api.grpc_server import CallLimits, Connections, GrpcServer, Servicers
 from tocsin_server.api.health import Health
+from tocsin_server.api.job_service import JobService
 from tocsin_server.api.listening import CannotListen
-from tocsin_server.api.server_service import ServerFacts
+from tocsin_server.api.queue_service import QueueService
+from tocsin_server.api.reminder_service import ReminderService
+from tocsin_server.api.server_service import ServerFacts, ServerService
+from tocsin_server.api.services import SERVICE_NAMES
 from tocsin_server.dispatch.dispatcher import Dispatcher
 from tocsin_server.domain.defaults import JobDefaults
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
@@ -39,13 +43,16 @@ from tocsin_server.maintenance.queue_forgetter import QueueForgetter
 from tocsin_server.maintenance.retention_trimmer import RetentionTrimmer
 from tocsin_server.maintenance.runner import Runner
 from tocsin_server.messages.errors import MessageSettingsError
-from tocsin_server.operations.queues import QueueSettingsCache
+from tocsin_server.operations.bulk import Bulk
+from tocsin_server.operations.changing import Changing
+from tocsin_server.operations.queues import Queues, QueueSettingsCache
 from tocsin_server.operations.reminders.fence import ReminderFence
 from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.reporting.standing import Retained
 from tocsin_server.operations.scheduling import Scheduling
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
+from tocsin_server.operations.transfer.transfers import Transfers
 from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.operations.watching import Watching
 from tocsin_server.readiness import Readiness
@@ -149,9 +156,9 @@ class Server:
             events_per_queue=settings.events.per_queue,
             quotas=quotas_of(settings),
         )
-        health = Health()
+        health = Health(SERVICE_NAMES)
         self._loops = loops = self._make_loops(made, handlers, warnings, queue_settings, health, name)
-        services = build_services(
+        servicers = build_servicers(
             store,
             scheduling,
             watching,
@@ -162,7 +169,7 @@ class Server:
             loops.readiness.writes_refused,
         )
         self._grpc = GrpcServer(
-            services,
+            servicers,
             health,
             listen=settings.listen,
             limits=_call_limits(settings),
@@ -289,6 +296,31 @@ class Server:
         )
         for warning in warnings:
             _log.warning(warning)
+
+
+def build_servicers(
+    store: JobStore,
+    scheduling: Scheduling,
+    watching: Watching,
+    settings: QueueSettingsCache,
+    reminders: Reminders,
+    facts: ServerFacts,
+    silent_since: Callable[[], datetime | None] = lambda: None,
+    writes_refused: Callable[[], str] = lambda: "",
+) -> Servicers:
+    """What answers calls, over a store. `silent_since`: since when it is known not to answer; None: it does.
+    `writes_refused`: why it takes no writes; "": it does."""
+    bulk, queues = Bulk(store), Queues(store, settings)
+    transfers = Transfers(store, queues)
+    return Servicers(
+        [
+            JobService(store, scheduling, watching, bulk, Changing(store), transfers),
+            QueueService(store, queues, bulk, silent_since, writes_refused),
+            ReminderService(reminders),
+            ServerService(store, facts),
+        ],
+        drained=[watching, transfers],
+    )
 
 
 def _open_to_all(listen: str) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""Each RPC of the protos is answered by code of ours."""
+"""Each RPC of the protos is answered by code of ours, and the table of services names nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import pkgutil
 
 import pytest
 import tocsin.v1
-import tocsin_server.api
+from tocsin_server.api.methods import Service
+from tocsin_server.api.services import ALL_NAMES, PROBES, SERVICES
 
 
 def _all_modules(package: object) -> list[object]:
@@ -29,12 +30,20 @@ SERVICERS = _servicers()
 
 
 @pytest.mark.parametrize("service", sorted(SERVICERS))
-def test_each_rpc_is_overridden(service: str) -> None:
-    base = SERVICERS[service]
-    _all_modules(tocsin_server.api)
-    built = [cls for cls in base.__subclasses__() if cls.__module__.startswith("tocsin_server.")]
-    assert len(built) == 1, f"{service} has {len(built)} classes under tocsin_server.api"
-    rpcs = [name for name in vars(base) if not name.startswith("_")]
-    inherited = [name for name in rpcs if getattr(built[0], name) is getattr(base, name)]
+def test_each_rpc_is_answered(service: str) -> None:
+    rpcs = [name for name in vars(SERVICERS[service]) if not name.startswith("_")]
+    rows = [row for row in SERVICES if row.descriptor.name == service]
+    assert len(rows) == 1, f"{service} has {len(rows)} rows in api/services.py"
     assert rpcs
-    assert inherited == []
+    assert [name for name in rpcs if name not in vars(rows[0].servicer)] == []
+
+
+@pytest.mark.parametrize("row", [*SERVICES, *PROBES], ids=lambda row: row.served_as)
+def test_what_a_row_says_of_methods_is_said_of_methods_that_there_are(row: Service) -> None:
+    names = {method.name for method in row.descriptor.methods}
+    assert row.reads | row.transfers <= names
+    assert names <= set(vars(row.servicer))
+
+
+def test_no_name_is_served_twice() -> None:
+    assert len(set(ALL_NAMES)) == len(ALL_NAMES)

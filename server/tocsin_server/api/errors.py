@@ -11,8 +11,10 @@ from google.rpc import error_details_pb2, status_pb2
 
 from tocsin_server.api.convert.times import set_span
 from tocsin_server.domain.errors import (
+    DeadlineOutcomeUnknown,
     DeadlinePassed,
     Draining,
+    Internal,
     InvalidFields,
     JobActive,
     JobExists,
@@ -48,34 +50,6 @@ _STATUS_BYTES = 4_096
 ITEM_STATUS_BYTES = 2_048
 
 
-class DeadlineOutcomeUnknown(OutcomeUnknown):
-    """The deadline passed while the store was asked: the call may have acted."""
-
-    def __init__(self) -> None:
-        super().__init__("the deadline passed")
-
-
-class ReadTooSlow(DeadlinePassed):
-    """The deadline passed while the store was read."""
-
-    def __init__(self) -> None:
-        TocsinError.__init__(self, "the deadline passed while the store was read. Repeat with more time.")
-
-
-class Internal(TocsinError):
-    """A fault of the server: what it was stands in its log under `error_id`."""
-
-    reason = "INTERNAL"
-
-    def __init__(self, error_id: str) -> None:
-        self.error_id = error_id
-        super().__init__(f"a fault of the server; please report it with what its log says of {error_id}")
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        return {"error_id": self.error_id}
-
-
 #: The status of each refusal; one that is not here has that of its nearest base.
 STATUS: dict[type[TocsinError], grpc.StatusCode] = {
     InvalidFields: grpc.StatusCode.INVALID_ARGUMENT,
@@ -107,7 +81,7 @@ def status_code(error: TocsinError) -> grpc.StatusCode:
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), grpc.StatusCode.INTERNAL)
 
 
-def sure(answer: _T | TocsinError) -> _T:
+def or_raise(answer: _T | TocsinError) -> _T:
     """The answer, where it is not a refusal; a refusal is raised."""
     if isinstance(answer, TocsinError):
         raise answer

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import grpc
-from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2
 
-from tocsin_server.api.handlers import Gate, service_handler
-from tocsin_server.api.interceptors.call import Context
+from tocsin_server.api.interceptors.call import Call
 
 LIVE = "live"
-SERVICES = (
-    "tocsin.v1.JobService",
-    "tocsin.v1.QueueService",
-    "tocsin.v1.ReminderService",
-    "tocsin.v1.ServerService",
-)
-SERVICE = cast(ServiceDescriptor, health_pb2.DESCRIPTOR.services_by_name["Health"])
 _Answer = health_pb2.HealthCheckResponse
 
 
@@ -31,7 +22,7 @@ class Health:
     was: a server that drains must not be killed for it.
     """
 
-    def __init__(self, service_names: Sequence[str] = SERVICES) -> None:
+    def __init__(self, service_names: Sequence[str]) -> None:
         self._ready_names = ("", *service_names)
         self._statuses: dict[str, Any] = {}  # the stubs' name for their type is not there when run
         self._statuses.update(dict.fromkeys((*self._ready_names, LIVE), _Answer.NOT_SERVING))
@@ -68,24 +59,20 @@ class Health:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def handler(self, gate: Gate) -> grpc.GenericRpcHandler:
-        """The service."""
-        return service_handler(self, SERVICE, gate, opaque=False)
-
-    async def Check(self, request: health_pb2.HealthCheckRequest, context: Context) -> _Answer:
+    async def Check(self, request: health_pb2.HealthCheckRequest, call: Call) -> _Answer:
         """The health of one name."""
         status = self._statuses.get(request.service)
         if status is None:
             known = ", ".join(name or '""' for name in self._statuses)
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"no such service; there are {known}")
+            await call.context.abort(grpc.StatusCode.NOT_FOUND, f"no such service; there are {known}")
         return _Answer(status=status)
 
-    async def List(self, request: object, context: Context) -> object:
+    async def List(self, request: object, call: Call) -> object:
         """The health of each name."""
         statuses = {name: _Answer(status=status) for name, status in self._statuses.items()}
         return health_pb2.HealthListResponse(statuses=statuses)  # type: ignore[attr-defined]  # newer than its stubs
 
-    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> AsyncIterator[_Answer]:
+    async def Watch(self, request: health_pb2.HealthCheckRequest, call: Call) -> AsyncIterator[_Answer]:
         """The health of one name, and each change of it; ends when the server stops, which it would keep waiting."""
         told = None
         while True:

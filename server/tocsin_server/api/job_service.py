@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import cast
 
 from google.protobuf.duration_pb2 import Duration
-from tocsin.v1 import bulk_pb2, job_service_pb2, job_service_pb2_grpc, transfer_pb2
+from tocsin.v1 import bulk_pb2, job_service_pb2, transfer_pb2
 
 from tocsin_server.api import batches, page_tokens, transferring, wire
 from tocsin_server.api.aside import aside, each_aside
@@ -24,10 +24,10 @@ from tocsin_server.api.convert.job import (
     to_when,
 )
 from tocsin_server.api.convert.times import to_span
-from tocsin_server.api.errors import sure
-from tocsin_server.api.interceptors.call import Context
+from tocsin_server.api.errors import or_raise
+from tocsin_server.api.interceptors.call import Call
 from tocsin_server.api.listing import read_page
-from tocsin_server.api.requests import read
+from tocsin_server.api.reading import read
 from tocsin_server.api.validation import scheduling as schedule_rules
 from tocsin_server.api.validation import standing as rules
 from tocsin_server.api.validation import transfer as transfer_rules
@@ -64,10 +64,8 @@ _BatchDeleteJobsResponse = wire.shadow(bulk_pb2.BatchDeleteJobsResponse)
 _WatchJobsResponse = wire.shadow(job_service_pb2.WatchJobsResponse)
 _ImportJobsResponse = wire.shadow(transfer_pb2.ImportJobsResponse)
 
-_NOBODY = ""  # who asks for a cancel: not known while callers have no names
 
-
-class JobService(job_service_pb2_grpc.JobServiceServicer):
+class JobService:
     """Schedules jobs, and shows, lists, changes, cancels, watches and moves them."""
 
     def __init__(
@@ -87,16 +85,16 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self._transfers = transfers
 
     async def ScheduleJob(
-        self, request: job_service_pb2.ScheduleJobRequest, context: Context
+        self, request: job_service_pb2.ScheduleJobRequest, call: Call
     ) -> job_service_pb2.ScheduleJobResponse:
         asked = await aside(request.ByteSize(), lambda: _checked(request))
         [scheduled] = await self._scheduling.schedule([asked])
         response = _ScheduleJobResponse()
-        fill_scheduled(response, *sure(scheduled))
+        fill_scheduled(response, *or_raise(scheduled))
         return response
 
     async def BatchScheduleJobs(
-        self, request: job_service_pb2.BatchScheduleJobsRequest, context: Context
+        self, request: job_service_pb2.BatchScheduleJobsRequest, call: Call
     ) -> job_service_pb2.BatchScheduleJobsResponse:
         schedule_rules.check_batch_schedule_jobs(request)
         # Bytes in the shadow message: each item is read by itself.
@@ -108,7 +106,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         batches.fill_batch_scheduled(response, batches.answers(asked, scheduled))
         return response
 
-    async def GetJob(self, request: job_service_pb2.GetJobRequest, context: Context) -> job_service_pb2.GetJobResponse:
+    async def GetJob(self, request: job_service_pb2.GetJobRequest, call: Call) -> job_service_pb2.GetJobResponse:
         rules.check_get_job(request)
         queue, view = _queue(request.queue), to_view(request.view, View.FULL)
         [job] = await self._store.get(queue, [request.job_id], view)
@@ -118,9 +116,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         fill(response.job, job, view)
         return response
 
-    async def ListJobs(
-        self, request: job_service_pb2.ListJobsRequest, context: Context
-    ) -> job_service_pb2.ListJobsResponse:
+    async def ListJobs(self, request: job_service_pb2.ListJobsRequest, call: Call) -> job_service_pb2.ListJobsResponse:
         rules.check_list_jobs(request)
         queue, filter_, order = _queue(request.queue), filters.list_filter(request), filters.list_order(request)
         list_hash = page_tokens.filter_hash(queue, filter_, order)
@@ -136,43 +132,41 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         return response
 
     async def CancelJob(
-        self, request: job_service_pb2.CancelJobRequest, context: Context
+        self, request: job_service_pb2.CancelJobRequest, call: Call
     ) -> job_service_pb2.CancelJobResponse:
         rules.check_cancel_job(request)
         grace = _grace(request.grace if request.HasField("grace") else None)
-        wish = CancelJob(request.job_id, request.reason, _NOBODY, grace)
+        wish = CancelJob(request.job_id, request.reason, call.caller, grace)
         [job] = await self._store.cancel(_queue(request.queue), [wish])
         job_log.cancel_asked([job])
         response = _CancelJobResponse()
-        fill(response.job, sure(job), View.BASIC)
+        fill(response.job, or_raise(job), View.BASIC)
         return response
 
     async def BatchCancelJobs(
-        self, request: job_service_pb2.BatchCancelJobsRequest, context: Context
+        self, request: job_service_pb2.BatchCancelJobsRequest, call: Call
     ) -> job_service_pb2.BatchCancelJobsResponse:
         rules.check_batch_cancel_jobs(request)
         grace = _grace(request.grace if request.HasField("grace") else None)
         if request.job_ids:
-            return await self._cancel_ids(request, grace)
+            return await self._cancel_ids(request, grace, call.caller)
         done = await self._bulk.cancel(
             _queue(request.queue),
             filters.cancel_filter(request),
             reason=request.reason,
-            by=_NOBODY,
+            by=call.caller,
             grace=grace,
         )
         return _BatchCancelJobsResponse(cancelled=done.cancelled, asked=done.asked)
 
-    async def RetryJob(
-        self, request: job_service_pb2.RetryJobRequest, context: Context
-    ) -> job_service_pb2.RetryJobResponse:
+    async def RetryJob(self, request: job_service_pb2.RetryJobRequest, call: Call) -> job_service_pb2.RetryJobResponse:
         rules.check_names_job(request)
         response = _RetryJobResponse()
         fill(response.job, await self._changed(request.queue, RetryJob(request.job_id)), View.BASIC)
         return response
 
     async def BatchRetryJobs(
-        self, request: bulk_pb2.BatchRetryJobsRequest, context: Context
+        self, request: bulk_pb2.BatchRetryJobsRequest, call: Call
     ) -> bulk_pb2.BatchRetryJobsResponse:
         rules.check_batch_retry_jobs(request)
         queue, response = _queue(request.queue), _BatchRetryJobsResponse()
@@ -185,14 +179,14 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         batches.fill_batch_retried(response, request.job_ids, batches.answers(asked, retried))
         return response
 
-    async def RunJob(self, request: job_service_pb2.RunJobRequest, context: Context) -> job_service_pb2.RunJobResponse:
+    async def RunJob(self, request: job_service_pb2.RunJobRequest, call: Call) -> job_service_pb2.RunJobResponse:
         rules.check_names_job(request)
         response = _RunJobResponse()
         fill(response.job, await self._changed(request.queue, RunJob(request.job_id)), View.BASIC)
         return response
 
     async def UpdateJob(
-        self, request: job_service_pb2.UpdateJobRequest, context: Context
+        self, request: job_service_pb2.UpdateJobRequest, call: Call
     ) -> job_service_pb2.UpdateJobResponse:
         await aside(request.ByteSize(), lambda: rules.check_update_job(request))
         changed = rules.updated(request)
@@ -207,19 +201,19 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         type_ = request.job.type or (BUILT_IN_TYPES.get(payload.kind) if payload else None) or None
         job = await self._changing.update(_queue(request.queue), change, type_, to_terms_asked(request.job, changed))
         response = _UpdateJobResponse()
-        fill(response.job, sure(job), View.BASIC)
+        fill(response.job, or_raise(job), View.BASIC)
         return response
 
     async def DeleteJob(
-        self, request: job_service_pb2.DeleteJobRequest, context: Context
+        self, request: job_service_pb2.DeleteJobRequest, call: Call
     ) -> job_service_pb2.DeleteJobResponse:
         rules.check_names_job(request)
         [refusal] = await self._store.delete(_queue(request.queue), [request.job_id])
-        sure(refusal)
+        or_raise(refusal)
         return _DeleteJobResponse()
 
     async def BatchDeleteJobs(
-        self, request: bulk_pb2.BatchDeleteJobsRequest, context: Context
+        self, request: bulk_pb2.BatchDeleteJobsRequest, call: Call
     ) -> bulk_pb2.BatchDeleteJobsResponse:
         rules.check_batch_delete_jobs(request)
         queue, response = _queue(request.queue), _BatchDeleteJobsResponse()
@@ -233,7 +227,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         return response
 
     async def WatchJobs(
-        self, request: job_service_pb2.WatchJobsRequest, context: Context
+        self, request: job_service_pb2.WatchJobsRequest, call: Call
     ) -> AsyncIterator[job_service_pb2.WatchJobsResponse]:
         rules.check_watch_jobs(request)
         queue = _queue(request.queue)
@@ -245,14 +239,14 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             opened = self._watching.matching(queue, states, types, request.cursor, start=request.send_start)
         async with opened as changes:
             # Whoever waits for the headers knows that no change from here on is missed.
-            await context.send_initial_metadata(())
+            await call.context.send_initial_metadata(())
             async for change in changes:
                 response = _WatchJobsResponse()
                 fill_watched(response, change)
                 yield response
 
     async def ExportJobs(
-        self, request: transfer_pb2.ExportJobsRequest, context: Context
+        self, request: transfer_pb2.ExportJobsRequest, call: Call
     ) -> AsyncIterator[transfer_pb2.ExportJobsResponse]:
         transfer_rules.check_export_jobs(request)
         async with aclosing(self._transfers.exporting.records(request.queues)) as found:
@@ -260,7 +254,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
                 yield answer
 
     async def ImportJobs(
-        self, requests: AsyncIterator[transfer_pb2.ImportJobsRequest], context: Context
+        self, requests: AsyncIterator[transfer_pb2.ImportJobsRequest], call: Call
     ) -> transfer_pb2.ImportJobsResponse:
         async with aclosing(transferring.slices(requests)) as slices:
             done = await self._transfers.importing.take(slices)
@@ -270,14 +264,14 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
 
     async def _changed(self, queue: str, change: Change) -> Job:
         [job] = await self._store.update(_queue(queue), [change])
-        return sure(job)
+        return or_raise(job)
 
     async def _cancel_ids(
-        self, request: job_service_pb2.BatchCancelJobsRequest, grace: timedelta
+        self, request: job_service_pb2.BatchCancelJobsRequest, grace: timedelta, caller: str
     ) -> job_service_pb2.BatchCancelJobsResponse:
         def wish(job_id: str) -> CancelJob:
             rules.check_id(job_id)
-            return CancelJob(job_id, request.reason, _NOBODY, grace)
+            return CancelJob(job_id, request.reason, caller, grace)
 
         asked = [batches.tried(wish)(job_id) for job_id in request.job_ids]
         good = batches.good(asked)

@@ -6,12 +6,12 @@ from bisect import bisect_right
 from collections.abc import Callable
 from datetime import datetime
 
-from tocsin.v1 import queue_service_pb2, queue_service_pb2_grpc
+from tocsin.v1 import queue_service_pb2
 
 from tocsin_server.api import page_tokens
 from tocsin_server.api.convert import filters
 from tocsin_server.api.convert.queue import fill_counts, fill_health, fill_queue, to_change
-from tocsin_server.api.interceptors.call import Context
+from tocsin_server.api.interceptors.call import Call
 from tocsin_server.api.validation import queues as rules
 from tocsin_server.domain import limits
 from tocsin_server.operations.bulk import Bulk
@@ -22,7 +22,7 @@ from tocsin_server.store.interface import JobStore
 _ROOM = limits.RESPONSE_BYTES - 4_096  # for entries: beside them stand a token, tags and lengths
 
 
-class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
+class QueueService:
     """Looks after queues."""
 
     def __init__(
@@ -42,7 +42,7 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
         self._bulk = bulk
 
     async def GetQueueHealth(
-        self, request: queue_service_pb2.GetQueueHealthRequest, context: Context
+        self, request: queue_service_pb2.GetQueueHealthRequest, call: Call
     ) -> queue_service_pb2.GetQueueHealthResponse:
         rules.check_names_queue(request)
         queue = _queue(request.queue)
@@ -55,7 +55,7 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
         return response
 
     async def ListQueues(
-        self, request: queue_service_pb2.ListQueuesRequest, context: Context
+        self, request: queue_service_pb2.ListQueuesRequest, call: Call
     ) -> queue_service_pb2.ListQueuesResponse:
         rules.check_list_queues(request)
         names = await self._store.queues()
@@ -77,7 +77,7 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
         return response
 
     async def GetQueue(
-        self, request: queue_service_pb2.GetQueueRequest, context: Context
+        self, request: queue_service_pb2.GetQueueRequest, call: Call
     ) -> queue_service_pb2.GetQueueResponse:
         rules.check_names_queue(request)
         queue = _queue(request.queue)
@@ -87,7 +87,7 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
         return response
 
     async def UpdateQueue(
-        self, request: queue_service_pb2.UpdateQueueRequest, context: Context
+        self, request: queue_service_pb2.UpdateQueueRequest, call: Call
     ) -> queue_service_pb2.UpdateQueueResponse:
         rules.check_update_queue(request)
         queue = _queue(request.queue.queue)
@@ -96,7 +96,7 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
         return response
 
     async def PauseQueue(
-        self, request: queue_service_pb2.PauseQueueRequest, context: Context
+        self, request: queue_service_pb2.PauseQueueRequest, call: Call
     ) -> queue_service_pb2.PauseQueueResponse:
         rules.check_pause_queue(request)
         queue = _queue(request.queue)
@@ -105,7 +105,7 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
         return response
 
     async def ResumeQueue(
-        self, request: queue_service_pb2.ResumeQueueRequest, context: Context
+        self, request: queue_service_pb2.ResumeQueueRequest, call: Call
     ) -> queue_service_pb2.ResumeQueueResponse:
         rules.check_names_queue(request)
         queue = _queue(request.queue)
@@ -114,7 +114,7 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
         return response
 
     async def PurgeJobs(
-        self, request: queue_service_pb2.PurgeJobsRequest, context: Context
+        self, request: queue_service_pb2.PurgeJobsRequest, call: Call
     ) -> queue_service_pb2.PurgeJobsResponse:
         rules.check_purge_jobs(request)
         filter_ = filters.purge_filter(request)
@@ -122,7 +122,7 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
         return queue_service_pb2.PurgeJobsResponse(purged=purged)
 
     async def DeleteQueue(
-        self, request: queue_service_pb2.DeleteQueueRequest, context: Context
+        self, request: queue_service_pb2.DeleteQueueRequest, call: Call
     ) -> queue_service_pb2.DeleteQueueResponse:
         rules.check_names_queue(request)
         await self._queues.delete(_queue(request.queue))

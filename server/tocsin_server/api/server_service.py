@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tocsin.v1 import server_service_pb2, server_service_pb2_grpc
+from tocsin.v1 import server_service_pb2
 
 from tocsin_server.api.convert.times import set_span, set_time
-from tocsin_server.api.interceptors.call import Context
+from tocsin_server.api.interceptors.call import Call
 from tocsin_server.domain import limits
 from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
 from tocsin_server.store.interface import JobStore
@@ -27,7 +27,7 @@ class ServerFacts:
     quotas: Quotas = DEFAULT_QUOTAS
 
 
-class ServerService(server_service_pb2_grpc.ServerServiceServicer):
+class ServerService:
     """Version, store, durability and limits."""
 
     def __init__(self, store: JobStore, facts: ServerFacts) -> None:
@@ -35,7 +35,7 @@ class ServerService(server_service_pb2_grpc.ServerServiceServicer):
         self._facts = facts
 
     async def GetServerInfo(
-        self, request: server_service_pb2.GetServerInfoRequest, context: Context
+        self, request: server_service_pb2.GetServerInfoRequest, call: Call
     ) -> server_service_pb2.GetServerInfoResponse:
         store, facts = await self._store.info(), self._facts
         response = server_service_pb2.GetServerInfoResponse(

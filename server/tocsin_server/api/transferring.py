@@ -10,7 +10,7 @@ from tocsin_server.api import wire
 from tocsin_server.api.aside import each_aside
 from tocsin_server.api.convert.transfer import fill_record, to_record
 from tocsin_server.api.errors import ITEM_STATUS_BYTES, to_status
-from tocsin_server.api.requests import read
+from tocsin_server.api.reading import read
 from tocsin_server.api.validation.transfer import check_import_jobs, check_record
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import InvalidFields, TocsinError, Violation

@@ -18,11 +18,14 @@ TocsinError
 ├── StoreFull           the store has no room
 ├── StoreAway           the store cannot be reached, nothing was sent
 ├── OutcomeUnknown      the store was asked and did not answer: the call may have acted
+│   └── DeadlineOutcomeUnknown  the caller's deadline passed before it did
 ├── Draining            the server is shutting down
 ├── DeadlinePassed      the caller's deadline passed before anything was sent
+│   ├── ReadTooSlow     it passed while the store was read
 │   └── TransferIdle    an export's or import's caller did nothing for too long
 │       └── RequestLate a call was begun, and its request did not come
-└── NotBuilt            this version does not have it
+├── NotBuilt            this version does not have it
+└── Internal            a fault of the server
 
 `api/errors.py` is the only place that knows the gRPC status of each.
 """
@@ -337,6 +340,13 @@ class OutcomeUnknown(TocsinError):
         )
 
 
+class DeadlineOutcomeUnknown(OutcomeUnknown):
+    """The deadline passed while the store was asked: the call may have acted."""
+
+    def __init__(self) -> None:
+        super().__init__("the deadline passed")
+
+
 class Draining(TocsinError):
     """The server is shutting down."""
 
@@ -354,6 +364,13 @@ class DeadlinePassed(TocsinError):
 
     def __init__(self) -> None:
         super().__init__("the deadline passed before anything was sent to the store. Repeat with more time.")
+
+
+class ReadTooSlow(DeadlinePassed):
+    """The deadline passed while the store was read."""
+
+    def __init__(self) -> None:
+        TocsinError.__init__(self, "the deadline passed while the store was read. Repeat with more time.")
 
 
 class TransferIdle(DeadlinePassed):
@@ -382,3 +399,17 @@ class NotBuilt(TocsinError):
     """This version does not have it."""
 
     reason = "UNIMPLEMENTED"
+
+
+class Internal(TocsinError):
+    """A fault of the server: what it was stands in its log under `error_id`."""
+
+    reason = "INTERNAL"
+
+    def __init__(self, error_id: str) -> None:
+        self.error_id = error_id
+        super().__init__(f"a fault of the server; please report it with what its log says of {error_id}")
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        return {"error_id": self.error_id}

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.queues import Tick
-from tocsin_server.maintenance.runner import Chore
+from tocsin_server.maintenance.chore import QueueChore
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
@@ -24,16 +24,16 @@ _AFTER_SILENCE, _AFTER_REFUSAL = 2.0, 4.0
 _SILENT_TICKS, _SILENT_SECONDS = 3, 3.0
 
 
-class LeaseReaper(Chore):
+class LeaseReaper(QueueChore):
     """Reaps the queues in which a lease has ended, within a tick of its end, or a little after the store is back."""
 
     name = "lease_reaper"
 
     def __init__(self, store: JobStore, clock: StoreClock, tick: timedelta = timedelta(seconds=1)) -> None:
+        super().__init__()
         self._store = store
         self._clock = clock
         self._silence = max(_SILENT_SECONDS, _SILENT_TICKS * tick.total_seconds())
-        self._late: dict[str, None] = {}  # queues in the order in which they were noticed
         self._heard: float | None = None  # time.monotonic() of the last ticks
         self._not_before = 0.0
 
@@ -44,20 +44,17 @@ class LeaseReaper(Chore):
         now = self._clock.now()
         for queue, tick in ticks.items():
             if tick.next_lease_end is not None and tick.next_lease_end <= now:
-                self._late[queue] = None
+                self.notice(queue)
 
     async def step(self) -> bool:
-        if not self._late or time.monotonic() < self._not_before:
-            return False
-        queue = next(iter(self._late))
-        del self._late[queue]
+        return time.monotonic() >= self._not_before and await super().step()
+
+    async def do(self, queue: str) -> bool:
         try:
             reaped = await self._store.reap(queue, _LIMIT)
         except TocsinError:
             self._not_before = time.monotonic() + _AFTER_REFUSAL
-            self._late[queue] = None
+            self.notice(queue)
             raise
         job_log.lost_leases(queue, reaped)
-        if len(reaped) >= _LIMIT:
-            self._late[queue] = None
-        return bool(self._late)
+        return len(reaped) >= _LIMIT

@@ -9,7 +9,7 @@ from datetime import timedelta
 import structlog
 
 from tocsin_server.domain.queues import Tick
-from tocsin_server.maintenance.runner import Chore
+from tocsin_server.maintenance.chore import Chore
 from tocsin_server.store.interface import JobStore
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()

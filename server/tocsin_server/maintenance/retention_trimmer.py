@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.queues import Tick
-from tocsin_server.maintenance.runner import Chore
+from tocsin_server.maintenance.chore import QueueChore
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.store.interface import JobStore
 
@@ -25,7 +25,7 @@ _LIMIT = 100  # jobs a step; a step of the store takes a few milliseconds
 _SWEEP_EVERY, _SWEPT_AT_ONCE, _SWEEPS_EVERY = timedelta(minutes=1), 10, timedelta(milliseconds=500)
 
 
-class RetentionTrimmer(Chore):
+class RetentionTrimmer(QueueChore):
     """Trims queues. completed_max, failed_max: how many are kept where the queue itself says nothing."""
 
     name = "retention_trimmer"
@@ -33,6 +33,7 @@ class RetentionTrimmer(Chore):
     def __init__(
         self, store: JobStore, clock: StoreClock, *, completed_max: int = 10_000, failed_max: int = 100_000
     ) -> None:
+        super().__init__()
         self._store = store
         self._clock = clock
         self._completed_max = completed_max
@@ -41,7 +42,6 @@ class RetentionTrimmer(Chore):
         self._swept: OrderedDict[str, datetime | None] = OrderedDict()  # the same queues; the first was so longest ago
         self._sweeps: datetime | None = None
         self._again: list[tuple[datetime, str]] = []  # when what ended is no longer spared
-        self._todo: dict[str, None] = {}  # queues in the order in which they were noticed
 
     def hear(self, ticks: Mapping[str, Tick]) -> None:
         now = self._clock.now()
@@ -55,14 +55,14 @@ class RetentionTrimmer(Chore):
                 self._swept[name] = None
                 self._swept.move_to_end(name, last=False)
             elif before != tick or tick.next_expiry <= now:
-                self._todo[name] = None
+                self.notice(name)
             if before is None or before != tick:
                 heapq.heappush(self._again, (now + limits.SPARED_AFTER_END, name))
             self._ticks[name] = tick
         while self._again and self._again[0][0] <= now:
             _, name = heapq.heappop(self._again)
             if name in self._ticks:
-                self._todo[name] = None
+                self.notice(name)
         self._sweep(now)
 
     def keep(self, queues: Collection[str]) -> None:
@@ -82,16 +82,10 @@ class RetentionTrimmer(Chore):
                 return
             self._swept[name] = now
             self._swept.move_to_end(name)
-            self._todo[name] = None
+            self.notice(name)
 
-    async def step(self) -> bool:
-        if not self._todo:
-            return False
-        queue = next(iter(self._todo))
-        del self._todo[queue]
+    async def do(self, queue: str) -> bool:
         trimmed = await self._store.trim(
             queue, completed_max=self._completed_max, failed_max=self._failed_max, limit=_LIMIT
         )
-        if trimmed >= _LIMIT:
-            self._todo[queue] = None
-        return bool(self._todo)
+        return trimmed >= _LIMIT

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
+from tocsin_server.background import Loop
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.queues import Tick
+from tocsin_server.maintenance.chore import Chore
 from tocsin_server.operations.ticking import Ticker
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -22,23 +23,6 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 #: Several servers read the same ticks; a wait drawn from this keeps them from doing the same chore in the same moment.
 #: Twice is no harm, only work: the second finds nothing.
 _SPREAD = timedelta(milliseconds=50)
-
-
-class Chore(ABC):
-    """Something that has to be done in the store now and then, in bounded steps."""
-
-    name: str
-
-    @abstractmethod
-    def hear(self, ticks: Mapping[str, Tick]) -> None:
-        """Take note of what queues say. Does not block."""
-
-    def keep(self, queues: Collection[str]) -> None:  # noqa: B027 - most remember no queue for long
-        """All queues that are there: drop what is known of others. Does not block."""
-
-    @abstractmethod
-    async def step(self) -> bool:
-        """Do a bounded piece of what is to be done; whether more is. Any server may do the same at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +43,7 @@ class Runner:
     def __init__(self, ticker: Ticker, chores: Sequence[Chore]) -> None:
         self._chores = chores
         self._ticked = {chore.name: asyncio.Event() for chore in chores}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._loops = [Loop(partial(self._run, chore), f"chore {chore.name}") for chore in chores]
         self._figures = {chore.name: ChoreFigures() for chore in chores}
         ticker.on_tick(self._hear)
         ticker.on_names(self._keep)
@@ -71,15 +55,12 @@ class Runner:
 
     def start(self) -> None:
         """Begin."""
-        self._tasks = [asyncio.create_task(self._run(chore), name=f"chore {chore.name}") for chore in self._chores]
+        for loop in self._loops:
+            loop.start()
 
     async def close(self) -> None:
         """Stop after the steps under way."""
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*(loop.close() for loop in self._loops))
 
     def _hear(self, ticks: Mapping[str, Tick]) -> None:
         for chore in self._chores:

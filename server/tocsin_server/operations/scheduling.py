@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 
+from tocsin_server.background import Unbroken
 from tocsin_server.domain.defaults import SERVER_DEFAULTS, UNSET, JobDefaults, JobRequest, terms
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import Added, Draft, Terms
@@ -38,7 +38,7 @@ class Scheduling:
         self._settings_of = settings_of
         self._server_defaults = server_defaults
         self._gathering = Gathering(store, company, flush_jobs)
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._unbroken = Unbroken()
 
     async def schedule(self, requests: Sequence[JobRequest]) -> list[Scheduled]:
         """Add jobs; each with its draft, in the order asked: as `JobStore.add` says.
@@ -54,10 +54,7 @@ class Scheduling:
         if len(drafts) == 1:
             added = [await self._gathering.add(drafts[0])]
         else:
-            task = asyncio.create_task(self._store.add(drafts))
-            self._under_way.add(task)
-            task.add_done_callback(self._done)
-            added = await asyncio.shield(task)
+            added = await self._unbroken.run(self._store.add(drafts))
         job_log.scheduled(drafts, added)
         done: list[Scheduled] = [
             answer if isinstance(answer, TocsinError) else (draft, answer)
@@ -71,14 +68,8 @@ class Scheduling:
 
     async def close(self) -> None:
         """Wait until all store calls have ended."""
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        await self._unbroken.close()
         await self._gathering.close()
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._under_way.discard(task)
-        if not task.cancelled():
-            task.exception()  # has been seen, also where its caller has left
 
     async def _settings(self, queues: Collection[str]) -> dict[str, QueueSettings | TocsinError]:
         """Of each queue, or why they cannot be had; raises that where there are none at all."""

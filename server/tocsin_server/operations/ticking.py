@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
+from tocsin_server.background import Loop
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.queues import Tick
 from tocsin_server.operations.rounds import Rounds
@@ -49,7 +49,7 @@ class Ticker:
         self._period = every.total_seconds() * _SHARE
         self._hearers: list[HearTicks] = []
         self._keepers: list[HearNames] = []
-        self._task: asyncio.Task[None] | None = None
+        self._loop = Loop(self._run, "ticker")
         self._asked_time, self._asked_names = 0.0, 0.0
         self._time, self._names = _Reading[datetime](), _Reading[list[str] | None]()
         self._away = False
@@ -59,7 +59,7 @@ class Ticker:
     @property
     def dead(self) -> bool:
         """Whether it has ended though nobody closed it, of which only a restart is a cure."""
-        return self._task is not None and self._task.done()
+        return self._loop.ended
 
     def on_tick(self, hear: HearTicks) -> None:
         """`hear(ticks)` with the ticks of the queues that were read: some or all of them once a tick, or one that was
@@ -90,14 +90,11 @@ class Ticker:
 
     def start(self) -> None:
         """Begin, with a first tick at once."""
-        self._task = asyncio.create_task(self._run(), name="ticker")
+        self._loop.start()
 
     async def close(self) -> None:
         """No more ticks."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._loop.close()
         await self._time.close()
         await self._names.close()
 

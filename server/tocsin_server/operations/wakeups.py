@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import ParamSpec
 
 import structlog
 
+from tocsin_server.background import Loop
 from tocsin_server.operations.pauses import backoff
 from tocsin_server.store.interface import JobStore, Wake
 
@@ -32,7 +32,7 @@ class Wakeups:
         self._cancels: list[HearQueue] = []
         self._settings: list[HearQueue] = []
         self._missed: list[Callable[[], None]] = []
-        self._task: asyncio.Task[None] | None = None
+        self._loop = Loop(self._listen, "wakeups")
 
     def on_work(self, hear: HearWork) -> None:
         """`hear(queue, due)` where something may be claimed: at `due` by the store's clock, None means now."""
@@ -52,14 +52,11 @@ class Wakeups:
 
     def start(self) -> None:
         """Begin to listen."""
-        self._task = asyncio.create_task(self._listen(), name="wakeups")
+        self._loop.start()
 
     async def close(self) -> None:
         """Listen no more."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._loop.close()
 
     async def _listen(self) -> None:
         failures = 0

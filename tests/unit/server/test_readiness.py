@@ -11,6 +11,7 @@ from typing import Any, cast
 from grpc_health.v1 import health_pb2
 from support.spied_store import SpiedStore
 from tocsin_server.api.health import LIVE, Health
+from tocsin_server.api.services import SERVICE_NAMES
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
 from tocsin_server.readiness import Readiness
@@ -33,7 +34,7 @@ async def until(health: Health, service: str, wanted: int) -> None:
 
 
 async def test_a_ticker_that_has_died_is_seen_in_live(spied: SpiedStore) -> None:
-    health, ticker = Health(), Ticker(spied.as_store, StoreClock(), TICK)
+    health, ticker = Health(SERVICE_NAMES), Ticker(spied.as_store, StoreClock(), TICK)
     await health.begin()
     readiness = Readiness(health, ticker, None, spied.as_store, TICK)
     ticker.start()

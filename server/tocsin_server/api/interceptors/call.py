@@ -1,4 +1,4 @@
-"""A call as interceptors see it."""
+"""A call as interceptors and methods see it."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ class Method:
     reads: bool  # it changes nothing, so that its outcome is never unknown
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One call under way."""
 
     method: Method
     context: Context
+    caller: str = ""  # the name of who calls; empty, as nobody logs in yet
 
 
 class Interceptor(Protocol):

@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from tocsin_server.api.errors import DeadlineOutcomeUnknown, ReadTooSlow
 from tocsin_server.api.interceptors.call import Call, Kind
-from tocsin_server.domain.errors import DeadlinePassed
+from tocsin_server.domain.errors import DeadlineOutcomeUnknown, DeadlinePassed, ReadTooSlow
 from tocsin_server.operations.scheduling import CancelledUnsent
 
 # A caller's own clock ends its call with a bare status. Ours goes off this much earlier, so that what arrives says

@@ -12,9 +12,9 @@ import grpc
 import structlog
 from grpc_status import rpc_status
 
-from tocsin_server.api.errors import Internal, to_status
+from tocsin_server.api.errors import to_status
 from tocsin_server.api.interceptors.call import Call, CallerLeft, Context
-from tocsin_server.domain.errors import TocsinError
+from tocsin_server.domain.errors import Internal, TocsinError
 
 # Seconds. Whoever does not read what was sent before never comes to the refusal, and would hold the call for ever.
 _TOLD_WITHIN = 5.0

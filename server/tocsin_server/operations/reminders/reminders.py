@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from tocsin_server.background import Unbroken
 from tocsin_server.domain import reminders as sets
 from tocsin_server.domain.defaults import JobRequest
 from tocsin_server.domain.errors import JobExists, OutcomeUnknown, RemindersNotFound, TocsinError
@@ -83,7 +84,7 @@ class Reminders:
         self._scheduling = scheduling
         self._notes = SetNotes(store)
         self._settling = Settling(store)
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._unbroken = Unbroken()
 
     async def schedule(self, name: SetName, wish: Wish, payload_of: PayloadOf) -> ShownSet:
         """Make the set what is wished, and show it. The same wish again changes nothing.
@@ -91,14 +92,14 @@ class Reminders:
         Returns once no attempt sends, or can begin to, for an anchor that was before. Raises what the store raises,
         and OutcomeUnknown for anything that comes after its first write.
         """
-        return await self._settled(name, await self._to_its_end(self._schedule(name, wish, payload_of)))
+        return await self._settled(name, await self._unbroken.run(self._schedule(name, wish, payload_of)))
 
     async def cancel(self, name: SetName, reason: str) -> ShownSet:
         """Cancel what has not been sent, and show the set. RemindersNotFound.
 
         Returns once no attempt sends, or can begin to. Raises as `schedule`.
         """
-        return await self._settled(name, await self._to_its_end(self._cancel(name, reason)))
+        return await self._settled(name, await self._unbroken.run(self._cancel(name, reason)))
 
     async def show(self, name: SetName) -> ShownSet:
         """The set as it stands. RemindersNotFound."""
@@ -109,8 +110,7 @@ class Reminders:
 
     async def close(self) -> None:
         """Wait until all changes under way have ended."""
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        await self._unbroken.close()
 
     # --- changes ---
 
@@ -240,17 +240,6 @@ class Reminders:
             return {}
         ids = [job_id for _, job_id in old.jobs(name)] + [one.job_id for one in old.earlier]
         return await self._settling.standing(name.queue, ids)
-
-    async def _to_its_end(self, change: Coroutine[Any, Any, T]) -> T:
-        task = asyncio.create_task(change)
-        self._under_way.add(task)
-        task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._under_way.discard(task)
-        if not task.cancelled():
-            task.exception()  # has been seen, also where its caller has left
 
 
 def _sure_they_are_ours(name: SetName, found: ReminderSet, jobs: Standing) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from pymongo.errors import ConfigurationError, InvalidName, InvalidURI, PyMongoE
 from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 
+from tocsin_server.background import Unbroken
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.store.mongo.errors import domain_error
 from tocsin_server.store.refusal_log import RefusalLog
@@ -66,7 +66,7 @@ class MongoConnection:
             )
         except (InvalidURI, InvalidName, ConfigurationError, ValueError, TypeError, OSError) as error:
             raise ValueError(f"the MongoDB URL cannot be used: {_without(url, str(error))}") from None
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._unbroken = Unbroken()
         self._closed = False
         self.refusals = RefusalLog()
 
@@ -83,8 +83,7 @@ class MongoConnection:
     async def close(self) -> None:
         """Wait for the commands under way, also those whose callers left, and close all connections."""
         self._closed = True
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        await self._unbroken.close()
         await self.client.close()
 
     async def run(self, command: Callable[[], Awaitable[T]], *, read_only: bool = False) -> T:
@@ -95,10 +94,7 @@ class MongoConnection:
         """
         if self._closed:
             raise StoreAway("the connection was closed")
-        task: asyncio.Task[T] = asyncio.ensure_future(self._translated(command, read_only))
-        self._under_way.add(task)
-        task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
+        return await self._unbroken.run(self._translated(command, read_only))
 
     @contextmanager
     def translated(self, *, read_only: bool = False) -> Iterator[None]:
@@ -115,11 +111,6 @@ class MongoConnection:
     async def _translated(self, command: Callable[[], Awaitable[T]], read_only: bool) -> T:
         with self.translated(read_only=read_only):
             return await command()
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._under_way.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen, also where the caller has left
 
 
 def _without(url: str, message: str) -> str:

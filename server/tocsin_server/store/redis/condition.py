@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from tocsin_server.background import Loop
 from tocsin_server.domain.errors import StoreAway, StoreFull
 from tocsin_server.store.interface import StoreInfo
 from tocsin_server.store.redis.checks import check, look
@@ -29,7 +30,7 @@ class Condition:
     def __init__(self, connection: RedisConnection, *, embedded: bool) -> None:
         self._connection = connection
         self._embedded = embedded
-        self._task: asyncio.Task[None] | None = None
+        self._loop = Loop(self._keep_looking, "store_condition")
         self._info: StoreInfo | None = None
         self.warnings: Sequence[str] = ()
         self.alarms: Sequence[str] = ()
@@ -37,15 +38,11 @@ class Condition:
     async def open(self) -> None:
         """StoreUnfit where it must not be used; StoreAway."""
         self._info, self.warnings = await check(self._connection, embedded=self._embedded)
-        if self._task is None:
-            self._task = asyncio.create_task(self._keep_looking(), name="store_condition")
+        self._loop.start()
 
     async def close(self) -> None:
         """Look no more."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._loop.close()
 
     @property
     def info(self) -> StoreInfo:

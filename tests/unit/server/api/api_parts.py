@@ -11,14 +11,16 @@ from typing import Any
 import grpc
 from support.spied_store import SpiedStore
 from tocsin.v1 import job_service_pb2_grpc, queue_service_pb2_grpc, server_service_pb2_grpc
-from tocsin_server.api.grpc_server import CallLimits, Connections, GrpcServer, build_services
+from tocsin_server.api.grpc_server import CallLimits, Connections, GrpcServer
 from tocsin_server.api.health import Health
 from tocsin_server.api.server_service import ServerFacts
+from tocsin_server.api.services import SERVICE_NAMES
 from tocsin_server.domain.quotas import Quotas
 from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.scheduling import Scheduling
 from tocsin_server.operations.watching import Watching
+from tocsin_server.server import build_servicers
 
 FACTS = ServerFacts(
     version="1.2.3",
@@ -30,6 +32,7 @@ FACTS = ServerFacts(
     quotas=Quotas(queues=5, jobs=3),
 )
 LASTING = Connections()
+LIMITS = {"calls": 100, "watches": 2, "transfers_per_client": 16, "deadline": timedelta(seconds=2)}
 
 
 @dataclass
@@ -61,15 +64,14 @@ async def running_api(spied: SpiedStore, *, connections: Connections = LASTING, 
     """Two watches and a hundred other calls may be open; calls without a deadline end after 2 s."""
     store = spied.as_store
     settings = QueueSettingsCache(store)
-    scheduling, watching, health = Scheduling(store, settings.get), Watching(store), Health()
+    scheduling, watching, health = Scheduling(store, settings.get), Watching(store), Health(SERVICE_NAMES)
     reminders = Reminders(store, scheduling)
     server = GrpcServer(
-        build_services(store, scheduling, watching, settings, reminders, FACTS),
+        build_servicers(store, scheduling, watching, settings, reminders, FACTS),
         health,
         listen="127.0.0.1:0",
-        limits=CallLimits(**{"calls": 100, "watches": 2, "transfers_per_client": 16, **limits}),
+        limits=CallLimits(**{**LIMITS, **limits}),
         connections=connections,
-        default_deadline=timedelta(seconds=2),
     )
     port = await server.start()
     await health.set_ready(True)

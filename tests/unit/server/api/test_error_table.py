@@ -41,16 +41,16 @@ REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (errors.StoreFull("oom"), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.StoreAway("gone"), grpc.StatusCode.UNAVAILABLE),
     (errors.OutcomeUnknown("lost"), grpc.StatusCode.UNAVAILABLE),
-    (table.DeadlineOutcomeUnknown(), grpc.StatusCode.DEADLINE_EXCEEDED),
+    (errors.DeadlineOutcomeUnknown(), grpc.StatusCode.DEADLINE_EXCEEDED),
     (importing.ImportCut(importing.Imported(), errors.Draining()), grpc.StatusCode.UNAVAILABLE),
     (errors.Draining(), grpc.StatusCode.UNAVAILABLE),
     (watching.WatchAged(timedelta(hours=1)), grpc.StatusCode.UNAVAILABLE),
     (errors.TransferIdle(timedelta(seconds=30)), grpc.StatusCode.DEADLINE_EXCEEDED),
     (errors.RequestLate(timedelta(seconds=30)), grpc.StatusCode.DEADLINE_EXCEEDED),
     (errors.DeadlinePassed(), grpc.StatusCode.DEADLINE_EXCEEDED),
-    (table.ReadTooSlow(), grpc.StatusCode.DEADLINE_EXCEEDED),
+    (errors.ReadTooSlow(), grpc.StatusCode.DEADLINE_EXCEEDED),
     (errors.NotBuilt("no"), grpc.StatusCode.UNIMPLEMENTED),
-    (table.Internal("1234"), grpc.StatusCode.INTERNAL),
+    (errors.Internal("1234"), grpc.StatusCode.INTERNAL),
 ]
 each = pytest.mark.parametrize(("error", "code"), REFUSALS, ids=lambda value: type(value).__name__)
 

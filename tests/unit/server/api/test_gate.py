@@ -23,7 +23,7 @@ from support.stubs import Refusal, refusal, request
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import queue_service_pb2, reminder_service_pb2, server_service_pb2, transfer_pb2
 from tocsin_server.api import bounds, wire
-from tocsin_server.api.requests import RequestBytes
+from tocsin_server.api.reading import RequestBytes
 from tocsin_server.domain.errors import TooManyBytes
 
 FILES = (pb, queue_service_pb2, reminder_service_pb2, server_service_pb2)

@@ -12,13 +12,15 @@ from api_parts import FACTS, Api
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from support.spied_store import SpiedStore
-from tocsin_server.api.grpc_server import GrpcServer, build_services
-from tocsin_server.api.health import SERVICES, Health
+from tocsin_server.api.grpc_server import GrpcServer
+from tocsin_server.api.health import Health
 from tocsin_server.api.listening import CannotListen
+from tocsin_server.api.services import SERVICE_NAMES
 from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.scheduling import Scheduling
 from tocsin_server.operations.watching import Watching
+from tocsin_server.server import build_servicers
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -27,12 +29,13 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 async def statuses(api: Api) -> dict[str, int]:
     stub = health_pb2_grpc.HealthStub(api.channel)
     return {
-        name: (await stub.Check(health_pb2.HealthCheckRequest(service=name))).status for name in ("", "live", *SERVICES)
+        name: (await stub.Check(health_pb2.HealthCheckRequest(service=name))).status
+        for name in ("", "live", *SERVICE_NAMES)
     }
 
 
 async def test_ready_is_said_for_the_whole_and_each_service_and_live_by_itself(api: Api) -> None:
-    ready = dict.fromkeys(("", *SERVICES), SERVING)
+    ready = dict.fromkeys(("", *SERVICE_NAMES), SERVING)
     assert await statuses(api) == {**ready, "live": SERVING}
     await api.health.set_ready(False)
     assert await statuses(api) == {**dict.fromkeys(ready, NOT_SERVING), "live": SERVING}
@@ -44,7 +47,7 @@ async def test_ready_is_said_for_the_whole_and_each_service_and_live_by_itself(a
 async def test_after_shutdown_began_it_is_never_ready_again_but_still_alive(api: Api) -> None:
     await api.health.enter_shutdown()
     await api.health.set_ready(True)
-    assert await statuses(api) == {**dict.fromkeys(("", *SERVICES), NOT_SERVING), "live": SERVING}
+    assert await statuses(api) == {**dict.fromkeys(("", *SERVICE_NAMES), NOT_SERVING), "live": SERVING}
 
 
 async def test_health_is_watched_and_served_while_draining(api: Api) -> None:
@@ -87,7 +90,7 @@ async def test_services_methods_and_messages_are_found_by_name(api: Api, version
 
     services, *answers = [answer async for answer in method(asked())]
     listed = {service.name for service in services.list_services_response.service}
-    assert {*SERVICES, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"} <= listed
+    assert {*SERVICE_NAMES, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"} <= listed
     assert [answer.HasField("file_descriptor_response") for answer in answers] == [True] * 5 + [False]
     assert [answer.original_request.file_containing_symbol for answer in answers] == names
 
@@ -105,8 +108,8 @@ async def test_a_port_that_is_taken_is_refused_in_a_line(api: Api, spied: SpiedS
     store = spied.as_store
     settings = QueueSettingsCache(store)
     scheduling = Scheduling(store, settings.get)
-    services = build_services(store, scheduling, Watching(store), settings, Reminders(store, scheduling), FACTS)
-    second = GrpcServer(services, Health(), listen=api.address)
+    servicers = build_servicers(store, scheduling, Watching(store), settings, Reminders(store, scheduling), FACTS)
+    second = GrpcServer(servicers, Health(SERVICE_NAMES), listen=api.address)
     with pytest.raises(CannotListen, match=api.address) as caught:
         await second.start()
     assert "\n" not in str(caught.value)

@@ -10,7 +10,8 @@ from contract.builders import MILLISECOND, a_draft, added
 from support.spied_store import SpiedStore
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.domain.queues import Tick
-from tocsin_server.maintenance.runner import Chore, Runner
+from tocsin_server.maintenance.chore import Chore
+from tocsin_server.maintenance.runner import Runner
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
 

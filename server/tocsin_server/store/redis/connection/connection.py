@@ -19,7 +19,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
-from functools import partial
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
@@ -30,6 +29,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException, RedisError
 
+from tocsin_server.background import Unbroken
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.store.redis.connection.cluster import Cluster, NodeReads
 from tocsin_server.store.redis.connection.errors import domain_error, unfit
@@ -96,7 +96,7 @@ class RedisConnection:
         # A cluster's nodes have turns of their own: commands to one that hangs must not take all. "": no node's.
         self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(max_connections))
         self._max_connections = max_connections
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._unbroken = Unbroken()
         self._closed = False
         self._failed = False
         self.refusals = RefusalLog()
@@ -113,8 +113,7 @@ class RedisConnection:
     async def close(self) -> None:
         """Wait for the calls under way, also those whose callers left, and close all connections."""
         self._closed = True
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        await self._unbroken.close()
         if self._reads is not None:
             await self._reads.close()
         for client in (self.client, self.blocking_client, self._listening_client):
@@ -183,11 +182,8 @@ class RedisConnection:
         """
         turns = self._turns[self._node_of(key)]
         await self._turn(turns, read_only)
-        # From here to the task's start nothing waits, so that the turn is given back by the task, and only by it.
-        task: asyncio.Task[T] = asyncio.ensure_future(self._translated(command, read_only))
-        self._under_way.add(task)
-        task.add_done_callback(partial(self._ended, turns))
-        return await asyncio.shield(task)
+        # From here to the task's start nothing waits, so that the turn is given back by its end, and only by that.
+        return await self._unbroken.run(self._translated(command, read_only), then=turns.release)
 
     @contextmanager
     def translated(self, *, read_only: bool = False) -> Iterator[None]:
@@ -231,12 +227,6 @@ class RedisConnection:
                 await turns.acquire()
         except TimeoutError:
             raise StoreAway(why) from None
-
-    def _ended(self, turns: asyncio.Semaphore, task: asyncio.Task[Any]) -> None:
-        self._under_way.discard(task)
-        turns.release()
-        if not task.cancelled():
-            task.exception()  # seen, also where the caller has left
 
     def _options(self, answer_within: timedelta) -> dict[str, Any]:
         options = {

@@ -21,12 +21,10 @@ from google.protobuf.message import Message
 
 from tocsin_server.api import wire
 from tocsin_server.api.interceptors.call import Call, CallerLeft, Context, Interceptor, Kind, Method, Work, around
-from tocsin_server.api.requests import RequestBytes, check_metadata, inflated, read, weight
+from tocsin_server.api.reading import RequestBytes, check_metadata, inflated, read, weight
 from tocsin_server.domain.errors import InvalidFields, NotBuilt, RequestLate, TransferIdle, Violation
 from tocsin_server.operations.scheduling import CancelledUnsent
 
-_READS = ("Get", "List", "Watch", "Export")  # what the names of methods begin with that change nothing
-_TRANSFERS = ("ExportJobs", "ImportJobs")
 _PATH_CHARACTERS = 200  # of a method that nobody knows, in the log and in its refusal
 _Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"  # generic in the stubs only
 
@@ -40,36 +38,46 @@ class Gate:
     idle: timedelta  # for so long a request may be waited for, and an export not be read
 
 
-def service_handler(
-    servicer: object, service: ServiceDescriptor, gate: Gate, *, opaque: bool
-) -> grpc.GenericRpcHandler:
-    """All methods of a service. `opaque`: its messages are the shadow ones."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Service:
+    """What the server must know of a service that its descriptor does not say."""
+
+    descriptor: ServiceDescriptor
+    servicer: type  # whose instance has the methods, by their names
+    reads: frozenset[str]  # methods that change nothing, so that their outcome is never unknown
+    transfers: frozenset[str] = frozenset()  # methods that move any number of jobs
+    opaque: bool = False  # its messages are the shadow ones of wire.py
+    name: str = ""  # under which it is served, where that is not its descriptor's
+
+    @property
+    def served_as(self) -> str:
+        """The full name by which it is called."""
+        return self.name or self.descriptor.full_name
+
+    def method(self, descriptor: MethodDescriptor) -> Method:
+        """What its calls are treated by."""
+        kind = Kind.WATCH if descriptor.server_streaming else Kind.CALL
+        if descriptor.name in self.transfers:
+            kind = Kind.TRANSFER
+        return Method(f"/{self.served_as}/{descriptor.name}", kind, descriptor.name in self.reads)
+
+
+def service_handler(service: Service, servicer: object, gate: Gate) -> grpc.GenericRpcHandler:
+    """All methods of a service, as `servicer` has them."""
     methods = {
-        method.name: method_handler(
-            getattr(servicer, method.name),
-            f"/{service.full_name}/{method.name}",
-            method,
-            gate,
-            opaque=opaque,
+        descriptor.name: _method_handler(
+            getattr(servicer, descriptor.name), service.method(descriptor), descriptor, gate, opaque=service.opaque
         )
-        for method in service.methods
+        for descriptor in service.descriptor.methods
     }
-    return grpc.method_handlers_generic_handler(service.full_name, methods)
+    return grpc.method_handlers_generic_handler(service.served_as, methods)
 
 
-def _kind(descriptor: MethodDescriptor) -> Kind:
-    if descriptor.name in _TRANSFERS:
-        return Kind.TRANSFER
-    return Kind.WATCH if descriptor.server_streaming else Kind.CALL
-
-
-def method_handler(
-    behaviour: Callable[[Any, Context], Any], path: str, descriptor: MethodDescriptor, gate: Gate, *, opaque: bool
+def _method_handler(
+    behaviour: Callable[[Any, Call], Any], method: Method, descriptor: MethodDescriptor, gate: Gate, *, opaque: bool
 ) -> _Handler:
-    """One method, served under `path`."""
     public = message_factory.GetMessageClass(descriptor.input_type)
     as_read = wire.shadow(public) if opaque else public
-    method = Method(path, _kind(descriptor), descriptor.name.startswith(_READS))
     transfers = method.kind is Kind.TRANSFER
     late = TransferIdle if transfers and descriptor.client_streaming else RequestLate
     idle_to_write = gate.idle if transfers else None  # a watch may be read as slowly as its caller likes
@@ -103,20 +111,20 @@ def method_handler(
 
     async def unary(call: Call) -> bytes:
         async with only_request(call) as request:
-            answer: Message = await behaviour(request, call.context)
+            answer: Message = await behaviour(request, call)
         return answer.SerializeToString()
 
     async def answers_stream(call: Call) -> None:
         async with only_request(call) as request:
-            answers = behaviour(request, call.context)
+            answers = behaviour(request, call)
         await written(call, answers)
 
     async def asked_stream(call: Call) -> bytes:
-        answer: Message = await behaviour(requests(call), call.context)
+        answer: Message = await behaviour(requests(call), call)
         return answer.SerializeToString()
 
     async def both_streams(call: Call) -> None:
-        await written(call, behaviour(requests(call), call.context))
+        await written(call, behaviour(requests(call), call))
 
     if descriptor.server_streaming:
         return _handler(

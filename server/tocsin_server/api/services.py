@@ -1,0 +1,59 @@
+"""The one table of services: what the server, health and reflection know of each. A new service is a line here."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+from tocsin.v1 import job_service_pb2, queue_service_pb2, reminder_service_pb2, server_service_pb2
+
+from tocsin_server.api.health import Health
+from tocsin_server.api.job_service import JobService
+from tocsin_server.api.methods import Service
+from tocsin_server.api.queue_service import QueueService
+from tocsin_server.api.reflection import Reflection
+from tocsin_server.api.reminder_service import ReminderService
+from tocsin_server.api.server_service import ServerService
+
+#: Tocsin's own, which pass the whole gate.
+SERVICES = (
+    Service(
+        job_service_pb2.DESCRIPTOR.services_by_name["JobService"],
+        JobService,
+        reads=frozenset({"GetJob", "ListJobs", "WatchJobs", "ExportJobs"}),
+        transfers=frozenset({"ExportJobs", "ImportJobs"}),
+        opaque=True,
+    ),
+    Service(
+        queue_service_pb2.DESCRIPTOR.services_by_name["QueueService"],
+        QueueService,
+        reads=frozenset({"GetQueue", "GetQueueHealth", "ListQueues"}),
+    ),
+    Service(
+        reminder_service_pb2.DESCRIPTOR.services_by_name["ReminderService"],
+        ReminderService,
+        reads=frozenset({"GetReminders"}),
+    ),
+    Service(
+        server_service_pb2.DESCRIPTOR.services_by_name["ServerService"],
+        ServerService,
+        reads=frozenset({"GetServerInfo"}),
+    ),
+)
+SERVICE_NAMES = tuple(service.served_as for service in SERVICES)
+
+# The stubs of these two name another class.
+_HEALTH = cast(ServiceDescriptor, health_pb2.DESCRIPTOR.services_by_name["Health"])
+_REFLECTION = cast(ServiceDescriptor, reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"])
+#: What probes and tools call. It goes on while the server drains or has too many calls.
+PROBES = (
+    Service(_HEALTH, Health, reads=frozenset({"Check", "List", "Watch"})),
+    *(
+        Service(_REFLECTION, Reflection, reads=frozenset({"ServerReflectionInfo"}), name=name)
+        for name in ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
+    ),
+)
+#: All names that reflection lists.
+ALL_NAMES = tuple(service.served_as for service in (*SERVICES, *PROBES))
