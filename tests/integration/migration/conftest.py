@@ -16,13 +16,12 @@ import pytest
 import uvloop
 from support.mongo_parts import MongoPart
 from support.redis_parts import RedisPart
-from tocsin_server.migrate.opening import opened, settings_of
-from tocsin_server.migrate.place import Place
+from tocsin_server.migrate.stores import Side, opened, settings_of
 
 _PEAK = re.compile(r", (\d+) MiB\)")
 
 #: Opens the store at an address for as long as the test runs.
-OpenPlace = Callable[[str], Awaitable[Place]]
+OpenPlace = Callable[[str], Awaitable[Side]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ async def open_place() -> AsyncIterator[OpenPlace]:
     """See OpenPlace."""
     async with AsyncExitStack() as stack:
 
-        async def open_(url: str) -> Place:
+        async def open_(url: str) -> Side:
             return await stack.enter_async_context(opened(settings_of("--to", url)))
 
         yield open_
@@ -95,7 +94,7 @@ def ways(request: pytest.FixtureRequest, redis: RedisPart, mongo_database: Mongo
 
 
 @pytest.fixture
-async def places(ways: tuple[str, str], open_place: OpenPlace) -> tuple[Place, Place]:
+async def places(ways: tuple[str, str], open_place: OpenPlace) -> tuple[Side, Side]:
     """Two empty stores: from, to."""
     return await open_place(ways[0]), await open_place(ways[1])
 

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import cast
 
-from tocsin_server.migrate.moving import Moved, move_queue
-from tocsin_server.migrate.place import Place
+from tocsin_server.migrate.move.moving import Moved, move_queue
+from tocsin_server.migrate.stores import Side
 from tocsin_server.store.interface import JobStore
 
-Two = tuple[Place, Place]
+Two = tuple[Side, Side]
 
 
 async def moved(places: Two, queue: str = "q", *, patience: timedelta = timedelta(0)) -> Moved:

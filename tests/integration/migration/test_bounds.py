@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 from contract.builders import a_draft, added
 from support.redis_parts import RedisPart
-from tocsin_server.migrate.ledger import Ledger, mark_of
-from tocsin_server.migrate.reading import oldest_first
+from tocsin_server.migrate.move.reading import oldest_first
+from tocsin_server.migrate.systems.ledger import Ledger, mark_of
 from tocsin_server.store.interface import JobStore
 
 from integration.migration.conftest import Migrate, OpenPlace

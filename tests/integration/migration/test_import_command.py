@@ -14,8 +14,8 @@ from redis import Redis
 from support.ports import free_port
 from support.redis_parts import RedisPart
 from tocsin_server.cli.migrate_report import ImportReport
-from tocsin_server.migrate.foreign import Foreign, Verdict
-from tocsin_server.migrate.importing import Imported, Line
+from tocsin_server.migrate.systems.bring_in import BroughtIn, Line
+from tocsin_server.migrate.systems.foreign import Foreign, Verdict
 
 from integration.migration.conftest import Migrate, command
 
@@ -84,7 +84,7 @@ def test_cut_short_it_says_which_side_and_how_far_it_came(redis: RedisPart, tmp_
 
 
 def test_reasons_without_end_are_bounded(capsys: pytest.CaptureFixture[str]) -> None:
-    report, imported = ImportReport(None), Imported()
+    report, imported = ImportReport(None), BroughtIn()
     with report.lines() as tell:
         for number in range(5_000):
             tell(Line(Foreign("q", str(number), "wait", Verdict.REFUSED, (f"{number} is no reason",))))

@@ -15,9 +15,9 @@ from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.job import Job, Payload
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
-from tocsin_server.migrate.foreign import Foreign, Verdict
-from tocsin_server.migrate.importing import IN_DOUBT, MANY_TYPES, Imported, Line, bring_in, pause
-from tocsin_server.migrate.naming import naming_of
+from tocsin_server.migrate.systems.bring_in import IN_DOUBT, MANY_TYPES, BroughtIn, Line, bring_in, pause
+from tocsin_server.migrate.systems.foreign import Foreign, Verdict
+from tocsin_server.migrate.systems.naming import naming_of
 from tocsin_server.store.interface import JobStore
 
 from integration.migration.conftest import OpenPlace
@@ -47,7 +47,7 @@ async def one_by_one(things: Sequence[Foreign]) -> AsyncIterator[Foreign]:
 
 async def brought_in(
     target: JobStore | None, *things: Foreign, origin: str = "", queue_map: Sequence[str] = (), type_map: str = ""
-) -> tuple[Imported, list[Line]]:
+) -> tuple[BroughtIn, list[Line]]:
     lines: list[Line] = []
     naming = naming_of(queue_map, [type_map] if type_map else ())
     return await bring_in(one_by_one(things), target, lines.append, origin=origin, naming=naming), lines

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from tocsin_server.domain.queues import QueueSettings
-from tocsin_server.migrate.verifying import verify
+from tocsin_server.migrate.move.verifying import verify
 
 from integration.migration.filling import fill
 from integration.migration.moves import Two, hooked, moved, paused

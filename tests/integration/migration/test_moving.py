@@ -26,9 +26,9 @@ from tocsin_server.domain.changes import UpdateJob
 from tocsin_server.domain.job import Retention, View
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
-from tocsin_server.migrate.moving import CannotMove, move_queue
-from tocsin_server.migrate.place import Place
-from tocsin_server.migrate.verifying import verify
+from tocsin_server.migrate.move.moving import CannotMove, move_queue
+from tocsin_server.migrate.move.verifying import verify
+from tocsin_server.migrate.stores import Side
 
 from integration.migration.filling import fill
 from integration.migration.moves import Two, hooked, moved, paused
@@ -211,7 +211,7 @@ async def test_a_queue_that_was_moved_is_not_moved_to_a_third_place(places: Two)
     source, _ = places
     await added(source.store, a_draft())
     assert (await moved(places)).done
-    third = Place(source.store, "elsewhere")
+    third = Side(source.store, "elsewhere")
     with pytest.raises(CannotMove, match=r"was moved to .*, where its jobs run"):
         await move_queue(source, third, "q", patience=timedelta(0), check=False, tell=lambda done, total: None)
     [settings] = await source.store.settings(["q"])

@@ -22,8 +22,8 @@ from contract.builders import (
 from tocsin_server.domain.job import Retention, View
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
-from tocsin_server.migrate.moving import CannotMove
-from tocsin_server.migrate.place import Place
+from tocsin_server.migrate.move.moving import CannotMove
+from tocsin_server.migrate.stores import Side
 from tocsin_server.store.interface import JobStore
 
 from integration.migration.conftest import Migrate, OpenPlace
@@ -163,7 +163,7 @@ async def test_the_targets_own_settings_stand_whatever_becomes_of_the_move(place
 async def test_one_queue_is_not_moved_to_two_places_at_once(places: Two) -> None:
     source, target = places
     await added(source.store, a_draft("a"), a_draft("b", when=HOUR))
-    third = Place(target.store, "a third place")
+    third = Side(target.store, "a third place")
     other: list[asyncio.Task[object]] = []
 
     async def meanwhile(verb: str) -> None:

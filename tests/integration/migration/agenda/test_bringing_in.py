@@ -15,9 +15,9 @@ from support.servers import Server
 from support.stores import StorePart
 from tocsin import Client
 from tocsin_server.domain.job import View
-from tocsin_server.migrate.agenda.opening import DEFAULT_COLLECTION, open_agenda
-from tocsin_server.migrate.foreign import Choices
-from tocsin_server.migrate.importing import Imported, bring_in
+from tocsin_server.migrate.systems.agenda.reading import DEFAULT_COLLECTION, open_agenda
+from tocsin_server.migrate.systems.bring_in import BroughtIn, bring_in
+from tocsin_server.migrate.systems.foreign import Choices
 from tocsin_server.store.interface import JobStore
 
 from integration.migration.agenda.conftest import DROPPED_BY_THE_DRIVER, LINES, Database, RunNode, Scene, read
@@ -36,7 +36,7 @@ def target(request: pytest.FixtureRequest) -> StorePart:
     return part
 
 
-async def imported(scene: Scene, store: JobStore) -> Imported:
+async def imported(scene: Scene, store: JobStore) -> BroughtIn:
     async with open_agenda(scene.database.url, ALL, queue="mail") as source:
         return await bring_in(source.read(), store, lambda line: None)
 

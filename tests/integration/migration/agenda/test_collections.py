@@ -15,8 +15,8 @@ from support.mongo_servers import MongoServer, fault
 from support.mongo_wire import command_of
 from support.ports import free_port
 from support.tcp_proxy import Fate, TcpProxy
-from tocsin_server.migrate.agenda.opening import open_agenda
-from tocsin_server.migrate.foreign import Choices, SourceAway, Verdict
+from tocsin_server.migrate.systems.agenda.reading import open_agenda
+from tocsin_server.migrate.systems.foreign import Choices, SourceAway, Verdict
 
 from integration.migration.agenda.conftest import DROPPED_BY_THE_DRIVER, Database, read
 
@@ -214,13 +214,13 @@ async def test_a_collection_that_cannot_be_one_is_told(database: Database, colle
 
 
 async def test_a_server_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tocsin_server.migrate.agenda.source._SELECT_MS", 300)
+    monkeypatch.setattr("tocsin_server.migrate.systems.agenda.source._SELECT_MS", 300)
     port = free_port()
     assert f"127.0.0.1:{port}" in await away(f"mongodb://ada:s3cret@127.0.0.1:{port}/app")
 
 
 async def test_what_the_driver_says_does_not_show_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tocsin_server.migrate.agenda.source._SELECT_MS", 300)
+    monkeypatch.setattr("tocsin_server.migrate.systems.agenda.source._SELECT_MS", 300)
     line = await away(f"mongodb://ada:127.0.0.1@127.0.0.1:{free_port()}/app")  # a password that the driver's line holds
     assert "127.0.0.1" not in line
     assert "***" in line

@@ -13,9 +13,9 @@ from tocsin_server.api.requests.payloads.checking import check_payload
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.domain.job import Job
 from tocsin_server.domain.states import State
-from tocsin_server.migrate.agenda.opening import open_agenda
-from tocsin_server.migrate.foreign import Choices, Foreign, Verdict
-from tocsin_server.migrate.importing import bring_in
+from tocsin_server.migrate.systems.agenda.reading import open_agenda
+from tocsin_server.migrate.systems.bring_in import bring_in
+from tocsin_server.migrate.systems.foreign import Choices, Foreign, Verdict
 
 from integration.migration.agenda.conftest import DROPPED_BY_THE_DRIVER, Reading, RunNode, Scene, read
 

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import pytest
 from support import node_tools
 from support.redis_parts import RedisPart
-from tocsin_server.migrate.bull.opening import open_bull
-from tocsin_server.migrate.bullmq.opening import open_bullmq
-from tocsin_server.migrate.foreign import Choices, Foreign, Opened
+from tocsin_server.migrate.systems.bull.reader import open_bull
+from tocsin_server.migrate.systems.bullmq.queue import open_bullmq
+from tocsin_server.migrate.systems.foreign import Choices, Foreign, Opened
 
 from integration.migration.bull import sound
 

@@ -10,7 +10,7 @@ from tocsin_server.api.requests.payloads.checking import check_payload
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.domain.job import Job
 from tocsin_server.domain.states import State
-from tocsin_server.migrate.foreign import Foreign, Verdict
+from tocsin_server.migrate.systems.foreign import Foreign, Verdict
 
 
 def job_of(thing: Foreign) -> Job:

@@ -12,7 +12,7 @@ from tocsin_server.api.requests.violations import Violations
 from tocsin_server.domain import limits
 from tocsin_server.domain.job import Job, JobError, View
 from tocsin_server.domain.states import ENDED, State
-from tocsin_server.migrate.foreign import Foreign, Verdict
+from tocsin_server.migrate.systems.foreign import Foreign, Verdict
 
 _MS = timedelta(milliseconds=1)
 _NONE = timedelta(0)

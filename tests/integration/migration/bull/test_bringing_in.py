@@ -10,8 +10,8 @@ from contract.builders import claimed
 from support.redis_parts import RedisPart
 from support.stores import StorePart
 from tocsin_server.domain.job import Job, Retention, View
-from tocsin_server.migrate.foreign import Choices
-from tocsin_server.migrate.importing import Imported, bring_in
+from tocsin_server.migrate.systems.bring_in import BroughtIn, bring_in
+from tocsin_server.migrate.systems.foreign import Choices
 from tocsin_server.store.interface import JobStore
 
 from integration.migration.bull.conftest import OPENERS, Play, Read
@@ -21,7 +21,7 @@ from integration.migration.conftest import OpenPlace
 SYSTEMS = pytest.mark.parametrize("system", ["bull", "bullmq"])
 
 
-async def brought_in(system: str, source: RedisPart, target: JobStore) -> Imported:
+async def brought_in(system: str, source: RedisPart, target: JobStore) -> BroughtIn:
     choices = Choices(take_active=True, take_completed=True)
     async with OPENERS[system](source.url, choices) as reader:
         return await bring_in(reader.read(), target, lambda _: None)
@@ -29,7 +29,8 @@ async def brought_in(system: str, source: RedisPart, target: JobStore) -> Import
 
 def essence(job: Job) -> Job:
     """The job without what depends on the moment at which it was read, or on the store."""
-    return replace(job, arrival=0, spec=replace(job.spec, retention=Retention(timedelta(0), timedelta(0))))
+    terms = replace(job.spec.terms, retention=Retention(timedelta(0), timedelta(0)))
+    return replace(job, arrival=0, spec=replace(job.spec, terms=terms))
 
 
 @SYSTEMS

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.redis_parts import RedisPart
 from tocsin_server.domain.states import State
-from tocsin_server.migrate.bull.json_text import TOO_LARGE
-from tocsin_server.migrate.bull.making import LONG_AGO, NO_TIME
-from tocsin_server.migrate.bull.reader import connected
-from tocsin_server.migrate.bull.record import BROKEN_STACKS, CLAMPED, FIELDS, NO_OPTIONS
-from tocsin_server.migrate.foreign import Foreign, Verdict
+from tocsin_server.migrate.systems.bull.jobs import LONG_AGO, NO_TIME
+from tocsin_server.migrate.systems.bull.json_text import TOO_LARGE
+from tocsin_server.migrate.systems.bull.reader import connected
+from tocsin_server.migrate.systems.bull.record import BROKEN_STACKS, CLAMPED, FIELDS, NO_OPTIONS
+from tocsin_server.migrate.systems.foreign import Foreign, Verdict
 
 from integration.migration.bull.conftest import Read
 from integration.migration.bull.looking import data_of, job_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from support.redis_parts import RedisPart
-from tocsin_server.migrate.bull.order import LOWERED, RAISED
-from tocsin_server.migrate.foreign import Verdict
+from tocsin_server.migrate.systems.bull.order import LOWERED, RAISED
+from tocsin_server.migrate.systems.foreign import Verdict
 
 from integration.migration.bull.conftest import Play, Read
 from integration.migration.bull.looking import by_name, job_of, name_of, run_order, taken

@@ -11,12 +11,11 @@ import pytest
 from support.redis_parts import RedisPart
 from support.source_tree import ROOT
 from tocsin_server.domain.states import State
-from tocsin_server.migrate.bull.making import ITS_PARENT, REPEATED
-from tocsin_server.migrate.bull.places import NEXT_RUN
-from tocsin_server.migrate.bull.reader import OF_BULL, OF_BULLMQ
-from tocsin_server.migrate.bullmq.queue import FOLLOWER, PARENT, PARENT_LEFT
-from tocsin_server.migrate.bullmq.rules import GROUPS
-from tocsin_server.migrate.foreign import Choices, SourceAway, Verdict
+from tocsin_server.migrate.systems.bull.jobs import ITS_PARENT, NEXT_RUN, REPEATED
+from tocsin_server.migrate.systems.bull.reader import OF_BULL, OF_BULLMQ
+from tocsin_server.migrate.systems.bullmq.queue import FOLLOWER, PARENT, PARENT_LEFT
+from tocsin_server.migrate.systems.bullmq.rules import GROUPS
+from tocsin_server.migrate.systems.foreign import Choices, SourceAway, Verdict
 
 from integration.migration.bull.conftest import OPENERS, Play, Read
 from integration.migration.bull.looking import by_name, data_of, job_of, run_order, taken

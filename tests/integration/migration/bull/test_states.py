@@ -11,9 +11,9 @@ from support.redis_parts import RedisPart
 from tocsin_server.domain.job import Job
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.domain.states import State
-from tocsin_server.migrate.bull.places import ACTIVE_LEFT, COMPLETED_LEFT, LOGS
-from tocsin_server.migrate.bullmq.queue import DEFERRED
-from tocsin_server.migrate.foreign import Foreign, Verdict
+from tocsin_server.migrate.systems.bull.jobs import ACTIVE_LEFT, COMPLETED_LEFT, LOGS
+from tocsin_server.migrate.systems.bullmq.queue import DEFERRED
+from tocsin_server.migrate.systems.foreign import Foreign, Verdict
 
 from integration.migration.bull.conftest import Play, Read
 from integration.migration.bull.looking import by_name, data_of, job_of, result_of, run_order, taken

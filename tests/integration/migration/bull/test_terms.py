@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from tocsin_server.domain.job import Retention
 from tocsin_server.domain.retry import Backoff, RetryPolicy
-from tocsin_server.migrate.bull.json_text import NO_OBJECT, NOT_EXACT, TOO_LARGE
-from tocsin_server.migrate.bull.making import NOT_HELD_BACK, OTHER_ID
-from tocsin_server.migrate.foreign import Verdict
+from tocsin_server.migrate.systems.bull.jobs import NOT_HELD_BACK, OTHER_ID
+from tocsin_server.migrate.systems.bull.json_text import NO_OBJECT, NOT_EXACT, TOO_LARGE
+from tocsin_server.migrate.systems.foreign import Verdict
 
 from integration.migration.bull.conftest import Play, Read
 from integration.migration.bull.looking import by_name, data_of, job_of

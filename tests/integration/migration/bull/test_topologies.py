@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from redis import RedisCluster
 from support.redis_topologies import MISSING, ClusterPart
-from tocsin_server.migrate.foreign import Choices, Verdict
+from tocsin_server.migrate.systems.foreign import Choices, Verdict
 
 from integration.migration.bull.conftest import OPENERS
 
