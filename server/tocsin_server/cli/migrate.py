@@ -19,17 +19,15 @@ from tocsin_server.api.requests.violations import Violations
 from tocsin_server.cli.migrate_report import ImportReport, MoveReport, ReportTrouble
 from tocsin_server.cli.running import loaded_or_exit, refusal
 from tocsin_server.domain.errors import TocsinError
-from tocsin_server.migrate.foreign import Choices, SourceAway, Verdict
-from tocsin_server.migrate.importing import bring_in, pause
-from tocsin_server.migrate.ledger import Overtaken
-from tocsin_server.migrate.marks import NoRoom
-from tocsin_server.migrate.moving import CannotMove, move_queue
-from tocsin_server.migrate.naming import CannotName, Naming, naming_of
-from tocsin_server.migrate.opening import opened, settings_of
-from tocsin_server.migrate.place import Place, is_same
-from tocsin_server.migrate.reading import shared_ids
-from tocsin_server.migrate.sides import SideTrouble, sided, told_of
-from tocsin_server.migrate.systems import PAGE_OF_STORE, PAGES, SYSTEMS, open_system
+from tocsin_server.migrate.move.moving import CannotMove, move_queue
+from tocsin_server.migrate.move.reading import shared_ids
+from tocsin_server.migrate.stores import Side, SideTrouble, is_same, opened, settings_of, sided, told_of
+from tocsin_server.migrate.systems.bring_in import bring_in, pause
+from tocsin_server.migrate.systems.foreign import Choices, SourceAway, Verdict
+from tocsin_server.migrate.systems.ledger import AnotherImport
+from tocsin_server.migrate.systems.marks import NoRoom
+from tocsin_server.migrate.systems.naming import CannotName, Naming, naming_of
+from tocsin_server.migrate.systems.open import PAGE_OF_STORE, PAGES, SYSTEMS, open_system
 from tocsin_server.settings import Settings, SettingsError, secrets_of
 from tocsin_server.store.opening import StoreUnfit, examined
 from tocsin_server.telemetry.logs import configure_logs
@@ -182,7 +180,7 @@ def migrate(
         raise refusal("migrate", [redact_url(f"--source: {line}")]) from None
     except (StoreUnfit, SideTrouble, TocsinError) as error:
         raise refusal("migrate", [redact_url(str(error))]) from None
-    except (CannotName, NoRoom, Overtaken) as error:
+    except (CannotName, NoRoom, AnotherImport) as error:
         raise refusal("migrate", [str(error)]) from None
     except ReportTrouble as error:
         raise refusal("migrate", [f"--report: {error}"]) from None
@@ -220,7 +218,7 @@ def _target(address: str | None, namespace: str | None, collection: str | None) 
 
 
 @asynccontextmanager
-async def _opened(option: str, settings: Settings) -> AsyncIterator[Place]:
+async def _opened(option: str, settings: Settings) -> AsyncIterator[Side]:
     """A store; where it cannot be opened the line says which of the two it is."""
     async with AsyncExitStack() as stack:
         with _refused(option):
@@ -314,7 +312,7 @@ async def _bring_in(
                             naming=naming,
                             check=may_be_scheduled,
                         )
-        except (SideTrouble, SourceAway, Overtaken):
+        except (SideTrouble, SourceAway, AnotherImport):
             report.cut()
             raise
     report.end(imported, dry_run=dry_run)

@@ -18,11 +18,11 @@ from tocsin.cli.texts import shown
 
 from tocsin_server.domain.queues import QueueFigures
 from tocsin_server.domain.words import counted
-from tocsin_server.migrate.copying import Tell
-from tocsin_server.migrate.foreign import Verdict
-from tocsin_server.migrate.importing import Imported, Line
-from tocsin_server.migrate.lines import Lines
-from tocsin_server.migrate.moving import Moved
+from tocsin_server.migrate.move.copying import Tell
+from tocsin_server.migrate.move.moving import Moved
+from tocsin_server.migrate.move.reading import Lines
+from tocsin_server.migrate.systems.bring_in import BroughtIn, Line
+from tocsin_server.migrate.systems.foreign import Verdict
 
 _ENDLESS = 100_000  # columns where nobody looks at a screen
 _SHOWN = 200  # characters of an id; the file has it whole
@@ -176,7 +176,7 @@ class ImportReport:
         """The source or the target went away."""
         self._say(f"cut short: {_brought_in(self._placed, self._stood)}; the next run goes on")
 
-    def end(self, imported: Imported, *, dry_run: bool) -> None:
+    def end(self, imported: BroughtIn, *, dry_run: bool) -> None:
         """The table and the reasons."""
         table = Table(box=None, pad_edge=False, header_style="dim")
         for name in ("QUEUE", "STATE", *(verdict.name for verdict in Verdict)):

@@ -9,15 +9,15 @@ class MessageSettingsError(ValueError):
     """A setting cannot be used. The message names the setting, says what to mend, and holds no secret."""
 
 
-class NotSent(Exception):
+class MessageError(Exception):
     """The root. Messages hold no credentials and nothing of the text that was to be sent."""
 
 
-class Refused(NotSent):
+class Refused(MessageError):
     """This will never be taken as it is: sending it again would be in vain."""
 
 
-class Deferred(NotSent):
+class Deferred(MessageError):
     """It was not taken this time: it may be later, unchanged.
 
     retry_in: when the other side asks to be tried again; None: it did not say. everyone: nobody else can be reached
@@ -30,7 +30,7 @@ class Deferred(NotSent):
         self.everyone = everyone
 
 
-class NotAllSent(NotSent):
+class NotAllSent(MessageError):
     """Some are still to be reached; the next attempt leaves out those who were.
 
     retry_in: the longest wait that the other sides asked for; None: none did.

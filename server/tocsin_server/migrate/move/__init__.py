@@ -1,0 +1,1 @@
+"""Queues of one store moved to another, compared, and let go on there."""

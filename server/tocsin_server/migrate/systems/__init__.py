@@ -1,0 +1,1 @@
+"""Jobs of other systems, Bull, BullMQ and Agenda, read as those would run them, and brought in."""

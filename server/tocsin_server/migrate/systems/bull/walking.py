@@ -1,0 +1,139 @@
+"""One queue's jobs, list by list: ids in steps, their records in bounded batches, and what each becomes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from tocsin_server.migrate.systems.bull import names
+from tocsin_server.migrate.systems.bull.dialect import Dialect
+from tocsin_server.migrate.systems.bull.discovery import KINDS, Queue
+from tocsin_server.migrate.systems.bull.jobs import Maker, Place
+from tocsin_server.migrate.systems.bull.json_text import Unfit
+from tocsin_server.migrate.systems.bull.record import DATA, Record, record_of
+from tocsin_server.migrate.systems.bull.source import BullSource, Id, WrongKind
+from tocsin_server.migrate.systems.foreign import Foreign, Verdict
+
+WRONG_KIND = "the key holds another kind of value than {system} keeps there"
+NO_JOB = "its key holds another kind of value than a job's"
+
+#: What a job becomes by its place, or why it is left. May raise Unfit.
+PlaceOf = Callable[[Id, Record], Place | str]
+
+#: Keys beside a job's own that may hold something of it, and what to say where they do.
+BesideOf = Callable[[Id, Record], Sequence[tuple[bytes, str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One list, or sorted set (`ranked`), of a queue, and what becomes of the jobs in it."""
+
+    key: bytes
+    becomes: PlaceOf | str  # a text: all are left, for this reason
+    beside: BesideOf
+    ranked: bool = False
+    large: Sequence[bytes] = (DATA,)  # fields that may be large
+    skipped: bytes = b""  # entries that begin so are no jobs
+
+    @property
+    def word(self) -> str:
+        """The source's own word for the state of what stands there."""
+        return self.key.decode()
+
+
+class Walk:
+    """Reads one queue. `now` is the time at which it is read."""
+
+    def __init__(self, source: BullSource, queue: Queue, dialect: Dialect) -> None:
+        self.now = datetime.now(UTC)
+        self.root = queue.root
+        self.source = source
+        self.maker = Maker(dialect, queue.name, self.now)
+        self._queue = queue
+        self._dialect = dialect
+        self._looked_for_names = False
+
+    async def step(self, step: Step) -> AsyncIterator[Foreign]:
+        """All that stands under one key, in its order."""
+        try:
+            async for ids in self._ids(step.key, ranked=step.ranked):
+                wanted = [one for one in ids if not one[0].startswith(step.skipped)] if step.skipped else ids
+                if isinstance(step.becomes, str):  # they are not even read
+                    for job_id, _ in wanted:
+                        yield self.maker.not_taken(job_id, step.word, Verdict.LEFT, step.becomes)
+                    continue
+                async for some in self.source.records(self.root, wanted, step.large):
+                    for found in await self._made(some, step.word, step.becomes, step.beside):
+                        yield found
+        except WrongKind:
+            yield self.wrong(step.key)
+
+    def _ids(self, key: bytes, *, ranked: bool) -> AsyncIterator[list[Id]]:
+        return self.source.ranked(self.root + key) if ranked else self.source.listed(self.root + key)
+
+    def wrong(self, key: bytes) -> Foreign:
+        """That a key holds something else."""
+        why = WRONG_KIND.format(system=self._dialect.system)
+        return self.maker.not_taken(self.root + key, key.decode(), Verdict.REFUSED, why)
+
+    async def _made(
+        self, some: Sequence[tuple[Id, Any]], word: str, place_of: PlaceOf, beside_of: BesideOf
+    ) -> list[Foreign]:
+        read = [(one, self._read(values)) for one, values in some]
+        records = [(one, record) for one, record in read if isinstance(record, Record)]
+        beside = await self._beside(records, beside_of)
+        if any(not record.name for _, record in records):
+            await self._look_for_names()
+        made = []
+        for one, record in read:
+            try:
+                if isinstance(record, Unfit):
+                    raise record
+                place = place_of(one, record)
+                if isinstance(place, str):
+                    made.append(self.maker.not_taken(one[0], word, Verdict.LEFT, place))
+                else:
+                    made.append(self.maker.make(one[0], word, record, place, beside.get(one[0], ())))
+            except Unfit as reason:
+                made.append(self.maker.not_taken(one[0], word, Verdict.REFUSED, str(reason)))
+        return made
+
+    def _read(self, values: Any) -> Record | Unfit:
+        if isinstance(values, WrongKind):
+            return Unfit(NO_JOB)
+        if isinstance(values, Unfit):
+            return values
+        try:
+            return record_of(values, self._dialect)
+        except Unfit as reason:
+            return reason
+
+    async def _beside(self, records: Sequence[tuple[Id, Record]], beside_of: BesideOf) -> dict[bytes, list[str]]:
+        asked = [(one[0], key, why) for one, record in records for key, why in beside_of(one, record)]
+        there = await self.source.ask([("EXISTS", key) for _, key, _ in asked])
+        found: dict[bytes, list[str]] = {}
+        for (job_id, _, why), stands in zip(asked, there, strict=True):
+            if stands:
+                found.setdefault(job_id, []).append(why)
+        return found
+
+    async def _look_for_names(self) -> None:
+        """Jobs without a name have the queue's as type, unless the queue's other jobs are called so themselves."""
+        if not self._looked_for_names:
+            self._looked_for_names = True
+            taken = await self._is_a_name(self.maker.unnamed)
+            self.maker.unnamed = names.unnamed_type(self._queue.name, taken=taken)
+
+    async def _is_a_name(self, kind: str) -> bool:
+        for key in KINDS.keys() - {b"id", b"repeat"}:
+            try:
+                async for ids in self._ids(key, ranked=KINDS[key] == b"zset"):
+                    answers = await self.source.ask([("HGET", self.root + job_id, "name") for job_id, _ in ids])
+                    said = {name for name in answers if isinstance(name, bytes)} - {self._dialect.no_name, b""}
+                    if any(names.type_name(name) == kind for name in said):
+                        return True
+            except WrongKind:
+                continue
+        return False
