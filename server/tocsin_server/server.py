@@ -49,7 +49,7 @@ from tocsin_server.operations.queues import Queues, QueueSettingsCache
 from tocsin_server.operations.reminders.fence import ReminderFence
 from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.reporting.standing import Retained
-from tocsin_server.operations.scheduling import Scheduling
+from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
 from tocsin_server.operations.transfer.transfers import Transfers
@@ -136,11 +136,11 @@ class Server:
 
         name = f"{socket.gethostname()}:{secrets.token_hex(4)}"
         queue_settings = QueueSettingsCache(store, ttl=settings.tick)
-        scheduling = Scheduling(
+        scheduling = ScheduleJobs(
             store,
             queue_settings.get,
             server_defaults=_server_defaults(settings),
-            company=settings.gather.wait,
+            linger=settings.gather.wait,
         )
         self._stack.push_async_callback(scheduling.close)
         reminders = Reminders(store, scheduling)
@@ -300,7 +300,7 @@ class Server:
 
 def build_servicers(
     store: JobStore,
-    scheduling: Scheduling,
+    scheduling: ScheduleJobs,
     watching: Watching,
     settings: QueueSettingsCache,
     reminders: Reminders,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from tocsin_server.operations.scheduling import CancelledUnsent
+from tocsin_server.operations.schedule_jobs import CancelledUnsent
 
 #: A request up to this size is small: whatever it holds, looking at it takes milliseconds.
 SMALL_BYTES = 64 << 10

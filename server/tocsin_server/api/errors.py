@@ -9,7 +9,7 @@ import grpc
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from tocsin_server.api.convert.times import set_span
+from tocsin_server.api.times import set_span
 from tocsin_server.domain.errors import (
     DeadlineOutcomeUnknown,
     DeadlinePassed,

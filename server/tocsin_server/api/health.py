@@ -76,11 +76,12 @@ class Health:
         """The health of one name, and each change of it; ends when the server stops, which it would keep waiting."""
         told = None
         while True:
-            changed = self._changed
+            # What is true now: while an answer is written, the server may begin to stop, and that is told first.
+            changed, last = self._changed, self._shutting_down
             status = self._statuses.get(request.service, _Answer.SERVICE_UNKNOWN)
             if status != told:
                 told = status
                 yield _Answer(status=status)
-            if self._shutting_down:
+            if last:
                 return
             await changed.wait()

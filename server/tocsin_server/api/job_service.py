@@ -1,68 +1,39 @@
-"""JobService: check, translate, call, translate back."""
+"""JobService: read the request, call, answer."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
-from datetime import timedelta
-from typing import cast
 
-from google.protobuf.duration_pb2 import Duration
-from tocsin.v1 import bulk_pb2, job_service_pb2, transfer_pb2
+from tocsin.v1 import bulk_pb2, transfer_pb2
+from tocsin.v1 import job_service_pb2 as pb
 
-from tocsin_server.api import batches, page_tokens, transferring, wire
+from tocsin_server.api import wire
+from tocsin_server.api.answers import batches
+from tocsin_server.api.answers import job as answers
+from tocsin_server.api.answers import transfer as transfer_answers
 from tocsin_server.api.aside import aside, each_aside
-from tocsin_server.api.convert import filters
-from tocsin_server.api.convert.events import fill_watched
-from tocsin_server.api.convert.job import (
-    fill,
-    fill_scheduled,
-    to_payload,
-    to_request,
-    to_terms_asked,
-    to_view,
-    to_when,
-)
-from tocsin_server.api.convert.times import to_span
 from tocsin_server.api.errors import or_raise
 from tocsin_server.api.interceptors.call import Call
-from tocsin_server.api.listing import read_page
-from tocsin_server.api.reading import read
-from tocsin_server.api.validation import scheduling as schedule_rules
-from tocsin_server.api.validation import standing as rules
-from tocsin_server.api.validation import transfer as transfer_rules
-from tocsin_server.api.validation.payloads.checking import BUILT_IN_TYPES
-from tocsin_server.domain import limits
-from tocsin_server.domain.changes import CancelJob, Change, RetryJob, RunJob, UpdateJob
-from tocsin_server.domain.defaults import JobRequest
-from tocsin_server.domain.errors import JobNotFound
-from tocsin_server.domain.filters import ListQuery
-from tocsin_server.domain.job import Job, View
-from tocsin_server.domain.states import State
+from tocsin_server.api.requests import jobs as requests
+from tocsin_server.api.requests import schedule_jobs
+from tocsin_server.api.requests import transfer as transfer_requests
+from tocsin_server.domain.changes import CancelJob, Change, RetryJob, RunJob
+from tocsin_server.domain.errors import JobNotFound, TocsinError
+from tocsin_server.domain.job import Job
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.changing import Changing
-from tocsin_server.operations.scheduling import Scheduling
+from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.operations.transfer.transfers import Transfers
 from tocsin_server.operations.watching import Watched, Watching
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
 
 # JobService's messages as the server sees them.
-_ScheduleJobRequest = wire.shadow(job_service_pb2.ScheduleJobRequest)
-_ScheduleJobResponse = wire.shadow(job_service_pb2.ScheduleJobResponse)
-_BatchScheduleJobsResponse = wire.shadow(job_service_pb2.BatchScheduleJobsResponse)
-_GetJobResponse = wire.shadow(job_service_pb2.GetJobResponse)
-_ListJobsResponse = wire.shadow(job_service_pb2.ListJobsResponse)
-_CancelJobResponse = wire.shadow(job_service_pb2.CancelJobResponse)
-_BatchCancelJobsResponse = wire.shadow(job_service_pb2.BatchCancelJobsResponse)
+_BatchCancelJobsResponse = wire.shadow(pb.BatchCancelJobsResponse)
 _BatchRetryJobsResponse = wire.shadow(bulk_pb2.BatchRetryJobsResponse)
-_RetryJobResponse = wire.shadow(job_service_pb2.RetryJobResponse)
-_RunJobResponse = wire.shadow(job_service_pb2.RunJobResponse)
-_UpdateJobResponse = wire.shadow(job_service_pb2.UpdateJobResponse)
-_DeleteJobResponse = wire.shadow(job_service_pb2.DeleteJobResponse)
 _BatchDeleteJobsResponse = wire.shadow(bulk_pb2.BatchDeleteJobsResponse)
-_WatchJobsResponse = wire.shadow(job_service_pb2.WatchJobsResponse)
-_ImportJobsResponse = wire.shadow(transfer_pb2.ImportJobsResponse)
+_DeleteJobResponse = wire.shadow(pb.DeleteJobResponse)
 
 
 class JobService:
@@ -71,7 +42,7 @@ class JobService:
     def __init__(
         self,
         store: JobStore,
-        scheduling: Scheduling,
+        scheduling: ScheduleJobs,
         watching: Watching,
         bulk: Bulk,
         changing: Changing,
@@ -84,221 +55,121 @@ class JobService:
         self._changing = changing
         self._transfers = transfers
 
-    async def ScheduleJob(
-        self, request: job_service_pb2.ScheduleJobRequest, call: Call
-    ) -> job_service_pb2.ScheduleJobResponse:
-        asked = await aside(request.ByteSize(), lambda: _checked(request))
+    async def ScheduleJob(self, request: pb.ScheduleJobRequest, call: Call) -> pb.ScheduleJobResponse:
+        asked = await aside(request.ByteSize(), lambda: schedule_jobs.schedule_job(request))
         [scheduled] = await self._scheduling.schedule([asked])
-        response = _ScheduleJobResponse()
-        fill_scheduled(response, *or_raise(scheduled))
-        return response
+        return answers.scheduled(*or_raise(scheduled))
 
-    async def BatchScheduleJobs(
-        self, request: job_service_pb2.BatchScheduleJobsRequest, call: Call
-    ) -> job_service_pb2.BatchScheduleJobsResponse:
-        schedule_rules.check_batch_schedule_jobs(request)
-        # Bytes in the shadow message: each item is read by itself.
-        raws = cast("Sequence[bytes]", request.requests)
-        asked = await each_aside(sum(map(len, raws)), raws, batches.tried(_read_and_checked))
+    async def BatchScheduleJobs(self, request: pb.BatchScheduleJobsRequest, call: Call) -> pb.BatchScheduleJobsResponse:
+        raws = schedule_jobs.batch_schedule_jobs(request)
+        asked = await each_aside(sum(map(len, raws)), raws, batches.tried(schedule_jobs.schedule_job_bytes))
         good = batches.good(asked)
-        scheduled = await self._scheduling.schedule(good) if good else []
-        response = _BatchScheduleJobsResponse()
-        batches.fill_batch_scheduled(response, batches.answers(asked, scheduled))
-        return response
+        done = await self._scheduling.schedule(good) if good else []
+        return batches.scheduled(batches.in_order(asked, done))
 
-    async def GetJob(self, request: job_service_pb2.GetJobRequest, call: Call) -> job_service_pb2.GetJobResponse:
-        rules.check_get_job(request)
-        queue, view = _queue(request.queue), to_view(request.view, View.FULL)
-        [job] = await self._store.get(queue, [request.job_id], view)
+    async def GetJob(self, request: pb.GetJobRequest, call: Call) -> pb.GetJobResponse:
+        queue, job_id, view = requests.get_job(request)
+        [job] = await self._store.get(queue, [job_id], view)
         if job is None:
-            raise JobNotFound(queue, request.job_id)
-        response = _GetJobResponse()
-        fill(response.job, job, view)
-        return response
+            raise JobNotFound(queue, job_id)
+        return answers.of_job(pb.GetJobResponse, job, view)
 
-    async def ListJobs(self, request: job_service_pb2.ListJobsRequest, call: Call) -> job_service_pb2.ListJobsResponse:
-        rules.check_list_jobs(request)
-        queue, filter_, order = _queue(request.queue), filters.list_filter(request), filters.list_order(request)
-        list_hash = page_tokens.filter_hash(queue, filter_, order)
-        after = page_tokens.jobs_position(list_hash, request.page_token, request.skip) if request.page_token else None
-        limit = min(request.page_size or limits.DEFAULT_PAGE_SIZE, limits.PAGE_SIZE)
-        query = ListQuery(queue, filter_, order, limit, request.skip, after, to_view(request.view, View.BASIC))
-        response = _ListJobsResponse()
-        next_, total = await read_page(self._store, query, response.jobs)
-        if next_ is not None:
-            response.next_page_token = page_tokens.jobs_token(list_hash, next_)
-        if total is not None:
-            response.total_size = total
-        return response
+    async def ListJobs(self, request: pb.ListJobsRequest, call: Call) -> pb.ListJobsResponse:
+        query, list_hash = requests.list_jobs(request)
+        return answers.listed(await self._store.page(query), query, list_hash)
 
-    async def CancelJob(
-        self, request: job_service_pb2.CancelJobRequest, call: Call
-    ) -> job_service_pb2.CancelJobResponse:
-        rules.check_cancel_job(request)
-        grace = _grace(request.grace if request.HasField("grace") else None)
-        wish = CancelJob(request.job_id, request.reason, call.caller, grace)
-        [job] = await self._store.cancel(_queue(request.queue), [wish])
-        job_log.cancel_asked([job])
-        response = _CancelJobResponse()
-        fill(response.job, or_raise(job), View.BASIC)
-        return response
+    async def CancelJob(self, request: pb.CancelJobRequest, call: Call) -> pb.CancelJobResponse:
+        queue, wish = requests.cancel_job(request, call.caller)
+        [job] = await _cancelled(self._store, queue, [wish])
+        return answers.of_job(pb.CancelJobResponse, or_raise(job))
 
-    async def BatchCancelJobs(
-        self, request: job_service_pb2.BatchCancelJobsRequest, call: Call
-    ) -> job_service_pb2.BatchCancelJobsResponse:
-        rules.check_batch_cancel_jobs(request)
-        grace = _grace(request.grace if request.HasField("grace") else None)
-        if request.job_ids:
-            return await self._cancel_ids(request, grace, call.caller)
-        done = await self._bulk.cancel(
-            _queue(request.queue),
-            filters.cancel_filter(request),
-            reason=request.reason,
-            by=call.caller,
-            grace=grace,
-        )
-        return _BatchCancelJobsResponse(cancelled=done.cancelled, asked=done.asked)
+    async def BatchCancelJobs(self, request: pb.BatchCancelJobsRequest, call: Call) -> pb.BatchCancelJobsResponse:
+        many, grace = requests.batch_cancel_jobs(request)
+        reason, by = request.reason, call.caller
+        if not many.job_ids:
+            done = await self._bulk.cancel(many.queue, many.filter, reason=reason, by=by, grace=grace)
+            return _BatchCancelJobsResponse(cancelled=done.cancelled, asked=done.asked)
+        asked = [batches.tried(requests.job_id)(job_id) for job_id in many.job_ids]
+        wishes = [CancelJob(job_id, reason, by, grace) for job_id in batches.good(asked)]
+        cancelled = await _cancelled(self._store, many.queue, wishes) if wishes else []
+        return batches.cancelled(many.job_ids, batches.in_order(asked, cancelled))
 
-    async def RetryJob(self, request: job_service_pb2.RetryJobRequest, call: Call) -> job_service_pb2.RetryJobResponse:
-        rules.check_names_job(request)
-        response = _RetryJobResponse()
-        fill(response.job, await self._changed(request.queue, RetryJob(request.job_id)), View.BASIC)
-        return response
+    async def RetryJob(self, request: pb.RetryJobRequest, call: Call) -> pb.RetryJobResponse:
+        queue, job_id = requests.named_job(request)
+        return answers.of_job(pb.RetryJobResponse, await self._changed(queue, RetryJob(job_id)))
 
     async def BatchRetryJobs(
         self, request: bulk_pb2.BatchRetryJobsRequest, call: Call
     ) -> bulk_pb2.BatchRetryJobsResponse:
-        rules.check_batch_retry_jobs(request)
-        queue, response = _queue(request.queue), _BatchRetryJobsResponse()
-        if not request.job_ids:
-            response.retried = await self._bulk.retry(queue, filters.retry_filter(request), dry_run=request.dry_run)
-            return response
-        asked = [batches.tried(_named)(job_id) for job_id in request.job_ids]
-        good = batches.good(asked)
-        retried = await self._store.update(queue, [RetryJob(job_id) for job_id in good]) if good else []
-        batches.fill_batch_retried(response, request.job_ids, batches.answers(asked, retried))
-        return response
+        many = requests.batch_retry_jobs(request)
+        if not many.job_ids:
+            retried = await self._bulk.retry(many.queue, many.filter, dry_run=many.dry_run)
+            return _BatchRetryJobsResponse(retried=retried)
+        asked = [batches.tried(requests.job_id)(job_id) for job_id in many.job_ids]
+        changes = [RetryJob(job_id) for job_id in batches.good(asked)]
+        done = await self._store.update(many.queue, changes) if changes else []
+        return batches.retried(many.job_ids, batches.in_order(asked, done))
 
-    async def RunJob(self, request: job_service_pb2.RunJobRequest, call: Call) -> job_service_pb2.RunJobResponse:
-        rules.check_names_job(request)
-        response = _RunJobResponse()
-        fill(response.job, await self._changed(request.queue, RunJob(request.job_id)), View.BASIC)
-        return response
+    async def RunJob(self, request: pb.RunJobRequest, call: Call) -> pb.RunJobResponse:
+        queue, job_id = requests.named_job(request)
+        return answers.of_job(pb.RunJobResponse, await self._changed(queue, RunJob(job_id)))
 
-    async def UpdateJob(
-        self, request: job_service_pb2.UpdateJobRequest, call: Call
-    ) -> job_service_pb2.UpdateJobResponse:
-        await aside(request.ByteSize(), lambda: rules.check_update_job(request))
-        changed = rules.updated(request)
-        payload = to_payload(request.job)
-        change = UpdateJob(
-            request.job_id,
-            when=to_when(request) if "schedule_time" in changed else None,
-            priority=request.job.priority if "priority" in changed else None,
-            payload=payload if "payload" in changed else None,
-            revision=request.revision if request.HasField("revision") else None,
-        )
-        type_ = request.job.type or (BUILT_IN_TYPES.get(payload.kind) if payload else None) or None
-        job = await self._changing.update(_queue(request.queue), change, type_, to_terms_asked(request.job, changed))
-        response = _UpdateJobResponse()
-        fill(response.job, or_raise(job), View.BASIC)
-        return response
+    async def UpdateJob(self, request: pb.UpdateJobRequest, call: Call) -> pb.UpdateJobResponse:
+        asked = await aside(request.ByteSize(), lambda: requests.update_job(request))
+        job = await self._changing.update(asked.queue, asked.job, asked.type, asked.terms)
+        return answers.of_job(pb.UpdateJobResponse, or_raise(job))
 
-    async def DeleteJob(
-        self, request: job_service_pb2.DeleteJobRequest, call: Call
-    ) -> job_service_pb2.DeleteJobResponse:
-        rules.check_names_job(request)
-        [refusal] = await self._store.delete(_queue(request.queue), [request.job_id])
+    async def DeleteJob(self, request: pb.DeleteJobRequest, call: Call) -> pb.DeleteJobResponse:
+        queue, job_id = requests.named_job(request)
+        [refusal] = await self._store.delete(queue, [job_id])
         or_raise(refusal)
         return _DeleteJobResponse()
 
     async def BatchDeleteJobs(
         self, request: bulk_pb2.BatchDeleteJobsRequest, call: Call
     ) -> bulk_pb2.BatchDeleteJobsResponse:
-        rules.check_batch_delete_jobs(request)
-        queue, response = _queue(request.queue), _BatchDeleteJobsResponse()
-        if not request.job_ids:
-            response.deleted = await self._bulk.purge(queue, filters.delete_filter(request), dry_run=request.dry_run)
-            return response
-        asked = [batches.tried(_named)(job_id) for job_id in request.job_ids]
+        many = requests.batch_delete_jobs(request)
+        if not many.job_ids:
+            deleted = await self._bulk.purge(many.queue, many.filter, dry_run=many.dry_run)
+            return _BatchDeleteJobsResponse(deleted=deleted)
+        asked = [batches.tried(requests.job_id)(job_id) for job_id in many.job_ids]
         good = batches.good(asked)
-        refusals = await self._store.delete(queue, good) if good else []
-        batches.fill_batch_deleted(response, request.job_ids, batches.answers(asked, refusals))
-        return response
+        refusals = await self._store.delete(many.queue, good) if good else []
+        return batches.deleted(many.job_ids, batches.in_order(asked, refusals))
 
-    async def WatchJobs(
-        self, request: job_service_pb2.WatchJobsRequest, call: Call
-    ) -> AsyncIterator[job_service_pb2.WatchJobsResponse]:
-        rules.check_watch_jobs(request)
-        queue = _queue(request.queue)
-        if request.job_id:
-            opened: AbstractAsyncContextManager[AsyncIterator[Watched]] = self._watching.job(queue, request.job_id)
+    async def WatchJobs(self, request: pb.WatchJobsRequest, call: Call) -> AsyncIterator[pb.WatchJobsResponse]:
+        asked = requests.watch_jobs(request)
+        opened: AbstractAsyncContextManager[AsyncIterator[Watched]]
+        if asked.job_id:
+            opened = self._watching.job(asked.queue, asked.job_id)
         else:
-            states = frozenset(map(State, request.states))
-            types = frozenset(request.types)
-            opened = self._watching.matching(queue, states, types, request.cursor, start=request.send_start)
+            opened = self._watching.matching(asked.queue, asked.states, asked.types, asked.cursor, start=asked.start)
         async with opened as changes:
             # Whoever waits for the headers knows that no change from here on is missed.
             await call.context.send_initial_metadata(())
             async for change in changes:
-                response = _WatchJobsResponse()
-                fill_watched(response, change)
-                yield response
+                yield answers.watched(change)
 
     async def ExportJobs(
         self, request: transfer_pb2.ExportJobsRequest, call: Call
     ) -> AsyncIterator[transfer_pb2.ExportJobsResponse]:
-        transfer_rules.check_export_jobs(request)
-        async with aclosing(self._transfers.exporting.records(request.queues)) as found:
-            async for answer in transferring.answers(found):
+        queues = transfer_requests.export_jobs(request)
+        async with aclosing(self._transfers.exporting.records(queues)) as found:
+            async for answer in transfer_answers.exported(found):
                 yield answer
 
     async def ImportJobs(
-        self, requests: AsyncIterator[transfer_pb2.ImportJobsRequest], call: Call
+        self, stream: AsyncIterator[transfer_pb2.ImportJobsRequest], call: Call
     ) -> transfer_pb2.ImportJobsResponse:
-        async with aclosing(transferring.slices(requests)) as slices:
-            done = await self._transfers.importing.take(slices)
-        response = _ImportJobsResponse()
-        transferring.fill_imported(response, done)
-        return response
+        async with aclosing(transfer_requests.slices(stream)) as slices:
+            return transfer_answers.imported(await self._transfers.importing.take(slices))
 
     async def _changed(self, queue: str, change: Change) -> Job:
-        [job] = await self._store.update(_queue(queue), [change])
+        [job] = await self._store.update(queue, [change])
         return or_raise(job)
 
-    async def _cancel_ids(
-        self, request: job_service_pb2.BatchCancelJobsRequest, grace: timedelta, caller: str
-    ) -> job_service_pb2.BatchCancelJobsResponse:
-        def wish(job_id: str) -> CancelJob:
-            rules.check_id(job_id)
-            return CancelJob(job_id, request.reason, caller, grace)
 
-        asked = [batches.tried(wish)(job_id) for job_id in request.job_ids]
-        good = batches.good(asked)
-        cancelled = await self._store.cancel(_queue(request.queue), good) if good else []
-        job_log.cancel_asked(cancelled)
-        response = _BatchCancelJobsResponse()
-        batches.fill_batch_cancelled(response, request.job_ids, batches.answers(asked, cancelled))
-        return response
-
-
-def _read_and_checked(raw: bytes) -> JobRequest:
-    return _checked(read(job_service_pb2.ScheduleJobRequest, _ScheduleJobRequest, raw))
-
-
-def _checked(item: job_service_pb2.ScheduleJobRequest) -> JobRequest:
-    schedule_rules.check_schedule_job(item)
-    return to_request(item)
-
-
-def _named(job_id: str) -> str:
-    rules.check_id(job_id)
-    return job_id
-
-
-def _queue(asked: str) -> str:
-    return asked or limits.DEFAULT_QUEUE
-
-
-def _grace(asked: Duration | None) -> timedelta:
-    return limits.DEFAULT_GRACE if asked is None else to_span(asked)
+async def _cancelled(store: JobStore, queue: str, wishes: Sequence[CancelJob]) -> Sequence[Job | TocsinError]:
+    jobs = await store.cancel(queue, wishes)
+    job_log.cancel_asked(jobs)
+    return jobs

@@ -23,7 +23,7 @@ from tocsin_server.api import wire
 from tocsin_server.api.interceptors.call import Call, CallerLeft, Context, Interceptor, Kind, Method, Work, around
 from tocsin_server.api.reading import RequestBytes, check_metadata, inflated, read, weight
 from tocsin_server.domain.errors import InvalidFields, NotBuilt, RequestLate, TransferIdle, Violation
-from tocsin_server.operations.scheduling import CancelledUnsent
+from tocsin_server.operations.schedule_jobs import CancelledUnsent
 
 _PATH_CHARACTERS = 200  # of a method that nobody knows, in the log and in its refusal
 _Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"  # generic in the stubs only

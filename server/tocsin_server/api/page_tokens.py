@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import UTC, datetime, timedelta
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import InvalidFields, Violation
 from tocsin_server.domain.filters import JobFilter, Order, Position
+from tocsin_server.domain.times import time_to_ms, to_time
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MS = timedelta(milliseconds=1)
-_LAST_MS = (limits.LAST_TIME - _EPOCH) // _MS
+_LAST_MS = time_to_ms(limits.LAST_TIME)
 _JOBS = struct.Struct(">B8sQqI")  # version, hash of the filter, arrival, due ms or -1, skip
 _JOBS_VERSION = 1
 _QUEUES_VERSION = 2  # followed by the name of the last queue
@@ -37,7 +35,7 @@ def filter_hash(queue: str, filter_: JobFilter, order: Order) -> bytes:
 
 def jobs_token(list_hash: bytes, position: Position) -> str:
     """The token of a list of jobs that goes on after `position`."""
-    due = _NO_DUE if position.due is None else (position.due - _EPOCH) // _MS
+    due = _NO_DUE if position.due is None else time_to_ms(position.due)
     return _text(_JOBS.pack(_JOBS_VERSION, list_hash, position.arrival, due, position.skip))
 
 
@@ -54,7 +52,7 @@ def jobs_position(list_hash: bytes, token: str, skip_more: int = 0) -> Position:
     if skip + skip_more > limits.SKIP:
         over = f"with the {skip:,} that page_token has still to pass over it is more than {limits.SKIP:,}"
         raise InvalidFields([Violation("skip", over)])
-    return Position(arrival, None if due == _NO_DUE else _EPOCH + due * _MS, skip + skip_more)
+    return Position(arrival, None if due == _NO_DUE else to_time(due), skip + skip_more)
 
 
 def queues_token(last: str) -> str:

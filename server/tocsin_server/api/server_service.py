@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from tocsin.v1 import server_service_pb2
 
-from tocsin_server.api.convert.times import set_span, set_time
 from tocsin_server.api.interceptors.call import Call
+from tocsin_server.api.times import set_span, set_time
 from tocsin_server.domain import limits
 from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
 from tocsin_server.store.interface import JobStore

@@ -11,6 +11,7 @@ The classes live in a descriptor pool of their own. To mypy they are the public 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TypeVar, cast
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -88,8 +89,12 @@ _POOL = shadow_pool()
 
 def shadow(public: type[_MessageT]) -> type[_MessageT]:
     """The shadow class of a public message class of job_service.proto, or of what it imports."""
-    descriptor = _POOL.FindMessageTypeByName(shadow_name(public.DESCRIPTOR.full_name))
-    return cast("type[_MessageT]", message_factory.GetMessageClass(descriptor))
+    return cast("type[_MessageT]", _shadow(public.DESCRIPTOR.full_name))
+
+
+@cache
+def _shadow(public: str) -> type[Message]:
+    return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(shadow_name(public)))
 
 
 def payload_of(spec: job_pb2.JobSpec) -> tuple[int, bytes] | None:

@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 from tocsin.cli.parsing import span
 
-from tocsin_server.api.validation.payloads.checking import check_payload
-from tocsin_server.api.validation.violations import Violations
+from tocsin_server.api.requests.payloads.checking import check_payload
+from tocsin_server.api.requests.violations import Violations
 from tocsin_server.cli.migrate_report import ImportReport, MoveReport, ReportTrouble
 from tocsin_server.cli.running import loaded_or_exit, refusal
 from tocsin_server.domain.errors import TocsinError

@@ -8,9 +8,9 @@ from tocsin.v1.payloads_pb2 import PaymentReminder
 from tocsin.worker.errors import DoNotRetry
 
 from tocsin_server.domain.currencies import DECIMALS, show_amount
+from tocsin_server.domain.formats import is_https
 from tocsin_server.domain.reminders import has_passed
 from tocsin_server.domain.time_zones import UnknownZone
-from tocsin_server.domain.web_addresses import is_https
 from tocsin_server.handlers.reminders.sending import Reminder, ReminderHandler, ReminderSender
 from tocsin_server.handlers.reminders.showing import moment
 from tocsin_server.messages.templates.rendering import plain_data

@@ -9,7 +9,7 @@ from tocsin_server.domain.changes import CancelJob, RetryJob
 from tocsin_server.domain.errors import JobActive, JobNotFound, TocsinError, WrongState
 from tocsin_server.domain.filters import JobFilter, ListQuery
 from tocsin_server.domain.states import ENDED, State
-from tocsin_server.operations.steps import steps
+from tocsin_server.operations.pages import pages
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
 
@@ -36,7 +36,7 @@ class Bulk:
     async def cancel(self, queue: str, filter_: JobFilter, *, reason: str, by: str, grace: timedelta) -> Cancelled:
         """Cancel what matches. Jobs that end or go meanwhile count as neither."""
         cancelled = asked = 0
-        async for jobs in steps(self._store, queue, filter_, self._step):
+        async for jobs in pages(self._store, queue, filter_, self._step):
             wishes = [CancelJob(job.job_id, reason, by, grace) for job in jobs]
             answers = await self._store.cancel(queue, wishes)
             job_log.cancel_asked(answers)
@@ -54,7 +54,7 @@ class Bulk:
         if dry_run:
             return await self._count(queue, filter_)
         retried = 0
-        async for jobs in steps(self._store, queue, filter_, self._step):
+        async for jobs in pages(self._store, queue, filter_, self._step):
             for answer in await self._store.update(queue, [RetryJob(job.job_id) for job in jobs]):
                 if isinstance(answer, TocsinError):
                     _only(answer, JobNotFound, WrongState)
@@ -72,7 +72,7 @@ class Bulk:
             return await self._count(queue, filter_)
         purged = 0
         ended_only = filter_.states <= ENDED
-        async for jobs in steps(self._store, queue, filter_, self._step):
+        async for jobs in pages(self._store, queue, filter_, self._step):
             for refusal in await self._store.delete(queue, [job.job_id for job in jobs], ended_only=ended_only):
                 if refusal is None:
                     purged += 1
@@ -85,7 +85,7 @@ class Bulk:
             page = await self._store.page(ListQuery(queue, filter_, limit=1))
             if page.total is not None:
                 return page.total
-        return sum([len(jobs) async for jobs in steps(self._store, queue, filter_, self._step)])
+        return sum([len(jobs) async for jobs in pages(self._store, queue, filter_, self._step)])
 
 
 def _only(refusal: TocsinError, *harmless: type[TocsinError]) -> None:

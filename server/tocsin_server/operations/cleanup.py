@@ -13,7 +13,7 @@ from tocsin_server.domain.filters import JobFilter, Window
 from tocsin_server.domain.job import Job
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.domain.times import MILLISECOND
-from tocsin_server.operations.steps import steps
+from tocsin_server.operations.pages import pages
 from tocsin_server.store.interface import JobStore
 
 
@@ -72,7 +72,7 @@ class Cleanup:
         counts: Counter[tuple[State, str]] = Counter()
         ends = _Ends()
         changed = 0
-        async with aclosing(steps(self._store, wanted.queue, filter_, self._step)) as found:
+        async with aclosing(pages(self._store, wanted.queue, filter_, self._step)) as found:
             async for jobs in found:
                 meant = [job for job in jobs if job.job_id != wanted.spared]
                 gone = meant if dry_run else await self._delete(wanted.queue, meant)

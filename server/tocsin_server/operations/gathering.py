@@ -24,9 +24,9 @@ class Gathering:
 
     _LANES = 1_000  # idle ones beyond so many are forgotten
 
-    def __init__(self, store: JobStore, company: timedelta, most: int) -> None:
+    def __init__(self, store: JobStore, linger: timedelta, most: int) -> None:
         self._store = store
-        self._company = company.total_seconds()
+        self._linger = linger.total_seconds()
         self._most = most
         self._lanes: dict[str, _Lane] = {}
 
@@ -37,7 +37,7 @@ class Gathering:
         if lane is None:
             if len(self._lanes) >= self._LANES:
                 self._lanes = {name: lane for name, lane in self._lanes.items() if lane.flusher is not None}
-            lane = self._lanes[queue] = _Lane(self._store, self._company, self._most)
+            lane = self._lanes[queue] = _Lane(self._store, self._linger, self._most)
         return await lane.add(draft)
 
     async def close(self) -> None:
@@ -52,7 +52,7 @@ class _Lane:
     A lone call is added at once. While a store call is under way, further ones wait for it and go together in the next.
     Since a store call takes less time than the next request needs to arrive, that alone gathers little: so where calls
     come several at a time, a store call also waits for more of them, as long as they keep coming (none for as long as
-    `company` ends it) and for three times `company` at most. Where that brought fewer than `_WORTH_IT` together three
+    `linger` ends it) and for three times `linger` at most. Where that brought fewer than `_WORTH_IT` together three
     times on end, it is left for a while. Measured: 64 calls in flight are answered at about one and a half times the
     rate; with 8 in flight, where waiting would cost a third, nothing is lost.
     """
@@ -63,9 +63,9 @@ class _Lane:
     # Waiting that brought fewer calls together than this, so many times on end, is left for so long.
     _WORTH_IT, _TRIES, _LEFT_FOR = 12, 3, 0.5
 
-    def __init__(self, store: JobStore, company: float, most: int) -> None:
+    def __init__(self, store: JobStore, linger: float, most: int) -> None:
         self._store = store
-        self._company = company
+        self._linger = linger
         self._most = most
         self._waiting: deque[Entry] = deque()
         self._busy_until = 0.0
@@ -94,7 +94,7 @@ class _Lane:
             while self._waiting:
                 several = len(self._waiting) > 1 or loop.time() < self._busy_until
                 if several and loop.time() >= self._no_wait_until:
-                    await self._company_comes(loop)
+                    await self._gather_others(loop)
                     self._vain = self._vain + 1 if len(self._waiting) < self._WORTH_IT else 0
                     if self._vain >= self._TRIES:
                         self._vain, self._no_wait_until = 0, loop.time() + self._LEFT_FOR
@@ -106,12 +106,12 @@ class _Lane:
         finally:
             self.flusher = None
 
-    async def _company_comes(self, loop: asyncio.AbstractEventLoop) -> None:
-        latest = loop.time() + 3 * self._company
+    async def _gather_others(self, loop: asyncio.AbstractEventLoop) -> None:
+        latest = loop.time() + 3 * self._linger
         seen = 0
         while len(self._waiting) > seen and loop.time() < latest and len(self._waiting) < self._most:
             seen = len(self._waiting)
-            await asyncio.sleep(self._company)
+            await asyncio.sleep(self._linger)
 
     async def _send(self, batch: Sequence[Entry]) -> None:
         try:

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from tocsin_server.api.interceptors.call import Call, Kind
 from tocsin_server.domain.errors import DeadlineOutcomeUnknown, DeadlinePassed, ReadTooSlow
-from tocsin_server.operations.scheduling import CancelledUnsent
+from tocsin_server.operations.schedule_jobs import CancelledUnsent
 
 # A caller's own clock ends its call with a bare status. Ours goes off this much earlier, so that what arrives says
 # whether the call may have acted; of a short deadline only a twentieth.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.policy import SMTP
 
-from tocsin_server.domain.media_types import is_media_type
+from tocsin_server.domain.formats import is_media_type
 from tocsin_server.messages.errors import Refused
 from tocsin_server.messages.mail.addresses import has_control
 from tocsin_server.messages.mail.headers import fixed_header, parameter_header

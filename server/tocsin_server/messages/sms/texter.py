@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from tocsin_server.domain.telephone_numbers import is_e164
+from tocsin_server.domain.formats import is_e164
 from tocsin_server.messages.errors import Refused
 from tocsin_server.messages.sms.length import length_of
 from tocsin_server.messages.sms.transport import Message, SmsTransport

@@ -15,7 +15,7 @@ from tocsin_server.domain.job import Job, Put, View
 from tocsin_server.domain.states import State
 from tocsin_server.migrate.move.reading import BY_ID, STEP, Lines, by_id, newest_first, oldest_first, others
 from tocsin_server.operations import moves
-from tocsin_server.operations.steps import steps
+from tocsin_server.operations.pages import pages
 from tocsin_server.store.interface import JobStore
 
 _AT_ONCE = timedelta(0)
@@ -137,7 +137,7 @@ class Copying:
         """The same, where the source no longer has those events. A job that was in the making at the last look bears an
         earlier time: of those around it nobody can tell any more, so they are named."""
         newer = JobFilter(created=Window(start=since - _IN_THE_MAKING))
-        async with aclosing(steps(self._source, self._queue, newer, STEP, View.FULL)) as found:
+        async with aclosing(pages(self._source, self._queue, newer, STEP, View.FULL)) as found:
             async for jobs in found:
                 await self._place([job for job in jobs if job.create_time >= since], over=False)
                 around = [job.job_id for job in jobs if job.create_time < since]
@@ -149,7 +149,7 @@ class Copying:
     async def remove_gone(self, before: datetime) -> None:
         """Delete what was made before, and does not stand in the source (any more)."""
         copies = JobFilter(created=Window(end=before))
-        async with aclosing(steps(self._target, self._queue, copies, STEP)) as found:
+        async with aclosing(pages(self._target, self._queue, copies, STEP)) as found:
             async for jobs in found:
                 ids = [job.job_id for job in jobs]
                 stand = await self._source.get(self._queue, ids, View.BASIC)

@@ -20,7 +20,7 @@ from tocsin_server.migrate.move.verifying import Verified, look_again, verify
 from tocsin_server.migrate.stores import Side
 from tocsin_server.operations import moves
 from tocsin_server.operations.moves import Arriving, Leaving
-from tocsin_server.operations.steps import steps
+from tocsin_server.operations.pages import pages
 from tocsin_server.store.interface import JobStore
 
 _LOOK = timedelta(seconds=1)  # at most between two looks at attempts that still run
@@ -218,7 +218,7 @@ async def _active(store: JobStore, queue: str) -> Lines:
     """Jobs that run."""
     lines = Lines()
     running = JobFilter(states=frozenset({State.ACTIVE}))
-    async with aclosing(steps(store, queue, running, STEP)) as found:
+    async with aclosing(pages(store, queue, running, STEP)) as found:
         async for jobs in found:
             for job in jobs:
                 lines.add(f"job {job.job_id!r} still runs")

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from tocsin_server.domain.filters import JobFilter, ListQuery, Position
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.states import State
-from tocsin_server.operations.steps import steps
+from tocsin_server.operations.pages import pages
 from tocsin_server.store.interface import JobStore
 
 #: Jobs in a step. One of whole jobs ends earlier where they have more than some megabytes.
@@ -44,7 +44,7 @@ async def anything(store: JobStore, queue: str, *states: State) -> bool:
 
 async def newest_first(store: JobStore, queue: str) -> AsyncGenerator[Sequence[Job], None]:
     """All jobs, whole. What goes meanwhile is left out."""
-    async with aclosing(steps(store, queue, JobFilter(), STEP, View.FULL)) as found:
+    async with aclosing(pages(store, queue, JobFilter(), STEP, View.FULL)) as found:
         async for jobs in found:
             yield jobs
 
@@ -52,7 +52,7 @@ async def newest_first(store: JobStore, queue: str) -> AsyncGenerator[Sequence[J
 async def oldest_first(store: JobStore, queue: str) -> AsyncGenerator[Sequence[Job], None]:
     """The same the other way round: listed twice, as only where each step begins is held in memory meanwhile."""
     begins: list[int] = []  # arrivals, each the highest of its step
-    async with aclosing(steps(store, queue, JobFilter(), STEP)) as found:
+    async with aclosing(pages(store, queue, JobFilter(), STEP)) as found:
         async for jobs in found:
             begins.append(jobs[0].arrival)
     below = 0  # what arrived up to here has been given
@@ -67,7 +67,7 @@ async def _ids_between(store: JobStore, queue: str, below: int, highest: int) ->
     """Ids of the jobs that arrived after `below`, up to `highest`, newest first."""
     ids: list[str] = []
     from_here = Position(highest + 1)
-    async with aclosing(steps(store, queue, JobFilter(), STEP, after=from_here)) as found:
+    async with aclosing(pages(store, queue, JobFilter(), STEP, after=from_here)) as found:
         async for jobs in found:
             ids += [job.job_id for job in jobs if job.arrival > below]
             if jobs[-1].arrival <= below:
@@ -95,7 +95,7 @@ async def shared_ids(source: JobStore, target: JobStore, queue: str) -> int:
     if not await anything(target, queue):
         return 0
     count = 0
-    async with aclosing(steps(source, queue, JobFilter(), STEP)) as found:
+    async with aclosing(pages(source, queue, JobFilter(), STEP)) as found:
         async for jobs in found:
             count += len(await others(target, queue, jobs))
     return count

@@ -14,7 +14,7 @@ from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
 from tocsin_server.migrate.move.reading import BY_ID, STEP, Lines, newest_first
 from tocsin_server.operations import moves
-from tocsin_server.operations.steps import steps
+from tocsin_server.operations.pages import pages
 from tocsin_server.store.interface import JobStore
 
 _REMEMBERED = 10_000  # ids of jobs that are looked at once more
@@ -120,7 +120,7 @@ async def _jobs(source: JobStore, target: JobStore, queue: str, found: Verified,
 async def _target_only(target: JobStore, queue: str, found: Verified) -> None:
     # Not its counts: those may be some seconds old.
     stand = 0
-    async with aclosing(steps(target, queue, JobFilter(), STEP)) as some:
+    async with aclosing(pages(target, queue, JobFilter(), STEP)) as some:
         async for jobs in some:
             stand += len(jobs)
     found.target_only = stand - found.equal - found.differing.count

@@ -17,9 +17,9 @@ from tocsin_server.domain.filters import JobFilter, ListQuery
 from tocsin_server.domain.job import Kept, OnConflict, Payload
 from tocsin_server.domain.reminders import Earlier, ReminderSet, SetName, Standing, Wish
 from tocsin_server.domain.states import State
+from tocsin_server.operations.reminders.earlier_jobs import EarlierJobs
 from tocsin_server.operations.reminders.notes import SetNotes
-from tocsin_server.operations.reminders.settling import Settling
-from tocsin_server.operations.scheduling import Scheduling
+from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.store.interface import JobStore
 
 _PAGE = 1_000
@@ -79,11 +79,11 @@ class Reminders:
     then what the last of them wanted, and each is answered once the promise of fence.py holds for it.
     """
 
-    def __init__(self, store: JobStore, scheduling: Scheduling) -> None:
+    def __init__(self, store: JobStore, scheduling: ScheduleJobs) -> None:
         self._store = store
         self._scheduling = scheduling
         self._notes = SetNotes(store)
-        self._settling = Settling(store)
+        self._earlier = EarlierJobs(store)
         self._unbroken = Unbroken()
 
     async def schedule(self, name: SetName, wish: Wish, payload_of: PayloadOf) -> ShownSet:
@@ -124,7 +124,7 @@ class Reminders:
                 new = sets.mended(name, old, jobs, now)
             elif old is not None and sets.only_content_changes(old, wish) and sets.any_sends(name, old, jobs):
                 # Whether these reminders get sent decides what the new revision needs. No anchor is left behind.
-                await self._settling.sent(name.queue, old.begun(name))
+                await self._earlier.sent(name.queue, old.begun(name))
                 continue
             else:
                 new = await self._next(name, old, wish, jobs, now)
@@ -132,7 +132,7 @@ class Reminders:
                 break
         with _after_the_act():
             reason = f"its reminder set is at revision {new.revision}"
-            await self._settling.cancel_idle(name.queue, new.earlier, jobs, reason)
+            await self._earlier.cancel_idle(name.queue, new.earlier, jobs, reason)
             await self._add(name, new, jobs, payload_of)
             stands = await self._outrun(name, new, reason)
             # Those of the set that is shown, which has all of the new one that had not ended, and perhaps more.
@@ -146,7 +146,7 @@ class Reminders:
         while True:
             new = sets.scheduled(name, old, wish, jobs, now, revision=revision)
             ids = [job_id for entry, job_id in new.jobs(name) if entry.revision == revision]
-            if not await self._settling.standing(name.queue, ids):
+            if not await self._earlier.standing(name.queue, ids):
                 return new
             revision += 1
 
@@ -161,7 +161,7 @@ class Reminders:
             if new is old or await self._notes.write(name, new, stored):
                 break
         with _after_the_act():
-            await self._settling.cancel_idle(name.queue, new.earlier, jobs, reason)
+            await self._earlier.cancel_idle(name.queue, new.earlier, jobs, reason)
         return _Done(new.earlier, reason, new)
 
     async def _add(self, name: SetName, new: ReminderSet, jobs: Standing, payload_of: PayloadOf) -> None:
@@ -193,7 +193,7 @@ class Reminders:
             return new
         if stored.found.revision != new.revision:
             late = [job_id for entry, job_id in new.jobs(name) if entry.revision == new.revision]
-            await self._settling.cancel(name.queue, late, reason)
+            await self._earlier.cancel(name.queue, late, reason)
         return stored.found
 
     async def _first_revision(self, name: SetName) -> int:
@@ -210,12 +210,12 @@ class Reminders:
 
     async def _settled(self, name: SetName, done: _Done) -> ShownSet:
         with _after_the_act():
-            await self._settling.ended(name.queue, done.earlier, done.reason)
+            await self._earlier.ended(name.queue, done.earlier, done.reason)
             return await self._shown(name, done.stands)
 
     async def _shown(self, name: SetName, found: ReminderSet) -> ShownSet:
         ids = dict(found.jobs(name))
-        jobs = await self._settling.standing(name.queue, ids.values())
+        jobs = await self._earlier.standing(name.queue, ids.values())
         reminders = []
         for entry in found.entries:
             job_id = ids.get(entry, "")
@@ -239,7 +239,7 @@ class Reminders:
         if old is None:
             return {}
         ids = [job_id for _, job_id in old.jobs(name)] + [one.job_id for one in old.earlier]
-        return await self._settling.standing(name.queue, ids)
+        return await self._earlier.standing(name.queue, ids)
 
 
 def _sure_they_are_ours(name: SetName, found: ReminderSet, jobs: Standing) -> None:

@@ -12,12 +12,12 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.filters import JobFilter, Window
 from tocsin_server.domain.job import Job
 from tocsin_server.domain.states import ENDED
+from tocsin_server.operations.pages import pages
 from tocsin_server.operations.reporting.figures import Figures
 from tocsin_server.operations.reporting.intervals import handy_step, start_of
 from tocsin_server.operations.reporting.reasons import Reasons
 from tocsin_server.operations.reporting.standing import Gap, Retained, Standing
 from tocsin_server.operations.reporting.table import Table
-from tocsin_server.operations.steps import steps
 from tocsin_server.store.interface import JobStore
 
 DEFAULT_LENGTH = timedelta(hours=24)
@@ -119,7 +119,7 @@ class Reporting:
         standing = Standing()
         window = Window(start, end)
         filter_ = JobFilter(states=ENDED, ended=window)
-        async with aclosing(steps(self._store, queue, filter_, self._step)) as found:
+        async with aclosing(pages(self._store, queue, filter_, self._step)) as found:
             async for jobs in found:
                 for job in jobs:
                     if job.end_time is not None:

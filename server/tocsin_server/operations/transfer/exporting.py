@@ -7,8 +7,8 @@ from contextlib import aclosing
 
 from tocsin_server.domain.filters import JobFilter
 from tocsin_server.domain.job import View
+from tocsin_server.operations.pages import pages
 from tocsin_server.operations.reminders.notes import names_set
-from tocsin_server.operations.steps import steps
 from tocsin_server.operations.transfer.draining import Drain
 from tocsin_server.operations.transfer.records import NoteRecord, QueueRecord, Record
 from tocsin_server.store.interface import JobStore
@@ -51,7 +51,7 @@ class Exporting:
             async with aclosing(self._notes(queue)) as notes:
                 async for some in notes:
                     yield some
-            async with aclosing(steps(self._store, queue, JobFilter(), _JOBS, View.FULL)) as jobs:
+            async with aclosing(pages(self._store, queue, JobFilter(), _JOBS, View.FULL)) as jobs:
                 async for step in jobs:
                     yield step
 

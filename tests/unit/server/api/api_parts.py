@@ -18,7 +18,7 @@ from tocsin_server.api.services import SERVICE_NAMES
 from tocsin_server.domain.quotas import Quotas
 from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.reminders.reminders import Reminders
-from tocsin_server.operations.scheduling import Scheduling
+from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.operations.watching import Watching
 from tocsin_server.server import build_servicers
 
@@ -64,7 +64,7 @@ async def running_api(spied: SpiedStore, *, connections: Connections = LASTING, 
     """Two watches and a hundred other calls may be open; calls without a deadline end after 2 s."""
     store = spied.as_store
     settings = QueueSettingsCache(store)
-    scheduling, watching, health = Scheduling(store, settings.get), Watching(store), Health(SERVICE_NAMES)
+    scheduling, watching, health = ScheduleJobs(store, settings.get), Watching(store), Health(SERVICE_NAMES)
     reminders = Reminders(store, scheduling)
     server = GrpcServer(
         build_servicers(store, scheduling, watching, settings, reminders, FACTS),

@@ -18,7 +18,7 @@ from tocsin_server.api.listening import CannotListen
 from tocsin_server.api.services import SERVICE_NAMES
 from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.reminders.reminders import Reminders
-from tocsin_server.operations.scheduling import Scheduling
+from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.operations.watching import Watching
 from tocsin_server.server import build_servicers
 
@@ -107,7 +107,7 @@ async def run(*command: str) -> tuple[int, str]:
 async def test_a_port_that_is_taken_is_refused_in_a_line(api: Api, spied: SpiedStore) -> None:
     store = spied.as_store
     settings = QueueSettingsCache(store)
-    scheduling = Scheduling(store, settings.get)
+    scheduling = ScheduleJobs(store, settings.get)
     servicers = build_servicers(store, scheduling, Watching(store), settings, Reminders(store, scheduling), FACTS)
     second = GrpcServer(servicers, Health(SERVICE_NAMES), listen=api.address)
     with pytest.raises(CannotListen, match=api.address) as caught:

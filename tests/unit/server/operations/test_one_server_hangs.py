@@ -11,7 +11,7 @@ from support.spied_store import SpiedStore
 from tocsin_server.domain.defaults import JobRequest
 from tocsin_server.domain.errors import StoreAway, TocsinError
 from tocsin_server.operations.queues import QueueSettingsCache
-from tocsin_server.operations.scheduling import Scheduling
+from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
 
@@ -104,7 +104,7 @@ async def test_names_that_are_refused_hide_no_tick_but_a_store_that_is_away_is_t
 
 async def test_a_gathered_call_goes_to_its_queue_past_one_that_hangs(spied: SpiedStore) -> None:
     silent = asyncio.Event()
-    scheduling = Scheduling(spied.as_store, QueueSettingsCache(spied.as_store, ttl=HOUR).get)
+    scheduling = ScheduleJobs(spied.as_store, QueueSettingsCache(spied.as_store, ttl=HOUR).get)
     for queue in ("hung", "well"):
         await scheduling.schedule([JobRequest(queue=queue, type="t", job_id="first")])
     spied.silent["hung"] = silent

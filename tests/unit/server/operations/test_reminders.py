@@ -19,7 +19,7 @@ from tocsin_server.domain.states import State
 from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.reminders.fence import ReminderFence
 from tocsin_server.operations.reminders.reminders import ReminderIdTaken, Reminders, Shown, ShownSet
-from tocsin_server.operations.scheduling import Scheduling
+from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.store.interface import JobStore
 
 NAME = SetName("q", Kind.BOOKING, "42")
@@ -29,7 +29,7 @@ ALL_AHEAD = 3 * HOUR
 
 
 def reminders_on(store: JobStore) -> Reminders:
-    return Reminders(store, Scheduling(store, QueueSettingsCache(store).get))
+    return Reminders(store, ScheduleJobs(store, QueueSettingsCache(store).get))
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from bson.regex import Regex
 from bson.timestamp import Timestamp
 from hypothesis import strategies as st
 from tocsin.payloads import DecodedPayload, decode_payload
-from tocsin_server.api.validation.payloads.checking import check_payload
-from tocsin_server.api.validation.violations import Violations
+from tocsin_server.api.requests.payloads.checking import check_payload
+from tocsin_server.api.requests.violations import Violations
 from tocsin_server.domain.job import Job, Payload
 from tocsin_server.migrate.systems.agenda.decisions import Decisions
 from tocsin_server.migrate.systems.agenda.names import TypeNames

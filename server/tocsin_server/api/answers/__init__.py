@@ -1,0 +1,1 @@
+"""Answers: what was done and what stands, as protos."""

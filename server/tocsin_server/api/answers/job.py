@@ -1,0 +1,242 @@
+"""Jobs as answers show them: one, a page, or as they change. The messages are the shadow ones of wire.py.
+
+This is the hot path of scheduling; protos are filled where they will stand, since assigning a message copies it.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from tocsin.v1 import job_pb2
+from tocsin.v1 import job_service_pb2 as pb
+
+from tocsin_server.api import page_tokens, wire
+from tocsin_server.api.sized import Room
+from tocsin_server.api.times import set_span, set_time
+from tocsin_server.domain.events import Event
+from tocsin_server.domain.filters import ListQuery, Order, Page, Position
+from tocsin_server.domain.job import Added, Cancel, Draft, Job, JobError, JobSpec, New, Replaced, Terms, View
+from tocsin_server.domain.retry import RetryPolicy
+from tocsin_server.operations.watching import Gap, Start
+
+_Job, _Spec = wire.shadow(job_pb2.Job), wire.shadow(job_pb2.JobSpec)
+_ScheduleJobResponse = wire.shadow(pb.ScheduleJobResponse)
+_ListJobsResponse = wire.shadow(pb.ListJobsResponse)
+_WatchJobsResponse = wire.shadow(pb.WatchJobsResponse)
+_CREATED = pb.ScheduleJobResponse.CREATED
+_KEPT, _REPLACED = pb.ScheduleJobResponse.KEPT, pb.ScheduleJobResponse.REPLACED
+_OfJob = TypeVar(
+    "_OfJob", pb.GetJobResponse, pb.CancelJobResponse, pb.RetryJobResponse, pb.RunJobResponse, pb.UpdateJobResponse
+)
+
+
+def scheduled(draft: Draft, added: Added) -> pb.ScheduleJobResponse:
+    """The answer to a scheduled job."""
+    answer = _ScheduleJobResponse()
+    fill_scheduled(answer, draft, added)
+    return answer
+
+
+def of_job(response: type[_OfJob], job: Job, view: View = View.BASIC) -> _OfJob:
+    """An answer that is a job, of the shadow class of `response`."""
+    answer = wire.shadow(response)()
+    fill(answer.job, job, view)
+    return answer
+
+
+def listed(page: Page, query: ListQuery, list_hash: bytes) -> pb.ListJobsResponse:
+    """A page of jobs, which ends early before it passes the limit of an answer."""
+    answer = _ListJobsResponse()
+    room, goes_on = Room(), page.next
+    for i, job in enumerate(page.jobs):
+        fill(proto := answer.jobs.add(), job, query.view)
+        if not room.takes(proto):
+            del answer.jobs[-1]
+            last = page.jobs[i - 1]
+            goes_on = Position(last.arrival, last.schedule_time if query.order is Order.SOONEST else None)
+            break
+    if goes_on is not None:
+        answer.next_page_token = page_tokens.jobs_token(list_hash, goes_on)
+    if page.total is not None:
+        answer.total_size = page.total
+    return answer
+
+
+def watched(change: Event | Gap | Start) -> pb.WatchJobsResponse:
+    """One message of a watch."""
+    answer = _WatchJobsResponse()
+    if isinstance(change, Gap):
+        setattr(answer.gap, "from", change.start)  # a keyword of Python
+        answer.gap.to = change.end
+        answer.cursor = change.end
+    elif isinstance(change, Start):
+        answer.cursor = change.cursor
+    else:
+        fill(answer.job, change.job, View.BASIC)
+        answer.deleted = change.deleted
+        answer.cursor = change.cursor
+    return answer
+
+
+def fill_scheduled(target: pb.ScheduleJobResponse, draft: Draft, added: Added) -> None:
+    """Write the answer to a scheduled job."""
+    if isinstance(added, New):
+        spec, job = draft.spec, target.job
+        job.CopyFrom(_alike(spec, added))
+        job.job_id = added.job_id
+        if spec.priority:
+            job.spec.priority = spec.priority
+        if spec.tags:
+            job.spec.tags.update(spec.tags)
+        target.outcome = _CREATED
+        return
+    fill(target.job, added.job, View.BASIC)
+    target.outcome = _REPLACED if isinstance(added, Replaced) else _KEPT
+
+
+class _Alike:
+    """What the answers to new jobs share, which of a batch is mostly all but their ids: to copy it costs a third of
+    writing it. It is kept for the job that was answered last."""
+
+    __slots__ = ("_job", "_new", "_queue", "_terms", "_type")
+
+    def __init__(self) -> None:
+        self._new: New | None = None
+        self._terms: Terms | None = None
+        self._queue = self._type = ""
+        self._job = _Job()
+
+    def __call__(self, spec: JobSpec, new: New) -> job_pb2.Job:
+        """A job like this new one, without id, priority and tags. It is not to be changed."""
+        last = self._new
+        if (
+            last is None
+            or new.create_time is not last.create_time
+            or new.schedule_time is not last.schedule_time
+            or new.state is not last.state
+            or spec.terms is not self._terms
+            or spec.type != self._type
+            or spec.queue != self._queue
+        ):
+            self._new, self._terms, self._queue, self._type = new, spec.terms, spec.queue, spec.type
+            self._job = _Job()
+            _fill_new(self._job, spec, new)
+        return self._job
+
+
+_alike = _Alike()
+
+
+def _fill_new(target: job_pb2.Job, spec: JobSpec, new: New) -> None:
+    target.queue = spec.queue
+    target.spec.CopyFrom(_terms_written(spec.terms))
+    target.spec.queue = spec.queue
+    target.spec.type = spec.type
+    target.state = job_pb2.Job.State.ValueType(new.state)
+    set_time(target.create_time, new.create_time)
+    if new.schedule_time is new.create_time:
+        target.schedule_time.CopyFrom(target.create_time)
+    else:
+        set_time(target.schedule_time, new.schedule_time)
+    target.revision = 1
+
+
+def fill(target: job_pb2.Job, job: Job, view: View) -> None:
+    """Write a job into the field `target`, which is empty; in BASIC without payload, result and traces."""
+    spec = job.spec
+    target.queue = spec.queue
+    target.job_id = job.job_id
+    _fill_spec(target.spec, spec, view)
+    target.state = job_pb2.Job.State.ValueType(job.state)
+    set_time(target.create_time, job.create_time)
+    set_time(target.schedule_time, job.schedule_time)
+    if job.start_time is not None:
+        set_time(target.start_time, job.start_time)
+    if job.end_time is not None:
+        set_time(target.end_time, job.end_time)
+    target.attempt = job.attempt
+    target.failures = job.failures
+    target.crashes = job.crashes
+    target.revision = job.revision
+    for error in job.errors:
+        _fill_error(target.errors.add(), error, view)
+    if (progress := job.progress) is not None:
+        target.progress.fraction = progress.fraction
+        target.progress.message = progress.message
+        if progress.update_time is not None:
+            set_time(target.progress.update_time, progress.update_time)
+    if job.result is not None and view is View.FULL:
+        wire.set_result(target, job.result)
+    if job.cancel is not None:
+        _fill_cancel(target.cancel, job.cancel)
+
+
+def slim(target: job_pb2.Job) -> None:
+    """Take out of a job what makes it large in view BASIC, where an answer of many would pass the limit otherwise."""
+    target.ClearField("errors")
+    target.ClearField("progress")
+    target.spec.ClearField("tags")
+
+
+def _fill_spec(target: job_pb2.JobSpec, spec: JobSpec, view: View) -> None:
+    target.CopyFrom(_terms_written(spec.terms))
+    target.queue = spec.queue
+    target.type = spec.type
+    target.priority = spec.priority
+    if spec.tags:
+        target.tags.update(spec.tags)
+    if spec.payload is not None and view is View.FULL:
+        wire.set_payload(target, spec.payload.kind, spec.payload.body)
+
+
+class _TermsWritten:
+    """Terms as a spec that has nothing else. Those written last are at hand, for the jobs of a batch mostly share
+    theirs, and copying a message costs a fraction of writing it."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Terms | None, job_pb2.JobSpec] = (None, _Spec())
+
+    def __call__(self, terms: Terms) -> job_pb2.JobSpec:
+        last, spec = self._last
+        if terms is not last:
+            spec = _Spec()
+            fill_retry(spec.retry, terms.retry)
+            if terms.timeout is not None:
+                set_span(spec.timeout, terms.timeout)
+            set_span(spec.retention.completed_for, terms.retention.completed_for)
+            set_span(spec.retention.failed_for, terms.retention.failed_for)
+            self._last = (terms, spec)
+        return spec
+
+
+_terms_written = _TermsWritten()
+
+
+def fill_retry(target: job_pb2.RetryPolicy, retry: RetryPolicy) -> None:
+    """Write a retry policy."""
+    target.max_attempts = retry.max_attempts
+    target.backoff = job_pb2.RetryPolicy.Backoff.ValueType(retry.backoff)
+    set_span(target.initial_delay, retry.initial_delay)
+    set_span(target.max_delay, retry.max_delay)
+    target.jitter = retry.jitter
+
+
+def _fill_error(target: job_pb2.JobError, error: JobError, view: View) -> None:
+    if error.time is not None:
+        set_time(target.time, error.time)
+    target.attempt = error.attempt
+    target.type = error.type
+    target.message = error.message
+    if view is View.FULL:
+        target.trace = error.trace
+
+
+def _fill_cancel(target: job_pb2.Cancel, cancel: Cancel) -> None:
+    target.reason = cancel.reason
+    target.by = cancel.by
+    set_time(target.ask_time, cancel.ask_time)
+    if cancel.deliver_time is not None:
+        set_time(target.deliver_time, cancel.deliver_time)
+    if cancel.obey_time is not None:
+        set_time(target.obey_time, cancel.obey_time)
+    set_span(target.grace, cancel.grace)

@@ -1,0 +1,72 @@
+"""Records that move between stores, and what an import did. The messages are the shadow ones of wire.py."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import replace
+
+from tocsin.v1 import transfer_pb2 as pb
+
+from tocsin_server.api import wire
+from tocsin_server.api.answers.job import fill
+from tocsin_server.api.answers.queue import fill_queue
+from tocsin_server.api.errors import ITEM_STATUS_BYTES, to_status
+from tocsin_server.api.sized import Room
+from tocsin_server.api.times import set_time
+from tocsin_server.domain.job import Job, Put, View
+from tocsin_server.operations.transfer.importing import Imported
+from tocsin_server.operations.transfer.records import QueueRecord, Record
+
+_Record = wire.shadow(pb.TransferRecord)
+_ExportJobsResponse = wire.shadow(pb.ExportJobsResponse)
+_ImportJobsResponse = wire.shadow(pb.ImportJobsResponse)
+
+
+async def exported(found: AsyncIterator[Sequence[Record]]) -> AsyncGenerator[pb.ExportJobsResponse, None]:
+    """Answers with the records, none of them over the limit of an answer."""
+    async for records in found:
+        answer, room = _ExportJobsResponse(), Room(beside=0)
+        for record in records:
+            one = _Record()
+            fill_record(one, record)
+            if not room.takes(one):
+                yield answer
+                answer, room = _ExportJobsResponse(), Room(beside=0)
+                room.takes(one)
+            answer.records.append(one)
+        yield answer
+
+
+def fill_record(target: pb.TransferRecord, record: Record) -> None:
+    """Write a record into `target`, which is empty."""
+    if isinstance(record, Job):
+        _fill_job(target.job, record)
+    elif isinstance(record, QueueRecord):
+        fill_queue(target.queue.queue, record.queue, record.settings)
+    else:
+        note = record.note
+        target.note.queue, target.note.key, target.note.value = record.queue, note.key, note.value
+        set_time(target.note.until, note.until)
+
+
+def _fill_job(target: pb.JobRecord, job: Job) -> None:
+    payload, result = job.spec.payload, job.result
+    fill(target.job, replace(job, spec=replace(job.spec, payload=None), result=None), View.FULL)
+    if payload is not None:
+        target.payload_field, target.payload = payload.kind, payload.body
+    if result is not None:
+        target.result = result
+    target.arrival = job.arrival
+
+
+def imported(done: Imported) -> pb.ImportJobsResponse:
+    """What an import did."""
+    target = _ImportJobsResponse()
+    target.created, target.kept = done.counts[Put.CREATED], done.counts[Put.KEPT]
+    target.same, target.replaced = done.counts[Put.SAME], done.counts[Put.REPLACED]
+    target.refused, target.released = done.refused, done.released
+    for one in done.refusals:
+        refused = target.refused_items.add(index=one.index, queue=one.queue, job_id=one.job_id)
+        # google.rpc.Status is another class in the shadow messages' pool.
+        refused.error.MergeFromString(to_status(one.error, most_bytes=ITEM_STATUS_BYTES).SerializeToString())
+    return target

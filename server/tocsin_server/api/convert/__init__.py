@@ -1,1 +1,0 @@
-"""Proto to domain and back. What comes in has been checked."""

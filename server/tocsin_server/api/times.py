@@ -1,0 +1,41 @@
+"""Timestamps and durations of protos, to the millisecond; finer ones round up, so that nothing starts early."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from tocsin_server.domain import limits
+from tocsin_server.domain.times import EPOCH, time_to_ms
+
+_LAST_MS = time_to_ms(limits.LAST_TIME)
+_DAY_SECONDS = 86_400
+
+
+def to_time(value: Timestamp) -> datetime:
+    """The time; past the last millisecond of 9999 it is that one."""
+    ms = value.seconds * 1000 - (-value.nanos // 1_000_000)
+    return EPOCH + timedelta(milliseconds=min(ms, _LAST_MS))
+
+
+def to_span(value: Duration) -> timedelta:
+    """The duration."""
+    return timedelta(milliseconds=value.seconds * 1000 - (-value.nanos // 1_000_000))
+
+
+def set_time(target: Timestamp, value: datetime) -> None:
+    """Write a time into the field `target`."""
+    since = value - EPOCH
+    target.seconds = since.days * _DAY_SECONDS + since.seconds
+    if since.microseconds:
+        target.nanos = since.microseconds * 1000
+
+
+def set_span(target: Duration, value: timedelta) -> None:
+    """Write a duration that is not negative into the field `target`; a zero one is present too."""
+    target.SetInParent()
+    target.seconds = value.days * _DAY_SECONDS + value.seconds
+    if value.microseconds:
+        target.nanos = value.microseconds * 1000

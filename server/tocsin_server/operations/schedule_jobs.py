@@ -1,0 +1,111 @@
+"""Scheduling jobs: defaults filled in, concurrent calls gathered into one store call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from datetime import timedelta
+
+from tocsin_server.background import Unbroken
+from tocsin_server.domain.defaults import SERVER_DEFAULTS, UNSET, JobDefaults, JobRequest, terms
+from tocsin_server.domain.errors import TocsinError
+from tocsin_server.domain.job import Added, Draft, Terms
+from tocsin_server.domain.queues import QueueSettings
+from tocsin_server.operations.gathering import CancelledUnsent, Gathering
+from tocsin_server.store.interface import JobStore
+from tocsin_server.telemetry import job_log
+
+__all__ = ["CancelledUnsent", "ScheduleJobs", "Scheduled"]
+
+#: What a job was drafted as and what adding it did, or why it was refused.
+Scheduled = tuple[Draft, Added] | TocsinError
+
+
+class ScheduleJobs:
+    """Adds jobs to the store. Calls of one job are gathered (gathering.py); calls of several have company enough and go
+    by themselves. A store call is not cancelled with its callers."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        settings_of: Callable[[str], Awaitable[QueueSettings]],
+        *,
+        server_defaults: JobDefaults = SERVER_DEFAULTS,
+        linger: timedelta = timedelta(milliseconds=3),
+        flush_jobs: int = 1000,
+    ) -> None:
+        self._store = store
+        self._settings_of = settings_of
+        self._server_defaults = server_defaults
+        self._gathering = Gathering(store, linger, flush_jobs)
+        self._unbroken = Unbroken()
+
+    async def schedule(self, requests: Sequence[JobRequest]) -> list[Scheduled]:
+        """Add jobs; each with its draft, in the order asked: as `JobStore.add` says.
+
+        Queues may stand on several servers: jobs of one that is away are refused for themselves, unless there are no
+        others. Raises what the store raises. CancelledUnsent where the caller is cancelled and nothing was sent for it.
+        """
+        try:
+            settings = await self._settings({request.queue for request in requests})
+        except asyncio.CancelledError as error:
+            raise CancelledUnsent from error
+        drafts = list(self._drafts(requests, settings))
+        if len(drafts) == 1:
+            added = [await self._gathering.add(drafts[0])]
+        else:
+            added = await self._unbroken.run(self._store.add(drafts))
+        job_log.scheduled(drafts, added)
+        done: list[Scheduled] = [
+            answer if isinstance(answer, TocsinError) else (draft, answer)
+            for draft, answer in zip(drafts, added, strict=True)
+        ]
+        if len(done) == len(requests):
+            return done
+        answers = iter(done)
+        away = {queue: found for queue, found in settings.items() if isinstance(found, TocsinError)}
+        return [away.get(request.queue) or next(answers) for request in requests]
+
+    async def close(self) -> None:
+        """Wait until all store calls have ended."""
+        await self._unbroken.close()
+        await self._gathering.close()
+
+    async def _settings(self, queues: Collection[str]) -> dict[str, QueueSettings | TocsinError]:
+        """Of each queue, or why they cannot be had; raises that where there are none at all."""
+        found: dict[str, QueueSettings | TocsinError] = {}
+        for queue in queues:
+            try:
+                found[queue] = await self._settings_of(queue)
+            except TocsinError as error:
+                found[queue] = error
+        if found and all(isinstance(one, TocsinError) for one in found.values()):
+            raise next(one for one in found.values() if isinstance(one, TocsinError))
+        return found
+
+    def _drafts(
+        self, requests: Sequence[JobRequest], settings: Mapping[str, QueueSettings | TocsinError]
+    ) -> Iterator[Draft]:
+        """The jobs to add, but for those of a queue whose settings cannot be had."""
+        common: dict[tuple[str, str], Terms] = {}  # of jobs that ask for nothing of their own, by queue and type
+        for request in requests:
+            found = settings[request.queue]
+            if isinstance(found, TocsinError):
+                continue
+            if request.overrides is not UNSET:
+                yield request.draft(terms(request.overrides, self._below(found, request.type)))
+                continue
+            key = request.queue, request.type
+            shared = common.get(key)
+            if shared is None:
+                shared = common[key] = terms(UNSET, self._below(found, request.type))
+            yield request.draft(shared)
+
+    def _below(self, settings: QueueSettings, type_: str) -> JobDefaults:
+        """What holds where a job of the type has no word of its own."""
+        below = self._server_defaults
+        if settings.defaults != UNSET:
+            below = settings.defaults.over(below)
+        if of_type := settings.type_defaults.get(type_):
+            below = of_type.over(below)
+        return below
