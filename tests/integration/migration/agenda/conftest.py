@@ -129,7 +129,8 @@ def database(mongo_server: MongoServer) -> Iterator[Database]:
 @pytest.fixture(scope="session", params=LINES, ids=LINES.get)
 def scene(request: pytest.FixtureRequest, mongo_server: MongoServer, run_node: RunNode) -> Scene:
     """See Scene, of each line in turn. Shared: nobody changes it."""
-    database = Database(mongo_server, f"agenda_{request.param}")
+    # Made anew where files that share it do not run one after another: never in what an earlier one left.
+    database = Database(mongo_server, f"agenda_{request.param}_{next(_serial)}")
     said = run_node("agenda_scene.mjs", request.param, database.url, DEFAULT_COLLECTION)
     return Scene(database, request.param, json.loads(said))
 

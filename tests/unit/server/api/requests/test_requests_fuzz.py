@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 from api_requests import anything, as_read
+from google.protobuf import struct_pb2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tocsin.v1 import bulk_pb2
+from tocsin.v1 import bulk_pb2, job_pb2
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import queue_service_pb2 as qpb
 from tocsin_server.api import wire
@@ -104,3 +106,39 @@ def test_a_job_id_is_taken_exactly_by_its_rule(job_id: str) -> None:
     controls = any(ord(c) < 32 or 127 <= ord(c) < 160 for c in job_id)
     sized = 1 <= len(job_id) <= limits.JOB_ID_CHARACTERS and len(job_id.encode()) <= limits.JOB_ID_BYTES
     assert taken == (sized and not controls)
+
+
+_NAMES = st.sampled_from(["", "q", "email", "email_notification", "raw", "no/slash", "a" * 100, "a" * 101])
+_BODIES = (
+    st.sampled_from([b"", b"\xff", b"\x0a\x00", b"\x0a\x0b\x0a\x01k\x12\x06\x1a\x04\x7f\x7f\x7f\x7f"])
+    | st.floats().map(lambda number: struct_pb2.Struct(fields={"k": {"number_value": number}}).SerializeToString())
+    | st.integers(1, 300).map(lambda n: struct_pb2.Struct(fields={"k": {"string_value": "x" * n}}).SerializeToString())
+)
+
+
+@st.composite
+def nearly_plain(draw: st.DrawFn) -> Any:
+    """A job with little to say, as most jobs are, and as the server reads it."""
+    request = pb.ScheduleJobRequest(job=job_pb2.JobSpec(queue=draw(_NAMES), type=draw(_NAMES)))
+    request.on_conflict = draw(st.integers(0, 4))
+    request.job.priority = draw(st.integers(-5, 5))
+    read = as_read(request)
+    if draw(st.booleans()):
+        read.job.data = draw(_BODIES)
+    if draw(st.integers(0, 9)) == 0:
+        read.job_id = draw(st.sampled_from(["a", "a\x00"]))
+    return read
+
+
+@settings(deadline=None, max_examples=400)
+@given(nearly_plain() | anything(pb.ScheduleJobRequest).map(as_read))
+def test_the_short_way_takes_and_refuses_what_the_long_way_does(request: Any) -> None:
+    def outcome() -> object:
+        try:
+            return schedule_jobs.schedule_job(request)
+        except InvalidFields as refusal:
+            return refusal.violations
+
+    short = outcome()
+    with mock.patch.object(schedule_jobs, "is_name", return_value=False):
+        assert outcome() == short
