@@ -10,10 +10,9 @@ from enum import Enum, auto
 from typing import Any, Protocol
 
 from tocsin.worker.context import JobContext
-from tocsin.worker.outcomes import CANCELLED, ERROR_MESSAGE_BYTES, TIMEOUT
+from tocsin.worker.outcomes import CANCELLED, ERROR_MESSAGE_BYTES, TIMEOUT, cut
 from tocsin.worker.registry import Handler
 from tocsin.worker.source import AttemptOutcome, Ending, LeasedJob
-from tocsin.worker.texts import cut
 
 
 class Stop(Enum):

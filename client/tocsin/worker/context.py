@@ -11,9 +11,9 @@ from typing import Any
 from tocsin.payloads import TypedPayload, data_of
 from tocsin.v1 import payloads_pb2
 from tocsin.worker.errors import JobCancelled, UnfitPayload
+from tocsin.worker.outcomes import cut
 from tocsin.worker.payloads import read_payload
 from tocsin.worker.source import LeasedJob
-from tocsin.worker.texts import cut
 
 #: CONTRACT: a progress message is at most this long in UTF-8; longer ones are cut.
 PROGRESS_MESSAGE_BYTES = 1 << 10

@@ -9,7 +9,6 @@ import traceback
 from tocsin.worker.errors import DoNotRetry, InvalidPayload, JobCancelled, RetryLater, UnfitResult
 from tocsin.worker.payloads import encode_result
 from tocsin.worker.source import AttemptOutcome, Ending, LeasedJob
-from tocsin.worker.texts import cut, cut_start
 
 # CONTRACT: longer ones are cut, messages at their end, traces at their start.
 ERROR_TYPE_BYTES = 200
@@ -88,3 +87,17 @@ def _trace(error: BaseException) -> str:
         return "".join(traceback.format_exception(type(error), error, frames))
     except BaseException as again:
         return f"<the trace cannot be had: {type(again).__name__}>"
+
+
+def cut(text: str, limit: int) -> str:
+    """The beginning of `text`, at most `limit` bytes of UTF-8; half a surrogate pair becomes "?"."""
+    if len(text) * 4 <= limit and text.isascii():
+        return text
+    encoded = text.encode("utf-8", "replace")
+    return (encoded if len(encoded) <= limit else encoded[:limit]).decode("utf-8", "ignore")
+
+
+def cut_start(text: str, limit: int) -> str:
+    """The end of `text`, at most `limit` bytes of UTF-8; half a surrogate pair becomes "?"."""
+    encoded = text.encode("utf-8", "replace")
+    return (encoded if len(encoded) <= limit else encoded[-limit:]).decode("utf-8", "ignore")

@@ -14,15 +14,15 @@ from datetime import timedelta
 from tocsin.worker import forks
 from tocsin.worker.attempt import Attempt, Ended, Stop
 from tocsin.worker.flusher import Flusher
-from tocsin.worker.handler_loops import HandlerLoops
 from tocsin.worker.heartbeats import Heartbeats
 from tocsin.worker.mailbox import Mailbox
-from tocsin.worker.processes import HandlerProcesses
 from tocsin.worker.registry import Handlers
+from tocsin.worker.runners.loops import HandlerLoops
+from tocsin.worker.runners.processes import HandlerProcesses
+from tocsin.worker.runners.threads import HandlerThreads
 from tocsin.worker.slots import Slots
 from tocsin.worker.source import AttemptOutcome, Ending, LeasedJob, Source
 from tocsin.worker.supervisor import Graces, Runners, Supervisor
-from tocsin.worker.threads import HandlerThreads
 
 logger = logging.getLogger("tocsin.worker")
 

@@ -23,12 +23,12 @@ from tocsin_server.domain.errors import TooLarge
 from tocsin_server.domain.job import OnConflict, Payload
 from tocsin_server.domain.reminders import reserved_for
 from tocsin_server.domain.retry import Backoff
+from tocsin_server.domain.times import MILLISECOND
 
 _ScheduleJobRequest = wire.shadow(job_service_pb2.ScheduleJobRequest)
 
 _ON_CONFLICT = {int(v): k for k, v in job_service_pb2.ScheduleJobRequest.OnConflict.items()}
 _BACKOFF = {int(v): k for k, v in job_pb2.RetryPolicy.Backoff.items()}
-_MS = timedelta(milliseconds=1)
 #: Said of an id that would keep a reminder from being sent.
 RESERVED = "has the form of a reminder's, which ReminderService alone makes: give the job another id"
 _NOTHING = timedelta(0)
@@ -143,7 +143,7 @@ def check_terms(wrong: Violations, field: str, spec: job_pb2.JobSpec) -> None:
     if spec.HasField("retry"):
         check_retry(wrong, f"{field}.retry", spec.retry)
     if spec.HasField("timeout"):
-        wrong.span(f"{field}.timeout", spec.timeout, _MS, limits.MAX_TIMEOUT, "1 ms to 30 days")
+        wrong.span(f"{field}.timeout", spec.timeout, MILLISECOND, limits.MAX_TIMEOUT, "1 ms to 30 days")
     if spec.HasField("retention"):
         check_retention(wrong, f"{field}.retention", spec.retention)
     if spec.tags:
@@ -167,9 +167,9 @@ def check_retry(wrong: Violations, field: str, retry: job_pb2.RetryPolicy) -> No
     wrong.enum(f"{field}.backoff", retry.backoff, _BACKOFF)
     both = retry.HasField("initial_delay") and retry.HasField("max_delay")
     if retry.HasField("initial_delay"):
-        wrong.span(f"{field}.initial_delay", retry.initial_delay, _MS, limits.MAX_INITIAL_DELAY, "1 ms to 24 h")
+        wrong.span(f"{field}.initial_delay", retry.initial_delay, MILLISECOND, limits.MAX_INITIAL_DELAY, "1 ms to 24 h")
     if retry.HasField("max_delay"):
-        wrong.span(f"{field}.max_delay", retry.max_delay, _MS, limits.MAX_BACKOFF, "1 ms to 30 days")
+        wrong.span(f"{field}.max_delay", retry.max_delay, MILLISECOND, limits.MAX_BACKOFF, "1 ms to 30 days")
     if both and _before(retry):
         wrong.add(f"{field}.max_delay", "is below initial_delay")
     if retry.HasField("jitter"):

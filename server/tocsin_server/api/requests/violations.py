@@ -12,13 +12,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import InvalidFields, Violation
+from tocsin_server.domain.times import MILLISECOND
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}\Z")
 _TAG_KEY = re.compile(r"[A-Za-z0-9._-]{1,63}\Z")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _LAST_SECOND = 253_402_300_799  # the last of the year 9999
 _NANOS = 1_000_000_000
-_MS = timedelta(milliseconds=1)
 
 #: Violations that are listed by themselves; a request with more of them names how many were left out.
 MOST = 50
@@ -168,7 +168,7 @@ class Violations:
         total = seconds * _NANOS + nanos
         rounded = -(-total // 1_000_000)
         # Just below zero is not zero, though it rounds up to it.
-        if (total < 0 <= least // _MS) or not least // _MS <= rounded <= most // _MS:
+        if (total < 0 <= least // MILLISECOND) or not least // MILLISECOND <= rounded <= most // MILLISECOND:
             self.add(field, f"is {_seconds(total)} s, not {words}")
 
 

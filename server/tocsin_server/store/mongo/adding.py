@@ -14,8 +14,9 @@ from tocsin_server.domain.errors import JobActive, JobExists, StoreAway, StoreFu
 from tocsin_server.domain.job import Added, Draft, Job, Kept, New, OnConflict, Replaced, View
 from tocsin_server.domain.quotas import too_many_types
 from tocsin_server.domain.states import ENDED, State
+from tocsin_server.domain.times import EPOCH, MILLISECOND
 from tocsin_server.store.batching import part_by_part, parts
-from tocsin_server.store.mongo.documents import EPOCH, MILLISECOND, Document, job_of, new_document
+from tocsin_server.store.mongo.documents import Document, job_of, new_document
 from tocsin_server.store.mongo.heads import Allocation
 from tocsin_server.store.mongo.known_types import KnownTypes
 from tocsin_server.store.mongo.records import (

@@ -14,7 +14,7 @@ Spans of time are whole milliseconds. `bytes` is the size of the payload.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from bson.int64 import Int64
@@ -22,10 +22,9 @@ from bson.int64 import Int64
 from tocsin_server.domain.job import Cancel, Draft, Job, JobError, JobSpec, Payload, Progress, Retention, Terms, View
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.states import ENDED, State
+from tocsin_server.domain.times import EPOCH, MILLISECOND
 
 Document = dict[str, Any]
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MILLISECOND = timedelta(milliseconds=1)
 #: What only View.FULL reads.
 HEAVY = ("payload", "result")
 _COMMON_RETRY = {"max_attempts": 3, "backoff": 2, "initial_delay": 2_000, "max_delay": 3_600_000, "jitter": 0.2}

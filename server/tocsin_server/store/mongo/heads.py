@@ -29,8 +29,9 @@ from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.queues import QueueSettings, Tick
 from tocsin_server.domain.quotas import too_many_queues
 from tocsin_server.domain.states import State
+from tocsin_server.domain.times import EPOCH
 from tocsin_server.store.mongo.connection import MongoConnection
-from tocsin_server.store.mongo.documents import EPOCH, Document
+from tocsin_server.store.mongo.documents import Document
 from tocsin_server.store.mongo.queue_documents import settings_document, settings_of
 
 _NOTHING_SET = settings_document(QueueSettings())

@@ -9,16 +9,8 @@ from bson.int64 import Int64
 from tocsin_server.domain import limits
 from tocsin_server.domain.job import Cancel, Job, Progress
 from tocsin_server.domain.states import ENDED, State
-from tocsin_server.store.mongo.documents import (
-    EPOCH,
-    MILLISECOND,
-    Document,
-    error_document,
-    job_document,
-    text,
-    to_ms,
-    whole,
-)
+from tocsin_server.domain.times import EPOCH, MILLISECOND
+from tocsin_server.store.mongo.documents import Document, error_document, job_document, text, to_ms, whole
 from tocsin_server.store.placing import kept_errors
 
 

@@ -18,10 +18,10 @@ from memory_source import MemorySource, a_job, endings, running, until_figures
 from support.eventually import until, until_async
 from tocsin.payloads import python_from_value, struct_from_dict
 from tocsin.v1 import job_pb2
-from tocsin.worker import frames
 from tocsin.worker.context import JobContext
 from tocsin.worker.loading import load_handlers
 from tocsin.worker.registry import Handlers
+from tocsin.worker.runners import frames
 from tocsin.worker.runtime import Drained, Runtime
 from tocsin.worker.source import AttemptOutcome, Ending, HeartbeatAnswer, LeasedJob
 
@@ -240,7 +240,7 @@ def test_all_that_holds_on_uvloop_as_in_the_server(tmp_path: Path) -> None:
 def test_the_process_ends_when_its_stdin_does(tmp_path: Path) -> None:
     """What binds it to its parent where there is no parent-death signal."""
     hearing, saying = os.pipe()
-    command = [sys.executable, "-m", "tocsin.worker.process", str(saying)]
+    command = [sys.executable, "-m", "tocsin.worker.runners.child", str(saying)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[saying])
     job = a_job_with("deaf", folder=str(tmp_path))
     first = {"handlers": "process_jobs", "path": sys.path, "parent": os.getpid(), "job": frames.job_to_json(job)}

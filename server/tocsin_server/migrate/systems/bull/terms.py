@@ -10,13 +10,13 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.defaults import SERVER_DEFAULTS
 from tocsin_server.domain.job import Retention
 from tocsin_server.domain.retry import Backoff, RetryPolicy
+from tocsin_server.domain.times import MILLISECOND
 from tocsin_server.migrate.systems.bull.dialect import Dialect
 from tocsin_server.migrate.systems.bull.json_text import count_of, number_of, span_of
 
 Options = Mapping[str, object]
 Whys = list[str]
 
-_MS = timedelta(milliseconds=1)
 _DEFAULT = RetryPolicy()
 _NEVER = (True, 0)  # values of removeOnComplete and removeOnFail with which a job goes as it ends
 
@@ -55,13 +55,13 @@ def retry_of(options: Options, dialect: Dialect, whys: Whys) -> RetryPolicy:
 
 
 def _policy(attempts: int, backoff: Backoff, first_ms: float, jitter: float, whys: Whys) -> RetryPolicy:
-    initial = span_of(first_ms, _MS, limits.MAX_INITIAL_DELAY)
+    initial = span_of(first_ms, MILLISECOND, limits.MAX_INITIAL_DELAY)
     if initial < timedelta(milliseconds=min(first_ms, 1e12) - 1):
         whys.append(_CAPPED.format(most="24 h"))
     longest = max(_DEFAULT.max_delay, initial)
     if backoff is Backoff.EXPONENTIAL:
         longest = limits.MAX_BACKOFF
-        if first_ms > 0 and math.log2(first_ms) + attempts - 2 > math.log2(longest / _MS):
+        if first_ms > 0 and math.log2(first_ms) + attempts - 2 > math.log2(longest / MILLISECOND):
             whys.append(_CAPPED.format(most="30 days"))
     return RetryPolicy(attempts, backoff, initial, longest, jitter)
 
@@ -71,8 +71,8 @@ def timeout_of(options: Options, dialect: Dialect, whys: Whys) -> timedelta | No
     said = number_of(options.get("timeout")) if dialect.has_timeout else None
     if not said:
         return None
-    timeout = span_of(said, _MS, limits.MAX_TIMEOUT)
-    if not 1 <= said <= limits.MAX_TIMEOUT / _MS:
+    timeout = span_of(said, MILLISECOND, limits.MAX_TIMEOUT)
+    if not 1 <= said <= limits.MAX_TIMEOUT / MILLISECOND:
         whys.append(_TIMEOUT)
     return timeout
 

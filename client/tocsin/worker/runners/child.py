@@ -1,4 +1,4 @@
-"""The process of one attempt: `python -m tocsin.worker.process FD`, started by processes.py.
+"""The process of one attempt: `python -m tocsin.worker.runners.child FD`, started by processes.py.
 
 On stdin it hears where the handlers are and what the job is, then whether to stop. On FD it says progress and the
 outcome. stdin's end means that the parent is gone; so is this process then. stdout and stderr are the handler's.
@@ -17,13 +17,13 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import cast
 
-from tocsin.worker import frames
 from tocsin.worker.context import JobContext
 from tocsin.worker.forks import end_if_forked
-from tocsin.worker.handler_loop import new_event_loop
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 from tocsin.worker.outcomes import not_begun, raised, returned
 from tocsin.worker.registry import Handler
+from tocsin.worker.runners import frames
+from tocsin.worker.runners.loop import new_event_loop
 from tocsin.worker.source import AttemptOutcome, LeasedJob
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h

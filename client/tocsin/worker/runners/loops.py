@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from tocsin.worker.attempt import Attempt, Ended
-from tocsin.worker.handler_loop import HandlerLoop
 from tocsin.worker.mailbox import Mailbox
 from tocsin.worker.outcomes import not_begun, raised
+from tocsin.worker.runners.loop import HandlerLoop
 
 logger = logging.getLogger("tocsin.worker")
 

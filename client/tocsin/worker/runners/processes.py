@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tocsin.worker import frames
 from tocsin.worker.attempt import Attempt, Ended
 from tocsin.worker.mailbox import Mailbox
 from tocsin.worker.outcomes import crashed, not_begun, raised
+from tocsin.worker.runners import frames
 from tocsin.worker.source import AttemptOutcome
 
 logger = logging.getLogger("tocsin.worker")
@@ -40,7 +40,8 @@ class _Seat:
 
 
 class HandlerProcesses:
-    """Runs attempts in `python -m tocsin.worker.process` (a Runner). All on the runtime's loop: it only passes frames.
+    """Runs attempts in `python -m tocsin.worker.runners.child` (a Runner). All on the runtime's loop: it only passes
+    frames.
 
     The process leads a session of its own, so that Ctrl-C in a terminal does not reach it and a kill reaches what it
     started. It ends when this one does.
@@ -161,7 +162,7 @@ async def _spawn() -> tuple[Process, int]:
                 sys.executable,
                 "-P",  # the current folder is not looked in before the library is
                 "-m",
-                "tocsin.worker.process",
+                "tocsin.worker.runners.child",
                 str(writing),
                 stdin=asyncio.subprocess.PIPE,
                 pass_fds=(writing,),
