@@ -71,7 +71,10 @@ class RequestBytes:
 
     def _give_back(self) -> None:
         self._many, self._giving_back = False, False
-        asyncio.get_running_loop().run_in_executor(None, _give_memory_back)
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(None, _give_memory_back)
+        # What goes with the last of them, their answers, say, may be freed a little later.
+        loop.call_later(_GIVE_BACK_AFTER, loop.run_in_executor, None, _give_memory_back)
 
 
 def _give_memory_back() -> None:
