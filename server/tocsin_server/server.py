@@ -32,6 +32,7 @@ from tocsin_server.dispatch.dispatcher import Dispatcher
 from tocsin_server.domain.defaults import JobDefaults
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.domain.retry import Backoff
+from tocsin_server.domain.times import MILLISECOND, to_ms
 from tocsin_server.domain.words import counted
 from tocsin_server.handlers.builtin import Housekeeping, Outlets, builtin_handlers, outlets
 from tocsin_server.handlers.hello import hello_handlers
@@ -353,14 +354,15 @@ def _housekeeping(settings: Settings) -> Housekeeping:
 
 def _server_defaults(settings: Settings) -> JobDefaults:
     retry, retention = settings.retry, settings.retention
+    # Whole milliseconds, as jobs are stored: a new job is answered from what it was drafted with.
     return JobDefaults(
         max_attempts=retry.max_attempts,
         backoff=Backoff[retry.backoff.upper()],
-        initial_delay=retry.initial_delay,
-        max_delay=retry.max_delay,
+        initial_delay=to_ms(retry.initial_delay) * MILLISECOND,
+        max_delay=to_ms(retry.max_delay) * MILLISECOND,
         jitter=retry.jitter,
-        completed_for=retention.completed_for,
-        failed_for=retention.failed_for,
+        completed_for=to_ms(retention.completed_for) * MILLISECOND,
+        failed_for=to_ms(retention.failed_for) * MILLISECOND,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc
 from support.redis_parts import RedisPart
-from tocsin_server.domain.defaults import SERVER_DEFAULTS, JobRequest, draft
+from tocsin_server.domain.defaults import SERVER_DEFAULTS, UNSET, JobRequest, terms
 from tocsin_server.domain.job import Payload
 from tocsin_server.domain.lease import Ending, Outcome
 from tocsin_server.store.redis.connection.connection import RedisConnection
@@ -90,7 +90,7 @@ async def _recorded(url: str, jobs: int) -> dict[str, list[tuple[Any, ...]]]:
     await store.open()
     asked = JobRequest("bench", "noop", Payload(10, bytes(110)))
     tape.take()
-    await store.add([draft(asked, SERVER_DEFAULTS)] * jobs)
+    await store.add([asked.draft(terms(UNSET, SERVER_DEFAULTS))] * jobs)
     calls = {"add": tape.take()}
     leases = []
     while len(leases) < jobs:

@@ -12,7 +12,7 @@ from pymongo import MongoClient, UpdateOne
 from pymongo.collection import Collection
 from pymongo.write_concern import WriteConcern
 from support.mongo_servers import MongoServer
-from tocsin_server.domain.defaults import SERVER_DEFAULTS, JobRequest, draft
+from tocsin_server.domain.defaults import SERVER_DEFAULTS, UNSET, JobRequest, terms
 from tocsin_server.domain.job import Payload
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.documents import new_document
@@ -69,7 +69,7 @@ def _collection(mongo: MongoServer) -> Iterator[Jobs]:
 
 
 def _documents(count: int) -> list[dict[str, Any]]:
-    one = draft(JobRequest("bench", "noop", Payload(10, bytes(110))), SERVER_DEFAULTS)
+    one = JobRequest("bench", "noop", Payload(10, bytes(110))).draft(terms(UNSET, SERVER_DEFAULTS))
     now = datetime.now(UTC)
     return [new_document(one, f"job-{number}", number, now) for number in range(count)]
 
