@@ -20,7 +20,7 @@ class Loop:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin, unless it goes on already."""
+        """Begin, unless it was begun already."""
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=self._name)
 

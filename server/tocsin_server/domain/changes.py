@@ -27,6 +27,7 @@ class UpdateJob:
     when: datetime | timedelta | None = None
     priority: int | None = None
     payload: Payload | None = None
+    # Both or neither: all of them, as they are to be.
     terms: Terms | None = None
     tags: Mapping[str, str] | None = None
     revision: int | None = None  # refuse with RevisionMismatch unless the job has this revision

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import QuotaExceeded
+from tocsin_server.domain.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Quotas:
     """How much a store may hold. `jobs`: of a queue, in whatever state; None: any number."""
 

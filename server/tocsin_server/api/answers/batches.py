@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from tocsin.v1 import bulk_pb2, error_reason_pb2, job_pb2
 from tocsin.v1 import job_service_pb2 as pb
@@ -21,6 +21,13 @@ from tocsin_server.operations.schedule_jobs import Scheduled
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 _Asked = TypeVar("_Asked")
+
+_Result: TypeAlias = (
+    pb.BatchScheduleJobsResponse.Result
+    | pb.BatchCancelJobsResponse.Result
+    | bulk_pb2.BatchRetryJobsResponse.Result
+    | bulk_pb2.BatchDeleteJobsResponse.Result
+)
 
 _BatchScheduleJobsResponse = wire.shadow(pb.BatchScheduleJobsResponse)
 _BatchCancelJobsResponse = wire.shadow(pb.BatchCancelJobsResponse)
@@ -61,8 +68,7 @@ def scheduled(items: Iterable[Scheduled]) -> pb.BatchScheduleJobsResponse:
     for item in items:
         result = target.results.add()
         if isinstance(item, TocsinError):
-            result.error.MergeFromString(_status(item))
-            result.error_reason = error_reason_pb2.ErrorReason.Value(item.reason)
+            _refuse(result, item)
         else:
             fill_scheduled(result.response, *item)
     _fit(target, (r.response.job for r in target.results if r.WhichOneof("result") == "response"))
@@ -77,8 +83,7 @@ def cancelled(job_ids: Iterable[str], items: Iterable[Job | TocsinError]) -> pb.
         if isinstance(item, TocsinError):
             # An id that is refused may be any text, of any length.
             result.job_id = job_id[: limits.JOB_ID_CHARACTERS]
-            result.error.MergeFromString(_status(item))
-            result.error_reason = error_reason_pb2.ErrorReason.Value(item.reason)
+            _refuse(result, item)
             continue
         result.job_id = job_id
         fill(result.job, item, View.BASIC)
@@ -96,8 +101,7 @@ def retried(job_ids: Iterable[str], items: Iterable[Job | TocsinError]) -> bulk_
     for job_id, item in zip(job_ids, items, strict=True):
         result = target.results.add(job_id=job_id[: limits.JOB_ID_CHARACTERS])
         if isinstance(item, TocsinError):
-            result.error.MergeFromString(_status(item))
-            result.error_reason = error_reason_pb2.ErrorReason.Value(item.reason)
+            _refuse(result, item)
         else:
             fill(result.job, item, View.BASIC)
             target.retried += 1
@@ -113,15 +117,14 @@ def deleted(job_ids: Iterable[str], items: Iterable[TocsinError | None]) -> bulk
         if item is None:
             target.deleted += 1
         else:
-            result.error.MergeFromString(_status(item))
-            result.error_reason = error_reason_pb2.ErrorReason.Value(item.reason)
+            _refuse(result, item)
     return target
 
 
-def _status(refusal: TocsinError) -> bytes:
-    # google.rpc.Status too is another class in the shadow messages' pool.
-    status: bytes = to_status(refusal, most_bytes=ITEM_STATUS_BYTES).SerializeToString()
-    return status
+def _refuse(result: _Result, refusal: TocsinError) -> None:
+    # By way of its bytes: google.rpc.Status too is another class in the shadow messages' pool.
+    result.error.MergeFromString(to_status(refusal, most_bytes=ITEM_STATUS_BYTES).SerializeToString())
+    result.error_reason = error_reason_pb2.ErrorReason.Value(refusal.reason)
 
 
 def _fit(

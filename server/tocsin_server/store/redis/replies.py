@@ -33,6 +33,7 @@ def added(drafts: Sequence[Draft], reply: Sequence[Any], jobs_max: int) -> list[
     """What add.lua says of jobs: {now, the new ones packed, the others in their order}."""
     now_ms, packed, others = reply
     now, left, at = to_time(now_ms), iter(others), 0
+    last_due, due_time = now_ms, now  # jobs of a batch are mostly due together, and share one object of it
     answers: list[Added | TocsinError] = []
     for draft in drafts:
         state, due_ms, arrival = _NEW.unpack_from(packed, at)
@@ -44,7 +45,8 @@ def added(drafts: Sequence[Draft], reply: Sequence[Any], jobs_max: int) -> list[
         if job_id is None:
             job_id, at = packed[at : at + _OWN_ID].decode(), at + _OWN_ID
         due = int.from_bytes(due_ms, "big")
-        due_time = now if due == now_ms else to_time(due)
+        if due != last_due:
+            last_due, due_time = due, now if due == now_ms else to_time(due)
         answers.append(New(job_id, _STATES[state], now, due_time, int.from_bytes(arrival, "big")))
     return answers
 
