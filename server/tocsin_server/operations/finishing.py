@@ -14,7 +14,7 @@ from tocsin_server.domain.errors import LeaseLost, OutcomeUnknown, StoreAway, St
 from tocsin_server.domain.job import JobError
 from tocsin_server.domain.lease import Ending, Finished, Lease, Outcome
 from tocsin_server.domain.retry import RetryPolicy
-from tocsin_server.operations.pauses import backoff
+from tocsin_server.operations.backoff import backoff
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
 
