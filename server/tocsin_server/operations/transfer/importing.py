@@ -30,7 +30,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedRecord:
     """A record that was not taken."""
 
     index: int
@@ -46,7 +46,7 @@ class Imported:
     counts: Counter[Put] = field(default_factory=Counter)
     released: int = 0  # jobs that ran where they came from, among those created and replaced
     refused: int = 0
-    refusals: list[Refused] = field(default_factory=list)
+    refusals: list[RefusedRecord] = field(default_factory=list)
 
     @property
     def changed(self) -> int:
@@ -62,7 +62,7 @@ class Imported:
             return
         self.refused += 1
         if len(self.refusals) < limits.REFUSED_ITEMS:
-            self.refusals.append(Refused(item.index, item.queue, item.job_id, answer))
+            self.refusals.append(RefusedRecord(item.index, item.queue, item.job_id, answer))
 
 
 class ImportCut(OutcomeUnknown):

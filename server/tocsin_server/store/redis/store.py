@@ -15,6 +15,7 @@ from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.filters import ListQuery, Order, Page, Position
 from tocsin_server.domain.job import Added, Draft, Job, Put, View
 from tocsin_server.domain.lease import (
+    AttemptOutcome,
     Claim,
     Claimed,
     Ending,
@@ -23,7 +24,6 @@ from tocsin_server.domain.lease import (
     Finished,
     Lease,
     LostLease,
-    Outcome,
 )
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
@@ -231,8 +231,8 @@ class RedisStore(JobStore):
 
         return await by_queue(extensions, lambda extension: extension.lease.queue, extend_in)
 
-    async def finish(self, outcomes: Sequence[Outcome]) -> list[Finished | TocsinError]:
-        async def finish_in(queue: str, items: Sequence[Outcome]) -> list[Finished | TocsinError]:
+    async def finish(self, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
+        async def finish_in(queue: str, items: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
             answers = await self._run_all("finish", queue, [_ending(outcome) for outcome in items])
             return [
                 LeaseLost(queue, item.lease.job_id, item.lease.attempt)
@@ -383,7 +383,7 @@ def _extended(lease: Lease, reply: Sequence[Any]) -> Extended | TocsinError:
     return Extended()
 
 
-def _ending(outcome: Outcome) -> tuple[bytes, ...]:
+def _ending(outcome: AttemptOutcome) -> tuple[bytes, ...]:
     said = b""
     if outcome.ending is Ending.COMPLETED:
         said = b"" if outcome.result is None else b"+" + outcome.result
