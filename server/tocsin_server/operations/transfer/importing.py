@@ -10,10 +10,9 @@ from itertools import groupby
 from typing import Any, cast
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.errors import InvalidFields, OutcomeUnknown, TocsinError, TooLarge
+from tocsin_server.domain.errors import ImportCut, OutcomeUnknown, TocsinError
 from tocsin_server.domain.job import Job, Put
 from tocsin_server.domain.states import State
-from tocsin_server.domain.words import counted
 from tocsin_server.operations.transfer.draining import Drain
 from tocsin_server.operations.transfer.placing import Placing
 from tocsin_server.operations.transfer.records import NoteRecord, QueueRecord, Record
@@ -65,22 +64,6 @@ class Imported:
             self.refusals.append(RefusedRecord(item.index, item.queue, item.job_id, answer))
 
 
-class ImportCut(OutcomeUnknown):
-    """An import ended early, and had taken records by then."""
-
-    def __init__(self, done: Imported, why: TocsinError) -> None:
-        TocsinError.__init__(
-            self,
-            f"the import ended early, and {counted(done.changed, 'record')} or more had been taken: make it again with "
-            f"KEEP, which leaves those as they are and takes the rest. ({_words(why)})",
-        )
-
-
-def _words(why: TocsinError) -> str:
-    # Others say that nothing was changed.
-    return str(why) if isinstance(why, InvalidFields | TooLarge) else why.reason
-
-
 class Importing:
     """Takes what another store had."""
 
@@ -102,7 +85,7 @@ class Importing:
                         await self._take(kind, list(some), over, done)
         except TocsinError as error:
             if done.changed or isinstance(error, OutcomeUnknown):
-                raise ImportCut(done, error) from error
+                raise ImportCut(done.changed, error) from error
             raise
         return done
 
