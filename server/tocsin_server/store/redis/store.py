@@ -110,8 +110,7 @@ class RedisStore(JobStore):
         await self._connection.close()
 
     async def ping(self) -> datetime:
-        seconds, micros = await self._connection.execute("TIME", read_only=True)
-        return to_time(int(seconds) * 1000 + int(micros) // 1000)
+        return to_time(await self._scripts.run("ping", self._keys.format))
 
     async def info(self) -> StoreInfo:
         return self._condition.info
