@@ -73,7 +73,7 @@ class Dispatcher:
         self._ticker = ticker
         finishing = Finishing(store)
         slots = Slots(concurrency, handlers.concurrencies(), type_concurrency)
-        self._leasing = Leasing(store, finishing, wakeups, ticker, clock, holder=name, tick=tick)
+        self._leasing = Leasing(store, finishing, wakeups, ticker, clock, tick=tick)
         self._limits = QueueLimits(
             store, queue_settings, slots, wakeups, ticker, tick=tick, in_turn=self._leasing.in_turn
         )

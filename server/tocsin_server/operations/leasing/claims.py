@@ -63,7 +63,6 @@ class Claims:
         claimable: Claimable,
         seats: Seats,
         *,
-        holder: str,
         deliver: Callable[[str, timedelta, Sequence[Claimed]], None],
         changed: Callable[[], None],
         longest_pause: timedelta,
@@ -73,7 +72,6 @@ class Claims:
         self._ticker = ticker
         self._claimable = claimable
         self._seats = seats
-        self._holder = holder
         self._deliver = deliver
         self._changed = changed
         self._longest_pause = longest_pause
@@ -140,7 +138,7 @@ class Claims:
                 self._failures.pop(queue, None)
                 return
             claim = await self._store.claim(
-                queue, ask.types, ask.limit, lease=ask.lease, holder=self._holder, request=ask.request
+                queue, ask.types, ask.limit, lease=ask.lease, request=ask.request, repeated=ask.may_have_acted
             )
             self._clock.heard(claim.now, asked)
             claimed = await self._still_leased(ask, claim.claimed)

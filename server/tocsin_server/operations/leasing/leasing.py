@@ -31,7 +31,7 @@ class Leasing:
     """Claims for those who sit here, queue after queue in turn, and sleeps while nothing is due or nobody has a free
     slot. A claim joins what several seats take of a queue.
 
-    holder: the name that leases bear. tick: the longest pause between attempts while the store is away. Subscribes to
+    tick: the longest pause between attempts while the store is away. Subscribes to
     `wakeups` and `ticker`, so make it before those are started.
     """
 
@@ -43,7 +43,6 @@ class Leasing:
         ticker: Ticker,
         clock: StoreClock,
         *,
-        holder: str,
         tick: timedelta = timedelta(seconds=1),
     ) -> None:
         self._finishing = finishing
@@ -59,7 +58,6 @@ class Leasing:
             ticker,
             self._claimable,
             self._seats,
-            holder=holder,
             deliver=self._deliver,
             changed=self._changed.set,
             longest_pause=tick,
