@@ -94,9 +94,7 @@ async def _recorded(url: str, jobs: int) -> dict[str, list[tuple[Any, ...]]]:
     calls = {"add": tape.take()}
     leases = []
     while len(leases) < jobs:
-        claim = await store.claim(
-            "bench", {"noop": 100}, 100, lease=timedelta(hours=1), holder="bench", request=secrets.token_bytes(8)
-        )
+        claim = await store.claim("bench", {"noop": 100}, 100, lease=timedelta(hours=1), request=secrets.token_bytes(8))
         leases += [claimed.lease for claimed in claim.claimed]
     calls["claim"] = tape.take()
     for start in range(0, jobs, 100):

@@ -176,7 +176,7 @@ async def claimed(
     left = dict(types) if isinstance(types, Mapping) else dict.fromkeys(types, 1000)
     found: list[Claimed] = []
     while True:
-        claim = await store.claim(queue, left, limit - len(found), lease=lease, holder="tests", request=a_request())
+        claim = await store.claim(queue, left, limit - len(found), lease=lease, request=a_request())
         found += claim.claimed
         for one in claim.claimed:
             left[one.job.spec.type] -= 1

@@ -123,7 +123,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 3))
     def claim(self, limit: int) -> None:
-        claim = self.call(self.store.claim(self.queue, {"t": 9}, limit, lease=MINUTE, holder="w", request=a_request()))
+        claim = self.call(self.store.claim(self.queue, {"t": 9}, limit, lease=MINUTE, request=a_request()))
         for job in self.jobs.values():
             if job.state is SCHEDULED and job.due:
                 job.state, job.due = WAITING, False

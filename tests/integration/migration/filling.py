@@ -40,9 +40,7 @@ async def fill(store: JobStore, queue: str, jobs: int, *, seed: int = 1, tried: 
     draw = random.Random(seed)
     for start in range(0, jobs, _BATCH):
         await store.add([_draft(draw, queue, number) for number in range(start, min(start + _BATCH, jobs))])
-        claim = await store.claim(
-            queue, dict.fromkeys(TYPES, 100), tried, lease=HOUR, holder="tests", request=a_request()
-        )
+        claim = await store.claim(queue, dict.fromkeys(TYPES, 100), tried, lease=HOUR, request=a_request())
         await store.finish([_end(draw, one) for one in claim.claimed])
     some = await _some(store, queue, jobs // 50)
     await store.cancel(queue, [wish(job, reason="räumt auf", by="ada") for job in some])

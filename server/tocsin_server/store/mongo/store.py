@@ -161,9 +161,19 @@ class MongoStore(JobStore):
     # --- running ---
 
     async def claim(
-        self, queue: str, types: Mapping[str, int], limit: int, *, lease: timedelta, holder: str, request: bytes
+        self,
+        queue: str,
+        types: Mapping[str, int],
+        limit: int,
+        *,
+        lease: timedelta,
+        request: bytes,
+        repeated: bool = False,
     ) -> Claim:
-        return await self._claiming.claim(queue, types, limit, lease, request)
+        return await self._claiming.claim(queue, types, limit, lease, request, repeated=repeated)
+
+    async def promote(self, queue: str) -> bool:
+        return await self._claiming.promote(queue)
 
     async def extend(self, extensions: Sequence[Extension], lease: timedelta) -> list[Extended | TocsinError]:
         async def extend_in(queue: str, items: Sequence[Extension]) -> list[Extended | TocsinError]:

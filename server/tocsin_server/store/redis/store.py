@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -56,7 +55,6 @@ from tocsin_server.store.redis.wake_channel import WakeChannel
 
 FORMAT = 1  # of what is stored; a server refuses a higher one
 _CALL_JOBS, _CALL_BYTES = 50, 1 << 20  # what one script call may carry, so that none holds Redis for long
-_REMEMBERED_CLAIMS = 1_000
 _SETTINGS_FIELDS = ("paused", "reason", "settings", "cmax", "fmax")
 
 Arguments = tuple[bytes, ...]  # of one item of a batch
@@ -85,7 +83,6 @@ class RedisStore(JobStore):
         self._cross_check = CrossCheck(connection, self._scripts, self._keys)
         self._wake_channel = WakeChannel(connection, self._keys.wake)
         self._registry = Registry(connection, self._keys, quotas.queues, lost=self._mark)
-        self._claims: OrderedDict[bytes, None] = OrderedDict()
 
     async def open(self) -> None:
         await self._connection.open()
@@ -208,12 +205,15 @@ class RedisStore(JobStore):
     # --- running ---
 
     async def claim(
-        self, queue: str, types: Mapping[str, int], limit: int, *, lease: timedelta, holder: str, request: bytes
+        self,
+        queue: str,
+        types: Mapping[str, int],
+        limit: int,
+        *,
+        lease: timedelta,
+        request: bytes,
+        repeated: bool = False,
     ) -> Claim:
-        repeated = request in self._claims
-        self._claims[request] = None
-        if len(self._claims) > _REMEMBERED_CLAIMS:
-            self._claims.popitem(last=False)
         wanted = [part for name, most in types.items() for part in (name, most)]
         now, more, answers = await self._run("claim", queue, limit, to_ms(lease), request, int(repeated), *wanted)
         claimed = []
@@ -221,6 +221,9 @@ class RedisStore(JobStore):
             job = records.job_of(queue, answer, View.FULL)
             claimed.append(Claimed(job, Lease(queue, job.job_id, job.attempt, answer[0] + request)))
         return Claim(tuple(claimed), to_time(now), more == b"1")
+
+    async def promote(self, queue: str) -> bool:
+        return bool(await self._run("promote", queue))
 
     async def extend(self, extensions: Sequence[Extension], lease: timedelta) -> list[Extended | TocsinError]:
         async def extend_in(queue: str, items: Sequence[Extension]) -> list[Extended | TocsinError]:
