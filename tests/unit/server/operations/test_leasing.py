@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from contract.builders import HOUR, MILLISECOND, SECOND, a_draft, added, read
 from support.eventually import until_async
-from support.leasing_parts import Parts, StartParts
+from support.running_leasing import Parts, StartParts
 from support.spied_store import SpiedStore
 from tocsin_server.domain.errors import Draining
 from tocsin_server.domain.job import Job
