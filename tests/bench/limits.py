@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from tocsin_server.domain.defaults import SERVER_DEFAULTS, UNSET, JobRequest, terms
 from tocsin_server.domain.job import Payload
 from tocsin_server.domain.lease import AttemptOutcome, Ending
@@ -106,7 +106,7 @@ async def _recorded(url: str, jobs: int) -> dict[str, list[tuple[Any, ...]]]:
 
 async def scripts(folder: Path, jobs: int) -> dict[str, Sample]:
     """The bare scripts, one caller, the same batches: 200 adds, 100 claims, 100 finishes a call."""
-    with RedisPart(folder, *REDIS_OPTIONS) as redis:
+    with RedisBackend(folder, *REDIS_OPTIONS) as redis:
         calls = await _recorded(redis.url, jobs)
         redis.client.flushall()
         return {
@@ -115,7 +115,7 @@ async def scripts(folder: Path, jobs: int) -> dict[str, Sample]:
         }
 
 
-def _replay(redis: RedisPart, calls: Sequence[tuple[Any, ...]], jobs: int) -> Sample:
+def _replay(redis: RedisBackend, calls: Sequence[tuple[Any, ...]], jobs: int) -> Sample:
     def spent() -> float:
         cpu = redis.client.info("cpu")
         return float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"])

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
-from gates import Gate
-from memory_source import MemorySource, a_job, endings, until_figures
 from support.eventually import until_async
 from tocsin.worker.context import JobContext
 from tocsin.worker.registry import Handlers
 from tocsin.worker.runtime import Drained, Runtime
 from tocsin.worker.source import AttemptOutcome, Ending, LeasedJob
+from unit.client.worker.gates import Gate
+from unit.client.worker.memory_source import MemorySource, a_job, endings, until_figures
 
 NONE = timedelta(0)
 SHORT = timedelta(seconds=0.05)

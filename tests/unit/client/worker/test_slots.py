@@ -8,14 +8,14 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from gates import Gate
-from memory_source import MemorySource, a_job, endings, running, until_figures
 from support.eventually import until_async
 from tocsin.worker.attempt import Attempt
 from tocsin.worker.context import JobContext
 from tocsin.worker.registry import Handlers
 from tocsin.worker.runtime import Runtime
 from tocsin.worker.source import Ending, LeasedJob
+from unit.client.worker.gates import Gate
+from unit.client.worker.memory_source import MemorySource, a_job, endings, running, until_figures
 
 
 class Crowd:

@@ -13,7 +13,7 @@ import pytest
 from contract.backdating import Backdate
 from contract.builders import HOUR, MINUTE, RAW, SECOND, a_draft, added, read, wish
 from support.eventually import until_async
-from support.leasing_parts import StartParts
+from support.running_leasing import StartParts
 from support.spied_store import SpiedStore
 from tocsin.worker.slots import Slots
 from tocsin.worker.source import AttemptOutcome, Ending, Heartbeat, HeartbeatAnswer, LeasedJob

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from contract.builders import HOUR, MILLISECOND, SECOND, a_draft, added, read
 from support.eventually import until_async
-from support.leasing_parts import FreeForAll, Parts, StartParts, first_leased
+from support.running_leasing import FreeForAll, Parts, StartParts, first_leased
 from support.spied_store import SpiedStore
 from tocsin_server.domain.errors import Draining
 from tocsin_server.domain.job import Job

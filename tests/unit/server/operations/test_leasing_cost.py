@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 from contract.builders import HOUR, MILLISECOND, a_draft, added
 from redis import Redis
-from support.leasing_parts import Parts, StartParts, first_leased
+from support.running_leasing import Parts, StartParts, first_leased
 from support.spied_store import SpiedStore
 from tocsin_server.domain.queues import QueueSettings
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from contract.builders import HOUR, SECOND, a_draft, added
-from support.leasing_parts import StartParts, first_leased
+from support.running_leasing import StartParts, first_leased
 from support.spied_store import SpiedStore
 from tocsin_server.domain.defaults import JobRequest
 from tocsin_server.domain.errors import StoreAway, TocsinError

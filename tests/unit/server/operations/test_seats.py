@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from contract.builders import HOUR, MILLISECOND, MINUTE, a_draft, added, read
 from support.eventually import until_async
-from support.leasing_parts import FreeForAll, Parts, StartParts
+from support.running_leasing import FreeForAll, Parts, StartParts
 from support.spied_store import SpiedStore
 from tocsin_server.domain.lease import Claimed
 from tocsin_server.domain.states import State

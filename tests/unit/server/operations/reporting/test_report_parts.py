@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from ended_jobs import MS, NOW, an_ended
 from tocsin_server.domain import limits
 from tocsin_server.domain.job import JobError
 from tocsin_server.domain.states import State
@@ -13,6 +12,7 @@ from tocsin_server.operations.reporting.figures import ReportFigures
 from tocsin_server.operations.reporting.reasons import Reasons, pattern
 from tocsin_server.operations.reporting.report import OTHER_TYPES, Report
 from tocsin_server.operations.reporting.table import Table
+from unit.server.operations.reporting.ended_jobs import MS, NOW, an_ended
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
