@@ -75,6 +75,17 @@ async def test_who_was_served_waits_behind_who_was_not(spied: SpiedStore, start_
     assert [len(worker.given) for worker in workers] == [2, 2, 2]
 
 
+async def test_who_takes_of_all_queues_is_served_in_turn_with_who_names_some(
+    spied: SpiedStore, start_parts: StartParts
+) -> None:
+    async with start_parts(tick=HOUR) as parts:
+        workers = [Worker(parts, queues=["q"]), Worker(parts, lease=HOUR), Worker(parts, queues=["q", "r"])]
+        for count in range(1, 7):
+            await added(spied.as_store, a_draft())
+            await until_async(lambda count=count: given(workers, count), within=5)
+    assert [len(worker.given) for worker in workers] == [2, 2, 2]
+
+
 async def given(workers: Collection[Worker], count: int) -> bool:
     return sum(len(worker.given) for worker in workers) == count
 
