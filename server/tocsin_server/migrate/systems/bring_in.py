@@ -14,7 +14,7 @@ from tocsin_server.migrate.systems.ledger import Ledger, mark_of
 from tocsin_server.migrate.systems.naming import Naming
 from tocsin_server.migrate.systems.own_types import Check, as_own
 from tocsin_server.store.interface import JobStore
-from tocsin_server.store.placing import check_placeable
+from tocsin_server.store.put import check_placeable
 
 _PLACED, _BYTES = 200, 4 << 20  # at once: jobs, and bytes of their payloads
 TAKEN_ID = "another job of its id stands here: bring its queue into one of another name, with --queue-map {queue}=NAME"

@@ -22,7 +22,7 @@ from tocsin_server.store.mongo.placed import placed_document
 from tocsin_server.store.mongo.records import Records, basic, changes_of, flags_of_all, new_operation, unknown_after
 from tocsin_server.store.mongo.room import QueueRoom, Rooms
 from tocsin_server.store.mongo.transitions import Standing, place_over
-from tocsin_server.store.placing import Placed
+from tocsin_server.store.put import Placed
 
 _CALL_JOBS, _CALL_BYTES = 200, 8 << 20
 _ROUNDS = 50

@@ -40,7 +40,7 @@ from tocsin_server.store.mongo.queue_documents import worker_document, worker_of
 from tocsin_server.store.mongo.records import Records
 from tocsin_server.store.mongo.tail import LogListener
 from tocsin_server.store.mongo.trimming import Trimming
-from tocsin_server.store.placing import placed
+from tocsin_server.store.put import placed
 
 
 class MongoStore(JobStore):
