@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import Any, TypeVar
 
 from bson.codec_options import CodecOptions
@@ -73,12 +73,6 @@ class MongoConnection:
     async def open(self) -> Document:
         """Make sure that the store answers; what it says of itself. StoreAway."""
         return await self.run(lambda: self.client.admin.command("hello"), read_only=True)
-
-    async def now(self) -> datetime:
-        """The server's clock."""
-        hello = await self.open()
-        now: datetime = hello["localTime"]  # admin's commands have the client's codec: naive, and UTC
-        return now.replace(tzinfo=UTC)
 
     async def close(self) -> None:
         """Wait for the commands under way, also those whose callers left, and close all connections."""

@@ -6,7 +6,7 @@ state, arrival, attempt, failures, crashes, revision
 create, due, start, end, lease, expire      dates, in milliseconds; lease only of ACTIVE, end, expire of ended ones
 token      of the last attempt: the 8 bytes of the claim that began it
 errors, progress, result, cancel            where there are any
-writes, ops the compare-and-swap counter, and whose writes the last ones were (records.py)
+writes, ops the compare-and-swap counter, and whose writes the last ones were (jobs.py)
 
 Spans of time are whole milliseconds. `bytes` is the size of the payload.
 """
@@ -53,6 +53,11 @@ def text(said: str) -> str:
 def key(queue: str, job_id: str) -> str:
     """A job's _id. A queue's name has no slash."""
     return f"{queue}/{job_id}"
+
+
+def token_of(document: Mapping[str, Any]) -> bytes:
+    """The token of the job's last attempt: its arrival number and the request that claimed it."""
+    return int(document["arrival"]).to_bytes(6, "big") + bytes(document.get("token", b""))
 
 
 def due_time(when: datetime | timedelta, now: datetime) -> datetime:

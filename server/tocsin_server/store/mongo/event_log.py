@@ -2,7 +2,7 @@
 
 _id               "<queue>/<first number, 15 digits>"
 queue, first, last  the numbers taken for the write; fewer changes than numbers are possible, more are not
-changes           the jobs as they stood (records.basic), `deleted` where one went
+changes           the jobs as they stood (commit.basic), `deleted` where one went
 time              the store's clock; a TTL index drops what is too old
 wake              {claimable, due, cancels, settings}: what dispatchers are to hear
 
@@ -26,9 +26,10 @@ from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.events import Event, EventBatch
 from tocsin_server.domain.job import View
 from tocsin_server.store.cursors import Cursor, read_cursor
+from tocsin_server.store.mongo.clock import stamp
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, job_of
-from tocsin_server.store.mongo.heads import Allocation, Heads
+from tocsin_server.store.mongo.queues import Allocation, Queues
 from tocsin_server.store.mongo.tail import Tail
 
 #: A write that has not come after so long never will: its server died.
@@ -36,7 +37,7 @@ PATIENCE = timedelta(seconds=5)
 #: What is too much to keep goes once it is a tenth of what is kept.
 _TRIM_AT = 10
 _DOCUMENTS_A_READ = 20
-#: More numbers are never taken for one write: two for each of the jobs of a call (adding.py).
+#: More numbers are never taken for one write: two for each of the jobs of a call (add.py).
 _NUMBERS_A_WRITE = 400
 _WRITES_LOOKED_AT = 1_000
 #: A waiter looks again after so long, for the message that was lost.
@@ -66,11 +67,11 @@ class EventLog:
     """The logs of all queues. About `events_max` changes of each are kept."""
 
     def __init__(
-        self, connection: MongoConnection, collection: str, heads: Heads, tail: Tail, *, events_max: int
+        self, connection: MongoConnection, collection: str, queues: Queues, tail: Tail, *, events_max: int
     ) -> None:
         self._connection = connection
         self._events: AsyncCollection[Document] = connection.database[f"{collection}.events"]
-        self._heads = heads
+        self._queues = queues
         self._tail = tail
         self._events_max = events_max
         self._trimmed: dict[str, int] = {}  # queue -> the last number when it was trimmed
@@ -99,14 +100,14 @@ class EventLog:
             # By upsert, so that one that is sent twice stands once.
             await self._events.update_one(
                 {"_id": _id(taken.queue, taken.first)},
-                {"$set": update, "$currentDate": {"time": True}},
+                {"$set": update, **stamp("time")},
                 upsert=True,
             )
 
         _, stands = await asyncio.gather(self._connection.run(write), self._wake(taken, flags))
         if not stands:
             # Deleted after the numbers were taken and before the jobs were written: they would be in no queue.
-            await self._heads.hold(taken.queue, taken.first_arrival + taken.arrivals - 1)
+            await self._queues.hold(taken.queue, taken.first_arrival + taken.arrivals - 1)
             await self._wake(taken, flags)
         self._tail.signal(taken.queue)
         trimmed = min(taken.last, self._trimmed.setdefault(taken.queue, taken.first - 1))
@@ -118,12 +119,12 @@ class EventLog:
     async def _wake(self, taken: Allocation, flags: Flags) -> bool:
         """Count a wake where jobs became claimable. False: jobs came, and their queue's document is not there."""
         if flags.claimable:
-            return await self._heads.wake(taken.queue)
-        return not taken.arrivals or await self._heads.stands(taken.queue)
+            return await self._queues.wake(taken.queue)
+        return not taken.arrivals or await self._queues.stands(taken.queue)
 
     async def now(self, queue: str) -> str:
         """The cursor of now."""
-        head, now = await self._heads.read(queue)
+        head, now = await self._queues.read(queue)
         return str(await self._settled(queue, head, now))
 
     async def read(self, queue: str, after: str, wait: timedelta, limit: int) -> EventBatch:
@@ -162,7 +163,7 @@ class EventLog:
 
     async def _read_now(self, queue: str, cursor: Cursor, limit: int) -> tuple[EventBatch | None, Cursor]:
         """What is there, None where nothing is yet; and the cursor, which has learned the queue's epoch."""
-        head, now = await self._heads.read(queue)
+        head, now = await self._queues.read(queue)
         here = _cursor_of(head)
         if not cursor.leads_on("mongo", here.epoch, here.seen):
             return await self._gap(queue, head, now)

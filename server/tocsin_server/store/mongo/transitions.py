@@ -1,4 +1,4 @@
-"""What can happen to a standing job, in one place each. Each changes the document in memory; records.py writes it.
+"""What can happen to a standing job, in one place each. Each changes the document in memory; commit.py writes it.
 
 Nested values are replaced, never changed in place: what was read must stay as it was, to tell what is new.
 """

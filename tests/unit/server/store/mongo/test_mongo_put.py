@@ -91,7 +91,7 @@ async def test_jobs_that_bring_the_same_numbers_at_once_part(server: MongoServer
             slow = asyncio.create_task(placed(one, *(a_job(f"slow {n}", arrival=50 + n) for n in range(9))))
 
             async def numbered() -> bool:
-                head, _ = await other._heads.read("q")
+                head, _ = await other._queues.read("q")
                 return head is not None and int(head["arrivals"]) >= 58
 
             await until_async(numbered, within=5)

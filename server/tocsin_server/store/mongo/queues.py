@@ -30,6 +30,7 @@ from tocsin_server.domain.queues import QueueSettings, Tick
 from tocsin_server.domain.quotas import too_many_queues
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import EPOCH
+from tocsin_server.store.mongo.clock import NOW, READ_NOW
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document
 from tocsin_server.store.mongo.queue_documents import settings_document, settings_of
@@ -57,7 +58,7 @@ class Allocation:
     rates: Mapping[str, int] = field(default_factory=dict)
 
 
-class Heads:
+class Queues:
     """All queues' documents."""
 
     def __init__(self, connection: MongoConnection, collection: str, most: int) -> None:
@@ -230,7 +231,7 @@ class Heads:
 
     async def read(self, queue: str) -> tuple[Document | None, datetime | None]:
         """The document, None where the queue was never used; and the store's clock at the reading."""
-        pipeline = [{"$match": {"_id": queue}}, {"$set": {"now": "$$NOW"}}]
+        pipeline = [{"$match": {"_id": queue}}, READ_NOW]
         found = await self._all(self._queues, pipeline)
         return (found[0], found[0].pop("now")) if found else (None, None)
 
@@ -272,7 +273,7 @@ class Heads:
         if stands is not None and ("paused" in stands) == paused:
             if stands.get("settings") == settings_document(settings):
                 return None
-        since = {"$ifNull": ["$paused", "$$NOW"]} if paused else "$$REMOVE"
+        since = {"$ifNull": ["$paused", NOW]} if paused else "$$REMOVE"
         update = {
             "settings": {"$literal": settings_document(settings)},
             "paused": since,
