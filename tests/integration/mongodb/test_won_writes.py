@@ -1,4 +1,5 @@
-"""Who won a race for a job is told from who lost it, though the winner's job has been changed again meanwhile."""
+"""Who won a race for a job is told from who lost it, though the winner's job has been changed again meanwhile, or made
+anew under its id."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from contract.builders import MINUTE, a_draft, added, cancelled, good, read
+from contract.builders import HOUR, MINUTE, a_draft, added, cancelled, good, read
 from pymongo.database import Database
 from support.eventually import until_async
 from support.mongo_servers import MongoServer, fault, order_fault
@@ -56,3 +57,15 @@ async def test_where_it_cannot_be_read_who_won_the_outcome_is_unknown(
         with fault(database.client, failCommands=["find"], errorCode=13), pytest.raises(OutcomeUnknown):
             await store._jobs.swap(list(jobs.values()))
     assert (await read(store, "mine")).state is State.ACTIVE
+
+
+async def test_a_job_that_was_made_anew_under_its_id_is_another_one(store: MongoStore, server: MongoServer) -> None:
+    """Else tomorrow's job would be leased today, by whoever had read the one before it."""
+    await added(store, a_draft("a"))
+    jobs = await store._jobs.load("q", ["a"])
+    lease(jobs["a"], MINUTE, b"12345678")
+    async with opened(server.url) as other:
+        await other.delete("q", ["a"], ended_only=False)
+        [tomorrow] = await added(other, a_draft("a", when=HOUR))
+    assert await store._jobs.swap(list(jobs.values())) == {"a"}
+    assert await read(store, "a") == tomorrow

@@ -23,9 +23,9 @@ from tocsin_server.store.mongo.documents import Document, job_of, new_document
 from tocsin_server.store.mongo.jobs import Jobs
 from tocsin_server.store.mongo.queues import Allocation, Queues
 from tocsin_server.store.mongo.quotas import JobQuota, KnownTypes, Left
-from tocsin_server.store.mongo.transitions import Standing, begin_anew, replace_in_place
+from tocsin_server.store.mongo.transitions import Standing, begin_anew, confirm, replace_in_place
 
-_CALL_JOBS = 200
+_CALL_JOBS, _CALL_BYTES = 200, 1 << 20
 
 Answer = Added | TocsinError
 
@@ -68,7 +68,8 @@ class AddJobs:
 
     async def add_to(self, queue: str, drafts: Sequence[Draft]) -> list[Answer]:
         """Add jobs of one queue, in order."""
-        cuts = parts([0] * len(drafts), _CALL_JOBS, 1)
+        sizes = [len(draft.spec.payload.body) if draft.spec.payload else 0 for draft in drafts]
+        cuts = parts(sizes, _CALL_JOBS, _CALL_BYTES)
         return await part_by_part(drafts, cuts, lambda part: self._add(queue, part))
 
     async def _add(self, queue: str, drafts: Sequence[Draft]) -> list[Answer]:
@@ -80,22 +81,23 @@ class AddJobs:
             known = await self._types.of(queue, {drafts[at].spec.type for at in left})
             room = await self._quota.of(queue)
             plan = _plan(left, drafts, standing, known, room, answers)
-            return await self._write(queue, plan, standing, answers)
+            lost = await self._write(queue, plan, standing, answers)
+            return [at for at in left if drafts[at].job_id in lost]
 
         await Rounds().run(range(len(drafts)), attempt)
         return [answers[at] for at in range(len(drafts))]
 
     async def _write(
         self, queue: str, plan: Sequence[_Planned], standing: Mapping[str, Standing], answers: dict[int, Answer]
-    ) -> set[int]:
-        """Write what was planned; the places of those that were not, because others were faster."""
+    ) -> set[str]:
+        """Write what was planned, and confirm what stands; the ids at which others were faster."""
         creates = sum(one.act in (_Act.CREATE, _Act.ANEW) for one in plan)
         events = sum(2 if one.act is _Act.ANEW else 1 for one in plan if one.act is not _Act.KEEP)
         if not events:
             for one in plan:
                 if one.job_id is not None:
                     answers[one.at] = Kept(job_of(standing[one.job_id].document, View.BASIC))
-            return set()
+            return await self._commit.write(queue, list(standing.values()))
         replaced = {one.job_id for one in plan if one.act is _Act.ANEW}
         gone = ends_of(job for job_id, job in standing.items() if job_id in replaced)
         now, taken = await asyncio.gather(
@@ -103,9 +105,8 @@ class AddJobs:
             self._queues.allocate(queue, events=events, arrivals=creates, gone=gone),
         )
         fresh = _carry_out(plan, standing, now, taken, answers)
-        swaps = [job for job in standing.values() if job.touched]
-        lost = await self._commit.write_under(taken, swaps, list(fresh.values()))
-        return {one.at for one in plan if one.job_id in lost}
+        standing_written = [job for job in standing.values() if job.touched or job.confirmed]
+        return await self._commit.write_under(taken, standing_written, list(fresh.values()))
 
 
 def _plan(
@@ -124,6 +125,8 @@ def _plan(
         state = states.get(job_id) if job_id is not None else None
         act = _Act.CREATE
         if state is not None and job_id is not None:
+            if job_id in standing and draft.on_conflict is not OnConflict.REPLACE:
+                confirm(standing[job_id])
             if draft.on_conflict is OnConflict.KEEP:
                 plan.append(_Planned(at, draft, job_id, _Act.KEEP))
                 continue

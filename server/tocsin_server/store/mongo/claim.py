@@ -16,7 +16,7 @@ from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, job_of, span, to_ms, token_of
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
 from tocsin_server.store.mongo.queues import Queues
-from tocsin_server.store.mongo.transitions import Standing, changed, give_back, lease
+from tocsin_server.store.mongo.transitions import Standing, changed, confirm, give_back, lease
 
 BEST_FIRST = (("priority", -1), ("due", 1), ("arrival", 1))
 _MADE_WAITING = 100
@@ -45,7 +45,12 @@ class ClaimJobs:
     ) -> Claim:
         """As JobStore.claim."""
         if repeated and (found := await self._leased_by(queue, request)):
-            return await self._claim_of(found, found[0].now, more=True)
+            for job in found:
+                confirm(job)
+            lost = await self._commit.write(queue, found)  # they have just been changed: the caller will hear so
+            return await self._claim_of(
+                [job for job in found if job.document["id"] not in lost], found[0].now, more=True
+            )
         due, (head, read_at), best = await asyncio.gather(
             self._due(queue), self._queues.read(queue), self._best(queue, types, limit)
         )

@@ -9,7 +9,8 @@ replica set and no lock:
    them.
 Numbers are taken after reading and before writing, so the changes of one job are numbered in the order in which they
 were made. A server that dies between 1 and 3 leaves a hole in the numbers: watchers who meet it are told of a gap and
-read again, dispatchers claim (holes.py). What was acknowledged stands: it was written in step 2.
+read again, dispatchers claim (holes.py). What was acknowledged stands: it was written in step 2. Numbers are never
+given back, whatever becomes of the write: nobody can be sure that it did not act.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from datetime import datetime
 from typing import Any, TypeVar
 
-from tocsin_server.domain.errors import StoreAway, StoreFull
+from tocsin_server.domain.errors import StoreAway
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.documents import HEAVY, Document
 from tocsin_server.store.mongo.event_log import EventLog, Flags
@@ -28,6 +29,8 @@ from tocsin_server.store.mongo.transitions import Standing
 
 #: Rounds of read, decide and write before a call gives up on jobs that others keep changing.
 _ROUNDS = 50
+#: So many jobs are read, written and logged at a time.
+_JOBS_A_WRITE = 200
 
 R = TypeVar("R")
 
@@ -85,7 +88,9 @@ class Commit:
             lost = await self.write(queue, list(standing.values()), rates=rates(), cancels=cancels)
             return [at for at in left if job_ids[at] in lost]
 
-        await Rounds().run(range(len(job_ids)), attempt)
+        rounds = Rounds()
+        for start in range(0, len(job_ids), _JOBS_A_WRITE):
+            await rounds.run(range(start, min(start + _JOBS_A_WRITE, len(job_ids))), attempt)
         return [answers[at] for at in range(len(job_ids))]
 
     async def write(
@@ -97,16 +102,16 @@ class Commit:
         cancels: bool = False,
         retention: bool = False,
     ) -> set[str]:
-        """Write what was touched; the ids of those that others had changed meanwhile, which were left as they are.
-        `retention`: what goes has had its time."""
-        touched = [job for job in jobs if job.touched]
-        loud = [job for job in touched if not job.quiet]
+        """Write what was touched or is to be confirmed; the ids of those that others had changed meanwhile, which were
+        left as they are. `retention`: what goes has had its time."""
+        written = [job for job in jobs if job.touched or job.confirmed]
+        loud = [job for job in written if not job.quiet]
         if not loud:
-            return await self._jobs.swap(touched) if touched else set()
+            return await self._jobs.swap(written) if written else set()
         gone = {} if retention else ends_of(job for job in loud if job.gone)
         events = sum(2 if _is_anew(job) else 1 for job in loud)
         taken = await self._queues.allocate(queue, events=events, rates=rates, gone=gone)
-        return await self.write_under(taken, touched, cancels=cancels)
+        return await self.write_under(taken, written, cancels=cancels)
 
     async def write_under(
         self,
@@ -119,15 +124,9 @@ class Commit:
     ) -> set[str]:
         """Write new jobs and changed ones, and log them under the numbers taken; the ids at which others were faster,
         which were left as they are. `before_logging` is given these, and may still change documents."""
-        acted = False
-        try:
-            lost = await self._jobs.insert(new) if new else set()
-            acted = bool(new)
-            with unknown_after(acted):
-                lost |= await self._jobs.swap(changed) if changed else set()
-        except (StoreAway, StoreFull):
-            await self._queues.give_back(taken)
-            raise
+        lost = await self._jobs.insert(new) if new else set()
+        with unknown_after(bool(new)):
+            lost |= await self._jobs.swap(changed) if changed else set()
         if before_logging is not None:
             await before_logging(lost)
         changed = [job for job in changed if not job.quiet and job.document["id"] not in lost]

@@ -12,25 +12,33 @@ Numbers without a document are a hole: of a write under way, of a server that di
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import bson
+import structlog
 from bson.int64 import Int64
+from bson.raw_bson import RawBSONDocument
+from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.events import Event, EventBatch
 from tocsin_server.domain.job import View
+from tocsin_server.store.batching import parts
 from tocsin_server.store.cursors import Cursor, read_cursor
 from tocsin_server.store.mongo.clock import stamp
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, job_of
 from tocsin_server.store.mongo.queues import Allocation, Queues
 from tocsin_server.store.mongo.tail import Tail
+
+Change = RawBSONDocument
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 #: A write that has not come after so long never will: its server died.
 PATIENCE = timedelta(seconds=5)
@@ -39,6 +47,8 @@ _TRIM_AT = 10
 _DOCUMENTS_A_READ = 20
 #: More numbers are never taken for one write: two for each of the jobs of a call (add.py).
 _NUMBERS_A_WRITE = 400
+#: Changes are cut into documents of about so many bytes: jobs may have large errors, and 16 MiB are the most.
+_ENTRY_BYTES = 1 << 20
 _WRITES_LOOKED_AT = 1_000
 #: A waiter looks again after so long, for the message that was lost.
 _LOOK_AGAIN = timedelta(seconds=1)
@@ -82,27 +92,21 @@ class EventLog:
     async def append(self, taken: Allocation, changes: Sequence[Document], flags: Flags) -> None:
         """Add a write's changes under the numbers taken for it, and let everybody hear of it.
 
-        The jobs stand already, so a store that cannot be reached now is no failure of the call: it leaves a hole.
+        The jobs stand already, so whatever goes wrong now is no failure of the call: it leaves a hole.
         """
-        with contextlib.suppress(TocsinError):
+        try:
             await self._append(taken, changes, flags)
+        except TocsinError:
+            pass  # the connection has said so
+        except Exception:
+            _log.exception("changes_not_logged", queue=taken.queue, first=taken.first, last=taken.last)
 
     async def _append(self, taken: Allocation, changes: Sequence[Document], flags: Flags) -> None:
-        update = {
-            "queue": taken.queue,
-            "first": Int64(taken.first),
-            "last": Int64(taken.last),
-            "changes": list(changes),
-            "wake": flags.document(new=taken.new),
-        }
+        wake = flags.document(new=taken.new)
+        writes = [_entry(taken.queue, first, last, part, wake) for first, last, part in _entries(taken, changes)]
 
         async def write() -> None:
-            # By upsert, so that one that is sent twice stands once.
-            await self._events.update_one(
-                {"_id": _id(taken.queue, taken.first)},
-                {"$set": update, **stamp("time")},
-                upsert=True,
-            )
+            await self._events.bulk_write(writes, ordered=False)
 
         _, stands = await asyncio.gather(self._connection.run(write), self._wake(taken, flags))
         if not stands:
@@ -260,8 +264,19 @@ class EventLog:
         self._holes = {hole: met for hole, met in self._holes.items() if met[0] > forgotten}
 
 
-def _id(queue: str, first: int) -> str:
-    return f"{queue}/{first:015d}"
+def _entries(taken: Allocation, changes: Sequence[Document]) -> Iterator[tuple[int, int, Sequence[Change]]]:
+    """Cut a write's changes into documents: first and last number of each. One document, where they are small."""
+    raw = [RawBSONDocument(bson.encode(change)) for change in changes]
+    cuts = list(parts([len(change.raw) for change in raw], _NUMBERS_A_WRITE, _ENTRY_BYTES)) or [(0, 0)]
+    for start, end in cuts:
+        # More numbers may have been taken than were needed: those go with the last document.
+        yield taken.first + start, taken.first + end - 1 if end < len(raw) else taken.last, raw[start:end]
+
+
+def _entry(queue: str, first: int, last: int, changes: Sequence[Change], wake: Document) -> UpdateOne:
+    """By upsert, so that one that is sent twice stands once."""
+    entry = {"queue": queue, "first": Int64(first), "last": Int64(last), "changes": changes, "wake": wake}
+    return UpdateOne({"_id": f"{queue}/{first:015d}"}, {"$set": entry, **stamp("time")}, upsert=True)
 
 
 def _cursor_of(head: Mapping[str, Any] | None) -> Cursor:

@@ -18,13 +18,12 @@ from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.clock import read_clock
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document
+from tocsin_server.store.mongo.errors import BAD_VALUE
 from tocsin_server.store.mongo.jobs import Jobs
 from tocsin_server.store.mongo.queues import RATE_MINUTES, Queues, minute_of
 
 T = TypeVar("T")
 Counts = Mapping[State, Mapping[str, int]]
-
-_BAD_HINT = 2  # BadValue; nothing else in these commands can be one
 
 #: A count that took longer is kept for 20 times as long as it took: counting keeps a core busy for 5 % at most.
 _SLOW, _KEPT_TIMES = 1.0, 20
@@ -116,7 +115,7 @@ class QueueCounts:
         try:
             return await self._jobs.run(count, read_only=True)
         except OperationFailure as error:
-            if error.code != _BAD_HINT:
+            if error.code != BAD_VALUE:  # the hint; nothing else in these commands can be one
                 raise
         await self._mend_indexes()
         return await self._jobs.run(count, read_only=True)

@@ -87,42 +87,47 @@ class Jobs:
             return {documents[one["index"]]["id"] for one in failed}
         return set()
 
-    async def swap(self, touched: Sequence[Standing]) -> set[str]:
+    async def swap(self, jobs: Sequence[Standing]) -> set[str]:
         """Write each job that nobody else has written since it was read; the ids of the others."""
         operation = secrets.token_bytes(8)  # a name for these writes
-        writes = [_write_of(job, operation) for job in touched]
+        writes = [_write_of(job, operation) for job in jobs]
         result = await self.run(lambda: self.collection.bulk_write(writes, ordered=False))
-        if result.matched_count + result.deleted_count == len(touched):
+        if result.matched_count + result.deleted_count == len(jobs):
             return set()
         # Somebody lost. One that is gone was deleted by this operation, or by somebody else, which is the same to a
         # caller who wanted it gone.
-        ids = [job.document["_id"] for job in touched]
+        ids = [job.document["_id"] for job in jobs]
         with unknown_after(True):
             found = await self.run(
-                lambda: self.collection.find({"_id": {"$in": ids}}, {"ops": 1}).to_list(), read_only=True
+                lambda: self.collection.find({"_id": {"$in": ids}}, {"writes": 1, "ops": 1}).to_list(), read_only=True
             )
         stands = {document["_id"]: document for document in found}
-        return {job.document["id"] for job in touched if _lost(stands.get(job.document["_id"]), job, operation)}
+        return {job.document["id"] for job in jobs if _lost(stands.get(job.document["_id"]), job, operation)}
 
 
 def _lost(stands: Mapping[str, Any] | None, job: Standing, operation: bytes) -> bool:
     """Whether somebody else was faster. Others may have written the job again since this operation did."""
     if job.gone:
         return stands is not None
+    if not job.touched:
+        return stands is None or stands["writes"] != job.before["writes"]
     return stands is None or operation not in stands.get("ops", ())
 
 
 def _write_of(job: Standing, operation: bytes) -> Write:
     """The write of one job, good only while nobody else has written it."""
     before, document = job.before, job.document
+    as_read = {"_id": before["_id"], "writes": before["writes"]}
     if job.gone:
-        return DeleteOne({"_id": before["_id"], "writes": before["writes"]})
+        return DeleteOne(as_read)
+    if not job.touched:
+        return UpdateOne(as_read, {"$set": {"queue": before["queue"]}})
     document["writes"] = Int64(before["writes"] + 1)
     document["ops"] = [*before.get("ops", ())[1 - _OPERATIONS :], operation]
     if job.anew:
-        return ReplaceOne({"_id": before["_id"], "writes": before["writes"]}, document)
+        return ReplaceOne(as_read, document)
     values = {name: value for name, value in document.items() if name not in before or before[name] != value}
     update: Document = {"$set": values}
     if gone := dict.fromkeys((*(before.keys() - document.keys()), *job.dropped), ""):
         update["$unset"] = gone
-    return UpdateOne({"_id": before["_id"], "writes": before["writes"]}, update)
+    return UpdateOne(as_read, update)

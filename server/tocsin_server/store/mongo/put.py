@@ -20,7 +20,7 @@ from tocsin_server.store.mongo.jobs import Jobs
 from tocsin_server.store.mongo.placed import placed_document
 from tocsin_server.store.mongo.queues import Queues
 from tocsin_server.store.mongo.quotas import JobQuota, KnownTypes, Left
-from tocsin_server.store.mongo.transitions import Standing, place_over
+from tocsin_server.store.mongo.transitions import Standing, confirm, place_over
 from tocsin_server.store.placing import Placed
 
 _CALL_JOBS, _CALL_BYTES = 200, 8 << 20
@@ -68,8 +68,13 @@ class PutJobs:
         answers: dict[int, Placed] = {}
 
         async def attempt(left: Sequence[int]) -> Collection[int]:
-            plan = await self._plan(queue, {at: jobs[at] for at in left}, over, answers)
-            lost = await self._write(queue, plan, highest, answers) if plan else set()
+            standing = await self._jobs.load(queue, [jobs[at].job_id for at in left])
+            plan = await self._plan(queue, {at: jobs[at] for at in left}, standing, over, answers)
+            kept = [job for job in standing.values() if job.confirmed]
+            if plan:
+                lost = await self._write(queue, plan, kept, highest, answers)
+            else:
+                lost = await self._commit.write(queue, kept)
             return [at for at in left if jobs[at].job_id in lost]
 
         rounds = Rounds()
@@ -78,11 +83,17 @@ class PutJobs:
         return [answers[at] for at in range(len(jobs))]
 
     async def _plan(
-        self, queue: str, jobs: Mapping[int, Job], over: bool, answers: dict[int, Placed]
+        self,
+        queue: str,
+        jobs: Mapping[int, Job],
+        standing: Mapping[str, Standing],
+        over: bool,
+        answers: dict[int, Placed],
     ) -> list[_Planned]:
         """Which jobs, of different ids, are to be written by what stands now; the others are answered."""
-        standing = await self._jobs.load(queue, [job.job_id for job in jobs.values()])
         if not over:
+            for job in standing.values():
+                confirm(job)
             answers.update((at, Put.KEPT) for at, job in jobs.items() if job.job_id in standing)
             jobs = {at: job for at, job in jobs.items() if job.job_id not in standing}
         if not jobs:
@@ -93,8 +104,15 @@ class PutJobs:
         room = await self._quota.of(queue)
         return list(_planned(jobs, standing, holders, alike, known, room, answers))
 
-    async def _write(self, queue: str, plan: Sequence[_Planned], highest: int, answers: dict[int, Placed]) -> set[str]:
-        """Write what was planned; the ids at which others were faster."""
+    async def _write(
+        self,
+        queue: str,
+        plan: Sequence[_Planned],
+        kept: Sequence[Standing],
+        highest: int,
+        answers: dict[int, Placed],
+    ) -> set[str]:
+        """Write what was planned, and confirm what is kept; the ids at which others were faster."""
         taken = await self._queues.allocate_above(
             queue,
             highest,  # of the whole batch: a job that needs a number takes none that another one brings
@@ -119,7 +137,7 @@ class PutJobs:
         async def separate(lost: set[str]) -> None:
             await self._arrivals.separate(queue, [document for document in brought if document["id"] not in lost])
 
-        return await self._commit.write_under(taken, over, new, before_logging=separate)
+        return await self._commit.write_under(taken, [*over, *kept], new, before_logging=separate)
 
     async def _alike(self, jobs: Sequence[Job], standing: Mapping[str, Standing]) -> set[str]:
         """Ids of the jobs that stand just so, their arrival numbers aside.
@@ -184,6 +202,7 @@ def _planned(
             continue
         arrival = job.arrival if holders.get(job.arrival, job.job_id) == job.job_id else 0
         if stands is not None and job.job_id in alike and arrival in (0, stands.document["arrival"]):
+            confirm(stands)
             answers[at] = Put.SAME
             continue
         if job.spec.type not in known_types:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,7 +25,6 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
-from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.queues import QueueSettings, Tick
 from tocsin_server.domain.quotas import too_many_queues
 from tocsin_server.domain.states import State
@@ -55,7 +54,6 @@ class Allocation:
     first_arrival: int
     arrivals: int
     new: bool  # the queue is new
-    rates: Mapping[str, int] = field(default_factory=dict)
 
 
 class Queues:
@@ -131,7 +129,6 @@ class Queues:
             last_arrival - arrivals + 1,
             arrivals,
             new=last == events and last_arrival == arrivals and "settings" not in head,
-            rates=rates or {},
         )
 
     async def allocate_above(self, queue: str, highest: int, *, events: int, arrivals: int) -> Allocation:
@@ -191,24 +188,6 @@ class Queues:
             lambda: self._queues.update_one({"_id": queue}, {"$max": {"arrivals": Int64(highest)}})
         )
         return True
-
-    async def give_back(self, taken: Allocation) -> None:
-        """Undo an allocation of which nothing was used, unless others were made since (then a hole is left)."""
-        with contextlib.suppress(TocsinError):  # then a hole is left, too
-            await self._give_back(taken)
-
-    async def _give_back(self, taken: Allocation) -> None:
-        events, arrivals = taken.last - taken.first + 1, taken.arrivals
-        stands = {"_id": taken.queue, "events": taken.last, "arrivals": taken.first_arrival + arrivals - 1}
-        if taken.new:
-            await self._connection.run(lambda: self._queues.delete_one(stands))
-            return
-        less = {f"rates.{name}": -by for name, by in taken.rates.items()}
-        await self._connection.run(
-            lambda: self._queues.update_one(
-                stands, {"$inc": {"events": Int64(-events), "arrivals": Int64(-arrivals), **less}}
-            )
-        )
 
     async def wake(self, queue: str) -> bool:
         """Jobs became claimable. Whether the queue's document is there."""
