@@ -26,7 +26,7 @@ from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.filters import ListQuery, Page
 from tocsin_server.domain.job import Added, Draft, Job, Put, View
-from tocsin_server.domain.lease import Claim, Extended, Extension, Finished, LostLease, Outcome
+from tocsin_server.domain.lease import AttemptOutcome, Claim, Extended, Extension, Finished, LostLease
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 
 
@@ -228,7 +228,7 @@ class JobStore(ABC):
         """Let leases end `lease` from now, not past a cancel's grace; record progress where given. LeaseLost."""
 
     @abstractmethod
-    async def finish(self, outcomes: Sequence[Outcome]) -> list[Finished | TocsinError]:
+    async def finish(self, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
         """Record how attempts ended. LeaseLost where the token is not the job's; the token that ended the last attempt
         answers `repeated` with the job's state of now, and changes nothing.
 

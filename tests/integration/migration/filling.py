@@ -21,7 +21,7 @@ from contract.builders import (
 )
 from tocsin_server.domain.defaults import JobDefaults
 from tocsin_server.domain.job import Draft, Job, Payload, Retention, Terms
-from tocsin_server.domain.lease import Claimed, Outcome
+from tocsin_server.domain.lease import AttemptOutcome, Claimed
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.states import PENDING
@@ -68,8 +68,8 @@ def _draft(draw: random.Random, queue: str, number: int) -> Draft:
     return Draft(spec, job_id, when)
 
 
-def _end(draw: random.Random, one: Claimed) -> Outcome:
-    ends: tuple[Outcome, ...] = (
+def _end(draw: random.Random, one: Claimed) -> AttemptOutcome:
+    ends: tuple[AttemptOutcome, ...] = (
         completed(one, b"\x0a\x02ok"),
         completed(one),
         failed(one, message="ünlucky", trace="line 1\nline 2"),

@@ -12,7 +12,7 @@ from support.eventually import until_async
 from support.mongo_servers import MongoServer, order_fault
 from support.mongo_stores import opened
 from tocsin_server.domain.states import State
-from tocsin_server.store.mongo.queues import Queues
+from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.mongo.store import MongoStore
 
 WAIT = timedelta(seconds=8)
@@ -75,7 +75,7 @@ async def test_a_hole_hides_nothing_that_was_logged_after_it(store: MongoStore) 
     assert [(event.job.job_id, event.job.state) for event in batch.events] == [("one", State.CANCELLED)]
 
 
-def _queues(store: MongoStore) -> Queues:
+def _queues(store: MongoStore) -> QueueDocuments:
     return store._queues
 
 

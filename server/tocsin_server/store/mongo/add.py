@@ -17,11 +17,11 @@ from tocsin_server.domain.states import ENDED, State
 from tocsin_server.domain.times import EPOCH, MILLISECOND
 from tocsin_server.store.batching import part_by_part, parts
 from tocsin_server.store.mongo.clock import read_clock
-from tocsin_server.store.mongo.commit import Commit, Rounds, ends_of
+from tocsin_server.store.mongo.commit import Commit, WriteRounds, ends_of
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, job_of, new_document
 from tocsin_server.store.mongo.jobs import Jobs
-from tocsin_server.store.mongo.queues import Allocation, Queues
+from tocsin_server.store.mongo.queues import Allocation, QueueDocuments
 from tocsin_server.store.mongo.quotas import JobQuota, KnownTypes, Left
 from tocsin_server.store.mongo.transitions import Standing, begin_anew, confirm, replace_in_place
 
@@ -54,7 +54,7 @@ class AddJobs:
         self,
         connection: MongoConnection,
         jobs: Jobs,
-        queues: Queues,
+        queues: QueueDocuments,
         commit: Commit,
         types: KnownTypes,
         quota: JobQuota,
@@ -84,7 +84,7 @@ class AddJobs:
             lost = await self._write(queue, plan, standing, answers)
             return [at for at in left if drafts[at].job_id in lost]
 
-        await Rounds().run(range(len(drafts)), attempt)
+        await WriteRounds().run(range(len(drafts)), attempt)
         return [answers[at] for at in range(len(drafts))]
 
     async def _write(

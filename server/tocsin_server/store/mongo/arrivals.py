@@ -17,14 +17,14 @@ from bson.int64 import Int64
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.store.mongo.documents import Document
 from tocsin_server.store.mongo.jobs import Jobs
-from tocsin_server.store.mongo.queues import Queues
+from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.mongo.transitions import Standing, touch
 
 
 class Arrivals:
     """Of all queues."""
 
-    def __init__(self, jobs: Jobs, queues: Queues) -> None:
+    def __init__(self, jobs: Jobs, queues: QueueDocuments) -> None:
         self._jobs = jobs
         self._queues = queues
 

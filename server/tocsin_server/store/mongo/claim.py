@@ -15,7 +15,7 @@ from tocsin_server.store.mongo.commit import Commit
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, job_of, span, to_ms, token_of
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
-from tocsin_server.store.mongo.queues import Queues
+from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.mongo.transitions import Standing, changed, confirm, give_back, lease
 
 BEST_FIRST = (("priority", -1), ("due", 1), ("arrival", 1))
@@ -27,7 +27,7 @@ _BYTES = 1 << 20
 class ClaimJobs:
     """JobStore.claim and promote."""
 
-    def __init__(self, connection: MongoConnection, jobs: Jobs, queues: Queues, commit: Commit) -> None:
+    def __init__(self, connection: MongoConnection, jobs: Jobs, queues: QueueDocuments, commit: Commit) -> None:
         self._connection = connection
         self._jobs = jobs
         self._queues = queues

@@ -4,7 +4,7 @@ A verb reads jobs and decides what each becomes (transitions.py); then, none of 
 replica set and no lock:
 1. numbers for the changes are taken from the queue's document (queues.py);
 2. each job is written on the condition that its `writes` is what was read (jobs.py); the loser of a race reads and
-   decides again (Rounds);
+   decides again (WriteRounds);
 3. the changes are added to the queue's log under the numbers taken (event_log.py): watchers and dispatchers hear of
    them.
 Numbers are taken after reading and before writing, so the changes of one job are numbered in the order in which they
@@ -24,10 +24,10 @@ from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.documents import HEAVY, Document
 from tocsin_server.store.mongo.event_log import EventLog, Flags
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
-from tocsin_server.store.mongo.queues import Allocation, Queues
+from tocsin_server.store.mongo.queues import Allocation, QueueDocuments
 from tocsin_server.store.mongo.transitions import Standing
 
-#: Rounds of read, decide and write before a call gives up on jobs that others keep changing.
+#: WriteRounds of read, decide and write before a call gives up on jobs that others keep changing.
 _ROUNDS = 50
 #: So many jobs are read, written and logged at a time.
 _JOBS_A_WRITE = 200
@@ -35,7 +35,7 @@ _JOBS_A_WRITE = 200
 R = TypeVar("R")
 
 
-class Rounds:
+class WriteRounds:
     """The rounds of one call: what others were faster with is read and decided again."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Rounds:
 class Commit:
     """Of all queues."""
 
-    def __init__(self, jobs: Jobs, queues: Queues, log: EventLog) -> None:
+    def __init__(self, jobs: Jobs, queues: QueueDocuments, log: EventLog) -> None:
         self._jobs = jobs
         self._queues = queues
         self._log = log
@@ -88,7 +88,7 @@ class Commit:
             lost = await self.write(queue, list(standing.values()), rates=rates(), cancels=cancels)
             return [at for at in left if job_ids[at] in lost]
 
-        rounds = Rounds()
+        rounds = WriteRounds()
         for start in range(0, len(job_ids), _JOBS_A_WRITE):
             await rounds.run(range(start, min(start + _JOBS_A_WRITE, len(job_ids))), attempt)
         return [answers[at] for at in range(len(job_ids))]

@@ -18,7 +18,7 @@ from tocsin_server.store.interface import Checked
 from tocsin_server.store.mongo.clock import READ_NOW
 from tocsin_server.store.mongo.documents import Document, span
 from tocsin_server.store.mongo.jobs import Jobs
-from tocsin_server.store.mongo.queues import Queues
+from tocsin_server.store.mongo.queues import QueueDocuments
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -29,7 +29,7 @@ _FIELDS = ("queue", "state", "arrival", "lease", "end", "expire", "writes", "spe
 class CrossCheck:
     """JobStore.check. `prepare` makes the indexes that are missing. Goes on where its last step ended."""
 
-    def __init__(self, jobs: Jobs, queues: Queues, prepare: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, jobs: Jobs, queues: QueueDocuments, prepare: Callable[[], Awaitable[None]]) -> None:
         self._jobs = jobs
         self._queues = queues
         self._prepare = prepare

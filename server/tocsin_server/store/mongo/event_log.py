@@ -33,8 +33,8 @@ from tocsin_server.store.cursors import Cursor, read_cursor
 from tocsin_server.store.mongo.clock import stamp
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, job_of
-from tocsin_server.store.mongo.queues import Allocation, Queues
-from tocsin_server.store.mongo.tail import Tail
+from tocsin_server.store.mongo.queues import Allocation, QueueDocuments
+from tocsin_server.store.mongo.tail import LogListener
 
 Change = RawBSONDocument
 
@@ -77,7 +77,13 @@ class EventLog:
     """The logs of all queues. About `events_max` changes of each are kept."""
 
     def __init__(
-        self, connection: MongoConnection, collection: str, queues: Queues, tail: Tail, *, events_max: int
+        self,
+        connection: MongoConnection,
+        collection: str,
+        queues: QueueDocuments,
+        tail: LogListener,
+        *,
+        events_max: int,
     ) -> None:
         self._connection = connection
         self._events: AsyncCollection[Document] = connection.database[f"{collection}.events"]

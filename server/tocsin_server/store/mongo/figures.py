@@ -20,7 +20,7 @@ from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document
 from tocsin_server.store.mongo.errors import BAD_VALUE
 from tocsin_server.store.mongo.jobs import Jobs
-from tocsin_server.store.mongo.queues import RATE_MINUTES, Queues, minute_of
+from tocsin_server.store.mongo.queues import RATE_MINUTES, QueueDocuments, minute_of
 
 T = TypeVar("T")
 Counts = Mapping[State, Mapping[str, int]]
@@ -42,7 +42,7 @@ class QueueCounts:
         self,
         connection: MongoConnection,
         jobs: Jobs,
-        queues: Queues,
+        queues: QueueDocuments,
         mend_indexes: Callable[[], Awaitable[None]],
     ) -> None:
         self._connection = connection

@@ -14,11 +14,11 @@ from tocsin_server.domain.quotas import too_many_types
 from tocsin_server.domain.states import State
 from tocsin_server.store.batching import part_by_part, parts
 from tocsin_server.store.mongo.arrivals import Arrivals
-from tocsin_server.store.mongo.commit import Commit, Rounds
+from tocsin_server.store.mongo.commit import Commit, WriteRounds
 from tocsin_server.store.mongo.documents import HEAVY, Document, job_of, key
 from tocsin_server.store.mongo.jobs import Jobs
 from tocsin_server.store.mongo.placed import placed_document
-from tocsin_server.store.mongo.queues import Queues
+from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.mongo.quotas import JobQuota, KnownTypes, Left
 from tocsin_server.store.mongo.transitions import Standing, confirm, place_over
 from tocsin_server.store.placing import Placed
@@ -49,7 +49,7 @@ class _Planned:
 class PutJobs:
     """JobStore.put."""
 
-    def __init__(self, jobs: Jobs, queues: Queues, commit: Commit, types: KnownTypes, quota: JobQuota) -> None:
+    def __init__(self, jobs: Jobs, queues: QueueDocuments, commit: Commit, types: KnownTypes, quota: JobQuota) -> None:
         self._jobs = jobs
         self._queues = queues
         self._commit = commit
@@ -77,7 +77,7 @@ class PutJobs:
                 lost = await self._commit.write(queue, kept)
             return [at for at in left if jobs[at].job_id in lost]
 
-        rounds = Rounds()
+        rounds = WriteRounds()
         for wave in _waves(jobs):
             await rounds.run(wave, attempt)
         return [answers[at] for at in range(len(jobs))]

@@ -56,7 +56,7 @@ class Allocation:
     new: bool  # the queue is new
 
 
-class Queues:
+class QueueDocuments:
     """All queues' documents."""
 
     def __init__(self, connection: MongoConnection, collection: str, most: int) -> None:

@@ -14,7 +14,7 @@ from tocsin_server.domain.errors import StoreAway, TocsinError
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.filters import ListQuery, Page
 from tocsin_server.domain.job import Added, Draft, Job, Put, View
-from tocsin_server.domain.lease import Claim, Extended, Extension, Finished, LostLease, Outcome
+from tocsin_server.domain.lease import AttemptOutcome, Claim, Extended, Extension, Finished, LostLease
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
 from tocsin_server.store.batching import by_queue
@@ -38,9 +38,9 @@ from tocsin_server.store.mongo.notes import Notes
 from tocsin_server.store.mongo.page import PageJobs
 from tocsin_server.store.mongo.put import PutJobs
 from tocsin_server.store.mongo.queue_documents import worker_document, worker_of
-from tocsin_server.store.mongo.queues import Queues
+from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.mongo.quotas import JobQuota, KnownTypes
-from tocsin_server.store.mongo.tail import Tail
+from tocsin_server.store.mongo.tail import LogListener
 from tocsin_server.store.mongo.trim import TrimJobs
 from tocsin_server.store.placing import placed
 
@@ -66,8 +66,8 @@ class MongoStore(JobStore):
         self._collection = collection
         self._events_age = events_age
         self._workers: AsyncCollection[Document] = connection.database[f"{collection}.workers"]
-        self._queues = Queues(connection, collection, quotas.queues)
-        self._tail = Tail(connection, collection, self._queues)
+        self._queues = QueueDocuments(connection, collection, quotas.queues)
+        self._tail = LogListener(connection, collection, self._queues)
         self._log = EventLog(connection, collection, self._queues, self._tail, events_max=events_max)
         self._jobs = Jobs(connection, collection)
         commit = Commit(self._jobs, self._queues, self._log)
@@ -185,7 +185,7 @@ class MongoStore(JobStore):
 
         return await by_queue(extensions, lambda extension: extension.lease.queue, extend_in)
 
-    async def finish(self, outcomes: Sequence[Outcome]) -> list[Finished | TocsinError]:
+    async def finish(self, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
         return await by_queue(outcomes, lambda outcome: outcome.lease.queue, self._finish.finish)
 
     async def reap(self, queue: str, limit: int = 100) -> list[LostLease]:

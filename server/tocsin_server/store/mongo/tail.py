@@ -23,7 +23,7 @@ from tocsin_server.store.interface import Wake
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document
 from tocsin_server.store.mongo.errors import STREAM_LOST
-from tocsin_server.store.mongo.queues import Queues
+from tocsin_server.store.mongo.queues import QueueDocuments
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -39,10 +39,10 @@ _LATELY = 2 * _SLOWEST_LOOK
 _LOOK_BACK = 100
 
 
-class Tail:
+class LogListener:
     """One listener on the server for everybody in this process; begins with the first who wants to hear."""
 
-    def __init__(self, connection: MongoConnection, collection: str, queues: Queues) -> None:
+    def __init__(self, connection: MongoConnection, collection: str, queues: QueueDocuments) -> None:
         self._connection = connection
         self._events: AsyncCollection[Document] = connection.database.get_collection(
             f"{collection}.events",

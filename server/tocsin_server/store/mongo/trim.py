@@ -9,7 +9,7 @@ from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.clock import NOW_TO_COMPARE, ago
 from tocsin_server.store.mongo.commit import Commit
 from tocsin_server.store.mongo.jobs import Jobs
-from tocsin_server.store.mongo.queues import Queues
+from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.mongo.transitions import Standing, remove
 
 _SPARED_BEFORE = ago(limits.SPARED_AFTER_END)
@@ -18,7 +18,7 @@ _SPARED_BEFORE = ago(limits.SPARED_AFTER_END)
 class TrimJobs:
     """JobStore.trim."""
 
-    def __init__(self, jobs: Jobs, queues: Queues, commit: Commit) -> None:
+    def __init__(self, jobs: Jobs, queues: QueueDocuments, commit: Commit) -> None:
         self._jobs = jobs
         self._queues = queues
         self._commit = commit

@@ -14,6 +14,7 @@ from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.filters import ListQuery, Order, Page, Position
 from tocsin_server.domain.job import Added, Draft, Job, Put, View
 from tocsin_server.domain.lease import (
+    AttemptOutcome,
     Claim,
     Claimed,
     Ending,
@@ -22,7 +23,6 @@ from tocsin_server.domain.lease import (
     Finished,
     Lease,
     LostLease,
-    Outcome,
 )
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
@@ -107,8 +107,7 @@ class RedisStore(JobStore):
         await self._connection.close()
 
     async def ping(self) -> datetime:
-        seconds, micros = await self._connection.execute("TIME", read_only=True)
-        return to_time(int(seconds) * 1000 + int(micros) // 1000)
+        return to_time(await self._scripts.run("ping", self._keys.format))
 
     async def info(self) -> StoreInfo:
         return self._condition.info
@@ -234,8 +233,8 @@ class RedisStore(JobStore):
 
         return await by_queue(extensions, lambda extension: extension.lease.queue, extend_in)
 
-    async def finish(self, outcomes: Sequence[Outcome]) -> list[Finished | TocsinError]:
-        async def finish_in(queue: str, items: Sequence[Outcome]) -> list[Finished | TocsinError]:
+    async def finish(self, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
+        async def finish_in(queue: str, items: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
             answers = await self._run_all("finish", queue, [_ending(outcome) for outcome in items])
             return [
                 LeaseLost(queue, item.lease.job_id, item.lease.attempt)
@@ -386,7 +385,7 @@ def _extended(lease: Lease, reply: Sequence[Any]) -> Extended | TocsinError:
     return Extended()
 
 
-def _ending(outcome: Outcome) -> tuple[bytes, ...]:
+def _ending(outcome: AttemptOutcome) -> tuple[bytes, ...]:
     said = b""
     if outcome.ending is Ending.COMPLETED:
         said = b"" if outcome.result is None else b"+" + outcome.result
