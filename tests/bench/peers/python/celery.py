@@ -17,6 +17,7 @@ its own memory. redis-py with hiredis.
 #     "click-didyoumean==0.3.1",
 #     "click-plugins==1.1.1.2",
 #     "click-repl==0.4.1",
+#     "packaging==25.0",
 #     "prompt_toolkit==3.0.53",
 #     "python-dateutil==2.9.0.post0",
 #     "six==1.17.0",
@@ -64,6 +65,7 @@ class Celery(Peer):
             worker_concurrency=1,
             worker_send_task_events=False,
             worker_hijack_root_logger=False,
+            worker_redirect_stdouts=False,
             broker_connection_retry_on_startup=True,
         )
         self._started: Callable[[], None] = lambda: None

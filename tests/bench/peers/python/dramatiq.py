@@ -1,7 +1,7 @@
 """Dramatiq, on Redis.
 
 Settings: 32 threads in one process, all middleware as Dramatiq has it but for Prometheus, which its own extra brings;
-redis-py with hiredis. Its client is blocking, so the callers are threads: 8, for more are slower.
+redis-py with hiredis. Its client is blocking, so the callers are threads: 1, for more are slower.
 """
 
 # /// script
@@ -24,12 +24,12 @@ from dramatiq.brokers.redis import RedisBroker
 from bench.peers.python.driver import Item, Peer, run
 
 _THREADS = 32
-_CALLERS = 8
+_CALLERS = 1
 
 
 class Dramatiq(Peer):
     packages = ("dramatiq", "redis", "hiredis")
-    settings = f"{_THREADS} worker threads, {_CALLERS} threads that call"
+    settings = f"{_THREADS} worker threads, {_CALLERS} thread that calls"
     cannot = {  # noqa: RUF012
         "bulk": "no call takes more than one message",
         "cancel": "a message that was sent cannot be taken back",

@@ -191,6 +191,7 @@ class Questions:
 
 
 async def _answers(peer: Peer) -> None:
+    said = sys.stdout  # before a library puts something else there
     questions: Questions | None = None
     step: Step | None = None
     while line := await asyncio.to_thread(sys.stdin.readline):
@@ -214,8 +215,8 @@ async def _answers(peer: Peer) -> None:
                 answer = {"done": await step() or {}}
         except Exception:
             answer = {"error": traceback.format_exc()[-1500:]}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+        said.write(json.dumps(answer) + "\n")
+        said.flush()
 
 
 def run(peer: Peer) -> None:
