@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from tocsin.v1 import job_pb2
 
 from bench import limits, measures, report
@@ -95,7 +95,7 @@ async def _on_mongo(options: argparse.Namespace, folder: Path) -> tuple[str, str
 
 async def _on_redis(options: argparse.Namespace, folder: Path) -> tuple[str, str, bool]:
     """The run on Redis, as Markdown and as JSON, and whether all checks hold."""
-    with RedisPart(folder / "version") as redis:
+    with RedisBackend(folder / "version") as redis:
         version = str(redis.client.info("server")["redis_version"])
     figures, checks = await measure(options, folder)
     about = report.machine({"redis": version}, ("tocsin", "grpcio", "redis", "hiredis", "uvloop"))

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from tocsin_server.domain.defaults import SERVER_DEFAULTS, UNSET, JobRequest, terms
 from tocsin_server.domain.job import Payload
-from tocsin_server.domain.lease import Ending, Outcome
+from tocsin_server.domain.lease import AttemptOutcome, Ending
 from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.store import RedisStore
 
@@ -95,13 +95,11 @@ async def _recorded(url: str, jobs: int) -> dict[str, list[tuple[Any, ...]]]:
     calls = {"add": tape.take()}
     leases = []
     while len(leases) < jobs:
-        claim = await store.claim(
-            "bench", {"noop": 100}, 100, lease=timedelta(hours=1), holder="bench", request=secrets.token_bytes(8)
-        )
+        claim = await store.claim("bench", {"noop": 100}, 100, lease=timedelta(hours=1), request=secrets.token_bytes(8))
         leases += [claimed.lease for claimed in claim.claimed]
     calls["claim"] = tape.take()
     for start in range(0, jobs, 100):
-        await store.finish([Outcome(lease, Ending.COMPLETED) for lease in leases[start : start + 100]])
+        await store.finish([AttemptOutcome(lease, Ending.COMPLETED) for lease in leases[start : start + 100]])
     calls["finish"] = tape.take()
     await store.close()
     return calls
@@ -109,7 +107,7 @@ async def _recorded(url: str, jobs: int) -> dict[str, list[tuple[Any, ...]]]:
 
 async def scripts(folder: Path, jobs: int) -> dict[str, Sample]:
     """The bare scripts, one caller, the same batches: 200 adds, 100 claims, 100 finishes a call."""
-    with RedisPart(folder, *REDIS_OPTIONS) as redis:
+    with RedisBackend(folder, *REDIS_OPTIONS) as redis:
         calls = await _recorded(redis.url, jobs)
         redis.client.flushall()
         return {
@@ -118,7 +116,7 @@ async def scripts(folder: Path, jobs: int) -> dict[str, Sample]:
         }
 
 
-def _replay(redis: RedisPart, calls: Sequence[tuple[Any, ...]], jobs: int) -> Sample:
+def _replay(redis: RedisBackend, calls: Sequence[tuple[Any, ...]], jobs: int) -> Sample:
     def spent() -> float:
         cpu = redis.client.info("cpu")
         return float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"])

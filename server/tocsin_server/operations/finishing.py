@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import LeaseLost, OutcomeUnknown, StoreAway, StoreFull, TocsinError
-from tocsin_server.domain.job import JobError
-from tocsin_server.domain.lease import Ending, Finished, Lease, Outcome
+from tocsin_server.domain.job import Job, JobError, View
+from tocsin_server.domain.lease import AttemptOutcome, Ending, Finished, Lease
 from tocsin_server.domain.retry import RetryPolicy
-from tocsin_server.operations.pauses import backoff
+from tocsin_server.operations.backoff import backoff
+from tocsin_server.store.batching import by_queue
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
 
@@ -35,8 +36,8 @@ class EndedAttempt:
 
     lease: Lease
     ending: Ending
-    retry: RetryPolicy
-    failures: int  # of the job, before this attempt
+    retry: RetryPolicy | None = None  # of the job; None: whoever ran it knows no more of it than the lease
+    failures: int = 0  # of the job, before this attempt; where `retry` is known
     result: bytes | None = None  # COMPLETED
     error: JobError | None = None  # FAILED, CRASHED
     retryable: bool = True  # FAILED: False ends the job, whatever attempts are left
@@ -45,8 +46,8 @@ class EndedAttempt:
     took: float = 0.0  # seconds since it was leased
 
 
-def outcome_of(ended: EndedAttempt) -> Outcome:
-    """What the store is to record.
+def outcome_of(ended: EndedAttempt) -> AttemptOutcome:
+    """What the store is to record. `retry` must be known of a failure.
 
     A failure is tried again while attempts are left and it is `retryable`, after the handler's own wish or the
     policy's wait. Texts longer than their limits are cut. A result longer than its limit cannot be cut: the attempt
@@ -57,15 +58,15 @@ def outcome_of(ended: EndedAttempt) -> Outcome:
             f"the handler ran to its end and returned {len(ended.result):,} bytes; at most {limits.RESULT_BYTES:,} "
             "are kept. Store the result elsewhere and return its address."
         )
-        return Outcome(ended.lease, Ending.FAILED, error=JobError("RESULT_TOO_LARGE", message))
+        return AttemptOutcome(ended.lease, Ending.FAILED, error=JobError("RESULT_TOO_LARGE", message))
     error = None if ended.error is None else _shortened(ended.error)
     if ended.ending is Ending.FAILED:
-        return Outcome(ended.lease, ended.ending, error=error, retry_in=_retry_in(ended))
-    return Outcome(ended.lease, ended.ending, result=ended.result, error=error)
+        return AttemptOutcome(ended.lease, ended.ending, error=error, retry_in=_retry_in(ended))
+    return AttemptOutcome(ended.lease, ended.ending, result=ended.result, error=error)
 
 
 def _retry_in(ended: EndedAttempt) -> timedelta | None:
-    wait = ended.retry.delay_after(ended.failures + 1)
+    wait = None if ended.retry is None else ended.retry.delay_after(ended.failures + 1)
     if wait is None or not ended.retryable:
         return None
     if ended.retry_in is not None:
@@ -103,20 +104,46 @@ class Finishing:
         self._store = store
 
     async def finish(self, ended: Sequence[EndedAttempt]) -> list[bool]:
-        """Whether each was recorded, in order; False where the lease was lost. Takes as long as it takes."""
-        outcomes = [outcome_of(one) for one in ended]
+        """Whether each was recorded, in order; False where the lease was lost. Takes as long as it takes.
+
+        Of failures whose policy the caller does not know, it is read from the store, in one call a queue.
+        """
+        known = await self._with_policies(ended)
+        outcomes = [outcome_of(one) for one in known]
 
         def tell(at: int, recorded: Finished) -> None:
-            one = ended[at]
-            job_log.ended(one.type, one.retry, one.failures, outcomes[at], recorded, one.took)
+            one = known[at]
+            job_log.ended(one.type, one.retry or RetryPolicy(), one.failures, outcomes[at], recorded, one.took)
 
         return await self._record(outcomes, tell)
 
     async def give_back(self, leases: Sequence[Lease]) -> None:
         """Let go of leases whose attempts never began: their jobs are WAITING again, nothing counted."""
-        await self._record([Outcome(lease, Ending.RELEASED) for lease in leases], lambda _at, _recorded: None)
+        await self._record([AttemptOutcome(lease, Ending.RELEASED) for lease in leases], lambda _at, _recorded: None)
 
-    async def _record(self, outcomes: Sequence[Outcome], tell: Callable[[int, Finished], None]) -> list[bool]:
+    async def _with_policies(self, ended: Sequence[EndedAttempt]) -> Sequence[EndedAttempt]:
+        unknown = [one.lease for one in ended if one.retry is None and one.ending is Ending.FAILED]
+        if not unknown:
+            return ended
+        failures = 0
+        while True:
+            try:
+                jobs = await by_queue(unknown, lambda lease: lease.queue, self._read)
+                break
+            except Exception as error:
+                if not isinstance(error, _STORE_TROUBLE):
+                    _log.exception("policies_not_read")
+                elif failures % _SAY_AGAIN == 0:
+                    _log.warning("outcomes_wait", outcomes=len(ended), error=str(error))
+            failures += 1
+            await asyncio.sleep(backoff(failures, _LONGEST_PAUSE))
+        found = dict(zip(unknown, jobs, strict=True))
+        return [_with_policy(one, found.get(one.lease)) for one in ended]
+
+    async def _read(self, queue: str, leases: Sequence[Lease]) -> list[Job | None]:
+        return await self._store.get(queue, [lease.job_id for lease in leases], View.BASIC)
+
+    async def _record(self, outcomes: Sequence[AttemptOutcome], tell: Callable[[int, Finished], None]) -> list[bool]:
         """Decided outcomes are repeated as they are, so that a repeat never draws another wait."""
         recorded = [False] * len(outcomes)
         left = list(range(len(outcomes)))
@@ -141,7 +168,7 @@ class Finishing:
             failures += 1
             await asyncio.sleep(backoff(failures, _LONGEST_PAUSE))
 
-    async def _try(self, outcomes: Sequence[Outcome]) -> Sequence[Finished | Exception]:
+    async def _try(self, outcomes: Sequence[AttemptOutcome]) -> Sequence[Finished | Exception]:
         try:
             return await self._store.finish(outcomes)
         except TocsinError as error:
@@ -151,6 +178,12 @@ class Finishing:
                 return [error]
             # One that the store cannot take must not keep its neighbours from being recorded.
             return [answer for one in outcomes for answer in await self._try([one])]
+
+
+def _with_policy(ended: EndedAttempt, job: Job | None) -> EndedAttempt:
+    if job is None:  # it is gone, as the lease is, or it was not asked for
+        return ended
+    return replace(ended, retry=job.spec.terms.retry, failures=job.failures, type=job.spec.type)
 
 
 def _names(lease: Lease) -> dict[str, str | int]:

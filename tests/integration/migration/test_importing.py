@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 from contract.builders import RAW, a_draft, a_query, a_spec, added, claimed_one, completed, finished, listed, read
-from support.stores import StorePart
+from support.stores import StoreBackend
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.job import Job, Payload
 from tocsin_server.domain.queues import QueueSettings
@@ -26,7 +26,7 @@ MADE = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 @pytest.fixture
-async def target(store: StorePart, open_place: OpenPlace) -> JobStore:
+async def target(store: StoreBackend, open_place: OpenPlace) -> JobStore:
     """An empty store, of each provider in turn."""
     return (await open_place(store.url)).store
 

@@ -22,13 +22,12 @@ from tocsin import (
     _queue_calls,
     _transferring,
 )
-from tocsin._calls import Call
+from tocsin._calls import PreparedCall
 from tocsin._fields import name_of
 from tocsin.requests import ScheduleOptions
 from tocsin.v1 import job_pb2, queue_pb2, queue_service_pb2, transfer_pb2
 from tocsin.v1 import job_service_pb2 as pb
-
-from .canned_server import a_job
+from unit.client.canned_server import a_job
 
 NOON = datetime(2030, 12, 24, 12, tzinfo=UTC)
 
@@ -39,7 +38,7 @@ def refused(wanted: JobRequest) -> list[str]:
     return [violation.field for violation in caught.value.violations]
 
 
-def every_call() -> dict[str, Call[Any, Any]]:
+def every_call() -> dict[str, PreparedCall[Any, Any]]:
     """One call of each kind that is built, by a name for the test."""
     return {
         "schedule": _calls.schedule_one(_calls.schedule_request(JobRequest("x"))),

@@ -18,7 +18,7 @@ from tocsin_server.store.redis.connection.connection import RedisConnection
 _INCLUDE = re.compile(r"^--- @include (.+)$", re.MULTILINE)
 _FOLDER = resources.files(__package__) / "lua"
 #: Scripts that write nothing: an answer that does not come leaves no doubt about what they did.
-READ_ONLY = frozenset({"cursor", "get", "notes", "page", "figures", "workers"})
+READ_ONLY = frozenset({"cursor", "figures", "get", "notes", "page", "ping", "workers"})
 
 
 def names() -> list[str]:

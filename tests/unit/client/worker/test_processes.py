@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import uvloop
-from memory_source import MemorySource, a_job, endings, running, until_figures
 from support.eventually import until, until_async
 from tocsin.payloads import python_from_value, struct_from_dict
 from tocsin.v1 import job_pb2
@@ -24,7 +23,9 @@ from tocsin.worker.registry import Handlers
 from tocsin.worker.runners import frames
 from tocsin.worker.runtime import Drained, Runtime
 from tocsin.worker.source import AttemptOutcome, Ending, HeartbeatAnswer, LeasedJob
+from unit.client.worker.memory_source import MemorySource, a_job, endings, running, until_figures
 
+JOBS = "unit.client.worker.process_jobs"
 SHORT = timedelta(seconds=0.3)
 LONG = timedelta(seconds=30)
 
@@ -66,7 +67,7 @@ async def gone(pid: int) -> None:
 
 @pytest.fixture
 async def run() -> AsyncIterator[Run]:
-    async with running(load_handlers("process_jobs"), stop_grace=SHORT) as both:
+    async with running(load_handlers(JOBS), stop_grace=SHORT) as both:
         yield both
 
 
@@ -180,7 +181,7 @@ async def test_what_a_handler_leaves_running_does_not_hold_up_its_outcome(run: R
 
 async def test_a_drain_kills_and_gives_back(tmp_path: Path) -> None:
     source = MemorySource()
-    runtime = Runtime(source, load_handlers("process_jobs"), stop_grace=SHORT)
+    runtime = Runtime(source, load_handlers(JOBS), stop_grace=SHORT)
     task = asyncio.create_task(runtime.run())
     source.add(job := a_job_with("deaf", folder=str(tmp_path)))
     pid = int(await note(tmp_path, "entered"))
@@ -193,11 +194,11 @@ async def test_a_drain_kills_and_gives_back(tmp_path: Path) -> None:
 async def test_a_handler_that_its_module_does_not_have_when_loaded_anew_fails_clearly() -> None:
     handlers = Handlers()
     handlers.on("made_in_code", process=True)(lambda job: None)
-    handlers.spec = "process_jobs:handlers"
+    handlers.spec = f"{JOBS}:handlers"
     async with running(handlers) as both:
         [outcome] = await finished(both, a_job("made_in_code"))
     assert (outcome.ending, outcome.error_type) == (Ending.FAILED, "HandlersNotFound")
-    assert "process_jobs:handlers has no handler for type 'made_in_code'" in outcome.error_message
+    assert f"{JOBS}:handlers has no handler for type 'made_in_code'" in outcome.error_message
 
 
 async def test_a_handler_that_no_process_can_find_runs_here_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
@@ -215,7 +216,7 @@ async def test_a_handler_that_no_process_can_find_runs_here_and_that_is_said(cap
 
 def test_all_that_holds_on_uvloop_as_in_the_server(tmp_path: Path) -> None:
     async def on_uvloop() -> None:
-        async with running(load_handlers("process_jobs"), stop_grace=SHORT) as run:
+        async with running(load_handlers(JOBS), stop_grace=SHORT) as run:
             source, _ = run
             jobs = [
                 a_job_with("sync"),
@@ -243,7 +244,7 @@ def test_the_process_ends_when_its_stdin_does(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tocsin.worker.runners.child", str(saying)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[saying])
     job = a_job_with("deaf", folder=str(tmp_path))
-    first = {"handlers": "process_jobs", "path": sys.path, "parent": os.getpid(), "job": frames.job_to_json(job)}
+    first = {"handlers": JOBS, "path": sys.path, "parent": os.getpid(), "job": frames.job_to_json(job)}
     assert process.stdin is not None
     process.stdin.write(frames.pack(first, job.payload_body))
     process.stdin.flush()
@@ -256,12 +257,12 @@ def test_the_process_ends_when_its_stdin_does(tmp_path: Path) -> None:
 
 PARENT = """
 import asyncio, sys
-from memory_source import running
-from test_processes import a_job_with
+from unit.client.worker.memory_source import running
+from unit.client.worker.test_processes import JOBS, a_job_with
 from tocsin.worker.loading import load_handlers
 
 async def main():
-    async with running(load_handlers("process_jobs")) as (source, _):
+    async with running(load_handlers(JOBS)) as (source, _):
         source.add(a_job_with(sys.argv[1], folder=sys.argv[2]))
         await asyncio.Event().wait()
 

@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import grpc
 import pytest
-from api_parts import FACTS, Api
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from support.spied_store import SpiedStore
@@ -21,6 +20,7 @@ from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.operations.watching import Watching
 from tocsin_server.server import build_servicers
+from unit.server.api.running_api import FACTS, Api
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

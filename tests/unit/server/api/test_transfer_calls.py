@@ -9,7 +9,6 @@ from typing import Any
 
 import grpc
 import pytest
-from api_parts import Api
 from google.protobuf.duration_pb2 import Duration
 from support.eventually import until_async
 from support.stubs import Refusal, refusal, refusal_in, request
@@ -19,7 +18,8 @@ from tocsin.v1 import queue_service_pb2 as qpb
 from tocsin.v1 import transfer_pb2 as tpb
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import StoreAway
-from transfer_parts import LATER, T0, State, a_job, a_note, a_queue
+from unit.server.api.record_builder import LATER, T0, State, a_job, a_note, a_queue
+from unit.server.api.running_api import Api
 
 IMPORT = "/tocsin.v1.JobService/ImportJobs"
 
@@ -98,7 +98,7 @@ async def test_what_was_running_is_let_go_of_and_nothing_is_counted(api: Api) ->
 async def test_a_job_that_runs_here_is_never_replaced(api: Api) -> None:
     await api.jobs.ScheduleJob(request("q", "t", job_id="a"))
     store = api.store.as_store
-    await store.claim("q", {"t": 1}, 1, lease=timedelta(minutes=1), holder="h", request=b"12345678")
+    await store.claim("q", {"t": 1}, 1, lease=timedelta(minutes=1), request=b"12345678")
     answer = await imported(api, a_job("a"), a_job("b"), over=tpb.ImportJobsRequest.REPLACE)
     assert (answer.refused, answer.created) == (1, 1)
     [one] = answer.refused_items

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 from contract.builders import HOUR, MILLISECOND, a_draft, added
 from redis import Redis
-from support.leasing_parts import Parts, StartParts
+from support.running_leasing import Parts, StartParts, first_leased
 from support.spied_store import SpiedStore
 from tocsin_server.domain.queues import QueueSettings
 
@@ -19,7 +19,7 @@ TICKS = 6
 
 @contextlib.asynccontextmanager
 async def a_waiting_caller(parts: Parts) -> AsyncIterator[asyncio.Task[object]]:
-    waiting: asyncio.Task[object] = asyncio.create_task(parts.leasing.lease({"t": 1}, 1))
+    waiting: asyncio.Task[object] = asyncio.create_task(first_leased(parts.leasing, {"t": 1}, 1))
     yield waiting
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)

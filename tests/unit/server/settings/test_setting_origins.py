@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.setting_parts import refused, settings
+from support.loaded_settings import refused, settings
 from tocsin_server.settings import Origin, load, secrets_of
 from tocsin_server.telemetry.redaction import secrets_in_url
 

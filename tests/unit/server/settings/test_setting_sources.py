@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from support.setting_parts import refused, settings
+from support.loaded_settings import refused, settings
 from tocsin_server.settings import Flag, load, without
 
 

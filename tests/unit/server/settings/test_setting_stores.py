@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.setting_parts import refused, settings
+from support.loaded_settings import refused, settings
 from tocsin_server.settings import Flag, StoreSettings
 
 REDIS_FLAG = Flag("--redis-url", "store.url", "redis://flag")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from support.setting_parts import refused, settings
+from support.loaded_settings import refused, settings
 from tocsin_server.domain.defaults import SERVER_DEFAULTS
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.settings import Settings, duration, show_duration

@@ -7,7 +7,6 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from api_requests import anything, as_read
 from google.protobuf import struct_pb2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,6 +22,7 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.defaults import SERVER_DEFAULTS, terms
 from tocsin_server.domain.errors import InvalidFields, TocsinError
 from tocsin_server.domain.queues import QueueSettings
+from unit.server.api.api_requests import anything, as_read
 
 
 def scheduled(request: pb.ScheduleJobRequest) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from api_requests import as_read, violations
 from tocsin.v1 import job_pb2, payloads_pb2
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin_server.api.requests import schedule_jobs
+from unit.server.api.api_requests import as_read, violations
 
 MAIL = {"to": ["ada@example.com"], "text": "Hi"}
 PATH = "job.email_notification"

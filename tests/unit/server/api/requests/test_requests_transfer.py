@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from api_requests import anything
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -25,7 +24,8 @@ from tocsin_server.domain.job import Job
 from tocsin_server.domain.states import ENDED
 from tocsin_server.operations.transfer.importing import Item
 from tocsin_server.operations.transfer.records import NoteRecord, QueueRecord
-from transfer_parts import T0, State, a_job, a_note, a_queue, refusal_of
+from unit.server.api.api_requests import anything
+from unit.server.api.record_builder import T0, State, a_job, a_note, a_queue, refusal_of
 
 Record = transfer_pb2.TransferRecord
 ERROR = job_pb2.JobError(time=T0, attempt=1, type="E", message="m", trace="t")

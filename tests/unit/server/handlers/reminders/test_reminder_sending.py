@@ -7,11 +7,11 @@ from datetime import UTC, timedelta
 from pathlib import Path
 
 import pytest
-from reminder_parts import Bench, Gate, Remembered, booking, payment
 from support.mail_server import MailServer, mail_server
 from support.sms_provider import Answer, SmsProvider, sms_provider
 from tocsin.worker.errors import DoNotRetry, RetryLater
 from tocsin_server.messages.errors import NotAllSent
+from unit.server.handlers.reminders.reminder_builder import Bench, Gate, Remembered, booking, payment
 
 ADA, BOB = "+4915112345678", "+4915112345679"
 

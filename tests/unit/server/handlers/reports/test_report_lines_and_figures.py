@@ -9,11 +9,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from made_reports import HOSTILE, HOUR, NOW, a_job, a_mixed_report, a_report
 from tocsin_server.domain.states import State
 from tocsin_server.handlers.reports.as_csv import HEADER, as_csv
 from tocsin_server.handlers.reports.as_json import as_json, main_figures
 from tocsin_server.operations.reporting.report import Report
+from unit.server.handlers.reports.made_reports import HOSTILE, HOUR, NOW, a_job, a_mixed_report, a_report
 
 
 def lines(report: Report) -> list[dict[str, str]]:

@@ -9,11 +9,11 @@ from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
-from made_reports import HOSTILE, HOUR, a_job, a_mixed_report, a_report
 from tocsin_server.domain.job import JobError
 from tocsin_server.domain.states import State
 from tocsin_server.handlers.reports.as_page import Pages
 from tocsin_server.operations.reporting.report import Report
+from unit.server.handlers.reports.made_reports import HOSTILE, HOUR, a_job, a_mixed_report, a_report
 
 PAGES = Pages()
 

@@ -6,12 +6,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from agenda_parts import ALL, EARLIER, ID, LATER, MADE, NOW, a_document, becomes, job_of
 from bson.code import Code
 from tocsin_server.domain.job import JobError, Progress, Retention
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.domain.states import State
 from tocsin_server.migrate.systems.foreign import Choices, Verdict
+from unit.server.migrate.systems.agenda.document_builder import (
+    ALL,
+    EARLIER,
+    ID,
+    LATER,
+    MADE,
+    NOW,
+    a_document,
+    becomes,
+    job_of,
+)
 
 BEGAN = EARLIER - timedelta(minutes=1)
 FAILED = {"lastRunAt": BEGAN, "lastFinishedAt": EARLIER, "failedAt": EARLIER, "failCount": 2, "failReason": "no card"}

@@ -9,7 +9,6 @@ from typing import Any
 
 import bson
 import pytest
-from agenda_parts import ALL, EARLIER, ID, VALUES, a_document, acceptable, becomes, job_of
 from bson.code import Code
 from bson.datetime_ms import DatetimeMS
 from bson.objectid import ObjectId
@@ -20,6 +19,16 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.states import State
 from tocsin_server.migrate.systems.foreign import Choices, Verdict
 from tocsin_server.store.placing import check_placeable
+from unit.server.migrate.systems.agenda.document_builder import (
+    ALL,
+    EARLIER,
+    ID,
+    VALUES,
+    a_document,
+    acceptable,
+    becomes,
+    job_of,
+)
 
 TYPE = re.compile(r"[A-Za-z0-9._-]{1,100}\Z")
 NO_DATES = ["2031-05-06T07:08:09Z", math.nan, 1.7e12, 0, True, {}, [EARLIER], Timestamp(1, 1)]

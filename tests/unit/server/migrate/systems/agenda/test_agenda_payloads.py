@@ -10,7 +10,6 @@ from typing import Any
 
 import bson
 import pytest
-from agenda_parts import ALL, EARLIER, VALUES, a_document, acceptable, becomes, data_of, job_of
 from bson import json_util
 from bson.binary import Binary
 from bson.code import Code
@@ -29,6 +28,16 @@ from tocsin.payloads import python_from_value
 from tocsin.v1 import job_pb2, payloads_pb2
 from tocsin_server.domain import limits
 from tocsin_server.migrate.systems.foreign import Foreign, Verdict
+from unit.server.migrate.systems.agenda.document_builder import (
+    ALL,
+    EARLIER,
+    VALUES,
+    a_document,
+    acceptable,
+    becomes,
+    data_of,
+    job_of,
+)
 
 READING = json_util.JSONOptions(tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 WHEN = datetime(2031, 5, 6, 7, 8, 9, 10_000, tzinfo=UTC)

@@ -14,7 +14,7 @@ from support.mongo_servers import MongoServer
 JOBS = "agenda_jobs"
 
 
-class MongoPart:
+class MongoBackend:
     """A database of a test's own. A context manager; it is dropped at the end."""
 
     provider = "mongo"
@@ -23,7 +23,7 @@ class MongoPart:
         self._server, self._name = server, name
         self.url = self.url_at(server.port)
 
-    def __enter__(self) -> MongoPart:
+    def __enter__(self) -> MongoBackend:
         self._client: MongoClient[RawBSONDocument] = MongoClient(self.url, document_class=RawBSONDocument)
         self._database = self._client[self._name]
         return self

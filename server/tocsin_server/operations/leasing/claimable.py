@@ -10,11 +10,15 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
 from tocsin_server.domain.lease import Claim
 from tocsin_server.domain.queues import Tick
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -25,6 +29,7 @@ class _Queue:
     quiet: bool = False  # nothing of any type was there, and it has not rung since
     held: bool = False
     empty: int = 0  # claims in a row that brought nothing
+    turn: int = 0  # the number of its last one; of all queues
     wakes: int | None = None  # as of the last tick
     due: datetime | None = None  # when the next SCHEDULED job is due, as far as known
     served: datetime | None = None  # the last due time that a claim came after
@@ -32,24 +37,21 @@ class _Queue:
 
 
 class Claimable:
-    """Knows of each queue whether to claim now, or when. `queues` limits it to these; None: all that it hears of."""
+    """Knows of each queue whether to claim now, or when."""
 
-    def __init__(self, queues: Collection[str] | None = None) -> None:
-        self._only = None if queues is None else frozenset(queues)
+    def __init__(self) -> None:
+        self._serving: Counter[str | None] = Counter()  # who takes of a queue; under None: of all that it hears of
         self._queues: dict[str, _Queue] = {}
+        self._turn = 0
         self._turns: dict[str, _Queue] = {}  # worth a claim for some type; the first has waited longest for its turn
         self._alarms: list[tuple[datetime, str]] = []
-        self._types: set[str] = set()
+        self._types: set[str] = set()  # that were ever asked for: those of workers that come and go
         self._missing: set[str] = set()  # they were not there at the last look
-        for name in sorted(self._only or ()):
-            self.ring(name)
 
     # --- what is heard ---
 
     def ring(self, name: str, due: datetime | None = None) -> None:
         """Something may be claimable in the queue: now, or at `due`."""
-        if self._only is not None and name not in self._only:
-            return
         queue = self._queues.get(name)
         if queue is None:
             # The first word of a queue: what it holds is not known yet.
@@ -64,8 +66,6 @@ class Claimable:
     def tick(self, ticks: Mapping[str, Tick]) -> None:
         """What the store says of queues; makes up for messages that were lost."""
         for name, tick in ticks.items():
-            if self._only is not None and name not in self._only:
-                continue
             known = self._queues.get(name)
             if known is None:
                 # Most of a store's queues are idle when a server starts: none of them is to be claimed from in vain.
@@ -80,9 +80,11 @@ class Claimable:
     def keep(self, names: Collection[str], busy: Collection[str]) -> None:
         """These queues are there, and no other: drop what is known of others, but for those `busy` with a claim. One
         that came just now may be missing, so only what is missed a second time goes."""
-        if self._only is not None:
-            return  # there are no more than were given
-        missing = {name for name, queue in self._queues.items() if not (name in names or name in busy or queue.held)}
+        missing = {
+            name
+            for name, queue in self._queues.items()
+            if not (name in names or name in busy or name in self._serving or queue.held)
+        }
         gone = missing & self._missing
         self._missing = missing - gone
         for name in gone:
@@ -109,19 +111,40 @@ class Claimable:
 
     # --- turns ---
 
-    def want(self, types: Iterable[str]) -> None:
-        """Types that will be asked for; what is known of others is no help with a new one."""
+    def serve(self, types: Iterable[str], queues: Collection[str] | None = None) -> None:
+        """Someone takes jobs of these types from now on; of these queues, or of all. What is known of other types is no
+        help with a new one, and a queue that was never heard of is worth a claim."""
+        begun: list[_Queue] = []
+        for name in (None,) if queues is None else queues:
+            self._serving[name] += 1
+            if self._serving[name] == 1:
+                if name is not None and name not in self._queues:
+                    self.ring(name)
+                begun += self._queues.values() if name is None else [self._queues[name]]
+        self._take_turns(sorted(begun, key=lambda queue: queue.turn))  # as they were left by who served them before
         if new := set(types) - self._types:
             self._types |= new
-            for queue in self._queues.values():
-                self._take_turn(queue)
+            self._take_turns(self._queues.values())
 
-    def next_for(self, types_of: Callable[[str], Collection[str]]) -> str | None:
-        """The queue whose turn it is among those worth a claim for one of the types that may be claimed from it."""
+    def leave(self, queues: Collection[str] | None = None) -> None:
+        """One that served these queues does so no more."""
+        for name in (None,) if queues is None else queues:
+            self._serving[name] -= 1
+            if not self._serving[name]:
+                del self._serving[name]
+        if None not in self._serving:
+            for name in [name for name in self._turns if name not in self._serving]:
+                del self._turns[name]
+
+    def next_for(self, wanted: Callable[[str, AbstractSet[str]], T | None]) -> tuple[str, T] | tuple[None, None]:
+        """The queue whose turn it is, among those worth a claim for someone; and who that is.
+
+        `wanted` is called with a queue and the types of which it has nothing, and says who would take another one.
+        """
         for name, queue in self._turns.items():
-            if not queue.dry.issuperset(types_of(name)):
-                return name
-        return None
+            if (who := wanted(name, queue.dry)) is not None:
+                return name, who
+        return None, None
 
     def in_turn(self) -> list[str]:
         """All queues that are worth a claim for some type."""
@@ -143,6 +166,8 @@ class Claimable:
             brought = Counter(claimed.job.spec.type for claimed in claim.claimed)
             queue.dry.update(name for name, most in types.items() if brought[name] < most)
         self._turns.pop(name, None)
+        self._turn += 1
+        queue.turn = self._turn
         self._take_turn(queue)
         if queue.due is None:
             return False
@@ -177,7 +202,13 @@ class Claimable:
         queue.quiet = False
         self._take_turn(queue)
 
+    def _take_turns(self, queues: Iterable[_Queue]) -> None:
+        for queue in queues:
+            self._take_turn(queue)
+
     def _take_turn(self, queue: _Queue) -> None:
+        if not (None in self._serving or queue.name in self._serving):
+            return
         if not queue.held and not queue.quiet and not queue.dry.issuperset(self._types):
             self._turns.setdefault(queue.name, queue)
 

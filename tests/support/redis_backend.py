@@ -14,7 +14,7 @@ from support.ports import free_port
 from support.redis_servers import REDIS, VALKEY, ServerProcess
 
 
-class RedisPart:
+class RedisBackend:
     """redis-server where there is one, else the wheel's valkey-server. A context manager."""
 
     provider = "redis"
@@ -24,7 +24,7 @@ class RedisPart:
         self.port = free_port()
         self.url = self.url_at(self.port)
 
-    def __enter__(self) -> RedisPart:
+    def __enter__(self) -> RedisBackend:
         self._folder.mkdir(parents=True, exist_ok=True)
         address = ("--port", str(self.port), "--bind", "127.0.0.1")
         self._process = ServerProcess(REDIS or VALKEY, self._folder, *address, *self._options)

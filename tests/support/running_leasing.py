@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from redis import Redis
+from tocsin_server.domain.lease import Claimed
 from tocsin_server.operations.finishing import Finishing
-from tocsin_server.operations.leasing import Leasing
+from tocsin_server.operations.leasing.leasing import Leasing
+from tocsin_server.operations.leasing.seats import Capacity
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
 from tocsin_server.operations.wakeups import Wakeups
@@ -31,6 +34,41 @@ class Parts:
     leasing: Leasing
 
 
+class FreeForAll:
+    """Free slots that are no different for one queue than for another."""
+
+    def __init__(self, free: Mapping[str, int], limit: int) -> None:
+        self._free = dict(free)
+        self.free = limit
+
+    def of(self, queue: str) -> Mapping[str, int]:
+        return {type_: count for type_, count in self._free.items() if count > 0}
+
+    def take(self, queue: str, type_: str, /) -> bool:
+        if self.free <= 0 or self._free.get(type_, 0) <= 0:
+            return False
+        self._free[type_] -= 1
+        self.free -= 1
+        return True
+
+
+async def first_leased(
+    leasing: Leasing, free: Mapping[str, int], limit: int, capacity: Callable[[], Capacity] | None = None, **seat: Any
+) -> list[Claimed]:
+    """Sit until jobs come, as a long poll does."""
+    came: asyncio.Future[list[Claimed]] = asyncio.get_running_loop().create_future()
+    sitting = leasing.seat(
+        [type_ for type_, count in free.items() if count > 0],
+        capacity or (lambda: FreeForAll(free, 0 if came.done() else limit)),
+        lambda claimed: came.set_result(list(claimed)),
+        **seat,
+    )
+    try:
+        return await came
+    finally:
+        sitting.leave()
+
+
 StartParts = Callable[..., AbstractAsyncContextManager[Parts]]
 
 
@@ -40,11 +78,8 @@ async def running_parts(
     client: Redis,
     channel: str,
     *,
-    queues: Collection[str] | None = None,
     tick: timedelta = timedelta(seconds=1),
-    lease: timedelta = timedelta(seconds=30),
     before: Callable[[Parts], Any] = lambda parts: None,
-    fresh: Callable[[str], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Parts]:
     """The parts, once they hear the store's messages and the first tick. `before` may add hearers."""
 
@@ -54,9 +89,7 @@ async def running_parts(
 
     store, clock = spied.as_store, StoreClock()
     wakeups, ticker, finishing = Wakeups(store), Ticker(store, clock, tick), Finishing(store)
-    leasing = Leasing(
-        store, finishing, wakeups, ticker, clock, holder="tests", queues=queues, lease=lease, tick=tick, fresh=fresh
-    )
+    leasing = Leasing(store, finishing, wakeups, ticker, clock, tick=tick)
     parts = Parts(clock, wakeups, ticker, finishing, leasing)
     wakeups.on_missed(ticker.read_all)
     before(parts)
