@@ -93,4 +93,6 @@ def over_rounds(rounds: Sequence[Mapping[str, Sample]]) -> dict[str, Figure]:
 def _unit(name: str) -> str:
     if "bytes" in name:
         return "bytes"
+    if name.endswith("early"):
+        return "jobs"
     return "ms" if name.endswith(" ms") else "1/s"

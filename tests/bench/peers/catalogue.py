@@ -12,6 +12,8 @@ from bench.peers import having
 
 TESTS = having.HERE.parents[1]
 
+_FOREIGN = ("TOCSIN_", "REDIS_", "QUEUE_", "MONGODB_", "CELERY_", "DRAMATIQ_", "dramatiq_")
+
 #: Those that were there when this was written, in the order of the report; others follow.
 _ORDER = ["bull", "bullmq", "asynq", "bullmq-py", "saq", "taskiq", "dramatiq", "celery", "arq"]
 
@@ -26,11 +28,16 @@ class Peer:
     def name(self) -> str:
         return self.file.stem.replace("_", "-")
 
+    @property
+    def language(self) -> str:
+        """The folder that it stands in."""
+        return self.file.parent.name
+
     def command(self, folder: Path) -> Sequence[str]:
         """What starts it; `folder` may be written to. Raises NotHad."""
-        if self.file.suffix == ".mjs":
+        if self.language == "node":
             return self._node(folder)
-        if self.file.suffix == ".go":
+        if self.language == "go":
             return [str(having.go_program(self.file))]
         return [str(having.python_of(self.file)), "-P", "-m", f"bench.peers.python.{self.file.stem}"]
 
@@ -43,9 +50,11 @@ class Peer:
         return [shutil.which("node") or "node", str(folder / self.file.name)]
 
 
-def environment() -> dict[str, str]:
-    """What a peer's process has besides: drivers in Python are found by it."""
-    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))}
+def environment(**more: str) -> dict[str, str]:
+    """What a program has: nothing that would steer it from outside; drivers in Python are found by it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    found = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+    return {**kept, "PYTHONPATH": found, **more}
 
 
 def peers() -> dict[str, Peer]:

@@ -20,6 +20,7 @@ fractions. The questions:
     cancel    jobs, callers                      remove so many that are due later, one a call
     count                                        {"count": jobs that wait, now or for their time}
     work                                         begin to run jobs
+    hold, plain, cancel_many                     of Tocsin alone: see tocsin_client.py
     collect   jobs, skip                         when so many have started: {"times": those, first to last}, at most
                                                  2,000 of them; or {"from": time of start number `skip`, "last"}
 """
@@ -57,7 +58,7 @@ class Driver:
             self._process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env={**os.environ, **env},
+                env=env,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=said,

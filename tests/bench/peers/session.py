@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from support.redis_parts import RedisPart
+from support.ports import free_port
+from support.redis_backend import RedisBackend
 
 from bench.bed import DATA
 from bench.figures import Span
@@ -22,21 +24,12 @@ REDIS_OPTIONS = ("--save", "", "--appendonly", "no")
 class Session:
     """What a measure has. `begin` lets the worker run jobs; until then they wait."""
 
-    def __init__(
-        self,
-        redis: RedisPart,
-        client: Driver,
-        worker: Driver,
-        begin: Callable[[], Any],
-        *,
-        seconds: Callable[[], float] | None = None,
-    ) -> None:
+    def __init__(self, redis: RedisBackend, client: Driver, worker: Driver, begin: Callable[[], Any]) -> None:
         self.redis, self.client, self.worker, self.begin = redis, client, worker, begin
-        self._seconds = seconds or worker.seconds
 
     def span(self, jobs: int) -> Span:
-        """Times so many jobs, with the processor time of all the system's own processes and of Redis."""
-        return Span(jobs, lambda: self.client.seconds() + self._seconds(), self._redis_seconds)
+        """Times so many jobs, with the processor time of the system's own processes, both of them, and of Redis."""
+        return Span(jobs, lambda: self.client.seconds() + self.worker.seconds(), self._redis_seconds)
 
     def memory(self) -> int:
         """Bytes in use in Redis."""
@@ -74,7 +67,7 @@ class PeerSystem(System):
     def session(self, folder: Path, *, working: bool) -> Iterator[Session]:
         folder.mkdir(parents=True)
         with ExitStack() as stack:
-            redis = stack.enter_context(RedisPart(folder / "redis", *REDIS_OPTIONS))
+            redis = stack.enter_context(RedisBackend(folder / "redis", *REDIS_OPTIONS))
             client, worker = (stack.enter_context(self._driver(folder, role)) for role in ("client", "worker"))
             self.about = client.open(url=redis.url, data=DATA)
             worker.open(url=redis.url, data=DATA)
@@ -82,3 +75,30 @@ class PeerSystem(System):
 
     def _driver(self, folder: Path, role: str) -> Driver:
         return Driver(f"{self.name}, {role}", self._command, folder=folder, env=catalogue.environment())
+
+
+class TocsinSystem(System):
+    """Tocsin: a client, and a server that runs the jobs."""
+
+    name = "Tocsin"
+
+    def __init__(self) -> None:
+        self.about = {}
+
+    @contextmanager
+    def session(self, folder: Path, *, working: bool) -> Iterator[Session]:
+        folder.mkdir(parents=True)
+        address = f"127.0.0.1:{free_port()}"
+        flags = ["--handlers", "bench.peers.tocsin_handlers"] if working else ["--no-dispatch"]
+        with RedisBackend(folder / "redis", *REDIS_OPTIONS) as redis:
+            env = {"REDIS_URL": redis.url, "TOCSIN_CONCURRENCY": "200", "TOCSIN_LOG__LEVEL": "warning"}
+            serve = self._driver("server", "serve", "--listen", address, *flags, folder=folder, **env)
+            with serve as server, self._driver("client", folder=folder) as client:
+                self.about = client.open(url=address, data=DATA)
+                if working:
+                    client.ask("hold")
+                yield Session(redis, client, server, lambda: client.ask("work"))
+
+    def _driver(self, role: str, *arguments: str, folder: Path, **env: str) -> Driver:
+        command = [sys.executable, "-P", "-m", f"bench.peers.tocsin_{role}", *arguments]
+        return Driver(f"Tocsin, {role}", command, folder=folder, env=catalogue.environment(**env))

@@ -6,13 +6,15 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from bench.figures import Sample, percentile
 from bench.peers.protocol import Trouble
 from bench.peers.session import Session
 
 Found = dict[str, Sample]
-_YEAR = 365 * 86_400_000
+_DAYS = 6 * 86_400_000  # Dramatiq takes no more than seven
+_A_QUESTION = 50_000  # jobs, for each question has its time
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +36,24 @@ class PeerSizes:
 PEERS_QUICK = PeerSizes(5_000, 2_000, 2_000, 20, 100, 500, 2_000, 200)
 
 
-def bulk(session: Session, sizes: PeerSizes, suffix: str = "") -> Found:
+def bulk(session: Session, sizes: PeerSizes) -> Found:
     """Jobs added by the call that takes many, 1,000 a call, four calls at a time; all is made before that can be."""
-    before = session.count() if suffix else 0
     session.client.prepare("bulk", jobs=sizes.bulk, batch=1_000, in_flight=4, warm=sizes.warm)
     with session.span(sizes.bulk) as span:
         session.client.go()
         session.client.done()
-    _expect(session, before + sizes.warm + sizes.bulk)
-    return {f"bulk schedules/s{suffix}": span.rate}
+    _expect(session, sizes.warm + sizes.bulk)
+    return {"bulk schedules/s": span.rate}
+
+
+def plain(session: Session, sizes: PeerSizes) -> Found:
+    """The same from plain values, which is what the peers' calls take anyway."""
+    session.client.prepare("plain", jobs=sizes.bulk, batch=1_000, in_flight=4, warm=sizes.warm)
+    with session.span(sizes.bulk) as span:
+        session.client.go()
+        session.client.done()
+    _expect(session, sizes.warm + sizes.bulk)
+    return {"bulk schedules/s, schedule_many": span.rate}
 
 
 def single(session: Session, sizes: PeerSizes, suffix: str = "") -> Found:
@@ -56,12 +67,16 @@ def single(session: Session, sizes: PeerSizes, suffix: str = "") -> Found:
     return {f"single schedules/s{suffix}": span.rate}
 
 
-def run(session: Session, sizes: PeerSizes, suffix: str = "") -> Found:
+def run(session: Session, sizes: PeerSizes) -> Found:
     """No-op jobs run by one process from a queue that was filled before, from the first tenth's end to the last start.
 
     The first tenth is a warm-up: some languages compile as they go. Processor time is that of the whole run.
     """
     session.client.ask("fill", jobs=sizes.run, due=None)
+    return _drained(session, sizes, "")
+
+
+def _drained(session: Session, sizes: PeerSizes, suffix: str) -> Found:
     skip = sizes.run // 10
     with session.span(sizes.run) as span:
         session.begin()
@@ -97,10 +112,10 @@ def due_at_once(session: Session, sizes: PeerSizes) -> Found:
         raise Trouble(f"adding {sizes.due} jobs took longer than the time ahead")
     late = [at - due for at in session.worker.ask("collect", jobs=sizes.due)["times"]]
     return {
-        f"{sizes.due} due at once, late p50 ms": Sample(percentile(late, 0.5)),
-        f"{sizes.due} due at once, late p99 ms": Sample(percentile(late, 0.99)),
-        f"{sizes.due} due at once, started early": Sample(sum(wait < 0 for wait in late)),
-        f"{sizes.due} due at once, earliest ms": Sample(min(late)),
+        "due at once, late p50 ms": Sample(percentile(late, 0.5)),
+        "due at once, late p99 ms": Sample(percentile(late, 0.99)),
+        "due at once, started early": Sample(sum(wait < 0 for wait in late)),
+        "due at once, earliest ms": Sample(min(late)),
     }
 
 
@@ -114,6 +129,16 @@ def cancel(session: Session, sizes: PeerSizes) -> Found:
     return {"cancels/s": span.rate}
 
 
+def cancel_many(session: Session, sizes: PeerSizes) -> Found:
+    """The same by the call that takes many, 1,000 a call."""
+    session.client.prepare("cancel_many", jobs=sizes.cancels, batch=1_000, in_flight=4)
+    with session.span(sizes.cancels) as span:
+        session.client.go()
+        session.client.done()
+    _expect(session, 0)
+    return {"cancels/s, batches": span.rate}
+
+
 def memory(session: Session, sizes: PeerSizes) -> Found:
     """Bytes in Redis for each waiting job: what `used_memory` grew by."""
     session.client.ask("fill", jobs=1_000, due=None)
@@ -123,13 +148,11 @@ def memory(session: Session, sizes: PeerSizes) -> Found:
 
 
 def standing(session: Session, sizes: PeerSizes, others: int) -> Found:
-    """The hot work again beside so many jobs that are due in a year."""
+    """Single schedules, and running what they left, beside so many jobs that are due in some days."""
     suffix = f", {others:,} standing"
-    year = time.time() * 1000 + _YEAR
-    for start in range(0, others, 50_000):  # each a question of its own, which has its time
-        session.client.ask("fill", jobs=min(50_000, others - start), due=year)
-    found = single(session, sizes, suffix) | run(session, sizes, suffix)
-    return found
+    for start in range(0, others, _A_QUESTION):
+        session.client.ask("fill", jobs=min(_A_QUESTION, others - start), due=time.time() * 1000 + _DAYS)
+    return single(session, sizes, suffix) | _drained(session, sizes, suffix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +162,26 @@ class Work:
     name: str
     measure: Callable[[Session, PeerSizes], Found]
     question: str
-    working: bool = False
+    working: bool = False  # jobs are run in it
+    tocsin_alone: bool = False
 
 
 WORKS = [
     Work("bulk schedules", bulk, "bulk"),
+    Work("bulk schedules from plain values", plain, "plain", tocsin_alone=True),
     Work("single schedules", single, "single"),
     Work("no-op jobs", run, "work", working=True),
     Work("schedule to start", starts, "one", working=True),
     Work("due at once", due_at_once, "due", working=True),
     Work("cancels", cancel, "cancel"),
+    Work("cancels in batches", cancel_many, "cancel_many", tocsin_alone=True),
     Work("memory", memory, "fill"),
 ]
+
+
+def beside(others: int) -> Work:
+    """Single schedules and no-op jobs beside so many others."""
+    return Work(f"{others:,} standing", partial(standing, others=others), "standing", working=True)
 
 
 def _expect(session: Session, jobs: int) -> None:

@@ -190,7 +190,7 @@ class Questions:
         await asyncio.gather(*(fly() for _ in range(in_flight)))
 
 
-async def _answers(peer: Peer) -> None:
+async def _answers(peer: Peer, kind: type[Questions]) -> None:
     said = sys.stdout  # before a library puts something else there
     questions: Questions | None = None
     step: Step | None = None
@@ -198,7 +198,7 @@ async def _answers(peer: Peer) -> None:
         asked = json.loads(line)
         try:
             if "open" in asked:
-                questions = Questions(peer, asked["open"]["data"])
+                questions = kind(peer, asked["open"]["data"])
                 await peer.open(asked["open"]["url"])
                 versions = {name: metadata.version(name) for name in peer.packages}
                 versions["python"] = platform.python_version()
@@ -219,6 +219,6 @@ async def _answers(peer: Peer) -> None:
         said.flush()
 
 
-def run(peer: Peer) -> None:
+def run(peer: Peer, questions: type[Questions] = Questions) -> None:
     """Answer until standard input ends."""
-    uvloop.run(_answers(peer))
+    uvloop.run(_answers(peer, questions))

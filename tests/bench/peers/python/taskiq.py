@@ -54,6 +54,7 @@ class TaskIQ(Peer):
     cannot = {  # noqa: RUF012
         "bulk": "no call takes more than one job",
         "due": "its brokers for Redis have no delays; its scheduler is a process of its own that looks each second",
+        "standing": "no delays, as above",
         "cancel": "what was sent cannot be taken back",
     }
 
