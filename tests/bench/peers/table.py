@@ -61,8 +61,8 @@ def markdown(found: Comparison, about: Mapping[str, Any]) -> str:
         f"Bulk: {sizes.bulk:,} jobs, 1,000 a call, 4 calls in flight. Single: {sizes.single:,} jobs by {sizes.callers}"
         f" callers of one client. No-op jobs: {sizes.run:,} by one worker process, from a full queue, without the first"
         f" tenth. Start: {sizes.starts} jobs, one at a time. Late: {sizes.due} jobs due at one time. Cancels:"
-        f" {sizes.cancels:,}. Bytes: over {sizes.memory:,} waiting jobs. Redis keeps nothing on disk. Median (range over"
-        " the rounds).",
+        f" {sizes.cancels:,}. Bytes: over {sizes.memory:,} waiting jobs. Redis keeps nothing on disk. Median (range"
+        " over the rounds).",
         "",
         "| system | versions | settings |",
         "|---|---|---|",
