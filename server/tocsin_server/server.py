@@ -59,7 +59,7 @@ from tocsin_server.operations.watching import Watching
 from tocsin_server.readiness import Readiness
 from tocsin_server.settings import Settings, is_loopback
 from tocsin_server.store.interface import JobStore
-from tocsin_server.store.opening import MadeStore, StoreUnfit, made_store, quotas_of
+from tocsin_server.store.open import MadeStore, StoreUnfit, made_store, quotas_of
 from tocsin_server.store.refusal_log import words_behind
 from tocsin_server.version import VERSION
 

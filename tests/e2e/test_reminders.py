@@ -1,6 +1,6 @@
 """Reminder sets through a real server: refusals, the Python client, the command line, the lines of docs/reminders.md.
 
-What a set does stands in tests/unit/server/operations/test_reminders.py, what holds of the mails in
+What a set does stands in tests/unit/server/operations/reminders/test_reminders.py, what holds of the mails in
 tests/faults/test_moved_bookings.py.
 """
 

@@ -154,8 +154,8 @@ class JobService:
         self, request: transfer_pb2.ExportJobsRequest, call: Call
     ) -> AsyncIterator[transfer_pb2.ExportJobsResponse]:
         queues = transfer_requests.export_jobs(request)
-        async with aclosing(self._transfers.exporting.records(queues)) as found:
-            async for answer in transfer_answers.exported(found):
+        async with aclosing(self._transfers.exporting.records(queues)) as batches:
+            async for answer in transfer_answers.exported(batches):
                 yield answer
 
     async def ImportJobs(

@@ -106,9 +106,14 @@ class Finishing:
     async def finish(self, ended: Sequence[EndedAttempt]) -> list[bool]:
         """Whether each was recorded, in order; False where the lease was lost. Takes as long as it takes.
 
-        Of failures whose policy the caller does not know, it is read from the store, in one call a queue.
+        Of failures whose policy the caller does not know, it is read from the store, in one call a queue. What is
+        known is recorded meanwhile: queues may stand on different servers, and one that is away holds up no other.
         """
-        known = await self._with_policies(ended)
+        return await by_queue(ended, lambda one: one.lease.queue if _undecided(one) else "", self._finish)
+
+    async def _finish(self, undecided: str, ended: Sequence[EndedAttempt]) -> list[bool]:
+        """undecided: the queue whose jobs' policies are to be read; "": all are known."""
+        known = await self._with_policies(undecided, ended) if undecided else ended
         outcomes = [outcome_of(one) for one in known]
 
         def tell(at: int, recorded: Finished) -> None:
@@ -121,27 +126,20 @@ class Finishing:
         """Let go of leases whose attempts never began: their jobs are WAITING again, nothing counted."""
         await self._record([AttemptOutcome(lease, Ending.RELEASED) for lease in leases], lambda _at, _recorded: None)
 
-    async def _with_policies(self, ended: Sequence[EndedAttempt]) -> Sequence[EndedAttempt]:
-        unknown = [one.lease for one in ended if one.retry is None and one.ending is Ending.FAILED]
-        if not unknown:
-            return ended
+    async def _with_policies(self, queue: str, ended: Sequence[EndedAttempt]) -> Sequence[EndedAttempt]:
         failures = 0
         while True:
             try:
-                jobs = await by_queue(unknown, lambda lease: lease.queue, self._read)
-                break
+                jobs = await self._store.get(queue, [one.lease.job_id for one in ended], View.BASIC)
+                return [_with_policy(one, job) for one, job in zip(ended, jobs, strict=True)]
             except Exception as error:
-                if not isinstance(error, _STORE_TROUBLE):
-                    _log.exception("policies_not_read")
-                elif failures % _SAY_AGAIN == 0:
-                    _log.warning("outcomes_wait", outcomes=len(ended), error=str(error))
+                if failures % _SAY_AGAIN == 0:
+                    if isinstance(error, _STORE_TROUBLE):
+                        _log.warning("outcomes_wait", outcomes=len(ended), error=str(error))
+                    else:
+                        _log.exception("policies_not_read")
             failures += 1
             await asyncio.sleep(backoff(failures, _LONGEST_PAUSE))
-        found = dict(zip(unknown, jobs, strict=True))
-        return [_with_policy(one, found.get(one.lease)) for one in ended]
-
-    async def _read(self, queue: str, leases: Sequence[Lease]) -> list[Job | None]:
-        return await self._store.get(queue, [lease.job_id for lease in leases], View.BASIC)
 
     async def _record(self, outcomes: Sequence[AttemptOutcome], tell: Callable[[int, Finished], None]) -> list[bool]:
         """Decided outcomes are repeated as they are, so that a repeat never draws another wait."""
@@ -180,8 +178,12 @@ class Finishing:
             return [answer for one in outcomes for answer in await self._try([one])]
 
 
+def _undecided(ended: EndedAttempt) -> bool:
+    return ended.retry is None and ended.ending is Ending.FAILED
+
+
 def _with_policy(ended: EndedAttempt, job: Job | None) -> EndedAttempt:
-    if job is None:  # it is gone, as the lease is, or it was not asked for
+    if job is None:  # it is gone, as the lease is
         return ended
     return replace(ended, retry=job.spec.terms.retry, failures=job.failures, type=job.spec.type)
 

@@ -174,6 +174,22 @@ async def test_a_policy_is_asked_for_until_the_store_tells(spied: SpiedStore) ->
     assert (await read(spied.as_store, one)).state is State.SCHEDULED
 
 
+async def test_policies_that_do_not_come_hold_up_their_own_queue_alone(spied: SpiedStore) -> None:
+    store = spied.as_store
+    await added(store, *(a_draft(queue=queue, retry=EXACT) for queue in ("away", "there", "known")))
+    away, there, known = [await claimed_one(store, queue=queue) for queue in ("away", "there", "known")]
+    back = spied.silent["away"] = asyncio.Event()
+    recording = asyncio.create_task(Finishing(store).finish([unknown(away), unknown(there), failed(known)]))
+    await spied.until_called("finish", 2)
+    assert (await read(store, there)).state is (await read(store, known)).state is State.SCHEDULED
+    back.set()  # the policy's question fails
+    await spied.until_called("get", 1)
+    assert not recording.done()
+    del spied.silent["away"]
+    assert await recording == [True] * 3
+    assert (await read(store, away)).state is State.SCHEDULED
+
+
 async def test_a_job_that_is_gone_has_no_policy_and_no_lease(spied: SpiedStore) -> None:
     one = await running(spied)
     gone = Claimed(one.job, dataclasses.replace(one.lease, job_id="gone", token=b"gone"))

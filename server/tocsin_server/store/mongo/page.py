@@ -13,9 +13,9 @@ from typing import Any
 from tocsin_server.domain.filters import JobFilter, ListQuery, Order, Page, Position, Window
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.states import ENDED, State
-from tocsin_server.store.mongo.counting import Counting
 from tocsin_server.store.mongo.documents import HEAVY, Document, job_of
-from tocsin_server.store.mongo.records import Records
+from tocsin_server.store.mongo.figures import QueueCounts
+from tocsin_server.store.mongo.jobs import Jobs
 
 _INSPECTED = 1_000  # jobs one call may look at
 _BYTES = 3_300_000  # what one call may answer: a response ends at 3.5 MiB
@@ -25,12 +25,12 @@ _LIGHT = dict.fromkeys((*HEAVY, "errors.trace"), 0)  # all that View.BASIC shows
 _TESTED = dict.fromkeys(("state", "type", "priority", "due", "create", "end", "arrival", "tags", "bytes"), 1)
 
 
-class Listing:
+class PageJobs:
     """JobStore.page."""
 
-    def __init__(self, records: Records, counting: Counting) -> None:
-        self._records = records
-        self._counting = counting
+    def __init__(self, jobs: Jobs, counts: QueueCounts) -> None:
+        self._jobs = jobs
+        self._counts = counts
 
     async def page(self, query: ListQuery) -> Page:
         """As JobStore.page."""
@@ -46,7 +46,7 @@ class Listing:
         known = {one["_id"]: one for one in passed} if at_once else None
         jobs, cut = await self._read(query, passed, known)
         total = (
-            await self._counting.total(query.queue, query.filter) if query.with_total and query.filter.counted else None
+            await self._counts.total(query.queue, query.filter) if query.with_total and query.filter.counted else None
         )
         if cut is not None:
             return Page(tuple(jobs), _position(query, cut, 0), total)
@@ -61,8 +61,8 @@ class Listing:
         if query.after is not None:
             condition.update(_beyond(query.after, soonest))
         order = [("due", 1), ("arrival", 1)] if soonest else [("arrival", -1)]
-        return await self._records.run(
-            lambda: self._records.jobs.find(condition, shape).sort(order).skip(skip).limit(limit).to_list(),
+        return await self._jobs.run(
+            lambda: self._jobs.collection.find(condition, shape).sort(order).skip(skip).limit(limit).to_list(),
             read_only=True,
         )
 
@@ -97,8 +97,8 @@ class Listing:
 
     async def _by_id(self, ids: Sequence[str], *, heavy: bool) -> Mapping[str, Document]:
         shape = None if heavy else _LIGHT
-        found = await self._records.run(
-            lambda: self._records.jobs.find({"_id": {"$in": list(ids)}}, shape).to_list(), read_only=True
+        found = await self._jobs.run(
+            lambda: self._jobs.collection.find({"_id": {"$in": list(ids)}}, shape).to_list(), read_only=True
         )
         return {document["_id"]: document for document in found}
 

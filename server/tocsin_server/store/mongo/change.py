@@ -10,18 +10,18 @@ from tocsin_server.domain.errors import JobNotFound, RevisionMismatch, TocsinErr
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo import transitions
+from tocsin_server.store.mongo.commit import Commit
 from tocsin_server.store.mongo.documents import due_time, ended, job_of, set_payload, set_terms, spec_bytes
-from tocsin_server.store.mongo.records import Records
 from tocsin_server.store.mongo.transitions import Standing
 
 _PENDING = (State.SCHEDULED, State.BLOCKED, State.WAITING)
 
 
-class ChangeWrites:
+class ChangeJobs:
     """JobStore.cancel, update and delete."""
 
-    def __init__(self, records: Records) -> None:
-        self._records = records
+    def __init__(self, commit: Commit) -> None:
+        self._commit = commit
 
     async def cancel(self, queue: str, cancels: Sequence[CancelJob]) -> list[Job | TocsinError]:
         """As JobStore.cancel."""
@@ -35,7 +35,7 @@ class ChangeWrites:
             transitions.ask_cancel(job, wish)
             return job_of(job.document, View.BASIC)
 
-        return await self._records.change(queue, [wish.job_id for wish in cancels], decide, cancels=True)
+        return await self._commit.change(queue, [wish.job_id for wish in cancels], decide, cancels=True)
 
     async def update(self, queue: str, changes: Sequence[Change]) -> list[Job | TocsinError]:
         """As JobStore.update."""
@@ -48,7 +48,7 @@ class ChangeWrites:
                 return refusal
             return job_of(job.document, View.BASIC)
 
-        return await self._records.change(queue, [change.job_id for change in changes], decide)
+        return await self._commit.change(queue, [change.job_id for change in changes], decide)
 
     async def delete(self, queue: str, job_ids: Sequence[str], *, ended_only: bool) -> list[TocsinError | None]:
         """As JobStore.delete."""
@@ -61,7 +61,7 @@ class ChangeWrites:
             transitions.remove(job)
             return None
 
-        return await self._records.change(queue, job_ids, decide)
+        return await self._commit.change(queue, job_ids, decide)
 
 
 def _refused(queue: str, job: Standing, change: Change) -> TocsinError | None:
@@ -71,12 +71,16 @@ def _refused(queue: str, job: Standing, change: Change) -> TocsinError | None:
     if isinstance(change, RunJob):
         if job.state is State.SCHEDULED:
             transitions.make_due(job, job.now)
-        elif job.state not in (State.WAITING, State.ACTIVE):
+        elif job.state in (State.WAITING, State.ACTIVE):
+            transitions.confirm(job)
+        else:
             return WrongState(queue, change.job_id, job.state, "RunJob")
         return None
     if job.state in (State.FAILED, State.CANCELLED):
         transitions.retry(job)
-    elif job.state not in (State.WAITING, State.ACTIVE):
+    elif job.state in (State.WAITING, State.ACTIVE):
+        transitions.confirm(job)
+    else:
         return WrongState(queue, change.job_id, job.state, RetryJob.__name__)
     return None
 

@@ -12,10 +12,11 @@ from tocsin_server.domain.job import JobError
 from tocsin_server.domain.lease import AttemptOutcome, Ending, Extended, Extension, Finished, Lease, LostLease
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo import transitions
-from tocsin_server.store.mongo.claiming import NOW, token_of
-from tocsin_server.store.mongo.documents import span, text, to_ms
-from tocsin_server.store.mongo.heads import minute_of
-from tocsin_server.store.mongo.records import Records
+from tocsin_server.store.mongo.clock import NOW_TO_COMPARE
+from tocsin_server.store.mongo.commit import Commit
+from tocsin_server.store.mongo.documents import span, text, to_ms, token_of
+from tocsin_server.store.mongo.jobs import Jobs
+from tocsin_server.store.mongo.queues import minute_of
 from tocsin_server.store.mongo.transitions import Standing
 
 _LEASE_EXPIRED = JobError(
@@ -40,11 +41,12 @@ class _Rates:
         return ended
 
 
-class FinishWrites:
+class FinishJobs:
     """JobStore.extend, finish and reap."""
 
-    def __init__(self, records: Records) -> None:
-        self._records = records
+    def __init__(self, jobs: Jobs, commit: Commit) -> None:
+        self._jobs = jobs
+        self._commit = commit
 
     async def extend(
         self, queue: str, extensions: Sequence[Extension], length: timedelta
@@ -57,7 +59,7 @@ class FinishWrites:
                 return _lost(extension.lease)
             return _extended(job, extension, span(to_ms(length)))
 
-        return await self._records.change(queue, [one.lease.job_id for one in extensions], decide)
+        return await self._commit.change(queue, [one.lease.job_id for one in extensions], decide)
 
     async def finish(self, queue: str, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
         """As JobStore.finish, of one queue."""
@@ -68,17 +70,18 @@ class FinishWrites:
             if job is None or not _is_of(job, outcome.lease):
                 return _lost(outcome.lease)
             if job.state is not State.ACTIVE:
+                transitions.confirm(job)
                 return Finished(job.state, repeated=True)
             _end(job, outcome, rates)
             return Finished(job.state, repeated=False)
 
         ids = [one.lease.job_id for one in outcomes]
-        return await self._records.change(queue, ids, decide, rates=rates.taken)
+        return await self._commit.change(queue, ids, decide, rates=rates.taken)
 
     async def reap(self, queue: str, limit: int) -> list[LostLease]:
         """As JobStore.reap."""
-        late = await self._records.find(
-            {"queue": queue, "state": int(State.ACTIVE), "$expr": {"$lte": ["$lease", NOW]}},
+        late = await self._jobs.find(
+            {"queue": queue, "state": int(State.ACTIVE), "$expr": {"$lte": ["$lease", NOW_TO_COMPARE]}},
             sort=[("lease", 1)],
             limit=limit,
         )
@@ -87,7 +90,7 @@ class FinishWrites:
             job.document.pop("token", None)  # a late result of this attempt is refused
             rates.count(job, "f")
             transitions.crashed(job, _LEASE_EXPIRED, limits.MAX_LEASES_LOST)
-        lost = await self._records.write(queue, late, rates=rates.taken())
+        lost = await self._commit.write(queue, late, rates=rates.taken())
         return [_taken_back(job) for job in late if job.document["id"] not in lost]
 
 

@@ -6,33 +6,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from tocsin_server.domain.job import View
 from tocsin_server.domain.lease import Claim, Claimed, Lease
 from tocsin_server.domain.states import State
-from tocsin_server.store.mongo.documents import Document, job_of, span, to_ms
-from tocsin_server.store.mongo.records import Records, unknown_after
-from tocsin_server.store.mongo.transitions import Standing, changed, give_back, lease
+from tocsin_server.store.mongo.clock import NOW_TO_COMPARE, read_clock
+from tocsin_server.store.mongo.commit import Commit
+from tocsin_server.store.mongo.connection import MongoConnection
+from tocsin_server.store.mongo.documents import Document, job_of, span, to_ms, token_of
+from tocsin_server.store.mongo.jobs import Jobs, unknown_after
+from tocsin_server.store.mongo.queues import QueueDocuments
+from tocsin_server.store.mongo.transitions import Standing, changed, confirm, give_back, lease
 
-#: A date beside the server's own clock. $toLong first: some servers compare $$NOW itself wrongly with stored dates.
-NOW = {"$toDate": {"$toLong": "$$NOW"}}
 BEST_FIRST = (("priority", -1), ("due", 1), ("arrival", 1))
 _MADE_WAITING = 100
 _LEASED = 200
 _BYTES = 1 << 20
 
 
-def token_of(document: Mapping[str, Any]) -> bytes:
-    """The token of the job's last attempt: its arrival number and the request that claimed it."""
-    return int(document["arrival"]).to_bytes(6, "big") + bytes(document.get("token", b""))
-
-
-class Claiming:
+class ClaimJobs:
     """JobStore.claim and promote."""
 
-    def __init__(self, records: Records) -> None:
-        self._records = records
+    def __init__(self, connection: MongoConnection, jobs: Jobs, queues: QueueDocuments, commit: Commit) -> None:
+        self._connection = connection
+        self._jobs = jobs
+        self._queues = queues
+        self._commit = commit
 
     async def claim(
         self,
@@ -46,15 +45,20 @@ class Claiming:
     ) -> Claim:
         """As JobStore.claim."""
         if repeated and (found := await self._leased_by(queue, request)):
-            return await self._claim_of(found, found[0].now, more=True)
+            for job in found:
+                confirm(job)
+            lost = await self._commit.write(queue, found)  # they have just been changed: the caller will hear so
+            return await self._claim_of(
+                [job for job in found if job.document["id"] not in lost], found[0].now, more=True
+            )
         due, (head, read_at), best = await asyncio.gather(
-            self._due(queue), self._records.heads.read(queue), self._best(queue, types, limit)
+            self._due(queue), self._queues.read(queue), self._best(queue, types, limit)
         )
         if head is None and (due or best):
             await self._name(queue, (*due, *best))
-            head, read_at = await self._records.heads.read(queue)
+            head, read_at = await self._queues.read(queue)
         if head is None or read_at is None:  # never used
-            return Claim((), await self._records.connection.now(), more=False)
+            return Claim((), await read_clock(self._connection), more=False)
         paused, now = "paused" in head, read_at
         if due:
             now = due[0].now
@@ -68,10 +72,10 @@ class Claiming:
         picked, more = _pick(best, types, limit)
         for job in picked:
             lease(job, span(to_ms(length)), request)
-        lost = await self._records.write(queue, picked)
+        lost = await self._commit.write(queue, picked)
         taken = [job for job in picked if job.document["id"] not in lost]
         with unknown_after(True):  # asked again with the same request, they are found
-            if await self._records.heads.paused(queue):
+            if await self._queues.paused(queue):
                 # Paused while this was under way: no attempt has begun yet, and none may.
                 await self._undo(queue, taken)
                 return Claim((), now, more=False)
@@ -88,16 +92,16 @@ class Claiming:
     async def _name(self, queue: str, found: Sequence[Standing]) -> None:
         """See to it that the queue of these jobs has its document. It was lost, or deleted while they were being added:
         without it nobody would ever claim them."""
-        await self._records.heads.hold(queue, max(int(job.document["arrival"]) for job in found))
+        await self._queues.hold(queue, max(int(job.document["arrival"]) for job in found))
 
     async def _leased_by(self, queue: str, request: bytes) -> list[Standing]:
-        return await self._records.find(
+        return await self._jobs.find(
             {"queue": queue, "state": int(State.ACTIVE), "token": request}, sort=[("arrival", 1)]
         )
 
     async def _due(self, queue: str) -> list[Standing]:
-        return await self._records.find(
-            {"queue": queue, "state": int(State.SCHEDULED), "$expr": {"$lte": ["$due", NOW]}},
+        return await self._jobs.find(
+            {"queue": queue, "state": int(State.SCHEDULED), "$expr": {"$lte": ["$due", NOW_TO_COMPARE]}},
             sort=[("due", 1), ("arrival", 1)],
             limit=_MADE_WAITING + 1,
         )
@@ -106,7 +110,7 @@ class Claiming:
         for job in due:
             job.document["state"] = int(State.WAITING)
             changed(job)
-        await self._records.write(queue, due)  # who lost was made WAITING by somebody else
+        await self._commit.write(queue, due)  # who lost was made WAITING by somebody else
 
     async def _best(self, queue: str, types: Mapping[str, int], limit: int) -> list[Standing]:
         """The best WAITING jobs, one more than can be taken; a bounded number of each type."""
@@ -118,7 +122,7 @@ class Claiming:
         async def of(names: Sequence[str], most: int) -> list[Standing]:
             condition: Document = {"queue": queue, "state": int(State.WAITING)}
             condition["type"] = names[0] if len(names) == 1 else {"$in": list(names)}
-            return await self._records.find(condition, sort=BEST_FIRST, limit=most)
+            return await self._jobs.find(condition, sort=BEST_FIRST, limit=most)
 
         found = await asyncio.gather(*(of(names, most) for names, most in groups))
         return sorted(
@@ -127,16 +131,16 @@ class Claiming:
         )
 
     async def _undo(self, queue: str, taken: Sequence[Standing]) -> None:
-        again = await self._records.load(queue, [job.document["id"] for job in taken])
+        again = await self._jobs.load(queue, [job.document["id"] for job in taken])
         tokens = {job.document["id"]: token_of(job.document) for job in taken}
         mine = [job for job_id, job in again.items() if token_of(job.document) == tokens[job_id]]
         for job in mine:
             job.document["attempt"] -= 1
             give_back(job)
-        await self._records.write(queue, mine)
+        await self._commit.write(queue, mine)
 
     async def _claim_of(self, jobs: Sequence[Standing], now: datetime, *, more: bool) -> Claim:
-        payloads = await self._records.payloads([job.document["_id"] for job in jobs])
+        payloads = await self._jobs.payloads([job.document["_id"] for job in jobs])
         claimed = []
         for job in jobs:
             document = job.document

@@ -4,28 +4,26 @@ were faster."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.errors import JobActive, OutcomeUnknown, StoreAway, StoreFull
-from tocsin_server.domain.job import Job, Put
+from tocsin_server.domain.errors import JobActive
+from tocsin_server.domain.job import Job, Put, View
 from tocsin_server.domain.quotas import too_many_types
 from tocsin_server.domain.states import State
 from tocsin_server.store.batching import part_by_part, parts
 from tocsin_server.store.mongo.arrivals import Arrivals
-from tocsin_server.store.mongo.comparing import Comparing
-from tocsin_server.store.mongo.documents import Document
-from tocsin_server.store.mongo.heads import Allocation
-from tocsin_server.store.mongo.known_types import KnownTypes
+from tocsin_server.store.mongo.commit import Commit, WriteRounds
+from tocsin_server.store.mongo.documents import HEAVY, Document, job_of, key
+from tocsin_server.store.mongo.jobs import Jobs
 from tocsin_server.store.mongo.placed import placed_document
-from tocsin_server.store.mongo.records import Records, basic, changes_of, flags_of_all, new_operation, unknown_after
-from tocsin_server.store.mongo.room import QueueRoom, Rooms
-from tocsin_server.store.mongo.transitions import Standing, place_over
-from tocsin_server.store.placing import Placed
+from tocsin_server.store.mongo.queues import QueueDocuments
+from tocsin_server.store.mongo.quotas import JobQuota, KnownTypes, Left
+from tocsin_server.store.mongo.transitions import Standing, confirm, place_over
+from tocsin_server.store.put import Placed
 
 _CALL_JOBS, _CALL_BYTES = 200, 8 << 20
-_ROUNDS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +46,16 @@ class _Planned:
         return 2 if self.over is not None and self.renumbered else 1
 
 
-class PutWrites:
+class PutJobs:
     """JobStore.put."""
 
-    def __init__(self, records: Records, types: KnownTypes, jobs_max: int | None) -> None:
-        self._records = records
+    def __init__(self, jobs: Jobs, queues: QueueDocuments, commit: Commit, types: KnownTypes, quota: JobQuota) -> None:
+        self._jobs = jobs
+        self._queues = queues
+        self._commit = commit
         self._types = types
-        self._rooms = Rooms(records, jobs_max)
-        self._arrivals = Arrivals(records)
-        self._comparing = Comparing(records)
+        self._quota = quota
+        self._arrivals = Arrivals(jobs, queues)
 
     async def put_into(self, queue: str, jobs: Sequence[Job], *, over: bool) -> list[Placed]:
         """Place jobs of one queue, in order."""
@@ -67,40 +66,54 @@ class PutWrites:
 
     async def _put(self, queue: str, jobs: Sequence[Job], over: bool, highest: int) -> list[Placed]:
         answers: dict[int, Placed] = {}
-        begun = False
-        for wave in _waves(jobs):
-            left = wave
-            for _ in range(_ROUNDS):
-                with unknown_after(begun):
-                    plan = await self._plan(queue, {at: jobs[at] for at in left}, over, answers)
-                    lost = await self._write(queue, plan, highest, answers) if plan else set()
-                begun = True
-                left = [at for at in left if jobs[at].job_id in lost]
-                if not left:
-                    break
+
+        async def attempt(left: Sequence[int]) -> Collection[int]:
+            standing = await self._jobs.load(queue, [jobs[at].job_id for at in left])
+            plan = await self._plan(queue, {at: jobs[at] for at in left}, standing, over, answers)
+            kept = [job for job in standing.values() if job.confirmed]
+            if plan:
+                lost = await self._write(queue, plan, kept, highest, answers)
             else:
-                raise OutcomeUnknown("others kept changing the same jobs")
+                lost = await self._commit.write(queue, kept)
+            return [at for at in left if jobs[at].job_id in lost]
+
+        rounds = WriteRounds()
+        for wave in _waves(jobs):
+            await rounds.run(wave, attempt)
         return [answers[at] for at in range(len(jobs))]
 
     async def _plan(
-        self, queue: str, jobs: Mapping[int, Job], over: bool, answers: dict[int, Placed]
+        self,
+        queue: str,
+        jobs: Mapping[int, Job],
+        standing: Mapping[str, Standing],
+        over: bool,
+        answers: dict[int, Placed],
     ) -> list[_Planned]:
         """Which jobs, of different ids, are to be written by what stands now; the others are answered."""
-        standing = await self._records.load(queue, [job.job_id for job in jobs.values()])
         if not over:
+            for job in standing.values():
+                confirm(job)
             answers.update((at, Put.KEPT) for at, job in jobs.items() if job.job_id in standing)
             jobs = {at: job for at, job in jobs.items() if job.job_id not in standing}
         if not jobs:
             return []
         holders = await self._arrivals.holders(queue, {job.arrival for job in jobs.values() if job.arrival})
-        alike = await self._comparing.alike([job for job in jobs.values() if job.job_id in standing], standing)
+        alike = await self._alike([job for job in jobs.values() if job.job_id in standing], standing)
         known = await self._types.of(queue, {job.spec.type for job in jobs.values()})
-        room = await self._rooms.of(queue)
+        room = await self._quota.of(queue)
         return list(_planned(jobs, standing, holders, alike, known, room, answers))
 
-    async def _write(self, queue: str, plan: Sequence[_Planned], highest: int, answers: dict[int, Placed]) -> set[str]:
-        """Write what was planned; the ids at which others were faster."""
-        taken = await self._records.heads.allocate_above(
+    async def _write(
+        self,
+        queue: str,
+        plan: Sequence[_Planned],
+        kept: Sequence[Standing],
+        highest: int,
+        answers: dict[int, Placed],
+    ) -> set[str]:
+        """Write what was planned, and confirm what is kept; the ids at which others were faster."""
+        taken = await self._queues.allocate_above(
             queue,
             highest,  # of the whole batch: a job that needs a number takes none that another one brings
             events=sum(one.events for one in plan),
@@ -120,29 +133,41 @@ class PutWrites:
             if one.renumbered and one.arrival:
                 brought.append(document)
             answers[one.at] = Put.CREATED if one.over is None else Put.REPLACED
-        lost = await self._send(new, over, taken)
-        await self._arrivals.separate(queue, [document for document in brought if document["id"] not in lost])
-        new = [document for document in new if document["id"] not in lost]
-        over = [job for job in over if job.document["id"] not in lost]
-        await self._records.log.append(taken, [*changes_of(over), *map(basic, new)], flags_of_all(new, over))
-        return lost
 
-    async def _send(self, new: Sequence[Document], over: Sequence[Standing], taken: Allocation) -> set[str]:
-        """Write new jobs, and those that take the place of others; the ids at which others were faster."""
-        lost: set[str] = set()
-        acted = False
-        try:
-            if new:
-                lost |= await self._records.insert(new)
-                acted = True
-            if over:
-                lost |= await self._records.swap(over, new_operation())
-        except (StoreAway, StoreFull) as error:
-            if acted:
-                raise OutcomeUnknown(str(error)) from error
-            await self._records.heads.give_back(taken)
-            raise
-        return lost
+        async def separate(lost: set[str]) -> None:
+            await self._arrivals.separate(queue, [document for document in brought if document["id"] not in lost])
+
+        return await self._commit.write_under(taken, [*over, *kept], new, before_logging=separate)
+
+    async def _alike(self, jobs: Sequence[Job], standing: Mapping[str, Standing]) -> set[str]:
+        """Ids of the jobs that stand just so, their arrival numbers aside.
+
+        Payloads and results are read only of those that are alike in all else.
+        """
+        wanted = {job.job_id: placed_document(job, 0) for job in jobs}
+        light = [name for name, document in wanted.items() if _light(document) == _light(standing[name].document)]
+        if not light:
+            return set()
+        ids = [key(jobs[0].queue, name) for name in light]
+        found = await self._jobs.run(
+            lambda: self._jobs.collection.find(
+                {"_id": {"$in": ids}}, dict.fromkeys(("id", "writes", *HEAVY), 1)
+            ).to_list(),
+            read_only=True,
+        )
+        return {
+            one["id"]
+            for one in found
+            # Written again since: whoever takes it for another one now will lose, and look again.
+            if one["writes"] == standing[one["id"]].document["writes"]
+            and all(one.get(name) == wanted[one["id"]].get(name) for name in HEAVY)
+        }
+
+
+def _light(document: Document) -> tuple[Job, int]:
+    """What a job is but for payload, result and arrival number. As a Job: a tag's place in a list is nothing of it."""
+    without = {name: value for name, value in document.items() if name not in HEAVY}
+    return job_of({**without, "arrival": 0}, View.FULL), document["bytes"]
 
 
 def _waves(jobs: Sequence[Job]) -> Iterator[list[int]]:
@@ -163,7 +188,7 @@ def _planned(
     holders: dict[int, str],
     alike: set[str],
     known_types: set[str],
-    room: QueueRoom,
+    room: Left,
     answers: dict[int, Placed],
 ) -> Iterator[_Planned]:
     """What each job comes to, in order, where it is to be written; the others are answered.
@@ -177,6 +202,7 @@ def _planned(
             continue
         arrival = job.arrival if holders.get(job.arrival, job.job_id) == job.job_id else 0
         if stands is not None and job.job_id in alike and arrival in (0, stands.document["arrival"]):
+            confirm(stands)
             answers[at] = Put.SAME
             continue
         if job.spec.type not in known_types:

@@ -15,14 +15,15 @@ from pymongo.errors import OperationFailure
 from tocsin_server.domain.filters import JobFilter
 from tocsin_server.domain.queues import QueueFigures
 from tocsin_server.domain.states import State
+from tocsin_server.store.mongo.clock import read_clock
+from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document
-from tocsin_server.store.mongo.heads import RATE_MINUTES, minute_of
-from tocsin_server.store.mongo.records import Records
+from tocsin_server.store.mongo.errors import BAD_VALUE
+from tocsin_server.store.mongo.jobs import Jobs
+from tocsin_server.store.mongo.queues import RATE_MINUTES, QueueDocuments, minute_of
 
 T = TypeVar("T")
 Counts = Mapping[State, Mapping[str, int]]
-
-_BAD_HINT = 2  # BadValue; nothing else in these commands can be one
 
 #: A count that took longer is kept for 20 times as long as it took: counting keeps a core busy for 5 % at most.
 _SLOW, _KEPT_TIMES = 1.0, 20
@@ -34,18 +35,26 @@ class _Counted(Generic[T]):
     good_until: float
 
 
-class Counting:
+class QueueCounts:
     """JobStore.figures, and the totals of lists."""
 
-    def __init__(self, records: Records, mend_indexes: Callable[[], Awaitable[None]]) -> None:
-        self._records = records
+    def __init__(
+        self,
+        connection: MongoConnection,
+        jobs: Jobs,
+        queues: QueueDocuments,
+        mend_indexes: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._connection = connection
+        self._jobs = jobs
+        self._queues = queues
         self._mend_indexes = mend_indexes
         self._counted: dict[Hashable, _Counted[Any]] = {}
 
     async def figures(self, queue: str) -> QueueFigures:
         """As JobStore.figures."""
         now, (head, _), counts, oldest = await asyncio.gather(
-            self._records.connection.now(), self._records.heads.read(queue), self._counts(queue), self._oldest(queue)
+            read_clock(self._connection), self._queues.read(queue), self._counts(queue), self._oldest(queue)
         )
         ended = {"c": 0, "f": 0}
         minute = minute_of(now)
@@ -68,7 +77,7 @@ class Counting:
             condition["type"] = {"$in": sorted(wanted.types)}
 
         async def ask() -> int:
-            return await self._records.jobs.count_documents(condition, hint="states")
+            return await self._jobs.collection.count_documents(condition, hint="states")
 
         return await self._kept((queue, wanted.states, wanted.types), ask)
 
@@ -80,7 +89,7 @@ class Counting:
 
         async def ask() -> Counts:
             counts: dict[State, dict[str, int]] = {}
-            for one in await (await self._records.jobs.aggregate(pipeline, hint="states")).to_list():
+            for one in await (await self._jobs.collection.aggregate(pipeline, hint="states")).to_list():
                 counts.setdefault(State(one["_id"]["state"]), {})[one["_id"]["type"]] = int(one["number"])
             return counts
 
@@ -104,20 +113,20 @@ class Counting:
     async def _counting(self, count: Callable[[], Awaitable[T]]) -> T:
         """Count. Where the index that counting names is not there, it is made first: it was dropped under us."""
         try:
-            return await self._records.run(count, read_only=True)
+            return await self._jobs.run(count, read_only=True)
         except OperationFailure as error:
-            if error.code != _BAD_HINT:
+            if error.code != BAD_VALUE:  # the hint; nothing else in these commands can be one
                 raise
         await self._mend_indexes()
-        return await self._records.run(count, read_only=True)
+        return await self._jobs.run(count, read_only=True)
 
     async def _oldest(self, queue: str) -> datetime | None:
         """The due time of the job that has been due longest, or is due next."""
 
         async def first(state: State) -> datetime | None:
-            found = await self._records.run(
+            found = await self._jobs.run(
                 lambda: (
-                    self._records.jobs.find({"queue": queue, "state": int(state)}, {"due": 1})
+                    self._jobs.collection.find({"queue": queue, "state": int(state)}, {"due": 1})
                     .sort([("due", 1), ("arrival", 1)])
                     .limit(1)
                     .to_list()

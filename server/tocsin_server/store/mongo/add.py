@@ -4,35 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.errors import JobActive, JobExists, StoreAway, StoreFull, TocsinError
+from tocsin_server.domain.errors import JobActive, JobExists, TocsinError
 from tocsin_server.domain.job import Added, Draft, Job, Kept, New, OnConflict, Replaced, View
 from tocsin_server.domain.quotas import too_many_types
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.domain.times import EPOCH, MILLISECOND
 from tocsin_server.store.batching import part_by_part, parts
+from tocsin_server.store.mongo.clock import read_clock
+from tocsin_server.store.mongo.commit import Commit, WriteRounds, ends_of
+from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, job_of, new_document
-from tocsin_server.store.mongo.heads import Allocation
-from tocsin_server.store.mongo.known_types import KnownTypes
-from tocsin_server.store.mongo.records import (
-    Records,
-    basic,
-    changes_of,
-    ends_of,
-    flags_of_all,
-    new_operation,
-    unknown_after,
-)
-from tocsin_server.store.mongo.room import QueueRoom, Rooms
-from tocsin_server.store.mongo.transitions import Standing, begin_anew, replace_in_place
+from tocsin_server.store.mongo.jobs import Jobs
+from tocsin_server.store.mongo.queues import Allocation, QueueDocuments
+from tocsin_server.store.mongo.quotas import JobQuota, KnownTypes, Left
+from tocsin_server.store.mongo.transitions import Standing, begin_anew, confirm, replace_in_place
 
-_CALL_JOBS = 200
-_ROUNDS = 50
+_CALL_JOBS, _CALL_BYTES = 200, 1 << 20
 
 Answer = Added | TocsinError
 
@@ -54,66 +47,66 @@ class _Planned:
     act: _Act
 
 
-class Adding:
+class AddJobs:
     """JobStore.add."""
 
-    def __init__(self, records: Records, types: KnownTypes, jobs_max: int | None) -> None:
-        self._records = records
+    def __init__(
+        self,
+        connection: MongoConnection,
+        jobs: Jobs,
+        queues: QueueDocuments,
+        commit: Commit,
+        types: KnownTypes,
+        quota: JobQuota,
+    ) -> None:
+        self._connection = connection
+        self._jobs = jobs
+        self._queues = queues
+        self._commit = commit
         self._types = types
-        self._rooms = Rooms(records, jobs_max)
+        self._quota = quota
 
     async def add_to(self, queue: str, drafts: Sequence[Draft]) -> list[Answer]:
         """Add jobs of one queue, in order."""
-        cuts = parts([0] * len(drafts), _CALL_JOBS, 1)
+        sizes = [len(draft.spec.payload.body) if draft.spec.payload else 0 for draft in drafts]
+        cuts = parts(sizes, _CALL_JOBS, _CALL_BYTES)
         return await part_by_part(drafts, cuts, lambda part: self._add(queue, part))
 
     async def _add(self, queue: str, drafts: Sequence[Draft]) -> list[Answer]:
         answers: dict[int, Answer] = {}
-        left = list(range(len(drafts)))
-        for begun in range(_ROUNDS):
-            with unknown_after(begun > 0):
-                ids = [job_id for at in left if (job_id := drafts[at].job_id) is not None]
-                standing = await self._records.load(queue, ids) if ids else {}
-                known = await self._types.of(queue, {drafts[at].spec.type for at in left})
-                room = await self._rooms.of(queue)
-                plan = _plan(left, drafts, standing, known, room, answers)
-                lost = await self._write(queue, plan, standing, answers)
-            left = [at for at in left if at in lost]
-            if not left:
-                return [answers[at] for at in range(len(drafts))]
-        raise StoreAway("others kept changing the same jobs")
+
+        async def attempt(left: Sequence[int]) -> Collection[int]:
+            ids = [job_id for at in left if (job_id := drafts[at].job_id) is not None]
+            standing = await self._jobs.load(queue, ids) if ids else {}
+            known = await self._types.of(queue, {drafts[at].spec.type for at in left})
+            room = await self._quota.of(queue)
+            plan = _plan(left, drafts, standing, known, room, answers)
+            lost = await self._write(queue, plan, standing, answers)
+            return [at for at in left if drafts[at].job_id in lost]
+
+        await WriteRounds().run(range(len(drafts)), attempt)
+        return [answers[at] for at in range(len(drafts))]
 
     async def _write(
         self, queue: str, plan: Sequence[_Planned], standing: Mapping[str, Standing], answers: dict[int, Answer]
-    ) -> set[int]:
-        """Write what was planned; the places of those that were not, because others were faster."""
+    ) -> set[str]:
+        """Write what was planned, and confirm what stands; the ids at which others were faster."""
         creates = sum(one.act in (_Act.CREATE, _Act.ANEW) for one in plan)
         events = sum(2 if one.act is _Act.ANEW else 1 for one in plan if one.act is not _Act.KEEP)
         if not events:
             for one in plan:
                 if one.job_id is not None:
                     answers[one.at] = Kept(job_of(standing[one.job_id].document, View.BASIC))
-            return set()
+            return await self._commit.write(queue, list(standing.values()))
         replaced = {one.job_id for one in plan if one.act is _Act.ANEW}
         gone = ends_of(job for job_id, job in standing.items() if job_id in replaced)
         now, taken = await asyncio.gather(
-            self._records.connection.now(),
-            self._records.heads.allocate(queue, events=events, arrivals=creates, gone=gone),
+            read_clock(self._connection),
+            self._queues.allocate(queue, events=events, arrivals=creates, gone=gone),
         )
         fresh = _carry_out(plan, standing, now, taken, answers)
-        swaps = [job for job in standing.values() if job.touched]
-        operation = new_operation()
-        try:
-            lost = await self._records.insert(list(fresh.values())) if fresh else set()
-        except (StoreAway, StoreFull):
-            await self._records.heads.give_back(taken)
-            raise
-        with unknown_after(bool(fresh)):
-            lost |= await self._records.swap(swaps, operation) if swaps else set()
-        new = [document for document in fresh.values() if document["id"] not in lost]
-        changed = [job for job in swaps if job.document["id"] not in lost]
-        await self._records.log.append(taken, [*changes_of(changed), *map(basic, new)], flags_of_all(new, changed))
-        return {one.at for one in plan if one.job_id in lost}
+        standing_written = [job for job in standing.values() if job.touched or job.confirmed]
+        return await self._commit.write_under(taken, standing_written, list(fresh.values()))
 
 
 def _plan(
@@ -121,7 +114,7 @@ def _plan(
     drafts: Sequence[Draft],
     standing: Mapping[str, Standing],
     known_types: set[str],
-    room: QueueRoom,
+    room: Left,
     answers: dict[int, Answer],
 ) -> list[_Planned]:
     """What each draft comes to. Refusals are answered; two drafts of one id are taken in order."""
@@ -132,6 +125,8 @@ def _plan(
         state = states.get(job_id) if job_id is not None else None
         act = _Act.CREATE
         if state is not None and job_id is not None:
+            if job_id in standing and draft.on_conflict is not OnConflict.REPLACE:
+                confirm(standing[job_id])
             if draft.on_conflict is OnConflict.KEEP:
                 plan.append(_Planned(at, draft, job_id, _Act.KEEP))
                 continue

@@ -7,14 +7,14 @@ from datetime import datetime
 
 from tocsin_server.domain.job import Cancel, Job, JobError
 from tocsin_server.domain.times import time_to_ms, to_ms
-from tocsin_server.store.placing import kept_errors
+from tocsin_server.store.put import kept_errors
 from tocsin_server.store.redis.records import HEADER, error_bytes, payload_bytes, progress_bytes, rest_bytes, six_bytes
 
 _CANCEL_ASKED, _HAS_EXTRAS = 1, 2  # as in lua/lib/job.lua
 _NO_TOKEN = bytes(8)
 
 
-def placed_arguments(job: Job) -> tuple[bytes, bytes, bytes, bytes]:
+def put_arguments(job: Job) -> tuple[bytes, bytes, bytes, bytes]:
     """The arrival that it had, its record without the payload, the payload, and its extras."""
     spec, name, extras = job.spec, job.job_id.encode(), b"".join(_extras(job))
     rest, kept = rest_bytes(spec), spec.terms.retention

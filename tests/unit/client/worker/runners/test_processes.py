@@ -25,7 +25,7 @@ from tocsin.worker.runtime import Drained, Runtime
 from tocsin.worker.source import AttemptOutcome, Ending, HeartbeatAnswer, LeasedJob
 from unit.client.worker.memory_source import MemorySource, a_job, endings, running, until_figures
 
-JOBS = "unit.client.worker.process_jobs"
+JOBS = "unit.client.worker.runners.process_jobs"
 SHORT = timedelta(seconds=0.3)
 LONG = timedelta(seconds=30)
 
@@ -258,7 +258,7 @@ def test_the_process_ends_when_its_stdin_does(tmp_path: Path) -> None:
 PARENT = """
 import asyncio, sys
 from unit.client.worker.memory_source import running
-from unit.client.worker.test_processes import JOBS, a_job_with
+from unit.client.worker.runners.test_processes import JOBS, a_job_with
 from tocsin.worker.loading import load_handlers
 
 async def main():

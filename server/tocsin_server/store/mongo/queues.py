@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,11 +25,11 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
-from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.queues import QueueSettings, Tick
 from tocsin_server.domain.quotas import too_many_queues
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import EPOCH
+from tocsin_server.store.mongo.clock import NOW, READ_NOW
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document
 from tocsin_server.store.mongo.queue_documents import settings_document, settings_of
@@ -54,10 +54,9 @@ class Allocation:
     first_arrival: int
     arrivals: int
     new: bool  # the queue is new
-    rates: Mapping[str, int] = field(default_factory=dict)
 
 
-class Heads:
+class QueueDocuments:
     """All queues' documents."""
 
     def __init__(self, connection: MongoConnection, collection: str, most: int) -> None:
@@ -130,7 +129,6 @@ class Heads:
             last_arrival - arrivals + 1,
             arrivals,
             new=last == events and last_arrival == arrivals and "settings" not in head,
-            rates=rates or {},
         )
 
     async def allocate_above(self, queue: str, highest: int, *, events: int, arrivals: int) -> Allocation:
@@ -191,24 +189,6 @@ class Heads:
         )
         return True
 
-    async def give_back(self, taken: Allocation) -> None:
-        """Undo an allocation of which nothing was used, unless others were made since (then a hole is left)."""
-        with contextlib.suppress(TocsinError):  # then a hole is left, too
-            await self._give_back(taken)
-
-    async def _give_back(self, taken: Allocation) -> None:
-        events, arrivals = taken.last - taken.first + 1, taken.arrivals
-        stands = {"_id": taken.queue, "events": taken.last, "arrivals": taken.first_arrival + arrivals - 1}
-        if taken.new:
-            await self._connection.run(lambda: self._queues.delete_one(stands))
-            return
-        less = {f"rates.{name}": -by for name, by in taken.rates.items()}
-        await self._connection.run(
-            lambda: self._queues.update_one(
-                stands, {"$inc": {"events": Int64(-events), "arrivals": Int64(-arrivals), **less}}
-            )
-        )
-
     async def wake(self, queue: str) -> bool:
         """Jobs became claimable. Whether the queue's document is there."""
         done = await self._connection.run(
@@ -230,7 +210,7 @@ class Heads:
 
     async def read(self, queue: str) -> tuple[Document | None, datetime | None]:
         """The document, None where the queue was never used; and the store's clock at the reading."""
-        pipeline = [{"$match": {"_id": queue}}, {"$set": {"now": "$$NOW"}}]
+        pipeline = [{"$match": {"_id": queue}}, READ_NOW]
         found = await self._all(self._queues, pipeline)
         return (found[0], found[0].pop("now")) if found else (None, None)
 
@@ -272,7 +252,7 @@ class Heads:
         if stands is not None and ("paused" in stands) == paused:
             if stands.get("settings") == settings_document(settings):
                 return None
-        since = {"$ifNull": ["$paused", "$$NOW"]} if paused else "$$REMOVE"
+        since = {"$ifNull": ["$paused", NOW]} if paused else "$$REMOVE"
         update = {
             "settings": {"$literal": settings_document(settings)},
             "paused": since,

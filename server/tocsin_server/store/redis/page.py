@@ -17,7 +17,7 @@ _LAST = (1 << 48) - 1
 _PRIORITIES = -(1 << 31), (1 << 31) - 1
 
 
-def arguments(query: ListQuery) -> list[bytes | str | int]:
+def page_arguments(query: ListQuery) -> list[bytes | str | int]:
     """ARGV of page.lua."""
     after, skip = query.after, query.skip
     arrival, due = -1, 0
@@ -60,7 +60,7 @@ def _bounds(window: Window) -> tuple[bytes, bytes]:
     return start.to_bytes(6, "big"), min(end, _LAST).to_bytes(6, "big")
 
 
-def total(wanted: JobFilter, counts: Mapping[State, Mapping[str, int]]) -> int:
+def page_total(wanted: JobFilter, counts: Mapping[State, Mapping[str, int]]) -> int:
     """How many jobs match a filter of states and types alone."""
     return sum(
         number
