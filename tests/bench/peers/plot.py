@@ -15,6 +15,7 @@ _SHOWN = {
     "no-op jobs run/s": "No-op jobs a second, one worker process",
     "cancels/s": "Cancels a second",
     "schedule to start, idle, p50 ms": "Schedule to start, idle: median, ms (less is better)",
+    "schedule to start, idle, p99 ms": "The same: 99th percentile, ms (less is better)",
     "due at once, late p99 ms": "Many due at once: 99th percentile late, ms (less is better)",
     "bytes in Redis a waiting job": "Bytes in Redis a waiting job (less is better)",
 }

@@ -19,7 +19,7 @@ fractions. The questions:
     one                                          add one; {"asked": time before the call}
     cancel    jobs, callers                      remove so many that are due later, one a call
     count                                        {"count": jobs that wait, now or for their time}
-    work                                         begin to run jobs
+    work      rate                               begin to run jobs; rate: true where nothing but the rate counts
     hold, plain, cancel_many                     of Tocsin alone: see tocsin_client.py
     collect   jobs, skip                         when so many have started: {"times": those, first to last}, at most
                                                  2,000 of them; or {"from": time of start number `skip`, "last"}
@@ -30,6 +30,7 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -63,6 +64,7 @@ class Driver:
                 stdout=subprocess.PIPE,
                 stderr=said,
                 bufsize=0,
+                start_new_session=True,
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -101,7 +103,7 @@ class Driver:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
+        os.killpg(self._process.pid, signal.SIGKILL)  # with those that it has forked off
         self._process.wait()
         self._to.close()
         self._from.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,14 @@ REDIS_OPTIONS = ("--save", "", "--appendonly", "no")
 
 
 class Session:
-    """What a measure has. `begin` lets the worker run jobs; until then they wait."""
+    """What a measure has. Jobs wait until `begin`, which is said to `runner`: the program that can let them run."""
 
-    def __init__(self, redis: RedisBackend, client: Driver, worker: Driver, begin: Callable[[], Any]) -> None:
-        self.redis, self.client, self.worker, self.begin = redis, client, worker, begin
+    def __init__(self, redis: RedisBackend, client: Driver, worker: Driver, runner: Driver) -> None:
+        self.redis, self.client, self.worker, self._runner = redis, client, worker, runner
+
+    def begin(self, *, rate: bool = False) -> None:
+        """Let the worker run jobs. `rate`: nothing but the rate counts."""
+        self._runner.ask("work", rate=rate)
 
     def span(self, jobs: int) -> Span:
         """Times so many jobs, with the processor time of the system's own processes, both of them, and of Redis."""
@@ -71,7 +75,7 @@ class PeerSystem(System):
             client, worker = (stack.enter_context(self._driver(folder, role)) for role in ("client", "worker"))
             self.about = client.open(url=redis.url, data=DATA)
             worker.open(url=redis.url, data=DATA)
-            yield Session(redis, client, worker, lambda: worker.ask("work"))
+            yield Session(redis, client, worker, worker)
 
     def _driver(self, folder: Path, role: str) -> Driver:
         return Driver(f"{self.name}, {role}", self._command, folder=folder, env=catalogue.environment())
@@ -97,7 +101,7 @@ class TocsinSystem(System):
                 self.about = client.open(url=address, data=DATA)
                 if working:
                     client.ask("hold")
-                yield Session(redis, client, server, lambda: client.ask("work"))
+                yield Session(redis, client, server, client)
 
     def _driver(self, role: str, *arguments: str, folder: Path, **env: str) -> Driver:
         command = [sys.executable, "-P", "-m", f"bench.peers.tocsin_{role}", *arguments]

@@ -79,7 +79,7 @@ def run(session: Session, sizes: PeerSizes) -> Found:
 def _drained(session: Session, sizes: PeerSizes, suffix: str) -> Found:
     skip = sizes.run // 10
     with session.span(sizes.run) as span:
-        session.begin()
+        session.begin(rate=True)
         times = session.worker.ask("collect", jobs=sizes.run, skip=skip)
     rate = (sizes.run - 1 - skip) * 1000 / (times["last"] - times["from"])
     return {f"no-op jobs run/s{suffix}": Sample(rate, span.rate.server_us, span.rate.store_us)}

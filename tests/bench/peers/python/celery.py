@@ -1,9 +1,9 @@
 """Celery, on Redis.
 
-Settings: one process with the solo pool, the quickest for what only counts; results ignored, prefetch 64, no events,
-gossip, mingle or heartbeat; jobs are acknowledged before they run, which is Celery's default. Its client is blocking,
-so the callers are threads: 1, for more are slower. A worker fetches delayed jobs at once and waits for their times in
-its own memory. redis-py with hiredis.
+Settings: for no-op jobs the solo pool, the quickest; else two processes, for solo starts ten due jobs and then waits a
+second. Results ignored, prefetch 64, no events, gossip, mingle or heartbeat; jobs are acknowledged before they run,
+which is Celery's default. Its client is blocking, so the callers are threads: 1, for more are no quicker. A worker
+fetches delayed jobs at once and waits for their times in its own memory. redis-py with hiredis.
 """
 
 # /// script
@@ -32,6 +32,8 @@ its own memory. redis-py with hiredis.
 
 from __future__ import annotations
 
+import os
+import struct
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -40,7 +42,7 @@ from typing import Any
 from celery import Celery as App
 from redis import Redis
 
-from bench.peers.python.driver import Item, Peer, run
+from bench.peers.python.driver import Item, Peer, now, run
 
 _PREFETCH = 64
 _CALLERS = 1
@@ -48,7 +50,10 @@ _CALLERS = 1
 
 class Celery(Peer):
     packages = ("celery", "kombu", "redis", "hiredis")
-    settings = f"solo pool, ignore_result, prefetch {_PREFETCH}, acks early, {_CALLERS} thread that calls"
+    settings = (
+        f"solo pool for no-op jobs, else prefork 2, ignore_result, prefetch {_PREFETCH}, acks early, "
+        f"{_CALLERS} thread that calls"
+    )
     cannot = {  # noqa: RUF012
         "bulk": "no call takes more than one message; a group sends one by one",
         "cancel": "revoke tells the workers that are there to pass a job over; nothing is removed",
@@ -62,7 +67,6 @@ class Celery(Peer):
         self._app.conf.update(
             task_ignore_result=True,
             worker_prefetch_multiplier=_PREFETCH,
-            worker_concurrency=1,
             worker_send_task_events=False,
             worker_hijack_root_logger=False,
             worker_redirect_stdouts=False,
@@ -83,11 +87,27 @@ class Celery(Peer):
     async def count(self) -> int:
         return int(self._redis.llen("celery"))
 
-    async def work(self, started: Callable[[], None]) -> None:
-        self._started = started
+    async def work(self, started: Callable[..., None]) -> None:
+        pool: dict[str, Any] = (
+            {"pool": "solo", "concurrency": 1} if self.rate else {"pool": "prefork", "concurrency": 2}
+        )
+        self._started = started if self.rate else _told_by_others(started)
         quiet = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
-        worker = self._app.Worker(pool="solo", loglevel="WARNING", quiet=True, **quiet)
+        worker = self._app.Worker(**pool, loglevel="WARNING", quiet=True, **quiet)
         threading.Thread(target=worker.start, daemon=True).start()
+
+
+def _told_by_others(started: Callable[..., None]) -> Callable[[], None]:
+    """For handlers in processes that are forked off: their times come by a pipe."""
+    reading, writing = os.pipe()
+
+    def listen() -> None:
+        while read := os.read(reading, 8 * 512):  # whole ones: each is one write
+            for (at,) in struct.iter_unpack("d", read):
+                started(at)
+
+    threading.Thread(target=listen, daemon=True).start()
+    return lambda: os.write(writing, struct.pack("d", now())) and None
 
 
 if __name__ == "__main__":

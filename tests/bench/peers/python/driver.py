@@ -49,6 +49,7 @@ class Peer(ABC):
     settings: str
     cannot: Mapping[str, str] = {}  # reasons, by question
     threads: int | None = None
+    rate: bool = False  # how many jobs a second are run is all that counts; set before `work`
 
     @abstractmethod
     async def open(self, url: str) -> None:
@@ -75,8 +76,8 @@ class Peer(ABC):
         """Jobs that wait, now or for their time."""
 
     @abstractmethod
-    async def work(self, started: Callable[[], None]) -> None:
-        """Begin to run jobs, each of which calls `started` first."""
+    async def work(self, started: Callable[..., None]) -> None:
+        """Begin to run jobs, each of which calls `started` first, or has it called with the time."""
 
 
 class Clock:
@@ -87,9 +88,9 @@ class Clock:
         self._wanted = sys.maxsize
         self._reached = threading.Event()
 
-    def started(self) -> None:
-        """A job has begun."""
-        self._times.append(now())
+    def started(self, at: float | None = None) -> None:
+        """A job has begun, now or `at` that time."""
+        self._times.append(at or now())
         if len(self._times) >= self._wanted:
             self._reached.set()
 
@@ -156,7 +157,8 @@ class Questions:
 
         return step
 
-    async def work(self) -> Step:
+    async def work(self, rate: bool) -> Step:
+        self._peer.rate = rate
         return lambda: self._peer.work(self._clock.started)
 
     async def collect(self, jobs: int, skip: int | None = None) -> Step:
@@ -192,9 +194,11 @@ class Questions:
 
 async def _answers(peer: Peer, kind: type[Questions]) -> None:
     said = sys.stdout  # before a library puts something else there
+    lines = asyncio.StreamReader()  # no thread waits in a read: a process that a library forks would wait for it
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     questions: Questions | None = None
     step: Step | None = None
-    while line := await asyncio.to_thread(sys.stdin.readline):
+    while line := await lines.readline():
         asked = json.loads(line)
         try:
             if "open" in asked:
