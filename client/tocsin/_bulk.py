@@ -120,7 +120,7 @@ async def _by_ids(
     jobs: Iterable[JobLike],
     queue: str,
     deadline: Span | None,
-    ask: Callable[[str, Sequence[str]], _calls.Call[Any, Many]],
+    ask: Callable[[str, Sequence[str]], _calls.PreparedCall[Any, Many]],
 ) -> tuple[tuple[Any, ...], list[Many]]:
     """Ask for jobs of any queues: an answer or an error for each, in order, and what each call said."""
     clock = connection.clock(deadline)

@@ -43,7 +43,7 @@ JOB_SERVICE = "tocsin.v1.JobService"
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[Answer, Result]):
+class PreparedCall(Generic[Answer, Result]):
     """One call, ready to be sent."""
 
     path: str
@@ -111,14 +111,14 @@ def scheduled(answer: pb.ScheduleJobResponse) -> Job:
     return Job(answer.job, outcome=Outcome(pb.ScheduleJobResponse.Outcome.Name(answer.outcome)))
 
 
-def schedule_one(request: pb.ScheduleJobRequest) -> Call[pb.ScheduleJobResponse, Job]:
+def schedule_one(request: pb.ScheduleJobRequest) -> PreparedCall[pb.ScheduleJobResponse, Job]:
     """ScheduleJob."""
     return _job_call("ScheduleJob", request, pb.ScheduleJobResponse, scheduled, may_schedule_twice(request))
 
 
 def schedule_batch(
     requests: Sequence[pb.ScheduleJobRequest],
-) -> Call[pb.BatchScheduleJobsResponse, list[Job | TocsinError]]:
+) -> PreparedCall[pb.BatchScheduleJobsResponse, list[Job | TocsinError]]:
     """BatchScheduleJobs: a job or an error for each, in order."""
 
     def read(answer: pb.BatchScheduleJobsResponse) -> list[Job | TocsinError]:
@@ -130,7 +130,7 @@ def schedule_batch(
     )
 
 
-def get(job: JobLike, queue: str = "", view: ViewName = View.FULL) -> Call[pb.GetJobResponse, Job]:
+def get(job: JobLike, queue: str = "", view: ViewName = View.FULL) -> PreparedCall[pb.GetJobResponse, Job]:
     """GetJob."""
     view = word(View, view, "view")
     request = pb.GetJobRequest(view=job_pb2.Job.View.Value(view))
@@ -138,7 +138,7 @@ def get(job: JobLike, queue: str = "", view: ViewName = View.FULL) -> Call[pb.Ge
     return _job_call("GetJob", request, pb.GetJobResponse, lambda answer: Job(answer.job, view), True)
 
 
-def list_page(options: ListOptions, page_token: str = "") -> Call[pb.ListJobsResponse, JobPage]:
+def list_page(options: ListOptions, page_token: str = "") -> PreparedCall[pb.ListJobsResponse, JobPage]:
     """ListJobs, one page. `skip` counts for the first page only."""
     refuse_unknown("list", options, ListOptions.__annotations__)
     view = word(View, options.get("view", View.BASIC), "view")
@@ -172,7 +172,7 @@ def list_page(options: ListOptions, page_token: str = "") -> Call[pb.ListJobsRes
     return _job_call("ListJobs", request, pb.ListJobsResponse, read, True)
 
 
-def count(queue: str, states: Sequence[StateName], types: Sequence[str]) -> Call[pb.ListJobsResponse, int]:
+def count(queue: str, states: Sequence[StateName], types: Sequence[str]) -> PreparedCall[pb.ListJobsResponse, int]:
     """ListJobs, for its total alone."""
     request = pb.ListJobsRequest(page_size=1)
     put(request, "queue", queue, "queue")
@@ -182,7 +182,7 @@ def count(queue: str, states: Sequence[StateName], types: Sequence[str]) -> Call
 
 def cancel(
     job: JobLike, queue: str = "", reason: str = "", grace: Span | None = None
-) -> Call[pb.CancelJobResponse, Job]:
+) -> PreparedCall[pb.CancelJobResponse, Job]:
     """CancelJob: a second time changes nothing."""
     request = pb.CancelJobRequest()
     put_name(request, job, queue)
@@ -194,7 +194,7 @@ def cancel(
 
 def cancel_ids(
     queue: str, job_ids: Sequence[str], reason: str = "", grace: Span | None = None
-) -> Call[pb.BatchCancelJobsResponse, CancelledMany]:
+) -> PreparedCall[pb.BatchCancelJobsResponse, CancelledMany]:
     """BatchCancelJobs of up to 1,000 ids of one queue."""
     request = _with_ids(pb.BatchCancelJobsRequest(), queue, job_ids)
     return _cancel_many(request, reason, grace, repeatable=True)
@@ -207,7 +207,7 @@ def cancel_matching(
     tags: Mapping[str, str],
     reason: str = "",
     grace: Span | None = None,
-) -> Call[pb.BatchCancelJobsResponse, CancelledMany]:
+) -> PreparedCall[pb.BatchCancelJobsResponse, CancelledMany]:
     """BatchCancelJobs by filter; not repeated, for it would also cancel what came meanwhile."""
     request = pb.BatchCancelJobsRequest()
     put(request, "queue", queue, "queue")
@@ -217,7 +217,7 @@ def cancel_matching(
 
 def update(
     job: JobLike, changes: JobChanges, queue: str = "", revision: int | None = None
-) -> Call[pb.UpdateJobResponse, Job]:
+) -> PreparedCall[pb.UpdateJobResponse, Job]:
     """UpdateJob, of what `changes` has."""
     refuse_unknown("update", changes, JobChanges.__annotations__)
     request = pb.UpdateJobRequest()
@@ -251,35 +251,35 @@ def update(
     return _job_call("UpdateJob", request, pb.UpdateJobResponse, lambda answer: Job(answer.job))
 
 
-def run(job: JobLike, queue: str = "") -> Call[pb.RunJobResponse, Job]:
+def run(job: JobLike, queue: str = "") -> PreparedCall[pb.RunJobResponse, Job]:
     """RunJob; not repeated: the job may have run, failed and been rescheduled meanwhile."""
     request = pb.RunJobRequest()
     put_name(request, job, queue)
     return _job_call("RunJob", request, pb.RunJobResponse, lambda answer: Job(answer.job))
 
 
-def retry(job: JobLike, queue: str = "") -> Call[pb.RetryJobResponse, Job]:
+def retry(job: JobLike, queue: str = "") -> PreparedCall[pb.RetryJobResponse, Job]:
     """RetryJob; not repeated: the job may have failed again meanwhile."""
     request = pb.RetryJobRequest()
     put_name(request, job, queue)
     return _job_call("RetryJob", request, pb.RetryJobResponse, lambda answer: Job(answer.job))
 
 
-def delete(job: JobLike, queue: str = "") -> Call[pb.DeleteJobResponse, None]:
+def delete(job: JobLike, queue: str = "") -> PreparedCall[pb.DeleteJobResponse, None]:
     """DeleteJob; not repeated: the id may have been taken again meanwhile."""
     request = pb.DeleteJobRequest()
     put_name(request, job, queue)
     return _job_call("DeleteJob", request, pb.DeleteJobResponse, lambda answer: None)
 
 
-def retry_ids(queue: str, job_ids: Sequence[str]) -> Call[bulk_pb2.BatchRetryJobsResponse, RetriedMany]:
+def retry_ids(queue: str, job_ids: Sequence[str]) -> PreparedCall[bulk_pb2.BatchRetryJobsResponse, RetriedMany]:
     """BatchRetryJobs of up to 1,000 ids of one queue; not repeated, as a retry is not."""
     return _retry_many(_with_ids(bulk_pb2.BatchRetryJobsRequest(), queue, job_ids))
 
 
 def retry_matching(
     queue: str, states: Sequence[StateName], types: Sequence[str], tags: Mapping[str, str], dry_run: bool
-) -> Call[bulk_pb2.BatchRetryJobsResponse, RetriedMany]:
+) -> PreparedCall[bulk_pb2.BatchRetryJobsResponse, RetriedMany]:
     """BatchRetryJobs by filter; repeated only where it counts."""
     request = bulk_pb2.BatchRetryJobsRequest(dry_run=dry_run)
     put(request, "queue", queue, "queue")
@@ -287,14 +287,14 @@ def retry_matching(
     return _retry_many(request, repeatable=dry_run)
 
 
-def delete_ids(queue: str, job_ids: Sequence[str]) -> Call[bulk_pb2.BatchDeleteJobsResponse, DeletedMany]:
+def delete_ids(queue: str, job_ids: Sequence[str]) -> PreparedCall[bulk_pb2.BatchDeleteJobsResponse, DeletedMany]:
     """BatchDeleteJobs of up to 1,000 ids of one queue; not repeated: an id may have been taken again meanwhile."""
     return _delete_many(_with_ids(bulk_pb2.BatchDeleteJobsRequest(), queue, job_ids))
 
 
 def delete_matching(
     queue: str, states: Sequence[StateName], types: Sequence[str], tags: Mapping[str, str], dry_run: bool
-) -> Call[bulk_pb2.BatchDeleteJobsResponse, DeletedMany]:
+) -> PreparedCall[bulk_pb2.BatchDeleteJobsResponse, DeletedMany]:
     """BatchDeleteJobs by filter; repeated only where it counts."""
     request = bulk_pb2.BatchDeleteJobsRequest(dry_run=dry_run)
     put(request, "queue", queue, "queue")
@@ -325,7 +325,7 @@ def watch_request(
 
 def _cancel_many(
     request: pb.BatchCancelJobsRequest, reason: str, grace: Span | None, *, repeatable: bool
-) -> Call[pb.BatchCancelJobsResponse, CancelledMany]:
+) -> PreparedCall[pb.BatchCancelJobsResponse, CancelledMany]:
     put(request, "reason", reason, "reason")
     if grace is not None:
         put_duration(request.grace, grace, "grace")
@@ -339,7 +339,7 @@ def _cancel_many(
 
 def _retry_many(
     request: bulk_pb2.BatchRetryJobsRequest, *, repeatable: bool = False
-) -> Call[bulk_pb2.BatchRetryJobsResponse, RetriedMany]:
+) -> PreparedCall[bulk_pb2.BatchRetryJobsResponse, RetriedMany]:
     def read(answer: bulk_pb2.BatchRetryJobsResponse) -> RetriedMany:
         results = tuple(from_status(r.error) if r.HasField("error") else Job(r.job) for r in answer.results)
         return RetriedMany(results, answer.retried)
@@ -349,7 +349,7 @@ def _retry_many(
 
 def _delete_many(
     request: bulk_pb2.BatchDeleteJobsRequest, *, repeatable: bool = False
-) -> Call[bulk_pb2.BatchDeleteJobsResponse, DeletedMany]:
+) -> PreparedCall[bulk_pb2.BatchDeleteJobsResponse, DeletedMany]:
     def read(answer: bulk_pb2.BatchDeleteJobsResponse) -> DeletedMany:
         results = tuple(from_status(r.error) if r.HasField("error") else None for r in answer.results)
         return DeletedMany(results, answer.deleted)
@@ -367,12 +367,12 @@ def _with_ids(request: ManyRequest, queue: str, job_ids: Sequence[str]) -> ManyR
 
 def _many_call(
     method: str, request: Message, answer: type[Answer], read: Callable[[Answer], Result], repeatable: bool
-) -> Call[Answer, Result]:
+) -> PreparedCall[Answer, Result]:
     # By filter it goes through the queue in bounded steps, which takes its time.
-    return Call(f"/{JOB_SERVICE}/{method}", request, answer, read, repeatable, patience=timedelta(minutes=1))
+    return PreparedCall(f"/{JOB_SERVICE}/{method}", request, answer, read, repeatable, patience=timedelta(minutes=1))
 
 
 def _job_call(
     method: str, request: Message, answer: type[Answer], read: Callable[[Answer], Result], repeatable: bool = False
-) -> Call[Answer, Result]:
-    return Call(f"/{JOB_SERVICE}/{method}", request, answer, read, repeatable)
+) -> PreparedCall[Answer, Result]:
+    return PreparedCall(f"/{JOB_SERVICE}/{method}", request, answer, read, repeatable)

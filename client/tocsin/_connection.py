@@ -14,7 +14,7 @@ import grpc
 from google.protobuf.message import Message
 
 from tocsin import _calls, _forking
-from tocsin._calls import Call
+from tocsin._calls import PreparedCall
 from tocsin._channel import Tls, open_channel, resolve_address, token_metadata
 from tocsin._gathering import Gathering
 from tocsin._refusals import from_rpc_error
@@ -51,7 +51,7 @@ class Connection:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._gathering: Gathering | None = None  # of that loop
 
-    async def invoke(self, call: Call[Answer, Result], deadline: Span | None = None) -> Result:
+    async def invoke(self, call: PreparedCall[Answer, Result], deadline: Span | None = None) -> Result:
         """The result of a call. `deadline` bounds it with all its repeats."""
         return await repeating(
             lambda left: self._once(call, left),
@@ -125,7 +125,7 @@ class Connection:
         """A clock that counts down from `deadline`, for what takes several calls."""
         return Clock(self._seconds(deadline))
 
-    async def _once(self, call: Call[Answer, Result], seconds: float) -> Result:
+    async def _once(self, call: PreparedCall[Answer, Result], seconds: float) -> Result:
         channel = self._open()
         self._under_way += 1
         try:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from tocsin._calls import Call
+from tocsin._calls import PreparedCall
 from tocsin._checking import listed, put
 from tocsin._fields import put_states, refuse_unknown
 from tocsin._times import put_time
@@ -34,14 +34,14 @@ class QueuePage:
     next_page_token: str
 
 
-def health(queue: str) -> Call[pb.GetQueueHealthResponse, QueueHealth]:
+def health(queue: str) -> PreparedCall[pb.GetQueueHealthResponse, QueueHealth]:
     """GetQueueHealth."""
     request = pb.GetQueueHealthRequest()
     put(request, "queue", queue, "queue")
     return _queue_call("GetQueueHealth", request, pb.GetQueueHealthResponse, QueueHealth.read)
 
 
-def list_page(page_size: int = 0, page_token: str = "") -> Call[pb.ListQueuesResponse, QueuePage]:
+def list_page(page_size: int = 0, page_token: str = "") -> PreparedCall[pb.ListQueuesResponse, QueuePage]:
     """ListQueues, one page."""
     request = pb.ListQueuesRequest(page_token=page_token)
     put(request, "page_size", page_size, "page_size")
@@ -53,14 +53,14 @@ def list_page(page_size: int = 0, page_token: str = "") -> Call[pb.ListQueuesRes
     )
 
 
-def get(queue: str) -> Call[pb.GetQueueResponse, Queue]:
+def get(queue: str) -> PreparedCall[pb.GetQueueResponse, Queue]:
     """GetQueue."""
     request = pb.GetQueueRequest()
     put(request, "queue", queue, "queue")
     return _queue_call("GetQueue", request, pb.GetQueueResponse, lambda answer: Queue.read(answer.queue))
 
 
-def update(queue: str, changes: QueueChanges) -> Call[pb.UpdateQueueResponse, Queue]:
+def update(queue: str, changes: QueueChanges) -> PreparedCall[pb.UpdateQueueResponse, Queue]:
     """UpdateQueue, of what `changes` has. Setting the same twice is as setting it once."""
     refuse_unknown("update_queue", changes, QueueChanges.__annotations__)
     if not changes:
@@ -86,7 +86,7 @@ def update(queue: str, changes: QueueChanges) -> Call[pb.UpdateQueueResponse, Qu
     return _queue_call("UpdateQueue", request, pb.UpdateQueueResponse, lambda answer: Queue.read(answer.queue))
 
 
-def pause(queue: str, reason: str = "") -> Call[pb.PauseQueueResponse, Queue]:
+def pause(queue: str, reason: str = "") -> PreparedCall[pb.PauseQueueResponse, Queue]:
     """PauseQueue."""
     request = pb.PauseQueueRequest()
     put(request, "queue", queue, "queue")
@@ -94,14 +94,14 @@ def pause(queue: str, reason: str = "") -> Call[pb.PauseQueueResponse, Queue]:
     return _queue_call("PauseQueue", request, pb.PauseQueueResponse, lambda answer: Queue.read(answer.queue))
 
 
-def resume(queue: str, take_back: bool) -> Call[pb.ResumeQueueResponse, Queue]:
+def resume(queue: str, take_back: bool) -> PreparedCall[pb.ResumeQueueResponse, Queue]:
     """ResumeQueue."""
     request = pb.ResumeQueueRequest(take_back=take_back)
     put(request, "queue", queue, "queue")
     return _queue_call("ResumeQueue", request, pb.ResumeQueueResponse, lambda answer: Queue.read(answer.queue))
 
 
-def delete(queue: str) -> Call[pb.DeleteQueueResponse, None]:
+def delete(queue: str) -> PreparedCall[pb.DeleteQueueResponse, None]:
     """DeleteQueue. Deleting one that is gone is as deleting it once."""
     request = pb.DeleteQueueRequest()
     put(request, "queue", queue, "queue")
@@ -110,7 +110,7 @@ def delete(queue: str) -> Call[pb.DeleteQueueResponse, None]:
 
 def purge(
     queue: str, states: Sequence[StateName], types: Sequence[str], end_before: datetime | None, dry_run: bool
-) -> Call[pb.PurgeJobsResponse, int]:
+) -> PreparedCall[pb.PurgeJobsResponse, int]:
     """PurgeJobs; not repeated, for it would also delete what ended meanwhile, unless it only counts."""
     request = pb.PurgeJobsRequest(dry_run=dry_run)
     put(request, "queue", queue, "queue")
@@ -118,7 +118,7 @@ def purge(
     request.types.extend(listed(types, "types"))
     if end_before is not None:
         put_time(request.end_before, end_before, "end_before")
-    return Call(
+    return PreparedCall(
         f"/{QUEUE_SERVICE}/PurgeJobs",
         request,
         pb.PurgeJobsResponse,
@@ -128,9 +128,9 @@ def purge(
     )
 
 
-def server_info() -> Call[server_service_pb2.GetServerInfoResponse, ServerInfo]:
+def server_info() -> PreparedCall[server_service_pb2.GetServerInfoResponse, ServerInfo]:
     """GetServerInfo."""
-    return Call(
+    return PreparedCall(
         f"/{SERVER_SERVICE}/GetServerInfo",
         server_service_pb2.GetServerInfoRequest(),
         server_service_pb2.GetServerInfoResponse,
@@ -147,5 +147,5 @@ def _of_defaults(given: object, path: str) -> JobDefaults:
 
 def _queue_call(
     method: str, request: Message, answer: type[Answer], read: Callable[[Answer], Result]
-) -> Call[Answer, Result]:
-    return Call(f"/{QUEUE_SERVICE}/{method}", request, answer, read, repeatable=True)
+) -> PreparedCall[Answer, Result]:
+    return PreparedCall(f"/{QUEUE_SERVICE}/{method}", request, answer, read, repeatable=True)

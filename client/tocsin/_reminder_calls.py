@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from tocsin._calls import Call
+from tocsin._calls import PreparedCall
 from tocsin._checking import listed, put, word
 from tocsin._fields import refuse_unknown
 from tocsin._times import put_duration, put_time
@@ -32,7 +32,7 @@ _PATIENCE = timedelta(seconds=45)
 
 def schedule_booking(
     booking_id: str, booking_time: datetime, options: BookingOptions
-) -> Call[pb.ScheduleBookingRemindersResponse, ReminderSet]:
+) -> PreparedCall[pb.ScheduleBookingRemindersResponse, ReminderSet]:
     """ScheduleBookingReminders."""
     refuse_unknown("schedule_booking_reminders", options, _known(BookingOptions))
     request = pb.ScheduleBookingRemindersRequest()
@@ -46,7 +46,7 @@ def schedule_booking(
 
 def schedule_payment(
     payment_id: str, due_time: datetime, amount_minor: int, currency: str, options: PaymentOptions
-) -> Call[pb.SchedulePaymentRemindersResponse, ReminderSet]:
+) -> PreparedCall[pb.SchedulePaymentRemindersResponse, ReminderSet]:
     """SchedulePaymentReminders."""
     refuse_unknown("schedule_payment_reminders", options, _known(PaymentOptions))
     request = pb.SchedulePaymentRemindersRequest()
@@ -64,7 +64,7 @@ def schedule_payment(
     return _call("SchedulePaymentReminders", request, pb.SchedulePaymentRemindersResponse, lambda answer: answer.set)
 
 
-def get(kind: KindName, set_id: str, queue: str = "") -> Call[pb.GetRemindersResponse, ReminderSet]:
+def get(kind: KindName, set_id: str, queue: str = "") -> PreparedCall[pb.GetRemindersResponse, ReminderSet]:
     """GetReminders."""
     request = pb.GetRemindersRequest()
     _put_name(request, kind, set_id, queue)
@@ -73,7 +73,7 @@ def get(kind: KindName, set_id: str, queue: str = "") -> Call[pb.GetRemindersRes
 
 def cancel(
     kind: KindName, set_id: str, queue: str = "", reason: str = ""
-) -> Call[pb.CancelRemindersResponse, ReminderSet]:
+) -> PreparedCall[pb.CancelRemindersResponse, ReminderSet]:
     """CancelReminders."""
     request = pb.CancelRemindersRequest()
     _put_name(request, kind, set_id, queue)
@@ -125,8 +125,8 @@ def _known(options: type[ReminderOptions]) -> Mapping[str, object]:
 
 def _call(
     method: str, request: Message, answer: type[Answer], set_of: Callable[[Answer], pb.ReminderSet]
-) -> Call[Answer, ReminderSet]:
-    return Call(
+) -> PreparedCall[Answer, ReminderSet]:
+    return PreparedCall(
         f"/{REMINDER_SERVICE}/{method}",
         request,
         answer,

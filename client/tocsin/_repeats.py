@@ -31,7 +31,7 @@ def may_repeat(error: TocsinError, *, repeatable: bool) -> bool:
     return repeatable and cut
 
 
-class Backoff:
+class Waits:
     """Waits that double, half of each drawn at random, so that callers who failed together part."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ async def repeating(
     Raises the last error when no time is left for another try.
     """
     end = time.monotonic() + seconds
-    backoff = Backoff()
+    waits = Waits()
     left = seconds
     while True:
         try:
@@ -65,7 +65,7 @@ async def repeating(
         except TocsinError as error:
             if not enabled or not may_repeat(error, repeatable=repeatable):
                 raise
-            wait = backoff.next_wait(error)
+            wait = waits.next_wait(error)
             left = end - time.monotonic() - wait
             if left <= 0:
                 raise

@@ -12,12 +12,12 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, I
 from contextlib import aclosing
 from datetime import timedelta
 
-from tocsin._calls import JOB_SERVICE, Call
+from tocsin._calls import JOB_SERVICE, PreparedCall
 from tocsin._checking import listed, word
 from tocsin._connection import Connection
 from tocsin._gathering import MAX_BYTES, MAX_ITEMS
 from tocsin._refusals import from_status
-from tocsin._repeats import Backoff, may_repeat
+from tocsin._repeats import Waits, may_repeat
 from tocsin.enums import Over
 from tocsin.errors import InvalidArgument, TocsinError, WrongType
 from tocsin.transfer import Imported, OverName, RefusedRecord
@@ -49,7 +49,7 @@ async def exported(
 ) -> AsyncGenerator[Sequence[pb.TransferRecord], None]:
     """What stands, some records at a time. A server that is away is waited for, within the client's deadline, before
     the first of them; later an export that is cut has to be begun anew by who reads it."""
-    backoff, clock, begun = Backoff(), connection.clock(None), False
+    waits, clock, begun = Waits(), connection.clock(None), False
     while True:
         try:
             async with aclosing(connection.stream(_EXPORT, request, pb.ExportJobsResponse)) as answers:
@@ -61,13 +61,13 @@ async def exported(
         except TocsinError as error:
             if begun or not connection.retries or not may_repeat(error, repeatable=True):
                 raise
-            wait = backoff.next_wait(error)
+            wait = waits.next_wait(error)
             if clock.left <= wait:
                 raise
         await asyncio.sleep(wait)
 
 
-def parts(records: Records, over: OverName) -> Iterator[Call[pb.ImportJobsResponse, Imported]]:
+def parts(records: Records, over: OverName) -> Iterator[PreparedCall[pb.ImportJobsResponse, Imported]]:
     """The calls of an import. Raises WrongType for what is no record, once it comes to it."""
     collected = _Part(over)
     for record in records:
@@ -80,7 +80,7 @@ def parts(records: Records, over: OverName) -> Iterator[Call[pb.ImportJobsRespon
 
 async def parts_of(
     records: AsyncRecords, over: OverName
-) -> AsyncGenerator[Call[pb.ImportJobsResponse, Imported], None]:
+) -> AsyncGenerator[PreparedCall[pb.ImportJobsResponse, Imported], None]:
     """The same, also of records that come one by one."""
     if isinstance(records, Iterable):
         for call in parts(records, over):
@@ -135,14 +135,14 @@ class _Part:
         self._records.append(record)
         self._bytes += record.ByteSize() + _AROUND_RECORD
 
-    def taken(self) -> Call[pb.ImportJobsResponse, Imported]:
+    def taken(self) -> PreparedCall[pb.ImportJobsResponse, Imported]:
         """The call that brings them; then there are none."""
         request = pb.ImportJobsRequest(
             over=pb.ImportJobsRequest.Over.Value(self._over), records=self._records, first_index=self._index
         )
         self._index += len(self._records)
         self._records, self._bytes = [], 0
-        return Call(
+        return PreparedCall(
             _IMPORT,
             request,
             pb.ImportJobsResponse,

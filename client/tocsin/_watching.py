@@ -12,7 +12,7 @@ from contextlib import aclosing
 
 from tocsin import _calls
 from tocsin._connection import Connection
-from tocsin._repeats import Backoff, may_repeat
+from tocsin._repeats import Waits, may_repeat
 from tocsin._times import Span, span
 from tocsin.enums import View
 from tocsin.errors import NotFound, TocsinError, Unavailable, WaitTimeout
@@ -95,7 +95,7 @@ async def _messages(connection: Connection, request: pb.WatchJobsRequest) -> Asy
     wanted = pb.WatchJobsRequest()
     wanted.CopyFrom(request)
     wanted.send_start = not wanted.job_id
-    backoff = Backoff()
+    waits = Waits()
     clock = connection.clock(None)
     reached = missed = False
     while True:
@@ -103,7 +103,7 @@ async def _messages(connection: Connection, request: pb.WatchJobsRequest) -> Asy
             async with aclosing(connection.stream(_PATH, wanted, pb.WatchJobsResponse, patient=reached)) as stream:
                 async for message in stream:
                     reached = True
-                    backoff.reset()
+                    waits.reset()
                     if message is not None:
                         if not wanted.job_id:
                             wanted.cursor = message.cursor or wanted.cursor
@@ -121,7 +121,7 @@ async def _messages(connection: Connection, request: pb.WatchJobsRequest) -> Asy
             return
         # Without a cursor nobody knows what happens until the next stream stands.
         missed = reached and not wanted.job_id and not wanted.cursor
-        await asyncio.sleep(backoff.next_wait(cut))
+        await asyncio.sleep(waits.next_wait(cut))
 
 
 async def _read_now(connection: Connection, request: pb.WatchJobsRequest) -> Job | None:

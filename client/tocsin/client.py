@@ -18,7 +18,7 @@ from typing import NoReturn, Self, TypeVar, Unpack
 from google.protobuf.message import Message
 
 from tocsin import _bulk, _calls, _paging, _queue_calls, _reminder_calls, _transferring, _watching
-from tocsin._calls import Call
+from tocsin._calls import PreparedCall
 from tocsin._channel import Tls, refuse_copying
 from tocsin._connection import Connection
 from tocsin._fields import name_of
@@ -374,7 +374,7 @@ class Client:
         """Version, store, durability and limits of the server."""
         return self._invoke(_queue_calls.server_info(), deadline)
 
-    def _invoke(self, call: Call[Answer, Result], deadline: Span | None) -> Result:
+    def _invoke(self, call: PreparedCall[Answer, Result], deadline: Span | None) -> Result:
         return self._loop.run(self._connection.invoke(call, deadline))
 
 

@@ -42,14 +42,14 @@ from tocsin_server.maintenance.due_promoter import DuePromoter
 from tocsin_server.maintenance.lease_reaper import LeaseReaper
 from tocsin_server.maintenance.queue_forgetter import QueueForgetter
 from tocsin_server.maintenance.retention_trimmer import RetentionTrimmer
-from tocsin_server.maintenance.runner import Runner
+from tocsin_server.maintenance.runner import ChoreRunner
 from tocsin_server.messages.errors import MessageSettingsError
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.changing import Changing
 from tocsin_server.operations.queues import Queues, QueueSettingsCache
 from tocsin_server.operations.reminders.fence import ReminderFence
 from tocsin_server.operations.reminders.reminders import Reminders
-from tocsin_server.operations.reporting.standing import Retained
+from tocsin_server.operations.reporting.retention import Retained
 from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
@@ -79,7 +79,7 @@ class _Loops:
 
     wakeups: Wakeups
     ticker: Ticker
-    runner: Runner
+    runner: ChoreRunner
     dispatcher: Dispatcher | None
     readiness: Readiness
 
@@ -226,7 +226,7 @@ class Server:
             CrossChecker(store),
             QueueForgetter(store, unused_for=settings.quotas.forget_unused_for),
         ]
-        runner = Runner(ticker, chores)
+        runner = ChoreRunner(ticker, chores)
         dispatcher = None
         if settings.dispatch:
             dispatcher = Dispatcher(

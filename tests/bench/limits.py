@@ -17,7 +17,7 @@ import grpc
 from support.redis_parts import RedisPart
 from tocsin_server.domain.defaults import SERVER_DEFAULTS, UNSET, JobRequest, terms
 from tocsin_server.domain.job import Payload
-from tocsin_server.domain.lease import Ending, Outcome
+from tocsin_server.domain.lease import AttemptOutcome, Ending
 from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.store import RedisStore
 
@@ -94,13 +94,11 @@ async def _recorded(url: str, jobs: int) -> dict[str, list[tuple[Any, ...]]]:
     calls = {"add": tape.take()}
     leases = []
     while len(leases) < jobs:
-        claim = await store.claim(
-            "bench", {"noop": 100}, 100, lease=timedelta(hours=1), holder="bench", request=secrets.token_bytes(8)
-        )
+        claim = await store.claim("bench", {"noop": 100}, 100, lease=timedelta(hours=1), request=secrets.token_bytes(8))
         leases += [claimed.lease for claimed in claim.claimed]
     calls["claim"] = tape.take()
     for start in range(0, jobs, 100):
-        await store.finish([Outcome(lease, Ending.COMPLETED) for lease in leases[start : start + 100]])
+        await store.finish([AttemptOutcome(lease, Ending.COMPLETED) for lease in leases[start : start + 100]])
     calls["finish"] = tape.take()
     await store.close()
     return calls

@@ -25,7 +25,7 @@ from tocsin_server.domain.job import (
     Terms,
     View,
 )
-from tocsin_server.domain.lease import Claimed, Ending, Extended, Finished, Lease, Outcome
+from tocsin_server.domain.lease import AttemptOutcome, Claimed, Ending, Extended, Finished, Lease
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.store.interface import JobStore
@@ -43,7 +43,7 @@ RAW = 11  # the number of the payload field `raw` in tocsin.v1.JobSpec
 
 T = TypeVar("T")
 #: What a test does with an attempt at its end.
-End = Callable[[Claimed], Outcome]
+End = Callable[[Claimed], AttemptOutcome]
 _requests = itertools.count(1)
 
 
@@ -176,7 +176,7 @@ async def claimed(
     left = dict(types) if isinstance(types, Mapping) else dict.fromkeys(types, 1000)
     found: list[Claimed] = []
     while True:
-        claim = await store.claim(queue, left, limit - len(found), lease=lease, holder="tests", request=a_request())
+        claim = await store.claim(queue, left, limit - len(found), lease=lease, request=a_request())
         found += claim.claimed
         for one in claim.claimed:
             left[one.job.spec.type] -= 1
@@ -190,14 +190,14 @@ async def claimed_one(store: JobStore, **words: Any) -> Claimed:
     return one
 
 
-def completed(one: Claimed, result: bytes | None = None) -> Outcome:
+def completed(one: Claimed, result: bytes | None = None) -> AttemptOutcome:
     """It went well."""
-    return Outcome(one.lease, Ending.COMPLETED, result=result)
+    return AttemptOutcome(one.lease, Ending.COMPLETED, result=result)
 
 
-def failed(one: Claimed, retry_in: timedelta | None = None, **error: Any) -> Outcome:
+def failed(one: Claimed, retry_in: timedelta | None = None, **error: Any) -> AttemptOutcome:
     """Its handler raised."""
-    return Outcome(
+    return AttemptOutcome(
         one.lease,
         Ending.FAILED,
         error=JobError(**{"type": "ValueError", "message": "no", "trace": "line 1", **error}),
@@ -205,17 +205,17 @@ def failed(one: Claimed, retry_in: timedelta | None = None, **error: Any) -> Out
     )
 
 
-def released(one: Claimed) -> Outcome:
+def released(one: Claimed) -> AttemptOutcome:
     """It is given back unfinished."""
-    return Outcome(one.lease, Ending.RELEASED)
+    return AttemptOutcome(one.lease, Ending.RELEASED)
 
 
-def crashed(one: Claimed) -> Outcome:
+def crashed(one: Claimed) -> AttemptOutcome:
     """Its process died."""
-    return Outcome(one.lease, Ending.CRASHED, error=JobError("CHILD_DIED", "exit status 9"))
+    return AttemptOutcome(one.lease, Ending.CRASHED, error=JobError("CHILD_DIED", "exit status 9"))
 
 
-async def finished(store: JobStore, *ends: Outcome) -> list[State]:
+async def finished(store: JobStore, *ends: AttemptOutcome) -> list[State]:
     """Record ends, none of which may be refused or a repeat; the states they led to."""
     answers: list[Finished] = [good(answer) for answer in await store.finish(ends)]
     assert not any(answer.repeated for answer in answers)

@@ -35,10 +35,12 @@ from contract.conftest import Contents
 from contract.providers import Provider
 
 
-async def a_claim(store: JobStore, limit: int = 10, request: bytes | None = None, /, **types: int) -> Claim:
+async def a_claim(
+    store: JobStore, limit: int = 10, request: bytes | None = None, repeated: bool = False, /, **types: int
+) -> Claim:
     """One call and no more."""
     return await store.claim(
-        "q", types or {"t": limit}, limit, lease=MINUTE, holder="w", request=request or a_request()
+        "q", types or {"t": limit}, limit, lease=MINUTE, request=request or a_request(), repeated=repeated
     )
 
 
@@ -121,7 +123,7 @@ async def test_only_the_types_asked_for_are_taken(store: JobStore) -> None:
 
 async def test_no_types_no_jobs(store: JobStore) -> None:
     await added(store, a_draft())
-    claim = await store.claim("q", {}, 10, lease=MINUTE, holder="w", request=a_request())
+    claim = await store.claim("q", {}, 10, lease=MINUTE, request=a_request())
     assert (claim.claimed, claim.more) == ((), False)
 
 
@@ -219,7 +221,7 @@ async def test_the_same_claim_repeated_brings_what_it_leased(store: JobStore) ->
     await added(store, *(a_draft(f"{i}", body=b"x", priority=-i) for i in range(6)))
     request = a_request()
     first = await a_claim(store, 3, request)
-    again = await a_claim(store, 3, request)
+    again = await a_claim(store, 3, request, True)
     assert sorted(names(again)) == names(first) == ["0", "1", "2"]
     assert {one.lease.token for one in again.claimed} == {one.lease.token for one in first.claimed}
     assert {one.job.attempt for one in again.claimed} == {1}
@@ -232,7 +234,7 @@ async def test_a_repeated_claim_whose_first_brought_nothing_is_a_claim(store: Jo
     request = a_request()
     assert (await a_claim(store, 3, request)).claimed == ()
     await added(store, a_draft("a"))
-    assert names(await a_claim(store, 3, request)) == ["a"]
+    assert names(await a_claim(store, 3, request, True)) == ["a"]
 
 
 async def test_a_repeated_claim_does_not_bring_back_what_has_ended(store: JobStore) -> None:
@@ -240,14 +242,14 @@ async def test_a_repeated_claim_does_not_bring_back_what_has_ended(store: JobSto
     request = a_request()
     first = await a_claim(store, 2, request)
     await finished(store, completed(first.claimed[0]))
-    assert names(await a_claim(store, 2, request)) == ["b"]
+    assert names(await a_claim(store, 2, request, True)) == ["b"]
 
 
 async def test_a_large_claim_repeated_brings_all_of_it(store: JobStore) -> None:
     await added(store, *(a_draft() for _ in range(300)))
     request = a_request()
     first = await a_claim(store, 250, request)
-    again = await a_claim(store, 250, request)
+    again = await a_claim(store, 250, request, True)
     assert {one.lease.token for one in first.claimed} <= {one.lease.token for one in again.claimed}
 
 
@@ -256,7 +258,7 @@ async def test_a_repeated_claim_of_a_paused_queue_brings_what_it_leased(store: J
     request = a_request()
     await a_claim(store, 3, request)
     await store.put_settings("q", QueueSettings(), paused=True)
-    assert names(await a_claim(store, 3, request)) == ["a"]
+    assert names(await a_claim(store, 3, request, True)) == ["a"]
 
 
 async def test_a_retried_job_keeps_its_place(store: JobStore) -> None:
@@ -277,7 +279,7 @@ async def test_a_lease_lasts_as_long_as_asked(store: JobStore, lease: timedelta)
 
 async def test_claiming_where_nothing_is_changes_nothing(store: JobStore, contents: Contents) -> None:
     before = contents()
-    claim = await store.claim("never", {"t": 5}, 5, lease=MINUTE, holder="w", request=a_request())
+    claim = await store.claim("never", {"t": 5}, 5, lease=MINUTE, request=a_request())
     assert (claim.claimed, claim.more) == ((), False)
     assert contents() == before
     await added(store, a_draft(when=HOUR), a_draft(type="other"))

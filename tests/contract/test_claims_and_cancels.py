@@ -20,7 +20,7 @@ async def test_who_claims_is_given_every_lease_though_jobs_are_cancelled_just_th
     async def claims(store: JobStore) -> None:
         left = True
         while left:
-            claim = await store.claim("q", {"t": 9}, 9, lease=MINUTE, holder="w", request=a_request())
+            claim = await store.claim("q", {"t": 9}, 9, lease=MINUTE, request=a_request())
             handed.extend(one.job.job_id for one in claim.claimed)
             left = bool(claim.claimed) or claim.more
 

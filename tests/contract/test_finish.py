@@ -10,7 +10,7 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.changes import RunJob
 from tocsin_server.domain.errors import LeaseLost
 from tocsin_server.domain.job import JobError, View
-from tocsin_server.domain.lease import Claimed, Ending, Finished, Lease, Outcome
+from tocsin_server.domain.lease import AttemptOutcome, Claimed, Ending, Finished, Lease
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
@@ -252,7 +252,7 @@ async def test_a_token_of_nobody_is_refused(store: JobStore, contents: Contents,
     before = contents()
     error = JobError("E", "m")
     leases = [Lease("q", "a", 1, token), Lease("never", "a", 1, one.lease.token), Lease("q", "waits", 0, token)]
-    for answer in await store.finish([Outcome(lease, ending, error=error) for lease in leases]):
+    for answer in await store.finish([AttemptOutcome(lease, ending, error=error) for lease in leases]):
         refused(answer, LeaseLost)
     assert contents() == before
 

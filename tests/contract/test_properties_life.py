@@ -16,7 +16,7 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.changes import Change, RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.errors import JobActive, JobExists, JobNotFound, LeaseLost, WrongState
 from tocsin_server.domain.job import Kept, New, OnConflict, Replaced, View
-from tocsin_server.domain.lease import Claimed, Outcome
+from tocsin_server.domain.lease import AttemptOutcome, Claimed
 from tocsin_server.domain.states import ENDED, PENDING, State
 from tocsin_server.store.interface import JobStore
 
@@ -123,7 +123,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 3))
     def claim(self, limit: int) -> None:
-        claim = self.call(self.store.claim(self.queue, {"t": 9}, limit, lease=MINUTE, holder="w", request=a_request()))
+        claim = self.call(self.store.claim(self.queue, {"t": 9}, limit, lease=MINUTE, request=a_request()))
         for job in self.jobs.values():
             if job.state is SCHEDULED and job.due:
                 job.state, job.due = WAITING, False
@@ -140,7 +140,7 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data(), how=st.sampled_from(sorted(ENDS)))
     def finish(self, data: st.DataObject, how: str) -> None:
         one = data.draw(st.sampled_from(self.leases[-6:]))
-        outcome: Outcome = ENDS[how](one)
+        outcome: AttemptOutcome = ENDS[how](one)
         [answer] = self.call(self.store.finish([outcome]))
         job = self.jobs.get(one.job.job_id)
         if job is not None and job.lease == one.lease.token:

@@ -62,7 +62,7 @@ async def test_jobs_are_leased_in_the_order_promised(
     found: list[Job] = []
     while True:
         room = dict.fromkeys(wanted, most)
-        claim = await store.claim(queue, room, limit, lease=MINUTE, holder="w", request=a_request())
+        claim = await store.claim(queue, room, limit, lease=MINUTE, request=a_request())
         kinds = [one.job.spec.type for one in claim.claimed]
         assert len(kinds) <= limit
         assert all(kinds.count(kind) <= most for kind in wanted)

@@ -10,7 +10,7 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.changes import RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import OnConflict, Payload, View
-from tocsin_server.domain.lease import Ending, Extension, Lease, Outcome
+from tocsin_server.domain.lease import AttemptOutcome, Ending, Extension, Lease
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
 
@@ -46,7 +46,7 @@ def calls(draw: st.DrawFn) -> Call:
             [Extension(Lease(queue, job_id, number, token), (0.5, "half"))], MINUTE
         ),
         "finish": lambda store, queue, job_id: store.finish(
-            [Outcome(Lease(queue, job_id, number, token), ending, result=b"x", retry_in=MINUTE)]
+            [AttemptOutcome(Lease(queue, job_id, number, token), ending, result=b"x", retry_in=MINUTE)]
         ),
     }
     return draw(st.sampled_from(list(options.values())))

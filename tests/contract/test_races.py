@@ -49,7 +49,7 @@ async def all_that_it_gets(store: JobStore, limit: int) -> list[Claimed]:
     """Claim until nothing is left, a few at a time."""
     found: list[Claimed] = []
     while True:
-        claim = await store.claim("q", {"t": 1000}, limit, lease=MINUTE, holder="w", request=a_request())
+        claim = await store.claim("q", {"t": 1000}, limit, lease=MINUTE, request=a_request())
         found += claim.claimed
         if not claim.claimed and not claim.more:
             return found
@@ -155,7 +155,7 @@ async def test_numbers_are_given_once_and_every_change_is_seen_by_all(stores: li
         for _ in range(4):
             await added(store, *(a_draft(when=HOUR) for _ in range(5)))
             await added(store, a_draft())
-            claim = await store.claim("q", {"t": 1}, 1, lease=MINUTE, holder="w", request=a_request())
+            claim = await store.claim("q", {"t": 1}, 1, lease=MINUTE, request=a_request())
             await store.finish([released(one) for one in claim.claimed])
 
     await asyncio.gather(*(work(store) for store in stores))

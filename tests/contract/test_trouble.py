@@ -10,7 +10,7 @@ import pytest
 from tocsin_server.domain.changes import RunJob
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.domain.job import OnConflict, Retention, View
-from tocsin_server.domain.lease import Ending, Extended, Extension, Lease, Outcome
+from tocsin_server.domain.lease import AttemptOutcome, Ending, Extended, Extension, Lease
 from tocsin_server.domain.queues import QueueSettings, WorkerFigures
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import Durability, JobStore
@@ -63,9 +63,10 @@ WRITES: dict[str, Call] = {
     "cancel": lambda store: store.cancel("q", [wish("a")]),
     "update": lambda store: store.update("q", [RunJob("a")]),
     "delete": lambda store: store.delete("q", ["a"]),
-    "claim": lambda store: store.claim("q", {"t": 1}, 1, lease=MINUTE, holder="w", request=a_request()),
+    "claim": lambda store: store.claim("q", {"t": 1}, 1, lease=MINUTE, request=a_request()),
+    "promote": lambda store: store.promote("q"),
     "extend": lambda store: store.extend([Extension(LOST)], MINUTE),
-    "finish": lambda store: store.finish([Outcome(LOST, Ending.COMPLETED)]),
+    "finish": lambda store: store.finish([AttemptOutcome(LOST, Ending.COMPLETED)]),
     "reap": lambda store: store.reap("q"),
     "trim": lambda store: store.trim("q", completed_max=1, failed_max=1),
     "put_settings": lambda store: store.put_settings("q", QueueSettings(), paused=True),

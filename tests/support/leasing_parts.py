@@ -54,9 +54,7 @@ async def running_parts(
 
     store, clock = spied.as_store, StoreClock()
     wakeups, ticker, finishing = Wakeups(store), Ticker(store, clock, tick), Finishing(store)
-    leasing = Leasing(
-        store, finishing, wakeups, ticker, clock, holder="tests", queues=queues, lease=lease, tick=tick, fresh=fresh
-    )
+    leasing = Leasing(store, finishing, wakeups, ticker, clock, queues=queues, lease=lease, tick=tick, fresh=fresh)
     parts = Parts(clock, wakeups, ticker, finishing, leasing)
     wakeups.on_missed(ticker.read_all)
     before(parts)

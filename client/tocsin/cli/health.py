@@ -22,7 +22,7 @@ _CHECK = "/grpc.health.v1.Health/Check"
 _LIST = "/grpc.health.v1.Health/List"
 
 
-class ExitCode(IntEnum):
+class HealthExit(IntEnum):
     """What the exit code says."""
 
     SERVING = 0
@@ -44,7 +44,7 @@ class ServingStatus(IntEnum):
 class Unhealthy(Exception):
     """No status could be had; `code` says how far the probe came."""
 
-    def __init__(self, code: ExitCode, message: str) -> None:
+    def __init__(self, code: HealthExit, message: str) -> None:
         self.code = code
         super().__init__(message)
 
@@ -57,7 +57,7 @@ class ProbeCommand(TyperCommand):
             return super().parse_args(ctx, args)
         except Exception as error:
             if hasattr(error, "exit_code"):
-                error.exit_code = ExitCode.MISUSED
+                error.exit_code = HealthExit.MISUSED
             raise
 
 
@@ -76,7 +76,7 @@ def health(
     try:
         status = asyncio.run(check(resolve_address(address), service, connect_timeout, rpc_timeout))
     except ValueError as error:
-        _fail(ExitCode.MISUSED, str(error))
+        _fail(HealthExit.MISUSED, str(error))
     except Unhealthy as error:
         _fail(error.code, str(error))
     else:
@@ -87,7 +87,7 @@ def health(
         else:
             print(f"status: {status.name}")
         if status is not ServingStatus.SERVING:
-            raise typer.Exit(ExitCode.NOT_SERVING)
+            raise typer.Exit(HealthExit.NOT_SERVING)
 
 
 async def check(address: str, service: str, connect_timeout: timedelta, rpc_timeout: timedelta) -> ServingStatus:
@@ -98,7 +98,7 @@ async def check(address: str, service: str, connect_timeout: timedelta, rpc_time
                 await channel.channel_ready()
         except TimeoutError:
             message = f"no connection to {address} within {connect_timeout.total_seconds():g} s"
-            raise Unhealthy(ExitCode.NO_CONNECTION, message) from None
+            raise Unhealthy(HealthExit.NO_CONNECTION, message) from None
         # HealthCheckRequest has one string, number 1, and its answer one enum, number 1: on the wire they are these
         # wrappers, and the base install needs no grpcio-health-checking.
         ask = channel.unary_unary(
@@ -110,8 +110,8 @@ async def check(address: str, service: str, connect_timeout: timedelta, rpc_time
             answer = await ask(wrappers_pb2.StringValue(value=service), timeout=rpc_timeout.total_seconds())
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:  # said without a word
-                raise Unhealthy(ExitCode.NO_ANSWER, await _unknown(channel, service, rpc_timeout)) from None
-            raise Unhealthy(ExitCode.NO_ANSWER, f"{error.code().name}: {error.details()}") from None
+                raise Unhealthy(HealthExit.NO_ANSWER, await _unknown(channel, service, rpc_timeout)) from None
+            raise Unhealthy(HealthExit.NO_ANSWER, f"{error.code().name}: {error.details()}") from None
     return next((status for status in ServingStatus if status == answer.value), ServingStatus.UNKNOWN)
 
 
@@ -131,6 +131,6 @@ async def _unknown(channel: grpc.aio.Channel, service: str, timeout: timedelta) 
     return f"the server has no service {service!r}{known}"
 
 
-def _fail(code: ExitCode, message: str) -> None:
+def _fail(code: HealthExit, message: str) -> None:
     print(f"tocsin: {texts.one_line(message)}", file=sys.stderr)
     raise typer.Exit(code)

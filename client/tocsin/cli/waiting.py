@@ -18,7 +18,7 @@ from tocsin.errors import NotFound, TocsinError
 from tocsin.jobs import Job, JobChange
 
 
-class ExitCode(IntEnum):
+class WaitExit(IntEnum):
     """What the exit code says."""
 
     COMPLETED = 0
@@ -47,12 +47,12 @@ def follow(address: str | None, job_id: str, queue: str, timeout: timedelta | No
         job = asyncio.run(_followed(address, job_id, queue, timeout))
     if job is None:
         print(f"tocsin: {one_line(job_id)} has not ended within {typed_span(timeout or timedelta())}", file=sys.stderr)
-        raise typer.Exit(ExitCode.NOT_ENDED)
+        raise typer.Exit(WaitExit.NOT_ENDED)
     if json:
         json_lines.print_job_json(job)
     elif job.message.HasField("result"):
         print(printing.result_text(job))
-    raise typer.Exit(ExitCode[job.state.name])
+    raise typer.Exit(WaitExit[job.state.name])
 
 
 async def _followed(address: str | None, job_id: str, queue: str, timeout: timedelta | None) -> Job | None:

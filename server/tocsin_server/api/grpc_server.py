@@ -10,7 +10,7 @@ from typing import Protocol
 import grpc
 
 from tocsin_server.api.health import Health
-from tocsin_server.api.interceptors.call import Interceptor, Kind
+from tocsin_server.api.interceptors.call import Interceptor, MethodKind
 from tocsin_server.api.interceptors.deadline import Deadline
 from tocsin_server.api.interceptors.draining import DrainGate
 from tocsin_server.api.interceptors.errors import Errors
@@ -57,7 +57,7 @@ class Connections:
     max_idle: timedelta = timedelta(minutes=15)  # without any call
 
 
-class Drained(Protocol):
+class Drainable(Protocol):
     """What has streams that end when the server drains."""
 
     def drain(self) -> None:
@@ -69,7 +69,7 @@ class Servicers:
     """What answers the calls."""
 
     each: Sequence[object]  # one of each class in the table of services
-    drained: Sequence[Drained]
+    drained: Sequence[Drainable]
 
 
 class GrpcServer:
@@ -100,8 +100,8 @@ class GrpcServer:
         # Around every call, health and reflection too: what must hold for all stands here.
         every: list[Interceptor] = [Telemetry(), Errors()]
         overload = Overload(
-            {Kind.CALL: limits.calls, Kind.WATCH: limits.watches, Kind.TRANSFER: limits.transfers},
-            {Kind.WATCH: limits.watches_per_client, Kind.TRANSFER: limits.transfers_per_client},
+            {MethodKind.CALL: limits.calls, MethodKind.WATCH: limits.watches, MethodKind.TRANSFER: limits.transfers},
+            {MethodKind.WATCH: limits.watches_per_client, MethodKind.TRANSFER: limits.transfers_per_client},
         )
         in_flight = RequestBytes(limits.request_bytes)
         gate = Gate([*every, self._gate, overload, Deadline(limits.deadline)], in_flight, limits.idle)

@@ -20,7 +20,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 
 from tocsin_server.api import wire
-from tocsin_server.api.interceptors.call import Call, CallerLeft, Context, Interceptor, Kind, Method, Work, around
+from tocsin_server.api.interceptors.call import Call, CallerLeft, Context, Interceptor, Method, MethodKind, Work, around
 from tocsin_server.api.reading import RequestBytes, check_metadata, inflated, read, weight
 from tocsin_server.domain.errors import InvalidFields, NotBuilt, RequestLate, TransferIdle, Violation
 from tocsin_server.operations.schedule_jobs import CancelledUnsent
@@ -56,9 +56,9 @@ class Service:
 
     def method(self, descriptor: MethodDescriptor) -> Method:
         """What its calls are treated by."""
-        kind = Kind.WATCH if descriptor.server_streaming else Kind.CALL
+        kind = MethodKind.WATCH if descriptor.server_streaming else MethodKind.CALL
         if descriptor.name in self.transfers:
-            kind = Kind.TRANSFER
+            kind = MethodKind.TRANSFER
         return Method(f"/{self.served_as}/{descriptor.name}", kind, descriptor.name in self.reads)
 
 
@@ -78,7 +78,7 @@ def _method_handler(
 ) -> _Handler:
     public = message_factory.GetMessageClass(descriptor.input_type)
     as_read = wire.shadow(public) if opaque else public
-    transfers = method.kind is Kind.TRANSFER
+    transfers = method.kind is MethodKind.TRANSFER
     late = TransferIdle if transfers and descriptor.client_streaming else RequestLate
     idle_to_write = gate.idle if transfers else None  # a watch may be read as slowly as its caller likes
 
@@ -191,5 +191,5 @@ class UnknownMethods(grpc.GenericRpcHandler):
         async def refuse(call: Call) -> bytes:
             raise NotBuilt(f"{path} is not built in this version of the server; nothing was changed.")
 
-        method = Method(path, Kind.CALL, reads=True)
+        method = Method(path, MethodKind.CALL, reads=True)
         return _handler(grpc.stream_unary_rpc_method_handler, method, around(self._gate.interceptors, refuse))

@@ -12,7 +12,7 @@ from tocsin_server.api import page_tokens
 from tocsin_server.api.answers import queue as answers
 from tocsin_server.api.interceptors.call import Call
 from tocsin_server.api.requests import queues as requests
-from tocsin_server.api.sized import Room
+from tocsin_server.api.sized import AnswerRoom
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.queue_health import queue_health
 from tocsin_server.operations.queues import Queues
@@ -50,7 +50,7 @@ class QueueService:
         first = bisect_right(names, after)
         page = names[first : first + size]
         response = pb.ListQueuesResponse()
-        room = Room()
+        room = AnswerRoom()
         for name, settings in zip(page, await self._store.settings(page) if page else [], strict=True):
             entry = response.queues.add()
             answers.fill_queue(entry.queue, name, settings)

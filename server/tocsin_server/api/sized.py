@@ -15,7 +15,7 @@ def too_large(answer: Message) -> bool:
     return answer.ByteSize() > limits.RESPONSE_BYTES
 
 
-class Room:
+class AnswerRoom:
     """What an answer may still hold."""
 
     __slots__ = ("_any", "_left")

@@ -89,7 +89,6 @@ class Dispatcher:
             wakeups,
             ticker,
             clock,
-            holder=name,
             queues=queues,
             lease=lease,
             tick=tick,

@@ -6,6 +6,7 @@ TocsinError
 ├── JobNotFound         no such job stands
 ├── RemindersNotFound   there is no such reminder set
 ├── JobExists           the id stands already
+│   └── ReminderIdTaken a job that is no reminder bears a reminder's id
 ├── JobActive           it runs, and that cannot be done to a running job
 ├── WrongState          its state forbids it
 ├── LeaseLost           the attempt's lease had ended
@@ -14,12 +15,15 @@ TocsinError
 ├── QueueInUse          jobs stand in the queue that was to be deleted
 ├── QuotaExceeded       a quota is used up
 ├── TooManyCalls        too many calls of this kind are open
+│   ├── TooManyQueuesWatched  no more queues can be watched at once
 │   └── TooManyBytes    the requests under way are too large together
 ├── StoreFull           the store has no room
 ├── StoreAway           the store cannot be reached, nothing was sent
 ├── OutcomeUnknown      the store was asked and did not answer: the call may have acted
-│   └── DeadlineOutcomeUnknown  the caller's deadline passed before it did
+│   ├── DeadlineOutcomeUnknown  the caller's deadline passed before it did
+│   └── ImportCut       an import ended early, and had taken records by then
 ├── Draining            the server is shutting down
+│   └── WatchAged       a watch stood for its longest time
 ├── DeadlinePassed      the caller's deadline passed before anything was sent
 │   ├── ReadTooSlow     it passed while the store was read
 │   └── TransferIdle    an export's or import's caller did nothing for too long
@@ -45,12 +49,13 @@ class TocsinError(Exception):
     """The root of all refusals. `reason` is the name in tocsin.v1.ErrorReason; `metadata` goes into ErrorInfo."""
 
     reason: ClassVar[str]
+    facts: ClassVar[tuple[str, ...]] = ()  # attributes that are metadata
     retry_after: timedelta | None = None  # where waiting helps: for so long
 
     @property
     def metadata(self) -> dict[str, str]:
         """Facts for programs, beside the sentence for people."""
-        return {}
+        return {name: str(getattr(self, name)) for name in self.facts}
 
 
 @record
@@ -75,6 +80,7 @@ class TooLarge(TocsinError):
     """Something is larger than a limit allows; nothing was changed."""
 
     reason = "TOO_LARGE"
+    facts = ("field", "size", "limit")
 
     def __init__(self, field: str, size: int, limit: int) -> None:
         self.field, self.size, self.limit = field, size, limit
@@ -82,10 +88,6 @@ class TooLarge(TocsinError):
             f"{field}: {size:,} bytes, and at most {limit:,} are allowed. "
             "Send less, or keep the data elsewhere and send its address."
         )
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        return {"field": self.field, "size": str(self.size), "limit": str(self.limit)}
 
 
 class _OfJob(TocsinError):
@@ -143,6 +145,17 @@ class JobExists(_OfJob):
             queue,
             job_id,
             state,
+        )
+
+
+class ReminderIdTaken(JobExists):
+    """A job that is no reminder bears a reminder's id."""
+
+    def __init__(self, queue: str, job_id: str, state: State) -> None:
+        super().__init__(queue, job_id, state)
+        self.args = (
+            f"job {job_id!r} in queue {queue!r} is no reminder of this set, but bears the id of one, which is not sent "
+            "for that. Delete that job, or schedule it under another id, and repeat the call.",
         )
 
 
@@ -232,6 +245,7 @@ class QueueMoved(TocsinError):
     """The queue is paused because it moves to another store, has moved there, or comes from one."""
 
     reason = "QUEUE_MOVED"
+    facts = ("queue", "move")
 
     def __init__(self, queue: str, move: str, *, done: bool) -> None:
         self.queue, self.move = queue, move
@@ -246,15 +260,12 @@ class QueueMoved(TocsinError):
             "Where it is to be this side's again: take_back (`tocsin queues resume --take-back`)."
         )
 
-    @property
-    def metadata(self) -> dict[str, str]:
-        return {"queue": self.queue, "move": self.move}
-
 
 class QueueInUse(TocsinError):
     """Jobs stand in the queue, so it is not deleted."""
 
     reason = "QUEUE_IN_USE"
+    facts = ("queue", "jobs")
 
     def __init__(self, queue: str, jobs: int) -> None:
         self.queue, self.jobs = queue, jobs
@@ -263,23 +274,16 @@ class QueueInUse(TocsinError):
             "cancel them, delete them with PurgeJobs (or wait for their retention), and repeat."
         )
 
-    @property
-    def metadata(self) -> dict[str, str]:
-        return {"queue": self.queue, "jobs": str(self.jobs)}
-
 
 class QuotaExceeded(TocsinError):
     """A quota is used up; nothing was changed."""
 
     reason = "QUOTA_EXCEEDED"
+    facts = ("quota", "limit")
 
     def __init__(self, quota: str, limit: int, advice: str) -> None:
         self.quota, self.limit = quota, limit
         super().__init__(f"{quota}: the limit of {limit:,} is reached; nothing was changed. {advice}")
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        return {"quota": self.quota, "limit": str(self.limit)}
 
 
 class TooManyCalls(TocsinError):
@@ -291,6 +295,15 @@ class TooManyCalls(TocsinError):
     def __init__(self, kind: str, limit: int, *, of_client: bool = False) -> None:
         whose = "of this client are open, the limit of one" if of_client else "are open on this server, its limit"
         super().__init__(f"{limit:,} {kind} calls {whose}; close some, or wait.")
+
+
+class TooManyQueuesWatched(TooManyCalls):
+    """No more queues can be watched at once."""
+
+    def __init__(self, limit: int) -> None:
+        TocsinError.__init__(
+            self, f"{limit:,} queues are watched through this server, its limit; end some watches, or watch elsewhere."
+        )
 
 
 class TooManyBytes(TooManyCalls):
@@ -347,6 +360,19 @@ class DeadlineOutcomeUnknown(OutcomeUnknown):
         super().__init__("the deadline passed")
 
 
+class ImportCut(OutcomeUnknown):
+    """An import ended early, and had taken records by then. `taken`: those it knows of."""
+
+    def __init__(self, taken: int, why: TocsinError) -> None:
+        # The words of others say that nothing was changed.
+        words = str(why) if isinstance(why, InvalidFields | TooLarge) else why.reason
+        TocsinError.__init__(
+            self,
+            f"the import ended early, and {counted(taken, 'record')} or more had been taken: make it again with KEEP, "
+            f"which leaves those as they are and takes the rest. ({words})",
+        )
+
+
 class Draining(TocsinError):
     """The server is shutting down."""
 
@@ -355,6 +381,16 @@ class Draining(TocsinError):
 
     def __init__(self) -> None:
         super().__init__("the server is shutting down; nothing was changed. Repeat the call.")
+
+
+class WatchAged(Draining):
+    """A watch stood for its longest time. The caller opens a new one and goes on."""
+
+    def __init__(self, max_age: timedelta) -> None:
+        TocsinError.__init__(
+            self,
+            f"this watch stood for its longest time, {max_age}; open it again, with the last cursor where it has one",
+        )
 
 
 class DeadlinePassed(TocsinError):
@@ -405,11 +441,8 @@ class Internal(TocsinError):
     """A fault of the server: what it was stands in its log under `error_id`."""
 
     reason = "INTERNAL"
+    facts = ("error_id",)
 
     def __init__(self, error_id: str) -> None:
         self.error_id = error_id
         super().__init__(f"a fault of the server; please report it with what its log says of {error_id}")
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        return {"error_id": self.error_id}

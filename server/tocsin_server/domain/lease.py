@@ -47,7 +47,7 @@ class Ending(IntEnum):
 
 
 @record
-class Outcome:
+class AttemptOutcome:
     """An attempt's end, to be recorded."""
 
     lease: Lease

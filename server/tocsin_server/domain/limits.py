@@ -32,7 +32,6 @@ MAX_ATTEMPTS = 100
 MAX_CONCURRENCY = 10_000  # attempts at once in one process
 MAX_CRASHES = 3  # in a row, the last of a process that ran nothing else: they end a job as poison
 MAX_LEASES_LOST = 10  # the same where nothing but lost leases tells of it: a neighbour of poison has those, too
-CRASHES_BEFORE_ALONE = 2  # after so many a job runs in a process of its own
 MAX_BACKOFF = timedelta(days=30)
 MAX_INITIAL_DELAY = timedelta(hours=24)
 MAX_TIMEOUT = timedelta(days=30)

@@ -31,7 +31,7 @@ BEGUN = "the booking has begun"
 _LATE_AT_ITS_TIME = timedelta(minutes=5)
 
 
-class Kind(IntEnum):
+class ReminderKind(IntEnum):
     """What a set reminds of. The numbers are those of tocsin.v1.ReminderSet.Kind."""
 
     BOOKING = 1
@@ -49,9 +49,9 @@ class Kind(IntEnum):
 
 
 #: Where a call names no offsets.
-DEFAULT_OFFSETS: Mapping[Kind, tuple[timedelta, ...]] = {
-    Kind.BOOKING: (timedelta(hours=24), timedelta(hours=1), timedelta(minutes=15)),
-    Kind.PAYMENT: (timedelta(days=7), timedelta(days=1), timedelta(days=-1)),
+DEFAULT_OFFSETS: Mapping[ReminderKind, tuple[timedelta, ...]] = {
+    ReminderKind.BOOKING: (timedelta(hours=24), timedelta(hours=1), timedelta(minutes=15)),
+    ReminderKind.PAYMENT: (timedelta(days=7), timedelta(days=1), timedelta(days=-1)),
 }
 
 
@@ -60,7 +60,7 @@ class SetName:
     """What names a set, and what is named after it."""
 
     queue: str
-    kind: Kind
+    kind: ReminderKind
     set_id: str
 
     @property
@@ -107,10 +107,10 @@ _ID = re.compile(r"(booking|payment)[:#].*:-?[0-9]+(?:\.[0-9]+)?:g[0-9]{1,18}", 
 _TAIL = re.compile(r"-?[0-9]+(?:\.[0-9]+)?:g([0-9]{1,18})")
 
 
-def reserved_for(job_id: str) -> Kind | None:
+def reserved_for(job_id: str) -> ReminderKind | None:
     """The kind of reminders whose jobs alone bear ids of this form; None: anybody's may."""
     found = _ID.fullmatch(job_id)
-    return Kind[found[1].upper()] if found else None
+    return ReminderKind[found[1].upper()] if found else None
 
 
 def _seconds(offset: timedelta) -> str:

@@ -9,7 +9,7 @@ from tocsin.worker.errors import DoNotRetry
 
 from tocsin_server.domain.reminders import BEGUN, has_passed
 from tocsin_server.domain.time_zones import UnknownZone
-from tocsin_server.handlers.reminders.sending import Reminder, ReminderHandler, ReminderSender
+from tocsin_server.handlers.reminders.sending import DueReminder, ReminderHandler, ReminderSender
 from tocsin_server.handlers.reminders.showing import moment
 from tocsin_server.messages.templates.rendering import plain_data
 
@@ -21,13 +21,13 @@ def booking_reminder_handler(sender: ReminderSender) -> ReminderHandler[BookingR
     return ReminderHandler(TYPE, BookingReminder, _reminder, sender)
 
 
-def _reminder(payload: BookingReminder, now: datetime) -> Reminder:
+def _reminder(payload: BookingReminder, now: datetime) -> DueReminder:
     try:
         start = moment(payload.booking_time.ToDatetime(tzinfo=UTC), payload.time_zone)
     except UnknownZone:
         raise DoNotRetry("time_zone: this server knows no such zone") from None
     offset = payload.offset.ToTimedelta() if payload.HasField("offset") else None
-    return Reminder(
+    return DueReminder(
         kind="booking",
         set_id=payload.booking_id,
         set_revision=payload.set_revision if payload.HasField("set_revision") else None,

@@ -25,7 +25,7 @@ from tocsin_server.messages.templates.rendering import OURS, Templates
 from tocsin_server.operations.cleanup import Cleanup
 from tocsin_server.operations.reminders.fence import ReminderFence
 from tocsin_server.operations.reporting.report import Reporting
-from tocsin_server.operations.reporting.standing import Retained
+from tocsin_server.operations.reporting.retention import Retained
 from tocsin_server.settings import MailSettings, SmsSettings
 from tocsin_server.store.interface import JobStore
 

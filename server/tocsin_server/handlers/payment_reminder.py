@@ -11,7 +11,7 @@ from tocsin_server.domain.currencies import DECIMALS, show_amount
 from tocsin_server.domain.formats import is_https
 from tocsin_server.domain.reminders import has_passed
 from tocsin_server.domain.time_zones import UnknownZone
-from tocsin_server.handlers.reminders.sending import Reminder, ReminderHandler, ReminderSender
+from tocsin_server.handlers.reminders.sending import DueReminder, ReminderHandler, ReminderSender
 from tocsin_server.handlers.reminders.showing import moment
 from tocsin_server.messages.templates.rendering import plain_data
 
@@ -23,7 +23,7 @@ def payment_reminder_handler(sender: ReminderSender) -> ReminderHandler[PaymentR
     return ReminderHandler(TYPE, PaymentReminder, _reminder, sender)
 
 
-def _reminder(payload: PaymentReminder, now: datetime) -> Reminder:
+def _reminder(payload: PaymentReminder, now: datetime) -> DueReminder:
     # Asked again though it was when the job was scheduled: a link in a mail is worth it.
     if payload.payment_url and not is_https(payload.payment_url):
         raise DoNotRetry("payment_url: it is no https:// address")
@@ -34,7 +34,7 @@ def _reminder(payload: PaymentReminder, now: datetime) -> Reminder:
     except UnknownZone:
         raise DoNotRetry("time_zone: this server knows no such zone") from None
     offset = payload.offset.ToTimedelta() if payload.HasField("offset") else None
-    return Reminder(
+    return DueReminder(
         kind="payment",
         set_id=payload.payment_id,
         set_revision=payload.set_revision if payload.HasField("set_revision") else None,

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
-from datetime import timedelta
 
 from tocsin_server.domain.queues import Tick
 from tocsin_server.maintenance.chore import QueueChore
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.store.interface import JobStore
-
-_LEASE = timedelta(seconds=1)  # never granted: the claim asks for no type
 
 
 class DuePromoter(QueueChore):
@@ -31,5 +27,4 @@ class DuePromoter(QueueChore):
                 self.notice(queue)
 
     async def do(self, queue: str) -> bool:
-        claim = await self._store.claim(queue, {}, 1, lease=_LEASE, holder=self.name, request=secrets.token_bytes(8))
-        return claim.more
+        return await self._store.promote(queue)

@@ -34,7 +34,7 @@ class ChoreFigures:
     busy: timedelta = timedelta(0)
 
 
-class Runner:
+class ChoreRunner:
     """Lets each chore hear the ticks, and step until it has nothing to do. Make it before the ticker is started.
 
     Each runs in a task of its own: a step that waits long for a part of the store delays no other chore.

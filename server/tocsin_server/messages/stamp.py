@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 
-class Attempt(Protocol):
+class SendingAttempt(Protocol):
     """One attempt of a job. What the worker gives to handlers is one."""
 
     @property
@@ -40,7 +40,7 @@ class Stamp:
     part: int = 0  # where one attempt sends several mails: which of them, from 1
 
     @classmethod
-    def of(cls, job: Attempt, send_time: datetime, part: int = 0) -> Stamp:
+    def of(cls, job: SendingAttempt, send_time: datetime, part: int = 0) -> Stamp:
         """The stamp of what this attempt sends at that time."""
         return cls(job.queue, job.job_id, job.create_time, job.attempt, send_time, part)
 

@@ -12,7 +12,7 @@ import structlog
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import LeaseLost, OutcomeUnknown, StoreAway, StoreFull, TocsinError
 from tocsin_server.domain.job import JobError
-from tocsin_server.domain.lease import Ending, Finished, Lease, Outcome
+from tocsin_server.domain.lease import AttemptOutcome, Ending, Finished, Lease
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.operations.pauses import backoff
 from tocsin_server.store.interface import JobStore
@@ -45,7 +45,7 @@ class EndedAttempt:
     took: float = 0.0  # seconds since it was leased
 
 
-def outcome_of(ended: EndedAttempt) -> Outcome:
+def outcome_of(ended: EndedAttempt) -> AttemptOutcome:
     """What the store is to record.
 
     A failure is tried again while attempts are left and it is `retryable`, after the handler's own wish or the
@@ -57,11 +57,11 @@ def outcome_of(ended: EndedAttempt) -> Outcome:
             f"the handler ran to its end and returned {len(ended.result):,} bytes; at most {limits.RESULT_BYTES:,} "
             "are kept. Store the result elsewhere and return its address."
         )
-        return Outcome(ended.lease, Ending.FAILED, error=JobError("RESULT_TOO_LARGE", message))
+        return AttemptOutcome(ended.lease, Ending.FAILED, error=JobError("RESULT_TOO_LARGE", message))
     error = None if ended.error is None else _shortened(ended.error)
     if ended.ending is Ending.FAILED:
-        return Outcome(ended.lease, ended.ending, error=error, retry_in=_retry_in(ended))
-    return Outcome(ended.lease, ended.ending, result=ended.result, error=error)
+        return AttemptOutcome(ended.lease, ended.ending, error=error, retry_in=_retry_in(ended))
+    return AttemptOutcome(ended.lease, ended.ending, result=ended.result, error=error)
 
 
 def _retry_in(ended: EndedAttempt) -> timedelta | None:
@@ -114,9 +114,9 @@ class Finishing:
 
     async def give_back(self, leases: Sequence[Lease]) -> None:
         """Let go of leases whose attempts never began: their jobs are WAITING again, nothing counted."""
-        await self._record([Outcome(lease, Ending.RELEASED) for lease in leases], lambda _at, _recorded: None)
+        await self._record([AttemptOutcome(lease, Ending.RELEASED) for lease in leases], lambda _at, _recorded: None)
 
-    async def _record(self, outcomes: Sequence[Outcome], tell: Callable[[int, Finished], None]) -> list[bool]:
+    async def _record(self, outcomes: Sequence[AttemptOutcome], tell: Callable[[int, Finished], None]) -> list[bool]:
         """Decided outcomes are repeated as they are, so that a repeat never draws another wait."""
         recorded = [False] * len(outcomes)
         left = list(range(len(outcomes)))
@@ -141,7 +141,7 @@ class Finishing:
             failures += 1
             await asyncio.sleep(backoff(failures, _LONGEST_PAUSE))
 
-    async def _try(self, outcomes: Sequence[Outcome]) -> Sequence[Finished | Exception]:
+    async def _try(self, outcomes: Sequence[AttemptOutcome]) -> Sequence[Finished | Exception]:
         try:
             return await self._store.finish(outcomes)
         except TocsinError as error:

@@ -83,7 +83,7 @@ class _Ask:
 class Leasing:
     """Claims for those who wait, queue after queue in turn, and sleeps while nothing is due.
 
-    queues: which to claim from; None: all. holder: the name that leases bear. lease: how long they hold, 1 s to 12 h.
+    queues: which to claim from; None: all. lease: how long they hold, 1 s to 12 h.
     tick: the longest pause between attempts while the store is away. fresh: called with the queue before each claim,
     so that the room of those who wait is as its settings say.
     """
@@ -96,7 +96,6 @@ class Leasing:
         ticker: Ticker,
         clock: StoreClock,
         *,
-        holder: str,
         queues: Collection[str] | None = None,
         lease: timedelta = timedelta(seconds=30),
         tick: timedelta = timedelta(seconds=1),
@@ -106,7 +105,6 @@ class Leasing:
         self._finishing = finishing
         self._ticker = ticker
         self._clock = clock
-        self._holder = holder
         self._lease = lease
         self._tick = tick
         self._fresh = fresh
@@ -279,7 +277,7 @@ class Leasing:
                     self._failures.pop(queue, None)
                     return
             claim = await self._store.claim(
-                queue, ask.types, ask.limit, lease=self._lease, holder=self._holder, request=ask.request
+                queue, ask.types, ask.limit, lease=self._lease, request=ask.request, repeated=ask.may_have_acted
             )
             self._clock.heard(claim.now, asked)
             claimed = await self._still_leased(ask, claim.claimed)

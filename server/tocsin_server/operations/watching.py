@@ -9,28 +9,18 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from datetime import timedelta
 
-from tocsin_server.domain.errors import Draining, JobNotFound, TocsinError
+from tocsin_server.domain.errors import Draining, JobNotFound, WatchAged
 from tocsin_server.domain.events import Event, EventBatch
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.operations.tailing import EventKey, Gap, Start, Subscription, Tail, Wanted, event_key
 from tocsin_server.store.interface import JobStore
 
-__all__ = ["Gap", "Start", "WatchAged", "Watched", "Watching"]
+__all__ = ["Gap", "Start", "Watched", "Watching"]
 
 Watched = Event | Gap | Start
 
 _OVERLAP = 10_000  # events remembered while history and tail may bring the same events
-
-
-class WatchAged(Draining):
-    """A watch stood for its longest time. The caller opens a new one and goes on."""
-
-    def __init__(self, max_age: timedelta) -> None:
-        TocsinError.__init__(
-            self,
-            f"this watch stood for its longest time, {max_age}; open it again, with the last cursor where it has one",
-        )
 
 
 class Watching:

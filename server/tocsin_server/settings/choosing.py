@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from tocsin_server.settings.fields import Place
 from tocsin_server.settings.sources import Given
-from tocsin_server.settings.store import ADDRESS, BELONGS, KINDS, Kind
+from tocsin_server.settings.store import ADDRESS, BELONGS, KINDS, StoreKind
 
 _PROVIDER = ("store", "provider")
 _URL = ("store", "url")
@@ -43,7 +43,7 @@ def choose(given: Mapping[Place, Given]) -> Choice:
 
     addresses = {name: given[_place(name)] for name in ADDRESS if _place(name) in given}
     by_flags = {name: entry for name, entry in addresses.items() if entry.flag}
-    first: dict[Kind, str] = {}  # the source that names each kind
+    first: dict[StoreKind, str] = {}  # the source that names each kind
     for name, entry in (by_flags or addresses).items():
         first.setdefault(ADDRESS[name], entry.source)
     if len(first) > 1:
@@ -55,7 +55,7 @@ def choose(given: Mapping[Place, Given]) -> Choice:
     return _chosen(given, "embedded", "")
 
 
-def _chosen(given: Mapping[Place, Given], kind: Kind, because: str) -> Choice:
+def _chosen(given: Mapping[Place, Given], kind: StoreKind, because: str) -> Choice:
     unused, wrong = {}, []
     why, way_out = f"{because} says {kind}", "leave one of the two out"
     if not because:

@@ -14,9 +14,9 @@ from pydantic.config import JsonDict
 from tocsin_server.settings.values import ByteSize, Duration
 
 #: What a store runs on. A provider is one of these, or the name that the origin has for it.
-Kind = Literal["embedded", "redis", "mongo"]
+StoreKind = Literal["embedded", "redis", "mongo"]
 
-KINDS: Final[Mapping[str, Kind]] = {
+KINDS: Final[Mapping[str, StoreKind]] = {
     "embedded": "embedded",
     "redis": "redis",
     "bull": "redis",
@@ -25,7 +25,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 }
 
 #: The settings that say where a store is: any of them names its kind where no provider is named.
-ADDRESS: Final[Mapping[str, Kind]] = {
+ADDRESS: Final[Mapping[str, StoreKind]] = {
     "url": "redis",
     "host": "redis",
     "port": "redis",
@@ -35,7 +35,7 @@ ADDRESS: Final[Mapping[str, Kind]] = {
 }
 
 #: The settings that some kinds have no use for, and the kinds that have.
-BELONGS: Final[Mapping[str, tuple[Kind, ...]]] = {
+BELONGS: Final[Mapping[str, tuple[StoreKind, ...]]] = {
     **{name: (kind,) for name, kind in ADDRESS.items()},
     "namespace": ("redis", "embedded"),
     "collection": ("mongo",),
@@ -136,11 +136,11 @@ class StoreSettings(BaseModel, frozen=True, extra="forbid"):
             raise ValueError("addresses of two stores are given: name the provider, or leave one of them out")
         return self
 
-    def _named(self) -> set[Kind]:
+    def _named(self) -> set[StoreKind]:
         return {kind for name, kind in ADDRESS.items() if getattr(self, name) is not None}
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> StoreKind:
         """What the store runs on: the provider's word, else that of the address that is given, else embedded."""
         if self.provider is not None:
             return KINDS[self.provider]

@@ -26,7 +26,7 @@ from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.filters import ListQuery, Page
 from tocsin_server.domain.job import Added, Draft, Job, Put, View
-from tocsin_server.domain.lease import Claim, Extended, Extension, Finished, LostLease, Outcome
+from tocsin_server.domain.lease import AttemptOutcome, Claim, Extended, Extension, Finished, LostLease
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 
 
@@ -197,25 +197,38 @@ class JobStore(ABC):
 
     @abstractmethod
     async def claim(
-        self, queue: str, types: Mapping[str, int], limit: int, *, lease: timedelta, holder: str, request: bytes
+        self,
+        queue: str,
+        types: Mapping[str, int],
+        limit: int,
+        *,
+        lease: timedelta,
+        request: bytes,
+        repeated: bool = False,
     ) -> Claim:
-        """Lease up to `limit` due jobs to `holder`, best first; each gets attempt + 1 and start_time.
+        """Lease up to `limit` due jobs, best first; each gets attempt + 1 and start_time.
 
         types: how many of each type at most; jobs of other types are left. Due: schedule time reached by the store's
         clock, queue not paused. Best: higher priority, then earlier due time, then earlier arrival. limit is 1 to 1,000
-        (a call may bring fewer, then with `more`); lease is 1 s to 12 h. `request` is 8 random bytes: the same claim
-        repeated with the same bytes brings the jobs it leased the first time, so that a lost answer loses nothing.
+        (a call may bring fewer, then with `more`); lease is 1 s to 12 h. `request` is 8 random bytes, the token of what
+        it leases. A claim whose answer was lost is `repeated` with the same bytes: it brings the jobs that it leased
+        the first time, so that nothing is lost; where it leased none, it is a claim like any other.
         Makes at most 100 SCHEDULED jobs WAITING a call, whatever is due; until all due ones are WAITING nothing is
         leased, so that the best is truly the best: then `more` is set.
         Cost O(limit · types · log n).
         """
 
     @abstractmethod
+    async def promote(self, queue: str) -> bool:
+        """Make due SCHEDULED jobs WAITING, the earliest first, at most 100 a call, also where the queue is paused;
+        whether more are due. For queues in which nobody claims. Cost O(log n) a job."""
+
+    @abstractmethod
     async def extend(self, extensions: Sequence[Extension], lease: timedelta) -> list[Extended | TocsinError]:
         """Let leases end `lease` from now, not past a cancel's grace; record progress where given. LeaseLost."""
 
     @abstractmethod
-    async def finish(self, outcomes: Sequence[Outcome]) -> list[Finished | TocsinError]:
+    async def finish(self, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
         """Record how attempts ended. LeaseLost where the token is not the job's; the token that ended the last attempt
         answers `repeated` with the job's state of now, and changes nothing.
 

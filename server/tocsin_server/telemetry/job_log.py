@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from tocsin_server.domain.job import Added, Draft, Job, JobError, New, Replaced
-from tocsin_server.domain.lease import Claimed, Ending, Extension, Finished, Lease, LostLease, Outcome
+from tocsin_server.domain.lease import AttemptOutcome, Claimed, Ending, Extension, Finished, Lease, LostLease
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.domain.states import State
 
@@ -67,7 +67,9 @@ def progressed(said: Iterable[tuple[str, Extension]]) -> None:
                 )
 
 
-def ended(type_: str, retry: RetryPolicy, failures: int, outcome: Outcome, recorded: Finished, took: float) -> None:
+def ended(
+    type_: str, retry: RetryPolicy, failures: int, outcome: AttemptOutcome, recorded: Finished, took: float
+) -> None:
     """An attempt's end that was recorded. `failures`: of the job before it; `took`: seconds."""
     of = _attempt(outcome.lease, type_)
     if outcome.ending in (Ending.COMPLETED, Ending.RELEASED):

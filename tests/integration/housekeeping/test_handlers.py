@@ -28,7 +28,7 @@ from tocsin_server.handlers.server_loop import ServerLoop
 from tocsin_server.messages.mail.mailer import Mailer
 from tocsin_server.operations.cleanup import Cleanup
 from tocsin_server.operations.reporting.report import Reporting
-from tocsin_server.operations.reporting.standing import Retained
+from tocsin_server.operations.reporting.retention import Retained
 from tocsin_server.settings import MailSettings
 from tocsin_server.store.interface import JobStore
 

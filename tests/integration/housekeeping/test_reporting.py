@@ -16,7 +16,7 @@ from tocsin_server.domain.job import Job, Retention
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
 from tocsin_server.operations.reporting.report import EmptyWindow, Report, Reporting
-from tocsin_server.operations.reporting.standing import DEAD, DONE, Retained
+from tocsin_server.operations.reporting.retention import DEAD, DONE, Retained
 from tocsin_server.store.interface import JobStore
 
 from integration.housekeeping.ending import again, ended

@@ -21,7 +21,7 @@ from contract.builders import (
 )
 from tocsin_server.domain.defaults import JobDefaults
 from tocsin_server.domain.job import Draft, Job, Payload, Retention, Terms
-from tocsin_server.domain.lease import Claimed, Outcome
+from tocsin_server.domain.lease import AttemptOutcome, Claimed
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.states import PENDING
@@ -40,9 +40,7 @@ async def fill(store: JobStore, queue: str, jobs: int, *, seed: int = 1, tried: 
     draw = random.Random(seed)
     for start in range(0, jobs, _BATCH):
         await store.add([_draft(draw, queue, number) for number in range(start, min(start + _BATCH, jobs))])
-        claim = await store.claim(
-            queue, dict.fromkeys(TYPES, 100), tried, lease=HOUR, holder="tests", request=a_request()
-        )
+        claim = await store.claim(queue, dict.fromkeys(TYPES, 100), tried, lease=HOUR, request=a_request())
         await store.finish([_end(draw, one) for one in claim.claimed])
     some = await _some(store, queue, jobs // 50)
     await store.cancel(queue, [wish(job, reason="räumt auf", by="ada") for job in some])
@@ -70,8 +68,8 @@ def _draft(draw: random.Random, queue: str, number: int) -> Draft:
     return Draft(spec, job_id, when)
 
 
-def _end(draw: random.Random, one: Claimed) -> Outcome:
-    ends: tuple[Outcome, ...] = (
+def _end(draw: random.Random, one: Claimed) -> AttemptOutcome:
+    ends: tuple[AttemptOutcome, ...] = (
         completed(one, b"\x0a\x02ok"),
         completed(one),
         failed(one, message="ünlucky", trace="line 1\nline 2"),

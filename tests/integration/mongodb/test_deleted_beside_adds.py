@@ -7,11 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from contract.builders import HOUR, NOW, a_draft, added, claimed
+from contract.builders import HOUR, NOW, a_draft, added, claimed, read
 from pymongo.database import Database
 from support.eventually import until_async
 from support.mongo_servers import MongoServer, order_fault
 from support.mongo_stores import JOBS, opened
+from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.store import MongoStore
 
 
@@ -63,4 +64,18 @@ async def test_a_claim_brings_the_jobs_of_a_queue_whose_document_is_lost(
         return brought == {"due", "soon"}
 
     await until_async(both, within=5)
+    assert await store.queues() == ["q"]
+
+
+async def test_a_promotion_names_the_queue_whose_document_is_lost(
+    store: MongoStore, database: Database[dict[str, Any]]
+) -> None:
+    await added(store, a_draft("soon", when=timedelta(milliseconds=1)))
+    database[f"{JOBS}.queues"].delete_one({"_id": "q"})
+
+    async def waiting() -> bool:
+        await store.promote("q")
+        return (await read(store, "soon")).state is State.WAITING
+
+    await until_async(waiting, within=5)
     assert await store.queues() == ["q"]

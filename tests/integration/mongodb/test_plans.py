@@ -57,11 +57,11 @@ async def _events(store: MongoStore) -> None:
 #: A call, and the indexes that it is meant to use.
 CALLS: dict[str, tuple[Call, set[str]]] = {
     "claim": (
-        lambda store: store.claim("q", {"t": 9, "u": 9}, 9, lease=MINUTE, holder="w", request=a_request()),
+        lambda store: store.claim("q", {"t": 9, "u": 9}, 9, lease=MINUTE, request=a_request()),
         {"pending", "claimable"},
     ),
     "claim a few of each type": (
-        lambda store: store.claim("q", {"t": 1, "u": 2}, 9, lease=MINUTE, holder="w", request=a_request()),
+        lambda store: store.claim("q", {"t": 1, "u": 2}, 9, lease=MINUTE, request=a_request()),
         {"pending", "claimable"},
     ),
     "reap": (lambda store: store.reap("q"), {"leases"}),

@@ -132,7 +132,7 @@ async def test_a_lost_connection_in_a_claim_loses_no_job(
     await added(store, a_draft("a"))
     standalone.fail({"times": 1}, failCommands=["update"], closeConnection=True)
     with pytest.raises(OutcomeUnknown):
-        await store.claim("q", {"t": 1}, 1, lease=MINUTE, holder="w", request=b"12345678")
-    found = await store.claim("q", {"t": 1}, 1, lease=MINUTE, holder="w", request=b"12345678")
+        await store.claim("q", {"t": 1}, 1, lease=MINUTE, request=b"12345678")
+    found = await store.claim("q", {"t": 1}, 1, lease=MINUTE, request=b"12345678", repeated=True)
     assert [one.job.job_id for one in found.claimed] == ["a"]
     assert found.claimed[0].job.attempt == 1

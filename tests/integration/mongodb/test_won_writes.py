@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from contract.builders import MINUTE, a_draft, added, cancelled, good
+import pytest
+from contract.builders import MINUTE, a_draft, added, cancelled, good, read
 from pymongo.database import Database
 from support.eventually import until_async
-from support.mongo_servers import MongoServer, order_fault
+from support.mongo_servers import MongoServer, fault, order_fault
 from support.mongo_stores import JOBS, opened
 from tocsin_server.domain.changes import UpdateJob
+from tocsin_server.domain.errors import OutcomeUnknown
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.store import MongoStore
 from tocsin_server.store.mongo.transitions import lease
@@ -39,3 +41,18 @@ async def test_a_write_that_others_have_written_over_was_won_all_the_same(
         await cancelled(other, mine)
         assert not writing.done(), "the writer was not held up, so nothing was tried"
         assert await writing == {"theirs"}
+
+
+async def test_where_it_cannot_be_read_who_won_the_outcome_is_unknown(
+    store: MongoStore, server: MongoServer, database: Database[dict[str, Any]]
+) -> None:
+    """Not "nothing was sent": a claim would be made anew then, and what this one leased would run nowhere."""
+    _, theirs = await added(store, a_draft("mine"), a_draft("theirs"))
+    async with opened(server.url) as other:
+        jobs = await store._records.load("q", ["mine", "theirs"])
+        for job in jobs.values():
+            lease(job, MINUTE, b"12345678")
+        await other.update("q", [UpdateJob(theirs.job_id, priority=1)])
+        with fault(database.client, failCommands=["find"], errorCode=13), pytest.raises(OutcomeUnknown):
+            await store._records.swap(list(jobs.values()), b"87654321")
+    assert (await read(store, "mine")).state is State.ACTIVE

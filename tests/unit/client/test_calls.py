@@ -22,7 +22,7 @@ from tocsin import (
     _queue_calls,
     _transferring,
 )
-from tocsin._calls import Call
+from tocsin._calls import PreparedCall
 from tocsin._fields import name_of
 from tocsin.requests import ScheduleOptions
 from tocsin.v1 import job_pb2, queue_pb2, queue_service_pb2, transfer_pb2
@@ -39,7 +39,7 @@ def refused(wanted: JobRequest) -> list[str]:
     return [violation.field for violation in caught.value.violations]
 
 
-def every_call() -> dict[str, Call[Any, Any]]:
+def every_call() -> dict[str, PreparedCall[Any, Any]]:
     """One call of each kind that is built, by a name for the test."""
     return {
         "schedule": _calls.schedule_one(_calls.schedule_request(JobRequest("x"))),

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from support.ports import free_port
 from tocsin import AsyncClient, DeadlineExceeded, ResourceExhausted, ServerError, Unavailable
-from tocsin._repeats import Backoff
+from tocsin._repeats import Waits
 
 from .canned_server import AWAY, UNKNOWN_OUTCOME, CannedJobService, a_job, refusal, serving
 
@@ -144,10 +144,10 @@ async def test_a_server_that_comes_within_the_deadline_is_found() -> None:
 
 
 def test_waits_grow_to_three_seconds_and_start_anew() -> None:
-    backoff = Backoff()
+    between = Waits()
     error = Unavailable("away")
-    waits = [backoff.next_wait(error) for _ in range(30)]
+    waits = [between.next_wait(error) for _ in range(30)]
     assert 0.025 <= waits[0] <= 0.05
     assert all(1.5 <= wait <= 3 for wait in waits[10:])
-    backoff.reset()
-    assert backoff.next_wait(error) <= 0.05
+    between.reset()
+    assert between.next_wait(error) <= 0.05

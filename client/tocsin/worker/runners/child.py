@@ -81,7 +81,7 @@ class Parent:
             rest = rest[os.write(self._fd, rest) :]
 
 
-class Attempt:
+class ChildAttempt:
     """The one attempt, and how it is stopped from the thread that hears the parent."""
 
     def __init__(self, job: LeasedJob, handler: Handler, report: Callable[[float, str], None]) -> None:
@@ -151,7 +151,7 @@ def main() -> None:
     except HandlersNotFound as error:
         parent.outcome(raised(job, error))
         return
-    attempt = Attempt(job, handler, parent.progress)
+    attempt = ChildAttempt(job, handler, parent.progress)
     try:
         threading.Thread(target=_hear, args=(ear, attempt), daemon=True).start()
     except RuntimeError:  # no more threads may be had, of which the job is innocent
@@ -167,7 +167,7 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _hear(ear: int, attempt: Attempt) -> None:
+def _hear(ear: int, attempt: ChildAttempt) -> None:
     exactly = _exactly(ear)
     while (frame := frames.read(exactly)) is not None:
         attempt.stop(frame[0]["stop"])

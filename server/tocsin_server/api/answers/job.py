@@ -11,7 +11,7 @@ from tocsin.v1 import job_pb2
 from tocsin.v1 import job_service_pb2 as pb
 
 from tocsin_server.api import page_tokens, wire
-from tocsin_server.api.sized import Room
+from tocsin_server.api.sized import AnswerRoom
 from tocsin_server.api.times import set_span, set_time
 from tocsin_server.domain.events import Event
 from tocsin_server.domain.filters import ListQuery, Order, Page, Position
@@ -47,7 +47,7 @@ def of_job(response: type[_OfJob], job: Job, view: View = View.BASIC) -> _OfJob:
 def listed(page: Page, query: ListQuery, list_hash: bytes) -> pb.ListJobsResponse:
     """A page of jobs, which ends early before it passes the limit of an answer."""
     answer = _ListJobsResponse()
-    room, goes_on = Room(), page.next
+    room, goes_on = AnswerRoom(), page.next
     for i, job in enumerate(page.jobs):
         fill(proto := answer.jobs.add(), job, query.view)
         if not room.takes(proto):

@@ -11,7 +11,7 @@ from tocsin_server.api import wire
 from tocsin_server.api.answers.job import fill
 from tocsin_server.api.answers.queue import fill_queue
 from tocsin_server.api.errors import ITEM_STATUS_BYTES, to_status
-from tocsin_server.api.sized import Room
+from tocsin_server.api.sized import AnswerRoom
 from tocsin_server.api.times import set_time
 from tocsin_server.domain.job import Job, Put, View
 from tocsin_server.operations.transfer.importing import Imported
@@ -25,13 +25,13 @@ _ImportJobsResponse = wire.shadow(pb.ImportJobsResponse)
 async def exported(found: AsyncIterator[Sequence[Record]]) -> AsyncGenerator[pb.ExportJobsResponse, None]:
     """Answers with the records, none of them over the limit of an answer."""
     async for records in found:
-        answer, room = _ExportJobsResponse(), Room(beside=0)
+        answer, room = _ExportJobsResponse(), AnswerRoom(beside=0)
         for record in records:
             one = _Record()
             fill_record(one, record)
             if not room.takes(one):
                 yield answer
-                answer, room = _ExportJobsResponse(), Room(beside=0)
+                answer, room = _ExportJobsResponse(), AnswerRoom(beside=0)
                 room.takes(one)
             answer.records.append(one)
         yield answer

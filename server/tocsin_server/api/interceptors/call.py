@@ -14,7 +14,7 @@ import grpc
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
-class Kind(Enum):
+class MethodKind(Enum):
     """Classes of methods that have limits of their own."""
 
     CALL = "unary"
@@ -31,7 +31,7 @@ class Method:
     """A method of a service."""
 
     path: str  # "/tocsin.v1.JobService/GetJob"
-    kind: Kind
+    kind: MethodKind
     reads: bool  # it changes nothing, so that its outcome is never unknown
 
 

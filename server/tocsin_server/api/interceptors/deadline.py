@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from tocsin_server.api.interceptors.call import Call, Kind
+from tocsin_server.api.interceptors.call import Call, MethodKind
 from tocsin_server.domain.errors import DeadlineOutcomeUnknown, DeadlinePassed, ReadTooSlow
 from tocsin_server.operations.schedule_jobs import CancelledUnsent
 
@@ -30,12 +30,12 @@ class Deadline:
     @asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:
         """Raises DeadlinePassed where nothing was sent to the store, ReadTooSlow, DeadlineOutcomeUnknown."""
-        if call.method.kind is Kind.WATCH:
+        if call.method.kind is MethodKind.WATCH:
             yield
             return
         # Without a deadline it is None, whatever the stubs say.
         left: float | None = call.context.time_remaining()
-        if left is None and call.method.kind is Kind.TRANSFER:
+        if left is None and call.method.kind is MethodKind.TRANSFER:
             yield
             return
         seconds = self._default if left is None else left - min(_EARLIER, left * _EARLIER_SHARE)

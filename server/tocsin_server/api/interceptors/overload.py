@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from tocsin_server.api.interceptors.call import Call, Kind
+from tocsin_server.api.interceptors.call import Call, MethodKind
 from tocsin_server.domain.errors import TooManyCalls
 
 
@@ -14,11 +14,11 @@ class Overload:
     """Refuses calls of a class of which `limits` are open already, or `client_limits` of the same client, which is
     known by its address without the port. Health and reflection are not counted at all."""
 
-    def __init__(self, limits: Mapping[Kind, int], client_limits: Mapping[Kind, int] | None = None) -> None:
+    def __init__(self, limits: Mapping[MethodKind, int], client_limits: Mapping[MethodKind, int] | None = None) -> None:
         self._limits = limits
         self._client_limits = client_limits or {}
         self._open = dict.fromkeys(limits, 0)
-        self._of_clients: Counter[tuple[Kind, str]] = Counter()
+        self._of_clients: Counter[tuple[MethodKind, str]] = Counter()
 
     @asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import grpc
 import structlog
 
-from tocsin_server.api.interceptors.call import Call, Kind
+from tocsin_server.api.interceptors.call import Call, MethodKind
 
 #: Calls that went well are logged where they took so long; others of them only when debugging, for a log line costs a
 #: tenth of a call.
@@ -75,8 +75,8 @@ def _code(call: Call) -> str:
 _NAMES: dict[int, str] = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
-def _level(code: str, seconds: float, kind: Kind) -> int:
+def _level(code: str, seconds: float, kind: MethodKind) -> int:
     if code in ("INTERNAL", "UNKNOWN"):
         return logging.ERROR
-    slow = kind is Kind.CALL and seconds >= SLOW_SECONDS
+    slow = kind is MethodKind.CALL and seconds >= SLOW_SECONDS
     return logging.DEBUG if code in ("OK", "CANCELLED") and not slow else logging.INFO

@@ -19,14 +19,14 @@ from tocsin_server.api.times import to_span, to_time
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import TooLarge
 from tocsin_server.domain.job import Payload
-from tocsin_server.domain.reminders import DEFAULT_OFFSETS, Kind, SetName, Wish
+from tocsin_server.domain.reminders import DEFAULT_OFFSETS, ReminderKind, SetName, Wish
 from tocsin_server.operations.reminders.reminders import PayloadOf
 
 Reminder = payloads_pb2.BookingReminder | payloads_pb2.PaymentReminder
 _KINDS = {int(number): name for name, number in pb.ReminderSet.Kind.items() if number}
 _FIELDS = {
-    Kind.BOOKING: job_pb2.JobSpec.BOOKING_REMINDER_FIELD_NUMBER,
-    Kind.PAYMENT: job_pb2.JobSpec.PAYMENT_REMINDER_FIELD_NUMBER,
+    ReminderKind.BOOKING: job_pb2.JobSpec.BOOKING_REMINDER_FIELD_NUMBER,
+    ReminderKind.PAYMENT: job_pb2.JobSpec.PAYMENT_REMINDER_FIELD_NUMBER,
 }
 _REMINDER_BYTES = limits.JOB_SPEC_BYTES - 1_024  # the rest: what each of its jobs has beside it
 _NOTHING = timedelta(0)
@@ -49,7 +49,7 @@ def schedule_booking(request: pb.ScheduleBookingRemindersRequest) -> Asked:
     wrong.queue("queue", request.queue)
     if not request.HasField("reminder"):
         wrong.add("reminder", "is needed")
-    elif _readable(wrong, Kind.BOOKING, request.reminder):
+    elif _readable(wrong, ReminderKind.BOOKING, request.reminder):
         check_booking_reminder(wrong, "reminder", request.reminder)
     if wrong.count("offsets", request.offsets, limits.REMINDERS_PER_SET):
         for i, offset in enumerate(request.offsets):
@@ -58,7 +58,7 @@ def schedule_booking(request: pb.ScheduleBookingRemindersRequest) -> Asked:
         _different(wrong, request.offsets)
     wrong.done()
     reminder = request.reminder
-    return _asked(request.queue, Kind.BOOKING, reminder.booking_id, reminder, request.offsets)
+    return _asked(request.queue, ReminderKind.BOOKING, reminder.booking_id, reminder, request.offsets)
 
 
 def schedule_payment(request: pb.SchedulePaymentRemindersRequest) -> Asked:
@@ -68,7 +68,7 @@ def schedule_payment(request: pb.SchedulePaymentRemindersRequest) -> Asked:
     reminder = request.reminder
     if not request.HasField("reminder"):
         wrong.add("reminder", "is needed")
-    elif _readable(wrong, Kind.PAYMENT, reminder):
+    elif _readable(wrong, ReminderKind.PAYMENT, reminder):
         check_payment_reminder(wrong, "reminder", reminder)
     if wrong.count("offsets", request.offsets, limits.REMINDERS_PER_SET):
         for i, offset in enumerate(request.offsets):
@@ -78,10 +78,10 @@ def schedule_payment(request: pb.SchedulePaymentRemindersRequest) -> Asked:
         _different(wrong, request.offsets)
         _within_time(wrong, request)
     wrong.done()
-    return _asked(request.queue, Kind.PAYMENT, reminder.payment_id, reminder, request.offsets)
+    return _asked(request.queue, ReminderKind.PAYMENT, reminder.payment_id, reminder, request.offsets)
 
 
-def _asked(queue: str, kind: Kind, set_id: str, reminder: Reminder, offsets: Sequence[Duration]) -> Asked:
+def _asked(queue: str, kind: ReminderKind, set_id: str, reminder: Reminder, offsets: Sequence[Duration]) -> Asked:
     return _name(queue, kind, set_id), _wish(kind, reminder, offsets), _payload_of(kind, reminder)
 
 
@@ -111,7 +111,7 @@ def _names_set(wrong: Violations, request: NamesSet) -> None:
     check_id(wrong, "id", request.id)
 
 
-def _readable(wrong: Violations, kind: Kind, reminder: Reminder) -> bool:
+def _readable(wrong: Violations, kind: ReminderKind, reminder: Reminder) -> bool:
     """Whether it can be read wherever it will stand; what only the set itself may say of it is refused."""
     if (size := reminder.ByteSize()) > _REMINDER_BYTES:
         raise TooLarge("reminder", size, _REMINDER_BYTES)
@@ -143,15 +143,15 @@ def _within_time(wrong: Violations, request: pb.SchedulePaymentRemindersRequest)
     for i, offset in enumerate(request.offsets):
         if -to_span(offset) > left:
             wrong.add(f"offsets[{i}]", "leads past the year 9999")
-    if not request.offsets and -min(DEFAULT_OFFSETS[Kind.PAYMENT]) > left:
+    if not request.offsets and -min(DEFAULT_OFFSETS[ReminderKind.PAYMENT]) > left:
         wrong.add("offsets", "is empty, and the reminder a day after the due time would be past the year 9999")
 
 
 def _name(queue: str, kind: int, set_id: str) -> SetName:
-    return SetName(queue or limits.DEFAULT_QUEUE, Kind(kind), set_id)
+    return SetName(queue or limits.DEFAULT_QUEUE, ReminderKind(kind), set_id)
 
 
-def _wish(kind: Kind, reminder: Reminder, offsets: Sequence[Duration]) -> Wish:
+def _wish(kind: ReminderKind, reminder: Reminder, offsets: Sequence[Duration]) -> Wish:
     anchor = reminder.booking_time if isinstance(reminder, payloads_pb2.BookingReminder) else reminder.due_time
     spans = tuple(map(to_span, offsets)) or DEFAULT_OFFSETS[kind]
     # In a fixed order of map entries: two equal messages may come as different bytes.
@@ -159,7 +159,7 @@ def _wish(kind: Kind, reminder: Reminder, offsets: Sequence[Duration]) -> Wish:
     return Wish(to_time(anchor), spans, content)
 
 
-def _payload_of(kind: Kind, reminder: Reminder) -> PayloadOf:
+def _payload_of(kind: ReminderKind, reminder: Reminder) -> PayloadOf:
     """Makes the payload of each reminder: what came, with its offset and the set's revision."""
     came = reminder.SerializeToString()
 

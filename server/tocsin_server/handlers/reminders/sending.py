@@ -26,7 +26,7 @@ P = TypeVar("P", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
-class Reminder:
+class DueReminder:
     """What is sent, to whom, and which set it belongs to."""
 
     kind: str  # "booking" or "payment"
@@ -63,7 +63,7 @@ class ReminderSender:
         """The store's clock."""
         return await self._loop.run(self._fence.now)
 
-    async def send(self, job: JobContext, reminder: Reminder, now: datetime) -> dict[str, object]:
+    async def send(self, job: JobContext, reminder: DueReminder, now: datetime) -> dict[str, object]:
         """Send it to all who have not got it by an earlier attempt.
 
         Returns {"email": ..., "sms": ...}, those that were asked for, as messages.delivery says, "sms" with its
@@ -92,12 +92,14 @@ class ReminderSender:
             results[sms.name] = {**sms.measured, **results[sms.name]}
         return dict(results)
 
-    def _rendered(self, reminder: Reminder) -> Rendered:
+    def _rendered(self, reminder: DueReminder) -> Rendered:
         parts = [*(MAIL if reminder.email_to else ()), *([SMS] if reminder.sms_to else ())]
         ours = f"{reminder.kind}_reminder"
         return self._templates.render(reminder.template or ours, reminder.data, parts, fallback=ours)
 
-    def _channels(self, job: JobContext, reminder: Reminder, made: Rendered) -> tuple[list[Channel], SmsChannel | None]:
+    def _channels(
+        self, job: JobContext, reminder: DueReminder, made: Rendered
+    ) -> tuple[list[Channel], SmsChannel | None]:
         channels: list[Channel] = []
         if reminder.email_to:
             words = (made.subject or "", made.text or "", made.html or "")
@@ -105,7 +107,7 @@ class ReminderSender:
         sms = self._texter.channel(job, made.sms or "", reminder.sms_to) if reminder.sms_to else None
         return [*channels, *([sms] if sms else ())], sms
 
-    async def _unwanted(self, job: JobContext, reminder: Reminder, now: datetime) -> str:
+    async def _unwanted(self, job: JobContext, reminder: DueReminder, now: datetime) -> str:
         revision = reminder.set_revision
         if revision is None:
             return ""
@@ -127,7 +129,7 @@ class ReminderHandler(Generic[P]):
     raise DoNotRetry."""
 
     def __init__(
-        self, type_: str, payload: type[P], read: Callable[[P, datetime], Reminder], sender: ReminderSender
+        self, type_: str, payload: type[P], read: Callable[[P, datetime], DueReminder], sender: ReminderSender
     ) -> None:
         self._type = type_
         self._payload = payload

@@ -7,7 +7,7 @@ from typing import Any
 
 from tocsin_server.domain.states import State
 from tocsin_server.handlers.reports.words import missing, seconds, stamp
-from tocsin_server.operations.reporting.figures import Figures
+from tocsin_server.operations.reporting.figures import ReportFigures
 from tocsin_server.operations.reporting.histogram import ERROR, Histogram
 from tocsin_server.operations.reporting.reasons import Reason
 from tocsin_server.operations.reporting.report import Report
@@ -55,7 +55,7 @@ def main_figures(report: Report) -> dict[str, Any]:
     }
 
 
-def _figures(figures: Figures) -> dict[str, Any]:
+def _figures(figures: ReportFigures) -> dict[str, Any]:
     return {
         "ended": figures.ended,
         "completed": figures.completed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from tocsin_server.domain.states import State
-from tocsin_server.operations.reporting.standing import Gap
+from tocsin_server.operations.reporting.retention import Uncounted
 
 NOTHING = "–"
 
@@ -78,7 +78,7 @@ def stamp(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03}Z"
 
 
-def missing(gap: Gap) -> str:
+def missing(gap: Uncounted) -> str:
     """What a reader must know of jobs that may be gone."""
     kinds = "FAILED" if State.FAILED in gap.states else "COMPLETED and CANCELLED"
     if gap.kept_for is not None:

@@ -29,7 +29,7 @@ class BadAddress(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Mailbox:
+class MailAddress:
     """One address. `domain` is ASCII (IDNA); `local` may have other letters, then only SMTPUTF8 servers take it."""
 
     name: str  # shown to people, "" for none
@@ -47,7 +47,7 @@ class Mailbox:
         return not self.local.isascii()
 
 
-def parse_address(text: str) -> Mailbox:
+def parse_address(text: str) -> MailAddress:
     """The mailbox that `text` writes, or BadAddress.
 
     A name with one of < > [ ] : ; @ \\ , " in it must stand in double quotes, so that a list is never taken for a name.
@@ -67,7 +67,7 @@ def parse_address(text: str) -> Mailbox:
     if not at:
         raise BadAddress("has no @")
     _check_local(local)
-    mailbox = Mailbox(name, local, _domain(domain))
+    mailbox = MailAddress(name, local, _domain(domain))
     if len(mailbox.address.encode()) > ADDRESS_BYTES:
         raise BadAddress(f"is longer than {ADDRESS_BYTES} bytes")
     return mailbox

@@ -12,7 +12,7 @@ from email.header import Header
 from email.utils import quote
 from urllib.parse import quote as percent_encoded
 
-from tocsin_server.messages.mail.addresses import Mailbox, has_control
+from tocsin_server.messages.mail.addresses import MailAddress, has_control
 
 _LINE = 76  # RFC 2047: longest line with an encoded word in it
 _FOLD = ",\r\n "
@@ -31,7 +31,7 @@ def fixed_header(name: str, value: str) -> bytes:
     return _line(name, value)
 
 
-def address_header(name: str, mailboxes: Sequence[Mailbox]) -> bytes:
+def address_header(name: str, mailboxes: Sequence[MailAddress]) -> bytes:
     """One header of addresses, one a line. UTF-8 where a mailbox needs SMTPUTF8, else ASCII."""
     return _line(name, _FOLD.join(_written(mailbox, name) for mailbox in mailboxes))
 
@@ -60,7 +60,7 @@ def _line(name: str, value: str) -> bytes:
     return f"{name}: {value}\r\n".encode()
 
 
-def _written(mailbox: Mailbox, header_name: str) -> str:
+def _written(mailbox: MailAddress, header_name: str) -> str:
     if not mailbox.name:
         return mailbox.address
     if _is_plain(mailbox.name):

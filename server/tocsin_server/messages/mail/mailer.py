@@ -12,7 +12,7 @@ from tocsin_server.messages.mail.addresses import BadAddress, parse_address
 from tocsin_server.messages.mail.message import Letter, Mail, compose
 from tocsin_server.messages.mail.transport import Delivery
 from tocsin_server.messages.mail.url import open_transport
-from tocsin_server.messages.stamp import Attempt, Stamp
+from tocsin_server.messages.stamp import SendingAttempt, Stamp
 from tocsin_server.settings import MailSettings
 
 _TIMEOUT = timedelta(seconds=30)  # longest wait for one answer of the mail server
@@ -81,7 +81,7 @@ class MailChannel:
     """A mail, on its way to several addresses; each gets one of their own, and nobody sees who else gets it."""
 
     mailer: Mailer
-    job: Attempt
+    job: SendingAttempt
     addresses: Sequence[str]
     subject: str
     text: str = field(repr=False)

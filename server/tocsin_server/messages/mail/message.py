@@ -9,7 +9,7 @@ from email.utils import format_datetime
 from enum import Enum
 
 from tocsin_server.messages.errors import Refused
-from tocsin_server.messages.mail.addresses import BadAddress, Mailbox, has_control, parse_address
+from tocsin_server.messages.mail.addresses import BadAddress, MailAddress, has_control, parse_address
 from tocsin_server.messages.mail.body import Attachment, body
 from tocsin_server.messages.mail.headers import address_header, fixed_header, header
 from tocsin_server.messages.stamp import Stamp
@@ -94,7 +94,7 @@ def compose(letter: Letter, stamp: Stamp) -> Mail:
     )
 
 
-def _mailbox(field_name: str, text: str) -> Mailbox:
+def _mailbox(field_name: str, text: str) -> MailAddress:
     try:
         return parse_address(text)
     except BadAddress as error:

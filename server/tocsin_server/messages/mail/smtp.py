@@ -20,7 +20,7 @@ _GOODBYE_SECONDS = 2.0  # a server that does not answer QUIT holds up nobody for
 _SAID_CHARACTERS = 200  # of a server's answer, in errors and results
 
 
-class Tls(Enum):
+class SmtpTls(Enum):
     """When the connection is encrypted. Certificates are checked in all cases but NEVER."""
 
     FROM_THE_START = 1
@@ -35,7 +35,7 @@ class SmtpServer:
 
     host: str
     port: int
-    tls: Tls
+    tls: SmtpTls
     user: str | None = None
     password: str = field(default="", repr=False)
 
@@ -47,7 +47,7 @@ class SmtpTransport(MailTransport):
         self.server = server
         self._timeout = timeout.total_seconds()
         # Reading the system's certificates takes longer than a mail: once, here.
-        self._tls_context = None if server.tls is Tls.NEVER else ssl.create_default_context()
+        self._tls_context = None if server.tls is SmtpTls.NEVER else ssl.create_default_context()
         self._greeting_name: str | None = None  # this host's, for EHLO; asked of the name service once
 
     async def send(self, mail: Mail) -> Delivery:
@@ -83,8 +83,8 @@ class SmtpTransport(MailTransport):
             port=server.port,
             timeout=self._timeout,
             local_hostname=self._greeting_name,
-            use_tls=server.tls is Tls.FROM_THE_START,
-            start_tls={Tls.STARTTLS: True, Tls.IF_OFFERED: None}.get(server.tls, False),
+            use_tls=server.tls is SmtpTls.FROM_THE_START,
+            start_tls={SmtpTls.STARTTLS: True, SmtpTls.IF_OFFERED: None}.get(server.tls, False),
             tls_context=self._tls_context,
         )
         try:
@@ -108,7 +108,7 @@ class SmtpTransport(MailTransport):
             await self._log_in(smtp, self.server.user)
 
     async def _log_in(self, smtp: aiosmtplib.SMTP, user: str) -> None:
-        if self.server.tls is not Tls.NEVER and smtp.get_transport_info("sslcontext") is None:
+        if self.server.tls is not SmtpTls.NEVER and smtp.get_transport_info("sslcontext") is None:
             raise Deferred(
                 f"{self._where} offers no STARTTLS, and the password is not sent in clear text. "
                 "If that is wanted, add ?starttls=never to mail.transport",

@@ -15,14 +15,14 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from tocsin_server.messages.errors import MessageSettingsError
 from tocsin_server.messages.mail.outbox import MailOutbox
-from tocsin_server.messages.mail.smtp import SmtpServer, SmtpTransport, Tls
+from tocsin_server.messages.mail.smtp import SmtpServer, SmtpTls, SmtpTransport
 from tocsin_server.messages.mail.transport import MailTransport
 from tocsin_server.messages.private_files import folder_of
 
 _SMTP_PORT = 25
 _SUBMISSION_PORT = 587
 _SMTPS_PORT = 465
-_STARTTLS = {"auto": Tls.IF_OFFERED, "always": Tls.STARTTLS, "never": Tls.NEVER}
+_STARTTLS = {"auto": SmtpTls.IF_OFFERED, "always": SmtpTls.STARTTLS, "never": SmtpTls.NEVER}
 
 
 def open_transport(url: str, timeout: timedelta) -> MailTransport:
@@ -54,21 +54,21 @@ def _server(url: str) -> SmtpServer:
         raise MessageSettingsError(f"mail.transport: write {parts.scheme}://[user:password@]host[:port]")
     user = unquote(parts.username or "") or None
     tls = _tls(parts, options, user)
-    default_port = _SMTPS_PORT if tls is Tls.FROM_THE_START else _SUBMISSION_PORT if user else _SMTP_PORT
+    default_port = _SMTPS_PORT if tls is SmtpTls.FROM_THE_START else _SUBMISSION_PORT if user else _SMTP_PORT
     return SmtpServer(host, port or default_port, tls, user, unquote(parts.password or ""))
 
 
-def _tls(parts: SplitResult, options: dict[str, list[str]], user: str | None) -> Tls:
+def _tls(parts: SplitResult, options: dict[str, list[str]], user: str | None) -> SmtpTls:
     starttls = options.pop("starttls", None)
     if options:
         raise MessageSettingsError("mail.transport: the only option is starttls")
     if parts.scheme == "smtps":
         if starttls is not None:
             raise MessageSettingsError("mail.transport: smtps is TLS from the start, it has no starttls")
-        return Tls.FROM_THE_START
+        return SmtpTls.FROM_THE_START
     if starttls is None:
         # A password in clear text has to be asked for in so many words.
-        return Tls.STARTTLS if user else Tls.IF_OFFERED
+        return SmtpTls.STARTTLS if user else SmtpTls.IF_OFFERED
     if len(starttls) != 1 or starttls[0] not in _STARTTLS:
         raise MessageSettingsError("mail.transport: starttls must be auto, always or never")
     return _STARTTLS[starttls[0]]

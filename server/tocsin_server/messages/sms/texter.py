@@ -11,7 +11,7 @@ from tocsin_server.messages.errors import Refused
 from tocsin_server.messages.sms.length import length_of
 from tocsin_server.messages.sms.transport import Message, SmsTransport
 from tocsin_server.messages.sms.url import open_transport
-from tocsin_server.messages.stamp import Attempt, Stamp
+from tocsin_server.messages.stamp import SendingAttempt, Stamp
 from tocsin_server.settings import SmsSettings
 
 #: What Twilio takes, and others with it: some ten segments.
@@ -54,7 +54,7 @@ class Texter:
         """What is worth knowing of the settings, "" for nothing."""
         return "sms.url is http, not https: sms.password goes over the network in clear text" if self._in_clear else ""
 
-    def channel(self, job: Attempt, text: str, to: Sequence[str], sender: str = "") -> SmsChannel:
+    def channel(self, job: SendingAttempt, text: str, to: Sequence[str], sender: str = "") -> SmsChannel:
         """One text for several numbers. Refused where it is empty or too long."""
         if not text.strip():
             raise Refused("the text message is empty")
@@ -68,7 +68,9 @@ class SmsChannel:
 
     name = "sms"
 
-    def __init__(self, transport: SmsTransport | None, job: Attempt, text: str, to: Sequence[str], sender: str) -> None:
+    def __init__(
+        self, transport: SmsTransport | None, job: SendingAttempt, text: str, to: Sequence[str], sender: str
+    ) -> None:
         self._transport = transport
         self._job = job
         self._text = text

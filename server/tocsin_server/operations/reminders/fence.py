@@ -17,7 +17,16 @@ from datetime import datetime
 
 from tocsin_server.domain.errors import OutcomeUnknown
 from tocsin_server.domain.job import View
-from tocsin_server.domain.reminders import MOVED, SUPERSEDED, Entry, Kind, ReminderSet, SetName, begun, superseding
+from tocsin_server.domain.reminders import (
+    MOVED,
+    SUPERSEDED,
+    Entry,
+    ReminderKind,
+    ReminderSet,
+    SetName,
+    begun,
+    superseding,
+)
 from tocsin_server.domain.states import State
 from tocsin_server.operations.reminders.notes import SetNotes
 from tocsin_server.store.interface import JobStore
@@ -46,7 +55,7 @@ class ReminderFence:
         cancels the set waits for this attempt to end. Raises what the store raises; then the attempt must not send.
         Called on the event loop of the store.
         """
-        name = SetName(queue, Kind[kind.upper()], set_id)
+        name = SetName(queue, ReminderKind[kind.upper()], set_id)
         doubts = 0
         while True:
             stored = await self._notes.read(name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.reminders import Earlier, Entry, Kind, ReminderSet, SetName
+from tocsin_server.domain.reminders import Earlier, Entry, ReminderKind, ReminderSet, SetName
 from tocsin_server.domain.times import MILLISECOND, time_to_ms, to_time
 from tocsin_server.store.interface import JobStore
 
@@ -42,7 +42,7 @@ class SetNotes:
 def names_set(key: str) -> bool:
     """Whether the note of this key is that of a set."""
     word, _, set_id = key.partition("/")
-    return word in {kind.word for kind in Kind} and 0 < len(set_id) <= limits.JOB_ID_CHARACTERS
+    return word in {kind.word for kind in ReminderKind} and 0 < len(set_id) <= limits.JOB_ID_CHARACTERS
 
 
 def set_in(value: bytes) -> ReminderSet | None:

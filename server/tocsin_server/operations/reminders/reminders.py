@@ -12,7 +12,7 @@ from typing import TypeVar
 from tocsin_server.background import Unbroken
 from tocsin_server.domain import reminders as sets
 from tocsin_server.domain.defaults import JobRequest
-from tocsin_server.domain.errors import JobExists, OutcomeUnknown, RemindersNotFound, TocsinError
+from tocsin_server.domain.errors import OutcomeUnknown, ReminderIdTaken, RemindersNotFound, TocsinError
 from tocsin_server.domain.filters import JobFilter, ListQuery
 from tocsin_server.domain.job import Kept, OnConflict, Payload
 from tocsin_server.domain.reminders import Earlier, ReminderSet, SetName, Standing, Wish
@@ -27,17 +27,6 @@ T = TypeVar("T")
 
 #: The payload of one reminder, from its offset and the revision of its set.
 PayloadOf = Callable[[timedelta, int], Payload]
-
-
-class ReminderIdTaken(JobExists):
-    """A job that is no reminder bears a reminder's id."""
-
-    def __init__(self, queue: str, job_id: str, state: State) -> None:
-        super().__init__(queue, job_id, state)
-        self.args = (
-            f"job {job_id!r} in queue {queue!r} is no reminder of this set, but bears the id of one, which is not sent "
-            "for that. Delete that job, or schedule it under another id, and repeat the call.",
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from tocsin_server.domain.states import State
 from tocsin_server.operations.reporting.histogram import Histogram
 
 
-class Figures:
+class ReportFigures:
     """Counts of some ended jobs, in bounded memory."""
 
     __slots__ = (

@@ -13,10 +13,10 @@ from tocsin_server.domain.filters import JobFilter, Window
 from tocsin_server.domain.job import Job
 from tocsin_server.domain.states import ENDED
 from tocsin_server.operations.pages import pages
-from tocsin_server.operations.reporting.figures import Figures
+from tocsin_server.operations.reporting.figures import ReportFigures
 from tocsin_server.operations.reporting.intervals import handy_step, start_of
 from tocsin_server.operations.reporting.reasons import Reasons
-from tocsin_server.operations.reporting.standing import Gap, Retained, Standing
+from tocsin_server.operations.reporting.retention import Retained, RetentionSeen, Uncounted
 from tocsin_server.operations.reporting.table import Table
 from tocsin_server.store.interface import JobStore
 
@@ -44,13 +44,14 @@ class Report:
     start: datetime
     end: datetime
     made: datetime  # the store's clock
-    total: Figures = field(default_factory=Figures)
-    types: dict[str, Figures] = field(default_factory=dict)
+    total: ReportFigures = field(default_factory=ReportFigures)
+    types: dict[str, ReportFigures] = field(default_factory=dict)
     chart_step: timedelta = timedelta(hours=1)
-    chart: dict[datetime, Figures] = field(default_factory=dict)  # by start of the interval; only where something ended
+    #: By the interval's start; only where something ended.
+    chart: dict[datetime, ReportFigures] = field(default_factory=dict)
     table: Table = field(default_factory=lambda: Table(timedelta(hours=1), _MOST_CELLS))
     reasons: Reasons = field(default_factory=lambda: Reasons(_MOST_REASONS))
-    gaps: Sequence[Gap] = ()  # what may be missing
+    gaps: Sequence[Uncounted] = ()  # what may be missing
 
     @property
     def length(self) -> timedelta:
@@ -62,16 +63,16 @@ class Report:
         """Jobs that ended, an hour."""
         return self.total.ended / (self.length / timedelta(hours=1))
 
-    def intervals(self) -> Sequence[tuple[datetime, Figures]]:
+    def intervals(self) -> Sequence[tuple[datetime, ReportFigures]]:
         """All intervals of the chart, those in which nothing ended too."""
         found = []
         start = start_of(self.start, self.chart_step)
         while start < self.end:
-            found.append((start, self.chart.get(start) or Figures()))
+            found.append((start, self.chart.get(start) or ReportFigures()))
             start += self.chart_step
         return found
 
-    def busiest_first(self) -> Sequence[tuple[str, Figures]]:
+    def busiest_first(self) -> Sequence[tuple[str, ReportFigures]]:
         """Types, those of most jobs first."""
         return sorted(self.types.items(), key=lambda item: (-item[1].ended, item[0]))
 
@@ -87,10 +88,10 @@ class Report:
         self.reasons.add(job, type_)
 
 
-def _of(figures: dict[_Key, Figures], key: _Key) -> Figures:
+def _of(figures: dict[_Key, ReportFigures], key: _Key) -> ReportFigures:
     found = figures.get(key)
     if found is None:
-        found = figures[key] = Figures()
+        found = figures[key] = ReportFigures()
     return found
 
 
@@ -116,7 +117,7 @@ class Reporting:
             raise EmptyWindow(f"it begins at {start.isoformat()} and ends, now at the latest, at {end.isoformat()}")
         made = Report(queue, start, end, figures.now, chart_step=handy_step(end - start, _MOST_INTERVALS))
         most = sum(figures.total(state) for state in ENDED)
-        standing = Standing()
+        retention = RetentionSeen()
         window = Window(start, end)
         filter_ = JobFilter(states=ENDED, ended=window)
         async with aclosing(pages(self._store, queue, filter_, self._step)) as found:
@@ -124,6 +125,6 @@ class Reporting:
                 for job in jobs:
                     if job.end_time is not None:
                         made.add(job, job.end_time)
-                        standing.add(job, job.end_time)
+                        retention.add(job, job.end_time)
                 tell(made.total.ended, max(most, made.total.ended))
-        return replace(made, gaps=await standing.gaps(self._store, queue, window, self._retained))
+        return replace(made, gaps=await retention.gaps(self._store, queue, window, self._retained))

@@ -10,10 +10,9 @@ from itertools import groupby
 from typing import Any, cast
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.errors import InvalidFields, OutcomeUnknown, TocsinError, TooLarge
+from tocsin_server.domain.errors import ImportCut, OutcomeUnknown, TocsinError
 from tocsin_server.domain.job import Job, Put
 from tocsin_server.domain.states import State
-from tocsin_server.domain.words import counted
 from tocsin_server.operations.transfer.draining import Drain
 from tocsin_server.operations.transfer.placing import Placing
 from tocsin_server.operations.transfer.records import NoteRecord, QueueRecord, Record
@@ -30,7 +29,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedRecord:
     """A record that was not taken."""
 
     index: int
@@ -46,7 +45,7 @@ class Imported:
     counts: Counter[Put] = field(default_factory=Counter)
     released: int = 0  # jobs that ran where they came from, among those created and replaced
     refused: int = 0
-    refusals: list[Refused] = field(default_factory=list)
+    refusals: list[RefusedRecord] = field(default_factory=list)
 
     @property
     def changed(self) -> int:
@@ -62,23 +61,7 @@ class Imported:
             return
         self.refused += 1
         if len(self.refusals) < limits.REFUSED_ITEMS:
-            self.refusals.append(Refused(item.index, item.queue, item.job_id, answer))
-
-
-class ImportCut(OutcomeUnknown):
-    """An import ended early, and had taken records by then."""
-
-    def __init__(self, done: Imported, why: TocsinError) -> None:
-        TocsinError.__init__(
-            self,
-            f"the import ended early, and {counted(done.changed, 'record')} or more had been taken: make it again with "
-            f"KEEP, which leaves those as they are and takes the rest. ({_words(why)})",
-        )
-
-
-def _words(why: TocsinError) -> str:
-    # Others say that nothing was changed.
-    return str(why) if isinstance(why, InvalidFields | TooLarge) else why.reason
+            self.refusals.append(RefusedRecord(item.index, item.queue, item.job_id, answer))
 
 
 class Importing:
@@ -102,7 +85,7 @@ class Importing:
                         await self._take(kind, list(some), over, done)
         except TocsinError as error:
             if done.changed or isinstance(error, OutcomeUnknown):
-                raise ImportCut(done, error) from error
+                raise ImportCut(done.changed, error) from error
             raise
         return done
 

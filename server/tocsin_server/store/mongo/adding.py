@@ -28,7 +28,7 @@ from tocsin_server.store.mongo.records import (
     new_operation,
     unknown_after,
 )
-from tocsin_server.store.mongo.room import Room, Rooms
+from tocsin_server.store.mongo.room import QueueRoom, Rooms
 from tocsin_server.store.mongo.transitions import Standing, begin_anew, replace_in_place
 
 _CALL_JOBS = 200
@@ -121,7 +121,7 @@ def _plan(
     drafts: Sequence[Draft],
     standing: Mapping[str, Standing],
     known_types: set[str],
-    room: Room,
+    room: QueueRoom,
     answers: dict[int, Answer],
 ) -> list[_Planned]:
     """What each draft comes to. Refusals are answered; two drafts of one id are taken in order."""

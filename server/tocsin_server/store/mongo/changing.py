@@ -17,7 +17,7 @@ from tocsin_server.store.mongo.transitions import Standing
 _PENDING = (State.SCHEDULED, State.BLOCKED, State.WAITING)
 
 
-class Changing:
+class ChangeWrites:
     """JobStore.cancel, update and delete."""
 
     def __init__(self, records: Records) -> None:

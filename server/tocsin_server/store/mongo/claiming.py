@@ -4,7 +4,6 @@ else has taken it since."""
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,7 +21,6 @@ BEST_FIRST = (("priority", -1), ("due", 1), ("arrival", 1))
 _MADE_WAITING = 100
 _LEASED = 200
 _BYTES = 1 << 20
-_REMEMBERED_CLAIMS = 1_000
 
 
 def token_of(document: Mapping[str, Any]) -> bytes:
@@ -31,22 +29,29 @@ def token_of(document: Mapping[str, Any]) -> bytes:
 
 
 class Claiming:
-    """JobStore.claim."""
+    """JobStore.claim and promote."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
-        self._requests: OrderedDict[bytes, None] = OrderedDict()
 
-    async def claim(self, queue: str, types: Mapping[str, int], limit: int, length: timedelta, request: bytes) -> Claim:
+    async def claim(
+        self,
+        queue: str,
+        types: Mapping[str, int],
+        limit: int,
+        length: timedelta,
+        request: bytes,
+        *,
+        repeated: bool,
+    ) -> Claim:
         """As JobStore.claim."""
-        if self._made_before(request) and (found := await self._leased_by(queue, request)):
+        if repeated and (found := await self._leased_by(queue, request)):
             return await self._claim_of(found, found[0].now, more=True)
         due, (head, read_at), best = await asyncio.gather(
             self._due(queue), self._records.heads.read(queue), self._best(queue, types, limit)
         )
         if head is None and (due or best):
-            # Lost, or deleted while these were being added: without it nobody would ever claim them.
-            await self._records.heads.hold(queue, max(int(job.document["arrival"]) for job in (*due, *best)))
+            await self._name(queue, (*due, *best))
             head, read_at = await self._records.heads.read(queue)
         if head is None or read_at is None:  # never used
             return Claim((), await self._records.connection.now(), more=False)
@@ -72,12 +77,18 @@ class Claiming:
                 return Claim((), now, more=False)
             return await self._claim_of(taken, picked[0].now, more=more or bool(lost))
 
-    def _made_before(self, request: bytes) -> bool:
-        repeated = request in self._requests
-        self._requests[request] = None
-        if len(self._requests) > _REMEMBERED_CLAIMS:
-            self._requests.popitem(last=False)
-        return repeated
+    async def promote(self, queue: str) -> bool:
+        """As JobStore.promote."""
+        due = await self._due(queue)
+        if due:
+            await self._name(queue, due)
+            await self._make_waiting(queue, due[:_MADE_WAITING])
+        return len(due) > _MADE_WAITING
+
+    async def _name(self, queue: str, found: Sequence[Standing]) -> None:
+        """See to it that the queue of these jobs has its document. It was lost, or deleted while they were being added:
+        without it nobody would ever claim them."""
+        await self._records.heads.hold(queue, max(int(job.document["arrival"]) for job in found))
 
     async def _leased_by(self, queue: str, request: bytes) -> list[Standing]:
         return await self._records.find(

@@ -29,7 +29,7 @@ from tocsin_server.store.cursors import Cursor, read_cursor
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, job_of
 from tocsin_server.store.mongo.heads import Allocation, Heads
-from tocsin_server.store.mongo.tail import Tail
+from tocsin_server.store.mongo.tail import LogListener
 
 #: A write that has not come after so long never will: its server died.
 PATIENCE = timedelta(seconds=5)
@@ -66,7 +66,7 @@ class EventLog:
     """The logs of all queues. About `events_max` changes of each are kept."""
 
     def __init__(
-        self, connection: MongoConnection, collection: str, heads: Heads, tail: Tail, *, events_max: int
+        self, connection: MongoConnection, collection: str, heads: Heads, tail: LogListener, *, events_max: int
     ) -> None:
         self._connection = connection
         self._events: AsyncCollection[Document] = connection.database[f"{collection}.events"]

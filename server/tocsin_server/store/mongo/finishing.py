@@ -9,7 +9,7 @@ from datetime import timedelta
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import LeaseLost, TocsinError
 from tocsin_server.domain.job import JobError
-from tocsin_server.domain.lease import Ending, Extended, Extension, Finished, Lease, LostLease, Outcome
+from tocsin_server.domain.lease import AttemptOutcome, Ending, Extended, Extension, Finished, Lease, LostLease
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo import transitions
 from tocsin_server.store.mongo.claiming import NOW, token_of
@@ -40,7 +40,7 @@ class _Rates:
         return ended
 
 
-class Finishing:
+class FinishWrites:
     """JobStore.extend, finish and reap."""
 
     def __init__(self, records: Records) -> None:
@@ -59,7 +59,7 @@ class Finishing:
 
         return await self._records.change(queue, [one.lease.job_id for one in extensions], decide)
 
-    async def finish(self, queue: str, outcomes: Sequence[Outcome]) -> list[Finished | TocsinError]:
+    async def finish(self, queue: str, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
         """As JobStore.finish, of one queue."""
         rates = _Rates()
 
@@ -128,7 +128,7 @@ def _extended(job: Standing, extension: Extension, length: timedelta) -> Extende
     return said
 
 
-def _end(job: Standing, outcome: Outcome, rates: _Rates) -> None:
+def _end(job: Standing, outcome: AttemptOutcome, rates: _Rates) -> None:
     document = job.document
     if outcome.ending is Ending.CRASHED:
         rates.count(job, "f")

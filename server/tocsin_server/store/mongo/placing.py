@@ -20,7 +20,7 @@ from tocsin_server.store.mongo.heads import Allocation
 from tocsin_server.store.mongo.known_types import KnownTypes
 from tocsin_server.store.mongo.placed import placed_document
 from tocsin_server.store.mongo.records import Records, basic, changes_of, flags_of_all, new_operation, unknown_after
-from tocsin_server.store.mongo.room import Room, Rooms
+from tocsin_server.store.mongo.room import QueueRoom, Rooms
 from tocsin_server.store.mongo.transitions import Standing, place_over
 from tocsin_server.store.placing import Placed
 
@@ -48,7 +48,7 @@ class _Planned:
         return 2 if self.over is not None and self.renumbered else 1
 
 
-class Placing:
+class PutWrites:
     """JobStore.put."""
 
     def __init__(self, records: Records, types: KnownTypes, jobs_max: int | None) -> None:
@@ -163,7 +163,7 @@ def _planned(
     holders: dict[int, str],
     alike: set[str],
     known_types: set[str],
-    room: Room,
+    room: QueueRoom,
     answers: dict[int, Placed],
 ) -> Iterator[_Planned]:
     """What each job comes to, in order, where it is to be written; the others are answered.

@@ -176,9 +176,10 @@ class Records:
         # Somebody lost. One that is gone was deleted by this operation, or by somebody else, which is the same to a
         # caller who wanted it gone.
         ids = [job.document["_id"] for job in touched]
-        found = await self.connection.run(
-            lambda: self.jobs.find({"_id": {"$in": ids}}, {"ops": 1}).to_list(), read_only=True
-        )
+        with unknown_after(True):
+            found = await self.connection.run(
+                lambda: self.jobs.find({"_id": {"$in": ids}}, {"ops": 1}).to_list(), read_only=True
+            )
         stands = {document["_id"]: document for document in found}
         return {job.document["id"] for job in touched if _lost(stands.get(job.document["_id"]), job, operation)}
 

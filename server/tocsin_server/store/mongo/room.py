@@ -15,7 +15,7 @@ _COUNTED_FOR = 1.0
 
 
 @dataclass(slots=True)
-class Room:
+class QueueRoom:
     """What is left in one queue. None: any number."""
 
     queue: str
@@ -39,13 +39,13 @@ class Rooms:
     def __init__(self, records: Records, most: int | None) -> None:
         self._records = records
         self._most = most
-        self._rooms: dict[str, Room] = {}
+        self._rooms: dict[str, QueueRoom] = {}
 
-    async def of(self, queue: str) -> Room:
+    async def of(self, queue: str) -> QueueRoom:
         """The queue's room, counted lately. Cost O(n) up to the quota, once a second at most."""
         most = self._most
         if most is None:
-            return Room(queue, None, 0)
+            return QueueRoom(queue, None, 0)
         room = self._rooms.get(queue)
         if room is None or room.until < time.monotonic():
             count = await self._records.run(
@@ -53,5 +53,5 @@ class Rooms:
             )
             now = time.monotonic()
             self._rooms = {name: one for name, one in self._rooms.items() if one.until >= now}
-            room = self._rooms[queue] = Room(queue, most, most - count, now + _COUNTED_FOR)
+            room = self._rooms[queue] = QueueRoom(queue, most, most - count, now + _COUNTED_FOR)
         return room

@@ -14,14 +14,14 @@ from tocsin_server.domain.errors import StoreAway, TocsinError
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.filters import ListQuery, Page
 from tocsin_server.domain.job import Added, Draft, Job, Put, View
-from tocsin_server.domain.lease import Claim, Extended, Extension, Finished, LostLease, Outcome
+from tocsin_server.domain.lease import AttemptOutcome, Claim, Extended, Extension, Finished, LostLease
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
 from tocsin_server.store.batching import by_queue
 from tocsin_server.store.interface import Checked, JobStore, Note, StoredNote, StoreInfo, Wake
 from tocsin_server.store.mongo import indexes
 from tocsin_server.store.mongo.adding import Adding
-from tocsin_server.store.mongo.changing import Changing
+from tocsin_server.store.mongo.changing import ChangeWrites
 from tocsin_server.store.mongo.checks import FORMAT, check, has_change_streams, unfit_where_not_allowed
 from tocsin_server.store.mongo.claiming import NOW, Claiming
 from tocsin_server.store.mongo.connection import MongoConnection
@@ -29,16 +29,16 @@ from tocsin_server.store.mongo.counting import Counting
 from tocsin_server.store.mongo.cross_check import CrossCheck
 from tocsin_server.store.mongo.documents import HEAVY, Document, job_of, key, to_ms
 from tocsin_server.store.mongo.event_log import EventLog, Flags
-from tocsin_server.store.mongo.finishing import Finishing
+from tocsin_server.store.mongo.finishing import FinishWrites
 from tocsin_server.store.mongo.heads import Heads
 from tocsin_server.store.mongo.holes import Holes
 from tocsin_server.store.mongo.known_types import KnownTypes
 from tocsin_server.store.mongo.listing import Listing
 from tocsin_server.store.mongo.notes import Notes
-from tocsin_server.store.mongo.placing import Placing
+from tocsin_server.store.mongo.placing import PutWrites
 from tocsin_server.store.mongo.queue_documents import worker_document, worker_of
 from tocsin_server.store.mongo.records import Records
-from tocsin_server.store.mongo.tail import Tail
+from tocsin_server.store.mongo.tail import LogListener
 from tocsin_server.store.mongo.trimming import Trimming
 from tocsin_server.store.placing import placed
 
@@ -65,15 +65,15 @@ class MongoStore(JobStore):
         self._events_age = events_age
         self._workers: AsyncCollection[Document] = connection.database[f"{collection}.workers"]
         self._heads = Heads(connection, collection, quotas.queues)
-        self._tail = Tail(connection, collection, self._heads)
+        self._tail = LogListener(connection, collection, self._heads)
         self._log = EventLog(connection, collection, self._heads, self._tail, events_max=events_max)
         self._records = Records(connection, collection, self._heads, self._log)
         self._types = KnownTypes(self._records)
         self._adding = Adding(self._records, self._types, quotas.jobs)
-        self._placing = Placing(self._records, self._types, quotas.jobs)
+        self._placing = PutWrites(self._records, self._types, quotas.jobs)
         self._claiming = Claiming(self._records)
-        self._changing = Changing(self._records)
-        self._finishing = Finishing(self._records)
+        self._changing = ChangeWrites(self._records)
+        self._finishing = FinishWrites(self._records)
         self._trimming = Trimming(self._records)
         self._counting = Counting(self._records, self._prepare)
         self._listing = Listing(self._records, self._counting)
@@ -161,9 +161,19 @@ class MongoStore(JobStore):
     # --- running ---
 
     async def claim(
-        self, queue: str, types: Mapping[str, int], limit: int, *, lease: timedelta, holder: str, request: bytes
+        self,
+        queue: str,
+        types: Mapping[str, int],
+        limit: int,
+        *,
+        lease: timedelta,
+        request: bytes,
+        repeated: bool = False,
     ) -> Claim:
-        return await self._claiming.claim(queue, types, limit, lease, request)
+        return await self._claiming.claim(queue, types, limit, lease, request, repeated=repeated)
+
+    async def promote(self, queue: str) -> bool:
+        return await self._claiming.promote(queue)
 
     async def extend(self, extensions: Sequence[Extension], lease: timedelta) -> list[Extended | TocsinError]:
         async def extend_in(queue: str, items: Sequence[Extension]) -> list[Extended | TocsinError]:
@@ -171,7 +181,7 @@ class MongoStore(JobStore):
 
         return await by_queue(extensions, lambda extension: extension.lease.queue, extend_in)
 
-    async def finish(self, outcomes: Sequence[Outcome]) -> list[Finished | TocsinError]:
+    async def finish(self, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
         return await by_queue(outcomes, lambda outcome: outcome.lease.queue, self._finishing.finish)
 
     async def reap(self, queue: str, limit: int = 100) -> list[LostLease]:

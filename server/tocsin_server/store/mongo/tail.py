@@ -39,7 +39,7 @@ _LATELY = 2 * _SLOWEST_LOOK
 _LOOK_BACK = 100
 
 
-class Tail:
+class LogListener:
     """One listener on the server for everybody in this process; begins with the first who wants to hear."""
 
     def __init__(self, connection: MongoConnection, collection: str, heads: Heads) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from tocsin_server.domain.changes import CancelJob
 from tocsin_server.domain.job import Draft, JobError
-from tocsin_server.domain.states import ENDED, State
+from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.documents import Document, error_document, new_document, span, text, to_ms
 
 _KEPT_ERRORS = 10  # the first and the last 9
@@ -185,8 +185,3 @@ def place_over(job: Standing, new: Document) -> None:
     """Another job under its id, just as that stood elsewhere; its revision comes with it."""
     job.document, job.anew = new, True
     job.touched, job.quiet = True, False
-
-
-def is_ended(job: Standing) -> bool:
-    """Whether it has ended."""
-    return job.state in ENDED

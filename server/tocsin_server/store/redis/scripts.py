@@ -30,7 +30,7 @@ _CONSTANTS = re.compile(
 _DEFINITION = re.compile(r"^local (?:function (\w+)\(.*\n(?:.*\n)*?end|([A-Z][A-Z\d_]*) = .*)\n", re.MULTILINE)
 _FOLDER = resources.files(__package__) / "lua"
 #: Scripts that write nothing: an answer that does not come leaves no doubt about what they did.
-READ_ONLY = frozenset({"cursor", "get", "notes", "page", "figures", "workers"})
+READ_ONLY = frozenset({"cursor", "figures", "get", "notes", "page", "ping", "workers"})
 
 
 def names() -> list[str]:

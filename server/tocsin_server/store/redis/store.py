@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +14,7 @@ from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.filters import ListQuery, Order, Page, Position
 from tocsin_server.domain.job import Added, Draft, Job, Put, View
 from tocsin_server.domain.lease import (
+    AttemptOutcome,
     Claim,
     Claimed,
     Ending,
@@ -23,7 +23,6 @@ from tocsin_server.domain.lease import (
     Finished,
     Lease,
     LostLease,
-    Outcome,
 )
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
@@ -56,7 +55,6 @@ from tocsin_server.store.redis.wake_channel import WakeChannel
 
 FORMAT = 1  # of what is stored; a server refuses a higher one
 _CALL_JOBS, _CALL_BYTES = 50, 1 << 20  # what one script call may carry, so that none holds Redis for long
-_REMEMBERED_CLAIMS = 1_000
 _SETTINGS_FIELDS = ("paused", "reason", "settings", "cmax", "fmax")
 
 Arguments = tuple[bytes, ...]  # of one item of a batch
@@ -85,7 +83,6 @@ class RedisStore(JobStore):
         self._cross_check = CrossCheck(connection, self._scripts, self._keys)
         self._wake_channel = WakeChannel(connection, self._keys.wake)
         self._registry = Registry(connection, self._keys, quotas.queues, lost=self._mark)
-        self._claims: OrderedDict[bytes, None] = OrderedDict()
 
     async def open(self) -> None:
         await self._connection.open()
@@ -110,8 +107,7 @@ class RedisStore(JobStore):
         await self._connection.close()
 
     async def ping(self) -> datetime:
-        seconds, micros = await self._connection.execute("TIME", read_only=True)
-        return to_time(int(seconds) * 1000 + int(micros) // 1000)
+        return to_time(await self._scripts.run("ping", self._keys.format))
 
     async def info(self) -> StoreInfo:
         return self._condition.info
@@ -209,12 +205,15 @@ class RedisStore(JobStore):
     # --- running ---
 
     async def claim(
-        self, queue: str, types: Mapping[str, int], limit: int, *, lease: timedelta, holder: str, request: bytes
+        self,
+        queue: str,
+        types: Mapping[str, int],
+        limit: int,
+        *,
+        lease: timedelta,
+        request: bytes,
+        repeated: bool = False,
     ) -> Claim:
-        repeated = request in self._claims
-        self._claims[request] = None
-        if len(self._claims) > _REMEMBERED_CLAIMS:
-            self._claims.popitem(last=False)
         wanted = [part for name, most in types.items() for part in (name, most)]
         now, more, answers = await self._run("claim", queue, limit, to_ms(lease), request, int(repeated), *wanted)
         claimed = []
@@ -222,6 +221,9 @@ class RedisStore(JobStore):
             job = records.job_of(queue, answer, View.FULL)
             claimed.append(Claimed(job, Lease(queue, job.job_id, job.attempt, answer[0] + request)))
         return Claim(tuple(claimed), to_time(now), more == b"1")
+
+    async def promote(self, queue: str) -> bool:
+        return bool(await self._run("promote", queue))
 
     async def extend(self, extensions: Sequence[Extension], lease: timedelta) -> list[Extended | TocsinError]:
         async def extend_in(queue: str, items: Sequence[Extension]) -> list[Extended | TocsinError]:
@@ -231,8 +233,8 @@ class RedisStore(JobStore):
 
         return await by_queue(extensions, lambda extension: extension.lease.queue, extend_in)
 
-    async def finish(self, outcomes: Sequence[Outcome]) -> list[Finished | TocsinError]:
-        async def finish_in(queue: str, items: Sequence[Outcome]) -> list[Finished | TocsinError]:
+    async def finish(self, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
+        async def finish_in(queue: str, items: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
             answers = await self._run_all("finish", queue, [_ending(outcome) for outcome in items])
             return [
                 LeaseLost(queue, item.lease.job_id, item.lease.attempt)
@@ -383,7 +385,7 @@ def _extended(lease: Lease, reply: Sequence[Any]) -> Extended | TocsinError:
     return Extended()
 
 
-def _ending(outcome: Outcome) -> tuple[bytes, ...]:
+def _ending(outcome: AttemptOutcome) -> tuple[bytes, ...]:
     said = b""
     if outcome.ending is Ending.COMPLETED:
         said = b"" if outcome.result is None else b"+" + outcome.result

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tocsin_server.domain.errors import StoreAway, TocsinError, TooManyCalls
+from tocsin_server.domain.errors import StoreAway, TooManyQueuesWatched
 from tocsin_server.store.redis.connection.connection import MAX_BLOCKING_READS
 
 QUEUES_A_READ = 64
@@ -24,15 +24,6 @@ _LINGER = 5.0  # seconds that a queue is read for after the last who waited; its
 
 #: Waits for an entry after those named in any of these queues' streams, for a while; the first new one of each.
 BlockingRead = Callable[[Mapping[str, str]], Awaitable[Mapping[str, str]]]
-
-
-class TooManyQueuesWatched(TooManyCalls):
-    """No more queues can be watched at once."""
-
-    def __init__(self, limit: int) -> None:
-        TocsinError.__init__(
-            self, f"{limit:,} queues are watched through this server, its limit; end some watches, or watch elsewhere."
-        )
 
 
 @dataclass(slots=True)

@@ -14,10 +14,6 @@ from tocsin_server.api import errors as table
 from tocsin_server.domain import errors
 from tocsin_server.domain.errors import TocsinError, Violation
 from tocsin_server.domain.states import State
-from tocsin_server.operations import watching
-from tocsin_server.operations.reminders import reminders
-from tocsin_server.operations.transfer import importing
-from tocsin_server.store.redis import stream_news
 
 LONG = "\U0001f600" * 150
 
@@ -27,7 +23,7 @@ REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (errors.JobNotFound("q", LONG), grpc.StatusCode.NOT_FOUND),
     (errors.RemindersNotFound("q", "booking", LONG), grpc.StatusCode.NOT_FOUND),
     (errors.JobExists("q", LONG, State.FAILED), grpc.StatusCode.ALREADY_EXISTS),
-    (reminders.ReminderIdTaken("q", LONG, State.WAITING), grpc.StatusCode.ALREADY_EXISTS),
+    (errors.ReminderIdTaken("q", LONG, State.WAITING), grpc.StatusCode.ALREADY_EXISTS),
     (errors.JobActive("q", LONG), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.WrongState("q", LONG, State.ACTIVE, "RunJob"), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.QueueInUse(LONG, 3), grpc.StatusCode.FAILED_PRECONDITION),
@@ -36,15 +32,15 @@ REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (errors.QueueMoved("q", "its jobs move to x", done=True), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.QuotaExceeded("types", 1, "Use fewer."), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.TooManyCalls("watch", 1), grpc.StatusCode.RESOURCE_EXHAUSTED),
-    (stream_news.TooManyQueuesWatched(128), grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (errors.TooManyQueuesWatched(128), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.TooManyBytes(1), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.StoreFull("oom"), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.StoreAway("gone"), grpc.StatusCode.UNAVAILABLE),
     (errors.OutcomeUnknown("lost"), grpc.StatusCode.UNAVAILABLE),
     (errors.DeadlineOutcomeUnknown(), grpc.StatusCode.DEADLINE_EXCEEDED),
-    (importing.ImportCut(importing.Imported(), errors.Draining()), grpc.StatusCode.UNAVAILABLE),
+    (errors.ImportCut(0, errors.Draining()), grpc.StatusCode.UNAVAILABLE),
     (errors.Draining(), grpc.StatusCode.UNAVAILABLE),
-    (watching.WatchAged(timedelta(hours=1)), grpc.StatusCode.UNAVAILABLE),
+    (errors.WatchAged(timedelta(hours=1)), grpc.StatusCode.UNAVAILABLE),
     (errors.TransferIdle(timedelta(seconds=30)), grpc.StatusCode.DEADLINE_EXCEEDED),
     (errors.RequestLate(timedelta(seconds=30)), grpc.StatusCode.DEADLINE_EXCEEDED),
     (errors.DeadlinePassed(), grpc.StatusCode.DEADLINE_EXCEEDED),

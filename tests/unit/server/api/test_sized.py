@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from google.protobuf.wrappers_pb2 import BytesValue
 from tocsin.v1 import queue_service_pb2 as pb
-from tocsin_server.api.sized import Room, too_large
+from tocsin_server.api.sized import AnswerRoom, too_large
 from tocsin_server.domain import limits
 
 
 def test_entries_are_taken_until_the_answer_is_full() -> None:
     for size in (0, 10, 1_000, 100_000):
-        room, answer = Room(), pb.ListQueuesResponse()
+        room, answer = AnswerRoom(), pb.ListQueuesResponse()
         entry = pb.ListQueuesResponse.Entry(queue={"pause_reason": "x" * size})
         while room.takes(entry):
             answer.queues.append(entry)
@@ -20,7 +20,7 @@ def test_entries_are_taken_until_the_answer_is_full() -> None:
 
 
 def test_the_first_entry_is_always_taken() -> None:
-    room = Room()
+    room = AnswerRoom()
     assert room.takes(BytesValue(value=bytes(limits.RESPONSE_BYTES)))
     assert not room.takes(BytesValue())
 

@@ -98,7 +98,7 @@ async def test_what_was_running_is_let_go_of_and_nothing_is_counted(api: Api) ->
 async def test_a_job_that_runs_here_is_never_replaced(api: Api) -> None:
     await api.jobs.ScheduleJob(request("q", "t", job_id="a"))
     store = api.store.as_store
-    await store.claim("q", {"t": 1}, 1, lease=timedelta(minutes=1), holder="h", request=b"12345678")
+    await store.claim("q", {"t": 1}, 1, lease=timedelta(minutes=1), request=b"12345678")
     answer = await imported(api, a_job("a"), a_job("b"), over=tpb.ImportJobsRequest.REPLACE)
     assert (answer.refused, answer.created) == (1, 1)
     [one] = answer.refused_items

@@ -147,7 +147,7 @@ async def test_a_cancel_asks_for_a_beat_at_once_in_queues_that_run_here_only(
     async with start_source() as source:
         await added(store, a_draft("here"), a_draft("there", queue="other", type="other"))
         await leased(source)
-        elsewhere = await store.claim("other", {"other": 1}, 1, lease=MINUTE, holder="other", request=b"elsewher")
+        elsewhere = await store.claim("other", {"other": 1}, 1, lease=MINUTE, request=b"elsewher")
         assert elsewhere.claimed
         beat = asyncio.create_task(source.beat_wanted())
         await store.cancel("other", [wish("there")])

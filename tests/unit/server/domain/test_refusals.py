@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import itertools
 import re
@@ -9,11 +10,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from support.source_tree import modules, within
 from tocsin_server.domain import errors
 from tocsin_server.domain.errors import (
     DeadlineOutcomeUnknown,
     DeadlinePassed,
     Draining,
+    ImportCut,
     Internal,
     InvalidFields,
     JobActive,
@@ -26,6 +29,7 @@ from tocsin_server.domain.errors import (
     QueueMoved,
     QuotaExceeded,
     ReadTooSlow,
+    ReminderIdTaken,
     RemindersNotFound,
     RequestLate,
     RevisionMismatch,
@@ -35,8 +39,10 @@ from tocsin_server.domain.errors import (
     TooLarge,
     TooManyBytes,
     TooManyCalls,
+    TooManyQueuesWatched,
     TransferIdle,
     Violation,
+    WatchAged,
     WrongState,
 )
 from tocsin_server.domain.states import State
@@ -50,12 +56,14 @@ ALL: list[TocsinError] = [
     JobNotFound("q", "a"),
     RemindersNotFound("q", "booking", "42"),
     JobExists("q", "a", State.COMPLETED),
+    ReminderIdTaken("q", "a", State.WAITING),
     JobActive("q", "a"),
     WrongState("q", "a", State.FAILED, "CancelJob"),
     LeaseLost("q", "a", 2),
     RevisionMismatch("q", "a", 3, 4),
     QuotaExceeded("types in queue 'q'", 1_000, "Use fewer types."),
     TooManyCalls("watch", 10_000),
+    TooManyQueuesWatched(128),
     TooManyBytes(64 << 20),
     QueueMoved("q", "its jobs move to redis://h", done=False),
     QueueInUse("q", 3),
@@ -63,7 +71,9 @@ ALL: list[TocsinError] = [
     StoreAway("connection refused"),
     OutcomeUnknown("no answer within 5 s"),
     DeadlineOutcomeUnknown(),
+    ImportCut(3, Draining()),
     Draining(),
+    WatchAged(timedelta(hours=1)),
     DeadlinePassed(),
     ReadTooSlow(),
     TransferIdle(timedelta(seconds=30)),
@@ -81,6 +91,19 @@ def kinds() -> set[type[TocsinError]]:
 
 def test_every_kind_is_looked_at_here() -> None:
     assert {type(error) for error in ALL} == kinds()
+
+
+def test_every_refusal_stands_here() -> None:
+    """Whoever looks for the wording of one, or for what there is, looks in one file."""
+    names = {kind.__name__ for kind in kinds()} | {"TocsinError"}
+    elsewhere = [
+        f"{module}.{node.name}"
+        for module, path in modules()
+        if within(module, "tocsin_server") and module != errors.__name__
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and any(ast.unparse(base).split(".")[-1] in names for base in node.bases)
+    ]
+    assert elsewhere == []
 
 
 def test_the_drawing_at_the_top_names_every_kind() -> None:
@@ -117,7 +140,11 @@ ADVICE = {
     RevisionMismatch: "Read it again",
     QuotaExceeded: "Use fewer",
     TooManyCalls: "wait",
+    TooManyQueuesWatched: "end some watches",
     TooManyBytes: "Repeat it in a moment",
+    ImportCut: "make it again with KEEP",
+    WatchAged: "open it again",
+    ReminderIdTaken: "Delete that job",
     QueueMoved: "take_back",
     QueueInUse: "PurgeJobs",
     StoreFull: "Make room, or wait",
@@ -184,7 +211,12 @@ def test_all_violations_are_named() -> None:
 
 def test_where_waiting_helps_it_says_how_long() -> None:
     waits = {type(error) for error in ALL if error.retry_after is not None}
-    assert waits == {TooManyCalls, TooManyBytes, StoreFull, StoreAway, OutcomeUnknown, DeadlineOutcomeUnknown, Draining}
+    assert waits == {
+        *(TooManyCalls, TooManyQueuesWatched, TooManyBytes),
+        *(StoreFull, StoreAway),
+        *(OutcomeUnknown, DeadlineOutcomeUnknown, ImportCut),
+        *(Draining, WatchAged),
+    }
     assert all(error.retry_after > timedelta(0) for error in ALL if error.retry_after is not None)
 
 

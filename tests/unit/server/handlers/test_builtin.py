@@ -12,7 +12,7 @@ from tocsin_server.domain.defaults import JobDefaults
 from tocsin_server.handlers.builtin import Builtin, Housekeeping, builtin_handlers, outlets
 from tocsin_server.handlers.server_loop import ServerLoop
 from tocsin_server.operations.reminders.fence import ReminderFence
-from tocsin_server.operations.reporting.standing import Retained
+from tocsin_server.operations.reporting.retention import Retained
 from tocsin_server.settings import MailSettings, SmsSettings
 
 Build = Callable[[MailSettings, SmsSettings], Builtin]

@@ -30,4 +30,4 @@ async def test_queues_with_nothing_due_cost_no_call(spied: SpiedStore) -> None:
     promoter = DuePromoter(store, StoreClock())
     promoter.hear(await store.ticks(["q"]))
     assert await promoter.step() is False
-    assert spied.calls["claim"] == 0
+    assert spied.calls["promote"] == 0

@@ -14,7 +14,7 @@ from tocsin_server.domain.queues import Tick
 from tocsin_server.domain.states import State
 from tocsin_server.maintenance import lease_reaper
 from tocsin_server.maintenance.lease_reaper import LeaseReaper
-from tocsin_server.maintenance.runner import Runner
+from tocsin_server.maintenance.runner import ChoreRunner
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
 
@@ -29,7 +29,7 @@ async def ticks(spied: SpiedStore) -> Mapping[str, Tick]:
 async def test_a_lease_that_ran_out_is_taken_back_within_a_tick(spied: SpiedStore, backdate: Backdate) -> None:
     store, clock = spied.as_store, StoreClock()
     ticker = Ticker(store, clock, TICK)
-    runner = Runner(ticker, [LeaseReaper(store, clock)])
+    runner = ChoreRunner(ticker, [LeaseReaper(store, clock)])
     ticker.start()
     runner.start()
     await added(store, a_draft())

@@ -11,7 +11,7 @@ from support.spied_store import SpiedStore
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.domain.queues import Tick
 from tocsin_server.maintenance.chore import Chore
-from tocsin_server.maintenance.runner import Runner
+from tocsin_server.maintenance.runner import ChoreRunner
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
 
@@ -47,17 +47,17 @@ class Hanging(Counting):
         return False
 
 
-Run = Callable[[Sequence[Chore]], Runner]
+Run = Callable[[Sequence[Chore]], ChoreRunner]
 
 
 @pytest.fixture
 async def run(spied: SpiedStore) -> AsyncIterator[Run]:
     await added(spied.as_store, a_draft())
     ticker = Ticker(spied.as_store, StoreClock(), 50 * MILLISECOND)
-    runners: list[Runner] = []
+    runners: list[ChoreRunner] = []
 
-    def run(chores: Sequence[Chore]) -> Runner:
-        runners.append(Runner(ticker, chores))
+    def run(chores: Sequence[Chore]) -> ChoreRunner:
+        runners.append(ChoreRunner(ticker, chores))
         runners[-1].start()
         ticker.start()
         return runners[-1]

@@ -9,7 +9,7 @@ from support.eventually import until_async
 from support.leasing_parts import Parts, StartParts
 from support.spied_store import SpiedStore
 from tocsin_server.maintenance.queue_forgetter import QueueForgetter
-from tocsin_server.maintenance.runner import Runner
+from tocsin_server.maintenance.runner import ChoreRunner
 
 QUEUES = [f"order-{number}" for number in range(1000)]
 
@@ -30,7 +30,7 @@ async def test_a_thousand_that_were_made_and_deleted_leave_nothing(spied: SpiedS
     store = spied.as_store
     forgetter = QueueForgetter(store, unused_for=YEAR)
 
-    async with start_parts(tick=50 * MILLISECOND, before=lambda parts: Runner(parts.ticker, [forgetter])) as parts:
+    async with start_parts(tick=50 * MILLISECOND, before=lambda parts: ChoreRunner(parts.ticker, [forgetter])) as parts:
 
         async def has(wanted: Callable[[dict[str, int]], bool]) -> bool:
             return wanted(remembered(parts, forgetter))

@@ -14,7 +14,7 @@ from tocsin_server.domain.changes import RunJob
 from tocsin_server.domain.errors import OutcomeUnknown, RemindersNotFound, StoreAway, TocsinError
 from tocsin_server.domain.job import Payload
 from tocsin_server.domain.lease import Claimed
-from tocsin_server.domain.reminders import Kind, SetName, Wish
+from tocsin_server.domain.reminders import ReminderKind, SetName, Wish
 from tocsin_server.domain.states import State
 from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.reminders.fence import ReminderFence
@@ -22,7 +22,7 @@ from tocsin_server.operations.reminders.reminders import ReminderIdTaken, Remind
 from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.store.interface import JobStore
 
-NAME = SetName("q", Kind.BOOKING, "42")
+NAME = SetName("q", ReminderKind.BOOKING, "42")
 HOUR = timedelta(hours=1)
 OFFSETS = (2 * HOUR, HOUR, timedelta(0))
 ALL_AHEAD = 3 * HOUR
@@ -188,7 +188,7 @@ async def test_what_has_passed_is_skipped_and_said(reminders: Reminders, spied: 
     shown = await schedule(reminders, await anchor(spied, timedelta(minutes=90)))
     assert states(shown) == ["skipped", State.SCHEDULED, State.SCHEDULED]
     assert await jobs_in(spied, State.SCHEDULED, State.WAITING) == {"SCHEDULED": 2, "WAITING": 0}
-    long_ago = await schedule(reminders, await anchor(spied, -HOUR), name=SetName("q", Kind.BOOKING, "old"))
+    long_ago = await schedule(reminders, await anchor(spied, -HOUR), name=SetName("q", ReminderKind.BOOKING, "old"))
     assert states(long_ago) == ["skipped"] * 3
     assert states(await reminders.show(long_ago.name)) == ["skipped"] * 3
 
@@ -223,8 +223,8 @@ async def test_once_a_set_has_moved_an_old_attempt_may_not_send(
     await schedule(reminders, await anchor(spied, ALL_AHEAD))
     assert not await begins(fence, one, 1)
     assert not await begins(fence, one, 2), "a job of an earlier revision, whatever its payload says"
-    assert not await begins(fence, one, 1, SetName("q", Kind.PAYMENT, "42"))
-    assert not await begins(fence, one, 1, SetName("other", Kind.BOOKING, "42"))
+    assert not await begins(fence, one, 1, SetName("q", ReminderKind.PAYMENT, "42"))
+    assert not await begins(fence, one, 1, SetName("other", ReminderKind.BOOKING, "42"))
 
 
 @pytest.mark.parametrize("how", ["move", "cancel"])
@@ -403,7 +403,7 @@ async def test_the_longest_ids_have_sets_of_their_own(reminders: Reminders, spie
     at = await anchor(spied, ALL_AHEAD)
     names = [
         SetName("q", kind, set_id)
-        for kind in Kind
+        for kind in ReminderKind
         for set_id in ("\U0001f514" * 199 + "a", "\U0001f514" * 200, "a" * 200)
     ]
     shown = [await schedule(reminders, at, name=name) for name in names]

@@ -27,7 +27,7 @@ _GLOB = re.compile(rb"([*?\[\]^\\-])")
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
+class FoundQueue:
     """A queue that was found."""
 
     name: bytes
@@ -35,7 +35,7 @@ class Queue:
     by_bullmq: bool  # else by Bull
 
 
-async def all_queues(source: BullSource, prefix: bytes) -> list[Queue]:
+async def all_queues(source: BullSource, prefix: bytes) -> list[FoundQueue]:
     """The queues under a prefix, by name. Reads the name of every key under it once."""
     names: set[bytes] = set()
     looked_at: list[tuple[bytes, bytes, bytes]] = []
@@ -55,9 +55,9 @@ async def _queues_among(source: BullSource, keys: Sequence[tuple[bytes, bytes, b
     return {name for (_, name, last), kind in zip(keys, kinds, strict=True) if kind == KINDS[last]}
 
 
-async def queues_named(source: BullSource, prefix: bytes, names: Sequence[bytes]) -> list[Queue | None]:
+async def queues_named(source: BullSource, prefix: bytes, names: Sequence[bytes]) -> list[FoundQueue | None]:
     """The queues of these names; None where there is none."""
-    found: list[Queue | None] = []
+    found: list[FoundQueue | None] = []
     for name in names:
         root = prefix + b":" + name + b":"
         kinds = await source.ask([("TYPE", root + last) for last in KINDS])
@@ -67,5 +67,5 @@ async def queues_named(source: BullSource, prefix: bytes, names: Sequence[bytes]
         by_bullmq = isinstance(marks, list) and any(mark is not None for mark in marks)
         by_bullmq = by_bullmq or events == b"stream" or b"zset" in sets
         there = by_bullmq or any(kind != b"none" for kind in kinds)
-        found.append(Queue(name, root, by_bullmq) if there else None)
+        found.append(FoundQueue(name, root, by_bullmq) if there else None)
     return found

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from tocsin_server.migrate.systems.bull.dialect import BULL
-from tocsin_server.migrate.systems.bull.discovery import Queue
+from tocsin_server.migrate.systems.bull.discovery import FoundQueue
 from tocsin_server.migrate.systems.bull.jobs import ACTIVE_LEFT, COMPLETED_LEFT, Place, Places, logs_beside
 from tocsin_server.migrate.systems.bull.order import MOST_TOLD, UNTOLD, bull_priority
 from tocsin_server.migrate.systems.bull.record import DATA, RESULT, STACKS, Record
@@ -20,7 +20,7 @@ from tocsin_server.migrate.systems.foreign import Choices, Foreign
 class BullQueue:
     """Bull keeps what waits in one list, `wait` or (while paused) `paused`, with the prioritised jobs at its front."""
 
-    def __init__(self, source: BullSource, queue: Queue, choices: Choices) -> None:
+    def __init__(self, source: BullSource, queue: FoundQueue, choices: Choices) -> None:
         self._walk = Walk(source, queue, BULL)
         self._choices = choices
         self._places = Places(self._walk.now, bull_priority)

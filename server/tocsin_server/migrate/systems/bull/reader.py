@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from tocsin_server.domain.errors import StoreAway
-from tocsin_server.migrate.systems.bull.discovery import Queue, all_queues, queues_named
+from tocsin_server.migrate.systems.bull.discovery import FoundQueue, all_queues, queues_named
 from tocsin_server.migrate.systems.bull.names import queue_name, shown
 from tocsin_server.migrate.systems.bull.queue import BullQueue
 from tocsin_server.migrate.systems.bull.source import BullSource, away
@@ -62,7 +62,7 @@ class QueuesReader:
         source: BullSource,
         choices: Choices,
         prefix: str,
-        make: Callable[[BullSource, Queue, Choices], QueueReader],
+        make: Callable[[BullSource, FoundQueue, Choices], QueueReader],
         *,
         by_bullmq: bool,
     ) -> None:
@@ -71,7 +71,7 @@ class QueuesReader:
         self._prefix = prefix.encode(errors="replace")
         self._make = make
         self._by_bullmq = by_bullmq
-        self._found: dict[bytes, Queue | None] | None = None
+        self._found: dict[bytes, FoundQueue | None] | None = None
 
     async def read(self) -> AsyncIterator[Foreign]:
         """See ForeignQueue."""
@@ -98,7 +98,7 @@ class QueuesReader:
             answers = await self._source.ask([("EXISTS", queue.root + b"meta-paused") for queue in ours])
         return tuple(queue_name(queue.name) for queue, paused in zip(ours, answers, strict=True) if paused == 1)
 
-    async def _queues(self) -> dict[bytes, Queue | None]:
+    async def _queues(self) -> dict[bytes, FoundQueue | None]:
         if self._found is None:
             if self._choices.queues:
                 chosen = list(dict.fromkeys(name.encode(errors="replace") for name in self._choices.queues))

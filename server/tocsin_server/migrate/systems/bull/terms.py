@@ -18,7 +18,6 @@ Options = Mapping[str, object]
 Whys = list[str]
 
 _DEFAULT = RetryPolicy()
-_NEVER = (True, 0)  # values of removeOnComplete and removeOnFail with which a job goes as it ends
 
 _COUNTED = "how many ended jobs are kept is set for a queue here, not for a job: its {option} by number has no effect"
 _TOO_MANY = "it has 100 attempts, the most here, and had more"

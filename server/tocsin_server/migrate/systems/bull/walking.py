@@ -9,7 +9,7 @@ from typing import Any
 
 from tocsin_server.migrate.systems.bull import names
 from tocsin_server.migrate.systems.bull.dialect import Dialect
-from tocsin_server.migrate.systems.bull.discovery import KINDS, Queue
+from tocsin_server.migrate.systems.bull.discovery import KINDS, FoundQueue
 from tocsin_server.migrate.systems.bull.jobs import Maker, Place
 from tocsin_server.migrate.systems.bull.json_text import Unfit
 from tocsin_server.migrate.systems.bull.record import DATA, Record, record_of
@@ -46,7 +46,7 @@ class Step:
 class Walk:
     """Reads one queue. `now` is the time at which it is read."""
 
-    def __init__(self, source: BullSource, queue: Queue, dialect: Dialect) -> None:
+    def __init__(self, source: BullSource, queue: FoundQueue, dialect: Dialect) -> None:
         self.now = datetime.now(UTC)
         self.root = queue.root
         self.source = source

@@ -9,7 +9,7 @@ from functools import partial
 
 from tocsin_server.domain.states import State
 from tocsin_server.migrate.systems.bull.dialect import BULLMQ
-from tocsin_server.migrate.systems.bull.discovery import Queue
+from tocsin_server.migrate.systems.bull.discovery import FoundQueue
 from tocsin_server.migrate.systems.bull.jobs import ACTIVE_LEFT, COMPLETED_LEFT, Place, Places, logs_beside
 from tocsin_server.migrate.systems.bull.order import bull_priority, bullmq_priority
 from tocsin_server.migrate.systems.bull.reader import QueuesReader, connected
@@ -32,7 +32,7 @@ class BullmqQueue:
     """BullMQ runs `wait` before anything in `prioritized`. Up to 5 it keeps what a paused queue has in `paused`; before
     4 it does as Bull: those with a priority stand at the front of `wait`, 1 first, and a set tells of them."""
 
-    def __init__(self, source: BullSource, queue: Queue, choices: Choices) -> None:
+    def __init__(self, source: BullSource, queue: FoundQueue, choices: Choices) -> None:
         self._walk = Walk(source, queue, BULLMQ)
         self._choices = choices
         self._places = Places(self._walk.now, bullmq_priority)

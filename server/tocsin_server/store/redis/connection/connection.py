@@ -43,7 +43,7 @@ from tocsin_server.store.redis.connection.links import (
     UnixLink,
 )
 from tocsin_server.store.redis.connection.sentinels import Sentinels
-from tocsin_server.store.redis.connection.url import Kind, RedisUrl, read_url
+from tocsin_server.store.redis.connection.url import RedisUrl, Topology, read_url
 from tocsin_server.store.refusal_log import RefusalLog
 
 #: The longest BLOCK of a blocking read; a dead peer is noticed that much later. Loop to wait longer.
@@ -82,8 +82,8 @@ class RedisConnection:
         self._answer_within = answer_within
         self._connect_within = connect_within
         self._name = name
-        self.cluster = self._url.kind is Kind.CLUSTER
-        self._sentinels = self._asked_sentinels() if self._url.kind is Kind.SENTINEL else None
+        self.cluster = self._url.topology is Topology.CLUSTER
+        self._sentinels = self._asked_sentinels() if self._url.topology is Topology.SENTINEL else None
         self._clients: list[Redis | Cluster] = []
         # Twice as many as the semaphore lets through: commands through `translated` do not pass it.
         self.client = self._client(answer_within, 2 * max_connections)
@@ -249,7 +249,7 @@ class RedisConnection:
         return client
 
     def _made_client(self, options: dict[str, Any], max_connections: int) -> Redis | Cluster:
-        if self._url.kind is Kind.CLUSTER:
+        if self._url.topology is Topology.CLUSTER:
             return _cluster(self._url, options, max_connections)
         if self._sentinels is not None:
             return Redis.from_pool(_sentinel_pool(self._url, self._sentinels, options, max_connections))

@@ -33,7 +33,7 @@ DEFAULT_PORT = 6379
 DEFAULT_SENTINEL_PORT = 26379
 
 
-class Kind(Enum):
+class Topology(Enum):
     """How the server that takes the commands is found."""
 
     DIRECT = 1
@@ -45,7 +45,7 @@ class Kind(Enum):
 class RedisUrl:
     """An address, taken apart. `options` are keyword arguments of redis-py's connections."""
 
-    kind: Kind
+    topology: Topology
     tls: bool
     options: Mapping[str, Any] = field(repr=False)  # may hold a password
     nodes: tuple[tuple[str, int], ...] = ()  # sentinels, or nodes of the cluster
@@ -63,7 +63,7 @@ def read_url(url: str) -> RedisUrl:
         _refuse_half_a_password(rest)
         options = _parse(url)
         tls = options.pop("connection_class", None) is SSLConnection
-        return RedisUrl(Kind.DIRECT, tls, options)
+        return RedisUrl(Topology.DIRECT, tls, options)
 
     authority, slash, path = _split_path(rest)
     credentials, at, hosts = authority.rpartition("@")
@@ -77,7 +77,7 @@ def read_url(url: str) -> RedisUrl:
             options.pop(name, None)
         if options.pop("db", 0):
             raise ValueError("a Redis Cluster has database 0 only: leave the database out of the store's address")
-        return RedisUrl(Kind.CLUSTER, base == "rediss", options, nodes)
+        return RedisUrl(Topology.CLUSTER, base == "rediss", options, nodes)
 
     path, question, query = path.partition("?")
     service, _, db = path.strip("/").partition("/")
@@ -92,7 +92,7 @@ def read_url(url: str) -> RedisUrl:
     if base == "rediss" and str(options.pop("sentinel_ssl", "true")).lower() not in ("false", "no", "0"):
         # redis-py's plain client, which asks the sentinels, takes the same options as its TLS connections.
         to_sentinel |= {name: value for name, value in options.items() if name.startswith("ssl_")} | {"ssl": True}
-    return RedisUrl(Kind.SENTINEL, base == "rediss", options, nodes, unquote(service), to_sentinel)
+    return RedisUrl(Topology.SENTINEL, base == "rediss", options, nodes, unquote(service), to_sentinel)
 
 
 def _refuse_half_a_password(rest: str) -> None:

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reminder_parts import NOW, booking, payment
 from tocsin_server.handlers import booking_reminder, payment_reminder
-from tocsin_server.handlers.reminders.sending import Reminder
+from tocsin_server.handlers.reminders.sending import DueReminder
 from tocsin_server.messages.errors import Refused
 from tocsin_server.messages.mail.addresses import has_control
 from tocsin_server.messages.mail.message import Letter, compose
@@ -40,14 +40,14 @@ class Frame(HTMLParser):
         self.tags.append((tag, tuple(attrs)))
 
 
-def reminder_of(kind: str, **fields: str) -> Reminder:
+def reminder_of(kind: str, **fields: str) -> DueReminder:
     if kind == "booking":
         return booking_reminder._reminder(booking(**fields), NOW)
     fields.pop("location", None)
     return payment_reminder._reminder(payment(**fields), NOW)
 
 
-def rendered(reminder: Reminder) -> Rendered:
+def rendered(reminder: DueReminder) -> Rendered:
     name = f"{reminder.kind}_reminder"
     return TEMPLATES.render(name, reminder.data, [*MAIL, SMS], fallback=name)
 

@@ -10,7 +10,7 @@ from tocsin_server.domain.job import Job, JobError
 from tocsin_server.domain.states import State
 from tocsin_server.operations.reporting.intervals import handy_step
 from tocsin_server.operations.reporting.report import Report
-from tocsin_server.operations.reporting.standing import DEAD, DONE, Gap
+from tocsin_server.operations.reporting.retention import DEAD, DONE, Uncounted
 
 NOW = datetime(2026, 11, 24, 10, 17, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -34,7 +34,9 @@ def a_job(
     return Job("id", a_spec(type=type_), state, due, due, start, end, attempt, 0, 0, 1, 1, tuple(errors))
 
 
-def a_report(*jobs: Job, length: timedelta = 24 * HOUR, gaps: Sequence[Gap] = (), queue: str = "orders") -> Report:
+def a_report(
+    *jobs: Job, length: timedelta = 24 * HOUR, gaps: Sequence[Uncounted] = (), queue: str = "orders"
+) -> Report:
     """A report of these jobs."""
     start = NOW - length
     report = Report(queue, start, NOW, NOW, chart_step=handy_step(length, 48), gaps=gaps)
@@ -50,5 +52,5 @@ def a_mixed_report() -> Report:
     jobs = [a_job(ago=n * HOUR / 7, waited=n / 10, ran=n) for n in range(1, 120)]
     jobs += [a_job("charge-card", State.FAILED, n * HOUR, attempt=3, errors=(error, error, error)) for n in range(1, 9)]
     jobs += [a_job("a" * 100, State.CANCELLED, 2 * HOUR)]
-    gaps = (Gap(DONE, NOW - HOUR, 23 * HOUR, None), Gap(DEAD, NOW - 2 * HOUR, None, 100_000))
+    gaps = (Uncounted(DONE, NOW - HOUR, 23 * HOUR, None), Uncounted(DEAD, NOW - 2 * HOUR, None, 100_000))
     return a_report(*jobs, gaps=gaps)

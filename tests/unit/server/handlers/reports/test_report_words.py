@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from tocsin_server.handlers.reports import words
-from tocsin_server.operations.reporting.standing import DEAD, Gap
+from tocsin_server.operations.reporting.retention import DEAD, Uncounted
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,6 @@ def test_times_are_utc_whatever_zone_they_came_in() -> None:
 
 
 def test_jobs_that_somebody_deleted_are_told_as_such() -> None:
-    said = words.missing(Gap(DEAD, datetime(2026, 11, 24, tzinfo=UTC), None, None))
+    said = words.missing(Uncounted(DEAD, datetime(2026, 11, 24, tzinfo=UTC), None, None))
     assert said.startswith("FAILED jobs that ended before 2026-11-24 00:00:00 UTC may have been deleted")
     assert "by hand or by a clean-up" in said

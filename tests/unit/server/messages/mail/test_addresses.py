@@ -9,7 +9,7 @@ import pytest
 from aiosmtplib.email import parse_address as parse_for_envelope
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from tocsin_server.messages.mail.addresses import BadAddress, Mailbox, has_control, parse_address
+from tocsin_server.messages.mail.addresses import BadAddress, MailAddress, has_control, parse_address
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
@@ -17,19 +17,22 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 @pytest.mark.parametrize(
     ("text", "mailbox"),
     [
-        ("ada@example.com", Mailbox("", "ada", "example.com")),
-        ("  Ada <ada@example.com> ", Mailbox("Ada", "ada", "example.com")),
-        ("<ada@localhost>", Mailbox("", "ada", "localhost")),
-        ("Ada B. (work) <a.d+a@ex-ample.com>", Mailbox("Ada B. (work)", "a.d+a", "ex-ample.com")),
-        ('"Lovelace, \\"Ada\\"" <ada@example.com>', Mailbox('Lovelace, "Ada"', "ada", "example.com")),
-        ("Ädä 😀 <ädä@exämple.com>", Mailbox("Ädä 😀", "ädä", "xn--exmple-cua.com")),
-        ("ada@faß.de", Mailbox("", "ada", "xn--fa-hia.de")),
-        ("ada@βόλος.com", Mailbox("", "ada", "xn--nxasmm1c.com")),
-        ("ada@MÜNCHEN._x.Example.com", Mailbox("", "ada", "xn--mnchen-3ya._x.Example.com")),
-        (f"{'a' * 64}@{'b' * 63}.{'c' * 63}.{'d' * 61}", Mailbox("", "a" * 64, f"{'b' * 63}.{'c' * 63}.{'d' * 61}")),
+        ("ada@example.com", MailAddress("", "ada", "example.com")),
+        ("  Ada <ada@example.com> ", MailAddress("Ada", "ada", "example.com")),
+        ("<ada@localhost>", MailAddress("", "ada", "localhost")),
+        ("Ada B. (work) <a.d+a@ex-ample.com>", MailAddress("Ada B. (work)", "a.d+a", "ex-ample.com")),
+        ('"Lovelace, \\"Ada\\"" <ada@example.com>', MailAddress('Lovelace, "Ada"', "ada", "example.com")),
+        ("Ädä 😀 <ädä@exämple.com>", MailAddress("Ädä 😀", "ädä", "xn--exmple-cua.com")),
+        ("ada@faß.de", MailAddress("", "ada", "xn--fa-hia.de")),
+        ("ada@βόλος.com", MailAddress("", "ada", "xn--nxasmm1c.com")),
+        ("ada@MÜNCHEN._x.Example.com", MailAddress("", "ada", "xn--mnchen-3ya._x.Example.com")),
+        (
+            f"{'a' * 64}@{'b' * 63}.{'c' * 63}.{'d' * 61}",
+            MailAddress("", "a" * 64, f"{'b' * 63}.{'c' * 63}.{'d' * 61}"),
+        ),
     ],
 )
-def test_an_address_is_taken_apart(text: str, mailbox: Mailbox) -> None:
+def test_an_address_is_taken_apart(text: str, mailbox: MailAddress) -> None:
     assert parse_address(text) == mailbox
 
 

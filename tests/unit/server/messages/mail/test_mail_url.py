@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tocsin_server.messages.errors import MessageSettingsError
 from tocsin_server.messages.mail.outbox import MailOutbox
-from tocsin_server.messages.mail.smtp import SmtpServer, SmtpTransport, Tls
+from tocsin_server.messages.mail.smtp import SmtpServer, SmtpTls, SmtpTransport
 from tocsin_server.messages.mail.url import open_transport
 from tocsin_server.settings import MailSettings
 
@@ -18,12 +18,12 @@ TIMEOUT = timedelta(seconds=30)
 @pytest.mark.parametrize(
     ("url", "server"),
     [
-        ("smtp://mail.example", SmtpServer("mail.example", 25, Tls.IF_OFFERED)),
-        ("smtp://mail.example:2525?starttls=never", SmtpServer("mail.example", 2525, Tls.NEVER)),
-        ("smtp://mail.example/?starttls=always", SmtpServer("mail.example", 25, Tls.STARTTLS)),
-        ("smtp://ada:pw@mail.example", SmtpServer("mail.example", 587, Tls.STARTTLS, "ada", "pw")),
-        ("smtp://ada:pw@mail.example?starttls=auto", SmtpServer("mail.example", 587, Tls.IF_OFFERED, "ada", "pw")),
-        ("SMTPS://a%40b:p%2Fw%3A%25@[::1]", SmtpServer("::1", 465, Tls.FROM_THE_START, "a@b", "p/w:%")),
+        ("smtp://mail.example", SmtpServer("mail.example", 25, SmtpTls.IF_OFFERED)),
+        ("smtp://mail.example:2525?starttls=never", SmtpServer("mail.example", 2525, SmtpTls.NEVER)),
+        ("smtp://mail.example/?starttls=always", SmtpServer("mail.example", 25, SmtpTls.STARTTLS)),
+        ("smtp://ada:pw@mail.example", SmtpServer("mail.example", 587, SmtpTls.STARTTLS, "ada", "pw")),
+        ("smtp://ada:pw@mail.example?starttls=auto", SmtpServer("mail.example", 587, SmtpTls.IF_OFFERED, "ada", "pw")),
+        ("SMTPS://a%40b:p%2Fw%3A%25@[::1]", SmtpServer("::1", 465, SmtpTls.FROM_THE_START, "a@b", "p/w:%")),
     ],
 )
 def test_a_url_names_a_server(url: str, server: SmtpServer) -> None:
@@ -75,4 +75,4 @@ def test_a_url_that_names_nothing_is_refused_and_not_repeated(url: str) -> None:
 
 def test_settings_do_not_show_the_password() -> None:
     assert "hush" not in repr(MailSettings(transport="smtp://ada:hush@mail.example"))
-    assert "hush" not in repr(SmtpServer("mail.example", 25, Tls.NEVER, "ada", "hush"))
+    assert "hush" not in repr(SmtpServer("mail.example", 25, SmtpTls.NEVER, "ada", "hush"))

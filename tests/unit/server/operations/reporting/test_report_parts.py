@@ -9,7 +9,7 @@ from ended_jobs import MS, NOW, an_ended
 from tocsin_server.domain import limits
 from tocsin_server.domain.job import JobError
 from tocsin_server.domain.states import State
-from tocsin_server.operations.reporting.figures import Figures
+from tocsin_server.operations.reporting.figures import ReportFigures
 from tocsin_server.operations.reporting.reasons import Reasons, pattern
 from tocsin_server.operations.reporting.report import OTHER_TYPES, Report
 from tocsin_server.operations.reporting.table import Table
@@ -22,7 +22,7 @@ def a_report(length: timedelta = DAY) -> Report:
 
 
 def test_jobs_are_counted_by_how_they_ended_and_attempts_beyond_the_first_are_repeats() -> None:
-    figures = Figures()
+    figures = ReportFigures()
     figures.add(an_ended())
     figures.add(an_ended(attempt=3, failures=2))
     figures.add(an_ended(State.FAILED, attempt=4, failures=1, crashes=3))
@@ -33,7 +33,7 @@ def test_jobs_are_counted_by_how_they_ended_and_attempts_beyond_the_first_are_re
 
 
 def test_a_job_waits_from_its_time_to_its_start_and_runs_to_its_end_but_a_cancelled_one_counts_in_neither() -> None:
-    figures = Figures()
+    figures = ReportFigures()
     figures.add(an_ended(waited=40 * MS, ran=timedelta(seconds=2), create_time=NOW - DAY))
     figures.add(an_ended(State.CANCELLED, waited=HOUR, ran=HOUR))
     assert (figures.waits.count, figures.waits.max) == (1, 40 * MS)

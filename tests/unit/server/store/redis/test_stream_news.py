@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping
 
 import pytest
-from tocsin_server.domain.errors import StoreAway
-from tocsin_server.store.redis.stream_news import MAX_READS, QUEUES_A_READ, StreamNews, TooManyQueuesWatched
+from tocsin_server.domain.errors import StoreAway, TooManyQueuesWatched
+from tocsin_server.store.redis.stream_news import MAX_READS, QUEUES_A_READ, StreamNews
 
 
 class Streams:

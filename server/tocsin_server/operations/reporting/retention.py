@@ -33,7 +33,7 @@ class Retained:
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class Uncounted:
     """Jobs in `states` that ended in the window before this time may have been deleted, and are not counted then.
     Where neither cause is given, somebody deleted some before their time."""
 
@@ -43,7 +43,7 @@ class Gap:
     kept_most: int | None  # how many are kept, where that is the cause
 
 
-class Standing:
+class RetentionSeen:
     """What is seen of the jobs' own retention while they are read, and of each kind the one that ended first."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Standing:
         self._shortest[kind] = min(kept, self._shortest.get(kind, kept))
         self._first[kind] = min(end, self._first.get(kind, end))
 
-    async def gaps(self, store: JobStore, queue: str, window: Window, retained: Retained) -> Sequence[Gap]:
+    async def gaps(self, store: JobStore, queue: str, window: Window, retained: Retained) -> Sequence[Uncounted]:
         """What may be missing, once all jobs of the window (both ends given) have been read.
 
         By age as the server, the queue, its types and the jobs that still stand say; by count where the queue keeps as
@@ -73,15 +73,15 @@ class Standing:
             kept_for = self._kept_for(kind, settings, retained)
             before = min(figures.now - kept_for, window.end)
             if before - window.start > (window.end - window.start) * _NOT_WORTH_TELLING:
-                found.append(Gap(kind, before, kept_for, None))
+                found.append(Uncounted(kind, before, kept_for, None))
             most = _kept_most(kind, settings, retained)
             cut = await self._cut(store, queue, kind, figures, most, window.start, window.end)
             if cut is not None:
-                found.append(Gap(kind, cut, None, most))
+                found.append(Uncounted(kind, cut, None, most))
             deleted = figures.failed_deleted if kind is DEAD else figures.done_deleted
             if deleted is not None and deleted >= window.start:
                 # The stores count in milliseconds: what ended at a time ended before the next one.
-                found.append(Gap(kind, min(deleted + MILLISECOND, window.end), None, None))
+                found.append(Uncounted(kind, min(deleted + MILLISECOND, window.end), None, None))
         return tuple(found)
 
     def _kept_for(self, kind: frozenset[State], settings: QueueSettings, retained: Retained) -> timedelta:
