@@ -186,7 +186,8 @@ class Claims:
             _log.error("claim_failed", queue=ask.queue, exc_info=error)
         elif failures == 1:
             _log.warning("claim_failed", queue=ask.queue, error=str(error))
-        ask.may_have_acted = ask.may_have_acted or not isinstance(error, StoreAway)
+        if ask.types and not isinstance(error, StoreAway):  # else it was not sent
+            ask.may_have_acted = True
         if ask.may_have_acted and time.monotonic() - ask.sent < ask.lease.total_seconds():
             self._unanswered[ask.queue] = ask
         else:

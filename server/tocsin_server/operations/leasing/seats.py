@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -9,7 +10,11 @@ from datetime import timedelta
 from itertools import chain
 from typing import Protocol
 
+import structlog
+
 from tocsin_server.domain.lease import Claimed
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 #: What one claim may ask for.
 MOST = 1000
@@ -106,11 +111,16 @@ class Seats:
                     break
             else:
                 left.append(one)
-        for seat, _, given in seats:
-            if given:
-                self.remove(seat)
-                self.add(seat)  # at the end of the row
+        served = [(seat, given) for seat, _, given in seats if given]
+        for seat, _ in served:
+            self.remove(seat)
+            self.add(seat)  # at the end of the row
+        for seat, given in served:
+            try:
                 seat.take(given)
+            except Exception:
+                # What it has not begun runs out of its lease. The others are given theirs.
+                _log.exception("jobs_not_taken", queue=queue, jobs=len(given))
         return left
 
 
@@ -134,21 +144,20 @@ class Look:
     def joined(self, queue: str, lease: timedelta, but: AbstractSet[str]) -> tuple[dict[str, int], int]:
         """How many jobs of each type but these, and how many in all, the seats whose leases last so long take of the
         queue."""
-        types: dict[str, int] = {}
+        types: Counter[str] = Counter()
         limit = 0
         for seat in self._seats.of(queue):
-            if seat.lease != lease:
-                continue
             capacity = self._capacity(seat)
-            free = min(capacity.free, MOST - limit)
-            if free <= 0:
+            if seat.lease != lease or capacity.free <= 0:
                 continue
             slots = {type_: count for type_, count in capacity.of(queue).items() if type_ not in but}
             if slots:
-                limit += free
+                limit += capacity.free
                 for type_, count in slots.items():
-                    types[type_] = types.get(type_, 0) + min(count, free)
-        return types, limit
+                    types[type_] += min(count, capacity.free)
+        # Cut at the end: a seat with a thousand free slots must not hide the types of those behind it.
+        limit = min(limit, MOST)
+        return {type_: min(count, limit) for type_, count in types.items()}, limit
 
     def _capacity(self, seat: Seat) -> Capacity:
         capacity = self._capacities.get(seat)

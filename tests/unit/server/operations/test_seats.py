@@ -98,6 +98,31 @@ async def test_each_gets_of_its_own_queues_and_types(spied: SpiedStore, start_pa
         assert (await read(store, "d-t", queue="d")).state is State.WAITING, "nobody takes it"
 
 
+async def test_a_seat_as_wide_as_a_claim_hides_no_other(spied: SpiedStore, start_parts: StartParts) -> None:
+    async with start_parts(tick=HOUR) as parts:
+        Worker(parts, "t", slots=1000)
+        narrow = Worker(parts, "u", slots=1)
+        await added(spied.as_store, a_draft(type="u"))
+        await narrow.until(1)
+
+
+async def test_one_that_cannot_take_its_jobs_keeps_no_other_from_its_own(
+    spied: SpiedStore, start_parts: StartParts
+) -> None:
+    class Broken(Worker):
+        def _take(self, claimed: Collection[Claimed]) -> None:
+            super()._take(claimed)
+            raise RuntimeError("broken by the test")
+
+    async with start_parts(tick=HOUR) as parts:
+        broken, well = Broken(parts, slots=1), Worker(parts, slots=2)
+        await added(spied.as_store, a_draft(), a_draft())
+        await well.until(1)
+        await added(spied.as_store, a_draft())
+        await well.until(2)
+    assert len(broken.given) == 1
+
+
 async def test_each_lease_lasts_as_long_as_its_seat_says(spied: SpiedStore, start_parts: StartParts) -> None:
     async with start_parts(tick=HOUR) as parts:
         short, long = Worker(parts, slots=1, lease=MINUTE), Worker(parts, slots=1, lease=HOUR)
