@@ -37,7 +37,7 @@ class ScheduleJobs:
         self._store = store
         self._settings_of = settings_of
         self._server_defaults = server_defaults
-        self._gathering = Gathering(store, linger, flush_jobs)
+        self._gathering = Gathering[Draft, Added | TocsinError](self._add, linger, flush_jobs)
         self._unbroken = Unbroken()
 
     async def schedule(self, requests: Sequence[JobRequest]) -> list[Scheduled]:
@@ -52,7 +52,7 @@ class ScheduleJobs:
             raise CancelledUnsent from error
         drafts = list(self._drafts(requests, settings))
         if len(drafts) == 1:
-            added = [await self._gathering.add(drafts[0])]
+            added = [await self._gathering.send(drafts[0].spec.queue, drafts[0])]
         else:
             added = await self._unbroken.run(self._store.add(drafts))
         job_log.scheduled(drafts, added)
@@ -70,6 +70,9 @@ class ScheduleJobs:
         """Wait until all store calls have ended."""
         await self._unbroken.close()
         await self._gathering.close()
+
+    async def _add(self, _queue: str, drafts: Sequence[Draft]) -> Sequence[Added | TocsinError]:
+        return await self._store.add(drafts)
 
     async def _settings(self, queues: Collection[str]) -> dict[str, QueueSettings | TocsinError]:
         """Of each queue, or why they cannot be had; raises that where there are none at all."""

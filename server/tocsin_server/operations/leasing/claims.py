@@ -165,7 +165,7 @@ class Claims:
             asked.add(seat)  # those that come meanwhile are asked too
             if seat.fresh is not None:
                 await seat.fresh(ask.queue)
-        ask.types, ask.limit = self._seats.look().joined(ask.queue, ask.lease)
+        ask.types, ask.limit = self._seats.look().joined(ask.queue, ask.lease, but=self._claimable.dry(ask.queue))
         if ask.queue in self._failures or len(self.slow) >= _SEVERAL_SLOW:
             ask.types, ask.limit = dict.fromkeys(ask.types, 1), min(ask.limit, 1)
         return bool(ask.types)

@@ -131,8 +131,9 @@ class Look:
                 return seat
         return None
 
-    def joined(self, queue: str, lease: timedelta) -> tuple[dict[str, int], int]:
-        """How many jobs of each type, and how many in all, the seats whose leases last so long take of the queue."""
+    def joined(self, queue: str, lease: timedelta, but: AbstractSet[str]) -> tuple[dict[str, int], int]:
+        """How many jobs of each type but these, and how many in all, the seats whose leases last so long take of the
+        queue."""
         types: dict[str, int] = {}
         limit = 0
         for seat in self._seats.of(queue):
@@ -142,7 +143,7 @@ class Look:
             free = min(capacity.free, MOST - limit)
             if free <= 0:
                 continue
-            slots = capacity.of(queue)
+            slots = {type_: count for type_, count in capacity.of(queue).items() if type_ not in but}
             if slots:
                 limit += free
                 for type_, count in slots.items():
