@@ -60,7 +60,7 @@ from tocsin_server.operations.watching import Watching
 from tocsin_server.readiness import Readiness
 from tocsin_server.settings import Settings, is_loopback
 from tocsin_server.store.interface import JobStore
-from tocsin_server.store.open import MadeStore, StoreUnfit, made_store, quotas_of
+from tocsin_server.store.open import MadeStore, StoreUnfit, joined_store, made_store, quotas_of
 from tocsin_server.store.refusal_log import words_behind
 from tocsin_server.version import VERSION
 
@@ -88,12 +88,14 @@ class _Loops:
 class Server:
     """One server. Make, start and stop it on one event loop, best in the main thread (store/redis/embedded says why).
 
-    `hello` adds the handler of `tocsin dev`'s first job.
+    `hello` adds the handler of `tocsin dev`'s first job. `beside`: others serve on the same address, and share an
+    embedded store that runs already.
     """
 
-    def __init__(self, settings: Settings, *, hello: bool = False) -> None:
+    def __init__(self, settings: Settings, *, hello: bool = False, beside: bool = False) -> None:
         self._settings = settings
         self._hello = hello
+        self._beside = beside
         self._stack = AsyncExitStack()
         self._grpc: GrpcServer | None = None
         self._loops: _Loops | None = None
@@ -131,7 +133,8 @@ class Server:
         settings = self._settings
         # What can be wrong with settings is said before a store is made.
         out, own = outlets(settings.mail, settings.sms), self._own_handlers()
-        made = await self._stack.enter_async_context(made_store(settings))
+        make = joined_store if self._beside else made_store
+        made = await self._stack.enter_async_context(make(settings))
         store = made.store
         handlers, warnings = self._handlers(store, out, own)
         await _open(made)
@@ -177,6 +180,7 @@ class Server:
             servicers,
             health,
             listen=settings.listen,
+            reuse_port=self._beside,
             limits=_call_limits(settings),
             connections=Connections(
                 settings.connections.max_age, settings.connections.max_age_grace, settings.connections.max_idle
