@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain
+from heapq import merge
+from operator import itemgetter
 from typing import Protocol
 
 import structlog
@@ -66,18 +67,21 @@ class Seat:
 
 
 class Seats:
-    """All seats, and which of them have free slots, the one that was served longest ago first.
+    """The seats that have free slots, in a row: who is served goes to its end.
 
-    A seat without any free slot is not looked at again until it says that it was widened.
+    A seat without any free slot is not looked at again until it says that it was widened; then it comes last, too.
     """
 
     def __init__(self) -> None:
-        self._hungry: dict[str | None, dict[Seat, None]] = {}  # by queue; under None those that take of all queues
+        # Each seat's place in the row, by queue; under None those that take of all queues.
+        self._hungry: dict[str | None, dict[Seat, int]] = {}
+        self._last = 0
 
     def add(self, seat: Seat) -> None:
         """It has free slots, or may have."""
+        self._last += 1
         for queue in _named(seat):
-            self._hungry.setdefault(queue, {}).setdefault(seat)
+            self._hungry.setdefault(queue, {}).setdefault(seat, self._last)
 
     def remove(self, seat: Seat) -> None:
         """It has none, or has left."""
@@ -92,9 +96,12 @@ class Seats:
         """What may begin at this moment."""
         return Look(self)
 
-    def of(self, queue: str) -> Iterator[Seat]:
-        """Those that take jobs of the queue."""
-        return chain(self._hungry.get(queue, ()), self._hungry.get(None, ()))
+    def of(self, queue: str) -> Iterable[Seat]:
+        """Those that take jobs of the queue, as they stand in the row."""
+        named, all_ = self._hungry.get(queue), self._hungry.get(None)
+        if named and all_:
+            return [seat for seat, _ in merge(named.items(), all_.items(), key=itemgetter(1))]
+        return named or all_ or ()
 
     def deal(self, queue: str, lease: timedelta, claimed: Sequence[Claimed]) -> list[Claimed]:
         """Hand out jobs of a queue, best first, one to each seat with a slot for it in turn. Returns those that nobody

@@ -75,6 +75,17 @@ async def test_who_was_served_waits_behind_who_was_not(spied: SpiedStore, start_
     assert [len(worker.given) for worker in workers] == [2, 2, 2]
 
 
+async def test_who_takes_of_all_queues_is_served_in_turn_with_who_names_some(
+    spied: SpiedStore, start_parts: StartParts
+) -> None:
+    async with start_parts(tick=HOUR) as parts:
+        workers = [Worker(parts, queues=["q"]), Worker(parts, lease=HOUR), Worker(parts, queues=["q", "r"])]
+        for count in range(1, 7):
+            await added(spied.as_store, a_draft())
+            await until_async(lambda count=count: given(workers, count), within=5)
+    assert [len(worker.given) for worker in workers] == [2, 2, 2]
+
+
 async def given(workers: Collection[Worker], count: int) -> bool:
     return sum(len(worker.given) for worker in workers) == count
 
@@ -91,10 +102,10 @@ async def test_each_gets_of_its_own_queues_and_types(spied: SpiedStore, start_pa
         await added(store, *(a_draft(f"{queue}-t", queue=queue) for queue in "abcd"))
         assert await a.until(1) == ["a-t"]
         assert await b.until(2) == ["b-t", "c-t"]
-        await added(store, *(a_draft(f"{queue}-u", queue=queue, type="u") for queue in "ad"))
-        await other.until(1)
-        await all_.until(1)
-        assert sorted(one.job.job_id for one in (*all_.given, *other.given)) == ["a-u", "d-u"]
+        await added(store, a_draft("d-u", queue="d", type="u"))
+        assert await all_.until(1) == ["d-u"]
+        await added(store, a_draft("a-u", queue="a", type="u"))
+        assert await other.until(1) == ["a-u"]
         assert (await read(store, "d-t", queue="d")).state is State.WAITING, "nobody takes it"
 
 
