@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tocsin_server.domain.changes import UpdateJob
+from tocsin_server.domain.commands import UpdateJob
 from tocsin_server.domain.defaults import TermsChange, changed_terms
 from tocsin_server.domain.errors import InvalidFields, JobNotFound, RevisionMismatch, TocsinError, Violation
 from tocsin_server.domain.job import Job, View

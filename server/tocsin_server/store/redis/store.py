@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.changes import CancelJob, Change, RetryJob, RunJob, UpdateJob
+from tocsin_server.domain.commands import CancelJob, Change, RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.errors import LeaseLost, OutcomeUnknown, StoreAway, TocsinError
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.filters import ListQuery, Order, Page, Position
