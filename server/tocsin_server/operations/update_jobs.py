@@ -13,7 +13,7 @@ from tocsin_server.store.interface import JobStore
 _ROUNDS = 50  # then the caller is told that it has changed, as if its revision had been given
 
 
-class Changing:
+class UpdateJobs:
     """Updates standing jobs."""
 
     def __init__(self, store: JobStore) -> None:
