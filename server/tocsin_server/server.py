@@ -46,7 +46,6 @@ from tocsin_server.maintenance.runner import ChoreRunner
 from tocsin_server.messages.errors import MessageSettingsError
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.cancel_jobs import CancelJobs
-from tocsin_server.operations.changing import Changing
 from tocsin_server.operations.queues import Queues, QueueSettingsCache
 from tocsin_server.operations.reminders.fence import ReminderFence
 from tocsin_server.operations.reminders.reminders import Reminders
@@ -55,6 +54,7 @@ from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
 from tocsin_server.operations.transfer.transfers import Transfers
+from tocsin_server.operations.update_jobs import UpdateJobs
 from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.operations.watching import Watching
 from tocsin_server.readiness import Readiness
@@ -324,7 +324,7 @@ def build_servicers(
     transfers = Transfers(store, queues)
     return Servicers(
         [
-            JobService(store, scheduling, cancelling, watching, bulk, Changing(store), transfers),
+            JobService(store, scheduling, cancelling, watching, bulk, UpdateJobs(store), transfers),
             QueueService(store, queues, bulk, silent_since, writes_refused),
             ReminderService(reminders),
             ServerService(store, facts),

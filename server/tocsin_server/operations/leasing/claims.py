@@ -15,9 +15,9 @@ import structlog
 
 from tocsin_server.domain.errors import LeaseLost, OutcomeUnknown, StoreAway, StoreFull, TocsinError
 from tocsin_server.domain.lease import Claimed, Extension
-from tocsin_server.operations.backoff import backoff
 from tocsin_server.operations.leasing.claimable import Claimable
 from tocsin_server.operations.leasing.seats import Seat, Seats
+from tocsin_server.operations.retry_pause import retry_pause
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
 from tocsin_server.store.interface import JobStore
@@ -193,7 +193,7 @@ class Claims:
         else:
             # Nothing was leased, or its lease has run out by now.
             self._unanswered.pop(ask.queue, None)
-        self._hold(ask.queue, backoff(failures, self._longest_pause))
+        self._hold(ask.queue, retry_pause(failures, self._longest_pause))
 
     def _hold(self, queue: str, seconds: float) -> None:
         self._claimable.hold(queue)
