@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from support.servers import Server
 from support.stubs import request
 from tocsin.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc, queue_service_pb2, queue_service_pb2_grpc
 
-from bench.figures import Span
+from bench.figures import Span, processor_seconds
 
 #: The durability that the embedded store has, too.
 REDIS_OPTIONS = ("--appendonly", "yes", "--appendfsync", "everysec")
@@ -40,7 +41,7 @@ class Bed:
 
     def span(self, jobs: int) -> Span:
         """Times `jobs` jobs of this bed."""
-        return Span(jobs, self.server.pid, self.store_seconds)
+        return Span(jobs, partial(processor_seconds, self.server.pid), self.store_seconds)
 
     async def batches(self, requests: list[job_service_pb2.ScheduleJobRequest], in_flight: int = 4) -> None:
         """Schedule all by BatchScheduleJobs, 1,000 a call."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.store import RedisStore
 
 from bench.bed import REDIS_OPTIONS, flying
-from bench.figures import Sample, Span
+from bench.figures import Sample, Span, processor_seconds
 
 with suppress(ImportError):  # not on Windows
     import uvloop
@@ -57,7 +58,7 @@ async def echo(calls: int) -> dict[str, Sample]:
             body = bytes(150)
             await flying(64, [lambda: call(body)] * 200)
             assert process.pid is not None
-            with Span(calls, process.pid, lambda: 0.0) as span:
+            with Span(calls, partial(processor_seconds, process.pid), lambda: 0.0) as span:
                 await flying(64, [lambda: call(body)] * calls)
     finally:
         process.kill()

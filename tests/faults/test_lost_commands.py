@@ -21,7 +21,7 @@ from tocsin.v1 import job_service_pb2
 
 Outcome = job_service_pb2.ScheduleJobResponse.Outcome
 
-#: The three writes of each step of a job's life, in the order in which they are sent (records.py of the store).
+#: The three writes of each step of a job's life, in the order in which they are sent (commit.py of the store).
 WRITES = ("numbers", "job", "log")
 STEPS = ("scheduling", "claiming", "finishing")
 

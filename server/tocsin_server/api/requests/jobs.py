@@ -26,7 +26,7 @@ from tocsin_server.api.requests.violations import Violations
 from tocsin_server.api.times import to_span, to_time
 from tocsin_server.api.wire import payload_of
 from tocsin_server.domain import limits
-from tocsin_server.domain.changes import CancelJob, UpdateJob
+from tocsin_server.domain.commands import CancelJob, UpdateJob
 from tocsin_server.domain.defaults import TermsChange
 from tocsin_server.domain.filters import JobFilter, ListQuery, Order, Window
 from tocsin_server.domain.job import View
@@ -340,13 +340,13 @@ def _terms(spec: job_pb2.JobSpec, changed: Collection[str]) -> TermsChange | Non
     """What of a standing job's terms is to change, of the names in `changed`; None: nothing."""
     if not _TERMS.intersection(changed):
         return None
-    said = to_defaults(
+    given = to_defaults(
         spec.retry if "retry" in changed else _NO_RETRY,
         spec.timeout if "timeout" in changed and spec.HasField("timeout") else None,
         spec.retention if "retention" in changed else _NO_RETENTION,
     )
     return TermsChange(
-        said,
+        given,
         no_timeout="timeout" in changed and not spec.HasField("timeout"),
         tags=dict(spec.tags) if "tags" in changed else None,
     )

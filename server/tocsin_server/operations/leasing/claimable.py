@@ -146,6 +146,10 @@ class Claimable:
                 return name, who
         return None, None
 
+    def dry(self, name: str) -> AbstractSet[str]:
+        """Types of which the queue has nothing, as far as known."""
+        return self._queues[name].dry
+
     def in_turn(self) -> list[str]:
         """All queues that are worth a claim for some type."""
         return list(self._turns)

@@ -15,9 +15,9 @@ import structlog
 
 from tocsin_server.domain.errors import LeaseLost, OutcomeUnknown, StoreAway, StoreFull, TocsinError
 from tocsin_server.domain.lease import Claimed, Extension
-from tocsin_server.operations.backoff import backoff
 from tocsin_server.operations.leasing.claimable import Claimable
 from tocsin_server.operations.leasing.seats import Seat, Seats
+from tocsin_server.operations.retry_pause import retry_pause
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
 from tocsin_server.store.interface import JobStore
@@ -165,7 +165,7 @@ class Claims:
             asked.add(seat)  # those that come meanwhile are asked too
             if seat.fresh is not None:
                 await seat.fresh(ask.queue)
-        ask.types, ask.limit = self._seats.look().joined(ask.queue, ask.lease)
+        ask.types, ask.limit = self._seats.look().joined(ask.queue, ask.lease, but=self._claimable.dry(ask.queue))
         if ask.queue in self._failures or len(self.slow) >= _SEVERAL_SLOW:
             ask.types, ask.limit = dict.fromkeys(ask.types, 1), min(ask.limit, 1)
         return bool(ask.types)
@@ -193,7 +193,7 @@ class Claims:
         else:
             # Nothing was leased, or its lease has run out by now.
             self._unanswered.pop(ask.queue, None)
-        self._hold(ask.queue, backoff(failures, self._longest_pause))
+        self._hold(ask.queue, retry_pause(failures, self._longest_pause))
 
     def _hold(self, queue: str, seconds: float) -> None:
         self._claimable.hold(queue)

@@ -148,13 +148,17 @@ class Look:
                 return seat
         return None
 
-    def joined(self, queue: str, lease: timedelta) -> tuple[dict[str, int], int]:
-        """How many jobs of each type, and how many in all, the seats whose leases last so long take of the queue."""
+    def joined(self, queue: str, lease: timedelta, but: AbstractSet[str]) -> tuple[dict[str, int], int]:
+        """How many jobs of each type but these, and how many in all, the seats whose leases last so long take of the
+        queue."""
         types: Counter[str] = Counter()
         limit = 0
         for seat in self._seats.of(queue):
             capacity = self._capacity(seat)
-            if seat.lease == lease and capacity.free > 0 and (slots := capacity.of(queue)):
+            if seat.lease != lease or capacity.free <= 0:
+                continue
+            slots = {type_: count for type_, count in capacity.of(queue).items() if type_ not in but}
+            if slots:
                 limit += capacity.free
                 for type_, count in slots.items():
                     types[type_] += min(count, capacity.free)

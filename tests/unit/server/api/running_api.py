@@ -16,6 +16,7 @@ from tocsin_server.api.health import Health
 from tocsin_server.api.server_service import ServerFacts
 from tocsin_server.api.services import SERVICE_NAMES
 from tocsin_server.domain.quotas import Quotas
+from tocsin_server.operations.cancel_jobs import CancelJobs
 from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.schedule_jobs import ScheduleJobs
@@ -67,7 +68,7 @@ async def running_api(spied: SpiedStore, *, connections: Connections = LASTING, 
     scheduling, watching, health = ScheduleJobs(store, settings.get), Watching(store), Health(SERVICE_NAMES)
     reminders = Reminders(store, scheduling)
     server = GrpcServer(
-        build_servicers(store, scheduling, watching, settings, reminders, FACTS),
+        build_servicers(store, scheduling, CancelJobs(store), watching, settings, reminders, FACTS),
         health,
         listen="127.0.0.1:0",
         limits=CallLimits(**{**LIMITS, **limits}),

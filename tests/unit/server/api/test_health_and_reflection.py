@@ -15,6 +15,7 @@ from tocsin_server.api.grpc_server import GrpcServer
 from tocsin_server.api.health import Health
 from tocsin_server.api.listening import CannotListen
 from tocsin_server.api.services import SERVICE_NAMES
+from tocsin_server.operations.cancel_jobs import CancelJobs
 from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.schedule_jobs import ScheduleJobs
@@ -108,7 +109,9 @@ async def test_a_port_that_is_taken_is_refused_in_a_line(api: Api, spied: SpiedS
     store = spied.as_store
     settings = QueueSettingsCache(store)
     scheduling = ScheduleJobs(store, settings.get)
-    servicers = build_servicers(store, scheduling, Watching(store), settings, Reminders(store, scheduling), FACTS)
+    servicers = build_servicers(
+        store, scheduling, CancelJobs(store), Watching(store), settings, Reminders(store, scheduling), FACTS
+    )
     second = GrpcServer(servicers, Health(SERVICE_NAMES), listen=api.address)
     with pytest.raises(CannotListen, match=api.address) as caught:
         await second.start()

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from support.loaded_settings import refused, settings
-from tocsin_server.domain.defaults import SERVER_DEFAULTS
+from tocsin_server.domain.defaults import SERVER_DEFAULTS, JobDefaults
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.settings import Settings, duration, show_duration
 
@@ -47,6 +47,15 @@ def test_a_duration_beyond_all_bounds_is_refused_too() -> None:
 def test_what_jobs_get_by_default_is_what_the_contract_promises() -> None:
     got = Settings()
     assert (got.concurrency, got.type_concurrency) == (20, 5)
+    assert SERVER_DEFAULTS == JobDefaults(
+        max_attempts=3,
+        backoff=Backoff.EXPONENTIAL,
+        initial_delay=timedelta(seconds=2),
+        max_delay=timedelta(hours=1),
+        jitter=0.2,
+        completed_for=timedelta(hours=24),
+        failed_for=timedelta(days=30),
+    )
     assert got.retry.max_attempts == SERVER_DEFAULTS.max_attempts
     assert Backoff[got.retry.backoff.upper()] == SERVER_DEFAULTS.backoff
     assert got.retry.initial_delay == SERVER_DEFAULTS.initial_delay

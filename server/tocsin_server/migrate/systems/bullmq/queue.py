@@ -1,9 +1,8 @@
-"""BullMQ's queues, opened for reading, each in the order in which BullMQ would run it."""
+"""One queue of BullMQ's, in the order in which BullMQ would run it."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -12,12 +11,11 @@ from tocsin_server.migrate.systems.bull.dialect import BULLMQ
 from tocsin_server.migrate.systems.bull.discovery import FoundQueue
 from tocsin_server.migrate.systems.bull.jobs import ACTIVE_LEFT, COMPLETED_LEFT, Place, Places, logs_beside
 from tocsin_server.migrate.systems.bull.order import bull_priority, bullmq_priority
-from tocsin_server.migrate.systems.bull.reader import QueuesReader, connected
 from tocsin_server.migrate.systems.bull.record import DATA, RESULT, STACKS, Record
 from tocsin_server.migrate.systems.bull.source import BullSource, Id
 from tocsin_server.migrate.systems.bull.walking import PlaceOf, Step, Walk
 from tocsin_server.migrate.systems.bullmq.rules import groups_of_queue, limits_of_queue, schedulers
-from tocsin_server.migrate.systems.foreign import Choices, Foreign, ForeignQueue
+from tocsin_server.migrate.systems.foreign import Choices, Foreign
 
 PARENT_LEFT = "it waits for its children: flows are not taken over, its children are, each by itself"
 PARENT = "it is the parent of a flow: what its children returned stays in the source"
@@ -44,14 +42,14 @@ class BullmqQueue:
         if kind == b"zset":
             self._as_bull, self._places = True, Places(self._walk.now, bull_priority)
         for step in self._steps():
-            async for found in self._walk.step(step):
-                yield found
-        async for found in schedulers(self._walk):
-            yield found
-        async for found in limits_of_queue(self._walk):
-            yield found
-        async for found in groups_of_queue(self._walk):
-            yield found
+            async for foreign in self._walk.step(step):
+                yield foreign
+        async for foreign in schedulers(self._walk):
+            yield foreign
+        async for foreign in limits_of_queue(self._walk):
+            yield foreign
+        async for foreign in groups_of_queue(self._walk):
+            yield foreign
 
     def _steps(self) -> Sequence[Step]:
         places, choices = self._places, self._choices
@@ -79,33 +77,26 @@ class BullmqQueue:
         own = self._places.priority_of(record.priority)
         return self._places.in_line(record, own, own if self._as_bull else 0)
 
-    def _prioritized(self, one: Id, record: Record) -> Place:
-        priority = bullmq_priority(one[1] / _PER_PRIORITY)
+    def _prioritized(self, entry: Id, record: Record) -> Place:
+        priority = bullmq_priority(entry[1] / _PER_PRIORITY)
         return self._places.in_line(record, priority, priority)
 
-    def _beside(self, one: Id, record: Record) -> Sequence[tuple[bytes, str]]:
+    def _beside(self, entry: Id, record: Record) -> Sequence[tuple[bytes, str]]:
         root = self._walk.root
-        return [(root + one[0] + b":processed", PARENT), *logs_beside(root, one, record)]
+        return [(root + entry[0] + b":processed", PARENT), *logs_beside(root, entry, record)]
 
-    def _beside_active(self, one: Id, record: Record) -> Sequence[tuple[bytes, str]]:
+    def _beside_active(self, entry: Id, record: Record) -> Sequence[tuple[bytes, str]]:
         held_back = [(self._walk.root + b"dn:" + record.deduplication, FOLLOWER)] if record.deduplication else []
-        return [*held_back, *self._beside(one, record)]
+        return [*held_back, *self._beside(entry, record)]
 
     def _unless_deferred(self, place_of: PlaceOf) -> PlaceOf:
         """A job that stalled too often, or whose child failed, waits only for a worker to say that it has failed."""
 
-        def placed(one: Id, record: Record) -> Place | str:
-            place = place_of(one, record)
+        def placed(entry: Id, record: Record) -> Place | str:
+            place = place_of(entry, record)
             if record.deferred is None or isinstance(place, str):
                 return place
             failed = replace(place, state=State.FAILED, ended=self._places.now, failure=record.deferred)
             return replace(failed, whys=(*place.whys, DEFERRED))
 
         return placed
-
-
-@asynccontextmanager
-async def open_bullmq(url: str, choices: Choices, *, prefix: str = "bull") -> AsyncIterator[ForeignQueue]:
-    """A reader of the queues of BullMQ under a prefix. SourceAway where the address leads nowhere."""
-    async with connected(url) as source:
-        yield QueuesReader(source, choices, prefix, BullmqQueue, by_bullmq=True)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tocsin_server.domain import limits
 from tocsin_server.domain.states import State
 from tocsin_server.migrate.systems.foreign import Choices, Verdict
-from tocsin_server.store.placing import check_placeable
+from tocsin_server.store.put import check_placeable
 from unit.server.migrate.systems.agenda.document_builder import (
     ALL,
     EARLIER,
