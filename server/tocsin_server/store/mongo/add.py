@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.errors import JobActive, JobExists, TocsinError
+from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import Added, Draft, Job, Kept, New, OnConflict, Replaced, View
+from tocsin_server.domain.job_errors import JobActive, JobExists
 from tocsin_server.domain.quotas import too_many_types
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.domain.times import EPOCH, MILLISECOND

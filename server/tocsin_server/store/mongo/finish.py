@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.errors import LeaseLost, TocsinError
+from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import JobError
+from tocsin_server.domain.job_errors import LeaseLost
 from tocsin_server.domain.lease import AttemptOutcome, Ending, Extended, Extension, Finished, Lease, LostLease
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo import transitions

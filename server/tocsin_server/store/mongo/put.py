@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.errors import JobActive
 from tocsin_server.domain.job import Job, Put, View
+from tocsin_server.domain.job_errors import JobActive
 from tocsin_server.domain.quotas import too_many_types
 from tocsin_server.domain.states import State
 from tocsin_server.store.batching import part_by_part, parts

@@ -7,16 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.errors import (
-    JobActive,
-    JobExists,
-    JobNotFound,
-    RevisionMismatch,
-    TocsinError,
-    TooLarge,
-    WrongState,
-)
+from tocsin_server.domain.errors import TocsinError, TooLarge
 from tocsin_server.domain.job import Added, Draft, Job, Kept, New, Put, Replaced, View
+from tocsin_server.domain.job_errors import JobActive, JobExists, JobNotFound, RevisionMismatch, WrongState
 from tocsin_server.domain.lease import LostLease
 from tocsin_server.domain.quotas import too_many_jobs, too_many_types
 from tocsin_server.domain.states import State

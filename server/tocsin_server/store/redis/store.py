@@ -9,10 +9,11 @@ from typing import Any
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.commands import CancelJob, Change, RetryJob, RunJob, UpdateJob
-from tocsin_server.domain.errors import LeaseLost, OutcomeUnknown, StoreAway, TocsinError
+from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, TocsinError
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.filters import ListQuery, Order, Page, Position
 from tocsin_server.domain.job import Added, Draft, Job, Put, View
+from tocsin_server.domain.job_errors import LeaseLost
 from tocsin_server.domain.lease import (
     AttemptOutcome,
     Claim,
