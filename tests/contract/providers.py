@@ -251,7 +251,7 @@ class MongoProvider(Provider):
             for document in self._database[name].find()
         }
         if not counters:
-            for document in self._database[f"{self._JOBS}.queues"].find({}, {"events": 0, "arrivals": 0}):
+            for document in self._database[f"{self._JOBS}.queues"].find({}, {"events": 0, "arrivals": 0, "taken": 0}):
                 found[bson.encode({"queue": document["_id"]})] = bytes(document.raw)
         return found
 

@@ -127,7 +127,7 @@ def queries(command: Document) -> Iterator[Query]:
         yield command["aggregate"], *_of_pipeline(command["pipeline"])
         for stage in command["pipeline"]:
             if look := stage.get("$lookup"):
-                condition, order = _of_pipeline(look["pipeline"])
+                condition, order = _of_pipeline(look.get("pipeline", []))
                 yield look["from"], {look["foreignField"]: "q", **condition}, order
 
 

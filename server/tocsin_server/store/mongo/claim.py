@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Any
 
 from tocsin_server.domain.job import View
 from tocsin_server.domain.lease import Claim, Claimed, Lease
 from tocsin_server.domain.states import State
-from tocsin_server.store.mongo.clock import NOW_TO_COMPARE, read_clock
+from tocsin_server.store.mongo.clock import Clock
 from tocsin_server.store.mongo.commit import Commit
-from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, job_of, span, to_ms, token_of
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
 from tocsin_server.store.mongo.queues import QueueDocuments
@@ -27,8 +27,8 @@ _BYTES = 1 << 20
 class ClaimJobs:
     """JobStore.claim and promote."""
 
-    def __init__(self, connection: MongoConnection, jobs: Jobs, queues: QueueDocuments, commit: Commit) -> None:
-        self._connection = connection
+    def __init__(self, clock: Clock, jobs: Jobs, queues: QueueDocuments, commit: Commit) -> None:
+        self._clock = clock
         self._jobs = jobs
         self._queues = queues
         self._commit = commit
@@ -47,10 +47,10 @@ class ClaimJobs:
         if repeated and (found := await self._leased_by(queue, request)):
             for job in found:
                 confirm(job)
-            lost = await self._commit.write(queue, found)  # they have just been changed: the caller will hear so
-            return await self._claim_of(
-                [job for job in found if job.document["id"] not in lost], found[0].now, more=True
-            )
+            lost = await self._commit.write(queue, found)  # changed just now: who runs them will hear how
+            found = [job for job in found if job.document["id"] not in lost]
+            payloads = await self._jobs.payloads([job.document["_id"] for job in found])
+            return Claim(_claimed(found, payloads), await self._clock.lately(), more=True)
         due, (head, read_at), best = await asyncio.gather(
             self._due(queue), self._queues.read(queue), self._best(queue, types, limit)
         )
@@ -58,28 +58,36 @@ class ClaimJobs:
             await self._name(queue, (*due, *best))
             head, read_at = await self._queues.read(queue)
         if head is None or read_at is None:  # never used
-            return Claim((), await read_clock(self._connection), more=False)
-        paused, now = "paused" in head, read_at
+            return Claim((), await self._clock.lately(), more=False)
+        was_paused, now = "paused" in head, read_at
         if due:
             now = due[0].now
             await self._make_waiting(queue, due[:_MADE_WAITING])
             if len(due) > _MADE_WAITING:
                 return Claim((), now, more=True)
-            if not paused:
+            if not was_paused:
                 best = await self._best(queue, types, limit)
-        if paused or not best:
+        if was_paused or not best:
             return Claim((), now, more=False)
         picked, more = _pick(best, types, limit)
         for job in picked:
             lease(job, span(to_ms(length)), request)
-        lost = await self._commit.write(queue, picked)
+        paused, payloads = False, {}
+
+        async def look(lost: set[str]) -> None:
+            nonlocal paused, payloads
+            ids = [job.document["_id"] for job in picked if job.document["id"] not in lost]
+            paused, payloads = await asyncio.gather(self._queues.paused(queue), self._jobs.payloads(ids))
+
+        # Where this fails when the jobs are leased: asked again with the same request, they are found.
+        lost = await self._commit.write(queue, picked, beside_logging=look)
         taken = [job for job in picked if job.document["id"] not in lost]
-        with unknown_after(True):  # asked again with the same request, they are found
-            if await self._queues.paused(queue):
-                # Paused while this was under way: no attempt has begun yet, and none may.
+        if paused:
+            # Paused while this was under way: no attempt has begun yet, and none may.
+            with unknown_after(True):
                 await self._undo(queue, taken)
-                return Claim((), now, more=False)
-            return await self._claim_of(taken, picked[0].now, more=more or bool(lost))
+            return Claim((), now, more=False)
+        return Claim(_claimed(taken, payloads), picked[0].now, more or bool(lost))
 
     async def promote(self, queue: str) -> bool:
         """As JobStore.promote."""
@@ -100,11 +108,12 @@ class ClaimJobs:
         )
 
     async def _due(self, queue: str) -> list[Standing]:
-        return await self._jobs.find(
-            {"queue": queue, "state": int(State.SCHEDULED), "$expr": {"$lte": ["$due", NOW_TO_COMPARE]}},
+        found = await self._jobs.find(
+            {"queue": queue, "state": int(State.SCHEDULED), "due": {"$lte": await self._clock.bound()}},
             sort=[("due", 1), ("arrival", 1)],
             limit=_MADE_WAITING + 1,
         )
+        return [job for job in found if job.document["due"] <= job.now]
 
     async def _make_waiting(self, queue: str, due: Sequence[Standing]) -> None:
         for job in due:
@@ -139,16 +148,16 @@ class ClaimJobs:
             give_back(job)
         await self._commit.write(queue, mine)
 
-    async def _claim_of(self, jobs: Sequence[Standing], now: datetime, *, more: bool) -> Claim:
-        payloads = await self._jobs.payloads([job.document["_id"] for job in jobs])
-        claimed = []
-        for job in jobs:
-            document = job.document
-            if document["_id"] in payloads:
-                document = {**document, "payload": payloads[document["_id"]]}
-            granted = Lease(document["queue"], document["id"], document["attempt"], token_of(document))
-            claimed.append(Claimed(job_of(document, View.FULL), granted))
-        return Claim(tuple(claimed), now, more)
+
+def _claimed(jobs: Sequence[Standing], payloads: Mapping[str, Any]) -> tuple[Claimed, ...]:
+    claimed = []
+    for job in jobs:
+        document = job.document
+        if document["_id"] in payloads:
+            document = {**document, "payload": payloads[document["_id"]]}
+        granted = Lease(document["queue"], document["id"], document["attempt"], token_of(document))
+        claimed.append(Claimed(job_of(document, View.FULL), granted))
+    return tuple(claimed)
 
 
 def _pick(best: Sequence[Standing], types: Mapping[str, int], limit: int) -> tuple[list[Standing], bool]:

@@ -15,6 +15,7 @@ given back, whatever becomes of the write: nobody can be sure that it did not ac
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -72,16 +73,29 @@ class Commit:
         *,
         rates: Callable[[], Mapping[str, int]] = dict,
         cancels: bool = False,
+        written: Callable[[int, Standing], bool] | None = None,
     ) -> list[R]:
         """Let `decide` change the job of each id, and write what it touched; its answers, in order.
 
         Several of a call may be of one job: they are taken in order. `decide` is asked again where the job was changed
         by others meanwhile, so it must not remember; it is given the place of the id, and None where no job stands.
+
+        `written` says of a job as this process wrote it last whether `decide` would write it: then it is not read. If
+        somebody else has written it since, that shows as in any race.
         """
         answers: dict[int, R] = {}
+        tried: set[int] = set()  # places of what others had written
 
         async def attempt(left: Sequence[int]) -> Collection[int]:
-            standing = await self._jobs.load(queue, [job_ids[at] for at in left])
+            ids = [job_ids[at] for at in left]
+            standing = None
+            if written is not None and tried.isdisjoint(left):
+                known = await self._jobs.remembered(queue, ids)
+                if known is not None and all(written(at, known[job_ids[at]]) for at in left):
+                    standing = known
+            if standing is None:
+                standing = await self._jobs.load(queue, ids)
+            tried.update(left)
             for at in left:
                 job = standing.get(job_ids[at])
                 answers[at] = decide(at, None if job is None or job.gone else job)
@@ -101,6 +115,7 @@ class Commit:
         rates: Mapping[str, int] | None = None,
         cancels: bool = False,
         retention: bool = False,
+        beside_logging: Callable[[set[str]], Awaitable[None]] | None = None,
     ) -> set[str]:
         """Write what was touched or is to be confirmed; the ids of those that others had changed meanwhile, which were
         left as they are. `retention`: what goes has had its time."""
@@ -110,8 +125,8 @@ class Commit:
             return await self._jobs.swap(written) if written else set()
         gone = {} if retention else ends_of(job for job in loud if job.gone)
         events = sum(2 if _is_anew(job) else 1 for job in loud)
-        taken = await self._queues.allocate(queue, events=events, rates=rates, gone=gone)
-        return await self.write_under(taken, written, cancels=cancels)
+        taken, _ = await self._queues.allocate(queue, events=events, rates=rates, gone=gone)
+        return await self.write_under(taken, written, cancels=cancels, beside_logging=beside_logging)
 
     async def write_under(
         self,
@@ -121,9 +136,11 @@ class Commit:
         *,
         cancels: bool = False,
         before_logging: Callable[[set[str]], Awaitable[None]] | None = None,
+        beside_logging: Callable[[set[str]], Awaitable[None]] | None = None,
     ) -> set[str]:
         """Write new jobs and changed ones, and log them under the numbers taken; the ids at which others were faster,
-        which were left as they are. `before_logging` is given these, and may still change documents."""
+        which were left as they are. What goes on before logging, and may still change documents, and beside it, is
+        given these."""
         lost = await self._jobs.insert(new) if new else set()
         with unknown_after(bool(new)):
             lost |= await self._jobs.swap(changed) if changed else set()
@@ -132,7 +149,12 @@ class Commit:
         changed = [job for job in changed if not job.quiet and job.document["id"] not in lost]
         new = [document for document in new if document["id"] not in lost]
         flags = _flags_of(new, changed, cancels=cancels)
-        await self._log.append(taken, [*_changes_of(changed), *map(_basic, new)], flags)
+        logging = self._log.append(taken, [*_changes_of(changed), *map(_basic, new)], flags)
+        if beside_logging is None:
+            await logging
+        else:
+            with unknown_after(True):
+                await asyncio.gather(logging, beside_logging(lost))
         return lost
 
 

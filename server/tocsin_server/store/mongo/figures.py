@@ -15,8 +15,7 @@ from pymongo.errors import OperationFailure
 from tocsin_server.domain.filters import JobFilter
 from tocsin_server.domain.queues import QueueFigures
 from tocsin_server.domain.states import State
-from tocsin_server.store.mongo.clock import read_clock
-from tocsin_server.store.mongo.connection import MongoConnection
+from tocsin_server.store.mongo.clock import Clock
 from tocsin_server.store.mongo.documents import Document
 from tocsin_server.store.mongo.errors import BAD_VALUE
 from tocsin_server.store.mongo.jobs import Jobs
@@ -40,12 +39,12 @@ class QueueCounts:
 
     def __init__(
         self,
-        connection: MongoConnection,
+        clock: Clock,
         jobs: Jobs,
         queues: QueueDocuments,
         mend_indexes: Callable[[], Awaitable[None]],
     ) -> None:
-        self._connection = connection
+        self._clock = clock
         self._jobs = jobs
         self._queues = queues
         self._mend_indexes = mend_indexes
@@ -54,7 +53,7 @@ class QueueCounts:
     async def figures(self, queue: str) -> QueueFigures:
         """As JobStore.figures."""
         now, (head, _), counts, oldest = await asyncio.gather(
-            read_clock(self._connection), self._queues.read(queue), self._counts(queue), self._oldest(queue)
+            self._clock.read(), self._queues.read(queue), self._counts(queue), self._oldest(queue)
         )
         ended = {"c": 0, "f": 0}
         minute = minute_of(now)
