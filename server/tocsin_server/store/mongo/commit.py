@@ -16,6 +16,7 @@ given back, whatever becomes of the write: nobody can be sure that it did not ac
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -30,6 +31,8 @@ from tocsin_server.store.mongo.transitions import Standing
 
 #: WriteRounds of read, decide and write before a call gives up on jobs that others keep changing.
 _ROUNDS = 50
+#: Seconds that a loser waits before the next round, at most.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.25
 #: So many jobs are read, written and logged at a time.
 _JOBS_A_WRITE = 200
 
@@ -46,10 +49,14 @@ class WriteRounds:
         """Let `attempt` do the items of a batch that stand at these places, until none is left. It returns the places
         of those that were lost to others, and is given these alone the next time."""
         left = list(places)
-        for _ in range(_ROUNDS):
+        for number in range(_ROUNDS):
+            if number:
+                # At random, and longer each time: who lost together would meet again, and all but one lose again.
+                pause = min(_FIRST_PAUSE * 2.0**number, _LONGEST_PAUSE)
+                await asyncio.sleep(pause * random.random())  # noqa: S311 - spreads load, guards nothing
             with unknown_after(self._acted):
                 lost = await attempt(left)
-            self._acted = True
+            self._acted = self._acted or len(lost) < len(left)
             left = [at for at in left if at in lost]
             if not left:
                 return

@@ -73,6 +73,7 @@ class MongoConnection:
         max_connections: int = 16,
         select_within: timedelta | None = None,
     ) -> None:
+        self.answer_within = answer_within
         try:
             database = parse_uri(url, validate=True, warn=False).get("database") or DEFAULT_DATABASE
             milliseconds = int(answer_within.total_seconds() * 1000)

@@ -49,6 +49,7 @@ class Jobs:
     def __init__(self, connection: MongoConnection, collection: str, clock: Clock) -> None:
         self._connection = connection
         self._clock = clock
+        self.answer_ms = int(connection.answer_within.total_seconds() * 1000)  # nobody waits longer for what is read
         self.collection: AsyncCollection[Document] = connection.database[collection]
         self._leased: OrderedDict[str, Document] = OrderedDict()  # by _id, as this process wrote them last
 

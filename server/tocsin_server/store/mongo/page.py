@@ -143,7 +143,8 @@ def _windows_open(wanted: JobFilter) -> bool:
 def _beyond(after: Position, soonest: bool) -> Document:
     if not soonest:
         return {"arrival": {"$lt": after.arrival}}
-    return {"$or": [{"due": {"$gt": after.due}}, {"due": after.due, "arrival": {"$gt": after.arrival}}]}
+    beyond = [{"due": {"$gt": after.due}}, {"due": after.due, "arrival": {"$gt": after.arrival}}]
+    return {"due": {"$gte": after.due}, "$or": beyond}  # the first is the index's bound, whatever is made of the others
 
 
 def _passed(query: ListQuery, found: Sequence[Document], skip: int) -> tuple[list[Document], int, int]:

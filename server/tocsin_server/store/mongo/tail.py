@@ -29,7 +29,7 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(milliseconds=50), timedelta(seconds=2)
 _FASTEST_LOOK, _SLOWEST_LOOK = timedelta(milliseconds=20), timedelta(milliseconds=500)
-_AWAIT = timedelta(seconds=2)  # of one question of a stream; well below the time that an answer may take
+_AWAIT = timedelta(seconds=2)  # of one question of a stream
 
 #: What a look has told of the number of queues is good for so long.
 _LATELY = 2 * _SLOWEST_LOOK
@@ -132,7 +132,9 @@ class LogListener:
             {"$match": {"operationType": "insert"}},
             {"$project": {"fullDocument.queue": 1, "fullDocument.wake": 1}},
         ]
-        async with await self._events.watch(pipeline, max_await_time_ms=int(_AWAIT.total_seconds() * 1000)) as stream:
+        # A question that waits longer than an answer may take would end the connection, again and again.
+        longest = min(_AWAIT, self._connection.answer_within / 2)
+        async with await self._events.watch(pipeline, max_await_time_ms=int(longest.total_seconds() * 1000)) as stream:
             self._tell(Wake("", None, missed=True))
             async for change in stream:
                 yield change["fullDocument"]
