@@ -21,7 +21,7 @@ from tocsin_server.store.mongo.placed import placed_document
 from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.mongo.quotas import JobQuota, KnownTypes, Left
 from tocsin_server.store.mongo.transitions import Standing, confirm, place_over
-from tocsin_server.store.placing import Placed
+from tocsin_server.store.put import Placed
 
 _CALL_JOBS, _CALL_BYTES = 200, 8 << 20
 

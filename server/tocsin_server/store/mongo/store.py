@@ -43,7 +43,7 @@ from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.mongo.quotas import JobQuota, KnownTypes
 from tocsin_server.store.mongo.tail import LogListener
 from tocsin_server.store.mongo.trim import TrimJobs
-from tocsin_server.store.placing import placed
+from tocsin_server.store.put import placed
 
 
 class MongoStore(JobStore):

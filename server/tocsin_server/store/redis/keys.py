@@ -11,7 +11,7 @@ class Keys:
         self.queues = f"{namespace}:queues"  # SET of all queues' names
         self.workers = f"{namespace}:workers"  # HASH, see lua/announce.lua
         self.format = f"{namespace}:format"  # STRING, the number of the stored format
-        self.wake = f"{namespace}:wake"  # channel, see lua/lib/commit.lua
+        self.wake = f"{namespace}:wake"  # channel, see lua/lib/tick.lua
 
     def root(self, queue: str) -> str:
         """Root of a queue's keys; the braces keep them in one hash slot."""

@@ -67,7 +67,7 @@ def settings_of(stored_fields: Sequence[bytes | None]) -> QueueSettings:
 
 
 def tick_of(stored: bytes | None) -> Tick:
-    """A tick record, as lua/lib/commit.lua writes it."""
+    """A tick record, as lua/lib/tick.lua writes it."""
     if not stored:
         return Tick(0, None, None, None)
     # A server with very many queues reads the ticks of all of them at its start, so this is made to be quick.

@@ -1,4 +1,4 @@
-"""The store's wake-up messages: B flags, I6 due, queue, on one channel for all queues (lua/lib/commit.lua)."""
+"""The store's wake-up messages: B flags, I6 due, queue, on one channel for all queues (lua/lib/tick.lua)."""
 
 from __future__ import annotations
 

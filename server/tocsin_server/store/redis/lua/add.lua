@@ -11,7 +11,7 @@
 -- Wakes    "settings" where the queue is new
 -- Clock    the server's; a delay counts from it, a time that has passed means now
 -- Bounds   the caller sends at most 50 jobs and 1 MiB
---- @include lib/keys lib/clock lib/job lib/ids lib/commit lib/change lib/types
+--- @include lib/keys lib/clock lib/job lib/ids lib/tick lib/commit lib/change lib/types
 local FAIL, KEEP, REPLACE = 1, 2, 3
 local HEAD = '>BBI6i4I6I6I4I2c0'
 local NOT_NEW = string.rep('\0', 13)

@@ -6,7 +6,7 @@
 -- Returns  one an outcome: {"OK" | "REPEATED", state} | {"LEASE_LOST"}
 -- Events   one a job
 -- A token that ended the last attempt answers REPEATED and the state of now: a lost answer can be asked for again.
---- @include lib/keys lib/clock lib/job lib/lease lib/commit lib/change
+--- @include lib/keys lib/clock lib/job lib/lease lib/tick lib/commit lib/change
 local endings, rates = {}, {}
 
 function endings.COMPLETED(job, result)

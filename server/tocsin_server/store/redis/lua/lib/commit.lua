@@ -1,13 +1,7 @@
 -- commit: brings records, structures, counters and the event stream in line with the jobs an operation has changed.
 -- An operation reads and decides, changes fields of jobs, says touch(job), and commits once at its end: so all its
 -- writes come last, and each structure is kept right in this one place. Writes are gathered by key.
--- The tick record is >I6I6I6I6I6I6: wakes so far; the earliest due time, end of lease and end of retention (0: none); how
--- many jobs are WAITING; changes so far. Older servers write the first four: then what waits is counted anew.
-local TICK = '>I6I6I6I6I6I6'
 local BUCKET = 256
-local S_KEY, W_KEY, A_KEY, E_KEY, F_KEY, X_KEY = key('s'), key('w'), key('a'), key('e'), key('f'), key('x')
-local J_KEY, H_KEY, I_KEY, R_KEY = key('j'), key('h'), key('i'), key('r')
-local wake, announce, changes = 0, true, false
 
 local function touch(job)
   if not touched[job.n] then
@@ -149,41 +143,6 @@ local function flush_events(events)
     string.format('%d-0', total), 'c', total - #events, 'b', table.concat(events))
   local minute = math.floor(NOW / 60000)
   if redis.call('HSETNX', key('o'), minute, total) == 1 then drop_old_events(minute) end
-end
-
-local function earliest(name)
-  local first = redis.call('ZRANGE', name, 0, 0, 'WITHSCORES')
-  return first[2] and tonumber(first[2]) or 0
-end
-
-local function publish(flags, due)
-  redis.call('PUBLISH', NAMESPACE .. ':wake', struct.pack('>BI6', flags, due) .. QUEUE)
-end
-
--- How many jobs are WAITING, by the counters.
-local function count_waiting()
-  local counts, sum = redis.call('HGETALL', key('n')), 0
-  for i = 1, #counts, 2 do
-    if string.sub(counts[i], 1, 2) == '3:' then sum = sum + tonumber(counts[i + 1]) end
-  end
-  return sum
-end
-
--- changed: keys of sorted sets that are not as they were; waiting_by: how many more jobs are WAITING.
-local function flush_tick(changed, waiting_by)
-  local old = redis.call('GET', key('k')) or ''
-  local known = old .. string.rep('\0', 36 - #old)
-  local wakes, due, lease, over, waiting, seen = struct.unpack(TICK, known)
-  waiting = #old == 36 and math.max(0, waiting + waiting_by) or count_waiting()
-  local due_before = due
-  if changed[S_KEY] then due = earliest(S_KEY) end
-  if changed[A_KEY] then lease = earliest(A_KEY) end
-  if changed[X_KEY] then over = earliest(X_KEY) end
-  local new = struct.pack(TICK, wakes + wake, due, lease, over, waiting, changes or seen)
-  if new ~= old then redis.call('SET', key('k'), new) end
-  if not announce then return end
-  if wake > 0 then publish(1, 0) end
-  if due > 0 and (due_before == 0 or due < due_before) then publish(2, due) end
 end
 
 -- Writes what stands out of all touched jobs. A job with `gone` is deleted; one with `payload_new` is written whole.

@@ -6,7 +6,7 @@
 local SCHEDULED, BLOCKED, WAITING, ACTIVE, COMPLETED, FAILED, CANCELLED = 1, 2, 3, 4, 5, 6, 7
 local CANCEL_ASKED, HAS_EXTRAS, CALLERS_ID = 1, 2, 4
 local HEADER, HEADER_LEN = '>BBi4I4I2BI4I6I6I6I6I6c8I6I6I4', 71
-local NO_TOKEN = string.rep('\0', 8)
+local NO_TOKEN = '\0\0\0\0\0\0\0\0'
 
 -- Jobs this call has changed, by arrival number; lib/commit writes them out.
 local touched, order = {}, {}

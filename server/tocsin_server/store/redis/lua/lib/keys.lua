@@ -16,7 +16,7 @@
 --   :q               HASH    n last arrival, v events so far, epoch, paused, reason, settings, cmax, fmax, notes: a note stands until, unused:
 --                    since when nothing is known to have changed, gone_e, gone_f: the latest end time of those of :e and
 --                    :f that were deleted before their time
---   :k               STRING  the tick record (lib/commit)
+--   :k               STRING  the tick record (lib/tick)
 --   :b<key>          STRING  a note: 8 bytes of revision, then its value; it expires by itself
 local ROOT = KEYS[1]
 local NAMESPACE, QUEUE = string.match(ROOT, '^(.-):{(.*)}$')
@@ -24,3 +24,13 @@ local NAMESPACE, QUEUE = string.match(ROOT, '^(.-):{(.*)}$')
 local function key(suffix)
   return ROOT .. ':' .. suffix
 end
+local S_KEY = key('s')
+local W_KEY = key('w')
+local A_KEY = key('a')
+local E_KEY = key('e')
+local F_KEY = key('f')
+local X_KEY = key('x')
+local J_KEY = key('j')
+local H_KEY = key('h')
+local I_KEY = key('i')
+local R_KEY = key('r')
