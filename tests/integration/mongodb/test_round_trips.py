@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import pytest
-from contract.builders import HOUR, MINUTE, a_draft, a_request, added, claimed_one, completed, wish
-from support.mongo_stores import JOBS
+from contract.builders import HOUR, MINUTE, a_draft, a_query, a_request, added, claimed_one, completed, wish
+from support.mongo_servers import MongoServer
+from support.mongo_stores import JOBS, opened
 from support.mongo_trace import Trace, tracing
-from tocsin_server.domain.job import OnConflict
+from tocsin_server.domain.job import OnConflict, View
 from tocsin_server.domain.lease import Extension
 from tocsin_server.store.mongo.store import MongoStore
 
-QUEUES, EVENTS = f"{JOBS}.queues", f"{JOBS}.events"
+EVENTS = f"{JOBS}.events"
 Call = Callable[[], Awaitable[object]]
 
 
@@ -87,3 +89,28 @@ async def test_a_call_asks_no_more_often_than_said(store: MongoStore, name: str)
     prepare, in_sequence, waits, commands = CALLS[name]
     trace = await trips(store, prepare)
     assert (trace.in_sequence, trace.waits, len(trace.sent)) == (in_sequence, waits, commands), trace.names
+
+
+async def test_no_answer_of_a_full_batch_is_asked_for_in_two(store: MongoStore) -> None:
+    await added(store, *(a_draft() for _ in range(200)))
+    with tracing() as trace:
+        claim = await store.claim("q", {"t": 200}, 200, lease=MINUTE, request=a_request())
+        await store.extend([Extension(one.lease) for one in claim.claimed], MINUTE)
+        await store.finish([completed(one) for one in claim.claimed])
+        await store.page(a_query(limit=200))
+        await store.get("q", [one.job.job_id for one in claim.claimed], View.FULL)
+    assert len(claim.claimed) == 200
+    assert [name for name in trace.names if name.startswith("getMore")] == []
+
+
+async def test_a_stream_outlives_its_idle_time_where_answers_must_come_soon(server: MongoServer) -> None:
+    with tracing() as trace:
+        async with opened(server.url, answer_within=timedelta(milliseconds=400)) as store:
+            wakes = store.wakes()
+            assert (await anext(wakes)).missed
+            missed = asyncio.ensure_future(anext(wakes))
+            await asyncio.wait([missed], timeout=2)
+            assert not missed.done(), "the stream was lost, and another begun"
+            missed.cancel()
+            await asyncio.wait([missed])
+    assert trace.names.count(f"aggregate {EVENTS}") == 1

@@ -62,6 +62,6 @@ class Arrivals:
             return []
         condition = {"queue": queue, "arrival": {"$in": sorted(numbers)}}
         found = await self._jobs.run(
-            lambda: self._jobs.collection.find(condition, {"id": 1, "arrival": 1}).to_list(), read_only=True
+            lambda: self._jobs.documents(condition, {"id": 1, "arrival": 1}).to_list(), read_only=True
         )
         return [(int(one["arrival"]), one["id"]) for one in found]

@@ -28,7 +28,7 @@ async def check(connection: MongoConnection, collection: str) -> tuple[StoreInfo
         build = await connection.run(lambda: connection.client.admin.command("buildInfo"), read_only=True)
         await _check_contents(connection, collection)
         await _refuse_collations(connection, collection)
-    _refuse_routers(hello)
+    refuse_routers(hello)
     version = ".".join(map(str, build["versionArray"][:3]))
     if tuple(build["versionArray"][:2]) < OLDEST:
         raise StoreUnfit(f"MongoDB {version} is too old: {OLDEST[0]}.{OLDEST[1]} or newer is needed")
@@ -62,7 +62,8 @@ def has_change_streams(hello: Document) -> bool:
     return "setName" in hello
 
 
-def _refuse_routers(hello: Document) -> None:
+def refuse_routers(hello: Document) -> None:
+    """StoreUnfit where a mongos has answered."""
     if hello.get("msg") == "isdbgrid":
         raise StoreUnfit(
             "MONGODB_URL leads to a mongos: sharded clusters are not supported (an _id would be unique in each shard "

@@ -32,7 +32,7 @@ from tocsin_server.store.mongo.transitions import Standing
 #: WriteRounds of read, decide and write before a call gives up on jobs that others keep changing.
 _ROUNDS = 50
 #: Seconds that a loser waits before the next round, at most.
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.25
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 #: So many jobs are read, written and logged at a time.
 _JOBS_A_WRITE = 200
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from bson.int64 import Int64
 from pymongo import DeleteOne, ReplaceOne, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import BulkWriteError
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
@@ -57,6 +58,10 @@ class Jobs:
         """As MongoConnection.run."""
         return await self._connection.run(command, read_only=read_only)
 
+    def documents(self, condition: Mapping[str, Any], shape: Mapping[str, Any] | None = None) -> AsyncCursor[Document]:
+        """Documents that match, to be read; `shape` says which fields."""
+        return self.collection.find(condition, shape, batch_size=_BATCH)
+
     async def find(
         self, condition: Mapping[str, Any], sort: Sequence[tuple[str, int]] = (), limit: int = 0
     ) -> list[Standing]:
@@ -92,7 +97,7 @@ class Jobs:
     async def payloads(self, ids: Sequence[str]) -> dict[str, Any]:
         """Payloads by _id, of those that have one."""
         found = await self.run(
-            lambda: self.collection.find({"_id": {"$in": list(ids)}}, {"payload": 1}, batch_size=_BATCH).to_list(),
+            lambda: self.documents({"_id": {"$in": list(ids)}}, {"payload": 1}).to_list(),
             read_only=True,
         )
         return {document["_id"]: document["payload"] for document in found if "payload" in document}
@@ -131,7 +136,7 @@ class Jobs:
         ids = [job.document["_id"] for job in jobs]
         with unknown_after(True):
             found = await self.run(
-                lambda: self.collection.find({"_id": {"$in": ids}}, {"writes": 1, "ops": 1}).to_list(), read_only=True
+                lambda: self.documents({"_id": {"$in": ids}}, {"writes": 1, "ops": 1}).to_list(), read_only=True
             )
         stands = {document["_id"]: document for document in found}
         return {job.document["id"] for job in jobs if _lost(stands.get(job.document["_id"]), job, operation)}

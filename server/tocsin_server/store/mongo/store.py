@@ -143,7 +143,7 @@ class MongoStore(JobStore):
         keys = [key(queue, job_id) for job_id in job_ids]
         shape = None if view is View.FULL else dict.fromkeys(HEAVY, 0)
         found = await self._connection.run(
-            lambda: self._jobs.collection.find({"_id": {"$in": keys}}, shape).to_list(), read_only=True
+            lambda: self._jobs.documents({"_id": {"$in": keys}}, shape).to_list(), read_only=True
         )
         jobs = {document["_id"]: document for document in found}
         return [job_of(jobs[one], view) if one in jobs else None for one in keys]
