@@ -11,7 +11,7 @@ from typing import Any
 from tocsin_server.domain.job import View
 from tocsin_server.domain.lease import Claim, Claimed, Lease
 from tocsin_server.domain.states import State
-from tocsin_server.store.mongo.clock import Clock
+from tocsin_server.store.mongo.clock import ServerClock
 from tocsin_server.store.mongo.commit import Commit
 from tocsin_server.store.mongo.documents import Document, job_of, span, to_ms, token_of
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
@@ -29,7 +29,7 @@ _TYPES_A_QUERY = 100
 class ClaimJobs:
     """JobStore.claim and promote."""
 
-    def __init__(self, clock: Clock, jobs: Jobs, queues: QueueDocuments, commit: Commit) -> None:
+    def __init__(self, clock: ServerClock, jobs: Jobs, queues: QueueDocuments, commit: Commit) -> None:
         self._clock = clock
         self._jobs = jobs
         self._queues = queues

@@ -42,7 +42,7 @@ def stamp(field: str) -> Document:
     return {"$currentDate": {field: True}}
 
 
-class Clock:
+class ServerClock:
     """The time as it was heard last: it comes with almost every answer."""
 
     def __init__(self, connection: MongoConnection) -> None:

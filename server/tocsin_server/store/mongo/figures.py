@@ -16,7 +16,7 @@ from pymongo.errors import OperationFailure
 from tocsin_server.domain.filters import JobFilter
 from tocsin_server.domain.queues import QueueFigures
 from tocsin_server.domain.states import State
-from tocsin_server.store.mongo.clock import Clock
+from tocsin_server.store.mongo.clock import ServerClock
 from tocsin_server.store.mongo.documents import Document
 from tocsin_server.store.mongo.errors import BAD_VALUE
 from tocsin_server.store.mongo.jobs import Jobs
@@ -40,7 +40,7 @@ class QueueCounts:
 
     def __init__(
         self,
-        clock: Clock,
+        clock: ServerClock,
         jobs: Jobs,
         queues: QueueDocuments,
         mend_indexes: Callable[[], Awaitable[None]],

@@ -12,7 +12,7 @@ from tocsin_server.domain.job import JobError
 from tocsin_server.domain.lease import AttemptOutcome, Ending, Extended, Extension, Finished, Lease, LostLease
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo import transitions
-from tocsin_server.store.mongo.clock import Clock
+from tocsin_server.store.mongo.clock import ServerClock
 from tocsin_server.store.mongo.commit import Commit
 from tocsin_server.store.mongo.documents import span, text, to_ms, token_of
 from tocsin_server.store.mongo.jobs import Jobs
@@ -47,7 +47,7 @@ class _Rates:
 class FinishJobs:
     """JobStore.extend, finish and reap."""
 
-    def __init__(self, clock: Clock, jobs: Jobs, commit: Commit) -> None:
+    def __init__(self, clock: ServerClock, jobs: Jobs, commit: Commit) -> None:
         self._clock = clock
         self._jobs = jobs
         self._commit = commit

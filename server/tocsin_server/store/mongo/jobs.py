@@ -16,7 +16,7 @@ from pymongo.errors import BulkWriteError
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.domain.states import State
-from tocsin_server.store.mongo.clock import READ_NOW, Clock
+from tocsin_server.store.mongo.clock import READ_NOW, ServerClock
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import HEAVY, Document, key
 from tocsin_server.store.mongo.errors import DUPLICATE
@@ -47,7 +47,7 @@ def unknown_after(acted: bool) -> Iterator[None]:
 class Jobs:
     """All queues' jobs."""
 
-    def __init__(self, connection: MongoConnection, collection: str, clock: Clock) -> None:
+    def __init__(self, connection: MongoConnection, collection: str, clock: ServerClock) -> None:
         self._connection = connection
         self._clock = clock
         self.answer_ms = int(connection.answer_within.total_seconds() * 1000)  # nobody waits longer for what is read

@@ -30,7 +30,7 @@ from tocsin_server.domain.queues import Tick
 from tocsin_server.domain.quotas import too_many_queues
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import EPOCH
-from tocsin_server.store.mongo.clock import READ_NOW, Clock, stamp
+from tocsin_server.store.mongo.clock import READ_NOW, ServerClock, stamp
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document
 
@@ -59,7 +59,7 @@ class Allocation:
 class QueueDocuments:
     """All queues' documents."""
 
-    def __init__(self, connection: MongoConnection, collection: str, clock: Clock, most: int) -> None:
+    def __init__(self, connection: MongoConnection, collection: str, clock: ServerClock, most: int) -> None:
         self._connection = connection
         self._clock = clock
         self._most = most  # queues

@@ -24,7 +24,7 @@ from tocsin_server.store.mongo.add import AddJobs
 from tocsin_server.store.mongo.change import ChangeJobs
 from tocsin_server.store.mongo.checks import FORMAT, check, has_change_streams, unfit_where_not_allowed
 from tocsin_server.store.mongo.claim import ClaimJobs
-from tocsin_server.store.mongo.clock import NOW, NOW_TO_COMPARE, Clock, ahead
+from tocsin_server.store.mongo.clock import NOW, NOW_TO_COMPARE, ServerClock, ahead
 from tocsin_server.store.mongo.commit import Commit
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.cross_check import CrossCheck
@@ -67,7 +67,7 @@ class MongoStore(JobStore):
         self._collection = collection
         self._events_age = events_age
         self._workers: AsyncCollection[Document] = connection.database[f"{collection}.workers"]
-        self._clock = Clock(connection)
+        self._clock = ServerClock(connection)
         self._queues = QueueDocuments(connection, collection, self._clock, quotas.queues)
         self._tail = LogListener(connection, collection, self._queues)
         self._log = EventLog(connection, collection, self._queues, self._tail, events_max=events_max)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.states import State
-from tocsin_server.store.mongo.clock import Clock
+from tocsin_server.store.mongo.clock import ServerClock
 from tocsin_server.store.mongo.commit import Commit
 from tocsin_server.store.mongo.jobs import Jobs
 from tocsin_server.store.mongo.queue_settings import StoredSettings
@@ -16,7 +16,7 @@ from tocsin_server.store.mongo.transitions import Standing, remove
 class TrimJobs:
     """JobStore.trim."""
 
-    def __init__(self, clock: Clock, jobs: Jobs, settings: StoredSettings, commit: Commit) -> None:
+    def __init__(self, clock: ServerClock, jobs: Jobs, settings: StoredSettings, commit: Commit) -> None:
         self._clock = clock
         self._jobs = jobs
         self._settings = settings

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 from tocsin_server.store.mongo import clock as clock_module
-from tocsin_server.store.mongo.clock import Clock
+from tocsin_server.store.mongo.clock import ServerClock
 from tocsin_server.store.mongo.connection import MongoConnection
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -33,8 +33,8 @@ def server() -> Server:
 
 
 @pytest.fixture
-def clock(server: Server) -> Clock:
-    return Clock(cast(MongoConnection, server))
+def clock(server: Server) -> ServerClock:
+    return ServerClock(cast(MongoConnection, server))
 
 
 @pytest.fixture
@@ -45,7 +45,9 @@ def here(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return here
 
 
-async def test_it_goes_on_by_itself_and_nobody_is_asked(clock: Clock, server: Server, here: SimpleNamespace) -> None:
+async def test_it_goes_on_by_itself_and_nobody_is_asked(
+    clock: ServerClock, server: Server, here: SimpleNamespace
+) -> None:
     clock.heard(NOON)
     here.now += 3.0005
     assert await clock.lately() == NOON + 3 * SECOND
@@ -53,7 +55,7 @@ async def test_it_goes_on_by_itself_and_nobody_is_asked(clock: Clock, server: Se
     assert server.asked == 0
 
 
-async def test_what_was_heard_long_ago_is_asked_anew(clock: Clock, server: Server, here: SimpleNamespace) -> None:
+async def test_what_was_heard_long_ago_is_asked_anew(clock: ServerClock, server: Server, here: SimpleNamespace) -> None:
     """A server's clock may have been set meanwhile, or another server be the primary, whose clock goes ahead."""
     clock.heard(NOON)
     here.now += 6
@@ -62,18 +64,20 @@ async def test_what_was_heard_long_ago_is_asked_anew(clock: Clock, server: Serve
     assert server.asked == 1
 
 
-async def test_where_nothing_was_heard_it_is_asked(clock: Clock, server: Server) -> None:
+async def test_where_nothing_was_heard_it_is_asked(clock: ServerClock, server: Server) -> None:
     assert await clock.lately() == NOON
     assert server.asked == 1
 
 
-async def test_of_answers_that_overtook_each_other_the_later_time_counts(clock: Clock, here: SimpleNamespace) -> None:
+async def test_of_answers_that_overtook_each_other_the_later_time_counts(
+    clock: ServerClock, here: SimpleNamespace
+) -> None:
     clock.heard(NOON)
     clock.heard(NOON - 300 * MILLISECOND)
     assert await clock.lately() == NOON
 
 
-async def test_a_clock_that_was_set_back_is_followed(clock: Clock, here: SimpleNamespace) -> None:
+async def test_a_clock_that_was_set_back_is_followed(clock: ServerClock, here: SimpleNamespace) -> None:
     clock.heard(NOON)
     clock.heard(NOON - 10 * SECOND)
     assert await clock.lately() == NOON - 10 * SECOND
