@@ -52,3 +52,18 @@ async def test_claims_of_several_servers_lease_each_job_once(store: MongoStore, 
         others = [await stack.enter_async_context(opened(server.url)) for _ in range(2)]
         await asyncio.gather(*map(claim, [store, *others]))
     assert len(leased) == len(set(leased)) == 200
+
+
+async def test_who_claims_beside_others_takes_the_highest_priority_all_the_same(store: MongoStore) -> None:
+    await added(store, *(a_draft(f"low {number}") for number in range(30)))
+    await added(store, *(a_draft(f"high {number}", priority=9) for number in range(5)))
+    begun: set[str] = set()
+    for _ in range(6):
+        store._claim._lost["q"] = time.monotonic()  # to another server, just now
+        claim = await store.claim("q", {"t": 5}, 5, lease=MINUTE, request=a_request())
+        jobs = [one.job for one in claim.claimed]
+        assert jobs == sorted(jobs, key=lambda job: (-job.spec.priority, job.arrival))
+        assert len({job.spec.priority for job in jobs}) == 1
+        begun |= {job.job_id for job in jobs}
+    assert len(begun) == 30
+    assert {f"high {number}" for number in range(5)} <= begun

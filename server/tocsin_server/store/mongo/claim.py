@@ -4,8 +4,11 @@ else has taken it since."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+import math
+import random
+import time
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin_server.domain.job import View
@@ -22,6 +25,9 @@ BEST_FIRST = (("priority", -1), ("due", 1), ("arrival", 1))
 _MADE_WAITING = 100
 _LEASED = 200
 _BYTES = 1 << 20
+#: Where others claimed the same jobs a moment ago, so many times as many are read, and claims begin anywhere among
+#: those of one priority. Else servers in step read the same jobs, and all but one of them write in vain.
+_CONTENDED, _AMONG = timedelta(milliseconds=500), 4
 #: An index is walked once a type, side by side, in the order of all; of more a mongod would sort all that match.
 _TYPES_A_QUERY = 100
 
@@ -34,6 +40,7 @@ class ClaimJobs:
         self._jobs = jobs
         self._queues = queues
         self._commit = commit
+        self._lost: dict[str, float] = {}  # queue -> when a claim last lost jobs to another server
 
     async def claim(
         self,
@@ -68,10 +75,11 @@ class ClaimJobs:
             if len(due) > _MADE_WAITING:
                 return Claim((), now, more=True)
             if not was_paused:
-                best = await self._best(queue, types, limit)
+                with unknown_after(True):
+                    best = await self._best(queue, types, limit)
         if was_paused or not best:
             return Claim((), now, more=False)
-        picked, more = _pick(best, types, limit)
+        picked, more = _pick(_apart(best) if self._contended(queue) else best, types, limit)
         for job in picked:
             lease(job, span(to_ms(length)), request)
         paused, payloads = False, {}
@@ -82,14 +90,25 @@ class ClaimJobs:
             paused, payloads = await asyncio.gather(self._queues.paused(queue), self._jobs.payloads(ids))
 
         # Where this fails when the jobs are leased: asked again with the same request, they are found.
-        lost = await self._commit.write(queue, picked, beside_logging=look)
+        with unknown_after(bool(due)):
+            lost = await self._commit.write(queue, picked, beside_logging=look)
+        if lost:
+            self._lost[queue] = time.monotonic()
         taken = [job for job in picked if job.document["id"] not in lost]
         if paused:
             # Paused while this was under way: no attempt has begun yet, and none may.
             with unknown_after(True):
                 await self._undo(queue, taken)
             return Claim((), now, more=False)
+        taken.sort(key=_best_first)
         return Claim(_claimed(taken, payloads), picked[0].now, more or bool(lost))
+
+    def keep(self, queues: Collection[str]) -> None:
+        """These queues are there, and no other."""
+        self._lost = {queue: at for queue, at in self._lost.items() if queue in queues}
+
+    def _contended(self, queue: str) -> bool:
+        return time.monotonic() - self._lost.get(queue, -math.inf) < _CONTENDED.total_seconds()
 
     async def promote(self, queue: str) -> bool:
         """As JobStore.promote."""
@@ -137,11 +156,9 @@ class ClaimJobs:
             condition["type"] = names[0] if len(names) == 1 else {"$in": list(names)}
             return await self._jobs.find(condition, sort=BEST_FIRST, limit=most)
 
-        found = await asyncio.gather(*(of(names, most) for names, most in groups))
-        return sorted(
-            (job for group in found for job in group),
-            key=lambda job: (-job.document["priority"], job.document["due"], job.document["arrival"]),
-        )
+        among = _AMONG if self._contended(queue) else 1
+        found = await asyncio.gather(*(of(names, most * among) for names, most in groups))
+        return sorted((job for group in found for job in group), key=_best_first)
 
     async def _undo(self, queue: str, taken: Sequence[Standing]) -> None:
         again = await self._jobs.load(queue, [job.document["id"] for job in taken])
@@ -162,6 +179,17 @@ def _claimed(jobs: Sequence[Standing], payloads: Mapping[str, Any]) -> tuple[Cla
         granted = Lease(document["queue"], document["id"], document["attempt"], token_of(document))
         claimed.append(Claimed(job_of(document, View.FULL), granted))
     return tuple(claimed)
+
+
+def _best_first(job: Standing) -> tuple[int, datetime, int]:
+    return -job.document["priority"], job.document["due"], job.document["arrival"]
+
+
+def _apart(best: Sequence[Standing]) -> list[Standing]:
+    """Begin anywhere among those of the highest priority: others who claim now would begin with the first of them."""
+    equals = sum(job.document["priority"] == best[0].document["priority"] for job in best)
+    start = random.randrange(equals)  # noqa: S311 - spreads load, guards nothing
+    return [*best[start:equals], *best[:start], *best[equals:]]
 
 
 def _pick(best: Sequence[Standing], types: Mapping[str, int], limit: int) -> tuple[list[Standing], bool]:

@@ -21,6 +21,7 @@ from tocsin_server.store.mongo.clock import NOW
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, text
 from tocsin_server.store.mongo.event_log import EventLog, Flags
+from tocsin_server.store.mongo.jobs import unknown_after
 from tocsin_server.store.mongo.queue_documents import settings_document, settings_of
 from tocsin_server.store.mongo.queues import Allocation, QueueDocuments
 
@@ -52,9 +53,10 @@ class StoredSettings:
                 return
         taken, resumed, epoch = await self._pause(queue, reason if paused else None)
         # After the number was taken: who repeats a call that ended between the two finds that something is to be done.
-        await self._connection.run(
-            lambda: self._settings.replace_one({"_id": queue}, {"epoch": epoch, **said}, upsert=True)
-        )
+        with unknown_after(True):
+            await self._connection.run(
+                lambda: self._settings.replace_one({"_id": queue}, {"epoch": epoch, **said}, upsert=True)
+            )
         await self._log.append(taken, (), Flags(claimable=resumed, settings=True))
 
     async def some(self, head: Document) -> bool:

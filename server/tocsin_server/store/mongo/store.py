@@ -228,7 +228,7 @@ class MongoStore(JobStore):
             # Somebody may have dropped the collections, and the indexes with them.
             await self._prepare()
         self._names = frozenset(names)
-        for part in (self._holes, self._log, self._types):
+        for part in (self._claim, self._holes, self._log, self._types):
             part.keep(self._names)
         return names
 

@@ -8,7 +8,7 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.clock import ServerClock
 from tocsin_server.store.mongo.commit import Commit
-from tocsin_server.store.mongo.jobs import Jobs
+from tocsin_server.store.mongo.jobs import Jobs, unknown_after
 from tocsin_server.store.mongo.queue_settings import StoredSettings
 from tocsin_server.store.mongo.transitions import Standing, remove
 
@@ -30,6 +30,11 @@ class TrimJobs:
             limit=limit,
         )
         gone = await self._delete(queue, [job for job in found if job.document["expire"] <= job.now])
+        with unknown_after(gone > 0):
+            return gone + await self._trim_by_count(queue, completed_max, failed_max, limit - gone)
+
+    async def _trim_by_count(self, queue: str, completed_max: int, failed_max: int, limit: int) -> int:
+        gone = 0
         [own] = await self._settings.read([queue])
         rows = (
             ([State.COMPLETED, State.CANCELLED], completed_max if own.completed_max is None else own.completed_max),
