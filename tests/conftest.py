@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -44,6 +44,10 @@ _NEEDING_TOOLS = {
     "languages": (
         "What docs/other-languages.md says of these languages was not tried:",
         "Put Go, and Java (17 or later) with Maven, on PATH, and run again.",
+    ),
+    "peers": (
+        "That the bench can measure these other queues was not tried:",
+        "Put node (18 or later), npm and Go on PATH, and run again.",
     ),
 }
 _NOT_RUN = pytest.StashKey[dict[str, set[str]]]()  # reasons, by name of the above
@@ -168,6 +172,17 @@ def npm_packages(pytestconfig: pytest.Config) -> Path:
     except node_tools.NoNode as trouble:
         pytestconfig.stash[_NOT_RUN]["npm"].add(str(trouble))
         pytest.skip(f"{trouble}; see NOT RUN below")
+
+
+@pytest.fixture(scope="session")
+def without_peer(pytestconfig: pytest.Config) -> Callable[[Exception], NoReturn]:
+    """Skips the test of a queue that cannot be had here, and says so loudly at the end."""
+
+    def skip(trouble: Exception) -> NoReturn:
+        pytestconfig.stash[_NOT_RUN]["peers"].add(str(trouble))
+        pytest.skip(f"{trouble}; see NOT RUN below")
+
+    return skip
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,6 @@ from tocsin_server.maintenance.runner import ChoreRunner
 from tocsin_server.messages.errors import MessageSettingsError
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.cancel_jobs import CancelJobs
-from tocsin_server.operations.changing import Changing
 from tocsin_server.operations.queues import Queues, QueueSettingsCache
 from tocsin_server.operations.reminders.fence import ReminderFence
 from tocsin_server.operations.reminders.reminders import Reminders
@@ -55,12 +54,13 @@ from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
 from tocsin_server.operations.transfer.transfers import Transfers
+from tocsin_server.operations.update_jobs import UpdateJobs
 from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.operations.watching import Watching
 from tocsin_server.readiness import Readiness
 from tocsin_server.settings import Settings, is_loopback
 from tocsin_server.store.interface import JobStore
-from tocsin_server.store.open import MadeStore, StoreUnfit, made_store, quotas_of
+from tocsin_server.store.open import MadeStore, StoreUnfit, joined_store, made_store, quotas_of
 from tocsin_server.store.refusal_log import words_behind
 from tocsin_server.version import VERSION
 
@@ -88,12 +88,14 @@ class _Loops:
 class Server:
     """One server. Make, start and stop it on one event loop, best in the main thread (store/redis/embedded says why).
 
-    `hello` adds the handler of `tocsin dev`'s first job.
+    `hello` adds the handler of `tocsin dev`'s first job. `beside`: others serve on the same address, and share an
+    embedded store that runs already.
     """
 
-    def __init__(self, settings: Settings, *, hello: bool = False) -> None:
+    def __init__(self, settings: Settings, *, hello: bool = False, beside: bool = False) -> None:
         self._settings = settings
         self._hello = hello
+        self._beside = beside
         self._stack = AsyncExitStack()
         self._grpc: GrpcServer | None = None
         self._loops: _Loops | None = None
@@ -131,7 +133,8 @@ class Server:
         settings = self._settings
         # What can be wrong with settings is said before a store is made.
         out, own = outlets(settings.mail, settings.sms), self._own_handlers()
-        made = await self._stack.enter_async_context(made_store(settings))
+        make = joined_store if self._beside else made_store
+        made = await self._stack.enter_async_context(make(settings))
         store = made.store
         handlers, warnings = self._handlers(store, out, own)
         await _open(made)
@@ -177,6 +180,7 @@ class Server:
             servicers,
             health,
             listen=settings.listen,
+            reuse_port=self._beside,
             limits=_call_limits(settings),
             connections=Connections(
                 settings.connections.max_age, settings.connections.max_age_grace, settings.connections.max_idle
@@ -320,7 +324,7 @@ def build_servicers(
     transfers = Transfers(store, queues)
     return Servicers(
         [
-            JobService(store, scheduling, cancelling, watching, bulk, Changing(store), transfers),
+            JobService(store, scheduling, cancelling, watching, bulk, UpdateJobs(store), transfers),
             QueueService(store, queues, bulk, silent_since, writes_refused),
             ReminderService(reminders),
             ServerService(store, facts),

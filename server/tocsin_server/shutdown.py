@@ -1,4 +1,7 @@
-"""Signals: the first asks the server to stop, the second to hurry, a third ends the process as it would any other."""
+"""Signals: the first asks the server to stop, the second to hurry, a third ends the process as it would any other.
+
+What stops, in which order and how long it may take: `Server.stop` (server.py).
+"""
 
 from __future__ import annotations
 

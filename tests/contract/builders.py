@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from tocsin_server.domain.changes import CancelJob
+from tocsin_server.domain.commands import CancelJob
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.filters import JobFilter, ListQuery, Page, Position
 from tocsin_server.domain.job import (

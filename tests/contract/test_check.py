@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from tocsin_server.domain.changes import RunJob
+from tocsin_server.domain.commands import RunJob
 from tocsin_server.domain.filters import Order
 from tocsin_server.domain.job import New, View
 from tocsin_server.domain.queues import QueueSettings

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tocsin_server.domain.changes import RetryJob, RunJob, UpdateJob
+from tocsin_server.domain.commands import RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.errors import InvalidFields
 from tocsin_server.domain.events import Event, EventBatch
 from tocsin_server.domain.job import OnConflict, Retention, View

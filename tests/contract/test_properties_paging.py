@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tocsin_server.domain.changes import RetryJob, RunJob, UpdateJob
+from tocsin_server.domain.commands import RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.filters import JobFilter, ListQuery, Order
 from tocsin_server.domain.job import Job, OnConflict, View

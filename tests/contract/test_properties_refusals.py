@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 from tocsin_server.domain import limits
-from tocsin_server.domain.changes import RetryJob, RunJob, UpdateJob
+from tocsin_server.domain.commands import RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import OnConflict, Payload, View
 from tocsin_server.domain.lease import AttemptOutcome, Ending, Extension, Lease

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tocsin_server.domain.changes import RetryJob, UpdateJob
+from tocsin_server.domain.commands import RetryJob, UpdateJob
 from tocsin_server.domain.job import Cancel, OnConflict, Replaced, Retention
 from tocsin_server.domain.lease import Extension
 from tocsin_server.domain.states import ENDED, State

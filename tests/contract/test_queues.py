@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tocsin_server.domain.changes import RunJob
+from tocsin_server.domain.commands import RunJob
 from tocsin_server.domain.defaults import UNSET, JobDefaults
 from tocsin_server.domain.queues import QueueFigures, QueueSettings
 from tocsin_server.domain.retry import Backoff

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from support.eventually import until_async
-from tocsin_server.domain.changes import RetryJob, RunJob, UpdateJob
+from tocsin_server.domain.commands import RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.job import OnConflict, Retention
 from tocsin_server.domain.queues import QueueSettings, Tick
 from tocsin_server.domain.states import State

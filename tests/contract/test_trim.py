@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from tocsin_server.domain import limits
-from tocsin_server.domain.changes import RetryJob
+from tocsin_server.domain.commands import RetryJob
 from tocsin_server.domain.job import Job, New, Retention, View
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 
 import pytest
-from tocsin_server.domain.changes import RunJob
+from tocsin_server.domain.commands import RunJob
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.domain.job import OnConflict, Retention, View
 from tocsin_server.domain.lease import AttemptOutcome, Ending, Extended, Extension, Lease

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 import pytest
-from tocsin_server.domain.changes import Change, RetryJob, RunJob, UpdateJob
+from tocsin_server.domain.commands import Change, RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.errors import JobActive, JobExists, TocsinError, WrongState
 from tocsin_server.domain.job import Job, Kept, OnConflict, Replaced, View
 from tocsin_server.domain.states import State

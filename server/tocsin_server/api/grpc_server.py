@@ -11,11 +11,11 @@ import grpc
 
 from tocsin_server.api.health import Health
 from tocsin_server.api.interceptors.call import Interceptor, MethodKind
+from tocsin_server.api.interceptors.call_log import CallLog
 from tocsin_server.api.interceptors.deadline import Deadline
 from tocsin_server.api.interceptors.draining import DrainGate
 from tocsin_server.api.interceptors.errors import Errors
 from tocsin_server.api.interceptors.overload import Overload
-from tocsin_server.api.interceptors.telemetry import Telemetry
 from tocsin_server.api.listening import UNKNOWN, CannotListen, check_can_listen
 from tocsin_server.api.methods import Gate, UnknownMethods, service_handler
 from tocsin_server.api.reading import METADATA_BYTES, RequestBytes
@@ -98,7 +98,7 @@ class GrpcServer:
         self._gate = DrainGate()
         self._server = grpc.aio.server(options=_options(limits, connections, reuse_port=reuse_port))
         # Around every call, health and reflection too: what must hold for all stands here.
-        every: list[Interceptor] = [Telemetry(), Errors()]
+        every: list[Interceptor] = [CallLog(), Errors()]
         overload = Overload(
             {MethodKind.CALL: limits.calls, MethodKind.WATCH: limits.watches, MethodKind.TRANSFER: limits.transfers},
             {MethodKind.WATCH: limits.watches_per_client, MethodKind.TRANSFER: limits.transfers_per_client},

@@ -18,14 +18,14 @@ from tocsin_server.api.interceptors.call import Call
 from tocsin_server.api.requests import jobs as requests
 from tocsin_server.api.requests import schedule_jobs
 from tocsin_server.api.requests import transfer as transfer_requests
-from tocsin_server.domain.changes import CancelJob, Change, RetryJob, RunJob
+from tocsin_server.domain.commands import CancelJob, Change, RetryJob, RunJob
 from tocsin_server.domain.errors import JobNotFound
 from tocsin_server.domain.job import Job
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.cancel_jobs import CancelJobs
-from tocsin_server.operations.changing import Changing
 from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.operations.transfer.transfers import Transfers
+from tocsin_server.operations.update_jobs import UpdateJobs
 from tocsin_server.operations.watching import Watched, Watching
 from tocsin_server.store.interface import JobStore
 
@@ -46,7 +46,7 @@ class JobService:
         cancelling: CancelJobs,
         watching: Watching,
         bulk: Bulk,
-        changing: Changing,
+        updating: UpdateJobs,
         transfers: Transfers,
     ) -> None:
         self._store = store
@@ -54,7 +54,7 @@ class JobService:
         self._cancelling = cancelling
         self._watching = watching
         self._bulk = bulk
-        self._changing = changing
+        self._updating = updating
         self._transfers = transfers
 
     async def ScheduleJob(self, request: pb.ScheduleJobRequest, call: Call) -> pb.ScheduleJobResponse:
@@ -118,7 +118,7 @@ class JobService:
 
     async def UpdateJob(self, request: pb.UpdateJobRequest, call: Call) -> pb.UpdateJobResponse:
         asked = await aside(request.ByteSize(), lambda: requests.update_job(request))
-        job = await self._changing.update(asked.queue, asked.job, asked.type, asked.terms)
+        job = await self._updating.update(asked.queue, asked.job, asked.type, asked.terms)
         return answers.of_job(pb.UpdateJobResponse, or_raise(job))
 
     async def DeleteJob(self, request: pb.DeleteJobRequest, call: Call) -> pb.DeleteJobResponse:

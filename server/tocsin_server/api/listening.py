@@ -1,9 +1,12 @@
-"""Whether an address can be listened on, asked before gRPC is: it writes a line of its own where it cannot."""
+"""Whether an address can be listened on, asked before gRPC is: it writes a line of its own where it cannot. And an
+address held for several processes which share it."""
 
 from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class CannotListen(Exception):
@@ -42,6 +45,30 @@ def check_can_listen(listen: str, *, reuse_port: bool) -> None:
         except OSError as error:
             refused = error
     raise CannotListen(listen, _why(refused))
+
+
+@contextmanager
+def shared_address(listen: str) -> Iterator[str]:
+    """Hold "host:port" for processes that listen there together, and no other program; with port 0 a free one.
+
+    The kernel hands each new connection to one of those that listen. CannotListen, also where another program, were it
+    a Tocsin of several processes, has the port already.
+    """
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise CannotListen(listen, "this system lets no two processes share a port (leave --processes away)")
+    check_can_listen(listen, reuse_port=False)
+    host, _, port = listen.rpartition(":")
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    with socket.socket(family, kind, protocol) as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            held.bind(address)  # never listens: connections go to those that do
+        except OSError as error:
+            raise CannotListen(listen, _why(error)) from error
+        yield f"{host}:{held.getsockname()[1]}"
 
 
 def _why(refused: OSError | None) -> str:

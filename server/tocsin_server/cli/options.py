@@ -34,6 +34,7 @@ _FLAGS = {
     "namespace": _Spec("--namespace", "store.namespace", "NAME"),
     "handlers": _Spec("--handlers", "handlers", "MODULE,..."),
     "queues": _Spec("--queues", "queues", "NAME,..."),
+    "processes": _Spec("--processes", "processes", "N"),
     "concurrency": _Spec("--concurrency", "concurrency", "N"),
     "type_concurrency": _Spec("--type-concurrency", "type_concurrency", "N"),
     "lease": _Spec("--lease", "lease.duration", "DURATION"),
@@ -59,6 +60,7 @@ Data = Annotated[str | None, _FLAGS["data"].option()]
 Namespace = Annotated[str | None, _FLAGS["namespace"].option()]
 HandlerModules = Annotated[list[str] | None, _FLAGS["handlers"].option()]
 Queues = Annotated[list[str] | None, _FLAGS["queues"].option()]
+Processes = Annotated[str | None, _FLAGS["processes"].option()]
 Concurrency = Annotated[str | None, _FLAGS["concurrency"].option()]
 TypeConcurrency = Annotated[str | None, _FLAGS["type_concurrency"].option()]
 Lease = Annotated[str | None, _FLAGS["lease"].option()]

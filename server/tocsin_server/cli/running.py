@@ -59,12 +59,25 @@ def run_server(
     hello: bool = False,
     then: Callable[[Server], Awaitable[None]] | None = None,
     before: Callable[[], object] | None = None,
+    beside: bool = False,
 ) -> None:
     """Serve until SIGTERM or SIGINT, with `then` beside it. Exit code 2: the server cannot start; 1: it has
     failed.
 
-    `before` is called when the log is set up, before anything is started.
+    `before` is called when the log is set up, before anything is started. `beside`: others serve on the same address.
     """
+    set_up_logs(settings)
+    if before is not None:
+        before()
+
+    async def main() -> None:
+        await serve(Server(settings, hello=hello, beside=beside), then)
+
+    run_to_exit_code(command, main())
+
+
+def set_up_logs(settings: Settings) -> None:
+    """As the settings say; once a process."""
     configure_logs(
         settings.log.level,
         settings.log.format,
@@ -73,14 +86,11 @@ def run_server(
         running_job=running_job,
     )
 
-    if before is not None:
-        before()
 
-    async def main() -> None:
-        await serve(Server(settings, hello=hello), then)
-
+def run_to_exit_code(command: str, main: Coroutine[Any, Any, None]) -> None:
+    """Run it; say on standard error why it ended though nobody asked, with the exit code of that."""
     try:
-        run_on_fast_loop(main())
+        run_on_fast_loop(main)
     except CannotStart as error:
         raise refusal(command, [str(error)]) from None
     except ServerFailed as error:

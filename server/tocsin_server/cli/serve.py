@@ -7,6 +7,7 @@ import os
 import typer
 
 from tocsin_server.cli import options
+from tocsin_server.cli.processes import run_processes
 from tocsin_server.cli.running import loaded_or_exit, run_server
 
 
@@ -28,6 +29,7 @@ def serve(
     handlers: options.HandlerModules = None,
     queues: options.Queues = None,
     no_dispatch: options.NoDispatch = False,
+    processes: options.Processes = None,
     concurrency: options.Concurrency = None,
     type_concurrency: options.TypeConcurrency = None,
     lease: options.Lease = None,
@@ -43,6 +45,12 @@ def serve(
 
     With nothing configured, jobs are kept in a Valkey that this server starts itself, in the data folder. SIGTERM and
     Ctrl-C stop in order: running jobs get their grace and the rest is given back; a second one stops at once.
+
+    One process uses one core. With --processes several serve on the one address and the one store: what dies is
+    started again, and all are stopped together.
     """
     loaded = loaded_or_exit("serve", options.flags_of(context.params), os.environ, config)
-    run_server("serve", loaded.settings)
+    if loaded.settings.processes > 1:
+        run_processes("serve", loaded.settings)
+    else:
+        run_server("serve", loaded.settings)

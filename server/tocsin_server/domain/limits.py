@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 JOB_SPEC_BYTES = 1 << 20
 REQUEST_BYTES = 16 << 20
 RESPONSE_BYTES = 3_670_016  # 3.5 MiB: clients of other languages stop reading at 4 MiB
+PAGE_BYTES = 3_300_000  # of a page of jobs, as a store counts them before they are messages: below RESPONSE_BYTES
 RESULT_BYTES = 256 << 10
 PROGRESS_MESSAGE_BYTES = 1 << 10
 ERROR_TYPE_BYTES = 200

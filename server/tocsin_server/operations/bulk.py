@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tocsin_server.domain.changes import CancelJob, RetryJob
+from tocsin_server.domain.commands import CancelJob, RetryJob
 from tocsin_server.domain.errors import JobActive, JobNotFound, TocsinError, WrongState
 from tocsin_server.domain.filters import JobFilter, ListQuery
 from tocsin_server.domain.states import ENDED, State

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from tocsin_server.background import Unbroken
-from tocsin_server.domain.changes import CancelJob
+from tocsin_server.domain.commands import CancelJob
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import Job
 from tocsin_server.operations.gathering import Gathering

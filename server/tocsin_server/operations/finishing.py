@@ -14,7 +14,7 @@ from tocsin_server.domain.errors import LeaseLost, OutcomeUnknown, StoreAway, St
 from tocsin_server.domain.job import Job, JobError, View
 from tocsin_server.domain.lease import AttemptOutcome, Ending, Finished, Lease
 from tocsin_server.domain.retry import RetryPolicy
-from tocsin_server.operations.backoff import backoff
+from tocsin_server.operations.retry_pause import retry_pause
 from tocsin_server.store.batching import by_queue
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
@@ -139,7 +139,7 @@ class Finishing:
                     else:
                         _log.exception("policies_not_read")
             failures += 1
-            await asyncio.sleep(backoff(failures, _LONGEST_PAUSE))
+            await asyncio.sleep(retry_pause(failures, _LONGEST_PAUSE))
 
     async def _record(self, outcomes: Sequence[AttemptOutcome], tell: Callable[[int, Finished], None]) -> list[bool]:
         """Decided outcomes are repeated as they are, so that a repeat never draws another wait."""
@@ -164,7 +164,7 @@ class Finishing:
             if failures % _SAY_AGAIN == 0:
                 _log.warning("outcomes_wait", outcomes=len(left), error=str(answers[-1]))
             failures += 1
-            await asyncio.sleep(backoff(failures, _LONGEST_PAUSE))
+            await asyncio.sleep(retry_pause(failures, _LONGEST_PAUSE))
 
     async def _try(self, outcomes: Sequence[AttemptOutcome]) -> Sequence[Finished | Exception]:
         try:

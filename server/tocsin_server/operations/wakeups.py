@@ -10,7 +10,7 @@ from typing import ParamSpec
 import structlog
 
 from tocsin_server.background import Loop
-from tocsin_server.operations.backoff import backoff
+from tocsin_server.operations.retry_pause import retry_pause
 from tocsin_server.store.interface import JobStore, Wake
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -70,7 +70,7 @@ class Wakeups:
                 # would stay so.
                 _log.warning("wakeups_lost", error=str(error))
             failures += 1
-            await asyncio.sleep(backoff(failures, _LONGEST_PAUSE))
+            await asyncio.sleep(retry_pause(failures, _LONGEST_PAUSE))
 
     def _tell(self, wake: Wake) -> None:
         if wake.missed:

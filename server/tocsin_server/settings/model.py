@@ -37,6 +37,12 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     handlers: Names = Field(default=(), description="Modules with handlers, as myapp.jobs or myapp.jobs:name.")
     queues: QueueNames = Field(default=(), description="Queues to run jobs of. None given: all.")
     dispatch: bool = Field(default=True, description="Run jobs; else serve RPCs only.")
+    processes: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes that serve, on one address and one store. Each has slots of its own.",
+    )
     concurrency: int = Field(default=20, ge=1, le=10_000, description="Jobs that run at once.")
     type_concurrency: int = Field(
         default=5,

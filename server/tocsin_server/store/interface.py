@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 
-from tocsin_server.domain.changes import CancelJob, Change
+from tocsin_server.domain.commands import CancelJob, Change
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.filters import ListQuery, Page

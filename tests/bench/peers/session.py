@@ -24,7 +24,8 @@ REDIS_OPTIONS = ("--save", "", "--appendonly", "no")
 class Session:
     """What a measure has. Jobs wait until `begin`, which is said to `runner`: the program that can let them run."""
 
-    def __init__(self, redis: RedisBackend, client: Driver, worker: Driver, runner: Driver) -> None:
+    def __init__(self, redis: RedisBackend, empty: int, client: Driver, worker: Driver, runner: Driver) -> None:
+        self.empty = empty  # bytes in use before anybody came
         self.redis, self.client, self.worker, self._runner = redis, client, worker, runner
 
     def begin(self, *, rate: bool = False) -> None:
@@ -36,8 +37,9 @@ class Session:
         return Span(jobs, lambda: self.client.seconds() + self.worker.seconds(), self._redis_seconds)
 
     def memory(self) -> int:
-        """Bytes in use in Redis."""
-        return int(self.redis.client.info("memory")["used_memory"])
+        """Bytes in use in Redis. It cuts the system's connections: what they take comes and goes."""
+        self.redis.client.client_kill_filter(_type="normal", skipme=True)
+        return _memory(self.redis)
 
     def count(self) -> int:
         """Jobs that wait, as the system counts them."""
@@ -46,6 +48,13 @@ class Session:
     def _redis_seconds(self) -> float:
         cpu = self.redis.client.info("cpu")
         return float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"])
+
+
+def _memory(redis: RedisBackend) -> int:
+    """Without what scripts take and the statistics of commands, whatever there is to store."""
+    redis.client.config_resetstat()
+    found = redis.client.info("memory")
+    return int(found["used_memory"]) - int(found.get("used_memory_scripts_eval", 0))
 
 
 class System(ABC):
@@ -72,10 +81,11 @@ class PeerSystem(System):
         folder.mkdir(parents=True)
         with ExitStack() as stack:
             redis = stack.enter_context(RedisBackend(folder / "redis", *REDIS_OPTIONS))
+            empty = _memory(redis)
             client, worker = (stack.enter_context(self._driver(folder, role)) for role in ("client", "worker"))
             self.about = client.open(url=redis.url, data=DATA)
             worker.open(url=redis.url, data=DATA)
-            yield Session(redis, client, worker, worker)
+            yield Session(redis, empty, client, worker, worker)
 
     def _driver(self, folder: Path, role: str) -> Driver:
         return Driver(f"{self.name}, {role}", self._command, folder=folder, env=catalogue.environment())
@@ -95,13 +105,14 @@ class TocsinSystem(System):
         address = f"127.0.0.1:{free_port()}"
         flags = ["--handlers", "bench.peers.tocsin_handlers"] if working else ["--no-dispatch"]
         with RedisBackend(folder / "redis", *REDIS_OPTIONS) as redis:
+            empty = _memory(redis)
             env = {"REDIS_URL": redis.url, "TOCSIN_CONCURRENCY": "200", "TOCSIN_LOG__LEVEL": "warning"}
             serve = self._driver("server", "serve", "--listen", address, *flags, folder=folder, **env)
             with serve as server, self._driver("client", folder=folder) as client:
                 self.about = client.open(url=address, data=DATA)
                 if working:
                     client.ask("hold")
-                yield Session(redis, client, server, client)
+                yield Session(redis, empty, client, server, client)
 
     def _driver(self, role: str, *arguments: str, folder: Path, **env: str) -> Driver:
         command = [sys.executable, "-P", "-m", f"bench.peers.tocsin_{role}", *arguments]

@@ -31,6 +31,7 @@ class PeerSizes:
     warm: int = 1_000
     callers: int = 100
     ahead: float = 2.0  # seconds until the jobs are due that are due at once
+    starts_before: int = 10  # starts that are not counted
 
 
 PEERS_QUICK = PeerSizes(5_000, 2_000, 2_000, 20, 100, 500, 2_000, 200)
@@ -89,13 +90,10 @@ def starts(session: Session, sizes: PeerSizes) -> Found:
     """Schedule to start on an idle system, one job at a time: from before the call to the handler's first line."""
     session.begin()
     waits = []
-    for number in range(sizes.starts + 10):
-        session.worker.prepare("collect", jobs=1)
-        session.worker.go()
-        asked = session.client.ask("one")["asked"]
-        [started] = session.worker.done()["times"]
-        if number >= 10:
-            waits.append(started - asked)
+    for number in range(sizes.starts_before + sizes.starts):
+        wait = _started_one(session)
+        if number >= sizes.starts_before:
+            waits.append(wait)
         time.sleep(random.uniform(0.005, 0.025))  # idle again, and not in step with those that look at intervals
     return {
         "schedule to start, idle, p50 ms": Sample(percentile(waits, 0.5)),
@@ -103,9 +101,18 @@ def starts(session: Session, sizes: PeerSizes) -> Found:
     }
 
 
+def _started_one(session: Session) -> float:
+    session.worker.prepare("collect", jobs=1)
+    session.worker.go()
+    asked: float = session.client.ask("one")["asked"]
+    [started] = session.worker.done()["times"]
+    return float(started) - asked
+
+
 def due_at_once(session: Session, sizes: PeerSizes) -> Found:
     """How late jobs start that are all due at one time, 2 s after they were added."""
     session.begin()
+    _started_one(session)  # the worker is up
     due = float(int((time.time() + sizes.ahead) * 1000))
     session.client.ask("fill", jobs=sizes.due, due=due)
     if time.time() * 1000 > due:
@@ -140,11 +147,9 @@ def cancel_many(session: Session, sizes: PeerSizes) -> Found:
 
 
 def memory(session: Session, sizes: PeerSizes) -> Found:
-    """Bytes in Redis for each waiting job: what `used_memory` grew by."""
-    session.client.ask("fill", jobs=1_000, due=None)
-    before = session.memory()
+    """Bytes in Redis for each waiting job: what its memory grew by since it was empty."""
     session.client.ask("fill", jobs=sizes.memory, due=None)
-    return {"bytes in Redis a waiting job": Sample((session.memory() - before) / sizes.memory)}
+    return {"bytes in Redis a waiting job": Sample((session.memory() - session.empty) / sizes.memory)}
 
 
 def standing(session: Session, sizes: PeerSizes, others: int) -> Found:

@@ -10,7 +10,7 @@ import pytest
 from contract.backdating import Backdate
 from contract.builders import HOUR, MINUTE, a_draft, added, claimed_one, completed, finished, read
 from support.spied_store import SpiedStore
-from tocsin_server.domain.changes import RetryJob
+from tocsin_server.domain.commands import RetryJob
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.domain.filters import ListQuery, Page
 from tocsin_server.domain.states import ENDED, State

@@ -22,7 +22,7 @@ from contract.builders import (
     listed,
     read,
 )
-from tocsin_server.domain.changes import UpdateJob
+from tocsin_server.domain.commands import UpdateJob
 from tocsin_server.domain.job import Retention, View
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State

@@ -14,7 +14,7 @@ from pymongo.database import Database
 from support.mongo_servers import Document, MongoServer
 from support.mongo_stores import JOBS, opened
 from support.mongo_trace import tracing
-from tocsin_server.domain.changes import RetryJob, RunJob
+from tocsin_server.domain.commands import RetryJob, RunJob
 from tocsin_server.domain.job import New, OnConflict
 from tocsin_server.store.mongo.store import MongoStore
 

@@ -12,7 +12,7 @@ from pymongo.database import Database
 from support.eventually import until_async
 from support.mongo_servers import MongoServer, fault, order_fault
 from support.mongo_stores import JOBS, opened
-from tocsin_server.domain.changes import UpdateJob
+from tocsin_server.domain.commands import UpdateJob
 from tocsin_server.domain.errors import OutcomeUnknown
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.store import MongoStore

@@ -23,7 +23,7 @@ from tocsin.worker.loading import HandlersNotFound, load_handlers
 from tocsin.worker.outcomes import not_begun, raised, returned
 from tocsin.worker.registry import Handler
 from tocsin.worker.runners import frames
-from tocsin.worker.runners.loop import new_event_loop
+from tocsin.worker.runners.handler_loop import new_event_loop
 from tocsin.worker.source import AttemptOutcome, LeasedJob
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h

@@ -13,7 +13,7 @@ from datetime import timedelta
 from tocsin.worker.attempt import Attempt, Ended
 from tocsin.worker.mailbox import Mailbox
 from tocsin.worker.outcomes import not_begun, raised
-from tocsin.worker.runners.loop import HandlerLoop
+from tocsin.worker.runners.handler_loop import HandlerLoop
 
 logger = logging.getLogger("tocsin.worker")
 

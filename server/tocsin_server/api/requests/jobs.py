@@ -26,7 +26,7 @@ from tocsin_server.api.requests.violations import Violations
 from tocsin_server.api.times import to_span, to_time
 from tocsin_server.api.wire import payload_of
 from tocsin_server.domain import limits
-from tocsin_server.domain.changes import CancelJob, UpdateJob
+from tocsin_server.domain.commands import CancelJob, UpdateJob
 from tocsin_server.domain.defaults import TermsChange
 from tocsin_server.domain.filters import JobFilter, ListQuery, Order, Window
 from tocsin_server.domain.job import View

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tocsin_server.migrate.systems.agenda.reading import open_agenda
+from tocsin_server.migrate.systems.agenda.reader import open_agenda
 from tocsin_server.migrate.systems.bull.reader import open_bull
-from tocsin_server.migrate.systems.bullmq.queue import open_bullmq
+from tocsin_server.migrate.systems.bullmq.reader import open_bullmq
 from tocsin_server.migrate.systems.foreign import Choices, Opened
 
 SYSTEMS = ("bull", "bullmq", "agenda")

@@ -15,9 +15,9 @@ import structlog
 
 from tocsin_server.domain.errors import LeaseLost, OutcomeUnknown, StoreAway, StoreFull, TocsinError
 from tocsin_server.domain.lease import Claimed, Extension
-from tocsin_server.operations.backoff import backoff
 from tocsin_server.operations.leasing.claimable import Claimable
 from tocsin_server.operations.leasing.seats import Seat, Seats
+from tocsin_server.operations.retry_pause import retry_pause
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
 from tocsin_server.store.interface import JobStore
@@ -186,13 +186,14 @@ class Claims:
             _log.error("claim_failed", queue=ask.queue, exc_info=error)
         elif failures == 1:
             _log.warning("claim_failed", queue=ask.queue, error=str(error))
-        ask.may_have_acted = ask.may_have_acted or not isinstance(error, StoreAway)
+        if ask.types and not isinstance(error, StoreAway):  # else it was not sent
+            ask.may_have_acted = True
         if ask.may_have_acted and time.monotonic() - ask.sent < ask.lease.total_seconds():
             self._unanswered[ask.queue] = ask
         else:
             # Nothing was leased, or its lease has run out by now.
             self._unanswered.pop(ask.queue, None)
-        self._hold(ask.queue, backoff(failures, self._longest_pause))
+        self._hold(ask.queue, retry_pause(failures, self._longest_pause))
 
     def _hold(self, queue: str, seconds: float) -> None:
         self._claimable.hold(queue)

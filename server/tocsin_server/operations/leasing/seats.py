@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain
+from heapq import merge
+from operator import itemgetter
 from typing import Protocol
 
+import structlog
+
 from tocsin_server.domain.lease import Claimed
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 #: What one claim may ask for.
 MOST = 1000
@@ -61,18 +67,21 @@ class Seat:
 
 
 class Seats:
-    """All seats, and which of them have free slots, the one that was served longest ago first.
+    """The seats that have free slots, in a row: who is served goes to its end.
 
-    A seat without any free slot is not looked at again until it says that it was widened.
+    A seat without any free slot is not looked at again until it says that it was widened; then it comes last, too.
     """
 
     def __init__(self) -> None:
-        self._hungry: dict[str | None, dict[Seat, None]] = {}  # by queue; under None those that take of all queues
+        # Each seat's place in the row, by queue; under None those that take of all queues.
+        self._hungry: dict[str | None, dict[Seat, int]] = {}
+        self._last = 0
 
     def add(self, seat: Seat) -> None:
         """It has free slots, or may have."""
+        self._last += 1
         for queue in _named(seat):
-            self._hungry.setdefault(queue, {}).setdefault(seat)
+            self._hungry.setdefault(queue, {}).setdefault(seat, self._last)
 
     def remove(self, seat: Seat) -> None:
         """It has none, or has left."""
@@ -87,9 +96,12 @@ class Seats:
         """What may begin at this moment."""
         return Look(self)
 
-    def of(self, queue: str) -> Iterator[Seat]:
-        """Those that take jobs of the queue."""
-        return chain(self._hungry.get(queue, ()), self._hungry.get(None, ()))
+    def of(self, queue: str) -> Iterable[Seat]:
+        """Those that take jobs of the queue, as they stand in the row."""
+        named, all_ = self._hungry.get(queue), self._hungry.get(None)
+        if named and all_:
+            return [seat for seat, _ in merge(named.items(), all_.items(), key=itemgetter(1))]
+        return named or all_ or ()
 
     def deal(self, queue: str, lease: timedelta, claimed: Sequence[Claimed]) -> list[Claimed]:
         """Hand out jobs of a queue, best first, one to each seat with a slot for it in turn. Returns those that nobody
@@ -106,11 +118,16 @@ class Seats:
                     break
             else:
                 left.append(one)
-        for seat, _, given in seats:
-            if given:
-                self.remove(seat)
-                self.add(seat)  # at the end of the row
+        served = [(seat, given) for seat, _, given in seats if given]
+        for seat, _ in served:
+            self.remove(seat)
+            self.add(seat)  # at the end of the row
+        for seat, given in served:
+            try:
                 seat.take(given)
+            except Exception:
+                # What it has not begun runs out of its lease. The others are given theirs.
+                _log.exception("jobs_not_taken", queue=queue, jobs=len(given))
         return left
 
 
@@ -134,21 +151,20 @@ class Look:
     def joined(self, queue: str, lease: timedelta, but: AbstractSet[str]) -> tuple[dict[str, int], int]:
         """How many jobs of each type but these, and how many in all, the seats whose leases last so long take of the
         queue."""
-        types: dict[str, int] = {}
+        types: Counter[str] = Counter()
         limit = 0
         for seat in self._seats.of(queue):
-            if seat.lease != lease:
-                continue
             capacity = self._capacity(seat)
-            free = min(capacity.free, MOST - limit)
-            if free <= 0:
+            if seat.lease != lease or capacity.free <= 0:
                 continue
             slots = {type_: count for type_, count in capacity.of(queue).items() if type_ not in but}
             if slots:
-                limit += free
+                limit += capacity.free
                 for type_, count in slots.items():
-                    types[type_] = types.get(type_, 0) + min(count, free)
-        return types, limit
+                    types[type_] += min(count, capacity.free)
+        # Cut at the end: a seat with a thousand free slots must not hide the types of those behind it.
+        limit = min(limit, MOST)
+        return {type_: min(count, limit) for type_, count in types.items()}, limit
 
     def _capacity(self, seat: Seat) -> Capacity:
         capacity = self._capacities.get(seat)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.changes import CancelJob
+from tocsin_server.domain.commands import CancelJob
 from tocsin_server.domain.errors import JobNotFound, TocsinError, WrongState
 from tocsin_server.domain.job import View
 from tocsin_server.domain.reminders import Earlier, Standing, sends

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.changes import CancelJob, Change, RetryJob, RunJob, UpdateJob
+from tocsin_server.domain.commands import CancelJob, Change, RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.errors import JobNotFound, RevisionMismatch, TocsinError, TooLarge, WrongState
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.states import State

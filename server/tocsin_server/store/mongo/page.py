@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from tocsin_server.domain import limits
 from tocsin_server.domain.filters import JobFilter, ListQuery, Order, Page, Position, Window
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.states import ENDED, State
@@ -18,7 +19,6 @@ from tocsin_server.store.mongo.figures import QueueCounts
 from tocsin_server.store.mongo.jobs import Jobs
 
 _INSPECTED = 1_000  # jobs one call may look at
-_BYTES = 3_300_000  # what one call may answer: a response ends at 3.5 MiB
 _JOB_BYTES = 400  # what a job takes in an answer beside what is counted
 _ALL_STATES = [int(state) for state in State]
 _LIGHT = dict.fromkeys((*HEAVY, "errors.trace"), 0)  # all that View.BASIC shows
@@ -71,7 +71,7 @@ class PageJobs:
     ) -> tuple[list[Job], Document | None]:
         """The jobs themselves; and where what may be answered ended before them, the last candidate answered."""
         jobs: list[Job] = []
-        room = _BYTES
+        room = limits.PAGE_BYTES
         heavy = query.view is View.FULL
         start = 0
         while start < len(passed):

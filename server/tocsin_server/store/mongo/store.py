@@ -9,7 +9,7 @@ from functools import partial
 
 from pymongo.asynchronous.collection import AsyncCollection
 
-from tocsin_server.domain.changes import CancelJob, Change
+from tocsin_server.domain.commands import CancelJob, Change
 from tocsin_server.domain.errors import StoreAway, TocsinError
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.filters import ListQuery, Page

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from tocsin_server.domain.changes import CancelJob
+from tocsin_server.domain.commands import CancelJob
 from tocsin_server.domain.job import Draft, JobError
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.documents import Document, error_document, new_document, span, text, to_ms

@@ -5,13 +5,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
+from tocsin_server.domain import limits
 from tocsin_server.domain.filters import JobFilter, ListQuery, Order, Window
 from tocsin_server.domain.job import View
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import time_to_ms
 
 INSPECT = 1_000  # records one call may look at
-BYTES = 3_300_000  # what one call may answer: a response ends at 3.5 MiB
 _TESTS = struct.Struct(">Bii6s6s6s6s6s6s")
 _LAST = (1 << 48) - 1
 _PRIORITIES = -(1 << 31), (1 << 31) - 1
@@ -35,7 +35,7 @@ def page_arguments(query: ListQuery) -> list[bytes | str | int]:
         "1" if query.view is View.FULL else "0",
         _tests(wanted),
         INSPECT,
-        BYTES,
+        limits.PAGE_BYTES,
         len(states),
         *map(int, states),
         len(wanted.types),

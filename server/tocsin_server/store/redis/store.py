@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.changes import CancelJob, Change, RetryJob, RunJob, UpdateJob
+from tocsin_server.domain.commands import CancelJob, Change, RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.errors import LeaseLost, OutcomeUnknown, StoreAway, TocsinError
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.filters import ListQuery, Order, Page, Position
@@ -41,6 +41,7 @@ from tocsin_server.store.redis.notes import Notes
 from tocsin_server.store.redis.page import page_arguments, page_total
 from tocsin_server.store.redis.permissions import check_permissions
 from tocsin_server.store.redis.put import put_arguments
+from tocsin_server.store.redis.queue_names import QueueNames
 from tocsin_server.store.redis.queue_records import (
     counts_of,
     figures_of,
@@ -50,7 +51,6 @@ from tocsin_server.store.redis.queue_records import (
     worker_bytes,
     worker_of,
 )
-from tocsin_server.store.redis.registry import Registry
 from tocsin_server.store.redis.scripts import Scripts
 from tocsin_server.store.redis.wake_channel import WakeChannel
 
@@ -83,7 +83,7 @@ class RedisStore(JobStore):
         self._notes = Notes(connection, self._scripts, self._keys)
         self._cross_check = CrossCheck(connection, self._scripts, self._keys)
         self._wake_channel = WakeChannel(connection, self._keys.wake)
-        self._registry = Registry(connection, self._keys, quotas.queues, lost=self._mark)
+        self._queue_names = QueueNames(connection, self._keys, quotas.queues, lost=self._mark)
 
     async def open(self) -> None:
         await self._connection.open()
@@ -129,14 +129,14 @@ class RedisStore(JobStore):
 
     async def add(self, drafts: Sequence[Draft]) -> list[Added | TocsinError]:
         async def add_to(queue: str, items: Sequence[Draft]) -> list[Added | TocsinError]:
-            await self._registry.admit(queue)
+            await self._queue_names.admit(queue)
             arguments = list(zip(items, records.draft_arguments(items), strict=True))
 
             async def send(part: Sequence[tuple[Draft, Arguments]]) -> list[Added | TocsinError]:
                 flat = [argument for _, of_one in part for argument in of_one]
                 new, *answer = await self._run("add", queue, secrets.token_hex(8), *flat)
                 if new:
-                    await self._registry.made(queue)
+                    await self._queue_names.made(queue)
                 return replies.added([draft for draft, _ in part], answer, self._jobs_max)
 
             return await part_by_part(arguments, _calls([one for _, one in arguments]), send)
@@ -162,7 +162,7 @@ class RedisStore(JobStore):
 
     async def put(self, jobs: Sequence[Job], *, over: bool) -> list[Put | TocsinError]:
         async def put_into(queue: str, items: Sequence[Job]) -> list[Placed]:
-            await self._registry.admit(queue)
+            await self._queue_names.admit(queue)
             highest = max(job.arrival for job in items)
             arguments = [(job, put_arguments(job)) for job in items]
 
@@ -170,7 +170,7 @@ class RedisStore(JobStore):
                 flat = [argument for _, of_one in part for argument in of_one]
                 new, found = await self._run("put", queue, secrets.token_hex(8), int(over), highest, *flat)
                 if new:
-                    await self._registry.made(queue)
+                    await self._queue_names.made(queue)
                 return [replies.put(job, answer, self._jobs_max) for (job, _), answer in zip(part, found, strict=True)]
 
             return await part_by_part(arguments, _calls([one for _, one in arguments]), send)
@@ -279,10 +279,10 @@ class RedisStore(JobStore):
     # --- queues ---
 
     async def queues(self) -> list[str]:
-        return await self._registry.names()
+        return await self._queue_names.names()
 
     async def count_queues(self) -> int:
-        return await self._registry.count()
+        return await self._queue_names.count()
 
     async def figures(self, queue: str) -> QueueFigures:
         return figures_of(await self._run("figures", queue))
@@ -301,19 +301,19 @@ class RedisStore(JobStore):
         return [settings_of(fields) for fields in await self._connection.run(ask, read_only=True, key=of_one)]
 
     async def put_settings(self, queue: str, settings: QueueSettings, *, paused: bool) -> QueueSettings:
-        await self._registry.admit(queue)
+        await self._queue_names.admit(queue)
         maxima = ["" if one is None else one for one in (settings.completed_max, settings.failed_max)]
         reason = settings.pause_reason.encode()
         new = await self._run(
             "put_settings", queue, secrets.token_hex(8), int(paused), reason, settings_bytes(settings), *maxima
         )
         if new:
-            await self._registry.made(queue)
+            await self._queue_names.made(queue)
         [now] = await self.settings([queue])
         return now
 
     async def forget(self, queue: str, *, unused_for: timedelta | None = None) -> bool:
-        return await self._registry.forget(
+        return await self._queue_names.forget(
             queue,
             lambda: self._run(
                 "forget",

@@ -17,7 +17,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 from support import node_tools
 from support.mongo_servers import MongoServer
-from tocsin_server.migrate.systems.agenda.reading import DEFAULT_COLLECTION, open_agenda
+from tocsin_server.migrate.systems.agenda.reader import DEFAULT_COLLECTION, open_agenda
 from tocsin_server.migrate.systems.foreign import Choices, Foreign
 
 Document = dict[str, Any]

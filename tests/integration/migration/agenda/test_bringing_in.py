@@ -15,7 +15,7 @@ from support.servers import Server
 from support.stores import StoreBackend
 from tocsin import Client
 from tocsin_server.domain.job import View
-from tocsin_server.migrate.systems.agenda.reading import DEFAULT_COLLECTION, open_agenda
+from tocsin_server.migrate.systems.agenda.reader import DEFAULT_COLLECTION, open_agenda
 from tocsin_server.migrate.systems.bring_in import BroughtIn, bring_in
 from tocsin_server.migrate.systems.foreign import Choices
 from tocsin_server.store.interface import JobStore

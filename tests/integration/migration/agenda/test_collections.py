@@ -15,7 +15,7 @@ from support.mongo_servers import MongoServer, fault
 from support.mongo_wire import command_of
 from support.ports import free_port
 from support.tcp_proxy import Fate, TcpProxy
-from tocsin_server.migrate.systems.agenda.reading import open_agenda
+from tocsin_server.migrate.systems.agenda.reader import open_agenda
 from tocsin_server.migrate.systems.foreign import Choices, SourceAway, Verdict
 
 from integration.migration.agenda.conftest import DROPPED_BY_THE_DRIVER, Database, read

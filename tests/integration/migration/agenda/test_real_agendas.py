@@ -13,7 +13,7 @@ from tocsin_server.api.requests.payloads.checking import check_payload
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.domain.job import Job
 from tocsin_server.domain.states import State
-from tocsin_server.migrate.systems.agenda.reading import open_agenda
+from tocsin_server.migrate.systems.agenda.reader import open_agenda
 from tocsin_server.migrate.systems.bring_in import bring_in
 from tocsin_server.migrate.systems.foreign import Choices, Foreign, Verdict
 

@@ -12,7 +12,7 @@ import pytest
 from support import node_tools
 from support.redis_backend import RedisBackend
 from tocsin_server.migrate.systems.bull.reader import open_bull
-from tocsin_server.migrate.systems.bullmq.queue import open_bullmq
+from tocsin_server.migrate.systems.bullmq.reader import open_bullmq
 from tocsin_server.migrate.systems.foreign import Choices, Foreign, Opened
 
 from integration.migration.bull import sound

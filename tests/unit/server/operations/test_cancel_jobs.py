@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from contract.builders import HOUR, SECOND, a_draft, added, claimed_one, completed, read
 from support.spied_store import SpiedStore
-from tocsin_server.domain.changes import CancelJob
+from tocsin_server.domain.commands import CancelJob
 from tocsin_server.domain.errors import JobNotFound, StoreAway, TocsinError, WrongState
 from tocsin_server.domain.job import Job
 from tocsin_server.domain.states import State

@@ -372,3 +372,16 @@ async def test_a_queue_that_had_no_room_when_its_store_came_back_is_claimed_from
 
 async def _is_empty(free: Mapping[str, int]) -> bool:
     return not free
+
+
+async def test_a_claim_that_was_never_sent_is_not_repeated(spied: SpiedStore, start_parts: StartParts) -> None:
+    faults = [RuntimeError("the settings make no sense")]
+
+    async def fresh(queue: str) -> None:
+        if faults:
+            raise faults.pop()
+
+    async with start_parts(tick=HOUR) as parts:
+        await added(spied.as_store, a_draft())
+        await leased_one(parts, fresh=fresh)
+    assert [(arguments[1], kwargs["repeated"]) for arguments, kwargs in spied.arguments["claim"]] == [({"t": 1}, False)]

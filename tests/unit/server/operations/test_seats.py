@@ -75,6 +75,17 @@ async def test_who_was_served_waits_behind_who_was_not(spied: SpiedStore, start_
     assert [len(worker.given) for worker in workers] == [2, 2, 2]
 
 
+async def test_who_takes_of_all_queues_is_served_in_turn_with_who_names_some(
+    spied: SpiedStore, start_parts: StartParts
+) -> None:
+    async with start_parts(tick=HOUR) as parts:
+        workers = [Worker(parts, queues=["q"]), Worker(parts, lease=HOUR), Worker(parts, queues=["q", "r"])]
+        for count in range(1, 7):
+            await added(spied.as_store, a_draft())
+            await until_async(lambda count=count: given(workers, count), within=5)
+    assert [len(worker.given) for worker in workers] == [2, 2, 2]
+
+
 async def given(workers: Collection[Worker], count: int) -> bool:
     return sum(len(worker.given) for worker in workers) == count
 
@@ -91,11 +102,36 @@ async def test_each_gets_of_its_own_queues_and_types(spied: SpiedStore, start_pa
         await added(store, *(a_draft(f"{queue}-t", queue=queue) for queue in "abcd"))
         assert await a.until(1) == ["a-t"]
         assert await b.until(2) == ["b-t", "c-t"]
-        await added(store, *(a_draft(f"{queue}-u", queue=queue, type="u") for queue in "ad"))
-        await other.until(1)
-        await all_.until(1)
-        assert sorted(one.job.job_id for one in (*all_.given, *other.given)) == ["a-u", "d-u"]
+        await added(store, a_draft("d-u", queue="d", type="u"))
+        assert await all_.until(1) == ["d-u"]
+        await added(store, a_draft("a-u", queue="a", type="u"))
+        assert await other.until(1) == ["a-u"]
         assert (await read(store, "d-t", queue="d")).state is State.WAITING, "nobody takes it"
+
+
+async def test_a_seat_as_wide_as_a_claim_hides_no_other(spied: SpiedStore, start_parts: StartParts) -> None:
+    async with start_parts(tick=HOUR) as parts:
+        Worker(parts, "t", slots=1000)
+        narrow = Worker(parts, "u", slots=1)
+        await added(spied.as_store, a_draft(type="u"))
+        await narrow.until(1)
+
+
+async def test_one_that_cannot_take_its_jobs_keeps_no_other_from_its_own(
+    spied: SpiedStore, start_parts: StartParts
+) -> None:
+    class Broken(Worker):
+        def _take(self, claimed: Collection[Claimed]) -> None:
+            super()._take(claimed)
+            raise RuntimeError("broken by the test")
+
+    async with start_parts(tick=HOUR) as parts:
+        broken, well = Broken(parts, slots=1), Worker(parts, slots=2)
+        await added(spied.as_store, a_draft(), a_draft())
+        await well.until(1)
+        await added(spied.as_store, a_draft())
+        await well.until(2)
+    assert len(broken.given) == 1
 
 
 async def test_each_lease_lasts_as_long_as_its_seat_says(spied: SpiedStore, start_parts: StartParts) -> None:

@@ -11,7 +11,7 @@ import pytest
 from contract.builders import HOUR, a_draft, added, cancelled
 from support.eventually import until_async
 from support.spied_store import SpiedStore
-from tocsin_server.domain.changes import RunJob
+from tocsin_server.domain.commands import RunJob
 from tocsin_server.domain.errors import Draining, InvalidFields, JobNotFound, StoreAway, WatchAged
 from tocsin_server.domain.events import Event, EventBatch
 from tocsin_server.domain.job import Job

@@ -1,9 +1,8 @@
-"""BullMQ's queues, opened for reading, each in the order in which BullMQ would run it."""
+"""One queue of BullMQ's, in the order in which BullMQ would run it."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -12,12 +11,11 @@ from tocsin_server.migrate.systems.bull.dialect import BULLMQ
 from tocsin_server.migrate.systems.bull.discovery import FoundQueue
 from tocsin_server.migrate.systems.bull.jobs import ACTIVE_LEFT, COMPLETED_LEFT, Place, Places, logs_beside
 from tocsin_server.migrate.systems.bull.order import bull_priority, bullmq_priority
-from tocsin_server.migrate.systems.bull.reader import QueuesReader, connected
 from tocsin_server.migrate.systems.bull.record import DATA, RESULT, STACKS, Record
 from tocsin_server.migrate.systems.bull.source import BullSource, Id
 from tocsin_server.migrate.systems.bull.walking import PlaceOf, Step, Walk
 from tocsin_server.migrate.systems.bullmq.rules import groups_of_queue, limits_of_queue, schedulers
-from tocsin_server.migrate.systems.foreign import Choices, Foreign, ForeignQueue
+from tocsin_server.migrate.systems.foreign import Choices, Foreign
 
 PARENT_LEFT = "it waits for its children: flows are not taken over, its children are, each by itself"
 PARENT = "it is the parent of a flow: what its children returned stays in the source"
@@ -102,10 +100,3 @@ class BullmqQueue:
             return replace(failed, whys=(*place.whys, DEFERRED))
 
         return placed
-
-
-@asynccontextmanager
-async def open_bullmq(url: str, choices: Choices, *, prefix: str = "bull") -> AsyncIterator[ForeignQueue]:
-    """A reader of the queues of BullMQ under a prefix. SourceAway where the address leads nowhere."""
-    async with connected(url) as source:
-        yield QueuesReader(source, choices, prefix, BullmqQueue, by_bullmq=True)

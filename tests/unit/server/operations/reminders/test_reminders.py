@@ -10,7 +10,7 @@ import pytest
 from contract.builders import MINUTE, SECOND, a_draft, added, claimed_one, completed, failed, finished, read, wish
 from redis import Redis
 from support.spied_store import SpiedStore
-from tocsin_server.domain.changes import RunJob
+from tocsin_server.domain.commands import RunJob
 from tocsin_server.domain.errors import OutcomeUnknown, RemindersNotFound, StoreAway, TocsinError
 from tocsin_server.domain.job import Payload
 from tocsin_server.domain.lease import Claimed

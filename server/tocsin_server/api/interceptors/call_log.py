@@ -22,7 +22,7 @@ SLOW_SECONDS = 1.0
 _BURST, _A_SECOND = 200, 20.0
 
 
-class Telemetry:
+class CallLog:
     """Logs calls: refusals and slow ones as info, faults as errors, all others as debug.
 
     Of many refusals at once some are left out; the next that is logged says how many: `unlogged`.

@@ -1,4 +1,4 @@
-"""How long to wait before something that failed is tried again."""
+"""How long the server waits before it tries something of its own again. A job's Backoff: domain/retry.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from datetime import timedelta
 
 
-def backoff(failures: int, longest: timedelta) -> float:
+def retry_pause(failures: int, longest: timedelta) -> float:
     """Seconds to wait after so many failures in a row (1 is the first): 50 ms, doubling up to `longest`.
 
     A fifth of it is drawn at random, so that many servers do not come back to a store in the same instant.

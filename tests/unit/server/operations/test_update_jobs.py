@@ -7,22 +7,22 @@ import asyncio
 import pytest
 from contract.builders import HOUR, a_draft, added, read
 from support.spied_store import SpiedStore
-from tocsin_server.domain.changes import UpdateJob
+from tocsin_server.domain.commands import UpdateJob
 from tocsin_server.domain.defaults import UNSET, TermsChange
 from tocsin_server.domain.errors import RevisionMismatch
-from tocsin_server.operations.changing import Changing
+from tocsin_server.operations.update_jobs import UpdateJobs
 
 
 @pytest.mark.parametrize("revision", [None, 1])
 async def test_what_another_changes_between_reading_and_writing_stands(spied: SpiedStore, revision: int | None) -> None:
     """But for a caller who said which revision it means: that one is told."""
     await added(spied.as_store, a_draft("a", when=HOUR, tags={"old": "1"}))
-    changing = Changing(spied.as_store)
+    updating = UpdateJobs(spied.as_store)
     gate = spied.gates["get"] = asyncio.Event()
     asked = asyncio.create_task(spied.until_asked("get", 1))
     await asyncio.sleep(0)
     ours = asyncio.create_task(
-        changing.update("q", UpdateJob("a", revision=revision), None, TermsChange(UNSET, tags={"new": "1"}))
+        updating.update("q", UpdateJob("a", revision=revision), None, TermsChange(UNSET, tags={"new": "1"}))
     )
     await asked
     await spied.as_store.update("q", [UpdateJob("a", priority=7)])

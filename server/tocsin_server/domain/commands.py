@@ -1,4 +1,4 @@
-"""What can be asked of a standing job."""
+"""Commands: what can be asked of a standing job. What changed by them is told by events.py."""
 
 from __future__ import annotations
 

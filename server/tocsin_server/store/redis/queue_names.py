@@ -18,7 +18,7 @@ from tocsin_server.store.redis.keys import Keys
 _ASKED_AT_ONCE = 1_000  # queues a pipeline; a store that was emptied makes all of them missing
 
 
-class Registry:
+class QueueNames:
     """The names, `most` of them, and which this process has used. `lost` is called where the store has lost some."""
 
     def __init__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tocsin_server.domain.changes import UpdateJob
+from tocsin_server.domain.commands import UpdateJob
 from tocsin_server.domain.defaults import TermsChange, changed_terms
 from tocsin_server.domain.errors import InvalidFields, JobNotFound, RevisionMismatch, TocsinError, Violation
 from tocsin_server.domain.job import Job, View
@@ -13,7 +13,7 @@ from tocsin_server.store.interface import JobStore
 _ROUNDS = 50  # then the caller is told that it has changed, as if its revision had been given
 
 
-class Changing:
+class UpdateJobs:
     """Updates standing jobs."""
 
     def __init__(self, store: JobStore) -> None:
