@@ -73,3 +73,26 @@ async def test_a_change_that_was_numbered_and_not_set_is_set_by_its_repeat(
         await store.put_settings("q", wanted, paused=False)
     assert {one.name for one in trace.sent} == {"aggregate"}
     assert (await store.events("q", cursor, wait=NOW)).gap is False
+
+
+async def test_queues_are_counted_once_while_nothing_is_heard_of_a_new_one(
+    store: MongoStore, server: MongoServer
+) -> None:
+    async with opened(server.url) as other:
+        await added(other, a_draft())
+        wakes = store.wakes()
+        assert (await anext(wakes)).missed  # it listens from now on
+        assert await store.count_queues() == 1
+        with tracing() as trace:
+            assert [await store.count_queues() for _ in range(5)] == [1] * 5
+        assert trace.names == []
+        await added(other, a_draft(queue="new"))
+
+        async def seen() -> bool:
+            return await store.count_queues() == 2
+
+        await until_async(seen, within=2)
+        assert await store.forget("never")
+        with tracing() as trace:
+            await store.count_queues()
+        assert trace.names == [f"count {JOBS}.queues"]

@@ -123,6 +123,8 @@ class EventLog:
             await self._queues.hold(taken.queue, taken.first_arrival + taken.arrivals - 1)
             await self._wake(taken, flags)
         self._tail.signal(taken.queue)
+        if taken.new:
+            self._tail.counted(None)
         trimmed = min(taken.last, self._trimmed.setdefault(taken.queue, taken.first - 1))
         self._trimmed[taken.queue] = trimmed  # lower than before where the queue went, and came anew
         if taken.last - trimmed >= max(1, self._events_max // _TRIM_AT):

@@ -233,7 +233,10 @@ class MongoStore(JobStore):
         return names
 
     async def count_queues(self) -> int:
-        return await self._queues.count() if (seen := self._tail.count()) is None else seen
+        if (seen := self._tail.count()) is None:
+            seen = await self._queues.count()
+            self._tail.counted(seen)
+        return seen
 
     async def figures(self, queue: str) -> QueueFigures:
         return await self._counts.figures(queue)
@@ -250,6 +253,7 @@ class MongoStore(JobStore):
         async def kept(head: Document) -> bool:
             return await self._settings.some(head) or bool(await self._notes.after(queue, "", 1))
 
+        self._tail.counted(None)
         return await self._queues.forget(queue, unused_for, kept)
 
     # --- notes ---
