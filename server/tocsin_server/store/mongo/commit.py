@@ -44,16 +44,18 @@ class WriteRounds:
 
     def __init__(self) -> None:
         self._acted = False
+        self.at_once = False  # the next round: nothing is known yet of anybody who would be in its way
 
     async def run(self, places: Iterable[int], attempt: Callable[[Sequence[int]], Awaitable[Collection[int]]]) -> None:
         """Let `attempt` do the items of a batch that stand at these places, until none is left. It returns the places
         of those that were lost to others, and is given these alone the next time."""
         left = list(places)
         for number in range(_ROUNDS):
-            if number:
+            if number and not self.at_once:
                 # At random, and longer each time: who lost together would meet again, and all but one lose again.
                 pause = min(_FIRST_PAUSE * 2.0**number, _LONGEST_PAUSE)
                 await asyncio.sleep(pause * random.random())  # noqa: S311 - spreads load, guards nothing
+            self.at_once = False
             with unknown_after(self._acted):
                 lost = await attempt(left)
             self._acted = self._acted or len(lost) < len(left)
@@ -92,6 +94,7 @@ class Commit:
         """
         answers: dict[int, R] = {}
         tried: set[int] = set()  # places of what others had written
+        rounds = WriteRounds()
 
         async def attempt(left: Sequence[int]) -> Collection[int]:
             ids = [job_ids[at] for at in left]
@@ -99,7 +102,7 @@ class Commit:
             if written is not None and tried.isdisjoint(left):
                 known = await self._jobs.remembered(queue, ids)
                 if known is not None and all(written(at, known[job_ids[at]]) for at in left):
-                    standing = known
+                    standing, rounds.at_once = known, True
             if standing is None:
                 standing = await self._jobs.load(queue, ids)
             tried.update(left)
@@ -109,7 +112,6 @@ class Commit:
             lost = await self.write(queue, list(standing.values()), rates=rates(), cancels=cancels)
             return [at for at in left if job_ids[at] in lost]
 
-        rounds = WriteRounds()
         for start in range(0, len(job_ids), _JOBS_A_WRITE):
             await rounds.run(range(start, min(start + _JOBS_A_WRITE, len(job_ids))), attempt)
         return [answers[at] for at in range(len(job_ids))]
