@@ -5,6 +5,11 @@ local function mend(what, number)
   if number > 0 then mended[what] = (mended[what] or 0) + number end
 end
 
+local function member(job)
+  local _, _, lead = place(job)
+  return lead and lead .. job.arrival or job.arrival
+end
+
 local function belongs(job, name)
   if name == field_name(job) then return true end
   for _, tag in ipairs(tags(job)) do
@@ -30,17 +35,18 @@ local function check_record(n)
   if not job then return end
   highest = math.max(highest, n)
   local row, score = place(job)
-  local put = row and redis.call('ZADD', row, 'CH', score, member(job, job.arrival)) or 0
+  local put = row and redis.call('ZADD', row, 'CH', score, member(job)) or 0
   if put > 0 and job.state == WAITING then wake = 1 end
   if ended(job.state) then put = put + redis.call('ZADD', X_KEY, 'CH', expiry(job), job.arrival) end
   mend('jobs out of the row of their state', math.min(put, 1))
   listed(field_name(job), n)
   for _, tag in ipairs(tags(job)) do listed(tag, n) end
-  if not has(job, CALLERS_ID) and number_in(job.id) == n then return end
-  local known = redis.call('HGET', key('d'), job.id)
+  if not has(job, OWN_ID) then return end
+  local id = id_of(job)
+  local known = redis.call('HGET', key('d'), id)
   local other = known and known ~= job.arrival and load(struct.unpack('>I6', known))
-  if known ~= job.arrival and not (other and other.id == job.id) then
-    redis.call('HSET', key('d'), job.id, job.arrival)
+  if known ~= job.arrival and not (other and other.own == job.own) then
+    redis.call('HSET', key('d'), id, job.arrival)
     mend('ids that led to no job', 1)
   end
 end
@@ -77,7 +83,7 @@ local function check_row(suffix, start)
   for _, one in ipairs(members) do
     local job, row = load(struct.unpack('>I6', one, #one - 5)), nil
     if job then row = suffix == 'x' and ended(job.state) and X_KEY or place(job) end
-    if row ~= key(suffix) or one ~= (suffix == 'x' and job.arrival or member(job, job.arrival)) then
+    if row ~= key(suffix) or one ~= (suffix == 'x' and job.arrival or member(job)) then
       mend('entries of rows without their job', redis.call('ZREM', key(suffix), one))
       start = start - 1
     end

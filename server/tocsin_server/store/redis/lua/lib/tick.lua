@@ -2,7 +2,7 @@
 -- wakes so far; the earliest due time, end of lease and end of retention (0: none); how many jobs are WAITING; changes
 -- so far. Older servers write the first four: then what waits is counted anew.
 local TICK = '>I6I6I6I6I6I6'
-local wake, announce, changes = 0, true, false
+local wake, announce = 0, true
 
 local function earliest(name)
   local first = redis.call('ZRANGE', name, 0, 0, 'WITHSCORES')
@@ -22,16 +22,17 @@ local function count_waiting()
   return sum
 end
 
--- changed: keys of sorted sets that are not as they were; waiting_by: how many more jobs are WAITING.
-local function flush_tick(changed, waiting_by)
+-- changes: how many there are, nil where none came; waiting_by: how many more jobs are WAITING; zadd, zrem: rows that are
+-- not as they were.
+local function flush_tick(changes, waiting_by, zadd, zrem)
   local old = redis.call('GET', key('k')) or ''
   local known = old .. string.rep('\0', 36 - #old)
   local wakes, due, lease, over, waiting, seen = struct.unpack(TICK, known)
   waiting = #old == 36 and math.max(0, waiting + waiting_by) or count_waiting()
   local due_before = due
-  if changed[S_KEY] then due = earliest(S_KEY) end
-  if changed[A_KEY] then lease = earliest(A_KEY) end
-  if changed[X_KEY] then over = earliest(X_KEY) end
+  if zadd[S_KEY] or zrem[S_KEY] then due = earliest(S_KEY) end
+  if zadd[A_KEY] or zrem[A_KEY] then lease = earliest(A_KEY) end
+  if zadd[X_KEY] or zrem[X_KEY] then over = earliest(X_KEY) end
   local new = struct.pack(TICK, wakes + wake, due, lease, over, waiting, changes or seen)
   if new ~= old then redis.call('SET', key('k'), new) end
   if not announce then return end
