@@ -271,7 +271,7 @@ def job_of(queue: str, answer: bytes | list[Any], view: View) -> Job:
         to_time(_number(create)),
         to_time(_number(due)),
         _some_time(start),
-        _some_time(end) if state >= State.COMPLETED else None,
+        None if state == State.ACTIVE else _some_time(end),  # its lease's
         attempt,
         failures,
         crashes,

@@ -8,14 +8,14 @@
 -- Clock    the server's; no caller's time comes in
 -- Bounds   makes at most 50 WAITING, leases at most 50 and 1 MiB a call
 -- Why one script: a crash between taking and leasing would lose the job.
---- @include lib/keys lib/clock lib/job lib/rows lib/tick lib/events lib/commit lib/change lib/promote
+--- @include lib/keys lib/clock lib/job lib/rows lib/events lib/tick lib/commit lib/change lib/promote
 local limit, lease_ms, request = math.min(tonumber(ARGV[1]), 50), tonumber(ARGV[2]), ARGV[3]
 local taken, bytes, more = {}, 0, false
 announce = false  -- what becomes WAITING here was due, and who waits for it has a timer of its own
 
 -- A repeat: what this request has leased already. ACTIVE jobs are few, and repeats rare.
 if ARGV[4] == '1' then
-  for _, member in ipairs(redis.call('ZRANGE', A_KEY, 0, -1)) do
+  for _, member in ipairs(redis.call('ZRANGE', key('a'), 0, -1)) do
     local job = load(struct.unpack('>I6', member))
     if job and job.token == request then taken[#taken + 1] = answer(load_full(job.n)) end
   end
@@ -31,7 +31,7 @@ for i = 5, #ARGV, 2 do
   local left = math.min(tonumber(ARGV[i + 1]), limit)
   local size = math.min(left, fetch)
   if size > 0 then
-    local row = redis.call('ZRANGE', W_KEY .. ARGV[i], 0, size - 1, 'WITHSCORES')
+    local row = redis.call('ZRANGE', key('w' .. ARGV[i]), 0, size - 1, 'WITHSCORES')
     if #row > 0 then
       rows[#rows + 1] = {type = ARGV[i], row = row, at = 1, left = left, cut = size < left and #row == 2 * size}
     end
@@ -55,7 +55,7 @@ local alike = {}  -- by meta: a job that stood so, and what it is now
 local function lease(job)
   job.state, job.attempt, job.start = ACTIVE, job.attempt + 1, NOW
   job.ends, job.token = NOW + lease_ms, request
-  if has(job, HAS_EXTRAS) then redis.call('HDEL', H_KEY .. job.arrival, 'p') end  -- the last attempt's
+  if has(job, HAS_EXTRAS) then redis.call('HDEL', key('h' .. job.arrival), 'p') end  -- the last attempt's
   changed(job)
 end
 
@@ -85,7 +85,7 @@ while #taken < limit do
     local record, beside = arrival .. meta_of(job) .. body, not alike[meta] and extras(job)
     taken[#taken + 1] = beside and {record, beside} or record
   else
-    redis.call('ZREM', W_KEY .. r.type, member)
+    redis.call('ZREM', key('w' .. r.type), member)
   end
   if r.at > #r.row and r.cut then
     -- What stands next in this row was not read; a lesser job of another type must not go before it.

@@ -6,7 +6,7 @@
 -- Returns  two bytes an outcome: "O" recorded, "R" recorded before, "L" lease lost; the job's state
 -- Events   one a job
 -- A token that ended the last attempt answers "R" and the state of now: a lost answer can be asked for again.
---- @include lib/keys lib/clock lib/job lib/lease lib/rows lib/tick lib/events lib/commit lib/change
+--- @include lib/keys lib/clock lib/job lib/lease lib/rows lib/events lib/tick lib/commit lib/change
 local endings, rates = {}, {}
 
 function endings.COMPLETED(job, result)
@@ -14,7 +14,7 @@ function endings.COMPLETED(job, result)
   count_ending(rates, 'c')
   if result ~= '' then set_flag(job, HAS_EXTRAS) end
   end_as(job, COMPLETED)
-  if result ~= '' then results[#order] = string.sub(result, 2) end
+  if result ~= '' then order[#order] = string.sub(result, 2) end
 end
 
 function endings.FAILED(job, body, retry_ms)

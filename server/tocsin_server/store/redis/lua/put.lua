@@ -10,7 +10,7 @@
 -- Wakes    "settings" where the queue is new
 -- Clock    none: all times come with the jobs, and nothing is decided by them
 -- Bounds   the caller sends at most 50 jobs and 1 MiB
---- @include lib/keys lib/clock lib/job lib/ids lib/rows lib/tick lib/events lib/commit lib/change lib/types
+--- @include lib/keys lib/clock lib/job lib/ids lib/rows lib/events lib/tick lib/commit lib/change lib/types
 local over, answers, placed, unwritten = ARGV[2] == '1', {}, false, {}
 local top = math.max(tonumber(redis.call('HGET', key('q'), 'n') or 0), tonumber(ARGV[3]))
 
@@ -29,7 +29,7 @@ local function free(n)
     if not touched[n].gone then return false end
     commit()  -- its record must go before another one takes its place
   end
-  return redis.call('EXISTS', J_KEY .. arrival6(n)) == 0
+  return redis.call('EXISTS', key('j' .. arrival6(n))) == 0
 end
 
 local function read(i)
@@ -66,7 +66,7 @@ local function same(job, given)
   end
   if spec_of(job) ~= spec_of(given) then return false end
   local at, payload = HEADER_LEN + #job.rest + #job.own, given.payload_new
-  if redis.call('GETRANGE', J_KEY .. job.arrival, at, at + #payload) ~= payload then return false end
+  if redis.call('GETRANGE', key('j' .. job.arrival), at, at + #payload) ~= payload then return false end
   local found, left = extras(job) or {}, 0
   for _ in pairs(given.extras or {}) do left = left + 1 end
   for i = 1, #found, 2 do

@@ -7,12 +7,12 @@
 -- Returns  one a change: {"OK", answer} | {"JOB_NOT_FOUND"} | {"WRONG_STATE", state} | {"REVISION_MISMATCH", revision} |
 --          {"TOO_LARGE", bytes}
 -- Events   one a job that changed
---- @include lib/keys lib/clock lib/job lib/ids lib/rows lib/tick lib/events lib/commit lib/change
+--- @include lib/keys lib/clock lib/job lib/ids lib/rows lib/events lib/tick lib/commit lib/change
 local verbs = {}
 
 -- The payload as it stands, read only where a new rest must be written before it.
 local function payload_of(job)
-  return job.payload_new or redis.call('GETRANGE', J_KEY .. job.arrival, HEADER_LEN + #job.rest + #job.own, -1)
+  return job.payload_new or redis.call('GETRANGE', key('j' .. job.arrival), HEADER_LEN + #job.rest + #job.own, -1)
 end
 
 function verbs.UPDATE(job, fixed, payload, terms)

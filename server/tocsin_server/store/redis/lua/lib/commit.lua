@@ -3,15 +3,19 @@
 -- writes come last, and each structure is kept right in this one place. Writes are gathered by key.
 -- Jobs that stand alike (lib/job) and change alike are one job here: the first is touched, the others join it. What is to
 -- be done is found out for all of them at once, its plan.
-local order, numbers, arrivals, owns, bodies, results = {}, {}, {}, {}, {}, {}  -- of each job changed, in order
-local ids_new, ids_gone = {}, {}
-local by_key = {ZADD = {}, ZREM = {}, SADD = {}, SREM = {}, HSET = {}}
+-- What is made here at each call costs each call: so there are few functions, and they refer to few things.
+local FIELDS = 6
+local order = {}  -- of each job changed, one after the other: job, number, arrival, own, body or false, result or false
+local by_key = {}  -- arguments by command and key
+local ids_new = {}  -- id to arrival, for the index of ids
+local stirred = {}  -- rows that are not as they were (lib/tick)
 
 -- One more job that stood as `job` did and now stands as it does. body: own and payload of one to be written whole;
 -- result: of one that has one, as an extra.
 local function join(job, n, arrival, own, body, result)
-  local i = #order + 1
-  order[i], numbers[i], arrivals[i], owns[i], bodies[i], results[i] = job, n, arrival, own, body or false, result or false
+  local at = #order
+  order[at + 1], order[at + 2], order[at + 3], order[at + 4] = job, n, arrival, own
+  order[at + 5], order[at + 6] = body or false, result or false
   touched[n] = job
 end
 
@@ -20,9 +24,13 @@ local function touch(job)
   return job
 end
 
--- The list of what goes with a command to a key.
+-- The list of arguments of a command to a key.
 local function list_of(command, name)
   local lists = by_key[command]
+  if not lists then
+    lists = {}
+    by_key[command] = lists
+  end
   local list = lists[name]
   if not list then
     list = {}
@@ -31,31 +39,49 @@ local function list_of(command, name)
   return list
 end
 
+local function came_into(row, score, anew)
+  local first = stirred[row]
+  if anew or first == true then stirred[row] = true else stirred[row] = math.min(first or score, score) end
+end
+
 -- What of a job's change is the same for all that joined it.
 local function plan_of(job)
   local was, now = job.was, not job.gone and job
-  local from, from_score, from_lead, to, to_score, to_lead
-  if was then from, from_score, from_lead = place(was) end
-  if now then to, to_score, to_lead = place(now) end
+  local from, from_score, from_lead, to, to_score, to_lead, from_name, to_name
+  if was then
+    from, from_score, from_lead = place(was)
+    from_name = was.state .. ':' .. was.type
+  end
+  if now then
+    to, to_score, to_lead = place(now)
+    to_name = now.state .. ':' .. now.type
+  end
   local same = from == to and from_lead == to_lead
-  local plan = {meta = meta_of(job), from_lead = from_lead, to_lead = to_lead, tags_out = job.old_tags, tags_in = job.new_tags,
-    members = 0}
-  plan.head = string.sub(plan.meta, 1, HEADER_LEN)
-  if from and not same then plan.leaves = list_of('ZREM', from) end
+  local meta = meta_of(job)
+  local plan = {meta = meta, head = string.sub(meta, 1, HEADER_LEN), from_lead = from_lead, to_lead = to_lead,
+    tags_out = job.old_tags, tags_in = job.new_tags, members = 0}
+  if from and not same then
+    plan.leaves = list_of('ZREM', from)
+    stirred[from] = true
+  end
   if to and not (same and from_score == to_score) then
     plan.enters, plan.score = list_of('ZADD', to), string.format('%d', to_score)
+    came_into(to, to_score, same)
   end
-  if now and ended(now.state) then
-    plan.expires, plan.expiry = list_of('ZADD', X_KEY), string.format('%d', expiry(now))
-  elseif was and ended(was.state) then
-    plan.revived = list_of('ZREM', X_KEY)
+  if now and now.state >= COMPLETED then
+    local over = expiry(now)
+    plan.expires, plan.expiry = list_of('ZADD', 'x'), string.format('%d', over)
+    came_into('x', over, was and was.state >= COMPLETED)
+  elseif was and was.state >= COMPLETED then
+    plan.revived, stirred.x = list_of('ZREM', 'x'), true
   end
-  local from_name, to_name = was and field_name(was), now and field_name(now)
   if from_name ~= to_name then plan.from_name, plan.to_name = from_name, to_name end
+  plan.listed = plan.from_name or plan.to_name or plan.tags_out or plan.tags_in
   job.plan = plan
   return plan
 end
 
+-- Takes one job from the rows where it stood, and puts it where it stands now.
 local function move(plan, arrival)
   local list = plan.leaves
   if list then list[#list + 1] = plan.from_lead and plan.from_lead .. arrival or arrival end
@@ -78,67 +104,47 @@ local function list_anew(plan, n)
   local slot = n % BUCKET
   local bucket = (n - slot) / BUCKET
   if bucket ~= plan.bucket then
-    plan.bucket = bucket
-    plan.list_out = plan.from_name and list_of('SREM', plan.from_name .. ':' .. bucket)
-    plan.list_in = plan.to_name and list_of('SADD', plan.to_name .. ':' .. bucket)
+    plan.bucket, plan.lists = bucket, {}
+    local lists, ending = plan.lists, ':' .. bucket
+    if plan.from_name then lists[#lists + 1] = list_of('SREM', plan.from_name .. ending) end
+    if plan.to_name then lists[#lists + 1] = list_of('SADD', plan.to_name .. ending) end
+    for _, name in ipairs(plan.tags_out or {}) do lists[#lists + 1] = list_of('SREM', name .. ending) end
+    for _, name in ipairs(plan.tags_in or {}) do lists[#lists + 1] = list_of('SADD', name .. ending) end
   end
-  local text = string.format('%d', slot)
-  local list = plan.list_out
-  if list then list[#list + 1] = text end
-  list = plan.list_in
-  if list then list[#list + 1] = text end
-  for _, name in ipairs(plan.tags_out or {}) do
-    list = list_of('SREM', name .. ':' .. bucket)
+  local text, lists = string.format('%d', slot), plan.lists
+  for i = 1, #lists do
+    local list = lists[i]
     list[#list + 1] = text
-  end
-  for _, name in ipairs(plan.tags_in or {}) do
-    list = list_of('SADD', name .. ':' .. bucket)
-    list[#list + 1] = text
-  end
-end
-
-local function gather_extras(arrival, fields)
-  local list = list_of('HSET', H_KEY .. arrival)
-  for field, value in pairs(fields) do
-    list[#list + 1] = field
-    list[#list + 1] = value
   end
 end
 
 -- Lua's unpack and Redis's argument list both end somewhere; 1,000 at a time is far below it.
+local function call_many(command, list)
+  for i = 1, #list, 1000 do redis.call(command, unpack(list, i, math.min(i + 999, #list))) end
+end
+
 local function call_each(command)
-  for name, list in pairs(by_key[command]) do
-    for i = 1, #list, 1000 do
-      redis.call(command, name, unpack(list, i, math.min(i + 999, #list)))
-    end
+  for name, list in pairs(by_key[command] or {}) do
+    for i = 1, #list, 1000 do redis.call(command, key(name), unpack(list, i, math.min(i + 999, #list))) end
   end
 end
 
 local function flush_index()
-  for name, slots in pairs(by_key.SREM) do
-    redis.call('SREM', I_KEY .. name, unpack(slots))
-    if not by_key.SADD[name] and redis.call('EXISTS', I_KEY .. name) == 0 then
+  local out, new = by_key.SREM or {}, by_key.SADD or {}
+  for name, slots in pairs(out) do
+    redis.call('SREM', key('i' .. name), unpack(slots))
+    if not new[name] and redis.call('EXISTS', key('i' .. name)) == 0 then
       local row, bucket = string.match(name, '^(.*):(%d+)$')
-      redis.call('ZREM', R_KEY .. row, bucket)
+      redis.call('ZREM', key('r' .. row), bucket)
     end
   end
-  for name, slots in pairs(by_key.SADD) do
-    local added = redis.call('SADD', I_KEY .. name, unpack(slots))
-    if redis.call('SCARD', I_KEY .. name) == added then
+  for name, slots in pairs(new) do
+    local added = redis.call('SADD', key('i' .. name), unpack(slots))
+    if redis.call('SCARD', key('i' .. name)) == added then
       local row, bucket = string.match(name, '^(.*):(%d+)$')
-      redis.call('ZADD', R_KEY .. row, bucket, bucket)
+      redis.call('ZADD', key('r' .. row), bucket, bucket)
     end
   end
-end
-
-local function flush_ids()
-  if #ids_gone > 0 then redis.call('HDEL', key('d'), unpack(ids_gone)) end
-  local list = {}
-  for id, arrival in pairs(ids_new) do
-    list[#list + 1] = id
-    list[#list + 1] = arrival
-  end
-  if #list > 0 then redis.call('HSET', key('d'), unpack(list)) end
 end
 
 -- Counts jobs by state and type; how many more are WAITING now.
@@ -161,38 +167,44 @@ end
 -- whole.
 local function commit()
   if #order == 0 then return end
-  local plans, records, unlinked = {}, {}, {}
-  for i = 1, #order do
-    local job, n, arrival, own = order[i], numbers[i], arrivals[i], owns[i]
-    local plan = job.plan or plan_of(job)
+  local plans, records, unlinked, ids_gone = {}, {}, {}, {}
+  for i = 1, #order, FIELDS do
+    local job, arrival, own, body, result = order[i], order[i + 2], order[i + 3], order[i + 4], order[i + 5]
+    local plan, at, gone = job.plan or plan_of(job), key('j' .. arrival), job.gone
     plans[job], plan.members = plan, plan.members + 1
     move(plan, arrival)
-    if plan.from_name or plan.to_name or plan.tags_out or plan.tags_in then list_anew(plan, n) end
-    local at, body = J_KEY .. arrival, bodies[i] or job.payload_new and own .. job.payload_new
-    if job.gone then
+    if plan.listed then list_anew(plan, order[i + 1]) end
+    if not body and job.payload_new then body = own .. job.payload_new end
+    if gone then
       unlinked[#unlinked + 1] = at
       if has(job, OWN_ID) then ids_gone[#ids_gone + 1] = string.sub(own, 3) end
     elseif body then
-      records[#records + 1] = at
-      records[#records + 1] = plan.meta .. body
+      local count = #records
+      records[count + 1], records[count + 2] = at, plan.meta .. body
     else
       redis.call('SETRANGE', at, '0', plan.head)
     end
-    if job.extras_gone or (job.gone and has(job, HAS_EXTRAS)) then unlinked[#unlinked + 1] = H_KEY .. arrival end
-    if results[i] then gather_extras(arrival, {r = results[i]}) end
-    if job.extras and not job.gone then gather_extras(arrival, job.extras) end
+    if job.extras_gone or (gone and has(job, HAS_EXTRAS)) then unlinked[#unlinked + 1] = key('h' .. arrival) end
+    if not gone and (result or job.extras) then
+      local list = list_of('HSET', 'h' .. arrival)
+      for field, value in pairs(result and {r = result} or job.extras) do
+        list[#list + 1] = field
+        list[#list + 1] = value
+      end
+    end
     if not job.quiet then add_event(job, arrival, own) end
   end
-  for i = 1, #unlinked, 1000 do redis.call('UNLINK', unpack(unlinked, i, math.min(i + 999, #unlinked))) end
-  for i = 1, #records, 1000 do redis.call('MSET', unpack(records, i, math.min(i + 999, #records))) end
+  call_many('UNLINK', unlinked)
+  call_many('MSET', records)
   call_each('ZREM')
   call_each('ZADD')
-  call_each('HSET')
   flush_index()
-  flush_ids()
-  local waiting_by = flush_counts(plans)
-  flush_tick(flush_events(), waiting_by, by_key.ZADD, by_key.ZREM)
-  touched, order, numbers, arrivals, owns, bodies, results = {}, {}, {}, {}, {}, {}, {}
-  by_key = {ZADD = {}, ZREM = {}, SADD = {}, SREM = {}, HSET = {}}
-  ids_new, ids_gone, wake = {}, {}, 0
+  if #ids_gone > 0 then redis.call('HDEL', key('d'), unpack(ids_gone)) end
+  for id, arrival in pairs(ids_new) do
+    local list = list_of('HSET', 'd')
+    list[#list + 1], list[#list + 2] = id, arrival
+  end
+  call_each('HSET')
+  flush_tick(flush_counts(plans), stirred)
+  touched, order, ids_new, by_key, stirred, wake = {}, {}, {}, {}, {}, 0
 end

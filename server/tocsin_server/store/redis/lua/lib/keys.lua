@@ -24,13 +24,3 @@ local NAMESPACE, QUEUE = string.match(ROOT, '^(.-):{(.*)}$')
 local function key(suffix)
   return ROOT .. ':' .. suffix
 end
-local S_KEY = key('s')
-local W_KEY = key('w')
-local A_KEY = key('a')
-local E_KEY = key('e')
-local F_KEY = key('f')
-local X_KEY = key('x')
-local J_KEY = key('j')
-local H_KEY = key('h')
-local I_KEY = key('i')
-local R_KEY = key('r')

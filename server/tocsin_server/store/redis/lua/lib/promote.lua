@@ -1,6 +1,6 @@
 -- promote: makes due SCHEDULED jobs WAITING, at most `limit` of them; says whether more are due.
 local function promote(limit)
-  local due = redis.call('ZRANGEBYSCORE', S_KEY, '-inf', NOW, 'LIMIT', 0, limit + 1)
+  local due = redis.call('ZRANGEBYSCORE', key('s'), '-inf', NOW, 'LIMIT', 0, limit + 1)
   local alike = {}
   for i = 1, math.min(#due, limit) do
     local arrival = due[i]
@@ -14,7 +14,7 @@ local function promote(limit)
         job.state, alike[meta] = WAITING, job
         changed(job)
       else
-        redis.call('ZREM', S_KEY, arrival)
+        redis.call('ZREM', key('s'), arrival)
       end
     end
   end

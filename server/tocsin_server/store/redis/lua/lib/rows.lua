@@ -2,14 +2,14 @@
 -- arrival.
 local BUCKET = 256
 
--- Key, score, and what goes before the arrival in the member (false: nothing).
+-- Key (what follows the root), score, and what goes before the arrival in the member (false: nothing).
 local function place(at)
   local state = at.state
-  if state == SCHEDULED then return S_KEY, at.due, false end
-  if state == WAITING then return W_KEY .. at.type, -at.priority, struct.pack('>I6', at.due) end
-  if state == ACTIVE then return A_KEY, at.ends, false end
-  if state == FAILED then return F_KEY, at.ends, false end
-  if state >= COMPLETED then return E_KEY, at.ends, false end
+  if state == SCHEDULED then return 's', at.due, false end
+  if state == WAITING then return 'w' .. at.type, -at.priority, struct.pack('>I6', at.due) end
+  if state == ACTIVE then return 'a', at.ends, false end
+  if state == FAILED then return 'f', at.ends, false end
+  if state >= COMPLETED then return 'e', at.ends, false end
 end
 
 -- When its retention is over. Not past the year 9999, where the callers' clocks end: a job that was placed may have ended

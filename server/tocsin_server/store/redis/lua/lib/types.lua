@@ -21,8 +21,9 @@ local function job_fits()
   return true
 end
 
--- Whether a job of it stands, in whichever state; asked without reading the counters of all types.
+-- Whether a job of it stands, mostly one that is WAITING; asked without reading the counters of all types.
 local function stands(type)
+  if redis.call('HEXISTS', key('n'), WAITING .. ':' .. type) == 1 then return true end
   local names = {}
   for state = SCHEDULED, CANCELLED do names[state] = state .. ':' .. type end
   for _, number in ipairs(redis.call('HMGET', key('n'), unpack(names))) do
