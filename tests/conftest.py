@@ -11,17 +11,17 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
 from support import go_tools, node_tools
 from support.journal import Journal
-from support.mongo_parts import MongoPart
+from support.mongo_backend import MongoBackend
 from support.mongo_servers import MongoServer
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
-from support.stores import STORES, StorePart, store_settings
+from support.stores import STORES, StoreBackend, store_settings
 
 #: Runs the tests marked `full` too: the same promises at the size the project states, minutes instead of seconds.
 FULL = bool(os.environ.get("TESTS_FULL"))
@@ -44,6 +44,10 @@ _NEEDING_TOOLS = {
     "languages": (
         "What docs/other-languages.md says of these languages was not tried:",
         "Put Go, and Java (17 or later) with Maven, on PATH, and run again.",
+    ),
+    "peers": (
+        "That the bench can measure these other queues was not tried:",
+        "Put node (18 or later), npm and Go on PATH, and run again.",
     ),
 }
 _NOT_RUN = pytest.StashKey[dict[str, set[str]]]()  # reasons, by name of the above
@@ -171,16 +175,27 @@ def npm_packages(pytestconfig: pytest.Config) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisPart]:
+def without_peer(pytestconfig: pytest.Config) -> Callable[[Exception], NoReturn]:
+    """Skips the test of a queue that cannot be had here, and says so loudly at the end."""
+
+    def skip(trouble: Exception) -> NoReturn:
+        pytestconfig.stash[_NOT_RUN]["peers"].add(str(trouble))
+        pytest.skip(f"{trouble}; see NOT RUN below")
+
+    return skip
+
+
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisBackend]:
     """One Redis for all tests that keep to a queue of their own."""
-    with RedisPart(tmp_path_factory.mktemp("redis")) as redis:
+    with RedisBackend(tmp_path_factory.mktemp("redis")) as redis:
         yield redis
 
 
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisPart]:
+def redis(tmp_path: Path) -> Iterator[RedisBackend]:
     """An empty Redis of this test's own."""
-    with RedisPart(tmp_path / "redis") as part:
+    with RedisBackend(tmp_path / "redis") as part:
         yield part
 
 
@@ -193,16 +208,16 @@ def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServ
 
 
 @pytest.fixture
-def mongo_database(mongo_server: MongoServer) -> Iterator[MongoPart]:
+def mongo_database(mongo_server: MongoServer) -> Iterator[MongoBackend]:
     """An empty database of this test's own."""
-    with MongoPart(mongo_server, f"test_{next(_serial)}") as part:
+    with MongoBackend(mongo_server, f"test_{next(_serial)}") as part:
         yield part
 
 
 @pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest) -> StorePart:
+def store(request: pytest.FixtureRequest) -> StoreBackend:
     """An empty store of this test's own, of each provider in turn."""
-    part: StorePart = request.getfixturevalue({"redis": "redis", "mongo": "mongo_database"}[request.param])
+    part: StoreBackend = request.getfixturevalue({"redis": "redis", "mongo": "mongo_database"}[request.param])
     return part
 
 
@@ -229,7 +244,7 @@ def serve(tmp_path: Path) -> Iterator[StartServer]:
 
 
 @pytest.fixture(scope="session")
-def shared_server_on_redis(shared_redis: RedisPart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def shared_server_on_redis(shared_redis: RedisBackend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """See shared_server."""
     yield from _shared(shared_redis.url, tmp_path_factory)
 
@@ -237,7 +252,7 @@ def shared_server_on_redis(shared_redis: RedisPart, tmp_path_factory: pytest.Tem
 @pytest.fixture(scope="session")
 def shared_server_on_mongo(mongo_server: MongoServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """See shared_server."""
-    with MongoPart(mongo_server, "shared") as database:
+    with MongoBackend(mongo_server, "shared") as database:
         yield from _shared(database.url, tmp_path_factory)
 
 
@@ -260,14 +275,14 @@ def shared_server(request: pytest.FixtureRequest) -> Server:
 
 
 @pytest.fixture(scope="session")
-def quiet_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisPart]:
+def quiet_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisBackend]:
     """The Redis of `quiet_server`: nothing changes in it but by calls."""
-    with RedisPart(tmp_path_factory.mktemp("redis")) as redis:
+    with RedisBackend(tmp_path_factory.mktemp("redis")) as redis:
         yield redis
 
 
 @pytest.fixture(scope="session")
-def quiet_server(quiet_redis: RedisPart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def quiet_server(quiet_redis: RedisBackend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running server that runs no jobs, for tests that compare the store before and after calls."""
     servers: list[Server] = []
     start = _starter(tmp_path_factory.mktemp("server"), servers)

@@ -45,6 +45,7 @@ from tocsin_server.maintenance.retention_trimmer import RetentionTrimmer
 from tocsin_server.maintenance.runner import ChoreRunner
 from tocsin_server.messages.errors import MessageSettingsError
 from tocsin_server.operations.bulk import Bulk
+from tocsin_server.operations.cancel_jobs import CancelJobs
 from tocsin_server.operations.changing import Changing
 from tocsin_server.operations.queues import Queues, QueueSettingsCache
 from tocsin_server.operations.reminders.fence import ReminderFence
@@ -59,7 +60,7 @@ from tocsin_server.operations.watching import Watching
 from tocsin_server.readiness import Readiness
 from tocsin_server.settings import Settings, is_loopback
 from tocsin_server.store.interface import JobStore
-from tocsin_server.store.opening import MadeStore, StoreUnfit, made_store, quotas_of
+from tocsin_server.store.open import MadeStore, StoreUnfit, made_store, quotas_of
 from tocsin_server.store.refusal_log import words_behind
 from tocsin_server.version import VERSION
 
@@ -144,6 +145,8 @@ class Server:
             linger=settings.gather.wait,
         )
         self._stack.push_async_callback(scheduling.close)
+        cancelling = CancelJobs(store, linger=settings.gather.wait)
+        self._stack.push_async_callback(cancelling.close)
         reminders = Reminders(store, scheduling)
         self._stack.push_async_callback(reminders.close)
         watching = Watching(store)
@@ -162,6 +165,7 @@ class Server:
         servicers = build_servicers(
             store,
             scheduling,
+            cancelling,
             watching,
             queue_settings,
             reminders,
@@ -302,6 +306,7 @@ class Server:
 def build_servicers(
     store: JobStore,
     scheduling: ScheduleJobs,
+    cancelling: CancelJobs,
     watching: Watching,
     settings: QueueSettingsCache,
     reminders: Reminders,
@@ -315,7 +320,7 @@ def build_servicers(
     transfers = Transfers(store, queues)
     return Servicers(
         [
-            JobService(store, scheduling, watching, bulk, Changing(store), transfers),
+            JobService(store, scheduling, cancelling, watching, bulk, Changing(store), transfers),
             QueueService(store, queues, bulk, silent_since, writes_refused),
             ReminderService(reminders),
             ServerService(store, facts),

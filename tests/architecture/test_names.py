@@ -36,7 +36,7 @@ WIRE = {
 RUNTIME = {
     "AttemptOutcome": "an attempt's end, as the runtime tells it and as the store records it",
     "Ending": "the same numbers on both sides, cast one into the other",
-    "Room": "operations ask for it by its shape, and the runtime's slots have it",
+    "Seat": "what the runtime holds of its source, and what leasing gives for it",
 }
 
 #: Both send together what lone callers ask for at the same time.

@@ -13,7 +13,7 @@ TESTS = ROOT / "tests"
 ALLOWED = {
     "support/eventually.py": "the one place that polls, for what sends no event",
     "support/jobs/": "handlers that take their time are what these tests need",
-    "unit/client/worker/process_jobs.py": "handlers too",
+    "unit/client/worker/runners/process_jobs.py": "handlers too",
     "unit/client/canned_server.py": "no event tells the server that its headers have arrived",
     "unit/client/worker/test_draining.py": "a source that answers slowly",
     "bench/": "a load generator keeps time",

@@ -1,26 +1,33 @@
-"""Measure Tocsin: `python tests/bench [--mongo | --herd] [--quick] [--rounds N] [--out FOLDER]`.
+"""Measure Tocsin: `python tests/bench [--mongo | --herd | --only-peers] [--quick] [--rounds N] [--out FOLDER]`.
 
-Markdown and JSON come out.
+Markdown and JSON come out, and a plot where peers were measured, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from tocsin.v1 import job_pb2
 
 from bench import limits, measures, report
 from bench.bed import bed
 from bench.figures import Figure, Sample, over_rounds
 from bench.herd import Check, herd
+from bench.peers import plot, table
+from bench.peers.turns import chosen, compare
+from bench.peers.works import PEERS_QUICK, PeerSizes
 
 State = job_pb2.Job.State
 
@@ -75,8 +82,23 @@ async def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, 
     return over_rounds(rounds), checks
 
 
-async def _on_mongo(options: argparse.Namespace, folder: Path) -> tuple[str, str]:
-    """The run with --mongo, as Markdown and as JSON."""
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a run gives: for people, for programs, and as a picture."""
+
+    markdown: str
+    plain: Mapping[str, Any]
+    holds: bool = True
+    svg: str = ""
+
+    def and_then(self, other: Output) -> Output:
+        """Both; what programs read of the other stands under "peers"."""
+        markdown = f"{self.markdown}\n{other.markdown}"
+        return Output(markdown, {**self.plain, "peers": other.plain}, self.holds and other.holds, other.svg)
+
+
+async def _on_mongo(options: argparse.Namespace, folder: Path) -> Output:
+    """The run with --mongo."""
     from bench import mongo, mongo_report  # needs pymongo and a server's wheel, which the rest does not
     from bench.mongo_bed import FULL, QUICK
 
@@ -87,51 +109,86 @@ async def _on_mongo(options: argparse.Namespace, folder: Path) -> tuple[str, str
     about = report.machine(here.about, ("tocsin", "grpcio", "pymongo", "uvloop"))
     said = {"not_run": here.not_run, "shortfalls": here.shortfalls}
     figures = over_rounds(here.rounds)
-    return (
+    return Output(
         mongo_report.markdown(about, figures, here.spendings, **said),
-        mongo_report.as_json(about, figures, here.spendings, **said),
+        mongo_report.plain(about, figures, here.spendings, **said),
     )
 
 
-async def _on_redis(options: argparse.Namespace, folder: Path) -> tuple[str, str, bool]:
-    """The run on Redis, as Markdown and as JSON, and whether all checks hold."""
-    with RedisPart(folder / "version") as redis:
-        version = str(redis.client.info("server")["redis_version"])
+def _beside_peers(options: argparse.Namespace, folder: Path) -> Output:
+    """Tocsin and the peers, in turns."""
+    found = compare(
+        folder / "peers",
+        options.peers,
+        rounds=options.rounds or (1 if options.quick else 3),
+        sizes=PEERS_QUICK if options.quick else PeerSizes(),
+        standing=options.standing,
+        say=say,
+    )
+    about = report.machine({"redis": _redis_version(folder / "peers")}, ())
+    return Output(table.markdown(found, about), table.plain(found, about), svg=plot.svg(found))
+
+
+async def _on_redis(options: argparse.Namespace, folder: Path) -> Output:
+    """The run on Redis but for the peers."""
     figures, checks = await measure(options, folder)
-    about = report.machine({"redis": version}, ("tocsin", "grpcio", "redis", "hiredis", "uvloop"))
+    about = report.machine({"redis": _redis_version(folder)}, ("tocsin", "grpcio", "redis", "hiredis", "uvloop"))
     holds = all(check.holds for check in checks)
-    return report.markdown(about, figures, checks), report.as_json(about, figures, checks), holds
+    return Output(report.markdown(about, figures, checks), report.plain(about, figures, checks), holds)
+
+
+def _redis_version(folder: Path) -> str:
+    with RedisBackend(folder / "version") as redis:
+        return str(redis.client.info("server")["redis_version"])
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python tests/bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes, one round, no peers: a minute")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--herd", action="store_true", help="only the checks of 50,000 jobs due in one second")
+    kind.add_argument("--mongo", action="store_true", help="the Mongo store beside Agenda, on SecantusDB")
+    kind.add_argument("--only-peers", action="store_true", help="only Tocsin beside the peers")
+    parser.add_argument("--peers", type=chosen, help='other queues: "bull,saq", "none"; default all, with --quick none')
+    parser.add_argument(
+        "--standing", type=int, default=0, metavar="N", help="with peers: measure beside N jobs due later, too"
+    )
+    parser.add_argument("--rounds", type=int, help="default 3, with --quick 1")
+    parser.add_argument(
+        "--out", type=Path, help="folder for bench.md, .json and .svg (bench-mongo.*); default: stdout alone"
+    )
+    options = parser.parse_args()
+    if options.peers is None:
+        options.peers = chosen("none" if options.quick and not options.only_peers else "all")
+    return options
 
 
 def main() -> int:
     """Run it; 1 if a check of the herd does not hold."""
-    parser = argparse.ArgumentParser(prog="python tests/bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes, one round: a minute")
-    kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--herd", action="store_true", help="only the checks of 50,000 jobs due in one second")
-    kind.add_argument("--mongo", action="store_true", help="the Mongo store beside Agenda, on SecantusDB")
-    parser.add_argument("--rounds", type=int, help="default 3, with --quick 1")
-    parser.add_argument(
-        "--out", type=Path, help="folder for bench.md and bench.json (bench-mongo.*); default: stdout alone"
-    )
-    options = parser.parse_args()
+    options = _arguments()
     with suppress(ImportError):
         import uvloop
 
         uvloop.install()
     with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as name:
-        holds = True
+        folder = Path(name)
         if options.mongo:
-            shown, plain = asyncio.run(_on_mongo(options, Path(name)))
+            output = asyncio.run(_on_mongo(options, folder))
+        elif options.only_peers:
+            output = _beside_peers(options, folder)
+        elif options.herd or not options.peers:
+            output = asyncio.run(_on_redis(options, folder))
         else:
-            shown, plain, holds = asyncio.run(_on_redis(options, Path(name)))
-    sys.stdout.write(shown + "\n")
+            output = asyncio.run(_on_redis(options, folder)).and_then(_beside_peers(options, folder))
+    sys.stdout.write(output.markdown + "\n")
     if options.out:
         stem = "bench-mongo" if options.mongo else "bench"
         options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / f"{stem}.md").write_text(shown)
-        (options.out / f"{stem}.json").write_text(plain)
-    return 0 if holds else 1
+        (options.out / f"{stem}.md").write_text(output.markdown)
+        (options.out / f"{stem}.json").write_text(json.dumps(output.plain, indent=2))
+        if output.svg:
+            (options.out / f"{stem}.svg").write_text(output.svg)
+    return 0 if output.holds else 1
 
 
 if __name__ == "__main__":

@@ -6,17 +6,18 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 from support.journal import Journal
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.stubs import request
 from tocsin.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc, queue_service_pb2, queue_service_pb2_grpc
 
-from bench.figures import Span
+from bench.figures import Span, processor_seconds
 
 #: The durability that the embedded store has, too.
 REDIS_OPTIONS = ("--appendonly", "yes", "--appendfsync", "everysec")
@@ -40,7 +41,7 @@ class Bed:
 
     def span(self, jobs: int) -> Span:
         """Times `jobs` jobs of this bed."""
-        return Span(jobs, self.server.pid, self.store_seconds)
+        return Span(jobs, partial(processor_seconds, self.server.pid), self.store_seconds)
 
     async def batches(self, requests: list[job_service_pb2.ScheduleJobRequest], in_flight: int = 4) -> None:
         """Schedule all by BatchScheduleJobs, 1,000 a call."""
@@ -106,7 +107,7 @@ class Bed:
 class RedisBed(Bed):
     """On a Redis with an append-only file. Made by `bed()`."""
 
-    def __init__(self, redis: RedisPart, server: Server, journal: Journal) -> None:
+    def __init__(self, redis: RedisBackend, server: Server, journal: Journal) -> None:
         self.redis = redis
         super().__init__(server, journal, self._redis_seconds)
 
@@ -120,7 +121,7 @@ def bed(folder: Path, *, dispatch: bool = True) -> Iterator[RedisBed]:
     """A fresh bed; everything is gone at its end."""
     folder.mkdir(parents=True)
     journal = Journal(folder / "journal.tsv")
-    with RedisPart(folder / "redis", *REDIS_OPTIONS) as redis:
+    with RedisBackend(folder / "redis", *REDIS_OPTIONS) as redis:
         flags = ["--handlers", "support.jobs.benchmark"] if dispatch else ["--no-dispatch"]
         env = {"REDIS_URL": redis.url, "TOCSIN_CONCURRENCY": "200", "TOCSIN_LOG__LEVEL": "warning", **journal.env}
         server = Server(folder, flags, env)

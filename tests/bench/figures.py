@@ -51,10 +51,12 @@ class Figure:
 
 
 class Span:
-    """Times `jobs` jobs: `with Span(...) as span: ...`, then `span.rate`."""
+    """Times `jobs` jobs: `with Span(...) as span: ...`, then `span.rate`. What it is given tells processor time."""
 
-    def __init__(self, jobs: int, server_pid: int | None, store_seconds: Callable[[], float]) -> None:
-        self._jobs, self._pid, self._store = jobs, server_pid, store_seconds
+    def __init__(
+        self, jobs: int, server_seconds: Callable[[], float] | None, store_seconds: Callable[[], float]
+    ) -> None:
+        self._jobs, self._server, self._store = jobs, server_seconds, store_seconds
         self.seconds = 0.0
 
     def __enter__(self) -> Span:
@@ -65,10 +67,10 @@ class Span:
     def __exit__(self, *_: object) -> None:
         self.seconds = time.perf_counter() - self._begun
         server, store = (after - before for after, before in zip(self._spent(), self._before, strict=True))
-        self._costs = (server * 1e6 / self._jobs if self._pid else None, store * 1e6 / self._jobs)
+        self._costs = (server * 1e6 / self._jobs if self._server else None, store * 1e6 / self._jobs)
 
     def _spent(self) -> tuple[float, float]:
-        return processor_seconds(self._pid) if self._pid else 0.0, self._store()
+        return self._server() if self._server else 0.0, self._store()
 
     @property
     def rate(self) -> Sample:
@@ -91,4 +93,6 @@ def over_rounds(rounds: Sequence[Mapping[str, Sample]]) -> dict[str, Figure]:
 def _unit(name: str) -> str:
     if "bytes" in name:
         return "bytes"
+    if name.endswith("early"):
+        return "jobs"
     return "ms" if name.endswith(" ms") else "1/s"

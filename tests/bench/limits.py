@@ -9,12 +9,13 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import grpc
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from tocsin_server.domain.defaults import SERVER_DEFAULTS, UNSET, JobRequest, terms
 from tocsin_server.domain.job import Payload
 from tocsin_server.domain.lease import AttemptOutcome, Ending
@@ -22,7 +23,7 @@ from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.store import RedisStore
 
 from bench.bed import REDIS_OPTIONS, flying
-from bench.figures import Sample, Span
+from bench.figures import Sample, Span, processor_seconds
 
 with suppress(ImportError):  # not on Windows
     import uvloop
@@ -57,7 +58,7 @@ async def echo(calls: int) -> dict[str, Sample]:
             body = bytes(150)
             await flying(64, [lambda: call(body)] * 200)
             assert process.pid is not None
-            with Span(calls, process.pid, lambda: 0.0) as span:
+            with Span(calls, partial(processor_seconds, process.pid), lambda: 0.0) as span:
                 await flying(64, [lambda: call(body)] * calls)
     finally:
         process.kill()
@@ -106,7 +107,7 @@ async def _recorded(url: str, jobs: int) -> dict[str, list[tuple[Any, ...]]]:
 
 async def scripts(folder: Path, jobs: int) -> dict[str, Sample]:
     """The bare scripts, one caller, the same batches: 200 adds, 100 claims, 100 finishes a call."""
-    with RedisPart(folder, *REDIS_OPTIONS) as redis:
+    with RedisBackend(folder, *REDIS_OPTIONS) as redis:
         calls = await _recorded(redis.url, jobs)
         redis.client.flushall()
         return {
@@ -115,7 +116,7 @@ async def scripts(folder: Path, jobs: int) -> dict[str, Sample]:
         }
 
 
-def _replay(redis: RedisPart, calls: Sequence[tuple[Any, ...]], jobs: int) -> Sample:
+def _replay(redis: RedisBackend, calls: Sequence[tuple[Any, ...]], jobs: int) -> Sample:
     def spent() -> float:
         cpu = redis.client.info("cpu")
         return float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -72,39 +71,36 @@ def markdown(
     return "\n".join(lines)
 
 
-def as_json(
+def plain(
     about: Mapping[str, Any],
     figures: Mapping[str, Figure],
     spendings: Sequence[Spending],
     *,
     not_run: Sequence[str],
     shortfalls: Sequence[str],
-) -> str:
-    """The same, with every round's value."""
-    return json.dumps(
-        {
-            "about": about,
-            "not_run": list(not_run),
-            "figures": report.plain(figures),
-            "ratios": report.ratios(figures, PAIRS),
-            "ratios_of_store_us_per_job": report.cost_ratios(figures, PAIRS),
-            "not_ended": list(shortfalls),
-            "commands": [
-                {
-                    "program": one.program,
-                    "step": one.step,
-                    "of": one.of,
-                    "unit": one.unit,
-                    "commands": {
-                        name: {"commands": tally.commands, "statements": tally.statements, "seconds": tally.seconds}
-                        for name, tally in one.tallies.items()
-                    },
-                }
-                for one in spendings
-            ],
-        },
-        indent=2,
-    )
+) -> dict[str, Any]:
+    """The same, with every round's value, as JSON takes it."""
+    return {
+        "about": about,
+        "not_run": list(not_run),
+        "figures": report.plain_figures(figures),
+        "ratios": report.ratios(figures, PAIRS),
+        "ratios_of_store_us_per_job": report.cost_ratios(figures, PAIRS),
+        "not_ended": list(shortfalls),
+        "commands": [
+            {
+                "program": one.program,
+                "step": one.step,
+                "of": one.of,
+                "unit": one.unit,
+                "commands": {
+                    name: {"commands": tally.commands, "statements": tally.statements, "seconds": tally.seconds}
+                    for name, tally in one.tallies.items()
+                },
+            }
+            for one in spendings
+        ],
+    }
 
 
 def _row(spending: Spending) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -95,27 +94,24 @@ def markdown(about: Mapping[str, Any], figures: Mapping[str, Figure], checks: Se
         lines += ["| check | found | bound | |", "|---|---:|---:|---|"]
         for check in checks:
             sign, verdict = "≥" if check.at_least else "≤", "holds" if check.holds else "DOES NOT HOLD"
-            lines.append(f"| {check.name} | {_number(check.found)} {check.unit} | {sign} {check.bound:g} | {verdict} |")
+            lines.append(f"| {check.name} | {number(check.found)} {check.unit} | {sign} {check.bound:g} | {verdict} |")
         lines.append("")
     return "\n".join(lines)
 
 
-def as_json(about: Mapping[str, Any], figures: Mapping[str, Figure], checks: Sequence[Check]) -> str:
-    """The same, with every round's value."""
-    return json.dumps(
-        {
-            "about": about,
-            "figures": plain(figures),
-            "ratios": ratios(figures),
-            "checks": [
-                {"name": c.name, "found": c.found, "bound": c.bound, "unit": c.unit, "holds": c.holds} for c in checks
-            ],
-        },
-        indent=2,
-    )
+def plain(about: Mapping[str, Any], figures: Mapping[str, Figure], checks: Sequence[Check]) -> dict[str, Any]:
+    """The same, with every round's value, as JSON takes it."""
+    return {
+        "about": about,
+        "figures": plain_figures(figures),
+        "ratios": ratios(figures),
+        "checks": [
+            {"name": c.name, "found": c.found, "bound": c.bound, "unit": c.unit, "holds": c.holds} for c in checks
+        ],
+    }
 
 
-def plain(figures: Mapping[str, Figure]) -> dict[str, Any]:
+def plain_figures(figures: Mapping[str, Figure]) -> dict[str, Any]:
     """The figures with every round's value, as JSON takes them."""
     return {
         name: {
@@ -133,10 +129,11 @@ def _row(figure: Figure) -> str:
     low, high = figure.range
     costs = [figure.median_of(lambda sample: sample.server_us), figure.median_of(lambda sample: sample.store_us)]
     shown = " | ".join("" if cost is None else f"{cost:.1f}" for cost in costs)
-    return f"| {figure.name} | {_number(figure.median)} | {_number(low)}..{_number(high)} | {shown} |"
+    return f"| {figure.name} | {number(figure.median)} | {number(low)}..{number(high)} | {shown} |"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """As people read it: three digits, or whole."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
+from typing import Protocol
 
 import pytest
 import uvloop
@@ -14,7 +15,11 @@ from contract.backdating import Backdate
 from contract.damaging import Damage
 from contract.providers import Flavour, Provider, flavours
 
-Contents = Callable[[], Mapping[bytes, bytes]]
+
+class Contents(Protocol):
+    """Provider.contents."""
+
+    def __call__(self, *, counters: bool = True) -> Mapping[bytes, bytes]: ...
 
 
 @pytest.fixture(scope="session", params=flavours(), ids=lambda flavour: flavour.name)

@@ -102,7 +102,7 @@ class RedisDamage(Damage):
 
 
 class MongoDamage(Damage):
-    """Edits documents (store/mongo/documents.py, heads.py), and drops indexes."""
+    """Edits documents (store/mongo/documents.py, queues.py), and drops indexes."""
 
     def __init__(self, jobs: Collection[Any]) -> None:
         self._jobs = jobs

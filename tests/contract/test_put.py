@@ -340,7 +340,7 @@ async def test_a_queue_holds_so_many_types_and_no_more(store: JobStore) -> None:
 
 async def test_a_full_store_places_nothing(store: JobStore, provider: Provider, contents: Contents) -> None:
     await placed(store, a_job("b"))
-    before = contents()
+    before = contents(counters=False)
     with provider.full(), pytest.raises(StoreFull):
         await store.put([a_job(), a_job("b")], over=False)
-    assert contents() == before
+    assert contents(counters=False) == before

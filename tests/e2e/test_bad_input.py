@@ -9,7 +9,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.stubs import Request, State, Stubs, refusal, request
 from tocsin.v1 import job_pb2, job_service_pb2, payloads_pb2, queue_pb2, queue_service_pb2
 
@@ -235,7 +235,7 @@ def standing(quiet: Stubs, queue: str) -> str:
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_bad_input_is_refused_by_field_and_changes_nothing(
-    quiet: Stubs, quiet_redis: RedisPart, standing: str, name: str
+    quiet: Stubs, quiet_redis: RedisBackend, standing: str, name: str
 ) -> None:
     call, field = REFUSED[name]
     before = quiet_redis.dump()
@@ -254,7 +254,7 @@ def test_odd_input_works(quiet: Stubs, standing: str, name: str) -> None:
 
 @pytest.mark.parametrize("size", [1 << 20, 10 << 20])
 def test_too_large_a_payload_is_refused_and_changes_nothing(
-    quiet: Stubs, quiet_redis: RedisPart, standing: str, size: int
+    quiet: Stubs, quiet_redis: RedisBackend, standing: str, size: int
 ) -> None:
     before = quiet_redis.dump()
     with pytest.raises(grpc.RpcError) as caught:
@@ -265,7 +265,7 @@ def test_too_large_a_payload_is_refused_and_changes_nothing(
     assert quiet_redis.dump() == before
 
 
-def test_a_request_over_16_mib_is_refused(quiet: Stubs, quiet_redis: RedisPart, standing: str) -> None:
+def test_a_request_over_16_mib_is_refused(quiet: Stubs, quiet_redis: RedisBackend, standing: str) -> None:
     before = quiet_redis.dump()
     with pytest.raises(grpc.RpcError) as caught:
         quiet.jobs.ScheduleJob(request(standing, "noop", raw=payloads_pb2.RawPayload(body=bytes(17 << 20))))
@@ -288,7 +288,7 @@ def test_all_violations_are_named_at_once(quiet: Stubs, queue: str) -> None:
     ids=["no message at all", "cut short", "an id that is no UTF-8", "a broken payload"],
 )
 def test_bytes_that_are_no_request_are_an_invalid_argument(
-    quiet: Stubs, quiet_redis: RedisPart, standing: str, body: bytes
+    quiet: Stubs, quiet_redis: RedisBackend, standing: str, body: bytes
 ) -> None:
     before = quiet_redis.dump()
     with pytest.raises(grpc.RpcError) as caught:

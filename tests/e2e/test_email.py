@@ -13,7 +13,7 @@ import pytest
 from google.protobuf import json_format, struct_pb2
 from support.mail_server import mail_server
 from support.ports import free_port
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.stubs import State, Stubs, request
 from tocsin.v1.payloads_pb2 import EmailNotification
@@ -33,7 +33,9 @@ def written(outbox: Path) -> EmailMessage:
     return message
 
 
-def test_a_scheduled_mail_lands_in_the_outbox(redis: RedisPart, serve: StartServer, queue: str, tmp_path: Path) -> None:
+def test_a_scheduled_mail_lands_in_the_outbox(
+    redis: RedisBackend, serve: StartServer, queue: str, tmp_path: Path
+) -> None:
     templates, outbox = tmp_path / "templates", tmp_path / "outbox"
     templates.mkdir()
     (templates / "order.subject").write_text("Order {{ number }}\n")
@@ -62,7 +64,7 @@ def test_a_scheduled_mail_lands_in_the_outbox(redis: RedisPart, serve: StartServ
 
 @pytest.mark.timeout(60)
 async def test_a_mail_goes_through_a_mail_server_which_refuses_some(
-    redis: RedisPart, serve: StartServer, queue: str
+    redis: RedisBackend, serve: StartServer, queue: str
 ) -> None:
     async with mail_server() as mails:
         mails.answers = {"bob@example.com": "550 no such user"}
@@ -88,7 +90,7 @@ async def test_a_mail_goes_through_a_mail_server_which_refuses_some(
 
 
 def test_a_mail_server_that_is_away_is_tried_again_and_no_secret_is_told(
-    redis: RedisPart, serve: StartServer, queue: str
+    redis: RedisBackend, serve: StartServer, queue: str
 ) -> None:
     server = serve(
         redis.url,
@@ -108,7 +110,7 @@ def test_a_mail_server_that_is_away_is_tried_again_and_no_secret_is_told(
 
 
 def test_without_a_transport_start_log_queue_health_and_job_say_so(
-    redis: RedisPart, serve: StartServer, queue: str
+    redis: RedisBackend, serve: StartServer, queue: str
 ) -> None:
     server = serve(redis.url, TOCSIN_QUEUES=queue)
     assert "mail.transport" in server.said()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import grpc
 import pytest
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.stubs import Stubs, refusal, request
 
 
-def test_64_concurrent_schedules_use_at_most_16_store_calls(quiet: Stubs, quiet_redis: RedisPart, queue: str) -> None:
+def test_64_concurrent_schedules_use_at_most_16_store_calls(
+    quiet: Stubs, quiet_redis: RedisBackend, queue: str
+) -> None:
     quiet.schedule(queue, "noop", delay=3600)  # the queue is known and the script loaded
     # One entry in the queue's stream for each script call that adds; servers call other scripts for themselves.
     before = quiet_redis.calls()["xadd"]

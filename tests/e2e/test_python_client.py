@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
-from support.stores import StorePart, on_each_store
+from support.stores import StoreBackend, on_each_store
 from tocsin import (
     AlreadyExists,
     AsyncClient,
@@ -110,7 +110,7 @@ def test_many_are_scheduled_and_one_bad_one_harms_no_other(client: Client, queue
     assert {client.wait(job, timeout=20).state for job in (good, last)} == {"COMPLETED"}
 
 
-def test_threads_that_share_a_client_are_gathered(quiet_server: Server, quiet_redis: RedisPart, queue: str) -> None:
+def test_threads_that_share_a_client_are_gathered(quiet_server: Server, quiet_redis: RedisBackend, queue: str) -> None:
     with Client(quiet_server.address) as client, ThreadPoolExecutor(32) as threads:
         client.schedule("noop", queue=queue, delay=3600)
         before = quiet_redis.calls()["xadd"]
@@ -120,7 +120,7 @@ def test_threads_that_share_a_client_are_gathered(quiet_server: Server, quiet_re
 
 
 async def test_concurrent_schedules_of_one_async_client_are_gathered_each_with_its_own_answer(
-    quiet_server: Server, quiet_redis: RedisPart, queue: str
+    quiet_server: Server, quiet_redis: RedisBackend, queue: str
 ) -> None:
     async with AsyncClient(quiet_server.address) as client:
         await client.schedule("noop", queue=queue, job_id="standing", delay=3600)
@@ -147,7 +147,7 @@ async def test_the_async_client_does_the_same(aclient: AsyncClient, queue: str) 
 
 
 def test_a_wait_survives_the_death_and_return_of_its_server(
-    store: StorePart, serve: Callable[..., Server], queue: str
+    store: StoreBackend, serve: Callable[..., Server], queue: str
 ) -> None:
     server = serve(store.url, handlers="support.jobs.everyday")
     with Client(server.address) as client, ThreadPoolExecutor(1) as thread:

@@ -1,6 +1,6 @@
 """Reminder sets through a real server: refusals, the Python client, the command line, the lines of docs/reminders.md.
 
-What a set does stands in tests/unit/server/operations/test_reminders.py, what holds of the mails in
+What a set does stands in tests/unit/server/operations/reminders/test_reminders.py, what holds of the mails in
 tests/faults/test_moved_bookings.py.
 """
 
@@ -23,7 +23,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 from support.mail_server import mail_server
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.stubs import Stubs, refusal
 from tocsin import AsyncClient, Client, DeadlineExceeded, InvalidArgument, NotFound, ReminderKind, State
@@ -147,7 +147,7 @@ def stub(quiet: Stubs) -> pb_grpc.ReminderServiceStub:
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_bad_input_is_refused_with_the_fields_name_and_changes_nothing(
-    stub: pb_grpc.ReminderServiceStub, queue: str, quiet_redis: RedisPart, case: str
+    stub: pb_grpc.ReminderServiceStub, queue: str, quiet_redis: RedisBackend, case: str
 ) -> None:
     call, fields = REFUSED[case]
     before = quiet_redis.dump()
@@ -268,7 +268,7 @@ def test_what_the_client_cannot_send_is_refused_before(client: Client) -> None:
 
 @pytest.mark.timeout(60)
 async def test_a_move_that_waits_for_a_hanging_mail_server_ends_with_its_deadline_and_has_acted(
-    redis: RedisPart, serve: Callable[..., Server], queue: str
+    redis: RedisBackend, serve: Callable[..., Server], queue: str
 ) -> None:
     async with mail_server() as mails:
         mails.silent_at = "DATA"
@@ -298,7 +298,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
-def test_the_python_lines_of_the_page_work(redis: RedisPart, serve: Callable[..., Server]) -> None:
+def test_the_python_lines_of_the_page_work(redis: RedisBackend, serve: Callable[..., Server]) -> None:
     server = serve(redis.url, "--no-dispatch")
     [code] = blocks("python")
     done = subprocess.run(
@@ -317,7 +317,7 @@ def test_the_python_lines_of_the_page_work(redis: RedisPart, serve: Callable[...
     ]
 
 
-def test_the_shell_lines_of_the_page_work(redis: RedisPart, serve: Callable[..., Server]) -> None:
+def test_the_shell_lines_of_the_page_work(redis: RedisBackend, serve: Callable[..., Server]) -> None:
     server = serve(redis.url, "--no-dispatch")
     lines = blocks("console")[1].replace("$ ", "").splitlines()
     shown = []
@@ -359,7 +359,7 @@ def test_what_is_typed_wrongly_is_told(quiet_server: Server) -> None:
 
 @pytest.mark.timeout(420)  # a first build of the Go tools may be awaited
 def test_the_grpcurl_lines_of_the_page_work(
-    redis: RedisPart, serve: Callable[..., Server], go_tool: Callable[[str], str]
+    redis: RedisBackend, serve: Callable[..., Server], go_tool: Callable[[str], str]
 ) -> None:
     server = serve(redis.url, "--no-dispatch")
     answers = []

@@ -10,7 +10,7 @@ import pytest
 from contract.backdating import RedisBackdate
 from support.eventually import until
 from support.journal import Journal, Line
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from tocsin import Backoff, Client, InvalidArgument, JobDefaults, JobRequest, Retention, RetryPolicy
 from tocsin_server.domain.job import Job, View
@@ -23,7 +23,7 @@ StartServer = Callable[..., Server]
 
 
 @pytest.fixture
-def served(redis: RedisPart, serve: StartServer, journal: Journal) -> Iterator[Client]:
+def served(redis: RedisBackend, serve: StartServer, journal: Journal) -> Iterator[Client]:
     """A client of a server that is set as it comes."""
     with Client(serve(redis.url, handlers="support.jobs.tuned", **journal.env).address) as client:
         yield client
@@ -88,7 +88,7 @@ def test_a_number_is_raised_and_lowered_while_jobs_run(served: Client, journal: 
     assert len(jobs) == 20
 
 
-def test_the_nearest_word_on_concurrency_counts(redis: RedisPart, serve: StartServer, journal: Journal) -> None:
+def test_the_nearest_word_on_concurrency_counts(redis: RedisBackend, serve: StartServer, journal: Journal) -> None:
     flags = ("--type-concurrency", "2", "--concurrency", "9")
     server = serve(redis.url, *flags, handlers="support.jobs.tuned", **journal.env)
     with Client(server.address) as client:
@@ -118,7 +118,7 @@ def test_bad_numbers_are_refused_by_the_path_of_their_field(served: Client) -> N
 
 
 def test_a_servers_own_settings_hold_where_job_type_and_queue_say_nothing(
-    redis: RedisPart, serve: StartServer, journal: Journal
+    redis: RedisBackend, serve: StartServer, journal: Journal
 ) -> None:
     env = {
         "TOCSIN_RETRY__MAX_ATTEMPTS": "2",
@@ -151,7 +151,9 @@ def test_a_servers_own_settings_hold_where_job_type_and_queue_say_nothing(
         assert client.schedule("noop", delay=60).message.spec.retry.max_attempts == 4
 
 
-async def test_the_last_50_completed_and_25_failed_jobs_of_a_queue_are_kept(served: Client, redis: RedisPart) -> None:
+async def test_the_last_50_completed_and_25_failed_jobs_of_a_queue_are_kept(
+    served: Client, redis: RedisBackend
+) -> None:
     served.update_queue(completed_max=50, failed_max=25)
     done = schedule(served, "noop", 60)
     failed = schedule(served, "fails", 30, retry=RetryPolicy(max_attempts=1))

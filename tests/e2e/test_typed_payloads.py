@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from support.jobs.typed import Colour, Mail, Resize, Size
 from support.servers import Server
-from support.stores import StorePart
+from support.stores import StoreBackend
 from tocsin import AsyncClient, Client, InvalidArgument, Job, JobRequest
 
 RESIZE = Resize("a.png", [Size(3, 5), Size(2)], Colour.BLUE)
@@ -16,7 +16,7 @@ RESIZED = {"path": "a.png", "area": 215, "colour": "BLUE"}
 
 
 def test_own_classes_go_from_schedule_to_the_handler_and_misfits_fail_at_once(
-    store: StorePart, serve: Callable[..., Server], queue: str
+    store: StoreBackend, serve: Callable[..., Server], queue: str
 ) -> None:
     address = serve(store.url, handlers="support.jobs.typed").address
 

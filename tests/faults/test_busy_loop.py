@@ -8,7 +8,7 @@ import grpc
 from support.eventually import until
 from support.journal import Journal
 from support.servers import Server
-from support.stores import StorePart
+from support.stores import StoreBackend
 from support.stubs import State, Stubs
 
 LEASE = {"TOCSIN_LEASE__DURATION": "3s"}
@@ -17,7 +17,7 @@ MANY_STATES = b"\x12\x80\x80\x80\x04" + b"\x01" * (8 << 20)
 
 
 def test_a_job_keeps_its_lease_while_the_loop_is_busy_for_longer(
-    store: StorePart, serve: Callable[..., Server], journal: Journal
+    store: StoreBackend, serve: Callable[..., Server], journal: Journal
 ) -> None:
     serve(store.url, handlers="support.jobs.occupying", **LEASE, **journal.env)
     with Stubs(serve(store.url, "--no-dispatch", **LEASE).address) as other:  # which takes back what runs out
@@ -29,7 +29,7 @@ def test_a_job_keeps_its_lease_while_the_loop_is_busy_for_longer(
 
 
 def test_a_job_keeps_its_lease_while_hostile_requests_come_in(
-    store: StorePart, serve: Callable[..., Server], journal: Journal
+    store: StoreBackend, serve: Callable[..., Server], journal: Journal
 ) -> None:
     doomed = serve(store.url, handlers="support.jobs.occupying", **LEASE, **journal.env)
     with (

@@ -10,9 +10,9 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 from support.eventually import until
 from support.journal import Journal
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
-from support.stores import StorePart
+from support.stores import StoreBackend
 from support.stubs import State, Stubs
 from tocsin.v1 import job_pb2, queue_service_pb2
 
@@ -27,7 +27,7 @@ def queues(stubs: Stubs) -> list[str]:
 
 
 def test_jobs_scheduled_after_a_store_was_emptied_are_run_by_servers_to_come(
-    store: StorePart, serve: Serve, journal: Journal
+    store: StoreBackend, serve: Serve, journal: Journal
 ) -> None:
     server = serve(store.url, handlers="support.jobs.everyday", **TICK, **journal.env)
     with Stubs(server.address) as stubs:
@@ -46,7 +46,7 @@ def test_jobs_scheduled_after_a_store_was_emptied_are_run_by_servers_to_come(
 
 
 def test_leases_are_taken_back_and_ended_jobs_trimmed_in_a_store_that_was_emptied(
-    store: StorePart, serve: Serve, journal: Journal
+    store: StoreBackend, serve: Serve, journal: Journal
 ) -> None:
     keeper = serve(store.url, "--no-dispatch", **TICK)
     doomed = serve(store.url, handlers="support.jobs.everyday", **TICK, **journal.env)
@@ -67,7 +67,7 @@ def test_leases_are_taken_back_and_ended_jobs_trimmed_in_a_store_that_was_emptie
 def test_a_redis_that_lost_everything_in_a_restart_is_used_as_a_new_one(
     tmp_path: Path, serve: Serve, journal: Journal
 ) -> None:
-    with RedisPart(tmp_path / "redis", "--appendonly", "no") as redis:
+    with RedisBackend(tmp_path / "redis", "--appendonly", "no") as redis:
         server = serve(redis.url, handlers="support.jobs.everyday", **TICK, **journal.env)
         with Stubs(server.address) as stubs:
             stubs.schedule("q", "noop", job_id="before")

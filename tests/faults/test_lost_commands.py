@@ -10,7 +10,7 @@ import grpc
 import pytest
 from support.eventually import until
 from support.journal import Journal
-from support.mongo_parts import JOBS, MongoPart
+from support.mongo_backend import JOBS, MongoBackend
 from support.mongo_servers import MongoServer
 from support.mongo_wire import Document, asks
 from support.servers import Server
@@ -21,7 +21,7 @@ from tocsin.v1 import job_service_pb2
 
 Outcome = job_service_pb2.ScheduleJobResponse.Outcome
 
-#: The three writes of each step of a job's life, in the order in which they are sent (records.py of the store).
+#: The three writes of each step of a job's life, in the order in which they are sent (commit.py of the store).
 WRITES = ("numbers", "job", "log")
 STEPS = ("scheduling", "claiming", "finishing")
 
@@ -62,7 +62,7 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     mongo = MongoServer(folder / "mongo", standalone=True) if standalone else None
     journal = Journal(folder / "journal.tsv")
     with (
-        MongoPart(mongo or request.getfixturevalue("mongo_server"), "lost_commands") as store,
+        MongoBackend(mongo or request.getfixturevalue("mongo_server"), "lost_commands") as store,
         TcpProxy("127.0.0.1", store.port) as proxy,
     ):
         env = {**store_settings(store.url_at(proxy.port)), **journal.env}

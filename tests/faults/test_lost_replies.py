@@ -10,11 +10,11 @@ import grpc
 import pytest
 from support.eventually import until
 from support.journal import Journal
-from support.mongo_parts import JOBS, MongoPart
+from support.mongo_backend import JOBS, MongoBackend
 from support.mongo_wire import asks, sets
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
-from support.stores import STORES, StorePart, store_settings
+from support.stores import STORES, StoreBackend, store_settings
 from support.stubs import Request, State, Stubs, refusal, request
 from support.tcp_proxy import Fate, Order, TcpProxy
 from tocsin.v1 import job_pb2, job_service_pb2
@@ -31,12 +31,12 @@ class Faulty:
 
     stubs: Stubs
     proxy: TcpProxy
-    store: StorePart
+    store: StoreBackend
     journal: Journal
 
     def lose_reply_to(self, call: str) -> Order:
         """Lose the store's reply to its next call of this kind, and as often as it is sent again at once."""
-        if isinstance(self.store, RedisPart):
+        if isinstance(self.store, RedisBackend):
             return self.proxy.swallow_reply_to(_script(self.store, call))
         # The driver sends it once more by itself, and is answered: that is tried in test_lost_commands.
         wanted = _WRITES[call]
@@ -53,7 +53,7 @@ _WRITES = {
 }
 
 
-def _script(redis: RedisPart, name: str) -> bytes:
+def _script(redis: RedisBackend, name: str) -> bytes:
     """What a request that runs this script has in it: its hash. The script must have run before."""
     events = EventSettings()
     loaded = Scripts(RedisConnection(redis.url), events_max=events.per_queue, events_age=events.kept_for)
@@ -67,10 +67,10 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """One for all tests: each keeps to a queue of its own."""
     folder = tmp_path_factory.mktemp("faulty")
     journal = Journal(folder / "journal.tsv")
-    store: RedisPart | MongoPart = (
-        RedisPart(folder / "redis")
+    store: RedisBackend | MongoBackend = (
+        RedisBackend(folder / "redis")
         if request.param == "redis"
-        else MongoPart(request.getfixturevalue("mongo_server"), "lost_replies")
+        else MongoBackend(request.getfixturevalue("mongo_server"), "lost_replies")
     )
     with store, TcpProxy("127.0.0.1", store.port) as proxy:
         env = {**store_settings(store.url_at(proxy.port)), **LEASE, **journal.env}

@@ -15,7 +15,7 @@ import pytest
 from support.eventually import until_async
 from support.mail_probe import MailProbe, mail_probe
 from support.mongo_servers import MongoServer
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.reminder_moves import TEMPLATE, Findings, Moves, examine
 from support.servers import Server, Supervisor
 from tocsin import AsyncClient
@@ -27,7 +27,7 @@ SEED = 20_261_224
 def store_address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
     """The settings of an empty store of this test's own, of each provider in turn."""
     if request.param == "redis":
-        with RedisPart(tmp_path / "redis") as redis:
+        with RedisBackend(tmp_path / "redis") as redis:
             yield {"REDIS_URL": redis.url}
     else:
         server = MongoServer(tmp_path / "mongo")

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from support.eventually import until
 from support.servers import Server
-from support.stores import StorePart
+from support.stores import StoreBackend
 from tocsin import Client
 
 StartServer = Callable[..., Server]
 
 
 def sent_after_an_outage(
-    serve: StartServer, store: StorePart, folder: Path, offsets: list[timedelta], ahead: timedelta
+    serve: StartServer, store: StoreBackend, folder: Path, offsets: list[timedelta], ahead: timedelta
 ) -> tuple[list[object], int]:
     """The results of a booking's reminders, of which none is due before the server dies and all are when it is back,
     `ahead` of the booking; and how many mails and text messages were sent."""
@@ -41,7 +41,7 @@ def sent_after_an_outage(
     return results, sum(1 for kind in ("mail", "sms") for _ in (folder / kind).glob("*"))
 
 
-def test_one_of_several_overdue_reminders_is_sent(serve: StartServer, store: StorePart, tmp_path: Path) -> None:
+def test_one_of_several_overdue_reminders_is_sent(serve: StartServer, store: StoreBackend, tmp_path: Path) -> None:
     ahead = timedelta(hours=1)
     offsets = [ahead + timedelta(seconds=2), ahead + timedelta(seconds=1), ahead]
     (first, second, last), sent = sent_after_an_outage(serve, store, tmp_path, offsets, ahead)
@@ -51,7 +51,9 @@ def test_one_of_several_overdue_reminders_is_sent(serve: StartServer, store: Sto
     assert sent == 2
 
 
-def test_nobody_is_reminded_of_a_booking_that_has_begun(serve: StartServer, store: StorePart, tmp_path: Path) -> None:
+def test_nobody_is_reminded_of_a_booking_that_has_begun(
+    serve: StartServer, store: StoreBackend, tmp_path: Path
+) -> None:
     offsets = [timedelta(seconds=2), timedelta(seconds=1)]
     results, sent = sent_after_an_outage(serve, store, tmp_path, offsets, timedelta(0))
     assert results == [{"skipped": "the booking has begun"}] * 2

@@ -14,7 +14,7 @@ from google.protobuf.duration_pb2 import Duration
 from support.eventually import until
 from support.journal import Journal
 from support.servers import Server, Supervisor
-from support.stores import StorePart
+from support.stores import StoreBackend
 from support.stubs import State, Stubs, request
 from tocsin.v1 import job_pb2, job_service_pb2
 
@@ -39,7 +39,7 @@ def schedule(stubs: Stubs, jobs: list[job_service_pb2.ScheduleJobRequest]) -> No
 
 
 def kill_one_of_two(
-    store: StorePart, serve: Callable[..., Server], journal: Journal, *, jobs: int, settings: Mapping[str, str]
+    store: StoreBackend, serve: Callable[..., Server], journal: Journal, *, jobs: int, settings: Mapping[str, str]
 ) -> None:
     """Two servers, many jobs, one server killed when a quarter is done; then every promise is checked."""
     doomed, other = (serve(store.url, handlers="support.jobs.steady", **settings, **journal.env) for _ in range(2))
@@ -83,7 +83,7 @@ def kill_one_of_two(
 
 
 def test_of_two_servers_one_is_killed_and_all_jobs_complete_with_one_outcome_each(
-    store: StorePart, serve: Callable[..., Server], journal: Journal
+    store: StoreBackend, serve: Callable[..., Server], journal: Journal
 ) -> None:
     jobs, settings = {"redis": (400, LEASE), "mongo": (100, PATIENT)}[store.provider]
     kill_one_of_two(store, serve, journal, jobs=jobs, settings=settings)
@@ -91,14 +91,14 @@ def test_of_two_servers_one_is_killed_and_all_jobs_complete_with_one_outcome_eac
 
 @pytest.mark.full
 @pytest.mark.timeout(400)
-def test_the_same_with_2000_jobs(store: StorePart, serve: Callable[..., Server], journal: Journal) -> None:
+def test_the_same_with_2000_jobs(store: StoreBackend, serve: Callable[..., Server], journal: Journal) -> None:
     settings = {"redis": LEASE, "mongo": PATIENT | {"TOCSIN_LEASE__DURATION": "20s"}}[store.provider]
     kill_one_of_two(store, serve, journal, jobs=2000, settings=settings)
 
 
 @FULL_ON_MONGO
 def test_poison_fails_after_3_runs_and_buries_no_neighbour(
-    store: StorePart, serve: Callable[..., Server], journal: Journal
+    store: StoreBackend, serve: Callable[..., Server], journal: Journal
 ) -> None:
     server = serve(store.url, handlers="support.jobs.steady", **LEASE, **journal.env)
     server.kill()
@@ -133,7 +133,7 @@ def test_poison_fails_after_3_runs_and_buries_no_neighbour(
 
 @FULL_ON_MONGO
 def test_long_jobs_outlive_one_pill_after_another(
-    store: StorePart, serve: Callable[..., Server], journal: Journal, tmp_path: Path
+    store: StoreBackend, serve: Callable[..., Server], journal: Journal, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     settings = {"redis": LEASE, "mongo": PATIENT}[store.provider]
@@ -167,7 +167,7 @@ def test_long_jobs_outlive_one_pill_after_another(
 
 @FULL_ON_MONGO
 def test_jobs_go_on_after_repeated_kills_at_random_moments(
-    store: StorePart, serve: Callable[..., Server], journal: Journal
+    store: StoreBackend, serve: Callable[..., Server], journal: Journal
 ) -> None:
     chance = random.Random(20_261_124)
     jobs, settings = {"redis": (200, LEASE), "mongo": (60, PATIENT)}[store.provider]

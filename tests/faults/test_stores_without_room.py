@@ -14,9 +14,9 @@ from redis.exceptions import ResponseError
 from support.eventually import until
 from support.journal import Journal
 from support.mongo_servers import fault
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
-from support.stores import StorePart
+from support.stores import StoreBackend
 from support.stubs import State, Stubs
 
 Refuse = Callable[[], Callable[[], None]]
@@ -25,19 +25,19 @@ JOBS = ("a", "b", "c")
 
 
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisPart]:
+def redis(tmp_path: Path) -> Iterator[RedisBackend]:
     """One that keeps snapshots, so that it refuses writes once one fails."""
-    with RedisPart(tmp_path / "redis", "--enable-protected-configs", "yes", "--save", "86400 100000") as part:
+    with RedisBackend(tmp_path / "redis", "--enable-protected-configs", "yes", "--save", "86400 100000") as part:
         yield part
 
 
 @pytest.fixture
-def refuse(store: StorePart, tmp_path: Path) -> Iterator[Refuse]:
+def refuse(store: StoreBackend, tmp_path: Path) -> Iterator[Refuse]:
     """Lets the store refuse every write, as on a full disk; what it returns ends that."""
     with contextlib.ExitStack() as meanwhile:
 
         def begin() -> Callable[[], None]:
-            if isinstance(store, RedisPart):
+            if isinstance(store, RedisBackend):
                 meanwhile.enter_context(_no_snapshots(store.client, tmp_path))
             else:
                 meanwhile.enter_context(_full_disk(store.url))
@@ -71,7 +71,7 @@ def _full_disk(url: str) -> Iterator[None]:
 
 
 def handlers_end_while_nothing_can_be_written(
-    store: StorePart, serve: Callable[..., Server], journal: Journal, refuse: Refuse, gate: Path, lease: str
+    store: StoreBackend, serve: Callable[..., Server], journal: Journal, refuse: Refuse, gate: Path, lease: str
 ) -> tuple[Server, Callable[[], None]]:
     """A server three of whose jobs have just ended; the store refuses their outcomes until that is ended."""
     server = serve(
@@ -106,7 +106,7 @@ def recorded_once(server: Server, journal: Journal) -> None:
 
 
 def test_outcomes_wait_for_a_store_that_takes_no_writes(
-    store: StorePart, serve: Callable[..., Server], journal: Journal, refuse: Refuse, tmp_path: Path
+    store: StoreBackend, serve: Callable[..., Server], journal: Journal, refuse: Refuse, tmp_path: Path
 ) -> None:
     server, end = handlers_end_while_nothing_can_be_written(store, serve, journal, refuse, tmp_path / "gate", "30s")
     end()
@@ -114,7 +114,7 @@ def test_outcomes_wait_for_a_store_that_takes_no_writes(
 
 
 def test_outcomes_are_recorded_though_the_leases_could_not_be_extended_and_ended(
-    store: StorePart, serve: Callable[..., Server], journal: Journal, refuse: Refuse, tmp_path: Path
+    store: StoreBackend, serve: Callable[..., Server], journal: Journal, refuse: Refuse, tmp_path: Path
 ) -> None:
     server, end = handlers_end_while_nothing_can_be_written(store, serve, journal, refuse, tmp_path / "gate", "2s")
     began = time.monotonic()
@@ -124,7 +124,7 @@ def test_outcomes_are_recorded_though_the_leases_could_not_be_extended_and_ended
 
 
 def test_a_drain_waits_within_its_grace_for_outcomes_to_be_recorded(
-    store: StorePart, serve: Callable[..., Server], journal: Journal, refuse: Refuse, tmp_path: Path
+    store: StoreBackend, serve: Callable[..., Server], journal: Journal, refuse: Refuse, tmp_path: Path
 ) -> None:
     server, end = handlers_end_while_nothing_can_be_written(store, serve, journal, refuse, tmp_path / "gate", "60s")
     server.terminate()

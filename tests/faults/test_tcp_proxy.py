@@ -10,7 +10,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from support.eventually import until
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.tcp_proxy import Fate, Mode, TcpProxy
 
 
@@ -18,13 +18,13 @@ def through(proxy: TcpProxy) -> Redis:
     return Redis(port=proxy.port, socket_timeout=2, retry=Retry(NoBackoff(), 0))
 
 
-def test_it_passes_what_it_is_not_told_to_lose(shared_redis: RedisPart) -> None:
+def test_it_passes_what_it_is_not_told_to_lose(shared_redis: RedisBackend) -> None:
     with TcpProxy("127.0.0.1", shared_redis.port) as proxy, through(proxy) as client:
         assert client.set("proxy", b"x" * 300_000)
         assert client.get("proxy") == b"x" * 300_000
 
 
-def test_a_swallowed_reply_is_lost_though_the_command_acted(shared_redis: RedisPart) -> None:
+def test_a_swallowed_reply_is_lost_though_the_command_acted(shared_redis: RedisBackend) -> None:
     with TcpProxy("127.0.0.1", shared_redis.port) as proxy, through(proxy) as client:
         shared_redis.client.delete("counter")
         order = proxy.swallow_reply_to(b"INCR", skip=1)
@@ -35,7 +35,7 @@ def test_a_swallowed_reply_is_lost_though_the_command_acted(shared_redis: RedisP
         assert client.incr("counter") == 3
 
 
-def test_a_request_that_is_cut_before_does_not_arrive(shared_redis: RedisPart) -> None:
+def test_a_request_that_is_cut_before_does_not_arrive(shared_redis: RedisBackend) -> None:
     with TcpProxy("127.0.0.1", shared_redis.port) as proxy, through(proxy) as client:
         shared_redis.client.set("counter", 5)
         order = proxy.order(lambda piece: b"INCR" in piece, Fate.CUT_BEFORE)
@@ -45,7 +45,7 @@ def test_a_request_that_is_cut_before_does_not_arrive(shared_redis: RedisPart) -
         assert client.incr("counter") == 6
 
 
-def test_held_requests_do_not_arrive_and_are_not_answered_until_that_is_forgotten(shared_redis: RedisPart) -> None:
+def test_held_requests_do_not_arrive_and_are_not_answered_until_that_is_forgotten(shared_redis: RedisBackend) -> None:
     with TcpProxy("127.0.0.1", shared_redis.port) as proxy, through(proxy) as client:
         shared_redis.client.set("counter", 5)
         assert client.ping()
@@ -60,7 +60,7 @@ def test_held_requests_do_not_arrive_and_are_not_answered_until_that_is_forgotte
         assert client.incr("counter") == 6
 
 
-def test_dropped_messages_do_not_arrive_and_the_rest_does(shared_redis: RedisPart) -> None:
+def test_dropped_messages_do_not_arrive_and_the_rest_does(shared_redis: RedisBackend) -> None:
     with TcpProxy("127.0.0.1", shared_redis.port) as proxy, through(proxy) as client, client.pubsub() as heard:
         heard.subscribe("bell")
         assert heard.get_message(timeout=5)["type"] == "subscribe"
@@ -75,7 +75,7 @@ def test_dropped_messages_do_not_arrive_and_the_rest_does(shared_redis: RedisPar
         assert proxy.dropped == 1
 
 
-def test_refused_and_cut_connections_end_and_new_ones_work_again(shared_redis: RedisPart) -> None:
+def test_refused_and_cut_connections_end_and_new_ones_work_again(shared_redis: RedisBackend) -> None:
     with TcpProxy("127.0.0.1", shared_redis.port) as proxy, through(proxy) as client:
         assert client.ping()
         proxy.set_mode(Mode.REFUSE)
@@ -91,7 +91,7 @@ def test_refused_and_cut_connections_end_and_new_ones_work_again(shared_redis: R
         assert proxy.accepted == before + 1
 
 
-def test_a_black_hole_answers_nothing(shared_redis: RedisPart) -> None:
+def test_a_black_hole_answers_nothing(shared_redis: RedisBackend) -> None:
     with TcpProxy("127.0.0.1", shared_redis.port) as proxy, through(proxy) as client:
         assert client.ping()
         client.connection_pool.connection_kwargs["socket_timeout"] = 0.2

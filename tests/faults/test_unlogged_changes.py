@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.eventually import until
 from support.journal import Journal
-from support.mongo_parts import JOBS, MongoPart
+from support.mongo_backend import JOBS, MongoBackend
 from support.mongo_servers import MongoServer
 from support.mongo_wire import asks, sets
 from support.servers import Server
@@ -24,22 +24,22 @@ SECONDS = 15
 
 
 @pytest.fixture(params=["replica set", pytest.param("standalone", marks=pytest.mark.full)])
-def mongo(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MongoPart]:
+def mongo(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MongoBackend]:
     """A database on a server that nobody else uses."""
     server = MongoServer(tmp_path / "mongo", standalone=request.param == "standalone")
-    with MongoPart(server, "own") as part:
+    with MongoBackend(server, "own") as part:
         yield part
     server.stop()
 
 
 @pytest.fixture
-def proxy(mongo: MongoPart) -> Iterator[TcpProxy]:
+def proxy(mongo: MongoBackend) -> Iterator[TcpProxy]:
     with TcpProxy("127.0.0.1", mongo.port) as proxy:
         yield proxy
 
 
 def test_jobs_that_a_dead_server_wrote_and_did_not_log_are_run_by_another_and_watchers_get_a_gap(
-    mongo: MongoPart, serve: Callable[..., Server], journal: Journal, proxy: TcpProxy
+    mongo: MongoBackend, serve: Callable[..., Server], journal: Journal, proxy: TcpProxy
 ) -> None:
     other = serve(mongo.url, handlers="support.jobs.everyday", **journal.env)
     doomed = serve(mongo.url_at(proxy.port), "--no-dispatch")

@@ -11,10 +11,10 @@ from google.protobuf import descriptor_pool
 from google.protobuf.message import Message
 from hypothesis import HealthCheck, event, given, note, settings
 from hypothesis import strategies as st
-from support.mongo_parts import JOBS, MongoPart
-from support.redis_parts import RedisPart
+from support.mongo_backend import JOBS, MongoBackend
+from support.redis_backend import RedisBackend
 from support.servers import Server
-from support.stores import STORES, StorePart, store_settings
+from support.stores import STORES, StoreBackend, store_settings
 from support.stubs import Refusal, Stubs, refusal
 
 from fuzz.messages import messages
@@ -37,18 +37,18 @@ ALLOWED = {
 
 
 @pytest.fixture(scope="module", params=STORES)
-def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorePart]:
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreBackend]:
     """A store in which nothing stands but what these requests put there: it is dumped twice a request."""
     if request.param == "mongo":
-        with MongoPart(request.getfixturevalue("mongo_server"), "fuzz") as mongo:
+        with MongoBackend(request.getfixturevalue("mongo_server"), "fuzz") as mongo:
             yield mongo
     else:
-        with RedisPart(tmp_path_factory.mktemp("redis")) as redis:
+        with RedisBackend(tmp_path_factory.mktemp("redis")) as redis:
             yield redis
 
 
 @pytest.fixture(scope="module")
-def server(store: StorePart, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(store: StoreBackend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that runs no jobs."""
     server = Server(tmp_path_factory.mktemp("server"), ["--no-dispatch"], store_settings(store.url))
     yield server.start()
@@ -64,7 +64,7 @@ def queues_of(dump: dict[bytes, str]) -> dict[bytes, str]:
 @pytest.mark.parametrize("examples", [25, pytest.param(150, marks=[pytest.mark.full, pytest.mark.timeout(600)])])
 @pytest.mark.parametrize("rpc", RPCS, ids=lambda method: method.name)
 def test_any_request_is_answered_or_refused_for_a_reason_and_then_changes_nothing(
-    server: Server, store: StorePart, rpc: object, examples: int
+    server: Server, store: StoreBackend, rpc: object, examples: int
 ) -> None:
     path = f"/{rpc.containing_service.full_name}/{rpc.name}"  # type: ignore[attr-defined]  # a MethodDescriptor
     asks = rpc.input_type  # type: ignore[attr-defined]

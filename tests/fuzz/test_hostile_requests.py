@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 from support.journal import Journal
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.stubs import State, Stubs
 
@@ -82,7 +82,7 @@ def test_hostile_requests_end_for_a_reason_in_flat_memory_beside_a_job_that_is_r
     tmp_path: Path, serve: Callable[..., Server], journal: Journal, requests: int
 ) -> None:
     choice = random.Random(requests)
-    with RedisPart(tmp_path / "redis") as redis:
+    with RedisBackend(tmp_path / "redis") as redis:
         server = serve(redis.url, handlers="support.jobs.uncollected", **LEASE, **journal.env)
         options = [("grpc.default_compression_algorithm", 2)]
         with Stubs(server.address) as stubs, grpc.insecure_channel(server.address, options=options) as channel:

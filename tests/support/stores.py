@@ -13,7 +13,7 @@ STORES = ("redis", "mongo")
 on_each_store = pytest.mark.parametrize("shared_server", STORES, indirect=True)
 
 
-class StorePart(Protocol):
+class StoreBackend(Protocol):
     """A running store of a test's own."""
 
     @property

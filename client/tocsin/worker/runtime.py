@@ -1,4 +1,4 @@
-"""Runtime: leases jobs from a source, runs their handlers, and gives back how they ended."""
+"""Runtime: takes jobs from a source, runs their handlers, and gives back how they ended."""
 
 from __future__ import annotations
 
@@ -20,24 +20,15 @@ from tocsin.worker.registry import Handlers
 from tocsin.worker.runners.loops import HandlerLoops
 from tocsin.worker.runners.processes import HandlerProcesses
 from tocsin.worker.runners.threads import HandlerThreads
-from tocsin.worker.slots import Slots
-from tocsin.worker.source import AttemptOutcome, Ending, LeasedJob, Source
+from tocsin.worker.slots import FreeSlots, Slots
+from tocsin.worker.source import AttemptOutcome, Ending, LeasedJob, Seat, Source
 from tocsin.worker.supervisor import Graces, Runners, Supervisor
 
 logger = logging.getLogger("tocsin.worker")
 
-#: Jobs leased in one call at most, as CONTRACT limits a claim.
-LEASE_BATCH = 1000
-
-#: Seconds between two tries to lease while the source fails: the first, and the longest.
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
-
-#: Seconds before more is leased after a job could not begin here, for want of a thread, a loop or a process: the first,
+#: Seconds before more is taken after a job could not begin here, for want of a thread, a loop or a process: the first,
 #: and the longest.
 FIRST_BREATH, LONGEST_BREATH = 1.0, 10.0
-
-#: Seconds before a source is asked again that answered with no jobs at all, which it should wait for.
-EMPTY_PAUSE = 0.01
 
 #: Seconds that a drain whose grace is used up waits for the source to take the last outcomes; otherwise it waits as
 #: long as its grace lasts. What is not taken runs out of its lease.
@@ -71,7 +62,7 @@ class Runtime:
     Handlers run on other loops, threads and processes, never on this loop. All calls of the source are made on it.
 
     concurrency: attempts at once; types may have lower limits of their own. slots: made by the caller, who may change
-    the limits of queues in it while this runs (then `ask_anew`); None: made of `concurrency` and the handlers' limits.
+    the limits of queues in it while this runs; None: made of `concurrency` and the handlers' limits.
     stop_grace: how long an attempt may take to stop after a timeout, a lost lease or a drain; then it is killed, if it
     has its own process, or abandoned: its outcome is given, its slot stays taken until its handler ends.
     cancel_grace: the same after a cancel, where the source names none.
@@ -106,23 +97,20 @@ class Runtime:
             self._runners,
             Graces(stop_grace, cancel_grace, park_for),
             done=self._done,
-            freed=self._freed,
             progress_said=self._said.put,
         )
         self._flusher = Flusher(source, lambda ended: self._heartbeats.last_words(ended))
         leased = _Either(self._supervisor.running, self._flusher.owed)
         self._heartbeats = Heartbeats(source, leased, self._supervisor.answered)
-        self._drain_began = asyncio.Event()
         self._drain_task: asyncio.Task[Drained] | None = None
         self._grace_over = asyncio.Event()  # a later drain with less patience
-        self._lease: asyncio.Task[Sequence[LeasedJob]] | None = None
-        self._interrupted = False  # the lease call was cancelled: once is enough, it may be giving back
-        self._look_again = asyncio.Event()  # a slot is free, or a drain began
-        self._leasing_over = asyncio.Event()
+        self._slots.widened = self._widened
+        self._seat: Seat | None = None
+        self._over: asyncio.Future[None] | None = None  # ends what `run` waits for
         self._released = 0  # attempts
         self._given_back = 0  # jobs that came too late to become attempts
-        self._running = False
-        self._breath, self._breathe_until = FIRST_BREATH, 0.0
+        self._breath = FIRST_BREATH
+        self._breathing: asyncio.TimerHandle | None = None  # nothing begins until it rings
         for handler in map(handlers.get, handlers):
             if handler is not None and handler.process and handler.spec is None:
                 logger.warning(
@@ -136,12 +124,14 @@ class Runtime:
         loop = asyncio.get_running_loop()
         self._ended.open(loop)
         self._said.open(loop)
-        self._running = True
         forks.run_here()
         beating = loop.create_task(self._heartbeats.run())
         try:
-            await self._lease_jobs()
-            if self._drain_task is not None:  # the one that ended the leasing
+            if self._drain_task is None:
+                self._over = loop.create_future()
+                self._seat = self._source.sit(self._slots.types, self._capacity, self._take)
+                await self._over
+            if self._drain_task is not None:  # the one that ended it
                 await asyncio.shield(self._drain_task)
         except BaseException:
             await self.drain(timedelta(0))
@@ -151,7 +141,6 @@ class Runtime:
             self._flusher.close()
             for runner in (self._runners.processes, self._runners.threads, self._runners.loops):
                 await runner.close()
-            self._running = False
 
     async def drain(self, grace: timedelta) -> Drained:
         """Lease nothing more, give what runs `grace` to end, stop the rest and give it back; say what became of it.
@@ -163,18 +152,14 @@ class Runtime:
         if self._drain_task is not None:
             asyncio.get_running_loop().call_later(grace.total_seconds(), self._grace_over.set)
         else:
-            self._drain_began.set()
-            self._look_again.set()
-            self._interrupt_lease()
             self._drain_task = asyncio.get_running_loop().create_task(
                 self._drain(grace, len(self._supervisor.running), self._released)
             )
+            if self._seat is not None:
+                self._seat.leave()
+            if self._over is not None and not self._over.done():
+                self._over.set_result(None)
         return await asyncio.shield(self._drain_task)
-
-    def ask_anew(self) -> None:
-        """The slots' limits have become wider: let the source know."""
-        self._look_again.set()
-        self._interrupt_lease()
 
     def figures(self) -> Figures:
         """What it does at this moment."""
@@ -187,56 +172,29 @@ class Runtime:
             parked=len(supervisor.parked),
         )
 
-    # --- leasing ---
+    # --- jobs come ---
 
-    async def _lease_jobs(self) -> None:
-        pause = FIRST_PAUSE
+    def _capacity(self) -> FreeSlots:
+        return self._slots.capacity(none=self._breathing is not None)
+
+    def _widened(self) -> None:
+        if self._seat is not None:
+            self._seat.widened()
+
+    def _breathe(self) -> None:
+        self._breathing = None
+        self._widened()
+
+    def _take(self, jobs: Sequence[LeasedJob]) -> None:
+        if self._drain_task is not None:
+            self._give_back(jobs)
+            return
         try:
-            while not self._drain_began.is_set():
-                self._look_again.clear()
-                if (wait := self._breathe_until - time.monotonic()) > 0:
-                    await _within(wait, self._drain_began.wait())
-                    continue
-                if not (free := self._slots.free_by_type()):
-                    await self._look_again.wait()
-                    continue
-                try:
-                    jobs = await self._leased(free, min(self._slots.free, LEASE_BATCH))
-                except Exception as error:
-                    logger.warning("no jobs can be leased, next try in %.1f s: %s", pause, error)
-                    await _within(pause, self._drain_began.wait())
-                    pause = min(pause * 2, LONGEST_PAUSE)
-                    continue
-                pause = FIRST_PAUSE
-                if jobs is None:
-                    continue  # interrupted, to ask for more types or to end
-                if not jobs:
-                    await _within(EMPTY_PAUSE, self._drain_began.wait())
-                elif self._drain_began.is_set():
-                    self._give_back(jobs)
-                else:
-                    self._supervisor.start(jobs)
-        finally:
-            self._leasing_over.set()
-
-    async def _leased(self, free: dict[str, int], limit: int) -> Sequence[LeasedJob] | None:
-        """What the source grants; None where the call was interrupted."""
-        self._interrupted = False
-        self._lease = lease = asyncio.get_running_loop().create_task(self._lease_call(free, limit))
-        try:
-            await asyncio.wait({lease})
-        except asyncio.CancelledError:
-            self._interrupt_lease()
-            await asyncio.wait({lease})
-            if not lease.cancelled() and lease.exception() is None:
-                self._give_back(lease.result())
-            raise
-        finally:
-            self._lease = None
-        return None if lease.cancelled() else lease.result()
-
-    async def _lease_call(self, free: dict[str, int], limit: int) -> Sequence[LeasedJob]:
-        return await self._source.lease(free, limit)
+            self._supervisor.start(jobs)
+        except Exception as error:  # whoever awaits `run` must hear of it
+            if self._over is None or self._over.done():
+                raise
+            self._over.set_exception(error)
 
     def _give_back(self, jobs: Sequence[LeasedJob]) -> None:
         """They were granted too late to begin."""
@@ -248,8 +206,8 @@ class Runtime:
 
     def _take_ended(self, ended: Ended) -> None:
         if ended[1].ending is Ending.RELEASED:  # the runner could not begin it
-            if time.monotonic() >= self._breathe_until:  # else it is one of those that began together
-                self._breathe_until = time.monotonic() + self._breath
+            if self._breathing is None:  # else it is one of those that began together
+                self._breathing = asyncio.get_running_loop().call_later(self._breath, self._breathe)
                 self._breath = min(self._breath * 2, LONGEST_BREATH)
         else:
             self._breath = FIRST_BREATH
@@ -259,23 +217,10 @@ class Runtime:
         self._released += outcome.ending is Ending.RELEASED
         self._flusher.add(attempt, outcome)
 
-    def _freed(self, reopened: bool) -> None:
-        self._look_again.set()
-        # A lease that waits was not asked for what was full: ask anew.
-        if reopened:
-            self._interrupt_lease()
-
-    def _interrupt_lease(self) -> None:
-        if self._lease is not None and not self._interrupted:
-            self._interrupted = True
-            self._lease.cancel()
-
     # --- ending ---
 
     async def _drain(self, grace: timedelta, running_before: int, released_before: int) -> Drained:
         until = time.monotonic() + grace.total_seconds()
-        if self._running:
-            await self._leasing_over.wait()
         supervisor = self._supervisor
         for attempt in list(supervisor.parked.values()):
             supervisor.stop(attempt, Stop.DRAIN, "shutting down", self._stop_grace)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 
 class Slots:
@@ -11,6 +11,8 @@ class Slots:
 
     Each type has a lane that all queues share, as wide as `by_type` says, else `each`, else as there are slots. A queue
     with a number of its own for the type (`limit_queue`) has a lane of its own instead, narrower or wider.
+
+    widened: called where attempts may begin that could not before.
     """
 
     def __init__(self, concurrency: int, by_type: Mapping[str, int | None], each: int | None = None) -> None:
@@ -24,26 +26,25 @@ class Slots:
         self._own: dict[str, Mapping[str, int]] = {}  # by queue and type
         self._busy: Counter[tuple[str, str]] = Counter()  # by queue and type
         self._shared_busy = dict.fromkeys(by_type, 0)
+        self.widened: Callable[[], None] = lambda: None
 
     def take(self, queue: str, type: str) -> None:
         """Count one more attempt."""
         self.free -= 1
         self._count(queue, type, 1)
 
-    def give(self, queue: str, type: str) -> bool:
-        """Count one less. True: its lane was full and no longer is."""
+    def give(self, queue: str, type: str) -> None:
+        """Count one less."""
         self.free += 1
         self._count(queue, type, -1)
-        return self._left(queue, type) == 1
+        if self.free == 1 or self._left(queue, type) == 1:
+            self.widened()
 
-    def limit_queue(self, queue: str, by_type: Mapping[str, int]) -> bool:
-        """Give a queue lanes of its own for these types, and for no other. What runs goes on, and counts.
-
-        True: attempts may begin now that could not before.
-        """
+    def limit_queue(self, queue: str, by_type: Mapping[str, int]) -> None:
+        """Give a queue lanes of its own for these types, and for no other. What runs goes on, and counts."""
         old = self._own.get(queue, {})
         if by_type == old:
-            return False
+            return
         types = [type for type in self._shared if old.get(type) != by_type.get(type)]
         before = {lane: self._left(*lane) for type in types for lane in ((queue, type), ("", type))}
         for type in types:
@@ -52,22 +53,12 @@ class Slots:
         self._own[queue] = dict(by_type)
         if not by_type:
             del self._own[queue]
-        return any(left <= 0 < self._left(*lane) for lane, left in before.items())
+        if any(left <= 0 < self._left(*lane) for lane, left in before.items()):
+            self.widened()
 
-    def free_by_type(self) -> dict[str, int]:
-        """How many attempts of each type may begin now, from the queue with most room; types without are left out."""
-        if self.free <= 0:
-            return {}
-        left = {type: limit - self._shared_busy[type] for type, limit in self._shared.items()}
-        for queue, limits in self._own.items():
-            for type, limit in limits.items():
-                if type in left:
-                    left[type] = max(left[type], limit - self._busy[queue, type])
-        return {type: min(count, self.free) for type, count in left.items() if count > 0}
-
-    def room(self) -> Room:
-        """What may begin now, queue by queue."""
-        return Room(self)
+    def capacity(self, *, none: bool = False) -> FreeSlots:
+        """What may begin now, queue by queue. none: for now nothing may, whatever is free."""
+        return FreeSlots(self, none=none)
 
     def lane(self, queue: str, type: str) -> tuple[str, str]:
         """Which lane attempts of the type from the queue take: its own, or under "" the one that queues share."""
@@ -95,16 +86,20 @@ class Slots:
             self._shared_busy[type] += more
 
 
-class Room:
-    """Slots as they are at one moment, and what is promised of them: good until attempts begin or end."""
+class FreeSlots:
+    """Slots as they are at one moment, and what is promised of them: good until attempts begin or end.
 
-    def __init__(self, slots: Slots) -> None:
+    none: for a while nothing may begin, whatever is free.
+    """
+
+    def __init__(self, slots: Slots, *, none: bool = False) -> None:
         self._slots = slots
+        self.free = 0 if none else slots.free  # how many may begin in all; 0 or less: none
         self._promised: Counter[tuple[str, str]] = Counter()  # by lane
         self._of_others: Mapping[str, int] | None = None
 
     def of(self, queue: str) -> Mapping[str, int]:
-        """How many attempts of each type may begin from the queue; types without room are left out."""
+        """How many attempts of each type may begin from the queue; types without a free slot are left out."""
         if self._slots.has_own(queue):
             return self._count(queue)
         if self._of_others is None:  # most queues have no numbers of their own: they share one answer
@@ -112,22 +107,22 @@ class Room:
         return self._of_others
 
     def take(self, queue: str, type: str) -> bool:
-        """Promise one. False: there is no room for it."""
-        if type not in self._slots.types or self._slots.free - self._promised.total() <= 0:
+        """Promise one. False: there is none for it."""
+        if type not in self._slots.types or self.free <= 0:
             return False
         lane = self._slots.lane(queue, type)
         if self._left(lane) <= 0:
             return False
         self._promised[lane] += 1
+        self.free -= 1
         self._of_others = None
         return True
 
     def _count(self, queue: str) -> Mapping[str, int]:
-        free = self._slots.free - self._promised.total()
-        if free <= 0:
+        if self.free <= 0:
             return {}
         left = {type: self._left(self._slots.lane(queue, type)) for type in self._slots.types}
-        return {type: min(count, free) for type, count in left.items() if count > 0}
+        return {type: min(count, self.free) for type, count in left.items() if count > 0}
 
     def _left(self, lane: tuple[str, str]) -> int:
         return self._slots.left_in(lane) - self._promised[lane]

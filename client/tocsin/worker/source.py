@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
+from typing import Protocol
+
+from tocsin.worker.slots import FreeSlots
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +72,31 @@ class HeartbeatAnswer:
     cancel_grace: timedelta | None = None
 
 
+class Seat(Protocol):
+    """The right to be given jobs, as slots become free."""
+
+    def widened(self) -> None:
+        """Say that attempts may begin which could not before."""
+
+    def leave(self) -> None:
+        """Take no more: no job is given from now on. What is leased in this moment the source gives back."""
+
+
 class Source(ABC):
     """Leases jobs and takes their outcomes. All calls are made on one event loop, the runtime's."""
 
     @abstractmethod
-    async def lease(self, free: Mapping[str, int], limit: int) -> Sequence[LeasedJob]:
-        """Wait for due jobs and lease up to `limit` of them, at most free[type] of each type, best first.
+    def sit(
+        self,
+        types: Collection[str],
+        capacity: Callable[[], FreeSlots],
+        take: Callable[[Sequence[LeasedJob]], None],
+    ) -> Seat:
+        """Give jobs of these types, as they become due, until the seat is left; best first, and never more than
+        `capacity` says at the moment.
 
-        Waits as long as there are none; safe to cancel while it waits (a lease already granted is then given back).
+        `take` is called on the runtime's loop, and begins what it is given before it returns. While the store or the
+        server is away, the source tries again by itself.
         """
 
     @abstractmethod

@@ -56,7 +56,6 @@ class Supervisor:
         graces: Graces,
         *,
         done: Callable[[Attempt, AttemptOutcome], None],
-        freed: Callable[[bool], None],
         progress_said: Callable[[Attempt], None],
     ) -> None:
         self.running: dict[Attempt, None] = {}  # leased, outcome not given yet; parked ones included
@@ -68,7 +67,6 @@ class Supervisor:
         self._runners = runners
         self._graces = graces
         self._done = done
-        self._freed = freed
         self._progress_said = progress_said
         self._nothing_runs = asyncio.Event()
         self._nothing_runs.set()
@@ -208,7 +206,7 @@ class Supervisor:
         self._settle(attempt, None)
 
     def _free(self, attempt: Attempt) -> None:
-        self._freed(self._slots.give(attempt.job.queue, attempt.job.type))
+        self._slots.give(attempt.job.queue, attempt.job.type)
 
     # --- timers ---
 

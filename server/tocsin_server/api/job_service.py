@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing
 
 from tocsin.v1 import bulk_pb2, transfer_pb2
@@ -19,15 +19,15 @@ from tocsin_server.api.requests import jobs as requests
 from tocsin_server.api.requests import schedule_jobs
 from tocsin_server.api.requests import transfer as transfer_requests
 from tocsin_server.domain.changes import CancelJob, Change, RetryJob, RunJob
-from tocsin_server.domain.errors import JobNotFound, TocsinError
+from tocsin_server.domain.errors import JobNotFound
 from tocsin_server.domain.job import Job
 from tocsin_server.operations.bulk import Bulk
+from tocsin_server.operations.cancel_jobs import CancelJobs
 from tocsin_server.operations.changing import Changing
 from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.operations.transfer.transfers import Transfers
 from tocsin_server.operations.watching import Watched, Watching
 from tocsin_server.store.interface import JobStore
-from tocsin_server.telemetry import job_log
 
 # JobService's messages as the server sees them.
 _BatchCancelJobsResponse = wire.shadow(pb.BatchCancelJobsResponse)
@@ -43,6 +43,7 @@ class JobService:
         self,
         store: JobStore,
         scheduling: ScheduleJobs,
+        cancelling: CancelJobs,
         watching: Watching,
         bulk: Bulk,
         changing: Changing,
@@ -50,6 +51,7 @@ class JobService:
     ) -> None:
         self._store = store
         self._scheduling = scheduling
+        self._cancelling = cancelling
         self._watching = watching
         self._bulk = bulk
         self._changing = changing
@@ -80,7 +82,7 @@ class JobService:
 
     async def CancelJob(self, request: pb.CancelJobRequest, call: Call) -> pb.CancelJobResponse:
         queue, wish = requests.cancel_job(request, call.caller)
-        [job] = await _cancelled(self._store, queue, [wish])
+        [job] = await self._cancelling.cancel(queue, [wish])
         return answers.of_job(pb.CancelJobResponse, or_raise(job))
 
     async def BatchCancelJobs(self, request: pb.BatchCancelJobsRequest, call: Call) -> pb.BatchCancelJobsResponse:
@@ -91,7 +93,7 @@ class JobService:
             return _BatchCancelJobsResponse(cancelled=done.cancelled, asked=done.asked)
         asked = [batches.tried(requests.job_id)(job_id) for job_id in many.job_ids]
         wishes = [CancelJob(job_id, reason, by, grace) for job_id in batches.good(asked)]
-        cancelled = await _cancelled(self._store, many.queue, wishes) if wishes else []
+        cancelled = await self._cancelling.cancel(many.queue, wishes) if wishes else []
         return batches.cancelled(many.job_ids, batches.in_order(asked, cancelled))
 
     async def RetryJob(self, request: pb.RetryJobRequest, call: Call) -> pb.RetryJobResponse:
@@ -154,8 +156,8 @@ class JobService:
         self, request: transfer_pb2.ExportJobsRequest, call: Call
     ) -> AsyncIterator[transfer_pb2.ExportJobsResponse]:
         queues = transfer_requests.export_jobs(request)
-        async with aclosing(self._transfers.exporting.records(queues)) as found:
-            async for answer in transfer_answers.exported(found):
+        async with aclosing(self._transfers.exporting.records(queues)) as batches:
+            async for answer in transfer_answers.exported(batches):
                 yield answer
 
     async def ImportJobs(
@@ -167,9 +169,3 @@ class JobService:
     async def _changed(self, queue: str, change: Change) -> Job:
         [job] = await self._store.update(queue, [change])
         return or_raise(job)
-
-
-async def _cancelled(store: JobStore, queue: str, wishes: Sequence[CancelJob]) -> Sequence[Job | TocsinError]:
-    jobs = await store.cancel(queue, wishes)
-    job_log.cancel_asked(jobs)
-    return jobs

@@ -13,7 +13,7 @@ from tocsin_server.domain.errors import TocsinError
 from tocsin_server.messages.probing import probe_mail, probe_sms
 from tocsin_server.settings import Settings, is_loopback, secrets_of
 from tocsin_server.store.interface import Durability
-from tocsin_server.store.opening import StoreUnfit, examined
+from tocsin_server.store.open import StoreUnfit, examined
 from tocsin_server.store.refusal_log import words_behind
 from tocsin_server.telemetry.redaction import show_address, show_origin, without_secrets
 

@@ -29,7 +29,7 @@ from tocsin_server.migrate.systems.marks import NoRoom
 from tocsin_server.migrate.systems.naming import CannotName, Naming, naming_of
 from tocsin_server.migrate.systems.open import PAGE_OF_STORE, PAGES, SYSTEMS, open_system
 from tocsin_server.settings import Settings, SettingsError, secrets_of
-from tocsin_server.store.opening import StoreUnfit, examined
+from tocsin_server.store.open import StoreUnfit, examined
 from tocsin_server.telemetry.logs import configure_logs
 from tocsin_server.telemetry.redaction import redact_url
 

@@ -159,7 +159,7 @@ class ImportReport:
                     raise ReportTrouble(f"{self._file}: {error.strerror}") from None
 
             def tell(line: Line) -> None:
-                bar.update(task, description=shown(line.found.queue), advance=1)
+                bar.update(task, description=shown(line.foreign.queue), advance=1)
                 self._remember(line)
                 if out is not None:
                     out.write(json.dumps(_object(line), ensure_ascii=False) + "\n")
@@ -208,17 +208,17 @@ class ImportReport:
 
     def _remember(self, line: Line) -> None:
         self._stood += line.stands
-        self._placed += line.found.job is not None and not line.stands
+        self._placed += line.foreign.job is not None and not line.stands
         if line.stands:  # what became of it was said when it was brought in, and may be another thing by now
             return
-        for why in line.found.why:
-            key = (line.found.verdict, line.found.queue, why)
+        for why in line.foreign.why:
+            key = (line.foreign.verdict, line.foreign.queue, why)
             if key not in self._counts and len(self._counts) == self._REASONS:
                 self._further += 1
                 continue
             self._counts[key] += 1
             if self._counts[key] <= self._NAMED:
-                self._reasons[key].append(_cut(line.found.source_id))
+                self._reasons[key].append(_cut(line.foreign.source_id))
 
     def _say(self, line: str) -> None:
         self._console.print(shown(line), highlight=False, soft_wrap=True)
@@ -229,18 +229,18 @@ def _brought_in(placed: int, stood: int) -> str:
 
 
 def _object(line: Line) -> dict[str, object]:
-    found = line.found
-    said: dict[str, object] = {
-        "queue": found.queue,
-        "id": found.source_id,
-        "state": found.source_state,
-        "verdict": "before" if line.stands else str(found.verdict),
-        "why": [] if line.stands else list(found.why),
+    foreign = line.foreign
+    row: dict[str, object] = {
+        "queue": foreign.queue,
+        "id": foreign.source_id,
+        "state": foreign.source_state,
+        "verdict": "before" if line.stands else str(foreign.verdict),
+        "why": [] if line.stands else list(foreign.why),
     }
-    if found.job is not None:
-        said |= {"to_queue": found.job.queue, "job_id": found.job.job_id, "to_state": found.job.state.name}
-        said["schedule_time"] = found.job.schedule_time.isoformat()
-    return said
+    if foreign.job is not None:
+        row |= {"to_queue": foreign.job.queue, "job_id": foreign.job.job_id, "to_state": foreign.job.state.name}
+        row["schedule_time"] = foreign.job.schedule_time.isoformat()
+    return row
 
 
 def _cut(source_id: str) -> str:

@@ -14,7 +14,7 @@ from tocsin.worker.context import running_job
 from tocsin_server.server import CannotStart, Server
 from tocsin_server.settings import Flag, Loaded, Settings, SettingsError, load, secrets_of
 from tocsin_server.shutdown import ServerFailed, serve
-from tocsin_server.store.opening import address_trouble
+from tocsin_server.store.open import address_trouble
 from tocsin_server.telemetry.logs import configure_logs
 
 #: Seconds after which a thread that computes gives way to another that wants to run (Python has 5 ms). A call passes

@@ -19,7 +19,7 @@ from tocsin_server.dispatch.store_source import StoreSource
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.queues import WorkerFigures
 from tocsin_server.operations.finishing import Finishing
-from tocsin_server.operations.leasing import Leasing
+from tocsin_server.operations.leasing.leasing import Leasing
 from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
@@ -73,28 +73,11 @@ class Dispatcher:
         self._ticker = ticker
         finishing = Finishing(store)
         slots = Slots(concurrency, handlers.concurrencies(), type_concurrency)
+        self._leasing = Leasing(store, finishing, wakeups, ticker, clock, tick=tick)
         self._limits = QueueLimits(
-            store,
-            queue_settings,
-            slots,
-            wakeups,
-            ticker,
-            tick=tick,
-            in_turn=lambda: self._leasing.in_turn(),
-            opened=lambda: self._runtime.ask_anew(),
+            store, queue_settings, slots, wakeups, ticker, tick=tick, in_turn=self._leasing.in_turn
         )
-        self._leasing = Leasing(
-            store,
-            finishing,
-            wakeups,
-            ticker,
-            clock,
-            queues=queues,
-            lease=lease,
-            tick=tick,
-            fresh=self._limits.fresh,
-        )
-        source = StoreSource(store, self._leasing, finishing, wakeups, lease, room=slots.room)
+        source = StoreSource(store, self._leasing, finishing, wakeups, lease, queues=queues, fresh=self._limits.fresh)
         self._runtime = Runtime(source, handlers, slots=slots)
         self._keeper = None if keeper_store is None else LeaseKeeper(keeper_store, source.overdue, lease)
         self._running: asyncio.Task[None] | None = None

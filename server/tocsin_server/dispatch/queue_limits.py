@@ -33,7 +33,7 @@ class QueueLimits:
     `fresh` does so before each claim of a queue. A queue that is full here is not claimed from, so what it has to gain
     is found by looking: when the store says that its settings changed, and once a tick in case that was lost (in turn,
     where very many queues are full).
-    `in_turn` are the queues that might be claimed from; `opened` is called where something can begin that could not.
+    `in_turn` are the queues that might be claimed from.
     """
 
     def __init__(
@@ -46,14 +46,12 @@ class QueueLimits:
         *,
         tick: timedelta,
         in_turn: Callable[[], list[str]],
-        opened: Callable[[], None],
     ) -> None:
         self._store = store
         self._settings = settings
         self._slots = slots
         self._pause = tick.total_seconds() / 2
         self._in_turn = in_turn
-        self._opened = opened
         self._asked: dict[str, None] = {}
         self._looked, self._at = 0.0, 0
         self._looking: asyncio.Task[None] | None = None
@@ -103,8 +101,7 @@ class QueueLimits:
             _log.exception("settings_not_read")
 
     def _apply(self, queue: str, settings: QueueSettings) -> None:
-        if self._slots.limit_queue(queue, self._numbers(settings)):
-            self._opened()
+        self._slots.limit_queue(queue, self._numbers(settings))
 
     def _numbers(self, settings: QueueSettings) -> Mapping[str, int]:
         if settings.defaults.concurrency is None and not settings.type_defaults:

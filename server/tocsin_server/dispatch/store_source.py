@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tocsin.worker.source import AttemptOutcome, Heartbeat, HeartbeatAnswer, LeasedJob, Source
+from tocsin.worker.slots import FreeSlots
+from tocsin.worker.source import AttemptOutcome, Heartbeat, HeartbeatAnswer, LeasedJob, Seat, Source
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import LeaseLost, TocsinError
@@ -17,8 +18,7 @@ from tocsin_server.domain.job import JobError
 from tocsin_server.domain.lease import Claimed, Ending, Extended, Extension, Lease
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.operations.finishing import EndedAttempt, Finishing, shorten
-from tocsin_server.operations.leasing import Leasing
-from tocsin_server.operations.room import Room
+from tocsin_server.operations.leasing.leasing import Leasing
 from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
@@ -46,7 +46,8 @@ class _Held:
 class StoreSource(Source):
     """Leases from the store, and records outcomes there.
 
-    lease: how long leases hold unextended. room: how much may begin now from each queue; None: from all the same.
+    lease: how long leases hold unextended. queues: which to take jobs of; None: all. fresh: awaited with a queue
+    before it is claimed from, so that the slots are as its settings say.
     """
 
     def __init__(
@@ -56,21 +57,35 @@ class StoreSource(Source):
         finishing: Finishing,
         wakeups: Wakeups,
         lease: timedelta = timedelta(seconds=30),
-        room: Callable[[], Room] | None = None,
+        *,
+        queues: Collection[str] | None = None,
+        fresh: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self._leasing = leasing
         self._finishing = finishing
         self._lease = lease
-        self._room = room
+        self._queues = queues
+        self._fresh = fresh
         self._held: dict[tuple[str, bytes], _Held] = {}  # by queue and token
         self._running: Counter[str] = Counter()  # by queue
         self._cancels: dict[str, float] = {}  # by queue: when one was last asked of a job that runs somewhere
         self._beat = asyncio.Event()
         wakeups.on_cancel(self._hear_cancel)
 
-    async def lease(self, free: Mapping[str, int], limit: int) -> Sequence[LeasedJob]:
-        claimed = await self._leasing.lease(free, limit, self._room)
+    def sit(
+        self,
+        types: Collection[str],
+        capacity: Callable[[], FreeSlots],
+        take: Callable[[Sequence[LeasedJob]], None],
+    ) -> Seat:
+        def begin(claimed: Sequence[Claimed]) -> None:
+            self._hold(claimed)
+            take([_leased(one) for one in claimed])
+
+        return self._leasing.seat(types, capacity, begin, queues=self._queues, lease=self._lease, fresh=self._fresh)
+
+    def _hold(self, claimed: Sequence[Claimed]) -> None:
         job_log.started(claimed)
         now = time.monotonic()
         for one in claimed:
@@ -81,7 +96,6 @@ class StoreSource(Source):
             self._running[one.lease.queue] += 1
             if now - self._cancels.get(one.lease.queue, -_REMEMBERED) < _REMEMBERED:
                 self._beat.set()
-        return [_leased(one) for one in claimed]
 
     async def extend(self, heartbeats: Sequence[Heartbeat]) -> Sequence[HeartbeatAnswer]:
         held = [self._held.get((beat.job.queue, beat.job.token)) for beat in heartbeats]

@@ -36,13 +36,15 @@ class JobDefaults:
 #: A level that has no word of its own.
 UNSET = JobDefaults()
 
+_RETRY = RetryPolicy()
+
 #: What holds where nobody said anything else.
 SERVER_DEFAULTS = JobDefaults(
-    max_attempts=3,
-    backoff=Backoff.EXPONENTIAL,
-    initial_delay=timedelta(seconds=2),
-    max_delay=timedelta(hours=1),
-    jitter=0.2,
+    max_attempts=_RETRY.max_attempts,
+    backoff=_RETRY.backoff,
+    initial_delay=_RETRY.initial_delay,
+    max_delay=_RETRY.max_delay,
+    jitter=_RETRY.jitter,
     timeout=None,
     completed_for=timedelta(hours=24),
     failed_for=timedelta(days=30),

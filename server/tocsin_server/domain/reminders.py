@@ -187,9 +187,9 @@ def sends(job: Job | None, attempt: int) -> bool:
     return attempt > 0 and job is not None and job.state is State.ACTIVE and job.attempt == attempt
 
 
-def any_sends(name: SetName, found: ReminderSet, jobs: Standing) -> bool:
+def any_sends(name: SetName, reminder_set: ReminderSet, jobs: Standing) -> bool:
     """Whether any reminder of the set may be under way."""
-    return any(sends(jobs.get(one.job_id), one.attempt) for one in found.begun(name))
+    return any(sends(jobs.get(job.job_id), job.attempt) for job in reminder_set.begun(name))
 
 
 def only_content_changes(old: ReminderSet, wish: Wish) -> bool:
@@ -246,10 +246,10 @@ def has_passed(anchor: datetime, offset: timedelta | None, now: datetime) -> boo
     return now >= anchor + (_LATE_AT_ITS_TIME if offset == timedelta(0) else timedelta(0))
 
 
-def superseding(name: SetName, found: ReminderSet, entry: Entry, now: datetime) -> Iterator[tuple[Entry, str]]:
+def superseding(name: SetName, reminder_set: ReminderSet, entry: Entry, now: datetime) -> Iterator[tuple[Entry, str]]:
     """Later reminders of the set that are due, too, with their jobs' ids: after an outage one is sent, not all."""
-    for other, job_id in found.jobs(name):
-        if other.offset < entry.offset and found.send_time(other) <= now:
+    for other, job_id in reminder_set.jobs(name):
+        if other.offset < entry.offset and reminder_set.send_time(other) <= now:
             yield other, job_id
 
 
@@ -260,13 +260,13 @@ def mended(name: SetName, old: ReminderSet, jobs: Standing, now: datetime) -> Re
     return replace(old, entries=tuple(replace(entry, revision=0) if entry in lost else entry for entry in old.entries))
 
 
-def missing(name: SetName, found: ReminderSet, jobs: Standing) -> Iterator[tuple[Entry, str]]:
+def missing(name: SetName, reminder_set: ReminderSet, jobs: Standing) -> Iterator[tuple[Entry, str]]:
     """Reminders whose job was never made: the call that was to make it ended half-way. With their jobs' ids.
 
     A job that ran and was deleted after its retention is not missing.
     """
-    for entry, job_id in found.jobs(name):
-        if entry.revision == found.revision and not entry.attempt and job_id not in jobs:
+    for entry, job_id in reminder_set.jobs(name):
+        if entry.revision == reminder_set.revision and not entry.attempt and job_id not in jobs:
             yield entry, job_id
 
 

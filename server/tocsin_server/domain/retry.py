@@ -18,7 +18,8 @@ class Backoff(IntEnum):
 
 @record
 class RetryPolicy:
-    """The waits between attempts: FIXED, initial_delay; EXPONENTIAL, doubling up to max_delay."""
+    """The waits between attempts: FIXED, initial_delay; EXPONENTIAL, doubling up to max_delay. The figures are the
+    server's defaults."""
 
     max_attempts: int = 3
     backoff: Backoff = Backoff.EXPONENTIAL

@@ -14,7 +14,7 @@ from typing import Any, cast
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.settings import Flag, Settings, SettingsError, load
 from tocsin_server.store.interface import JobStore
-from tocsin_server.store.opening import address_trouble, joined_store
+from tocsin_server.store.open import address_trouble, joined_store
 from tocsin_server.telemetry.redaction import redact_url, secrets_in_url, without_secrets
 
 _EMBEDDED = "embedded:"

@@ -72,8 +72,8 @@ class Cleanup:
         counts: Counter[tuple[State, str]] = Counter()
         ends = _Ends()
         changed = 0
-        async with aclosing(pages(self._store, wanted.queue, filter_, self._step)) as found:
-            async for jobs in found:
+        async with aclosing(pages(self._store, wanted.queue, filter_, self._step)) as batches:
+            async for jobs in batches:
                 meant = [job for job in jobs if job.job_id != wanted.spared]
                 gone = meant if dry_run else await self._delete(wanted.queue, meant)
                 changed += len(meant) - len(gone)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import LeaseLost, OutcomeUnknown, StoreAway, StoreFull, TocsinError
-from tocsin_server.domain.job import JobError
+from tocsin_server.domain.job import Job, JobError, View
 from tocsin_server.domain.lease import AttemptOutcome, Ending, Finished, Lease
 from tocsin_server.domain.retry import RetryPolicy
-from tocsin_server.operations.pauses import backoff
+from tocsin_server.operations.backoff import backoff
+from tocsin_server.store.batching import by_queue
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
 
@@ -35,8 +36,8 @@ class EndedAttempt:
 
     lease: Lease
     ending: Ending
-    retry: RetryPolicy
-    failures: int  # of the job, before this attempt
+    retry: RetryPolicy | None = None  # of the job; None: whoever ran it knows no more of it than the lease
+    failures: int = 0  # of the job, before this attempt; where `retry` is known
     result: bytes | None = None  # COMPLETED
     error: JobError | None = None  # FAILED, CRASHED
     retryable: bool = True  # FAILED: False ends the job, whatever attempts are left
@@ -46,7 +47,7 @@ class EndedAttempt:
 
 
 def outcome_of(ended: EndedAttempt) -> AttemptOutcome:
-    """What the store is to record.
+    """What the store is to record. `retry` must be known of a failure.
 
     A failure is tried again while attempts are left and it is `retryable`, after the handler's own wish or the
     policy's wait. Texts longer than their limits are cut. A result longer than its limit cannot be cut: the attempt
@@ -65,7 +66,7 @@ def outcome_of(ended: EndedAttempt) -> AttemptOutcome:
 
 
 def _retry_in(ended: EndedAttempt) -> timedelta | None:
-    wait = ended.retry.delay_after(ended.failures + 1)
+    wait = None if ended.retry is None else ended.retry.delay_after(ended.failures + 1)
     if wait is None or not ended.retryable:
         return None
     if ended.retry_in is not None:
@@ -103,18 +104,42 @@ class Finishing:
         self._store = store
 
     async def finish(self, ended: Sequence[EndedAttempt]) -> list[bool]:
-        """Whether each was recorded, in order; False where the lease was lost. Takes as long as it takes."""
-        outcomes = [outcome_of(one) for one in ended]
+        """Whether each was recorded, in order; False where the lease was lost. Takes as long as it takes.
+
+        Of failures whose policy the caller does not know, it is read from the store, in one call a queue. What is
+        known is recorded meanwhile: queues may stand on different servers, and one that is away holds up no other.
+        """
+        return await by_queue(ended, lambda one: one.lease.queue if _undecided(one) else "", self._finish)
+
+    async def _finish(self, undecided: str, ended: Sequence[EndedAttempt]) -> list[bool]:
+        """undecided: the queue whose jobs' policies are to be read; "": all are known."""
+        known = await self._with_policies(undecided, ended) if undecided else ended
+        outcomes = [outcome_of(one) for one in known]
 
         def tell(at: int, recorded: Finished) -> None:
-            one = ended[at]
-            job_log.ended(one.type, one.retry, one.failures, outcomes[at], recorded, one.took)
+            one = known[at]
+            job_log.ended(one.type, one.retry or RetryPolicy(), one.failures, outcomes[at], recorded, one.took)
 
         return await self._record(outcomes, tell)
 
     async def give_back(self, leases: Sequence[Lease]) -> None:
         """Let go of leases whose attempts never began: their jobs are WAITING again, nothing counted."""
         await self._record([AttemptOutcome(lease, Ending.RELEASED) for lease in leases], lambda _at, _recorded: None)
+
+    async def _with_policies(self, queue: str, ended: Sequence[EndedAttempt]) -> Sequence[EndedAttempt]:
+        failures = 0
+        while True:
+            try:
+                jobs = await self._store.get(queue, [one.lease.job_id for one in ended], View.BASIC)
+                return [_with_policy(one, job) for one, job in zip(ended, jobs, strict=True)]
+            except Exception as error:
+                if failures % _SAY_AGAIN == 0:
+                    if isinstance(error, _STORE_TROUBLE):
+                        _log.warning("outcomes_wait", outcomes=len(ended), error=str(error))
+                    else:
+                        _log.exception("policies_not_read")
+            failures += 1
+            await asyncio.sleep(backoff(failures, _LONGEST_PAUSE))
 
     async def _record(self, outcomes: Sequence[AttemptOutcome], tell: Callable[[int, Finished], None]) -> list[bool]:
         """Decided outcomes are repeated as they are, so that a repeat never draws another wait."""
@@ -151,6 +176,16 @@ class Finishing:
                 return [error]
             # One that the store cannot take must not keep its neighbours from being recorded.
             return [answer for one in outcomes for answer in await self._try([one])]
+
+
+def _undecided(ended: EndedAttempt) -> bool:
+    return ended.retry is None and ended.ending is Ending.FAILED
+
+
+def _with_policy(ended: EndedAttempt, job: Job | None) -> EndedAttempt:
+    if job is None:  # it is gone, as the lease is
+        return ended
+    return replace(ended, retry=job.spec.terms.retry, failures=job.failures, type=job.spec.type)
 
 
 def _names(lease: Lease) -> dict[str, str | int]:

@@ -1,44 +1,47 @@
-"""Concurrent schedule calls of one job, gathered into one store call for each queue."""
+"""Concurrent calls about one job, gathered into one store call for each queue."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
+from typing import Generic, TypeVar
 
-from tocsin_server.domain.errors import TocsinError
-from tocsin_server.domain.job import Added, Draft
-from tocsin_server.store.interface import JobStore
+T = TypeVar("T")
+R = TypeVar("R")
 
-Entry = tuple[Draft, asyncio.Future[Added | TocsinError]]
+#: A store call: a queue, what is to be done there, and an answer to each.
+Act = Callable[[str, Sequence[T]], Awaitable[Sequence[R]]]
 
 
 class CancelledUnsent(asyncio.CancelledError):
     """The caller was cancelled before its jobs were sent to the store: nothing was changed."""
 
 
-class Gathering:
-    """Each queue gathers for itself: queues may stand on several servers, as in a cluster, and one that hangs must not
+class Gathering(Generic[T, R]):
+    """Items for the store, sent by `act`, at most `most` at once. What is sent is not cancelled with its caller.
+
+    Each queue gathers for itself: queues may stand on several servers, as in a cluster, and one that hangs must not
     hold up calls about the others."""
 
     _LANES = 1_000  # idle ones beyond so many are forgotten
 
-    def __init__(self, store: JobStore, linger: timedelta, most: int) -> None:
-        self._store = store
+    def __init__(self, act: Act[T, R], linger: timedelta, most: int = 1000) -> None:
+        self._act = act
         self._linger = linger.total_seconds()
         self._most = most
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, _Lane[T, R]] = {}
 
-    async def add(self, draft: Draft) -> Added | TocsinError:
-        """Add a job together with others. CancelledUnsent where the caller is cancelled before it was sent."""
-        queue = draft.spec.queue
+    async def send(self, queue: str, item: T) -> R:
+        """Send one together with others. CancelledUnsent where the caller is cancelled before it was sent."""
         lane = self._lanes.get(queue)
         if lane is None:
             if len(self._lanes) >= self._LANES:
                 self._lanes = {name: lane for name, lane in self._lanes.items() if lane.flusher is not None}
-            lane = self._lanes[queue] = _Lane(self._store, self._linger, self._most)
-        return await lane.add(draft)
+            lane = self._lanes[queue] = _Lane(partial(self._act, queue), self._linger, self._most)
+        return await lane.send(item)
 
     async def close(self) -> None:
         """Wait until all store calls have ended."""
@@ -46,10 +49,10 @@ class Gathering:
             await asyncio.wait(left)
 
 
-class _Lane:
+class _Lane(Generic[T, R]):
     """The calls about one queue.
 
-    A lone call is added at once. While a store call is under way, further ones wait for it and go together in the next.
+    A lone call is sent at once. While a store call is under way, further ones wait for it and go together in the next.
     Since a store call takes less time than the next request needs to arrive, that alone gathers little: so where calls
     come several at a time, a store call also waits for more of them, as long as they keep coming (none for as long as
     `linger` ends it) and for three times `linger` at most. Where that brought fewer than `_WORTH_IT` together three
@@ -63,19 +66,19 @@ class _Lane:
     # Waiting that brought fewer calls together than this, so many times on end, is left for so long.
     _WORTH_IT, _TRIES, _LEFT_FOR = 12, 3, 0.5
 
-    def __init__(self, store: JobStore, linger: float, most: int) -> None:
-        self._store = store
+    def __init__(self, act: Callable[[Sequence[T]], Awaitable[Sequence[R]]], linger: float, most: int) -> None:
+        self._act = act
         self._linger = linger
         self._most = most
-        self._waiting: deque[Entry] = deque()
+        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._busy_until = 0.0
         self._vain, self._no_wait_until = 0, 0.0
         self.flusher: asyncio.Task[None] | None = None
 
-    async def add(self, draft: Draft) -> Added | TocsinError:
-        """As Gathering.add."""
-        future: asyncio.Future[Added | TocsinError] = asyncio.get_running_loop().create_future()
-        entry = (draft, future)
+    async def send(self, item: T) -> R:
+        """As Gathering.send."""
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        entry = (item, future)
         self._waiting.append(entry)
         if self.flusher is None:
             self.flusher = asyncio.create_task(self._flush())
@@ -113,9 +116,9 @@ class _Lane:
             seen = len(self._waiting)
             await asyncio.sleep(self._linger)
 
-    async def _send(self, batch: Sequence[Entry]) -> None:
+    async def _send(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
         try:
-            answers = await self._store.add([one for one, _ in batch])
+            answers = await self._act([item for item, _ in batch])
             answered = list(zip(batch, answers, strict=True))
         except Exception as error:
             for _, future in batch:

@@ -62,10 +62,10 @@ async def standing(store: JobStore, queue: str, settings: QueueSettings) -> Move
     """The move for which the queue is paused; None where it is for none. One read more, of paused queues alone."""
     if not settings.paused:
         return None
-    said = await read(store, queue)
-    if isinstance(said, Leaving):
-        return said if settings.pause_reason == leaving(said.to) else None
-    return said if settings.pause_reason.startswith(arriving("")) else None
+    move = await read(store, queue)
+    if isinstance(move, Leaving):
+        return move if settings.pause_reason == leaving(move.to) else None
+    return move if settings.pause_reason.startswith(arriving("")) else None
 
 
 async def read(store: JobStore, queue: str) -> Move | None:
@@ -80,9 +80,9 @@ async def revision(store: JobStore, queue: str) -> int:
     return 0 if note is None else note.revision
 
 
-async def write(store: JobStore, queue: str, said: Move, *, revision: int) -> int:
+async def write(store: JobStore, queue: str, move: Move, *, revision: int) -> int:
     """Remember this in the place of what stood at that revision; the new one. Overtaken, where others wrote."""
-    value = json.dumps(_written(said)).encode()
+    value = json.dumps(_written(move)).encode()
     until = await store.ping() + _KEPT_FOR
     if not await store.write_note(queue, KEY, value, revision=revision, until=until):
         raise Overtaken(queue)
@@ -95,19 +95,21 @@ async def forget(store: JobStore, queue: str) -> None:
         await store.write_note(queue, KEY, b"null", revision=note.revision, until=await store.ping())
 
 
-def _written(said: Leaving | Arriving) -> Mapping[str, Any]:
-    if isinstance(said, Leaving):
-        done = {"done": _text(said.done_time), "cursor": said.cursor}
-        return {"to": said.to, "paused": said.paused, "reason": said.reason, **done}
-    return {"copies_before": _text(said.copies_before), "keeps_settings": said.keeps_settings}
+def _written(move: Leaving | Arriving) -> Mapping[str, Any]:
+    if isinstance(move, Leaving):
+        done = {"done": _text(move.done_time), "cursor": move.cursor}
+        return {"to": move.to, "paused": move.paused, "reason": move.reason, **done}
+    return {"copies_before": _text(move.copies_before), "keeps_settings": move.keeps_settings}
 
 
-def _read(said: Mapping[str, Any] | None) -> Leaving | Arriving | None:
-    if said is None:
+def _read(stored: Mapping[str, Any] | None) -> Leaving | Arriving | None:
+    if stored is None:
         return None
-    if "to" in said:
-        return Leaving(said["to"], said["paused"], said["reason"], _time(said["done"]), said.get("cursor", ""))
-    return Arriving(_time(said["copies_before"]), said.get("keeps_settings", False))
+    if "to" in stored:
+        return Leaving(
+            stored["to"], stored["paused"], stored["reason"], _time(stored["done"]), stored.get("cursor", "")
+        )
+    return Arriving(_time(stored["copies_before"]), stored.get("keeps_settings", False))
 
 
 def _text(time: datetime | None) -> str | None:

@@ -183,9 +183,9 @@ def _moving(
     error = ""
     if isinstance(move, moves.Leaving) and move.done_time is not None:
         waiting = 0
-        said = f"moved to {move.to}: its jobs run there, and what stands here are copies"
+        warning = f"moved to {move.to}: its jobs run there, and what stands here are copies"
     else:
-        said = f"paused: {settings.pause_reason}"
+        warning = f"paused: {settings.pause_reason}"
         if waiting:
             waits = counted(waiting, "due job waits", "due jobs wait")
             error = (
@@ -195,7 +195,7 @@ def _moving(
     age = max(figures.now - figures.oldest_waiting, timedelta(0)) if waiting and figures.oldest_waiting else None
     return QueueHealth(
         error=error,
-        warnings=(said,),
+        warnings=(warning,),
         figures=figures,
         paused=True,
         oldest_waiting_age=age,

@@ -140,17 +140,17 @@ class Queues:
         try:
             async with self._turn:
                 [old] = await self._store.settings([queue])
-                said = _settings_alone(old) != QueueSettings()
-                takes = over or not said
+                has_settings = _settings_alone(old) != QueueSettings()
+                takes = over or not has_settings
                 paused = old.paused or (takes and wanted.paused)
                 why = wanted.pause_reason if takes and wanted.paused and (over or not old.paused) else old.pause_reason
                 new = replace(wanted if takes else old, paused_since=old.paused_since, pause_reason=why)
                 if (new, paused) == (old, old.paused):
                     like = _settings_alone(old) == _settings_alone(wanted) and (old.paused or not wanted.paused)
-                    if said or old.paused or queue in await self._store.queues():
+                    if has_settings or old.paused or queue in await self._store.queues():
                         return Put.SAME if like else Put.KEPT
                 await self._store.put_settings(queue, new, paused=paused)
-                return Put.REPLACED if said else Put.CREATED
+                return Put.REPLACED if has_settings else Put.CREATED
         finally:
             self._settings.invalidate(queue)
 

@@ -37,7 +37,7 @@ class ScheduleJobs:
         self._store = store
         self._settings_of = settings_of
         self._server_defaults = server_defaults
-        self._gathering = Gathering(store, linger, flush_jobs)
+        self._gathering = Gathering[Draft, Added | TocsinError](self._add, linger, flush_jobs)
         self._unbroken = Unbroken()
 
     async def schedule(self, requests: Sequence[JobRequest]) -> list[Scheduled]:
@@ -52,7 +52,7 @@ class ScheduleJobs:
             raise CancelledUnsent from error
         drafts = list(self._drafts(requests, settings))
         if len(drafts) == 1:
-            added = [await self._gathering.add(drafts[0])]
+            added = [await self._gathering.send(drafts[0].spec.queue, drafts[0])]
         else:
             added = await self._unbroken.run(self._store.add(drafts))
         job_log.scheduled(drafts, added)
@@ -63,7 +63,7 @@ class ScheduleJobs:
         if len(done) == len(requests):
             return done
         answers = iter(done)
-        away = {queue: found for queue, found in settings.items() if isinstance(found, TocsinError)}
+        away = {queue: answer for queue, answer in settings.items() if isinstance(answer, TocsinError)}
         return [away.get(request.queue) or next(answers) for request in requests]
 
     async def close(self) -> None:
@@ -71,17 +71,20 @@ class ScheduleJobs:
         await self._unbroken.close()
         await self._gathering.close()
 
+    async def _add(self, _queue: str, drafts: Sequence[Draft]) -> Sequence[Added | TocsinError]:
+        return await self._store.add(drafts)
+
     async def _settings(self, queues: Collection[str]) -> dict[str, QueueSettings | TocsinError]:
         """Of each queue, or why they cannot be had; raises that where there are none at all."""
-        found: dict[str, QueueSettings | TocsinError] = {}
+        settings: dict[str, QueueSettings | TocsinError] = {}
         for queue in queues:
             try:
-                found[queue] = await self._settings_of(queue)
+                settings[queue] = await self._settings_of(queue)
             except TocsinError as error:
-                found[queue] = error
-        if found and all(isinstance(one, TocsinError) for one in found.values()):
-            raise next(one for one in found.values() if isinstance(one, TocsinError))
-        return found
+                settings[queue] = error
+        if settings and all(isinstance(answer, TocsinError) for answer in settings.values()):
+            raise next(answer for answer in settings.values() if isinstance(answer, TocsinError))
+        return settings
 
     def _drafts(
         self, requests: Sequence[JobRequest], settings: Mapping[str, QueueSettings | TocsinError]
@@ -89,16 +92,16 @@ class ScheduleJobs:
         """The jobs to add, but for those of a queue whose settings cannot be had."""
         common: dict[tuple[str, str], Terms] = {}  # of jobs that ask for nothing of their own, by queue and type
         for request in requests:
-            found = settings[request.queue]
-            if isinstance(found, TocsinError):
+            of_queue = settings[request.queue]
+            if isinstance(of_queue, TocsinError):
                 continue
             if request.overrides is not UNSET:
-                yield request.draft(terms(request.overrides, self._below(found, request.type)))
+                yield request.draft(terms(request.overrides, self._below(of_queue, request.type)))
                 continue
             key = request.queue, request.type
             shared = common.get(key)
             if shared is None:
-                shared = common[key] = terms(UNSET, self._below(found, request.type))
+                shared = common[key] = terms(UNSET, self._below(of_queue, request.type))
             yield request.draft(shared)
 
     def _below(self, settings: QueueSettings, type_: str) -> JobDefaults:

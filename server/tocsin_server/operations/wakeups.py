@@ -10,7 +10,7 @@ from typing import ParamSpec
 import structlog
 
 from tocsin_server.background import Loop
-from tocsin_server.operations.pauses import backoff
+from tocsin_server.operations.backoff import backoff
 from tocsin_server.store.interface import JobStore, Wake
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()

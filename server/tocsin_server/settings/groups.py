@@ -9,8 +9,11 @@ from typing import Literal
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from tocsin_server.domain import limits
+from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.times import MILLISECOND
 from tocsin_server.settings.values import Duration
+
+_RETRY = RetryPolicy()
 
 
 class LeaseSettings(BaseModel, frozen=True, extra="forbid"):
@@ -39,23 +42,26 @@ class RetrySettings(BaseModel, frozen=True, extra="forbid"):
     """When the next attempt follows a failed one, where job, type and queue say nothing."""
 
     max_attempts: int = Field(
-        default=3, ge=1, le=limits.MAX_ATTEMPTS, description="Attempts of a job in all, the first included."
+        default=_RETRY.max_attempts,
+        ge=1,
+        le=limits.MAX_ATTEMPTS,
+        description="Attempts of a job in all, the first included.",
     )
     backoff: Literal["exponential", "fixed"] = Field(
-        default="exponential",
+        default="exponential" if _RETRY.backoff is Backoff.EXPONENTIAL else "fixed",
         description="How waits grow: exponential doubles with each failure up to max_delay, fixed stays.",
     )
     initial_delay: Duration = Field(
-        default=timedelta(seconds=2),
+        default=_RETRY.initial_delay,
         ge=MILLISECOND,
         le=limits.MAX_INITIAL_DELAY,
         description="Wait after the first failure; not above max_delay.",
     )
     max_delay: Duration = Field(
-        default=timedelta(hours=1), ge=MILLISECOND, le=limits.MAX_BACKOFF, description="No wait is longer."
+        default=_RETRY.max_delay, ge=MILLISECOND, le=limits.MAX_BACKOFF, description="No wait is longer."
     )
     jitter: float = Field(
-        default=0.2,
+        default=_RETRY.jitter,
         ge=0,
         le=1,
         allow_inf_nan=False,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from support.eventually import until
-from support.mongo_parts import MongoPart
+from support.mongo_backend import MongoBackend
 from support.mongo_servers import MongoServer
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import TESTS, Server
-from support.stores import STORES, StorePart, store_settings
+from support.stores import STORES, StoreBackend, store_settings
 from tocsin import Client, State
 
 from integration.from_a_queue_module.lines import Lines, lines_of
@@ -58,7 +58,7 @@ def python_path(tmp_path_factory: pytest.TempPathFactory) -> str:
 def start(serve: Callable[..., Server], python_path: str) -> StartServer:
     """See StartServer; all are killed at the test's end."""
 
-    def start(store: StorePart | str, *flags: str, **env: str) -> Server:
+    def start(store: StoreBackend | str, *flags: str, **env: str) -> Server:
         url = store if isinstance(store, str) else store.url
         return serve(url, *flags, **{"PYTHONPATH": python_path, "TOCSIN_DRAIN__GRACE": "0s", **env})
 
@@ -89,7 +89,7 @@ def _sending(folder: Path, store_url: str, python_path: str) -> Iterator[Server]
 
 @pytest.fixture(scope="session")
 def server_on_redis(
-    shared_redis: RedisPart, tmp_path_factory: pytest.TempPathFactory, python_path: str
+    shared_redis: RedisBackend, tmp_path_factory: pytest.TempPathFactory, python_path: str
 ) -> Iterator[Server]:
     """See server."""
     yield from _sending(tmp_path_factory.mktemp("moving"), shared_redis.url, python_path)
@@ -100,7 +100,7 @@ def server_on_mongo(
     mongo_server: MongoServer, tmp_path_factory: pytest.TempPathFactory, python_path: str
 ) -> Iterator[Server]:
     """See server."""
-    with MongoPart(mongo_server, "moving") as database:
+    with MongoBackend(mongo_server, "moving") as database:
         yield from _sending(tmp_path_factory.mktemp("moving"), database.url, python_path)
 
 

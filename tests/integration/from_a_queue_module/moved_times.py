@@ -11,7 +11,7 @@ from typing import Any, cast
 from contract.backdating import Backdate, MongoBackdate, RedisBackdate
 from pymongo import MongoClient
 from redis import Redis
-from support.mongo_parts import JOBS
+from support.mongo_backend import JOBS
 from support.servers import Server
 from tocsin import Client
 from tocsin_server.domain.job import Job, View

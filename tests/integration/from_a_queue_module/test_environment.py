@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from pymongo import MongoClient
 from redis import AuthenticationError, Redis
-from support.mongo_parts import MongoPart
-from support.redis_parts import RedisPart
+from support.mongo_backend import MongoBackend
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from tocsin import Client
 
@@ -56,23 +56,23 @@ def refusal(folder: Path, env: Mapping[str, str]) -> str:
     return server.said()
 
 
-def test_provider_redis(lines: Lines, redis: RedisPart, start_with: StartWith) -> None:
+def test_provider_redis(lines: Lines, redis: RedisBackend, start_with: StartWith) -> None:
     address = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis.port), "MONGODB_URL": "mongodb://mongo.invalid"}
     assert keep_a_job(start_with(**lines.variables(), **address)) == "redis"
 
 
-def test_provider_mongo(lines: Lines, mongo_database: MongoPart, start_with: StartWith) -> None:
+def test_provider_mongo(lines: Lines, mongo_database: MongoBackend, start_with: StartWith) -> None:
     address = {"MONGODB_URL": mongo_database.url, "REDIS_HOST": "redis.invalid"}
     assert keep_a_job(start_with(**lines.variables(), **address)) == "mongo"
 
 
-def test_redis_host_and_port(lines: Lines, redis: RedisPart, start_with: StartWith) -> None:
+def test_redis_host_and_port(lines: Lines, redis: RedisBackend, start_with: StartWith) -> None:
     env = lines.variables({"redis.internal": "127.0.0.1", "6379": str(redis.port)})
     assert keep_a_job(start_with(**env)) == "redis"
     assert list(redis.client.scan_iter("tocsin*")) != []
 
 
-def test_redis_password(lines: Lines, redis: RedisPart, start_with: StartWith) -> None:
+def test_redis_password(lines: Lines, redis: RedisBackend, start_with: StartWith) -> None:
     redis.client.config_set("requirepass", PASSWORD)
     with pytest.raises(AuthenticationError), Redis(port=redis.port) as nobody:
         nobody.ping()
@@ -80,18 +80,18 @@ def test_redis_password(lines: Lines, redis: RedisPart, start_with: StartWith) -
     assert keep_a_job(start_with(**env, REDIS_PORT=str(redis.port))) == "redis"
 
 
-def test_redis_db(lines: Lines, redis: RedisPart, start_with: StartWith) -> None:
+def test_redis_db(lines: Lines, redis: RedisBackend, start_with: StartWith) -> None:
     assert keep_a_job(start_with(**lines.variables(), REDIS_PORT=str(redis.port))) == "redis"
     assert set(redis.client.info("keyspace")) == {"db3"}
 
 
-def test_mongodb_url(lines: Lines, mongo_database: MongoPart, start_with: StartWith) -> None:
+def test_mongodb_url(lines: Lines, mongo_database: MongoBackend, start_with: StartWith) -> None:
     env = lines.variables({"mongodb://mongo.internal:27017/shop": mongo_database.url})
     assert keep_a_job(start_with(**env)) == "mongo"
     assert documents(mongo_database, "agenda_jobs") == 1
 
 
-def test_queue_collection(lines: Lines, mongo_database: MongoPart, start_with: StartWith, tmp_path: Path) -> None:
+def test_queue_collection(lines: Lines, mongo_database: MongoBackend, start_with: StartWith, tmp_path: Path) -> None:
     env = {"MONGODB_URL": mongo_database.url, **lines.variables()}
     with MongoClient[dict[str, object]](mongo_database.url) as mongo:
         agenda = mongo.get_default_database()["agenda_jobs"]
@@ -104,7 +104,7 @@ def test_queue_collection(lines: Lines, mongo_database: MongoPart, start_with: S
     assert documents(mongo_database, "agenda_jobs") == 1
 
 
-def documents(database: MongoPart, collection: str) -> int:
+def documents(database: MongoBackend, collection: str) -> int:
     with MongoClient[dict[str, object]](database.url) as mongo:
         return mongo.get_default_database()[collection].count_documents({})
 

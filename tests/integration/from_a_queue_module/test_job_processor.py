@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.stores import StorePart
+from support.stores import StoreBackend
 from tocsin import Client, ReminderSet
 
 from integration.from_a_queue_module.conftest import StartServer
@@ -27,7 +27,7 @@ def standing(made: ReminderSet, client: Client) -> list[timedelta]:
     return [reminder.offset for reminder in made.reminders]
 
 
-def test_processor_of_a_custom_type(lines: Lines, store: StorePart, start: StartServer) -> None:
+def test_processor_of_a_custom_type(lines: Lines, store: StoreBackend, start: StartServer) -> None:
     server = start(store, *lines.flags())
     with Client(server.address) as client:
         assert {"resize_image", "charge_card"} <= set(client.server_info().handled_types)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from support.eventually import until
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from tocsin import Client, RetryPolicy
 
@@ -43,7 +43,7 @@ def test_failed_jobs_watch(lines: Lines, client: Client) -> None:
     until(one_more, within=20, what="a failure is told of")
 
 
-def test_probes(lines: Lines, redis: RedisPart, start: StartServer) -> None:
+def test_probes(lines: Lines, redis: RedisBackend, start: StartServer) -> None:
     server = start(redis.url)
     lines.at(server.address)
     assert lines.shell() == lines.shell() == "status: SERVING"

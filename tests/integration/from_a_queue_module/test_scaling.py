@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from support.eventually import until
 from support.mongo_servers import MongoServer
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.redis_topologies import MISSING, ClusterPart
-from support.stores import StorePart
+from support.stores import StoreBackend
 from tocsin import Client, JobRequest
 
 from integration.from_a_queue_module.conftest import StartServer
@@ -25,7 +25,7 @@ def run_one(address: str) -> None:
         assert client.wait(client.schedule("resize_image", IMAGE), timeout=20).result == {"bytes": 5}
 
 
-def test_several_servers(lines: Lines, store: StorePart, start: StartServer) -> None:
+def test_several_servers(lines: Lines, store: StoreBackend, start: StartServer) -> None:
     one, _ = start(store, *lines.flags()), start(store, *lines.again().flags())
     with Client(one.address) as client:
         client.schedule_many(JobRequest("export_orders", HOURS) for _ in range(12))
@@ -33,7 +33,7 @@ def test_several_servers(lines: Lines, store: StorePart, start: StartServer) -> 
         until(lambda: [worker.busy for worker in client.queue_health().workers] == [5, 5], within=10)
 
 
-def test_api_apart(lines: Lines, store: StorePart, start: StartServer) -> None:
+def test_api_apart(lines: Lines, store: StoreBackend, start: StartServer) -> None:
     front = start(store, *lines.flags())
     with Client(front.address) as client:
         job = client.schedule("resize_image", IMAGE)
@@ -43,7 +43,7 @@ def test_api_apart(lines: Lines, store: StorePart, start: StartServer) -> None:
         assert client.wait(job, timeout=20).state == "COMPLETED"
 
 
-def test_no_limit_over_all_yet(lines: Lines, redis: RedisPart, start: StartServer) -> None:
+def test_no_limit_over_all_yet(lines: Lines, redis: RedisBackend, start: StartServer) -> None:
     limited = start(redis, *lines.flags())
     start(redis, "--handlers", "myapp.jobs", "--queues", "default")
     with Client(limited.address) as client:
@@ -80,7 +80,7 @@ def test_replica_set(lines: Lines, mongo_server: MongoServer, start: StartServer
     assert "standalone" not in server.said()
 
 
-def test_deploy(lines: Lines, store: StorePart, start: StartServer) -> None:
+def test_deploy(lines: Lines, store: StoreBackend, start: StartServer) -> None:
     env = lines.variables()
     server = start(store, "--handlers", "myapp.jobs", **env)
     with Client(server.address) as client:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.mongo_servers import DATABASE, MongoServer
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.redis_topologies import MISSING_TLS, OPENSSL, Authority, TlsRedis
 from support.servers import Server
 from tocsin import Client, JobRequest, RetryPolicy, Tls, Unavailable, __version__
@@ -28,7 +28,7 @@ def run_one(server: Server) -> None:
     assert PASSWORD not in server.said(100_000)
 
 
-def test_redis_user(lines: Lines, redis: RedisPart, start: StartServer) -> None:
+def test_redis_user(lines: Lines, redis: RedisBackend, start: StartServer) -> None:
     redis.client.execute_command(*documented(PASSWORD))
     redis.client.execute_command("ACL", "SETUSER", "default", "resetpass")
     env = lines.variables({"PASSWORD": PASSWORD, "redis.internal:6379": f"127.0.0.1:{redis.port}"})
@@ -95,7 +95,7 @@ def test_mongodb_tls(lines: Lines, mongo_tls: MongoServer, start: StartServer, t
     run_one(start(lines.variables(there)["MONGODB_URL"], "--handlers", "myapp.jobs"))
 
 
-def test_no_payload_in_the_log(lines: Lines, redis: RedisPart, start: StartServer) -> None:
+def test_no_payload_in_the_log(lines: Lines, redis: RedisBackend, start: StartServer) -> None:
     server = start(redis, "--handlers", "myapp.jobs", "--handlers", "support.jobs.everyday", **lines.variables())
     with Client(server.address) as client:
         wanted = [
@@ -128,7 +128,7 @@ def test_loopback(lines: Lines) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*was not closed:ResourceWarning")  # one line, and the program is at its end
-def test_no_login_yet(lines: Lines, redis: RedisPart, start: StartServer) -> None:
+def test_no_login_yet(lines: Lines, redis: RedisBackend, start: StartServer) -> None:
     server = start(redis, "--no-dispatch")
     assert lines.at(server.address).python() == __version__
     with Client(server.address, tls=Tls(), retries=False) as client, pytest.raises(Unavailable):

@@ -10,9 +10,9 @@ import pytest
 from support.eventually import until
 from support.mongo_servers import MongoServer
 from support.ports import free_port
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
-from support.stores import StorePart
+from support.stores import StoreBackend
 from tocsin import Client, InvalidArgument, RetryPolicy
 
 from integration.from_a_queue_module.conftest import StartServer
@@ -63,7 +63,7 @@ def test_redis_away(lines: Lines, tmp_path: Path, start: StartServer) -> None:
     assert f"MEND store: redis://127.0.0.1:{port}: the store cannot be reached" in said
     assert "Error 111 connecting" in said
 
-    with RedisPart(tmp_path / "redis") as redis:
+    with RedisBackend(tmp_path / "redis") as redis:
         server = start(redis.url, **HASTY)
     server.wait_health(NOT_SERVING)
     assert lines.at(server.address).shell(exits=EXIT_NOT_SERVING) == "status: NOT_SERVING"
@@ -95,7 +95,7 @@ def test_tocsin_away(lines: Lines) -> None:
     assert "[UNAVAILABLE]" in said
 
 
-def test_stuck_after_a_crash(lines: Lines, store: StorePart, start: StartServer) -> None:
+def test_stuck_after_a_crash(lines: Lines, store: StoreBackend, start: StartServer) -> None:
     doomed = start(store, "--handlers", "myapp.jobs", TOCSIN_LEASE__DURATION="2s")
     with Client(doomed.address) as client:
         client.schedule("export_orders", {"pages": 3600}, job_id="order-7")

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 import pytest
 from support.eventually import until
-from support.mongo_parts import MongoPart
+from support.mongo_backend import MongoBackend
 from support.mongo_servers import MongoServer
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.stores import STORES
 from tocsin import Client, Job, JobRequest, RetryPolicy
@@ -31,13 +31,13 @@ def server(
     """A server on each store in turn, set as all rows of the table say."""
     [lines] = [[line for row in one.rows for line in row.lines] for one in sections() if one.title == "Tuning"]
     env = {name: value for line in lines for name, value in variables_of(line).items()}
-    part: RedisPart | MongoPart
+    part: RedisBackend | MongoBackend
     if request.param == "redis":
-        part = RedisPart(tmp_path_factory.mktemp("redis"))
+        part = RedisBackend(tmp_path_factory.mktemp("redis"))
     else:
         mongo = request.getfixturevalue("mongo_server")
         assert isinstance(mongo, MongoServer)
-        part = MongoPart(mongo, "tuned")
+        part = MongoBackend(mongo, "tuned")
     with part:
         folder = tmp_path_factory.mktemp("tuned")
         server = launch(folder, part.url, python_path, ["myapp.jobs", "support.jobs.everyday"], **env)

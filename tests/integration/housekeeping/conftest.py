@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from contract.conftest import backdate, flavour, provider, providers, running, store
-from support.mongo_parts import MongoPart
+from support.mongo_backend import MongoBackend
 from support.mongo_servers import MongoServer
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
-from support.stores import STORES, StorePart
+from support.stores import STORES, StoreBackend
 from support.stubs import Stubs
 
 __all__ = ["backdate", "flavour", "provider", "providers", "running", "store"]
@@ -20,20 +20,20 @@ Start = Callable[..., Server]
 
 
 @pytest.fixture(params=STORES)
-def empty_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StorePart]:
+def empty_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoreBackend]:
     """A store on a server of this test's own, of each provider in turn."""
     if request.param == "redis":
-        with RedisPart(tmp_path / "redis") as redis:
+        with RedisBackend(tmp_path / "redis") as redis:
             yield redis
         return
     server = MongoServer(tmp_path / "mongo")
-    with MongoPart(server, "own") as database:
+    with MongoBackend(server, "own") as database:
         yield database
     server.stop()
 
 
 @pytest.fixture
-def start(empty_store: StorePart, serve: Callable[..., Server]) -> Start:
+def start(empty_store: StoreBackend, serve: Callable[..., Server]) -> Start:
     """`start(handlers=..., **env)` starts a server; all of one test share an empty store. port: the way to it."""
 
     def on_it(*flags: str, port: int | None = None, **words: str) -> Server:

@@ -21,7 +21,7 @@ from support.journal import Journal
 from support.mail_server import mail_server
 from support.ports import free_port
 from support.servers import Server
-from support.stores import StorePart
+from support.stores import StoreBackend
 from support.stubs import ENDED, State, Stubs, refusal, request
 from support.tcp_proxy import Fate, TcpProxy
 from tocsin.v1 import bulk_pb2, job_pb2, job_service_pb2, queue_service_pb2
@@ -152,7 +152,7 @@ def test_a_cleanup_whose_server_dies_is_run_again_and_goes_on(start: Start, conn
 
 @pytest.mark.timeout(120)
 def test_a_cleanup_that_is_cancelled_stops_and_what_is_left_stands(
-    start: Start, connect: Connect, empty_store: StorePart
+    start: Start, connect: Connect, empty_store: StoreBackend
 ) -> None:
     with TcpProxy("127.0.0.1", empty_store.port) as proxy:
         stubs = connect(start(port=proxy.port))

@@ -13,7 +13,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from support.eventually import until
 from support.journal import Journal
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.stubs import ENDED, State, Stubs, request
 from tocsin.v1 import job_pb2, job_service_pb2
@@ -63,7 +63,7 @@ def percentile(spans: list[timedelta], share: float) -> float:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("jobs", [1_000, pytest.param(50_000, marks=pytest.mark.full)])
 def test_a_report_of_many_jobs_is_made_in_bounded_memory_and_agrees_with_the_journal(
-    jobs: int, redis: RedisPart, serve: Callable[..., Server], journal: Journal, tmp_path: Path
+    jobs: int, redis: RedisBackend, serve: Callable[..., Server], journal: Journal, tmp_path: Path
 ) -> None:
     worker = serve(redis.url, handlers="support.jobs.mixed", TOCSIN_CONCURRENCY="500", **KEPT, **journal.env)
     with Stubs(worker.address) as stubs:
@@ -112,7 +112,7 @@ def test_a_report_of_many_jobs_is_made_in_bounded_memory_and_agrees_with_the_jou
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("jobs", [1_000, pytest.param(50_000, marks=pytest.mark.full)])
 def test_a_cleanup_of_many_jobs_is_made_in_bounded_memory(
-    jobs: int, redis: RedisPart, serve: Callable[..., Server]
+    jobs: int, redis: RedisBackend, serve: Callable[..., Server]
 ) -> None:
     server = serve(redis.url, **KEPT)
     with Stubs(server.address) as stubs:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from support.eventually import until
 from support.servers import Server
-from support.stores import StorePart
+from support.stores import StoreBackend
 from tocsin import Client
 
 
 def test_a_missing_sender_is_told_at_the_start_in_health_and_where_a_set_is_scheduled(
-    serve: Callable[..., Server], store: StorePart, tmp_path: Path
+    serve: Callable[..., Server], store: StoreBackend, tmp_path: Path
 ) -> None:
     ways = {"TOCSIN_MAIL__TRANSPORT": f"file:{tmp_path / 'out'}", "TOCSIN_SMS__URL": "https://sms.example.com/post"}
     server = serve(store.url, **ways)

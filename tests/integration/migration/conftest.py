@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import uvloop
-from support.mongo_parts import MongoPart
-from support.redis_parts import RedisPart
+from support.mongo_backend import MongoBackend
+from support.redis_backend import RedisBackend
 from tocsin_server.migrate.stores import Side, opened, settings_of
 
 _PEAK = re.compile(r", (\d+) MiB\)")
@@ -46,13 +46,13 @@ Migrate = Callable[..., Ran]
 
 
 @pytest.fixture(scope="session")
-def _one_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisPart]:
-    with RedisPart(tmp_path_factory.mktemp("redis")) as redis:
+def _one_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisBackend]:
+    with RedisBackend(tmp_path_factory.mktemp("redis")) as redis:
         yield redis
 
 
 @pytest.fixture
-def redis(_one_redis: RedisPart) -> RedisPart:
+def redis(_one_redis: RedisBackend) -> RedisBackend:
     """An empty Redis: one server for all tests of this folder, for hundreds of them need one and none stops it."""
     _one_redis.empty()
     return _one_redis
@@ -87,7 +87,7 @@ async def open_place() -> AsyncIterator[OpenPlace]:
 
 
 @pytest.fixture(params=["redis to mongo", "mongo to redis"])
-def ways(request: pytest.FixtureRequest, redis: RedisPart, mongo_database: MongoPart) -> tuple[str, str]:
+def ways(request: pytest.FixtureRequest, redis: RedisBackend, mongo_database: MongoBackend) -> tuple[str, str]:
     """The addresses of two empty stores: from, to."""
     way = (redis.url, mongo_database.url)
     return way if request.param == "redis to mongo" else way[::-1]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 from contract.builders import a_draft, added
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from tocsin_server.migrate.move.reading import oldest_first
 from tocsin_server.migrate.systems.ledger import Ledger, mark_of
 from tocsin_server.store.interface import JobStore
@@ -31,13 +31,13 @@ async def peak_of(run: Callable[[], Awaitable[None]]) -> int:
 
 
 @pytest.fixture
-async def store(redis: RedisPart, open_place: OpenPlace) -> JobStore:
+async def store(redis: RedisBackend, open_place: OpenPlace) -> JobStore:
     """An empty one: what is held is held outside of it."""
     return (await open_place(redis.url)).store
 
 
 async def test_the_memory_that_is_told_is_the_commands_own(
-    redis: RedisPart, open_place: OpenPlace, migrate: Migrate
+    redis: RedisBackend, open_place: OpenPlace, migrate: Migrate
 ) -> None:
     """Linux counts to a process what the one that started it had: a move from a large program seemed to grow."""
     ballast = bytearray(b"x") * (300 * MIB)

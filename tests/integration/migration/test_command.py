@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import pytest
 from contract.builders import a_draft, added, claimed_one
-from support.mongo_parts import MongoPart
-from support.redis_parts import RedisPart
+from support.mongo_backend import MongoBackend
+from support.redis_backend import RedisBackend
 from tocsin_server.store.interface import JobStore
 
 from integration.migration.conftest import Migrate, OpenPlace, Ran, command
@@ -35,7 +35,7 @@ def verified(ran: Ran) -> list[tuple[int, ...]]:
 
 
 async def there_and_back(
-    queues: int, jobs: int, redis: RedisPart, mongo: MongoPart, open_place: OpenPlace, migrate: Migrate
+    queues: int, jobs: int, redis: RedisBackend, mongo: MongoBackend, open_place: OpenPlace, migrate: Migrate
 ) -> Sequence[Ran]:
     """So many queues of so many jobs: Redis, MongoDB, another database of that Redis."""
     first, last = redis.url, f"{redis.url}/1"
@@ -49,7 +49,7 @@ async def there_and_back(
 
 
 async def test_jobs_go_there_and_back(
-    redis: RedisPart, mongo_database: MongoPart, open_place: OpenPlace, migrate: Migrate
+    redis: RedisBackend, mongo_database: MongoBackend, open_place: OpenPlace, migrate: Migrate
 ) -> None:
     there, _ = await there_and_back(2, 500, redis, mongo_database, open_place, migrate)
     assert there.said.splitlines()[0] == "queue-0: moved: 500 jobs copied, 0 stood there"
@@ -59,8 +59,8 @@ async def test_jobs_go_there_and_back(
 @pytest.mark.full
 @pytest.mark.timeout(900)
 async def test_50_000_jobs_go_there_and_back(
-    redis: RedisPart,
-    mongo_database: MongoPart,
+    redis: RedisBackend,
+    mongo_database: MongoBackend,
     open_place: OpenPlace,
     migrate: Migrate,
     capsys: pytest.CaptureFixture[str],
@@ -93,7 +93,7 @@ async def test_killed_half_way_and_run_again_it_ends_the_same(
 
 
 async def test_a_dry_run_changes_nothing(
-    redis: RedisPart, mongo_database: MongoPart, open_place: OpenPlace, migrate: Migrate
+    redis: RedisBackend, mongo_database: MongoBackend, open_place: OpenPlace, migrate: Migrate
 ) -> None:
     await added((await open_place(redis.url)).store, a_draft())
     await open_place(mongo_database.url)
@@ -118,7 +118,7 @@ async def test_verified_later_what_has_gone_on_since_differs(
 
 
 async def test_a_queue_that_is_not_there_is_refused(
-    redis: RedisPart, mongo_database: MongoPart, open_place: OpenPlace, migrate: Migrate
+    redis: RedisBackend, mongo_database: MongoBackend, open_place: OpenPlace, migrate: Migrate
 ) -> None:
     await added((await open_place(redis.url)).store, a_draft())
     ran = migrate("--from", redis.url, "--to", mongo_database.url, "--queue", "nosuch")
@@ -170,7 +170,7 @@ def test_wrong_addresses_are_named(arguments: list[str], line: str, migrate: Mig
     assert f"tocsin migrate: {line}" in ran.errors
 
 
-def test_a_report_that_cannot_be_written_is_named(redis: RedisPart, migrate: Migrate) -> None:
+def test_a_report_that_cannot_be_written_is_named(redis: RedisBackend, migrate: Migrate) -> None:
     redis.client.hset("bull:q:1", mapping={"name": "t", "data": "{}", "opts": "{}", "timestamp": "1"})
     redis.client.rpush("bull:q:wait", "1")
     ran = migrate("--from", "bull", "--source", redis.url, "--report", "no/such/folder", "--dry-run")
@@ -178,7 +178,9 @@ def test_a_report_that_cannot_be_written_is_named(redis: RedisPart, migrate: Mig
     assert ran.errors == "tocsin migrate: --report: no/such/folder: No such file or directory\n"
 
 
-def test_a_source_that_holds_nothing_is_named(redis: RedisPart, mongo_database: MongoPart, migrate: Migrate) -> None:
+def test_a_source_that_holds_nothing_is_named(
+    redis: RedisBackend, mongo_database: MongoBackend, migrate: Migrate
+) -> None:
     ran = migrate("--from", redis.url, "--to", mongo_database.url)
     assert ran.code == 2
     assert "--from: redis://" in ran.errors
@@ -187,13 +189,13 @@ def test_a_source_that_holds_nothing_is_named(redis: RedisPart, mongo_database: 
     assert (ran.code, "there is no folder" in ran.errors) == (2, True)
 
 
-def test_the_line_of_a_store_that_is_away_says_which_it_is(redis: RedisPart, migrate: Migrate) -> None:
+def test_the_line_of_a_store_that_is_away_says_which_it_is(redis: RedisBackend, migrate: Migrate) -> None:
     assert migrate("--from", "redis://127.0.0.1:1", "--to", redis.url).errors.startswith("tocsin migrate: --from: ")
     assert migrate("--from", redis.url, "--to", "redis://127.0.0.1:1").errors.startswith("tocsin migrate: --to: ")
 
 
 async def test_a_store_is_not_moved_onto_itself_by_another_name(
-    redis: RedisPart, open_place: OpenPlace, migrate: Migrate
+    redis: RedisBackend, open_place: OpenPlace, migrate: Migrate
 ) -> None:
     store = (await open_place(redis.url)).store
     await added(store, a_draft())
@@ -202,7 +204,7 @@ async def test_a_store_is_not_moved_onto_itself_by_another_name(
     assert not (await store.settings(["q"]))[0].paused
 
 
-def test_a_store_is_not_moved_onto_itself(redis: RedisPart, migrate: Migrate) -> None:
+def test_a_store_is_not_moved_onto_itself(redis: RedisBackend, migrate: Migrate) -> None:
     ran = migrate("--from", redis.url, "--to", redis.url)
     assert ran.code == 2
     assert "--from and --to are the same" in ran.errors

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from redis import Redis
 from support.ports import free_port
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from tocsin_server.cli.migrate_report import ImportReport
 from tocsin_server.migrate.systems.bring_in import BroughtIn, Line
 from tocsin_server.migrate.systems.foreign import Foreign, Verdict
@@ -22,7 +22,7 @@ from integration.migration.conftest import Migrate, command
 JOB = {"name": "resize", "data": "{}", "opts": "{}", "timestamp": "1700000000000"}
 
 
-def bull(redis: RedisPart, jobs: int = 1, *, held: int = 0) -> tuple[str, ...]:
+def bull(redis: RedisBackend, jobs: int = 1, *, held: int = 0) -> tuple[str, ...]:
     """A Bull queue of so many jobs that wait and so many that a worker holds; the arguments that bring it over."""
     for number in range(jobs + held):
         redis.client.hset(f"bull:images:{number}", mapping=JOB)
@@ -30,7 +30,7 @@ def bull(redis: RedisPart, jobs: int = 1, *, held: int = 0) -> tuple[str, ...]:
     return ("--from", "bull", "--source", redis.url)
 
 
-def test_what_is_left_there_has_an_exit_code_of_its_own(redis: RedisPart, migrate: Migrate) -> None:
+def test_what_is_left_there_has_an_exit_code_of_its_own(redis: RedisBackend, migrate: Migrate) -> None:
     to = ("--to", f"{redis.url}/1")
     arguments = bull(redis, jobs=2, held=1)
     dry = migrate(*arguments, *to, "--dry-run")
@@ -41,7 +41,7 @@ def test_what_is_left_there_has_an_exit_code_of_its_own(redis: RedisPart, migrat
     assert migrate(*arguments, *to, "--take-active").code == 0
 
 
-def test_a_dry_run_asks_the_target_and_leaves_it_as_it_is(redis: RedisPart, migrate: Migrate) -> None:
+def test_a_dry_run_asks_the_target_and_leaves_it_as_it_is(redis: RedisBackend, migrate: Migrate) -> None:
     arguments = bull(redis)
     away = migrate(*arguments, "--to", f"redis://127.0.0.1:{free_port()}", "--dry-run")
     assert away.code == 2
@@ -54,7 +54,7 @@ def test_a_dry_run_asks_the_target_and_leaves_it_as_it_is(redis: RedisPart, migr
         assert target.dbsize() == 0
 
 
-def test_a_source_without_rights_is_sent_to_the_page_of_its_system(redis: RedisPart, migrate: Migrate) -> None:
+def test_a_source_without_rights_is_sent_to_the_page_of_its_system(redis: RedisBackend, migrate: Migrate) -> None:
     bull(redis)
     client: Any = redis.client
     client.execute_command("ACL", "SETUSER", "poor", "on", ">pw", "~*", "-@all", "+ping", "+client")
@@ -65,9 +65,11 @@ def test_a_source_without_rights_is_sent_to_the_page_of_its_system(redis: RedisP
     assert "docs/redis.md" not in ran.errors
 
 
-def test_cut_short_it_says_which_side_and_how_far_it_came(redis: RedisPart, tmp_path: Path, migrate: Migrate) -> None:
+def test_cut_short_it_says_which_side_and_how_far_it_came(
+    redis: RedisBackend, tmp_path: Path, migrate: Migrate
+) -> None:
     arguments = bull(redis, jobs=900)
-    with RedisPart(tmp_path / "target") as target:
+    with RedisBackend(tmp_path / "target") as target:
         # Room for the first batches.
         target.client.config_set("maxmemory-policy", "noeviction")
         used = int(target.client.info("memory")["used_memory"])
@@ -95,7 +97,7 @@ def test_reasons_without_end_are_bounded(capsys: pytest.CaptureFixture[str]) -> 
     assert len(lines) < 210
 
 
-def test_a_screen_shows_that_it_goes_on(redis: RedisPart) -> None:
+def test_a_screen_shows_that_it_goes_on(redis: RedisBackend) -> None:
     arguments = bull(redis, jobs=400)
     ours, theirs = pty.openpty()
     with subprocess.Popen([*command(), *arguments, "--to", f"{redis.url}/1"], stdout=theirs, stderr=theirs) as ran:

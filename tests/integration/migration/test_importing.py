@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 from contract.builders import RAW, a_draft, a_query, a_spec, added, claimed_one, completed, finished, listed, read
-from support.stores import StorePart
+from support.stores import StoreBackend
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.job import Job, Payload
 from tocsin_server.domain.queues import QueueSettings
@@ -26,7 +26,7 @@ MADE = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 @pytest.fixture
-async def target(store: StorePart, open_place: OpenPlace) -> JobStore:
+async def target(store: StoreBackend, open_place: OpenPlace) -> JobStore:
     """An empty store, of each provider in turn."""
     return (await open_place(store.url)).store
 
@@ -98,7 +98,7 @@ async def test_none_is_lost_between_batches_and_they_keep_their_order(target: Jo
     done, lines = await brought_in(target, *(found(a_job(job_id, body=bytes(size))) for job_id in ids))
     assert (done.placed, done.stood, done.refused) == (450, 0, 0)
     assert await listed(target, a_query(limit=1000)) == ids[::-1]
-    assert sorted(line.found.source_id for line in lines) == sorted(ids)
+    assert sorted(line.foreign.source_id for line in lines) == sorted(ids)
 
 
 async def test_what_stands_here_is_left_as_it_stands(target: JobStore) -> None:
@@ -115,7 +115,7 @@ async def test_a_job_that_has_run_and_gone_is_not_brought_in_again(target: JobSt
     await gone(target, "a")
     done, lines = await brought_in(target, found(a_job("a")), found(a_job("b")))
     assert (done.placed, done.stood, done.refused) == (1, 1, 0)
-    assert {line.found.source_id: line.stands for line in lines} == {"a": True, "b": False}
+    assert {line.foreign.source_id: line.stands for line in lines} == {"a": True, "b": False}
     assert await listed(target, a_query()) == ["b"]
 
 
@@ -152,7 +152,7 @@ async def test_what_nobody_can_tell_any_more_is_refused_until_it_is_found_standi
     for _ in range(2):
         done, lines = await brought_in(forgetful, found(a_job("stands")), found(a_job("unknown")), found(a_job("new")))
         assert (done.stood + done.placed, done.refused) == (2, 1)
-        [refused] = [line.found for line in lines if line.found.verdict is Verdict.REFUSED]
+        [refused] = [line.foreign for line in lines if line.foreign.verdict is Verdict.REFUSED]
         assert (refused.source_id, refused.why) == ("unknown", (IN_DOUBT,))
 
 
@@ -171,7 +171,7 @@ async def test_another_job_of_the_same_id_is_refused_and_not_lost_silently(targe
     before = await read(target, "1")
     done, [line] = await brought_in(target, found(other), origin="tenant-b")
     assert (done.placed, done.stood, done.refused) == (0, 0, 1)
-    assert "another job of its id stands here" in line.found.why[0]
+    assert "another job of its id stands here" in line.foreign.why[0]
     assert await read(target, "1") == before
     done, _ = await brought_in(target, found(other), origin="tenant-b", queue_map=["q=q-of-b"])
     assert (done.placed, done.refused) == (1, 0)
@@ -187,7 +187,7 @@ async def test_types_beyond_what_a_queue_may_have_are_refused_unless_they_are_ma
     jobs = [found(a_job(f"j{number}", type=f"send-{number}")) for number in range(1_010)]
     done, lines = await brought_in(None if dry else target, *jobs)
     assert (done.refused, done.placed) == (10, 0 if dry else 1_000)
-    assert {line.found.why for line in lines if line.found.verdict is Verdict.REFUSED} == {(MANY_TYPES,)}
+    assert {line.foreign.why for line in lines if line.foreign.verdict is Verdict.REFUSED} == {(MANY_TYPES,)}
     done, _ = await brought_in(None if dry else target, *jobs, type_map="send-*=send-0")
     assert (done.refused, done.stood) == (0, 0 if dry else 1_000)
 
@@ -197,7 +197,7 @@ async def test_what_no_store_can_hold_is_refused_and_harms_no_other(target: JobS
     bad = replace(a_job("bad"), failures=1 << 20)
     done, lines = await brought_in(None if dry else target, found(a_job("a")), found(bad), found(a_job("b")))
     assert (done.refused, done.placed) == (1, 0 if dry else 2)
-    [refused] = [line.found for line in lines if line.found.verdict is Verdict.REFUSED]
+    [refused] = [line.foreign for line in lines if line.foreign.verdict is Verdict.REFUSED]
     assert refused.source_id == "bad"
     assert "cannot be placed" in refused.why[0]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.source_tree import ROOT
 from tocsin import Client
@@ -19,21 +19,23 @@ NAMES = ("pay[/x]", "[red]q", "[bold]")
 
 
 @pytest.fixture(scope="module")
-def bulls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisPart]:
+def bulls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisBackend]:
     """The Redis that one moves away from."""
-    with RedisPart(tmp_path_factory.mktemp("bulls")) as redis:
+    with RedisBackend(tmp_path_factory.mktemp("bulls")) as redis:
         redis.client.flushall()
         yield redis
 
 
 @pytest.fixture
-def source(bulls: RedisPart) -> RedisPart:
+def source(bulls: RedisBackend) -> RedisBackend:
     """It, empty."""
     bulls.client.flushall()
     return bulls
 
 
-def put(source: RedisPart, queue: str, job_id: str, *, name: str = "work", data: str = "{}", key: str = "wait") -> None:
+def put(
+    source: RedisBackend, queue: str, job_id: str, *, name: str = "work", data: str = "{}", key: str = "wait"
+) -> None:
     """A job of Bull's."""
     job = {"name": name, "data": data, "opts": "{}", "timestamp": "1790000000000"}
     source.client.hset(f"bull:{queue}:{job_id}", mapping=job)
@@ -41,7 +43,7 @@ def put(source: RedisPart, queue: str, job_id: str, *, name: str = "work", data:
 
 
 def test_names_that_look_like_markup_or_pictures_are_shown_as_they_are(
-    source: RedisPart, redis: RedisPart, migrate: Migrate
+    source: RedisBackend, redis: RedisBackend, migrate: Migrate
 ) -> None:
     for queue in NAMES:
         put(source, queue, "cart:key:42", key="active")
@@ -58,7 +60,7 @@ def test_names_that_look_like_markup_or_pictures_are_shown_as_they_are(
 
 
 def test_the_file_has_ids_whole_that_lines_cut(
-    source: RedisPart, redis: RedisPart, migrate: Migrate, tmp_path: Path
+    source: RedisBackend, redis: RedisBackend, migrate: Migrate, tmp_path: Path
 ) -> None:
     long = "order/" + "0123456789" * 60
     put(source, "mail", long, key="active")
@@ -73,7 +75,7 @@ def test_the_file_has_ids_whole_that_lines_cut(
 
 
 def test_what_was_brought_in_before_is_not_explained_again(
-    source: RedisPart, redis: RedisPart, migrate: Migrate, tmp_path: Path
+    source: RedisBackend, redis: RedisBackend, migrate: Migrate, tmp_path: Path
 ) -> None:
     """A name may be another type by now, which that of the job that stands is not."""
     put(source, "mail", "1", name="send mail")
@@ -88,8 +90,8 @@ def test_what_was_brought_in_before_is_not_explained_again(
 
 
 async def test_data_that_is_no_object_is_read_as_the_page_says(
-    source: RedisPart,
-    redis: RedisPart,
+    source: RedisBackend,
+    redis: RedisBackend,
     migrate: Migrate,
     open_place: OpenPlace,
     serve: Callable[..., Server],

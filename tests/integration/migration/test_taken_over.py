@@ -12,9 +12,9 @@ import pytest
 from contract.builders import a_query
 from support import node_tools
 from support.eventually import until
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
-from support.stores import StorePart
+from support.stores import StoreBackend
 from tocsin import Client
 
 from integration.migration.conftest import Migrate, OpenPlace
@@ -24,9 +24,9 @@ StartServer = Callable[..., Server]
 
 
 @pytest.fixture
-def bulls(tmp_path: Path) -> Iterator[RedisPart]:
+def bulls(tmp_path: Path) -> Iterator[RedisBackend]:
     """The Redis that one moves away from."""
-    with RedisPart(tmp_path / "bulls") as redis:
+    with RedisBackend(tmp_path / "bulls") as redis:
         yield redis
 
 
@@ -45,10 +45,10 @@ def run_node(npm_packages: Path, folder: Path, name: str, *arguments: str) -> st
 @pytest.mark.parametrize("system", ["bull", "bullmq"])
 def test_jobs_run_at_their_times_and_a_second_import_does_nothing(
     system: str,
-    bulls: RedisPart,
+    bulls: RedisBackend,
     tmp_path: Path,
     npm_packages: Path,
-    store: StorePart,
+    store: StoreBackend,
     migrate: Migrate,
     serve: StartServer,
 ) -> None:
@@ -92,10 +92,10 @@ def test_jobs_run_at_their_times_and_a_second_import_does_nothing(
 @pytest.mark.parametrize("system", ["bull", "bullmq"])
 def test_jobs_that_go_as_they_end_are_run_once_and_those_of_another_prefix_are_not_lost(
     system: str,
-    bulls: RedisPart,
+    bulls: RedisBackend,
     tmp_path: Path,
     npm_packages: Path,
-    store: StorePart,
+    store: StoreBackend,
     migrate: Migrate,
     serve: StartServer,
 ) -> None:
@@ -126,11 +126,11 @@ def test_jobs_that_go_as_they_end_are_run_once_and_those_of_another_prefix_are_n
 @pytest.mark.parametrize("system", ["bull", "bullmq"])
 async def test_jobs_that_are_tocsins_own_types_by_name_and_data_become_those(
     system: str,
-    bulls: RedisPart,
+    bulls: RedisBackend,
     tmp_path: Path,
     npm_packages: Path,
     migrate: Migrate,
-    redis: RedisPart,
+    redis: RedisBackend,
     open_place: OpenPlace,
 ) -> None:
     run_node(npm_packages, tmp_path, "bull_booking_site.mjs", bulls.url, system)

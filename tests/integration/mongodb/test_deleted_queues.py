@@ -25,7 +25,7 @@ async def test_queues_that_were_made_and_deleted_leave_nothing(store: MongoStore
     for name in sorted(names):
         cursor = await store.cursor(name)
         [job] = await added(store, a_draft(queue=name))
-        await store._heads.allocate(name, events=1)  # by a server that is dead since
+        await store._queues.allocate(name, events=1)  # by a server that is dead since
         await store.events(name, cursor, wait=timedelta(0), limit=1)
         await store.events(name, await store.cursor(name), wait=timedelta(0))
         await store.delete(name, [job.job_id], ended_only=False)

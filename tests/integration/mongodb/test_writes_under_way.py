@@ -12,7 +12,7 @@ from support.eventually import until_async
 from support.mongo_servers import MongoServer, order_fault
 from support.mongo_stores import opened
 from tocsin_server.domain.states import State
-from tocsin_server.store.mongo.heads import Heads
+from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.mongo.store import MongoStore
 
 WAIT = timedelta(seconds=8)
@@ -50,7 +50,7 @@ async def test_a_gap_that_a_dead_server_left_hides_no_write_under_way(
     one = await claimed_one(store)
     async with opened(server.url) as other:
         cursor = await other.cursor("q")
-        await _heads(other).allocate("q", events=3)  # and nothing more: its server is dead
+        await _queues(other).allocate("q", events=3)  # and nothing more: its server is dead
         reading = asyncio.create_task(other.events("q", cursor, wait=timedelta(seconds=20)))
         await asyncio.wait([reading], timeout=4)
         order_fault(database.client, {"times": 1}, failCommands=["update"], blockConnection=True, blockTimeMS=2500)
@@ -67,7 +67,7 @@ async def test_a_gap_that_a_dead_server_left_hides_no_write_under_way(
 async def test_a_hole_hides_nothing_that_was_logged_after_it(store: MongoStore) -> None:
     [one, _] = await added(store, a_draft("one"), a_draft("two"))
     cursor = await store.cursor("q")
-    await _heads(store).allocate("q", events=3)
+    await _queues(store).allocate("q", events=3)
     await cancelled(store, one)
     batch = await store.events("q", cursor, wait=timedelta(seconds=20))
     assert batch.gap
@@ -75,9 +75,9 @@ async def test_a_hole_hides_nothing_that_was_logged_after_it(store: MongoStore) 
     assert [(event.job.job_id, event.job.state) for event in batch.events] == [("one", State.CANCELLED)]
 
 
-def _heads(store: MongoStore) -> Heads:
-    return store._heads
+def _queues(store: MongoStore) -> QueueDocuments:
+    return store._queues
 
 
 async def _last_number(store: MongoStore) -> int:
-    return (await _heads(store).numbers())["q"]
+    return (await _queues(store).numbers())["q"]

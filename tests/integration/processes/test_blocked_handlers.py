@@ -9,13 +9,13 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.eventually import until
 from support.journal import Journal
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.stubs import State, Stubs
 
 
 @pytest.fixture
-def blocked(redis: RedisPart, serve: Callable[..., Server], journal: Journal) -> Iterator[Stubs]:
+def blocked(redis: RedisBackend, serve: Callable[..., Server], journal: Journal) -> Iterator[Stubs]:
     """A server on which an async handler sits in time.sleep and a sync one in `while True`."""
     server = serve(redis.url, handlers="support.jobs.blocking", TOCSIN_LEASE__DURATION="2s", **journal.env)
     with Stubs(server.address) as stubs:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 from support.mongo_servers import DATABASE, MongoServer
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from tocsin import Client
 
@@ -63,7 +63,7 @@ def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 
 def test_the_origins_variables_for_both_stores_serve_from_the_one_that_the_provider_names(
-    serve: Callable[..., Server], redis: RedisPart
+    serve: Callable[..., Server], redis: RedisBackend
 ) -> None:
     server = serve(
         QUEUE_PROVIDER="bull",
@@ -150,7 +150,7 @@ def test_lists_of_variables_hold_where_no_flag_is_given(tocsin: Tocsin) -> None:
     assert (got["handlers"]["shown"], got["handlers"]["source"]) == ("json", "TOCSIN_HANDLERS")
 
 
-def test_doctor_says_what_came_from_where_and_what_to_mend(tocsin: Tocsin, redis: RedisPart) -> None:
+def test_doctor_says_what_came_from_where_and_what_to_mend(tocsin: Tocsin, redis: RedisBackend) -> None:
     fine = tocsin("doctor", "--mail", "file:outbox", REDIS_PORT=str(redis.port), MONGODB_URL="", REDIS_HOST="127.0.0.1")
     assert fine.returncode == 0, fine.stdout + fine.stderr
     assert f"ok    store: redis://127.0.0.1:{redis.port}/0: " in fine.stdout
@@ -169,7 +169,7 @@ def test_doctor_says_what_came_from_where_and_what_to_mend(tocsin: Tocsin, redis
     assert PLANTED not in broken.stdout + broken.stderr
 
 
-def test_doctor_finds_what_the_user_of_the_store_may_not_do(tocsin: Tocsin, redis: RedisPart) -> None:
+def test_doctor_finds_what_the_user_of_the_store_may_not_do(tocsin: Tocsin, redis: RedisBackend) -> None:
     redis.client.execute_command("ACL", "SETUSER", "few", "on", f">{PLANTED}", "~*", "&*", "+@all", "-xadd")
     found = tocsin("doctor", REDIS_URL=f"redis://few:{PLANTED}@127.0.0.1:{redis.port}")
     assert found.returncode == 1
@@ -260,7 +260,7 @@ def test_doctor_shows_no_part_of_a_secret_whatever_characters_it_has(tocsin: Toc
 
 
 @pytest.mark.parametrize("character", ["'", '"', " ", "<"])
-def test_a_server_that_starts_logs_no_part_of_a_secret(tmp_path: Path, redis: RedisPart, character: str) -> None:
+def test_a_server_that_starts_logs_no_part_of_a_secret(tmp_path: Path, redis: RedisBackend, character: str) -> None:
     secret = f"{BEFORE}{character}{AFTER}"
     redis.client.config_set("requirepass", secret)
     environ = {
@@ -292,7 +292,7 @@ def test_a_doctor_starts_no_store_in_a_folder_that_has_none(tocsin: Tocsin, tmp_
     assert "MEND  store: embedded, in file/data: the data folder file/data cannot be used: " in refused.stdout
 
 
-def test_a_login_that_is_refused_is_told_as_such(tocsin: Tocsin, redis: RedisPart) -> None:
+def test_a_login_that_is_refused_is_told_as_such(tocsin: Tocsin, redis: RedisBackend) -> None:
     redis.client.config_set("requirepass", "right")
     done = tocsin("doctor", REDIS_URL=f"redis://:wrong-pw@127.0.0.1:{redis.port}")
     assert done.returncode == 1
@@ -300,7 +300,7 @@ def test_a_login_that_is_refused_is_told_as_such(tocsin: Tocsin, redis: RedisPar
     assert "cannot be reached" not in done.stdout
 
 
-def test_a_sender_that_is_missing_is_a_note_of_the_doctor(tocsin: Tocsin, redis: RedisPart) -> None:
+def test_a_sender_that_is_missing_is_a_note_of_the_doctor(tocsin: Tocsin, redis: RedisBackend) -> None:
     environment = {"REDIS_URL": redis.url, "TOCSIN_SMS__URL": "http://127.0.0.1:1", "TOCSIN_SMS__FORM": "twilio"}
     without = tocsin("doctor", "--mail", "file:out", **environment).stdout
     assert "  note  mail: no sender is set (mail.sender): reminders, and mails without `from`, fail\n" in without
@@ -317,7 +317,7 @@ def test_a_sender_that_is_missing_is_a_note_of_the_doctor(tocsin: Tocsin, redis:
     assert "no sender" not in with_one
 
 
-def test_what_makes_forked_processes_crash_is_a_note_of_the_doctor(tocsin: Tocsin, redis: RedisPart) -> None:
+def test_what_makes_forked_processes_crash_is_a_note_of_the_doctor(tocsin: Tocsin, redis: RedisBackend) -> None:
     asked = tocsin("doctor", REDIS_URL=redis.url, GRPC_ENABLE_FORK_SUPPORT="1")
     assert asked.returncode == 0
     assert "  note  forks: GRPC_ENABLE_FORK_SUPPORT=1 switches on fork handlers of gRPC that crash" in asked.stdout
@@ -325,7 +325,7 @@ def test_what_makes_forked_processes_crash_is_a_note_of_the_doctor(tocsin: Tocsi
     assert "forks:" not in tocsin("doctor", REDIS_URL=redis.url).stdout
 
 
-def test_an_address_that_others_can_reach_is_a_note_of_the_doctor(tocsin: Tocsin, redis: RedisPart) -> None:
+def test_an_address_that_others_can_reach_is_a_note_of_the_doctor(tocsin: Tocsin, redis: RedisBackend) -> None:
     open_to_all = tocsin("doctor", "--listen", "[::]:50051", REDIS_URL=redis.url).stdout
     assert (
         "  note  listen: [::]:50051 can be reached from other machines, and calls are neither encrypted" in open_to_all

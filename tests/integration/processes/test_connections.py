@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.stores import store_settings
 from tocsin import AsyncClient, State
@@ -21,7 +21,7 @@ PUBLIC = "can be reached from other machines"
 
 
 async def test_nothing_is_seen_of_connections_that_end_by_their_age(
-    redis: RedisPart, serve: Callable[..., Server]
+    redis: RedisBackend, serve: Callable[..., Server]
 ) -> None:
     server = serve(redis.url, "--no-dispatch", TOCSIN_CONNECTIONS__MAX_AGE="2s", TOCSIN_CONNECTIONS__MAX_AGE_GRACE="1s")
     seen: list[str] = []
@@ -63,7 +63,7 @@ def frames(connection: socket.socket) -> Iterator[tuple[int, int, bytes]]:
             yield head[3], head[4], incoming.read(int.from_bytes(head[:3], "big"))
 
 
-def test_a_connection_that_only_answers_pings_is_closed(redis: RedisPart, serve: Callable[..., Server]) -> None:
+def test_a_connection_that_only_answers_pings_is_closed(redis: RedisBackend, serve: Callable[..., Server]) -> None:
     server = serve(redis.url, "--no-dispatch", TOCSIN_CONNECTIONS__MAX_IDLE="1s")
     settings, ping, goaway, ack = 4, 6, 7, b"\x01"
     kinds = []
@@ -96,7 +96,7 @@ def test_a_port_that_cannot_be_had_is_told_in_one_line_with_the_way_out(tmp_path
 
 @pytest.mark.parametrize(("host", "warned"), [("0.0.0.0", True), ("127.0.0.1", False), ("localhost", False)])
 def test_an_address_that_others_can_reach_is_warned_of(
-    redis: RedisPart, tmp_path: Path, host: str, warned: bool
+    redis: RedisBackend, tmp_path: Path, host: str, warned: bool
 ) -> None:
     server = Server(tmp_path, env={**store_settings(redis.url), "TOCSIN_LOG__FORMAT": "json"})
     server.flags = ["--no-dispatch", "--listen", f"{host}:{server.port}"]  # the later --listen holds

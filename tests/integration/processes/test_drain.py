@@ -8,16 +8,16 @@ import grpc
 from grpc_health.v1 import health_pb2
 from support.eventually import until
 from support.journal import Journal
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
-from support.stores import StorePart
+from support.stores import StoreBackend
 from support.stubs import State, Stubs
 
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def test_sigterm_with_20_running_gives_them_back_uncounted_and_they_run_elsewhere(
-    store: StorePart, serve: Callable[..., Server], journal: Journal
+    store: StoreBackend, serve: Callable[..., Server], journal: Journal
 ) -> None:
     first = serve(store.url, handlers="support.jobs.long", TOCSIN_DRAIN__GRACE="1s", **journal.env)
     with Stubs(first.address) as stubs:
@@ -44,7 +44,7 @@ def test_sigterm_with_20_running_gives_them_back_uncounted_and_they_run_elsewher
 
 
 def test_a_job_that_ends_within_the_grace_completes(
-    store: StorePart, serve: Callable[..., Server], journal: Journal
+    store: StoreBackend, serve: Callable[..., Server], journal: Journal
 ) -> None:
     server = serve(store.url, handlers="support.jobs.everyday", TOCSIN_DRAIN__GRACE="20s", **journal.env)
     with Stubs(server.address) as stubs:
@@ -57,7 +57,7 @@ def test_a_job_that_ends_within_the_grace_completes(
 
 
 def test_a_draining_server_takes_no_new_work_and_says_so(
-    redis: RedisPart, serve: Callable[..., Server], journal: Journal
+    redis: RedisBackend, serve: Callable[..., Server], journal: Journal
 ) -> None:
     server = serve(redis.url, handlers="support.jobs.long", TOCSIN_DRAIN__GRACE="2s", **journal.env)
     with Stubs(server.address) as stubs:

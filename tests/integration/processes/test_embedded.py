@@ -13,7 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 from redis import Redis
 from support.eventually import until
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from tocsin import Client, TocsinError
 
@@ -107,7 +107,7 @@ def test_a_store_that_dies_is_started_again_and_the_server_goes_on(make: Callabl
 
 
 def test_while_its_store_is_away_a_server_is_alive_but_not_ready_and_comes_back_alone(
-    make: Callable[..., Server], redis: RedisPart
+    make: Callable[..., Server], redis: RedisBackend
 ) -> None:
     server = make("--redis-url", redis.url).start()
     os.kill(redis.pid, signal.SIGSTOP)

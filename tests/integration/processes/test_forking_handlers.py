@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.stubs import State, Stubs
 from tocsin.payloads import python_from_value
@@ -20,7 +20,7 @@ WAYS = [
 
 
 def test_what_handlers_fork_ends_without_the_server_taking_notice(
-    redis: RedisPart, serve: Callable[..., Server]
+    redis: RedisBackend, serve: Callable[..., Server]
 ) -> None:
     server = serve(redis.url, handlers="support.jobs.forking", GRPC_ENABLE_FORK_SUPPORT="0")
     with Stubs(server.address) as stubs:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from support.eventually import until
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import TESTS, Server
 from support.stubs import State, Stubs
 from tocsin.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
@@ -33,7 +33,7 @@ def awaited(server: Server, event: str, number: int = 1) -> Lines:
 
 
 @pytest.fixture
-def served(redis: RedisPart, serve: Callable[..., Server]) -> Callable[..., Server]:
+def served(redis: RedisBackend, serve: Callable[..., Server]) -> Callable[..., Server]:
     def serving(**env: str) -> Server:
         return serve(redis.url, handlers="support.jobs.everyday", **env)
 
@@ -132,7 +132,7 @@ def test_at_debug_each_step_of_a_job_has_a_line_with_its_names(served: Callable[
     assert "Loaded running loop" not in server.log.read_text()
 
 
-def test_what_a_handler_logs_names_its_job(redis: RedisPart, serve: Callable[..., Server]) -> None:
+def test_what_a_handler_logs_names_its_job(redis: RedisBackend, serve: Callable[..., Server]) -> None:
     server = serve(redis.url, handlers="support.jobs.logging")
     for number, type_ in enumerate(("logs", "logs_in_a_thread"), 1):
         schedule(server, type_, f"of-{type_}")
@@ -141,7 +141,7 @@ def test_what_a_handler_logs_names_its_job(redis: RedisPart, serve: Callable[...
         assert (line["queue"], line["job_id"], line["attempt"]) == ("logged", f"of-{type_}", 1)
 
 
-def test_a_log_that_nobody_reads_holds_up_nothing(redis: RedisPart, tmp_path: Path) -> None:
+def test_a_log_that_nobody_reads_holds_up_nothing(redis: RedisBackend, tmp_path: Path) -> None:
     """A pipe takes 64 KiB; what is logged here is more than that."""
     server = Server(tmp_path, ["--redis-url", redis.url, "--log-level", "debug"])
     environment = {"PYTHONPATH": str(TESTS), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}

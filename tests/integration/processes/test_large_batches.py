@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 from support.eventually import until
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.stubs import Stubs, refusal
 from tocsin.v1 import job_pb2, job_service_pb2
@@ -43,7 +43,7 @@ def batch(number: int) -> job_service_pb2.BatchScheduleJobsRequest:
 
 @pytest.mark.timeout(300)
 def test_twenty_batches_of_16_mib_at_once_are_taken_in_bounded_memory_which_is_given_back(
-    redis: RedisPart, serve: Callable[..., Server]
+    redis: RedisBackend, serve: Callable[..., Server]
 ) -> None:
     server = serve(redis.url, "--no-dispatch", TOCSIN_CALLS__REQUEST_BYTES=str(LET_IN))
 

@@ -11,9 +11,9 @@ import grpc
 import pytest
 from contract.builders import YEAR, a_draft, added
 from support.eventually import until
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
-from support.stores import StorePart
+from support.stores import StoreBackend
 from support.stubs import State, Stubs, refusal
 from tocsin.v1 import job_service_pb2, queue_service_pb2
 from tocsin_server.domain.quotas import Quotas
@@ -42,7 +42,7 @@ async def fill(url: str, queues: int) -> None:
 
 @pytest.mark.parametrize("queues", [5_000, pytest.param(50_000, marks=pytest.mark.full)])
 def test_idle_queues_cost_a_server_little_and_a_due_job_starts_soon_after_a_restart(
-    redis: RedisPart, serve: Serve, queues: int
+    redis: RedisBackend, serve: Serve, queues: int
 ) -> None:
     asyncio.run(fill(redis.url, queues))
     server = serve(redis.url, handlers="support.jobs.everyday", TOCSIN_QUOTAS__QUEUES="1000000")
@@ -71,7 +71,7 @@ def test_idle_queues_cost_a_server_little_and_a_due_job_starts_soon_after_a_rest
     assert calls["evalsha"] < 15, f"chores call the store too often: {calls}"
 
 
-def test_a_queue_beyond_the_quota_is_refused_and_says_what_to_do(store: StorePart, serve: Serve) -> None:
+def test_a_queue_beyond_the_quota_is_refused_and_says_what_to_do(store: StoreBackend, serve: Serve) -> None:
     server = serve(store.url, "--no-dispatch", TOCSIN_QUOTAS__QUEUES="2")
     with Stubs(server.address) as stubs:
         stubs.schedule("a", "noop")
@@ -87,7 +87,7 @@ def test_a_queue_beyond_the_quota_is_refused_and_says_what_to_do(store: StorePar
 
 @pytest.mark.full
 @pytest.mark.timeout(240)
-def test_a_queue_unused_for_its_time_is_forgotten_by_itself(store: StorePart, serve: Serve) -> None:
+def test_a_queue_unused_for_its_time_is_forgotten_by_itself(store: StoreBackend, serve: Serve) -> None:
     words = {"TOCSIN_TICK": "200ms", "TOCSIN_QUOTAS__FORGET_UNUSED_FOR": "60s"}
     server = serve(store.url, "--no-dispatch", **words)
     with Stubs(server.address) as stubs:

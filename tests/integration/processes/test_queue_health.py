@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.eventually import until
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.stubs import State, Stubs
 from tocsin import Client
@@ -18,7 +18,7 @@ from tocsin import Client
 
 @pytest.mark.parametrize("how", ["frozen", "gone"])
 def test_a_store_that_does_not_answer_is_an_answer_and_a_quick_one(
-    how: str, redis: RedisPart, serve: Callable[..., Server]
+    how: str, redis: RedisBackend, serve: Callable[..., Server]
 ) -> None:
     server = serve(redis.url, TOCSIN_TICK="500ms")
     with Client(server.address) as tocsin:
@@ -45,7 +45,7 @@ def test_a_store_that_does_not_answer_is_an_answer_and_a_quick_one(
 
 
 def test_a_queue_in_which_most_jobs_fail_has_a_warning_that_names_their_types(
-    redis: RedisPart, serve: Callable[..., Server]
+    redis: RedisBackend, serve: Callable[..., Server]
 ) -> None:
     server = serve(redis.url, handlers="support.jobs.everyday")
     with Stubs(server.address) as stubs:

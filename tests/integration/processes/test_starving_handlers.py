@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2
 from support.eventually import until
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.stubs import State, Stubs
 from tocsin.v1 import job_pb2
@@ -24,7 +24,7 @@ def ended(stubs: Stubs, job_id: str) -> job_pb2.Job | None:
 
 
 def test_jobs_that_cannot_begin_for_want_of_descriptors_are_given_back_uncounted(
-    redis: RedisPart, serve: Callable[..., Server], tmp_path: Path
+    redis: RedisBackend, serve: Callable[..., Server], tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     server = serve(redis.url, handlers="support.jobs.starving", GATE=str(gate))
@@ -45,7 +45,7 @@ def test_jobs_that_cannot_begin_for_want_of_descriptors_are_given_back_uncounted
 
 
 def test_jobs_that_cannot_begin_for_want_of_a_thread_are_given_back_uncounted(
-    redis: RedisPart, serve: Callable[..., Server], tmp_path: Path
+    redis: RedisBackend, serve: Callable[..., Server], tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     server = serve(redis.url, handlers="support.jobs.starving", GATE=str(gate))
@@ -64,7 +64,7 @@ def test_jobs_that_cannot_begin_for_want_of_a_thread_are_given_back_uncounted(
     assert "runtime_failed" not in server.said(50_000)
 
 
-def test_a_server_that_can_run_no_more_jobs_ends_and_says_so(redis: RedisPart, serve: Callable[..., Server]) -> None:
+def test_a_server_that_can_run_no_more_jobs_ends_and_says_so(redis: RedisBackend, serve: Callable[..., Server]) -> None:
     server = serve(redis.url, handlers="support.jobs.starving")
     with Stubs(server.address) as stubs:
         stubs.schedule("q", "breaks", job_id="breaks")
@@ -76,7 +76,7 @@ def test_a_server_that_can_run_no_more_jobs_ends_and_says_so(redis: RedisPart, s
     assert "no more jobs could be run" in said
 
 
-def test_a_server_without_a_log_outlives_its_stores_absence(redis: RedisPart, serve: Callable[..., Server]) -> None:
+def test_a_server_without_a_log_outlives_its_stores_absence(redis: RedisBackend, serve: Callable[..., Server]) -> None:
     server = serve(redis.url, handlers="support.jobs.starving")
     with Stubs(server.address) as stubs:
         stubs.schedule("q", "closes_log", job_id="one")
@@ -89,7 +89,9 @@ def test_a_server_without_a_log_outlives_its_stores_absence(redis: RedisPart, se
         assert stubs.wait_for("another", "two").state == State.COMPLETED
 
 
-def test_a_handler_that_never_stops_leaves_no_traceback_behind(redis: RedisPart, serve: Callable[..., Server]) -> None:
+def test_a_handler_that_never_stops_leaves_no_traceback_behind(
+    redis: RedisBackend, serve: Callable[..., Server]
+) -> None:
     server = serve(redis.url, handlers="support.jobs.starving", TOCSIN_DRAIN__GRACE="0s")
     with Stubs(server.address) as stubs:
         stubs.schedule("q", "deaf", job_id="one")

@@ -12,7 +12,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from support.eventually import until
 from support.ports import free_port
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from tocsin import Client, ResourceExhausted, Unavailable
 from tocsin.queues import Durability
@@ -24,24 +24,24 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisPart]:
+def redis(tmp_path: Path) -> Iterator[RedisBackend]:
     options = ("--appendonly", "yes", "--enable-protected-configs", "yes", "--busy-reply-threshold", "100")
-    with RedisPart(tmp_path / "redis", *options) as redis:
+    with RedisBackend(tmp_path / "redis", *options) as redis:
         yield redis
 
 
-def replica(redis: RedisPart, _: Path) -> Callable[[], object]:
+def replica(redis: RedisBackend, _: Path) -> Callable[[], object]:
     redis.client.replicaof("127.0.0.1", free_port())
     redis.client.config_set("replica-serve-stale-data", "yes")
     return lambda: redis.client.replicaof("NO", "ONE")
 
 
-def lonely(redis: RedisPart, _: Path) -> Callable[[], object]:
+def lonely(redis: RedisBackend, _: Path) -> Callable[[], object]:
     redis.client.config_set("min-replicas-to-write", 1)
     return lambda: redis.client.config_set("min-replicas-to-write", 0)
 
 
-def full_disk(redis: RedisPart, folder: Path) -> Callable[[], object]:
+def full_disk(redis: RedisBackend, folder: Path) -> Callable[[], object]:
     gone = folder / "gone"
     gone.mkdir()
     home = redis.client.config_get("dir")["dir"]
@@ -60,7 +60,10 @@ def full_disk(redis: RedisPart, folder: Path) -> Callable[[], object]:
 
 @pytest.mark.parametrize("trouble", [replica, lonely, full_disk])
 def test_a_store_that_takes_no_writes_makes_the_server_not_ready(
-    redis: RedisPart, serve: StartServer, tmp_path: Path, trouble: Callable[[RedisPart, Path], Callable[[], object]]
+    redis: RedisBackend,
+    serve: StartServer,
+    tmp_path: Path,
+    trouble: Callable[[RedisBackend, Path], Callable[[], object]],
 ) -> None:
     server = serve(redis.url, "--no-dispatch")
     mend = trouble(redis, tmp_path)
@@ -77,7 +80,7 @@ def test_a_store_that_takes_no_writes_makes_the_server_not_ready(
 
 
 def test_a_store_without_room_says_so_of_whatever_was_asked(
-    redis: RedisPart, serve: StartServer, tmp_path: Path
+    redis: RedisBackend, serve: StartServer, tmp_path: Path
 ) -> None:
     server = serve(redis.url, "--no-dispatch")
     with Client(server.address, retries=False) as client:
@@ -98,7 +101,7 @@ def test_a_store_without_room_says_so_of_whatever_was_asked(
         assert client.get("stands").state == "SCHEDULED"
 
 
-def test_a_store_that_keeps_less_than_it_did_is_told_of(redis: RedisPart, serve: StartServer) -> None:
+def test_a_store_that_keeps_less_than_it_did_is_told_of(redis: RedisBackend, serve: StartServer) -> None:
     server = serve(redis.url)
     with Client(server.address) as client:
         assert client.server_info().durability is Durability.EVERY_SECOND
@@ -117,7 +120,7 @@ def test_a_store_that_keeps_less_than_it_did_is_told_of(redis: RedisPart, serve:
     assert server.stop() == 0
 
 
-def test_a_store_that_is_busy_with_a_script_of_others_is_away(redis: RedisPart, serve: StartServer) -> None:
+def test_a_store_that_is_busy_with_a_script_of_others_is_away(redis: RedisBackend, serve: StartServer) -> None:
     server = serve(redis.url, "--no-dispatch")
 
     def spin() -> None:
@@ -142,7 +145,7 @@ def test_a_store_that_is_busy_with_a_script_of_others_is_away(redis: RedisPart, 
     assert server.stop() == 0
 
 
-def test_callers_are_not_told_what_the_log_is(redis: RedisPart, serve: StartServer) -> None:
+def test_callers_are_not_told_what_the_log_is(redis: RedisBackend, serve: StartServer) -> None:
     server = serve(redis.url, "--no-dispatch")
     redis.client.shutdown(nosave=True)
     with Client(server.address) as client, pytest.raises(Unavailable) as refused:

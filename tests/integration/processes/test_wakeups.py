@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from support.eventually import until
-from support.mongo_parts import MongoPart
+from support.mongo_backend import MongoBackend
 from support.mongo_servers import MongoServer
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
-from support.stores import StorePart
+from support.stores import StoreBackend
 from support.stubs import State, Stubs, request
 from support.tcp_proxy import TcpProxy
 from tocsin.v1 import job_pb2, job_service_pb2
@@ -40,20 +40,20 @@ AT_ONCE = {"redis": 0.05, "mongo": 0.1}
 
 
 @pytest.fixture
-def own_mongo(tmp_path: Path) -> Iterator[Callable[..., MongoPart]]:
+def own_mongo(tmp_path: Path) -> Iterator[Callable[..., MongoBackend]]:
     """`own_mongo(standalone=...)`: a database on a server that nobody else uses."""
     with ExitStack() as stack:
 
-        def start(*, standalone: bool = False) -> MongoPart:
+        def start(*, standalone: bool = False) -> MongoBackend:
             server = MongoServer(tmp_path / "mongo", standalone=standalone)
             stack.callback(server.stop)
-            return stack.enter_context(MongoPart(server, "own"))
+            return stack.enter_context(MongoBackend(server, "own"))
 
         yield start
 
 
 def test_a_job_scheduled_through_one_server_is_run_by_another_at_once(
-    store: StorePart, serve: Callable[..., Server]
+    store: StoreBackend, serve: Callable[..., Server]
 ) -> None:
     serve(store.url, handlers="support.jobs.everyday")
     front = serve(store.url, "--no-dispatch")
@@ -63,7 +63,7 @@ def test_a_job_scheduled_through_one_server_is_run_by_another_at_once(
 
 
 def test_so_it_is_where_mongodb_has_no_change_streams(
-    own_mongo: Callable[..., MongoPart], serve: Callable[..., Server]
+    own_mongo: Callable[..., MongoBackend], serve: Callable[..., Server]
 ) -> None:
     store = own_mongo(standalone=True)
     back = serve(store.url, handlers="support.jobs.everyday")
@@ -78,7 +78,7 @@ def test_so_it_is_where_mongodb_has_no_change_streams(
 WAKE_UPS = {"redis": (b"message", b":wake"), "mongo": (b"Batch", b"fullDocument", b"claimable")}
 
 
-def test_a_lost_wake_up_costs_at_most_one_tick(store: StorePart, serve: Callable[..., Server]) -> None:
+def test_a_lost_wake_up_costs_at_most_one_tick(store: StoreBackend, serve: Callable[..., Server]) -> None:
     with TcpProxy("127.0.0.1", store.port) as proxy:
         serve(store.url_at(proxy.port), handlers="support.jobs.everyday")
         front = serve(store.url, "--no-dispatch")
@@ -93,7 +93,7 @@ def test_a_lost_wake_up_costs_at_most_one_tick(store: StorePart, serve: Callable
 
 @pytest.mark.parametrize("seconds", [6, pytest.param(30, marks=pytest.mark.full)])
 def test_an_idle_server_with_jobs_an_hour_ahead_asks_the_store_less_than_5_times_a_second(
-    redis: RedisPart, serve: Callable[..., Server], seconds: int
+    redis: RedisBackend, serve: Callable[..., Server], seconds: int
 ) -> None:
     server = serve(redis.url, handlers="support.jobs.everyday")
     with Stubs(server.address) as stubs:
@@ -118,7 +118,7 @@ def test_an_idle_server_with_jobs_an_hour_ahead_asks_the_store_less_than_5_times
 @pytest.mark.full
 @pytest.mark.parametrize("standalone", [False, True], ids=["replica set", "standalone"])
 def test_an_idle_server_on_mongodb_asks_it_as_seldom(
-    own_mongo: Callable[..., MongoPart], serve: Callable[..., Server], standalone: bool
+    own_mongo: Callable[..., MongoBackend], serve: Callable[..., Server], standalone: bool
 ) -> None:
     store = own_mongo(standalone=standalone)
     server = serve(store.url, handlers="support.jobs.everyday")
@@ -148,7 +148,7 @@ def test_jobs_due_ahead_start_on_time_and_never_early(stubs: Stubs, queue: str, 
     assert max(late) < timedelta(seconds=1.5).total_seconds() * 1e9
 
 
-def test_a_server_serves_only_the_queues_it_is_given(store: StorePart, serve: Callable[..., Server]) -> None:
+def test_a_server_serves_only_the_queues_it_is_given(store: StoreBackend, serve: Callable[..., Server]) -> None:
     server = serve(store.url, "--queues", "mine", handlers="support.jobs.everyday")
     with Stubs(server.address) as stubs:
         stubs.schedule("other", "noop", job_id="one")

@@ -7,14 +7,14 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.stubs import Stubs
 from tocsin.v1 import server_service_pb2
 
 
 def test_a_server_tells_its_hosts_name_and_neither_its_process_nor_its_folders(
-    redis: RedisPart, serve: Callable[..., Server], tmp_path: Path
+    redis: RedisBackend, serve: Callable[..., Server], tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
     server = serve(

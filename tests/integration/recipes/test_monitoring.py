@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.eventually import until
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.source_tree import ROOT
 from support.stubs import State, Stubs
@@ -109,7 +109,7 @@ def test_after_a_gap_the_last_failures_are_told_of(
 
 @pytest.mark.timeout(120)
 def test_a_queue_is_told_of_when_it_stops_being_healthy_and_when_it_is_again(
-    redis: RedisPart, serve: Callable[..., Server], cook: Callable[..., Recipe], queue: str
+    redis: RedisBackend, serve: Callable[..., Server], cook: Callable[..., Recipe], queue: str
 ) -> None:
     calls = serve(redis.url, "--no-dispatch")
     recipe = cook("watch_queue_health", calls.address, queue, HEALTH_SILENCE="1")

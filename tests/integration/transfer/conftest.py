@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.mongo_parts import MongoPart
+from support.mongo_backend import MongoBackend
 from support.mongo_servers import MongoServer
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import TESTS, Server
-from support.stores import STORES, StorePart, store_settings
+from support.stores import STORES, StoreBackend, store_settings
 
-from integration.transfer.parts import HANDLERS, lived_in
+from integration.transfer.exports import HANDLERS, lived_in
 
 #: `tocsin("export", "a.jsonl", server=server)` is that command line, run to its end; standard input may be given.
 Tocsin = Callable[..., subprocess.CompletedProcess[bytes]]
@@ -27,7 +27,7 @@ Tocsin = Callable[..., subprocess.CompletedProcess[bytes]]
 class Source:
     """A store that was lived in, and a server on it that runs no jobs."""
 
-    store: StorePart
+    store: StoreBackend
     server: Server
 
 
@@ -37,11 +37,11 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("source")
     with ExitStack() as stack:
         if request.param == "redis":
-            store: StorePart = stack.enter_context(RedisPart(folder / "redis"))
+            store: StoreBackend = stack.enter_context(RedisBackend(folder / "redis"))
         else:
             mongo = MongoServer(folder / "mongo")
             stack.callback(mongo.stop)
-            store = stack.enter_context(MongoPart(mongo, "source"))
+            store = stack.enter_context(MongoBackend(mongo, "source"))
         settings = {**store_settings(store.url), "TOCSIN_LEASE__DURATION": "30m"}
         worker = Server(folder, ["--handlers", HANDLERS], settings)
         stack.callback(worker.kill)
@@ -53,20 +53,20 @@ def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
-def target_store(source: Source, request: pytest.FixtureRequest) -> StorePart:
+def target_store(source: Source, request: pytest.FixtureRequest) -> StoreBackend:
     """An empty store of the other provider."""
-    part: StorePart = request.getfixturevalue("redis" if source.store.provider == "mongo" else "mongo_database")
+    part: StoreBackend = request.getfixturevalue("redis" if source.store.provider == "mongo" else "mongo_database")
     return part
 
 
 @pytest.fixture
-def target(target_store: StorePart, serve: Callable[..., Server]) -> Server:
+def target(target_store: StoreBackend, serve: Callable[..., Server]) -> Server:
     """A server that runs no jobs on it."""
     return serve(target_store.url, "--no-dispatch")
 
 
 @pytest.fixture
-def quiet(redis: RedisPart, serve: Callable[..., Server]) -> Server:
+def quiet(redis: RedisBackend, serve: Callable[..., Server]) -> Server:
     """A server that runs no jobs, on an empty Redis of this test's own."""
     return serve(redis.url, "--no-dispatch")
 

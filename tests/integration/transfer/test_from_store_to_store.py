@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from support.servers import Server
-from support.stores import StorePart
+from support.stores import StoreBackend
 from support.stubs import State, Stubs
 from tocsin.v1 import queue_service_pb2
 
 from integration.transfer.conftest import Source, Tocsin
-from integration.transfer.parts import HANDLERS, QUEUE, as_imported, lines, records
+from integration.transfer.exports import HANDLERS, QUEUE, as_imported, lines, records
 
 Serve = Callable[..., Server]
 
@@ -76,7 +76,7 @@ def test_one_queue_alone_moves(source: Source, target: Server, tocsin: Tocsin, t
 
 
 def test_a_paused_queue_is_paused_before_its_jobs_come(
-    source: Source, target_store: StorePart, serve: Serve, tocsin: Tocsin
+    source: Source, target_store: StoreBackend, serve: Serve, tocsin: Tocsin
 ) -> None:
     """The target runs jobs, and runs none of that queue."""
     tocsin("export", "a.jsonl", server=source.server)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.stubs import Stubs
 from tocsin.v1 import job_pb2
@@ -26,7 +26,7 @@ def block(language: str) -> str:
 @pytest.fixture
 def there(tmp_path: Path, serve: Callable[..., Server]) -> Iterator[Server]:
     """A second server, on a store of its own."""
-    with RedisPart(tmp_path / "second") as redis:
+    with RedisBackend(tmp_path / "second") as redis:
         yield serve(redis.url, "--no-dispatch")
 
 

@@ -6,8 +6,8 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from support.mongo_parts import MongoPart
-from support.redis_parts import RedisPart
+from support.mongo_backend import MongoBackend
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.stubs import Stubs
 from tocsin.v1 import job_service_pb2
@@ -55,10 +55,10 @@ def shown(stubs: Stubs, job_id: str) -> bytes:
 
 
 def test_the_bytes_are_the_same_after_two_moves(
-    redis: RedisPart, mongo_database: MongoPart, serve: Callable[..., Server], tocsin: Tocsin, tmp_path: Path
+    redis: RedisBackend, mongo_database: MongoBackend, serve: Callable[..., Server], tocsin: Tocsin, tmp_path: Path
 ) -> None:
     """From one store into the other and, through a packed file, back into an empty one."""
-    with RedisPart(tmp_path / "third") as third:
+    with RedisBackend(tmp_path / "third") as third:
         servers = [serve(store.url, "--no-dispatch") for store in (redis, mongo_database, third)]
         with Stubs(servers[0].address) as stubs:
             schedule(stubs)

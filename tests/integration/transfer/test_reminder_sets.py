@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 from support.eventually import until
-from support.mongo_parts import MongoPart
-from support.redis_parts import RedisPart
+from support.mongo_backend import MongoBackend
+from support.redis_backend import RedisBackend
 from support.servers import Server
-from support.stores import StorePart
+from support.stores import StoreBackend
 from support.stubs import State, Stubs
 from tocsin import Client
 
 from integration.transfer.conftest import Tocsin
-from integration.transfer.parts import lines
+from integration.transfer.exports import lines
 
 Serve = Callable[..., Server]
 FAR = datetime(2099, 12, 24, 18, tzinfo=UTC)
@@ -25,13 +25,15 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(params=["redis to mongo", "mongo to redis"])
-def stores(request: pytest.FixtureRequest, redis: RedisPart, mongo_database: MongoPart) -> tuple[StorePart, StorePart]:
+def stores(
+    request: pytest.FixtureRequest, redis: RedisBackend, mongo_database: MongoBackend
+) -> tuple[StoreBackend, StoreBackend]:
     """Both ways round."""
     return (redis, mongo_database) if request.param == "redis to mongo" else (mongo_database, redis)
 
 
 def test_a_booking_that_is_moved_after_the_import_cancels_its_old_reminders(
-    stores: tuple[StorePart, StorePart], serve: Serve, tocsin: Tocsin, tmp_path: Path
+    stores: tuple[StoreBackend, StoreBackend], serve: Serve, tocsin: Tocsin, tmp_path: Path
 ) -> None:
     here, there = (serve(store.url, "--no-dispatch") for store in stores)
     with Client(here.address) as client:
@@ -61,7 +63,7 @@ def test_a_booking_that_is_moved_after_the_import_cancels_its_old_reminders(
 
 
 def test_a_set_that_moved_on_at_the_source_moves_on_with_a_second_import(
-    stores: tuple[StorePart, StorePart], serve: Serve, tocsin: Tocsin
+    stores: tuple[StoreBackend, StoreBackend], serve: Serve, tocsin: Tocsin
 ) -> None:
     here, there = (serve(store.url, "--no-dispatch") for store in stores)
     with Client(here.address) as at_source, Client(there.address) as at_target:
@@ -75,7 +77,7 @@ def test_a_set_that_moved_on_at_the_source_moves_on_with_a_second_import(
 
 
 def test_a_reminder_that_is_due_when_it_comes_in_is_sent_once(
-    stores: tuple[StorePart, StorePart], serve: Serve, tocsin: Tocsin, tmp_path: Path
+    stores: tuple[StoreBackend, StoreBackend], serve: Serve, tocsin: Tocsin, tmp_path: Path
 ) -> None:
     """Not before its set is there: without it, it would be taken for one that was moved."""
     here = serve(stores[0].url, "--no-dispatch")

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
-from support.stores import StorePart
+from support.stores import StoreBackend
 from support.stubs import Stubs, request
 from tocsin import Client, Imported, JobRequest, State, TransferRecord, Unavailable
 from tocsin.v1 import job_service_pb2
 
 from integration.transfer.conftest import Source, Tocsin
-from integration.transfer.parts import lines
+from integration.transfer.exports import lines
 
 Serve = Callable[..., Server]
 
@@ -76,7 +76,7 @@ def test_what_is_broken_or_wrong_is_named_and_all_else_comes_in(
 
 
 def test_a_server_that_dies_in_the_midst_of_an_import_is_waited_for(
-    store: StorePart, quiet: Server, serve: Serve
+    store: StoreBackend, quiet: Server, serve: Serve
 ) -> None:
     there = serve(store.url, "--no-dispatch")
     some_jobs(quiet, 4_000)
@@ -113,7 +113,7 @@ def test_a_server_that_is_stopped_ends_an_export_and_leaves_no_file(
 
 
 def test_an_import_made_beside_calls_that_change_the_same_jobs_loses_none(
-    store: StorePart, quiet: Server, serve: Serve
+    store: StoreBackend, quiet: Server, serve: Serve
 ) -> None:
     """Whoever comes first: a job that was scheduled here meanwhile is kept, and the arrivals stay in order."""
     there = serve(store.url, "--no-dispatch")
@@ -135,7 +135,7 @@ def test_an_import_made_beside_calls_that_change_the_same_jobs_loses_none(
         assert stubs.list("q")[0].job_id == later
 
 
-def test_more_than_memory_should_hold_goes_through_a_server(redis: RedisPart, quiet: Server, tmp_path: Path) -> None:
+def test_more_than_memory_should_hold_goes_through_a_server(redis: RedisBackend, quiet: Server, tmp_path: Path) -> None:
     """120 MB of jobs of 1 MB, out and in again, with less than 120 MB more than the server had."""
     some_jobs(quiet, 120, bytes_each=1_000_000)
     quiet.kill()

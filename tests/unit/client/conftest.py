@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tocsin import AsyncClient
-
-from .canned_server import CannedJobService, serving
+from unit.client.canned_server import CannedJobService, serving
 
 
 @pytest.fixture

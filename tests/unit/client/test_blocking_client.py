@@ -11,9 +11,8 @@ import threading
 
 import pytest
 from tocsin import AsyncClient, Client, NotFound, State
-
-from .canned_server import CannedJobService, a_job, said
-from .test_lists_and_batches import page
+from unit.client.canned_server import CannedJobService, a_job, said
+from unit.client.test_lists_and_batches import page
 
 
 def methods(kind: type) -> dict[str, inspect.Signature]:

@@ -27,8 +27,7 @@ from tocsin._fields import name_of
 from tocsin.requests import ScheduleOptions
 from tocsin.v1 import job_pb2, queue_pb2, queue_service_pb2, transfer_pb2
 from tocsin.v1 import job_service_pb2 as pb
-
-from .canned_server import a_job
+from unit.client.canned_server import a_job
 
 NOON = datetime(2030, 12, 24, 12, tzinfo=UTC)
 

@@ -8,8 +8,7 @@ import grpc
 import pytest
 from tocsin import AsyncClient, InvalidArgument
 from tocsin._channel import resolve_address
-
-from .canned_server import CannedJobService
+from unit.client.canned_server import CannedJobService
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,7 @@ from tocsin import (
 )
 from tocsin._refusals import from_status
 from tocsin.v1.error_reason_pb2 import ErrorReason
-
-from .canned_server import CannedJobService, refusal
+from unit.client.canned_server import CannedJobService, refusal
 
 KINDS = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidArgument,

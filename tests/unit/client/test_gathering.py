@@ -12,8 +12,7 @@ from support.eventually import until_async
 from tocsin import AlreadyExists, AsyncClient, Client, DeadlineExceeded, InvalidArgument, Job, Unavailable
 from tocsin._gathering import LANES, MAX_ITEMS, Gathering
 from tocsin.v1 import job_service_pb2 as pb
-
-from .canned_server import UNKNOWN_OUTCOME, CannedJobService, a_job, refusal
+from unit.client.canned_server import UNKNOWN_OUTCOME, CannedJobService, a_job, refusal
 
 EXISTS = refusal(grpc.StatusCode.ALREADY_EXISTS, "JOB_EXISTS", metadata={"state": "WAITING"})
 INVALID = refusal(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", violations={"job.type": "is odd"})

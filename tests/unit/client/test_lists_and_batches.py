@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from tocsin import AsyncClient, DeadlineExceeded, InvalidArgument, Job, JobRequest, Unavailable
 from tocsin.v1 import job_service_pb2 as pb
-
-from .canned_server import UNKNOWN_OUTCOME, CannedJobService, a_job
+from unit.client.canned_server import UNKNOWN_OUTCOME, CannedJobService, a_job
 
 
 def page(*job_ids: str, token: str = "") -> pb.ListJobsResponse:

@@ -11,8 +11,7 @@ import pytest
 from support.ports import free_port
 from tocsin import AsyncClient, DeadlineExceeded, ResourceExhausted, ServerError, Unavailable
 from tocsin._repeats import Waits
-
-from .canned_server import AWAY, UNKNOWN_OUTCOME, CannedJobService, a_job, refusal, serving
+from unit.client.canned_server import AWAY, UNKNOWN_OUTCOME, CannedJobService, a_job, refusal, serving
 
 TOO_MANY = refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", retry_after=0.01)
 CUT_OFF = refusal(grpc.StatusCode.CANCELLED)

@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from tocsin import AsyncClient, Client, Imported, InvalidArgument, TransferRecord, Unavailable, WrongType
 from tocsin.v1 import transfer_pb2 as pb
-
-from .canned_server import AWAY, UNKNOWN_OUTCOME, serving
-from .transfer_server import TransferService, a_record
+from unit.client.canned_server import AWAY, UNKNOWN_OUTCOME, serving
+from unit.client.transfer_server import TransferService, a_record
 
 
 @pytest.fixture

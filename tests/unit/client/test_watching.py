@@ -10,8 +10,7 @@ from support.ports import free_port
 from tocsin import AsyncClient, JobChange, NotFound, State, Unavailable, View, WaitTimeout
 from tocsin.v1 import job_pb2
 from tocsin.v1 import job_service_pb2 as pb
-
-from .canned_server import AWAY, NOT_FOUND, UNKNOWN_OUTCOME, CannedJobService, a_job, refusal, said
+from unit.client.canned_server import AWAY, NOT_FOUND, UNKNOWN_OUTCOME, CannedJobService, a_job, refusal, said
 
 S = job_pb2.Job.State
 CUT = refusal(grpc.StatusCode.UNAVAILABLE)

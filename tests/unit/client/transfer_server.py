@@ -10,8 +10,7 @@ from google.rpc import status_pb2
 from grpc_status import rpc_status
 from tocsin.v1 import job_pb2
 from tocsin.v1 import transfer_pb2 as pb
-
-from .canned_server import CannedJobService, refusal
+from unit.client.canned_server import CannedJobService, refusal
 
 BAD = refusal(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", violations={"job.job.state": "is wrong"})
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from contract.backdating import Backdate, RedisBackdate
 from redis import Redis
-from support.leasing_parts import StartParts, running_parts
 from support.redis_servers import VALKEY, ServerProcess
+from support.running_leasing import StartParts, running_parts
 from support.spied_store import SpiedStore
 from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.keys import Keys

@@ -38,23 +38,23 @@ def fill_queue(target: queue_pb2.Queue, name: str, settings: QueueSettings) -> N
         target.failed_max = settings.failed_max
 
 
-def _fill_defaults(target: queue_pb2.JobDefaults, said: JobDefaults) -> None:
+def _fill_defaults(target: queue_pb2.JobDefaults, defaults: JobDefaults) -> None:
     target.SetInParent()
     retry, retention = target.retry, target.retention
-    if said.max_attempts is not None:
-        retry.max_attempts = said.max_attempts
-    if said.backoff is not None:
-        retry.backoff = job_pb2.RetryPolicy.Backoff.ValueType(said.backoff)
-    if said.jitter is not None:
-        retry.jitter = said.jitter
-    if said.concurrency is not None:
-        target.concurrency = said.concurrency
+    if defaults.max_attempts is not None:
+        retry.max_attempts = defaults.max_attempts
+    if defaults.backoff is not None:
+        retry.backoff = job_pb2.RetryPolicy.Backoff.ValueType(defaults.backoff)
+    if defaults.jitter is not None:
+        retry.jitter = defaults.jitter
+    if defaults.concurrency is not None:
+        target.concurrency = defaults.concurrency
     spans = (
-        (retry, "initial_delay", said.initial_delay),
-        (retry, "max_delay", said.max_delay),
-        (target, "timeout", said.timeout),
-        (retention, "completed_for", said.completed_for),
-        (retention, "failed_for", said.failed_for),
+        (retry, "initial_delay", defaults.initial_delay),
+        (retry, "max_delay", defaults.max_delay),
+        (target, "timeout", defaults.timeout),
+        (retention, "completed_for", defaults.completed_for),
+        (retention, "failed_for", defaults.failed_for),
     )
     for message, field, span in spans:
         if span is not None:

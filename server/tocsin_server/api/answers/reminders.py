@@ -19,11 +19,11 @@ def set_of(shown: ShownSet) -> pb.ReminderSet:
     target.cancelled = shown.cancelled
     target.revision = shown.revision
     target.warnings.extend(shown.warnings)
-    for one in shown.reminders:
-        reminder = target.reminders.add(job_id=one.job_id, skipped=not one.job_id)
-        reminder.offset.FromTimedelta(one.offset)
+    for entry in shown.reminders:
+        reminder = target.reminders.add(job_id=entry.job_id, skipped=not entry.job_id)
+        reminder.offset.FromTimedelta(entry.offset)
         reminder.offset.SetInParent()  # also where it is 0
-        set_time(reminder.send_time, one.send_time)
-        if one.state is not None:
-            reminder.state = job_pb2.Job.State.ValueType(one.state)
+        set_time(reminder.send_time, entry.send_time)
+        if entry.state is not None:
+            reminder.state = job_pb2.Job.State.ValueType(entry.state)
     return target

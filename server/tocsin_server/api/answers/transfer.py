@@ -22,18 +22,18 @@ _ExportJobsResponse = wire.shadow(pb.ExportJobsResponse)
 _ImportJobsResponse = wire.shadow(pb.ImportJobsResponse)
 
 
-async def exported(found: AsyncIterator[Sequence[Record]]) -> AsyncGenerator[pb.ExportJobsResponse, None]:
+async def exported(batches: AsyncIterator[Sequence[Record]]) -> AsyncGenerator[pb.ExportJobsResponse, None]:
     """Answers with the records, none of them over the limit of an answer."""
-    async for records in found:
+    async for records in batches:
         answer, room = _ExportJobsResponse(), AnswerRoom(beside=0)
         for record in records:
-            one = _Record()
-            fill_record(one, record)
-            if not room.takes(one):
+            message = _Record()
+            fill_record(message, record)
+            if not room.takes(message):
                 yield answer
                 answer, room = _ExportJobsResponse(), AnswerRoom(beside=0)
-                room.takes(one)
-            answer.records.append(one)
+                room.takes(message)
+            answer.records.append(message)
         yield answer
 
 
@@ -65,8 +65,8 @@ def imported(done: Imported) -> pb.ImportJobsResponse:
     target.created, target.kept = done.counts[Put.CREATED], done.counts[Put.KEPT]
     target.same, target.replaced = done.counts[Put.SAME], done.counts[Put.REPLACED]
     target.refused, target.released = done.refused, done.released
-    for one in done.refusals:
-        refused = target.refused_items.add(index=one.index, queue=one.queue, job_id=one.job_id)
+    for refusal in done.refusals:
+        refused = target.refused_items.add(index=refusal.index, queue=refusal.queue, job_id=refusal.job_id)
         # google.rpc.Status is another class in the shadow messages' pool.
-        refused.error.MergeFromString(to_status(one.error, most_bytes=ITEM_STATUS_BYTES).SerializeToString())
+        refused.error.MergeFromString(to_status(refusal.error, most_bytes=ITEM_STATUS_BYTES).SerializeToString())
     return target

@@ -340,13 +340,13 @@ def _terms(spec: job_pb2.JobSpec, changed: Collection[str]) -> TermsChange | Non
     """What of a standing job's terms is to change, of the names in `changed`; None: nothing."""
     if not _TERMS.intersection(changed):
         return None
-    said = to_defaults(
+    given = to_defaults(
         spec.retry if "retry" in changed else _NO_RETRY,
         spec.timeout if "timeout" in changed and spec.HasField("timeout") else None,
         spec.retention if "retention" in changed else _NO_RETENTION,
     )
     return TermsChange(
-        said,
+        given,
         no_timeout="timeout" in changed and not spec.HasField("timeout"),
         tags=dict(spec.tags) if "tags" in changed else None,
     )

@@ -158,7 +158,7 @@ def to_settings(queue: queue_pb2.Queue) -> QueueSettings:
         paused_since=limits.FIRST_TIME if queue.paused else None,
         pause_reason=queue.pause_reason if queue.paused else "",
         defaults=_defaults(queue.defaults),
-        type_defaults={type_: said for type_, said in types.items() if said != UNSET},
+        type_defaults={type_: given for type_, given in types.items() if given != UNSET},
         completed_max=_optional(queue, "completed_max"),
         failed_max=_optional(queue, "failed_max"),
     )
@@ -175,5 +175,5 @@ def _optional(queue: queue_pb2.Queue, name: str) -> int | None:
 
 def _defaults(defaults: queue_pb2.JobDefaults) -> JobDefaults:
     timeout = defaults.timeout if defaults.HasField("timeout") else None
-    said = to_defaults(defaults.retry, timeout, defaults.retention)
-    return replace(said, concurrency=defaults.concurrency) if defaults.HasField("concurrency") else said
+    given = to_defaults(defaults.retry, timeout, defaults.retention)
+    return replace(given, concurrency=defaults.concurrency) if defaults.HasField("concurrency") else given

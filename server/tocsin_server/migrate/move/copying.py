@@ -81,8 +81,8 @@ class Copying:
         jobs_of = oldest_first if self._merges else newest_first
         placing: asyncio.Task[None] | None = None
         try:
-            async with aclosing(jobs_of(self._source, self._queue)) as found:
-                async for jobs in found:  # these were read while those before them were placed
+            async with aclosing(jobs_of(self._source, self._queue)) as batches:
+                async for jobs in batches:  # these were read while those before them were placed
                     if placing is not None:
                         await placing
                     placing = asyncio.create_task(self._place(jobs))
@@ -137,8 +137,8 @@ class Copying:
         """The same, where the source no longer has those events. A job that was in the making at the last look bears an
         earlier time: of those around it nobody can tell any more, so they are named."""
         newer = JobFilter(created=Window(start=since - _IN_THE_MAKING))
-        async with aclosing(pages(self._source, self._queue, newer, STEP, View.FULL)) as found:
-            async for jobs in found:
+        async with aclosing(pages(self._source, self._queue, newer, STEP, View.FULL)) as batches:
+            async for jobs in batches:
                 await self._place([job for job in jobs if job.create_time >= since], over=False)
                 around = [job.job_id for job in jobs if job.create_time < since]
                 stand = await self._target.get(self._queue, around, View.BASIC) if around else []
@@ -149,8 +149,8 @@ class Copying:
     async def remove_gone(self, before: datetime) -> None:
         """Delete what was made before, and does not stand in the source (any more)."""
         copies = JobFilter(created=Window(end=before))
-        async with aclosing(pages(self._target, self._queue, copies, STEP)) as found:
-            async for jobs in found:
+        async with aclosing(pages(self._target, self._queue, copies, STEP)) as batches:
+            async for jobs in batches:
                 ids = [job.job_id for job in jobs]
                 stand = await self._source.get(self._queue, ids, View.BASIC)
                 await self._delete([job_id for job_id, job in zip(ids, stand, strict=True) if job is None])

@@ -218,8 +218,8 @@ async def _active(store: JobStore, queue: str) -> Lines:
     """Jobs that run."""
     lines = Lines()
     running = JobFilter(states=frozenset({State.ACTIVE}))
-    async with aclosing(pages(store, queue, running, STEP)) as found:
-        async for jobs in found:
+    async with aclosing(pages(store, queue, running, STEP)) as batches:
+        async for jobs in batches:
             for job in jobs:
                 lines.add(f"job {job.job_id!r} still runs")
     return lines

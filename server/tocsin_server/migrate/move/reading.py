@@ -44,16 +44,16 @@ async def anything(store: JobStore, queue: str, *states: State) -> bool:
 
 async def newest_first(store: JobStore, queue: str) -> AsyncGenerator[Sequence[Job], None]:
     """All jobs, whole. What goes meanwhile is left out."""
-    async with aclosing(pages(store, queue, JobFilter(), STEP, View.FULL)) as found:
-        async for jobs in found:
+    async with aclosing(pages(store, queue, JobFilter(), STEP, View.FULL)) as batches:
+        async for jobs in batches:
             yield jobs
 
 
 async def oldest_first(store: JobStore, queue: str) -> AsyncGenerator[Sequence[Job], None]:
     """The same the other way round: listed twice, as only where each step begins is held in memory meanwhile."""
     begins: list[int] = []  # arrivals, each the highest of its step
-    async with aclosing(pages(store, queue, JobFilter(), STEP)) as found:
-        async for jobs in found:
+    async with aclosing(pages(store, queue, JobFilter(), STEP)) as batches:
+        async for jobs in batches:
             begins.append(jobs[0].arrival)
     below = 0  # what arrived up to here has been given
     for begin in reversed(begins):
@@ -67,8 +67,8 @@ async def _ids_between(store: JobStore, queue: str, below: int, highest: int) ->
     """Ids of the jobs that arrived after `below`, up to `highest`, newest first."""
     ids: list[str] = []
     from_here = Position(highest + 1)
-    async with aclosing(pages(store, queue, JobFilter(), STEP, after=from_here)) as found:
-        async for jobs in found:
+    async with aclosing(pages(store, queue, JobFilter(), STEP, after=from_here)) as batches:
+        async for jobs in batches:
             ids += [job.job_id for job in jobs if job.arrival > below]
             if jobs[-1].arrival <= below:
                 break
@@ -95,7 +95,7 @@ async def shared_ids(source: JobStore, target: JobStore, queue: str) -> int:
     if not await anything(target, queue):
         return 0
     count = 0
-    async with aclosing(pages(source, queue, JobFilter(), STEP)) as found:
-        async for jobs in found:
+    async with aclosing(pages(source, queue, JobFilter(), STEP)) as batches:
+        async for jobs in batches:
             count += len(await others(target, queue, jobs))
     return count

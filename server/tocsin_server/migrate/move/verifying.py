@@ -48,95 +48,95 @@ async def verify(
 
     A job that has ended and whose retention is over is not missed: the trimmer of either side may have been there.
     """
-    found = Verified()
-    await _jobs(source, target, queue, found, order=order)
-    await _target_only(target, queue, found)
-    await _beside(source, target, queue, found, with_settings=with_settings)
-    return found
+    verified = Verified()
+    await _jobs(source, target, queue, verified, order=order)
+    await _target_only(target, queue, verified)
+    await _beside(source, target, queue, verified, with_settings=with_settings)
+    return verified
 
 
 async def look_again(
-    source: JobStore, target: JobStore, queue: str, found: Verified, *, with_settings: bool = True
+    source: JobStore, target: JobStore, queue: str, verified: Verified, *, with_settings: bool = True
 ) -> None:
     """At what was missing or differed, once more: a client may have been at it while it was compared. Where there was
     more of it than is remembered, nothing changes."""
-    ids = found.doubtful
-    if len(ids) == found.missing.count + found.differing.count:
-        found.jobs -= len(ids)
-        found.missing, found.differing, found.doubtful = Lines(), Lines(), []
+    ids = verified.doubtful
+    if len(ids) == verified.missing.count + verified.differing.count:
+        verified.jobs -= len(ids)
+        verified.missing, verified.differing, verified.doubtful = Lines(), Lines(), []
         for start in range(0, len(ids), BY_ID):
             some = ids[start : start + BY_ID]
             jobs = [job for job in await source.get(queue, some, View.FULL) if job is not None]
             copies = await target.get(queue, [job.job_id for job in jobs], View.FULL)
             for job, copy in zip(jobs, copies, strict=True):
-                found.jobs += 1
-                _compare(job, copy, found)
-    if found.beside:
-        found.notes, found.beside = 0, Lines()
-        await _beside(source, target, queue, found, with_settings=with_settings)
+                verified.jobs += 1
+                _compare(job, copy, verified)
+    if verified.beside:
+        verified.notes, verified.beside = 0, Lines()
+        await _beside(source, target, queue, verified, with_settings=with_settings)
 
 
-def _compare(job: Job, copy: Job | None, found: Verified) -> None:
+def _compare(job: Job, copy: Job | None, verified: Verified) -> None:
     differences = [] if copy is None else list(_differences(job, copy))
     if copy is not None and not differences:
-        found.equal += 1
+        verified.equal += 1
         return
-    if len(found.doubtful) < _REMEMBERED:
-        found.doubtful.append(job.job_id)
+    if len(verified.doubtful) < _REMEMBERED:
+        verified.doubtful.append(job.job_id)
     if copy is None:
-        found.missing.add(f"job {job.job_id!r} is not in the target")
+        verified.missing.add(f"job {job.job_id!r} is not in the target")
     else:
-        found.differing.add(f"job {job.job_id!r} differs in {', '.join(differences)}")
+        verified.differing.add(f"job {job.job_id!r} differs in {', '.join(differences)}")
 
 
-async def _beside(source: JobStore, target: JobStore, queue: str, found: Verified, *, with_settings: bool) -> None:
-    await _notes(source, target, queue, found)
+async def _beside(source: JobStore, target: JobStore, queue: str, verified: Verified, *, with_settings: bool) -> None:
+    await _notes(source, target, queue, verified)
     if not with_settings:
         return
     [ours], [theirs] = await source.settings([queue]), await target.settings([queue])
     for name in _differences(_as_set(ours), _as_set(theirs)):
-        found.beside.add(f"setting {name} differs")
+        verified.beside.add(f"setting {name} differs")
 
 
-async def _jobs(source: JobStore, target: JobStore, queue: str, found: Verified, *, order: bool) -> None:
+async def _jobs(source: JobStore, target: JobStore, queue: str, verified: Verified, *, order: bool) -> None:
     last: int | None = None
     now = await target.ping()
-    async with aclosing(newest_first(source, queue)) as some:
-        async for jobs in some:
+    async with aclosing(newest_first(source, queue)) as batches:
+        async for jobs in batches:
             copies = await target.get(queue, [job.job_id for job in jobs], View.FULL)
             for job, copy in zip(jobs, copies, strict=True):
                 if copy is None:
                     if not _over(job, now) and await _stands(source, job):
-                        found.jobs += 1
-                        _compare(job, None, found)
+                        verified.jobs += 1
+                        _compare(job, None, verified)
                     continue
-                found.jobs += 1
+                verified.jobs += 1
                 if order and last is not None and copy.arrival > last:
-                    found.out_of_order.add(f"job {job.job_id!r} does not arrive where it did")
+                    verified.out_of_order.add(f"job {job.job_id!r} does not arrive where it did")
                 last = copy.arrival
-                _compare(job, copy, found)
+                _compare(job, copy, verified)
 
 
-async def _target_only(target: JobStore, queue: str, found: Verified) -> None:
+async def _target_only(target: JobStore, queue: str, verified: Verified) -> None:
     # Not its counts: those may be some seconds old.
     stand = 0
-    async with aclosing(pages(target, queue, JobFilter(), STEP)) as some:
-        async for jobs in some:
+    async with aclosing(pages(target, queue, JobFilter(), STEP)) as batches:
+        async for jobs in batches:
             stand += len(jobs)
-    found.target_only = stand - found.equal - found.differing.count
+    verified.target_only = stand - verified.equal - verified.differing.count
 
 
-async def _notes(source: JobStore, target: JobStore, queue: str, found: Verified) -> None:
+async def _notes(source: JobStore, target: JobStore, queue: str, verified: Verified) -> None:
     after = ""
     while notes := await source.notes(queue, after=after):
         for note in notes:
             after = note.key
             if note.key == moves.KEY:
                 continue
-            found.notes += 1
+            verified.notes += 1
             copy = await target.read_note(queue, note.key)
             if copy is None or copy.value != note.value:
-                found.beside.add(f"note {note.key!r} {'is not in the target' if copy is None else 'differs'}")
+                verified.beside.add(f"note {note.key!r} {'is not in the target' if copy is None else 'differs'}")
 
 
 def _over(job: Job, now: datetime) -> bool:
@@ -148,8 +148,8 @@ def _over(job: Job, now: datetime) -> bool:
 
 
 async def _stands(store: JobStore, job: Job) -> bool:
-    [found] = await store.get(job.queue, [job.job_id], View.BASIC)
-    return found is not None
+    [standing] = await store.get(job.queue, [job.job_id], View.BASIC)
+    return standing is not None
 
 
 def _as_set(settings: QueueSettings) -> QueueSettings:

@@ -14,7 +14,7 @@ from tocsin_server.migrate.systems.ledger import Ledger, mark_of
 from tocsin_server.migrate.systems.naming import Naming
 from tocsin_server.migrate.systems.own_types import Check, as_own
 from tocsin_server.store.interface import JobStore
-from tocsin_server.store.placing import check_placeable
+from tocsin_server.store.put import check_placeable
 
 _PLACED, _BYTES = 200, 4 << 20  # at once: jobs, and bytes of their payloads
 TAKEN_ID = "another job of its id stands here: bring its queue into one of another name, with --queue-map {queue}=NAME"
@@ -33,7 +33,7 @@ PAUSED_THERE = "it was paused where its jobs come from"
 class Line:
     """What became of one thing. `stands`: it was brought in before, so nothing was done."""
 
-    found: Foreign
+    foreign: Foreign
     stands: bool = False
 
 
@@ -47,7 +47,7 @@ class BroughtIn:
 
     def of(self, verdict: Verdict) -> int:
         """Things that this became of."""
-        return sum(count for (_, _, one), count in self.counts.items() if one is verdict)
+        return sum(count for (_, _, became), count in self.counts.items() if became is verdict)
 
     @property
     def refused(self) -> int:
@@ -73,8 +73,8 @@ async def bring_in(
     importing = _Importing(target, tell, origin)
     naming = naming or Naming()
     try:
-        async for found in source:
-            named = naming.applied(found)
+        async for foreign in source:
+            named = naming.applied(foreign)
             await importing.take(named if check is None else as_own(named, check))
         await importing.end()
     finally:
@@ -94,14 +94,14 @@ class _Importing:
         self._size = 0
         self.done = BroughtIn()
 
-    async def take(self, found: Foreign) -> None:
+    async def take(self, foreign: Foreign) -> None:
         """Hold it back to be placed with others, or only count it."""
-        if found.job is None:
-            self._count(found)
+        if foreign.job is None:
+            self._count(foreign)
             return
-        await self._enter(found.lane, found.job.queue)
-        self._batch.append((found, found.job))
-        self._size += len(found.job.spec.payload.body) if found.job.spec.payload is not None else 0
+        await self._enter(foreign.lane, foreign.job.queue)
+        self._batch.append((foreign, foreign.job))
+        self._size += len(foreign.job.spec.payload.body) if foreign.job.spec.payload is not None else 0
         if len(self._batch) == _PLACED or self._size >= _BYTES:
             await self._place()
 
@@ -133,33 +133,33 @@ class _Importing:
 
     async def _place(self) -> None:
         batch, self._batch, self._size = self._batch, [], 0
-        fresh = [one for one in batch if not self._was_placed(one[0])]
+        fresh = [(foreign, job) for foreign, job in batch if not self._was_placed(foreign)]
         doubted = await self._settled(fresh)
-        fresh = [one for one in fresh if one[1].job_id not in doubted and self._fits(*one)]
+        fresh = [(foreign, job) for foreign, job in fresh if job.job_id not in doubted and self._fits(foreign, job)]
         if self._target is None or self._ledger is None or not fresh:
-            for found, _ in fresh:
-                self._count(found)
+            for foreign, _ in fresh:
+                self._count(foreign)
             return
-        marks = [_mark(found) for found, _ in fresh]
+        marks = [_mark(foreign) for foreign, _ in fresh]
         await self._ledger.promise(marks)
         answers = await self._target.put([job for _, job in fresh], over=False)
         kept = [job for (_, job), answer in zip(fresh, answers, strict=True) if answer is Put.KEPT]
         others = await self._others(kept)
         placed = []
-        for (found, job), mark, answer in zip(fresh, marks, answers, strict=True):
+        for (foreign, job), mark, answer in zip(fresh, marks, answers, strict=True):
             if isinstance(answer, TocsinError):
-                self._count(_refused(found, str(answer)))
+                self._count(_refused(foreign, str(answer)))
             elif answer is Put.KEPT and job.job_id in others:
-                self._count(_refused(found, TAKEN_ID.format(queue=found.lane)))
+                self._count(_refused(foreign, TAKEN_ID.format(queue=foreign.lane)))
             else:
                 placed.append(mark)
-                self._count(found, stands=answer is Put.KEPT)
+                self._count(foreign, stands=answer is Put.KEPT)
         self._ledger.placed(placed)
 
-    def _was_placed(self, found: Foreign) -> bool:
-        before = self._ledger is not None and self._ledger.was_placed(_mark(found))
+    def _was_placed(self, foreign: Foreign) -> bool:
+        before = self._ledger is not None and self._ledger.was_placed(_mark(foreign))
         if before:
-            self._count(found, stands=True)
+            self._count(foreign, stands=True)
         return before
 
     async def _settled(self, fresh: Sequence[tuple[Foreign, Job]]) -> set[str]:
@@ -167,26 +167,26 @@ class _Importing:
         ledger, target = self._ledger, self._target
         if ledger is None or target is None:
             return set()
-        doubted = [(found, job) for found, job in fresh if ledger.is_doubted(_mark(found))]
+        doubted = [(foreign, job) for foreign, job in fresh if ledger.is_doubted(_mark(foreign))]
         stand = await target.get(doubted[0][1].queue, [job.job_id for _, job in doubted], View.BASIC) if doubted else ()
-        for (found, job), stands in zip(doubted, stand, strict=True):
+        for (foreign, job), stands in zip(doubted, stand, strict=True):
             if stands is not None and stands.create_time == job.create_time:
-                ledger.settle(_mark(found))
-                self._count(found, stands=True)
+                ledger.settle(_mark(foreign))
+                self._count(foreign, stands=True)
             else:
-                self._count(_refused(found, IN_DOUBT))
+                self._count(_refused(foreign, IN_DOUBT))
         return {job.job_id for _, job in doubted}
 
-    def _fits(self, found: Foreign, job: Job) -> bool:
+    def _fits(self, foreign: Foreign, job: Job) -> bool:
         """Whether it can be placed; one that cannot is counted as refused."""
         types = self._types[job.queue]
         try:
             check_placeable([job])
         except ValueError as error:
-            self._count(_refused(found, str(error)))
+            self._count(_refused(foreign, str(error)))
             return False
         if job.spec.type not in types and len(types) >= limits.TYPES_PER_QUEUE:
-            self._count(_refused(found, MANY_TYPES))
+            self._count(_refused(foreign, MANY_TYPES))
             return False
         types.add(job.spec.type)
         return True
@@ -202,11 +202,11 @@ class _Importing:
             if stands is not None and not _is_the_same(job, stands)
         }
 
-    def _count(self, found: Foreign, *, stands: bool = False) -> None:
-        self.done.placed += found.job is not None and not stands and self._target is not None
+    def _count(self, foreign: Foreign, *, stands: bool = False) -> None:
+        self.done.placed += foreign.job is not None and not stands and self._target is not None
         self.done.stood += stands
-        self.done.counts[found.queue, found.source_state, found.verdict] += 1
-        self._tell(Line(found, stands))
+        self.done.counts[foreign.queue, foreign.source_state, foreign.verdict] += 1
+        self._tell(Line(foreign, stands))
 
 
 def origin_of(system: str, lane: str) -> str:
@@ -214,8 +214,8 @@ def origin_of(system: str, lane: str) -> str:
     return f"{system}\n{lane}"
 
 
-def _mark(found: Foreign) -> bytes:
-    return mark_of(found.job.job_id if found.job is not None else found.source_id, found.made)
+def _mark(foreign: Foreign) -> bytes:
+    return mark_of(foreign.job.job_id if foreign.job is not None else foreign.source_id, foreign.made)
 
 
 def _is_the_same(job: Job, stands: Job) -> bool:
@@ -227,8 +227,8 @@ def _is_the_same(job: Job, stands: Job) -> bool:
     )
 
 
-def _refused(found: Foreign, why: str) -> Foreign:
-    return replace(found, verdict=Verdict.REFUSED, why=(why,), job=None)
+def _refused(foreign: Foreign, why: str) -> Foreign:
+    return replace(foreign, verdict=Verdict.REFUSED, why=(why,), job=None)
 
 
 async def pause(lanes: Sequence[str], target: JobStore, *, origin: str = "", naming: Naming | None = None) -> list[str]:

@@ -32,8 +32,8 @@ class AnotherImport(Exception):
 
 def mark_of(job_id: str, made: datetime | None) -> bytes:
     """What tells a job from all others of its source's queue, at all times. `made`: where the source knows it."""
-    said = f"{job_id}\n{'' if made is None else made.isoformat(timespec='milliseconds')}"
-    return hashlib.blake2b(said.encode(errors="replace"), digest_size=_BYTES).digest()
+    named = f"{job_id}\n{'' if made is None else made.isoformat(timespec='milliseconds')}"
+    return hashlib.blake2b(named.encode(errors="replace"), digest_size=_BYTES).digest()
 
 
 @dataclass(slots=True)

@@ -32,15 +32,15 @@ class Naming:
         """The queue that a queue becomes."""
         return self.queues.get(name, name)
 
-    def applied(self, found: Foreign) -> Foreign:
+    def applied(self, foreign: Foreign) -> Foreign:
         """The same thing under these names."""
-        job = found.job
+        job = foreign.job
         if job is None:
-            return found
+            return foreign
         queue, type_ = self.queue(job.queue), self._type(job.spec.type)
         if (queue, type_) == (job.queue, job.spec.type):
-            return replace(found, lane=job.queue)
-        return replace(found, lane=job.queue, job=replace(job, spec=replace(job.spec, queue=queue, type=type_)))
+            return replace(foreign, lane=job.queue)
+        return replace(foreign, lane=job.queue, job=replace(job, spec=replace(job.spec, queue=queue, type=type_)))
 
     def _type(self, name: str) -> str:
         if not self.types:

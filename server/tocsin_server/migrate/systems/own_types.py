@@ -38,20 +38,20 @@ class _Unlike(Exception):
     """The data is of another form."""
 
 
-def as_own(found: Foreign, check: Check) -> Foreign:
+def as_own(foreign: Foreign, check: Check) -> Foreign:
     """The same, as a job of a built-in type where its data allows that."""
-    job = found.job
+    job = foreign.job
     if job is None or job.spec.payload is None or job.spec.payload.kind != job_pb2.JobSpec.DATA_FIELD_NUMBER:
-        return found
+        return foreign
     type_ = next((job.spec.type.removeprefix(one) for one in _BESIDE if job.spec.type.startswith(one)), "")
     if type_ not in _MAKERS:
-        return found
+        return foreign
     payload = _payload(type_, job, check)
-    others = tuple(why for why in found.why if job.spec.type not in why)  # the reader's, of the type that it gave
+    others = tuple(why for why in foreign.why if job.spec.type not in why)  # the reader's, of the type that it gave
     if payload is None:
-        return replace(found, why=(*found.why, NOT_OWN.format(type=type_)))
+        return replace(foreign, why=(*foreign.why, NOT_OWN.format(type=type_)))
     own = replace(job, spec=replace(job.spec, type=type_, payload=payload))
-    return replace(found, verdict=Verdict.CHANGED, why=(*others, OWN.format(type=type_)), job=own)
+    return replace(foreign, verdict=Verdict.CHANGED, why=(*others, OWN.format(type=type_)), job=own)
 
 
 def _payload(type_: str, job: Job, check: Check) -> Payload | None:

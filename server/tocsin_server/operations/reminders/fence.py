@@ -59,22 +59,22 @@ class ReminderFence:
         doubts = 0
         while True:
             stored = await self._notes.read(name)
-            if stored is None or (entry := _entry_of(name, stored.found, revision, job_id)) is None:
+            if stored is None or (entry := _entry_of(name, stored.reminder_set, revision, job_id)) is None:
                 return MOVED
-            if await self._is_superseded(name, stored.found, entry, now):
+            if await self._is_superseded(name, stored.reminder_set, entry, now):
                 return SUPERSEDED
             # Written also where it stands there already: what was read may be an old primary's, a write is not.
             try:
-                if await self._notes.write(name, begun(stored.found, entry, attempt), stored):
+                if await self._notes.write(name, begun(stored.reminder_set, entry, attempt), stored):
                     return ""
             except OutcomeUnknown:
                 doubts += 1
                 if doubts == _TRIES_IN_DOUBT:
                     raise
 
-    async def _is_superseded(self, name: SetName, found: ReminderSet, entry: Entry, now: datetime) -> bool:
+    async def _is_superseded(self, name: SetName, reminder_set: ReminderSet, entry: Entry, now: datetime) -> bool:
         """Whether a later reminder was sent, or is about to be; one that failed for good, or was cancelled, is not."""
-        later = list(superseding(name, found, entry, now))
+        later = list(superseding(name, reminder_set, entry, now))
         jobs = await self._store.get(name.queue, [job_id for _, job_id in later], View.BASIC) if later else []
         return any(
             other.attempt > 0 if job is None else job.state not in (State.FAILED, State.CANCELLED)

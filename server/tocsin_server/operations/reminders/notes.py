@@ -18,7 +18,7 @@ _MOST = 1 << 53  # of a counter: what every reader of JSON can hold
 class Stored:
     """A set, and the revision of its note: that changes with each attempt that begins to send, the set's does not."""
 
-    found: ReminderSet
+    reminder_set: ReminderSet
     note_revision: int
 
 
@@ -48,50 +48,52 @@ def names_set(key: str) -> bool:
 def set_in(value: bytes) -> ReminderSet | None:
     """The set that a note's value holds, whoever has written it; None where it holds none."""
     try:
-        found = _set_of(value)
-        return found if _is_sound(found) else None
+        reminder_set = _set_of(value)
+        return reminder_set if _is_sound(reminder_set) else None
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None
 
 
-def _is_sound(found: ReminderSet) -> bool:
-    counters = [found.revision]
-    for entry in found.entries:
+def _is_sound(reminder_set: ReminderSet) -> bool:
+    counters = [reminder_set.revision]
+    for entry in reminder_set.entries:
         counters += (entry.revision, entry.attempt)
-    for one in found.earlier:
-        counters.append(one.attempt)
-        one.job_id.encode()  # half of a surrogate pair has no UTF-8
+    for job in reminder_set.earlier:
+        counters.append(job.attempt)
+        job.job_id.encode()  # half of a surrogate pair has no UTF-8
     return (
         all(isinstance(counter, int) and 0 <= counter <= _MOST for counter in counters)
-        and found.revision > 0
-        and isinstance(found.cancelled, bool)
-        and len(found.entries) <= limits.REMINDERS_PER_SET
-        and all(abs(entry.offset) <= limits.MAX_REMINDER_OFFSET for entry in found.entries)
-        and min(found.anchor, found.until) >= limits.FIRST_TIME
+        and reminder_set.revision > 0
+        and isinstance(reminder_set.cancelled, bool)
+        and len(reminder_set.entries) <= limits.REMINDERS_PER_SET
+        and all(abs(entry.offset) <= limits.MAX_REMINDER_OFFSET for entry in reminder_set.entries)
+        and min(reminder_set.anchor, reminder_set.until) >= limits.FIRST_TIME
     )
 
 
-def _bytes_of(one: ReminderSet) -> bytes:
-    said = {
-        "anchor_ms": time_to_ms(one.anchor),
-        "content": one.content.hex(),
-        "entries": [[entry.offset // MILLISECOND, entry.revision, entry.attempt] for entry in one.entries],
-        "revision": one.revision,
-        "until_ms": time_to_ms(one.until),
-        "cancelled": one.cancelled,
-        "earlier": [[job.job_id, job.attempt] for job in one.earlier],
+def _bytes_of(reminder_set: ReminderSet) -> bytes:
+    fields = {
+        "anchor_ms": time_to_ms(reminder_set.anchor),
+        "content": reminder_set.content.hex(),
+        "entries": [[entry.offset // MILLISECOND, entry.revision, entry.attempt] for entry in reminder_set.entries],
+        "revision": reminder_set.revision,
+        "until_ms": time_to_ms(reminder_set.until),
+        "cancelled": reminder_set.cancelled,
+        "earlier": [[job.job_id, job.attempt] for job in reminder_set.earlier],
     }
-    return json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _set_of(stored: bytes) -> ReminderSet:
-    said: dict[str, Any] = json.loads(stored)
+    fields: dict[str, Any] = json.loads(stored)
     return ReminderSet(
-        anchor=to_time(said["anchor_ms"]),
-        content=bytes.fromhex(said["content"]),
-        entries=tuple(Entry(offset * MILLISECOND, revision, attempt) for offset, revision, attempt in said["entries"]),
-        revision=said["revision"],
-        until=to_time(said["until_ms"]),
-        cancelled=said["cancelled"],
-        earlier=tuple(Earlier(job_id, attempt) for job_id, attempt in said["earlier"]),
+        anchor=to_time(fields["anchor_ms"]),
+        content=bytes.fromhex(fields["content"]),
+        entries=tuple(
+            Entry(offset * MILLISECOND, revision, attempt) for offset, revision, attempt in fields["entries"]
+        ),
+        revision=fields["revision"],
+        until=to_time(fields["until_ms"]),
+        cancelled=fields["cancelled"],
+        earlier=tuple(Earlier(job_id, attempt) for job_id, attempt in fields["earlier"]),
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import TypeVar
 
 from tocsin_server.background import Unbroken
@@ -95,7 +96,7 @@ class Reminders:
         stored = await self._notes.read(name)
         if stored is None:
             raise RemindersNotFound(name.queue, name.kind.word, name.set_id)
-        return await self._shown(name, stored.found)
+        return await self._shown(name, stored.reminder_set)
 
     async def close(self) -> None:
         """Wait until all changes under way have ended."""
@@ -106,7 +107,7 @@ class Reminders:
     async def _schedule(self, name: SetName, wish: Wish, payload_of: PayloadOf) -> _Done:
         while True:
             stored, now = await asyncio.gather(self._notes.read(name), self._store.ping())
-            old = None if stored is None else stored.found
+            old = None if stored is None else stored.reminder_set
             jobs = await self._jobs_of(name, old)
             if old is not None and old.is_as(wish):
                 _sure_they_are_ours(name, old, jobs)
@@ -144,7 +145,7 @@ class Reminders:
             stored, now = await asyncio.gather(self._notes.read(name), self._store.ping())
             if stored is None:
                 raise RemindersNotFound(name.queue, name.kind.word, name.set_id)
-            old = stored.found
+            old = stored.reminder_set
             jobs = await self._jobs_of(name, old)
             new = old if old.cancelled else sets.cancelled(name, old, jobs, now)
             if new is old or await self._notes.write(name, new, stored):
@@ -180,10 +181,10 @@ class Reminders:
         stored = await self._notes.read(name)
         if stored is None:  # somebody emptied the store
             return new
-        if stored.found.revision != new.revision:
+        if stored.reminder_set.revision != new.revision:
             late = [job_id for entry, job_id in new.jobs(name) if entry.revision == new.revision]
             await self._earlier.cancel(name.queue, late, reason)
-        return stored.found
+        return stored.reminder_set
 
     async def _first_revision(self, name: SetName) -> int:
         """One above those of an earlier life of the set, of which jobs still stand: their ids are not free."""
@@ -202,26 +203,28 @@ class Reminders:
             await self._earlier.ended(name.queue, done.earlier, done.reason)
             return await self._shown(name, done.stands)
 
-    async def _shown(self, name: SetName, found: ReminderSet) -> ShownSet:
-        ids = dict(found.jobs(name))
+    async def _shown(self, name: SetName, reminder_set: ReminderSet) -> ShownSet:
+        ids = dict(reminder_set.jobs(name))
         jobs = await self._earlier.standing(name.queue, ids.values())
         reminders = []
-        for entry in found.entries:
+        for entry in reminder_set.entries:
             job_id = ids.get(entry, "")
             state = jobs[job_id].state if job_id in jobs else None
-            reminders.append(Shown(entry.offset, found.send_time(entry), job_id, state))
-        warnings = () if found.cancelled else await self._warnings(name)
-        return ShownSet(name, found.anchor, tuple(reminders), found.cancelled, found.revision, warnings)
+            reminders.append(Shown(entry.offset, reminder_set.send_time(entry), job_id, state))
+        warnings = () if reminder_set.cancelled else await self._warnings(name)
+        return ShownSet(
+            name, reminder_set.anchor, tuple(reminders), reminder_set.cancelled, reminder_set.revision, warnings
+        )
 
     async def _warnings(self, name: SetName) -> tuple[str, ...]:
         """What all who would send such reminders say that they cannot."""
         type_ = name.kind.job_type
-        said = [
+        of_workers = [
             [warning for warning in worker.warnings if type_ in warning]
             for worker in await self._store.workers()
             if type_ in worker.types and (not worker.queues or name.queue in worker.queues)
         ]
-        return tuple(dict.fromkeys(one for some in said for one in some)) if said and all(said) else ()
+        return tuple(dict.fromkeys(chain.from_iterable(of_workers))) if of_workers and all(of_workers) else ()
 
     async def _jobs_of(self, name: SetName, old: ReminderSet | None) -> Standing:
         """Jobs of the set that stand, of earlier revisions too where they had not ended."""
@@ -231,9 +234,9 @@ class Reminders:
         return await self._earlier.standing(name.queue, ids)
 
 
-def _sure_they_are_ours(name: SetName, found: ReminderSet, jobs: Standing) -> None:
+def _sure_they_are_ours(name: SetName, reminder_set: ReminderSet, jobs: Standing) -> None:
     """ReminderIdTaken where another job bears the id of one of the set's reminders, which nobody would send."""
-    for _, job_id in found.jobs(name):
+    for _, job_id in reminder_set.jobs(name):
         if (job := jobs.get(job_id)) is not None and not name.has(job):
             raise ReminderIdTaken(name.queue, job_id, job.state)
 

@@ -65,12 +65,12 @@ class Report:
 
     def intervals(self) -> Sequence[tuple[datetime, ReportFigures]]:
         """All intervals of the chart, those in which nothing ended too."""
-        found = []
+        intervals = []
         start = start_of(self.start, self.chart_step)
         while start < self.end:
-            found.append((start, self.chart.get(start) or ReportFigures()))
+            intervals.append((start, self.chart.get(start) or ReportFigures()))
             start += self.chart_step
-        return found
+        return intervals
 
     def busiest_first(self) -> Sequence[tuple[str, ReportFigures]]:
         """Types, those of most jobs first."""
@@ -120,8 +120,8 @@ class Reporting:
         retention = RetentionSeen()
         window = Window(start, end)
         filter_ = JobFilter(states=ENDED, ended=window)
-        async with aclosing(pages(self._store, queue, filter_, self._step)) as found:
-            async for jobs in found:
+        async with aclosing(pages(self._store, queue, filter_, self._step)) as batches:
+            async for jobs in batches:
                 for job in jobs:
                     if job.end_time is not None:
                         made.add(job, job.end_time)

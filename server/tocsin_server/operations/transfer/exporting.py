@@ -37,8 +37,8 @@ class Exporting:
         A queue that nobody used has no record. Reads what is there when it comes to it: a job that changes meanwhile is
         shown once, before or after the change, and one that stayed is not missed. Draining, and what the store raises.
         """
-        async with aclosing(self._drain.each(self._read(queues))) as found:
-            async for records in found:
+        async with aclosing(self._drain.each(self._read(queues))) as batches:
+            async for records in batches:
                 yield records
 
     async def _read(self, queues: Sequence[str]) -> AsyncGenerator[Sequence[Record], None]:

@@ -27,14 +27,14 @@ class Placing:
 
     async def queues(self, records: Sequence[QueueRecord], *, over: bool) -> list[Put | TocsinError]:
         """Settings, as Queues.place says."""
-        return [await self._queues.place(one.queue, one.settings, over=over) for one in records]
+        return [await self._queues.place(record.queue, record.settings, over=over) for record in records]
 
     async def notes(self, records: Sequence[NoteRecord], *, over: bool) -> list[Put | TocsinError]:
         """Notes of reminder sets; without `over` a later revision of a set takes the place of an earlier one."""
         done: list[Put | TocsinError] = []
         for start in range(0, len(records), _NOTES_AT_ONCE):
             some = records[start : start + _NOTES_AT_ONCE]
-            answers = await asyncio.gather(*(self._note(one, over) for one in some), return_exceptions=True)
+            answers = await asyncio.gather(*(self._note(record, over) for record in some), return_exceptions=True)
             for answer in answers:
                 if isinstance(answer, BaseException):
                     raise answer

@@ -16,15 +16,17 @@ from bson.int64 import Int64
 
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.store.mongo.documents import Document
-from tocsin_server.store.mongo.records import Records, new_operation
+from tocsin_server.store.mongo.jobs import Jobs
+from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.mongo.transitions import Standing, touch
 
 
 class Arrivals:
     """Of all queues."""
 
-    def __init__(self, records: Records) -> None:
-        self._records = records
+    def __init__(self, jobs: Jobs, queues: QueueDocuments) -> None:
+        self._jobs = jobs
+        self._queues = queues
 
     async def holders(self, queue: str, numbers: Collection[int]) -> dict[int, str]:
         """The id of the job that has a number, of those that somebody has."""
@@ -44,12 +46,12 @@ class Arrivals:
                 await self._renumber(queue, sharing)
 
     async def _renumber(self, queue: str, sharing: Sequence[Document]) -> None:
-        taken = await self._records.heads.allocate(queue, events=0, arrivals=len(sharing))
+        taken = await self._queues.allocate(queue, events=0, arrivals=len(sharing))
         jobs = [Standing(document, document["create"]) for document in sharing]
         for number, job in enumerate(jobs, start=taken.first_arrival):
             job.document["arrival"] = Int64(number)
             touch(job)
-        lost = await self._records.swap(jobs, new_operation())
+        lost = await self._jobs.swap(jobs)
         for job in jobs:
             if job.document["id"] in lost:  # it runs by now, and its lease goes by the number that it has
                 job.document["arrival"] = job.before["arrival"]
@@ -59,7 +61,7 @@ class Arrivals:
         if not numbers:
             return []
         condition = {"queue": queue, "arrival": {"$in": sorted(numbers)}}
-        found = await self._records.run(
-            lambda: self._records.jobs.find(condition, {"id": 1, "arrival": 1}).to_list(), read_only=True
+        found = await self._jobs.run(
+            lambda: self._jobs.collection.find(condition, {"id": 1, "arrival": 1}).to_list(), read_only=True
         )
         return [(int(one["arrival"]), one["id"]) for one in found]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, timedelta
 from typing import Any, TypeVar
 
 from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ConfigurationError, InvalidName, InvalidURI, PyMongoError
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 
@@ -22,8 +24,34 @@ from tocsin_server.telemetry.redaction import HIDDEN, secrets_in_url, show_addre
 
 DEFAULT_DATABASE = "tocsin"
 
+#: What a connection says of its own before it takes commands, and at its end.
+_OF_CONNECTIONS = frozenset({"hello", "ismaster", "saslStart", "saslContinue", "authenticate", "endSessions"})
+
 T = TypeVar("T")
 Document = dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Sent:
+    commands: int = 0
+
+
+_sent: ContextVar[_Sent | None] = ContextVar("commands sent for this call", default=None)
+
+
+class _Counter(CommandListener):
+    """Counts what is handed to a connection, for the call that it is sent for. pymongo tells of it in the task that
+    sends, just before; a second attempt of the driver's own is told of like the first."""
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if (sent := _sent.get()) is not None and event.command_name not in _OF_CONNECTIONS:
+            sent.commands += 1
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        pass
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        pass
 
 
 class MongoConnection:
@@ -55,6 +83,7 @@ class MongoConnection:
                 serverSelectionTimeoutMS=int((select_within or answer_within).total_seconds() * 1000),
                 retryWrites=True,
                 retryReads=True,
+                event_listeners=[_Counter()],
             )
             options: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
             self.database: AsyncDatabase[Document] = self.client.get_database(
@@ -74,12 +103,6 @@ class MongoConnection:
         """Make sure that the store answers; what it says of itself. StoreAway."""
         return await self.run(lambda: self.client.admin.command("hello"), read_only=True)
 
-    async def now(self) -> datetime:
-        """The server's clock."""
-        hello = await self.open()
-        now: datetime = hello["localTime"]  # admin's commands have the client's codec: naive, and UTC
-        return now.replace(tzinfo=UTC)
-
     async def close(self) -> None:
         """Wait for the commands under way, also those whose callers left, and close all connections."""
         self._closed = True
@@ -96,21 +119,17 @@ class MongoConnection:
             raise StoreAway("the connection was closed")
         return await self._unbroken.run(self._translated(command, read_only))
 
-    @contextmanager
-    def translated(self, *, read_only: bool = False) -> Iterator[None]:
-        """Translate errors as `run` does, for what is sent inside; without shielding."""
+    async def _translated(self, command: Callable[[], Awaitable[T]], read_only: bool) -> T:
+        sent = _Sent()
+        _sent.set(sent)  # in the context of this task, which is the command's own
         try:
-            yield
+            return await command()
         except PyMongoError as error:
-            refusal = domain_error(error, read_only=read_only)
+            refusal = domain_error(error, sent=None if read_only else sent.commands)
             if refusal is None:
                 raise
             self.refusals.note(refusal, error)
             raise refusal from error
-
-    async def _translated(self, command: Callable[[], Awaitable[T]], read_only: bool) -> T:
-        with self.translated(read_only=read_only):
-            return await command()
 
 
 def _without(url: str, message: str) -> str:

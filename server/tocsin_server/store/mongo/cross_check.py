@@ -15,8 +15,10 @@ from pymongo import UpdateOne
 from tocsin_server.domain import limits
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.store.interface import Checked
+from tocsin_server.store.mongo.clock import READ_NOW
 from tocsin_server.store.mongo.documents import Document, span
-from tocsin_server.store.mongo.records import Records
+from tocsin_server.store.mongo.jobs import Jobs
+from tocsin_server.store.mongo.queues import QueueDocuments
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -27,8 +29,9 @@ _FIELDS = ("queue", "state", "arrival", "lease", "end", "expire", "writes", "spe
 class CrossCheck:
     """JobStore.check. `prepare` makes the indexes that are missing. Goes on where its last step ended."""
 
-    def __init__(self, records: Records, prepare: Callable[[], Awaitable[None]]) -> None:
-        self._records = records
+    def __init__(self, jobs: Jobs, queues: QueueDocuments, prepare: Callable[[], Awaitable[None]]) -> None:
+        self._jobs = jobs
+        self._queues = queues
         self._prepare = prepare
         self._after = ""
         self._counters: dict[str, int] = {}  # arrivals of the last step's queues, as their documents say
@@ -52,13 +55,13 @@ class CrossCheck:
                 # Only while nobody else has written it: then it is another one, and the next pass looks at that.
                 writes.append(UpdateOne({"_id": job["_id"], "writes": job["writes"]}, update))
         if writes:
-            done = await self._records.run(lambda: self._records.jobs.bulk_write(writes, ordered=False))
+            done = await self._jobs.run(lambda: self._jobs.collection.bulk_write(writes, ordered=False))
             mended["jobs whose times were not those of their state"] += done.modified_count
         highest: dict[str, int] = {}
         for job in found:
             highest[job["queue"]] = max(highest.get(job["queue"], 0), int(job["arrival"]))
         for queue in await self._lagging(highest):
-            held = await self._records.heads.hold(queue, highest[queue])
+            held = await self._queues.hold(queue, highest[queue])
             mended["queues without a name or with a wrong counter"] += held
         self._after = found[-1]["_id"]
         return Checked(+mended, done=False)
@@ -68,7 +71,7 @@ class CrossCheck:
         answer is enough: a queue's jobs follow each other."""
         self._counters = {queue: number for queue, number in self._counters.items() if queue in highest}
         if unsure := [queue for queue, arrival in highest.items() if self._counters.get(queue, -1) < arrival]:
-            self._counters |= await self._records.heads.arrivals(unsure)
+            self._counters |= await self._queues.arrivals(unsure)
         return [queue for queue in unsure if self._counters.get(queue, -1) < highest[queue]]
 
     async def _next(self) -> list[Document]:
@@ -77,13 +80,13 @@ class CrossCheck:
             {"$sort": {"_id": 1}},
             {"$limit": _JOBS_A_STEP},
             {"$project": dict.fromkeys(_FIELDS, 1)},
-            {"$set": {"now": "$$NOW"}},
+            READ_NOW,
         ]
 
         async def ask() -> list[Document]:
-            return await (await self._records.jobs.aggregate(pipeline)).to_list()
+            return await (await self._jobs.collection.aggregate(pipeline)).to_list()
 
-        return await self._records.run(ask, read_only=True)
+        return await self._jobs.run(ask, read_only=True)
 
 
 def _mended(job: Mapping[str, Any], now: datetime) -> Document | None:

@@ -6,13 +6,14 @@ state, arrival, attempt, failures, crashes, revision
 create, due, start, end, lease, expire      dates, in milliseconds; lease only of ACTIVE, end, expire of ended ones
 token      of the last attempt: the 8 bytes of the claim that began it
 errors, progress, result, cancel            where there are any
-writes, ops the compare-and-swap counter, and whose writes the last ones were (records.py)
+writes, ops the compare-and-swap counter, which begins anywhere, and whose writes the last ones were (jobs.py)
 
 Spans of time are whole milliseconds. `bytes` is the size of the payload.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -55,6 +56,11 @@ def key(queue: str, job_id: str) -> str:
     return f"{queue}/{job_id}"
 
 
+def token_of(document: Mapping[str, Any]) -> bytes:
+    """The token of the job's last attempt: its arrival number and the request that claimed it."""
+    return int(document["arrival"]).to_bytes(6, "big") + bytes(document.get("token", b""))
+
+
 def due_time(when: datetime | timedelta, now: datetime) -> datetime:
     """When a job is due; what has passed means now."""
     return max(now, now + span(to_ms(when)) if isinstance(when, timedelta) else whole(when))
@@ -89,7 +95,7 @@ def job_document(spec: JobSpec, job_id: str, **fields: Any) -> Document:
         "type": spec.type,
         "priority": spec.priority,
         **fields,
-        "writes": Int64(1),
+        "writes": Int64(secrets.randbits(62)),  # never that of another job which stood under this id
         "spec": _terms_document(spec.terms),
     }
     _set_tags(document, spec.tags)

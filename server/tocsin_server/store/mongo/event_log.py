@@ -2,7 +2,7 @@
 
 _id               "<queue>/<first number, 15 digits>"
 queue, first, last  the numbers taken for the write; fewer changes than numbers are possible, more are not
-changes           the jobs as they stood (records.basic), `deleted` where one went
+changes           the jobs as they stood (commit.basic), `deleted` where one went
 time              the store's clock; a TTL index drops what is too old
 wake              {claimable, due, cancels, settings}: what dispatchers are to hear
 
@@ -12,32 +12,43 @@ Numbers without a document are a hole: of a write under way, of a server that di
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import bson
+import structlog
 from bson.int64 import Int64
+from bson.raw_bson import RawBSONDocument
+from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.events import Event, EventBatch
 from tocsin_server.domain.job import View
+from tocsin_server.store.batching import parts
 from tocsin_server.store.cursors import Cursor, read_cursor
+from tocsin_server.store.mongo.clock import stamp
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, job_of
-from tocsin_server.store.mongo.heads import Allocation, Heads
+from tocsin_server.store.mongo.queues import Allocation, QueueDocuments
 from tocsin_server.store.mongo.tail import LogListener
+
+Change = RawBSONDocument
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 #: A write that has not come after so long never will: its server died.
 PATIENCE = timedelta(seconds=5)
 #: What is too much to keep goes once it is a tenth of what is kept.
 _TRIM_AT = 10
 _DOCUMENTS_A_READ = 20
-#: More numbers are never taken for one write: two for each of the jobs of a call (adding.py).
+#: More numbers are never taken for one write: two for each of the jobs of a call (add.py).
 _NUMBERS_A_WRITE = 400
+#: Changes are cut into documents of about so many bytes: jobs may have large errors, and 16 MiB are the most.
+_ENTRY_BYTES = 1 << 20
 _WRITES_LOOKED_AT = 1_000
 #: A waiter looks again after so long, for the message that was lost.
 _LOOK_AGAIN = timedelta(seconds=1)
@@ -66,11 +77,17 @@ class EventLog:
     """The logs of all queues. About `events_max` changes of each are kept."""
 
     def __init__(
-        self, connection: MongoConnection, collection: str, heads: Heads, tail: LogListener, *, events_max: int
+        self,
+        connection: MongoConnection,
+        collection: str,
+        queues: QueueDocuments,
+        tail: LogListener,
+        *,
+        events_max: int,
     ) -> None:
         self._connection = connection
         self._events: AsyncCollection[Document] = connection.database[f"{collection}.events"]
-        self._heads = heads
+        self._queues = queues
         self._tail = tail
         self._events_max = events_max
         self._trimmed: dict[str, int] = {}  # queue -> the last number when it was trimmed
@@ -81,32 +98,26 @@ class EventLog:
     async def append(self, taken: Allocation, changes: Sequence[Document], flags: Flags) -> None:
         """Add a write's changes under the numbers taken for it, and let everybody hear of it.
 
-        The jobs stand already, so a store that cannot be reached now is no failure of the call: it leaves a hole.
+        The jobs stand already, so whatever goes wrong now is no failure of the call: it leaves a hole.
         """
-        with contextlib.suppress(TocsinError):
+        try:
             await self._append(taken, changes, flags)
+        except TocsinError:
+            pass  # the connection has said so
+        except Exception:
+            _log.exception("changes_not_logged", queue=taken.queue, first=taken.first, last=taken.last)
 
     async def _append(self, taken: Allocation, changes: Sequence[Document], flags: Flags) -> None:
-        update = {
-            "queue": taken.queue,
-            "first": Int64(taken.first),
-            "last": Int64(taken.last),
-            "changes": list(changes),
-            "wake": flags.document(new=taken.new),
-        }
+        wake = flags.document(new=taken.new)
+        writes = [_entry(taken.queue, first, last, part, wake) for first, last, part in _entries(taken, changes)]
 
         async def write() -> None:
-            # By upsert, so that one that is sent twice stands once.
-            await self._events.update_one(
-                {"_id": _id(taken.queue, taken.first)},
-                {"$set": update, "$currentDate": {"time": True}},
-                upsert=True,
-            )
+            await self._events.bulk_write(writes, ordered=False)
 
         _, stands = await asyncio.gather(self._connection.run(write), self._wake(taken, flags))
         if not stands:
             # Deleted after the numbers were taken and before the jobs were written: they would be in no queue.
-            await self._heads.hold(taken.queue, taken.first_arrival + taken.arrivals - 1)
+            await self._queues.hold(taken.queue, taken.first_arrival + taken.arrivals - 1)
             await self._wake(taken, flags)
         self._tail.signal(taken.queue)
         trimmed = min(taken.last, self._trimmed.setdefault(taken.queue, taken.first - 1))
@@ -118,12 +129,12 @@ class EventLog:
     async def _wake(self, taken: Allocation, flags: Flags) -> bool:
         """Count a wake where jobs became claimable. False: jobs came, and their queue's document is not there."""
         if flags.claimable:
-            return await self._heads.wake(taken.queue)
-        return not taken.arrivals or await self._heads.stands(taken.queue)
+            return await self._queues.wake(taken.queue)
+        return not taken.arrivals or await self._queues.stands(taken.queue)
 
     async def now(self, queue: str) -> str:
         """The cursor of now."""
-        head, now = await self._heads.read(queue)
+        head, now = await self._queues.read(queue)
         return str(await self._settled(queue, head, now))
 
     async def read(self, queue: str, after: str, wait: timedelta, limit: int) -> EventBatch:
@@ -162,7 +173,7 @@ class EventLog:
 
     async def _read_now(self, queue: str, cursor: Cursor, limit: int) -> tuple[EventBatch | None, Cursor]:
         """What is there, None where nothing is yet; and the cursor, which has learned the queue's epoch."""
-        head, now = await self._heads.read(queue)
+        head, now = await self._queues.read(queue)
         here = _cursor_of(head)
         if not cursor.leads_on("mongo", here.epoch, here.seen):
             return await self._gap(queue, head, now)
@@ -259,8 +270,19 @@ class EventLog:
         self._holes = {hole: met for hole, met in self._holes.items() if met[0] > forgotten}
 
 
-def _id(queue: str, first: int) -> str:
-    return f"{queue}/{first:015d}"
+def _entries(taken: Allocation, changes: Sequence[Document]) -> Iterator[tuple[int, int, Sequence[Change]]]:
+    """Cut a write's changes into documents: first and last number of each. One document, where they are small."""
+    raw = [RawBSONDocument(bson.encode(change)) for change in changes]
+    cuts = list(parts([len(change.raw) for change in raw], _NUMBERS_A_WRITE, _ENTRY_BYTES)) or [(0, 0)]
+    for start, end in cuts:
+        # More numbers may have been taken than were needed: those go with the last document.
+        yield taken.first + start, taken.first + end - 1 if end < len(raw) else taken.last, raw[start:end]
+
+
+def _entry(queue: str, first: int, last: int, changes: Sequence[Change], wake: Document) -> UpdateOne:
+    """By upsert, so that one that is sent twice stands once."""
+    entry = {"queue": queue, "first": Int64(first), "last": Int64(last), "changes": changes, "wake": wake}
+    return UpdateOne({"_id": f"{queue}/{first:015d}"}, {"$set": entry, **stamp("time")}, upsert=True)
 
 
 def _cursor_of(head: Mapping[str, Any] | None) -> Cursor:

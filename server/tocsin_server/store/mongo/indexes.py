@@ -12,9 +12,9 @@ from pymongo.errors import OperationFailure
 
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.connection import MongoConnection
+from tocsin_server.store.mongo.errors import OTHER_OPTIONS
 
 Keys = Sequence[tuple[str, int]]
-_OTHER_OPTIONS = 85  # IndexOptionsConflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ async def ensure(connection: MongoConnection, collection: str, wanted: Sequence[
     try:
         await connection.run(lambda: connection.database[collection].create_indexes([one.model() for one in wanted]))
     except OperationFailure as error:
-        if error.code != _OTHER_OPTIONS:
+        if error.code != OTHER_OPTIONS:
             raise
         for one in wanted:
             if (seconds := one.options.get("expireAfterSeconds")) is not None:

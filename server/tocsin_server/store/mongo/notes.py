@@ -15,7 +15,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
 from tocsin_server.store.interface import Note, StoredNote
-from tocsin_server.store.mongo.claiming import NOW
+from tocsin_server.store.mongo.clock import NOW_TO_COMPARE
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, key, whole
 
@@ -49,7 +49,10 @@ class Notes:
     async def after(self, queue: str, after: str, limit: int) -> list[StoredNote]:
         """As JobStore.notes. A range of the _id index: its order is that of code points."""
         # A queue's name has no slash, and "0" is what comes after it.
-        condition = {"_id": {"$gt": key(queue, after), "$lt": f"{queue}0"}, "$expr": {"$gte": ["$until", NOW]}}
+        condition = {
+            "_id": {"$gt": key(queue, after), "$lt": f"{queue}0"},
+            "$expr": {"$gte": ["$until", NOW_TO_COMPARE]},
+        }
         found = await self._connection.run(
             lambda: self._notes.find(condition).sort("_id", 1).limit(limit).to_list(), read_only=True
         )

@@ -11,7 +11,7 @@ from tocsin_server.domain.job import Cancel, Job, Progress
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.domain.times import EPOCH, MILLISECOND
 from tocsin_server.store.mongo.documents import Document, error_document, job_document, text, to_ms, whole
-from tocsin_server.store.placing import kept_errors
+from tocsin_server.store.put import kept_errors
 
 
 def placed_document(job: Job, arrival: int) -> Document:

@@ -1,4 +1,4 @@
-"""JobStore over MongoDB. How jobs are written stands in records.py."""
+"""JobStore over MongoDB. How jobs are written stands in commit.py."""
 
 from __future__ import annotations
 
@@ -20,27 +20,29 @@ from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
 from tocsin_server.store.batching import by_queue
 from tocsin_server.store.interface import Checked, JobStore, Note, StoredNote, StoreInfo, Wake
 from tocsin_server.store.mongo import indexes
-from tocsin_server.store.mongo.adding import Adding
-from tocsin_server.store.mongo.changing import ChangeWrites
+from tocsin_server.store.mongo.add import AddJobs
+from tocsin_server.store.mongo.change import ChangeJobs
 from tocsin_server.store.mongo.checks import FORMAT, check, has_change_streams, unfit_where_not_allowed
-from tocsin_server.store.mongo.claiming import NOW, Claiming
+from tocsin_server.store.mongo.claim import ClaimJobs
+from tocsin_server.store.mongo.clock import NOW, NOW_TO_COMPARE, ahead, read_clock
+from tocsin_server.store.mongo.commit import Commit
 from tocsin_server.store.mongo.connection import MongoConnection
-from tocsin_server.store.mongo.counting import Counting
 from tocsin_server.store.mongo.cross_check import CrossCheck
-from tocsin_server.store.mongo.documents import HEAVY, Document, job_of, key, to_ms
+from tocsin_server.store.mongo.documents import HEAVY, Document, job_of, key
 from tocsin_server.store.mongo.event_log import EventLog, Flags
-from tocsin_server.store.mongo.finishing import FinishWrites
-from tocsin_server.store.mongo.heads import Heads
+from tocsin_server.store.mongo.figures import QueueCounts
+from tocsin_server.store.mongo.finish import FinishJobs
 from tocsin_server.store.mongo.holes import Holes
-from tocsin_server.store.mongo.known_types import KnownTypes
-from tocsin_server.store.mongo.listing import Listing
+from tocsin_server.store.mongo.jobs import Jobs
 from tocsin_server.store.mongo.notes import Notes
-from tocsin_server.store.mongo.placing import PutWrites
+from tocsin_server.store.mongo.page import PageJobs
+from tocsin_server.store.mongo.put import PutJobs
 from tocsin_server.store.mongo.queue_documents import worker_document, worker_of
-from tocsin_server.store.mongo.records import Records
+from tocsin_server.store.mongo.queues import QueueDocuments
+from tocsin_server.store.mongo.quotas import JobQuota, KnownTypes
 from tocsin_server.store.mongo.tail import LogListener
-from tocsin_server.store.mongo.trimming import Trimming
-from tocsin_server.store.placing import placed
+from tocsin_server.store.mongo.trim import TrimJobs
+from tocsin_server.store.put import placed
 
 
 class MongoStore(JobStore):
@@ -64,20 +66,22 @@ class MongoStore(JobStore):
         self._collection = collection
         self._events_age = events_age
         self._workers: AsyncCollection[Document] = connection.database[f"{collection}.workers"]
-        self._heads = Heads(connection, collection, quotas.queues)
-        self._tail = LogListener(connection, collection, self._heads)
-        self._log = EventLog(connection, collection, self._heads, self._tail, events_max=events_max)
-        self._records = Records(connection, collection, self._heads, self._log)
-        self._types = KnownTypes(self._records)
-        self._adding = Adding(self._records, self._types, quotas.jobs)
-        self._placing = PutWrites(self._records, self._types, quotas.jobs)
-        self._claiming = Claiming(self._records)
-        self._changing = ChangeWrites(self._records)
-        self._finishing = FinishWrites(self._records)
-        self._trimming = Trimming(self._records)
-        self._counting = Counting(self._records, self._prepare)
-        self._listing = Listing(self._records, self._counting)
-        self._cross_check = CrossCheck(self._records, self._prepare)
+        self._queues = QueueDocuments(connection, collection, quotas.queues)
+        self._tail = LogListener(connection, collection, self._queues)
+        self._log = EventLog(connection, collection, self._queues, self._tail, events_max=events_max)
+        self._jobs = Jobs(connection, collection)
+        commit = Commit(self._jobs, self._queues, self._log)
+        self._types = KnownTypes(self._jobs)
+        quota = JobQuota(self._jobs, quotas.jobs)
+        self._add = AddJobs(connection, self._jobs, self._queues, commit, self._types, quota)
+        self._put = PutJobs(self._jobs, self._queues, commit, self._types, quota)
+        self._claim = ClaimJobs(connection, self._jobs, self._queues, commit)
+        self._change = ChangeJobs(commit)
+        self._finish = FinishJobs(self._jobs, commit)
+        self._trim = TrimJobs(self._jobs, self._queues, commit)
+        self._counts = QueueCounts(connection, self._jobs, self._queues, self._prepare)
+        self._page = PageJobs(self._jobs, self._counts)
+        self._cross_check = CrossCheck(self._jobs, self._queues, self._prepare)
         self._holes = Holes(self._log)
         self._notes = Notes(connection, collection)
         self._names: frozenset[str] = frozenset()  # as they were last read
@@ -113,7 +117,7 @@ class MongoStore(JobStore):
         await self._connection.close()
 
     async def ping(self) -> datetime:
-        return await self._connection.now()
+        return await read_clock(self._connection)
 
     async def info(self) -> StoreInfo:
         if self._info is None:
@@ -130,33 +134,33 @@ class MongoStore(JobStore):
     # --- scheduling and reading ---
 
     async def add(self, drafts: Sequence[Draft]) -> list[Added | TocsinError]:
-        return await by_queue(drafts, lambda draft: draft.spec.queue, self._adding.add_to)
+        return await by_queue(drafts, lambda draft: draft.spec.queue, self._add.add_to)
 
     async def get(self, queue: str, job_ids: Sequence[str], view: View) -> list[Job | None]:
         keys = [key(queue, job_id) for job_id in job_ids]
         shape = None if view is View.FULL else dict.fromkeys(HEAVY, 0)
         found = await self._connection.run(
-            lambda: self._records.jobs.find({"_id": {"$in": keys}}, shape).to_list(), read_only=True
+            lambda: self._jobs.collection.find({"_id": {"$in": keys}}, shape).to_list(), read_only=True
         )
         jobs = {document["_id"]: document for document in found}
         return [job_of(jobs[one], view) if one in jobs else None for one in keys]
 
     async def page(self, query: ListQuery) -> Page:
-        return await self._listing.page(query)
+        return await self._page.page(query)
 
     async def put(self, jobs: Sequence[Job], *, over: bool) -> list[Put | TocsinError]:
-        return await placed(jobs, partial(self._placing.put_into, over=over))
+        return await placed(jobs, partial(self._put.put_into, over=over))
 
     # --- changing standing jobs ---
 
     async def cancel(self, queue: str, cancels: Sequence[CancelJob]) -> list[Job | TocsinError]:
-        return await self._changing.cancel(queue, cancels)
+        return await self._change.cancel(queue, cancels)
 
     async def update(self, queue: str, changes: Sequence[Change]) -> list[Job | TocsinError]:
-        return await self._changing.update(queue, changes)
+        return await self._change.update(queue, changes)
 
     async def delete(self, queue: str, job_ids: Sequence[str], *, ended_only: bool = True) -> list[TocsinError | None]:
-        return await self._changing.delete(queue, job_ids, ended_only=ended_only)
+        return await self._change.delete(queue, job_ids, ended_only=ended_only)
 
     # --- running ---
 
@@ -170,25 +174,25 @@ class MongoStore(JobStore):
         request: bytes,
         repeated: bool = False,
     ) -> Claim:
-        return await self._claiming.claim(queue, types, limit, lease, request, repeated=repeated)
+        return await self._claim.claim(queue, types, limit, lease, request, repeated=repeated)
 
     async def promote(self, queue: str) -> bool:
-        return await self._claiming.promote(queue)
+        return await self._claim.promote(queue)
 
     async def extend(self, extensions: Sequence[Extension], lease: timedelta) -> list[Extended | TocsinError]:
         async def extend_in(queue: str, items: Sequence[Extension]) -> list[Extended | TocsinError]:
-            return await self._finishing.extend(queue, items, lease)
+            return await self._finish.extend(queue, items, lease)
 
         return await by_queue(extensions, lambda extension: extension.lease.queue, extend_in)
 
     async def finish(self, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
-        return await by_queue(outcomes, lambda outcome: outcome.lease.queue, self._finishing.finish)
+        return await by_queue(outcomes, lambda outcome: outcome.lease.queue, self._finish.finish)
 
     async def reap(self, queue: str, limit: int = 100) -> list[LostLease]:
-        return await self._finishing.reap(queue, limit)
+        return await self._finish.reap(queue, limit)
 
     async def trim(self, queue: str, *, completed_max: int, failed_max: int, limit: int = 100) -> int:
-        return await self._trimming.trim(queue, completed_max=completed_max, failed_max=failed_max, limit=limit)
+        return await self._trim.trim(queue, completed_max=completed_max, failed_max=failed_max, limit=limit)
 
     async def check(self) -> Checked:
         return await self._cross_check.step()
@@ -198,7 +202,7 @@ class MongoStore(JobStore):
     async def ticks(self, queues: Sequence[str]) -> Mapping[str, Tick]:
         ticks: dict[str, Tick] = dict.fromkeys(queues, Tick(0, None, None, None))
         for start in range(0, len(queues), self.ticks_at_once):
-            found = await self._heads.ticks(queues[start : start + self.ticks_at_once])
+            found = await self._queues.ticks(queues[start : start + self.ticks_at_once])
             holes = await self._holes.found({queue: number for queue, (_, number) in found.items()})
             for queue, (tick, _) in found.items():
                 ticks[queue] = replace(tick, wakes=tick.wakes + holes[queue], waiting=tick.waiting or holes[queue] > 0)
@@ -216,7 +220,7 @@ class MongoStore(JobStore):
     # --- queues ---
 
     async def queues(self) -> list[str]:
-        names = await self._heads.names()
+        names = await self._queues.names()
         if not self._names <= set(names):
             # Somebody may have dropped the collections, and the indexes with them.
             await self._prepare()
@@ -226,26 +230,26 @@ class MongoStore(JobStore):
         return names
 
     async def count_queues(self) -> int:
-        return await self._heads.count() if (seen := self._tail.count()) is None else seen
+        return await self._queues.count() if (seen := self._tail.count()) is None else seen
 
     async def figures(self, queue: str) -> QueueFigures:
-        return await self._counting.figures(queue)
+        return await self._counts.figures(queue)
 
     async def settings(self, queues: Sequence[str]) -> list[QueueSettings]:
-        return await self._heads.settings(queues) if queues else []
+        return await self._queues.settings(queues) if queues else []
 
     async def put_settings(self, queue: str, settings: QueueSettings, *, paused: bool) -> QueueSettings:
-        if (put := await self._heads.put_settings(queue, settings, paused=paused)) is not None:
+        if (put := await self._queues.put_settings(queue, settings, paused=paused)) is not None:
             taken, resumed = put
             await self._log.append(taken, (), Flags(claimable=resumed, settings=True))
-        [now] = await self._heads.settings([queue])
+        [now] = await self._queues.settings([queue])
         return now
 
     async def forget(self, queue: str, *, unused_for: timedelta | None = None) -> bool:
         async def noted() -> bool:
             return bool(await self._notes.after(queue, "", 1))
 
-        return await self._heads.forget(queue, unused_for, noted)
+        return await self._queues.forget(queue, unused_for, noted)
 
     # --- notes ---
 
@@ -265,17 +269,16 @@ class MongoStore(JobStore):
         if not ttl:
             await self._connection.run(lambda: self._workers.delete_one({"_id": name}))
             return
-        until = {"$toDate": {"$add": [{"$toLong": "$$NOW"}, to_ms(ttl)]}}
         said = {"$literal": worker_document(worker)}
         await self._connection.run(
             lambda: self._workers.update_one(
-                {"_id": name}, [{"$set": {"seen": "$$NOW", "until": until, "said": said}}], upsert=True
+                {"_id": name}, [{"$set": {"seen": NOW, "until": ahead(ttl), "said": said}}], upsert=True
             )
         )
 
     async def workers(self) -> list[WorkerFigures]:
         async def ask() -> list[Document]:
-            alive = {"$match": {"$expr": {"$gte": ["$until", NOW]}}}
+            alive = {"$match": {"$expr": {"$gte": ["$until", NOW_TO_COMPARE]}}}
             return await (await self._workers.aggregate([alive])).to_list()
 
         return sorted(map(worker_of, await self._connection.run(ask, read_only=True)), key=lambda worker: worker.worker)

@@ -23,7 +23,7 @@ from tocsin_server.store.interface import Wake
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document
 from tocsin_server.store.mongo.errors import STREAM_LOST
-from tocsin_server.store.mongo.heads import Heads
+from tocsin_server.store.mongo.queues import QueueDocuments
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -42,13 +42,13 @@ _LOOK_BACK = 100
 class LogListener:
     """One listener on the server for everybody in this process; begins with the first who wants to hear."""
 
-    def __init__(self, connection: MongoConnection, collection: str, heads: Heads) -> None:
+    def __init__(self, connection: MongoConnection, collection: str, queues: QueueDocuments) -> None:
         self._connection = connection
         self._events: AsyncCollection[Document] = connection.database.get_collection(
             f"{collection}.events",
             read_concern=ReadConcern("majority"),  # the only one that change streams take
         )
-        self._heads = heads
+        self._numbers_of = queues
         self._listeners: set[asyncio.Queue[Wake | None]] = set()
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -161,7 +161,7 @@ class LogListener:
 
     async def _numbers(self) -> dict[str, int]:
         asked = time.monotonic()
-        numbers = await self._heads.numbers()
+        numbers = await self._numbers_of.numbers()
         self._looked, self._queues = asked, len(numbers)
         return numbers
 

@@ -1,4 +1,4 @@
-"""What can happen to a standing job, in one place each. Each changes the document in memory; records.py writes it.
+"""What can happen to a standing job, in one place each. Each changes the document in memory; commit.py writes it.
 
 Nested values are replaced, never changed in place: what was read must stay as it was, to tell what is new.
 """
@@ -28,6 +28,7 @@ class Standing:
     now: datetime
     before: Document = field(init=False)
     touched: bool = False  # it is to be written
+    confirmed: bool = False  # it is to be written back as it is, if nothing else: see `confirm`
     quiet: bool = True  # no event
     gone: bool = False  # it is to be deleted
     anew: bool = False  # the document is another one under the same id, to be written whole
@@ -56,6 +57,12 @@ def changed(job: Standing) -> None:
 def touch(job: Standing) -> None:
     """It is to be written, and nobody need hear of it."""
     job.touched = True
+
+
+def confirm(job: Standing) -> None:
+    """An answer says that it stands so. What was read may not stand on a majority of the servers yet, and a failover
+    would take it back; a write that changes nothing, on the condition that it still stands so, waits for them."""
+    job.confirmed = True
 
 
 def remove(job: Standing) -> None:
@@ -129,6 +136,7 @@ def lease(job: Standing, length: timedelta, token: bytes) -> None:
 def ask_cancel(job: Standing, wish: CancelJob) -> None:
     """Cancel it, or ask the attempt to stop."""
     if job.state is State.CANCELLED or job.cancel_asked:
+        confirm(job)
         return
     grace = span(to_ms(wish.grace))
     job.document["cancel"] = {

@@ -29,16 +29,17 @@ from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
 from tocsin_server.domain.times import to_ms, to_time
 from tocsin_server.store.batching import by_queue, part_by_part, parts
 from tocsin_server.store.interface import Checked, JobStore, Note, StoredNote, StoreInfo, StoreUnfit, Wake
-from tocsin_server.store.placing import Placed, placed
-from tocsin_server.store.redis import page_query, records, replies
+from tocsin_server.store.put import Placed, placed
+from tocsin_server.store.redis import records, replies
 from tocsin_server.store.redis.condition import Condition
 from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.cross_check import CrossCheck
 from tocsin_server.store.redis.event_stream import EventStream
 from tocsin_server.store.redis.keys import Keys
 from tocsin_server.store.redis.notes import Notes
+from tocsin_server.store.redis.page import page_arguments, page_total
 from tocsin_server.store.redis.permissions import check_permissions
-from tocsin_server.store.redis.placed import placed_arguments
+from tocsin_server.store.redis.put import put_arguments
 from tocsin_server.store.redis.queue_records import (
     counts_of,
     figures_of,
@@ -158,19 +159,19 @@ class RedisStore(JobStore):
         return found
 
     async def page(self, query: ListQuery) -> Page:
-        answers, arrival, due, skip, counts = await self._run("page", query.queue, *page_query.arguments(query))
+        answers, arrival, due, skip, counts = await self._run("page", query.queue, *page_arguments(query))
         jobs = tuple(records.job_of(query.queue, answer, query.view) for answer in answers)
         following = None
         if arrival >= 0:
             following = Position(arrival, to_time(due) if query.order is Order.SOONEST else None, skip)
-        total = page_query.total(query.filter, counts_of(counts)) if query.with_total and query.filter.counted else None
+        total = page_total(query.filter, counts_of(counts)) if query.with_total and query.filter.counted else None
         return Page(jobs, following, total)
 
     async def put(self, jobs: Sequence[Job], *, over: bool) -> list[Put | TocsinError]:
         async def put_into(queue: str, items: Sequence[Job]) -> list[Placed]:
             await self._registry.admit(queue)
             highest = max(job.arrival for job in items)
-            arguments = [(job, placed_arguments(job)) for job in items]
+            arguments = [(job, put_arguments(job)) for job in items]
 
             async def send(part: Sequence[tuple[Job, Arguments]]) -> list[Placed]:
                 flat = [argument for _, of_one in part for argument in of_one]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from bson.objectid import ObjectId
-from support.mongo_parts import MongoPart
-from support.redis_parts import RedisPart
+from support.mongo_backend import MongoBackend
+from support.redis_backend import RedisBackend
 from support.servers import Server
-from support.stores import StorePart
+from support.stores import StoreBackend
 from tocsin import Client
 from tocsin_server.domain.job import View
 from tocsin_server.migrate.systems.agenda.reading import DEFAULT_COLLECTION, open_agenda
@@ -30,9 +30,9 @@ StartServer = Callable[..., Server]
 
 
 @pytest.fixture(params=["redis", "mongo_database"])
-def target(request: pytest.FixtureRequest) -> StorePart:
+def target(request: pytest.FixtureRequest) -> StoreBackend:
     """An empty store of each kind in turn."""
-    part: RedisPart | MongoPart = request.getfixturevalue(request.param)
+    part: RedisBackend | MongoBackend = request.getfixturevalue(request.param)
     return part
 
 
@@ -42,7 +42,7 @@ async def imported(scene: Scene, store: JobStore) -> BroughtIn:
 
 
 async def test_each_job_stands_just_as_it_was_read_and_once(
-    scene: Scene, target: StorePart, open_place: OpenPlace
+    scene: Scene, target: StoreBackend, open_place: OpenPlace
 ) -> None:
     store = (await open_place(target.url)).store
     jobs = [one.job for one in await read(scene.database.url, ALL, queue="mail") if one.job is not None]
@@ -75,7 +75,7 @@ def a_job(name: str, **fields: Any) -> dict[str, Any]:
 
 
 async def test_jobs_run_here_as_they_would_have_there(
-    database: Database, target: StorePart, migrate: Migrate, serve: StartServer
+    database: Database, target: StoreBackend, migrate: Migrate, serve: StartServer
 ) -> None:
     echo, fails, later = a_job("echo"), a_job("fails"), a_job("echo", nextRunAt=NOW + timedelta(days=9))
     database.insert(echo, fails, later)
@@ -96,7 +96,7 @@ async def test_jobs_run_here_as_they_would_have_there(
 async def test_jobs_that_are_tocsins_own_types_become_those_and_are_sent(
     line: str,
     database: Database,
-    redis: RedisPart,
+    redis: RedisBackend,
     migrate: Migrate,
     run_node: RunNode,
     serve: StartServer,
@@ -147,7 +147,7 @@ async def test_agendas_own_database_can_be_the_target_under_another_name(databas
 
 
 async def test_a_dry_run_says_what_would_be_done_and_does_nothing(
-    scene: Scene, redis: RedisPart, migrate: Migrate
+    scene: Scene, redis: RedisBackend, migrate: Migrate
 ) -> None:
     before = redis.dump()
     ran = migrate("--from", "agenda", "--source", scene.database.url, "--to", redis.url, "--dry-run")

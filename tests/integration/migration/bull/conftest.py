@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import pytest
 from support import node_tools
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from tocsin_server.migrate.systems.bull.reader import open_bull
 from tocsin_server.migrate.systems.bullmq.queue import open_bullmq
 from tocsin_server.migrate.systems.foreign import Choices, Foreign, Opened
@@ -35,21 +35,21 @@ class Read(Protocol):
 
 
 @pytest.fixture(scope="session")
-def bull_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisPart]:
+def bull_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisBackend]:
     """One server for all of these tests."""
-    with RedisPart(tmp_path_factory.mktemp("bull")) as redis:
+    with RedisBackend(tmp_path_factory.mktemp("bull")) as redis:
         yield redis
 
 
 @pytest.fixture
-def source(bull_redis: RedisPart) -> RedisPart:
+def source(bull_redis: RedisBackend) -> RedisBackend:
     """It, empty."""
     bull_redis.client.flushall()
     return bull_redis
 
 
 @pytest.fixture
-def play(source: RedisPart, npm_packages: Path, tmp_path: Path) -> Play:
+def play(source: RedisBackend, npm_packages: Path, tmp_path: Path) -> Play:
     """See Play."""
     (tmp_path / "node_modules").symlink_to(npm_packages)
 
@@ -65,7 +65,7 @@ def play(source: RedisPart, npm_packages: Path, tmp_path: Path) -> Play:
 
 
 @pytest.fixture
-def read(source: RedisPart) -> Read:
+def read(source: RedisBackend) -> Read:
     """See Read."""
 
     async def found(system: str, *, prefix: str = PREFIX, **choices: Any) -> Sequence[Foreign]:
@@ -80,7 +80,7 @@ def read(source: RedisPart) -> Read:
     return found
 
 
-def lasting(source: RedisPart) -> dict[bytes, object]:
+def lasting(source: RedisBackend) -> dict[bytes, object]:
     """All that the source holds, but for what goes by itself. (DUMP is no measure: reading a large hash goes on with
     its rehashing, and that changes the order of its fields.)"""
     client = source.client

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 from contract.builders import claimed
-from support.redis_parts import RedisPart
-from support.stores import StorePart
+from support.redis_backend import RedisBackend
+from support.stores import StoreBackend
 from tocsin_server.domain.job import Job, Retention, View
 from tocsin_server.migrate.systems.bring_in import BroughtIn, bring_in
 from tocsin_server.migrate.systems.foreign import Choices
@@ -21,7 +21,7 @@ from integration.migration.conftest import OpenPlace
 SYSTEMS = pytest.mark.parametrize("system", ["bull", "bullmq"])
 
 
-async def brought_in(system: str, source: RedisPart, target: JobStore) -> BroughtIn:
+async def brought_in(system: str, source: RedisBackend, target: JobStore) -> BroughtIn:
     choices = Choices(take_active=True, take_completed=True)
     async with OPENERS[system](source.url, choices) as reader:
         return await bring_in(reader.read(), target, lambda _: None)
@@ -35,7 +35,7 @@ def essence(job: Job) -> Job:
 
 @SYSTEMS
 async def test_every_job_stands_as_it_was_told_and_a_second_time_changes_nothing(
-    play: Play, read: Read, source: RedisPart, store: StorePart, open_place: OpenPlace, system: str
+    play: Play, read: Read, source: RedisBackend, store: StoreBackend, open_place: OpenPlace, system: str
 ) -> None:
     play(system, "states")
     play(system, "options")
@@ -56,7 +56,7 @@ async def test_every_job_stands_as_it_was_told_and_a_second_time_changes_nothing
 @SYSTEMS
 @pytest.mark.parametrize("kind", ["lifo", "priorities", "due by now"])
 async def test_they_are_claimed_in_the_order_in_which_a_real_worker_runs_them(
-    play: Play, source: RedisPart, store: StorePart, open_place: OpenPlace, system: str, kind: str
+    play: Play, source: RedisBackend, store: StoreBackend, open_place: OpenPlace, system: str, kind: str
 ) -> None:
     play(system, "order", kind)
     target = (await open_place(store.url)).store

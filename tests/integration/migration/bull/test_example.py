@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support import node_tools
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.source_tree import ROOT
 from tocsin import Client
@@ -60,7 +60,7 @@ def table(lines: list[str]) -> list[list[str]]:
 
 
 @pytest.fixture
-def old(source: RedisPart, npm_packages: Path, tmp_path: Path, example: Example) -> Path:
+def old(source: RedisBackend, npm_packages: Path, tmp_path: Path, example: Example) -> Path:
     """A folder with what the page's reader has: the old service, which has run, and the new handlers."""
     [install] = example.commands("npm install")
     node_tools.installed(install.split()[2:], tmp_path, npm_packages)
@@ -71,7 +71,7 @@ def old(source: RedisPart, npm_packages: Path, tmp_path: Path, example: Example)
     return tmp_path
 
 
-def run(folder: Path, command: str, source: RedisPart, *, address: str = "", code: int = 0) -> list[str]:
+def run(folder: Path, command: str, source: RedisBackend, *, address: str = "", code: int = 0) -> list[str]:
     """What a command of the page says, run in the folder against these servers; `code` is how it ends."""
     words = command.replace("localhost:6379", f"127.0.0.1:{source.port}").split()
     assert words[0] == "tocsin"
@@ -87,7 +87,7 @@ def run(folder: Path, command: str, source: RedisPart, *, address: str = "", cod
     return done.stdout.splitlines()
 
 
-def test_the_example_goes_as_it_is_told(page: str, example: Example, old: Path, source: RedisPart) -> None:
+def test_the_example_goes_as_it_is_told(page: str, example: Example, old: Path, source: RedisBackend) -> None:
     dry, real = example.commands("tocsin migrate")
     # What repeats, and what is done, is left there.
     assert table(run(old, dry, source, code=3)) == table(example.shown_after(dry))

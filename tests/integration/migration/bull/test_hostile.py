@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from tocsin_server.domain.states import State
 from tocsin_server.migrate.systems.bull.jobs import LONG_AGO, NO_TIME
 from tocsin_server.migrate.systems.bull.json_text import TOO_LARGE
@@ -28,7 +28,7 @@ SOUND: Mapping[str, Any] = {"name": "work", "data": '{"a":1}', "opts": "{}", "ti
 _LONG = json.dumps("é" * 200_000)
 
 
-def put(source: RedisPart, system: str, key: str = "wait", job_id: str | bytes = "1", **fields: Any) -> None:
+def put(source: RedisBackend, system: str, key: str = "wait", job_id: str | bytes = "1", **fields: Any) -> None:
     """A job of queue "q" with these fields beside, or in place of, sound ones (None: without it), in one list."""
     raw = job_id.encode() if isinstance(job_id, str) else job_id
     client = source.client
@@ -65,7 +65,7 @@ async def only(read: Read, system: str, **choices: Any) -> Foreign:
     ],
 )
 async def test_what_could_not_run_there_is_refused(
-    read: Read, source: RedisPart, system: str, fields: dict[str, Any], why: str
+    read: Read, source: RedisBackend, system: str, fields: dict[str, Any], why: str
 ) -> None:
     put(source, system, **fields)
     thing = await only(read, system)
@@ -75,7 +75,7 @@ async def test_what_could_not_run_there_is_refused(
 @SYSTEMS
 @pytest.mark.parametrize("size", [9 << 20, (1 << 20) - 400])
 async def test_a_job_of_megabytes_is_refused_and_its_neighbours_are_not(
-    read: Read, source: RedisPart, system: str, size: int
+    read: Read, source: RedisBackend, system: str, size: int
 ) -> None:
     for job_id in ("1", "2", "3"):
         put(source, system, job_id=job_id, data=json.dumps({"a": "x" * (size if job_id == "2" else 200_000)}))
@@ -83,12 +83,12 @@ async def test_a_job_of_megabytes_is_refused_and_its_neighbours_are_not(
     assert found == {"1": Verdict.TAKEN, "2": Verdict.REFUSED, "3": Verdict.TAKEN}
 
 
-async def test_of_what_cannot_be_a_job_not_even_the_data_is_read(read: Read, source: RedisPart) -> None:
+async def test_of_what_cannot_be_a_job_not_even_the_data_is_read(read: Read, source: RedisBackend) -> None:
     put(source, "bull", data="{" + " " * (9 << 20) + "}")  # small, once read
     assert (await only(read, "bull")).why == (TOO_LARGE,)
 
 
-async def test_some_megabytes_are_read_at_once(source: RedisPart) -> None:
+async def test_some_megabytes_are_read_at_once(source: RedisBackend) -> None:
     sizes = [3, 2, 1, 1, 1, 1, 5, 0]
     for number, size in enumerate(sizes):
         put(source, "bull", job_id=str(number), data=json.dumps("x" * (size << 20)))
@@ -99,14 +99,16 @@ async def test_some_megabytes_are_read_at_once(source: RedisPart) -> None:
 
 
 @SYSTEMS
-async def test_a_job_whose_key_is_like_a_queues_makes_no_queue(read: Read, source: RedisPart, system: str) -> None:
+async def test_a_job_whose_key_is_like_a_queues_makes_no_queue(read: Read, source: RedisBackend, system: str) -> None:
     for job_id in ("x:wait", "x:id", "x:failed", "x:meta"):
         put(source, system, job_id=job_id)
     assert {thing.verdict for thing in await read(system)} == {Verdict.TAKEN}
 
 
 @SYSTEMS
-async def test_keys_of_another_kind_are_named_and_the_rest_is_read(read: Read, source: RedisPart, system: str) -> None:
+async def test_keys_of_another_kind_are_named_and_the_rest_is_read(
+    read: Read, source: RedisBackend, system: str
+) -> None:
     put(source, system)
     put(source, system, job_id="2")
     source.client.delete("bull:q:2")
@@ -123,7 +125,7 @@ async def test_keys_of_another_kind_are_named_and_the_rest_is_read(read: Read, s
 
 @SYSTEMS
 @pytest.mark.parametrize("timestamp", ["NaN", "1e30", "-5", "inf", "now", "", None, "1e400"])
-async def test_an_unreadable_time_is_now(read: Read, source: RedisPart, system: str, timestamp: str | None) -> None:
+async def test_an_unreadable_time_is_now(read: Read, source: RedisBackend, system: str, timestamp: str | None) -> None:
     put(source, system, timestamp=timestamp)
     thing = await only(read, system)
     assert thing.why == (NO_TIME,)
@@ -136,7 +138,7 @@ async def test_an_unreadable_time_is_now(read: Read, source: RedisPart, system: 
     [("inf", Verdict.REFUSED), (1e30, Verdict.REFUSED), (-1e30, Verdict.TAKEN), (0, Verdict.TAKEN)],
 )
 async def test_delays_beyond_all_time(
-    read: Read, source: RedisPart, system: str, score: str | float, verdict: Verdict
+    read: Read, source: RedisBackend, system: str, score: str | float, verdict: Verdict
 ) -> None:
     put(source, system, "delayed")
     source.client.zadd("bull:q:delayed", {"1": float(score)})
@@ -144,14 +146,14 @@ async def test_delays_beyond_all_time(
 
 
 @SYSTEMS
-async def test_a_negative_delay_is_none(read: Read, source: RedisPart, system: str) -> None:
+async def test_a_negative_delay_is_none(read: Read, source: RedisBackend, system: str) -> None:
     put(source, system, opts='{"delay":-5000}', delay="-5000")
     job = job_of(await only(read, system))
     assert job.schedule_time == job.create_time
 
 
 @SYSTEMS
-async def test_what_was_counted_beyond_all_counting_is_clamped(read: Read, source: RedisPart, system: str) -> None:
+async def test_what_was_counted_beyond_all_counting_is_clamped(read: Read, source: RedisBackend, system: str) -> None:
     attempts = {"attemptsMade" if system == "bull" else "atm": "1e300", "stc": "99999999999", "ats": "1e19"}
     put(source, system, "failed", opts='{"attempts":1e300,"backoff":{"type":"exponential","delay":1e300}}', **attempts)
     thing = await only(read, system)
@@ -173,7 +175,7 @@ async def test_what_was_counted_beyond_all_counting_is_clamped(read: Read, sourc
     ids=["a number", "a list", "wrong kinds", "more wrong kinds", "a well"],
 )
 async def test_options_of_no_use_say_nothing(
-    read: Read, source: RedisPart, system: str, opts: str, why: str | None
+    read: Read, source: RedisBackend, system: str, opts: str, why: str | None
 ) -> None:
     put(source, system, opts=opts)
     thing = await only(read, system)
@@ -184,7 +186,7 @@ async def test_options_of_no_use_say_nothing(
 @SYSTEMS
 @pytest.mark.parametrize("stacks", ["[", '"x"', "[1,2]", '{"a":1}', b'["\xff"]'])
 async def test_broken_stacks_lose_themselves_alone(
-    read: Read, source: RedisPart, system: str, stacks: str | bytes
+    read: Read, source: RedisBackend, system: str, stacks: str | bytes
 ) -> None:
     put(source, system, "failed", stacktrace=stacks, failedReason="it broke", finishedOn=NOW_MS)
     thing = await only(read, system)
@@ -193,7 +195,7 @@ async def test_broken_stacks_lose_themselves_alone(
 
 
 @SYSTEMS
-async def test_many_and_long_errors_are_cut(read: Read, source: RedisPart, system: str) -> None:
+async def test_many_and_long_errors_are_cut(read: Read, source: RedisBackend, system: str) -> None:
     stacks = [f"Error: {n} {'é' * 3_000}\n    at x\n{'y' * 20_000}" for n in range(25)]
     put(source, system, "failed", stacktrace=json.dumps(stacks), attemptsMade=25, atm=25)
     errors = job_of(await only(read, system)).errors
@@ -203,7 +205,7 @@ async def test_many_and_long_errors_are_cut(read: Read, source: RedisPart, syste
 
 @SYSTEMS
 @pytest.mark.parametrize("value", ["{", _LONG, '{"a":1e999}', "null", '{"n":123456789012345678901234567890}'])
-async def test_results_that_cannot_be_kept_are_told(read: Read, source: RedisPart, system: str, value: str) -> None:
+async def test_results_that_cannot_be_kept_are_told(read: Read, source: RedisBackend, system: str, value: str) -> None:
     put(source, system, "completed", returnvalue=value, finishedOn=NOW_MS)
     thing = await only(read, system, take_completed=True)
     lost = value in ("{", _LONG)
@@ -212,7 +214,7 @@ async def test_results_that_cannot_be_kept_are_told(read: Read, source: RedisPar
 
 
 @SYSTEMS
-async def test_an_end_beyond_all_time_is_now(read: Read, source: RedisPart, system: str) -> None:
+async def test_an_end_beyond_all_time_is_now(read: Read, source: RedisBackend, system: str) -> None:
     put(source, system, "failed", finishedOn="5")
     thing = await only(read, system)
     assert thing.why == (LONG_AGO,)
@@ -220,21 +222,21 @@ async def test_an_end_beyond_all_time_is_now(read: Read, source: RedisPart, syst
 
 @SYSTEMS
 @pytest.mark.parametrize("job_id", [b"\xff\xfe", b"", b"a\x00b", b"i" * 100_000, "é".encode() * 400, b"../..", b" "])
-async def test_ids_of_any_bytes(read: Read, source: RedisPart, system: str, job_id: bytes) -> None:
+async def test_ids_of_any_bytes(read: Read, source: RedisBackend, system: str, job_id: bytes) -> None:
     put(source, system, job_id=job_id)
     thing = await only(read, system)
     assert thing.job is not None
     assert (thing.verdict is Verdict.TAKEN) == (job_id in (b"../..", b" "))
 
 
-async def test_names_of_any_bytes(read: Read, source: RedisPart) -> None:
+async def test_names_of_any_bytes(read: Read, source: RedisBackend) -> None:
     put(source, "bull", name=b"\xff\x00" * 5_000)
     thing = await only(read, "bull")
     assert len(job_of(thing).spec.type) <= 100
     assert thing.verdict is Verdict.CHANGED
 
 
-async def test_a_queue_whose_name_is_no_text(read: Read, source: RedisPart) -> None:
+async def test_a_queue_whose_name_is_no_text(read: Read, source: RedisBackend) -> None:
     client = source.client
     client.set(b"bull:\xff:id", 1)
     client.lpush(b"bull:\xff:wait", "1")
@@ -243,7 +245,7 @@ async def test_a_queue_whose_name_is_no_text(read: Read, source: RedisPart) -> N
     assert (thing.queue, thing.verdict) == ("\\xff", Verdict.CHANGED)
 
 
-async def test_deep_data_is_kept_as_it_is(read: Read, source: RedisPart) -> None:
+async def test_deep_data_is_kept_as_it_is(read: Read, source: RedisBackend) -> None:
     for job_id, depth in (("1", 31), ("2", 33), ("3", 100_000)):
         put(source, "bull", job_id=job_id, data='{"a":' * depth + "1" + "}" * depth)
     found = {thing.source_id: data_of(job_of(thing)) for thing in await read("bull")}
@@ -253,12 +255,12 @@ async def test_deep_data_is_kept_as_it_is(read: Read, source: RedisPart) -> None
 
 
 @pytest.mark.parametrize("number", ["9007199254740993", "0.12345678901234567890123", "1e400", "9" * 5_000])
-async def test_numbers_that_no_double_holds_are_kept_as_text(read: Read, source: RedisPart, number: str) -> None:
+async def test_numbers_that_no_double_holds_are_kept_as_text(read: Read, source: RedisBackend, number: str) -> None:
     put(source, "bull", data=f'{{"n":{number}}}')
     assert data_of(job_of(await only(read, "bull"))) == ("application/json", f'{{"n":{number}}}'.encode())
 
 
-async def test_markers_that_wake_workers_are_no_jobs(read: Read, source: RedisPart) -> None:
+async def test_markers_that_wake_workers_are_no_jobs(read: Read, source: RedisBackend) -> None:
     put(source, "bullmq")
     source.client.rpush("bull:q:wait", "0:1764172800000")
     source.client.lpush("bull:q:active", "0:0")
@@ -293,7 +295,7 @@ _ANYTHING = st.one_of(
     job_id=st.binary(max_size=20),
 )
 async def test_nothing_raises_whatever_stands_there(
-    read: Read, source: RedisPart, system: str, fields: dict[str, bytes], key: str, score: float, job_id: bytes
+    read: Read, source: RedisBackend, system: str, fields: dict[str, bytes], key: str, score: float, job_id: bytes
 ) -> None:
     source.client.flushall()
     put(source, system, key, job_id=b"j" + job_id, **fields)

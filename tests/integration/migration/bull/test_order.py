@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from tocsin_server.migrate.systems.bull.order import LOWERED, RAISED
 from tocsin_server.migrate.systems.foreign import Verdict
 
@@ -61,7 +61,7 @@ async def test_a_job_retried_by_hand_gives_its_priority_up(play: Play, read: Rea
     assert changed == {"urgent": (LOWERED,)}
 
 
-async def test_what_waits_is_due_when_it_was_added(play: Play, read: Read, source: RedisPart) -> None:
+async def test_what_waits_is_due_when_it_was_added(play: Play, read: Read, source: RedisBackend) -> None:
     play("bull", "order", "plain")
     added = [int(source.client.hget(f"bull:order:{n}", "timestamp") or 0) for n in (1, 2, 3)]
     found = taken(await read("bull"))

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from support.source_tree import ROOT
 from tocsin_server.domain.states import State
 from tocsin_server.migrate.systems.bull.jobs import ITS_PARENT, NEXT_RUN, REPEATED
@@ -25,7 +25,7 @@ SYSTEMS = pytest.mark.parametrize("system", ["bull", "bullmq"])
 
 @SYSTEMS
 async def test_paused_queues_are_named_and_their_jobs_wait(
-    play: Play, read: Read, source: RedisPart, system: str
+    play: Play, read: Read, source: RedisBackend, system: str
 ) -> None:
     play(system, "paused")
     found = await read(system)
@@ -40,7 +40,7 @@ async def test_paused_queues_are_named_and_their_jobs_wait(
 
 
 async def test_jobs_that_bullmq_up_to_5_keeps_in_a_list_of_their_own_come_first(
-    play: Play, read: Read, source: RedisPart
+    play: Play, read: Read, source: RedisBackend
 ) -> None:
     play("bullmq", "paused")
     source.client.rename("bull:paused:wait", "bull:paused:paused")
@@ -60,7 +60,7 @@ async def test_chosen_queues_alone_are_read(play: Play, read: Read, system: str)
 
 
 @SYSTEMS
-async def test_another_prefix_is_another_world(play: Play, read: Read, source: RedisPart, system: str) -> None:
+async def test_another_prefix_is_another_world(play: Play, read: Read, source: RedisBackend, system: str) -> None:
     prefix = "a*[b]\\{c}"  # every sign that a pattern could take for its own
     play(system, "order", "plain", prefix=prefix)
     play(system, "order", "lifo", prefix="axb")
@@ -104,7 +104,7 @@ async def test_what_repeats_in_bullmq_is_named_once_and_left(play: Play, read: R
     assert runs == {"delayed": (Verdict.LEFT, (NEXT_RUN,)), "wait": (Verdict.CHANGED, (REPEATED,))}
 
 
-async def test_a_rule_is_named_with_its_ends_and_limits(read: Read, source: RedisPart) -> None:
+async def test_a_rule_is_named_with_its_ends_and_limits(read: Read, source: RedisBackend) -> None:
     rule = {
         "pattern": "0 3 * * *",
         "startDate": "1790000000000",
@@ -126,7 +126,7 @@ async def test_a_rule_is_named_with_its_ends_and_limits(read: Read, source: Redi
     assert "(every 60000 ms, until 2027-01-15T08:00:00Z)" in rules["look"]
 
 
-async def test_what_repeats_in_bullmq_before_4_is_read_by_its_key(read: Read, source: RedisPart) -> None:
+async def test_what_repeats_in_bullmq_before_4_is_read_by_its_key(read: Read, source: RedisBackend) -> None:
     source.client.hset("bull:q:meta", mapping={"opts.maxLenEvents": "10000"})
     source.client.zadd("bull:q:repeat", {"look::::60000": 1, "tidy:::Europe/Berlin:0 3 * * *": 1, "x::17:": 1})
     rules = {thing.source_id.partition(":")[0]: thing.why[0] for thing in await read("bullmq")}
@@ -135,7 +135,7 @@ async def test_what_repeats_in_bullmq_before_4_is_read_by_its_key(read: Read, so
     assert "by a rule that cannot be read" in rules["x"]
 
 
-async def test_before_bullmq_4_priority_1_runs_first_and_none_last(read: Read, source: RedisPart) -> None:
+async def test_before_bullmq_4_priority_1_runs_first_and_none_last(read: Read, source: RedisBackend) -> None:
     """Those kept what waits with a priority in `wait`, at its front, and its priority in a set of its own."""
     client: Any = source.client
     client.hset("bull:q:meta", mapping={"opts.maxLenEvents": "10000"})
@@ -148,7 +148,7 @@ async def test_before_bullmq_4_priority_1_runs_first_and_none_last(read: Read, s
     assert [job.job_id for job in run_order(taken(await read("bullmq")))] == ["first", "waits", "third", "last", "none"]
 
 
-async def test_groups_of_bullmq_pro_are_named(read: Read, source: RedisPart) -> None:
+async def test_groups_of_bullmq_pro_are_named(read: Read, source: RedisBackend) -> None:
     source.client.hset("bull:q:meta", mapping={"version": "bullmq-pro:7.0.0"})
     source.client.set("bull:q:id", 1)
     source.client.zadd("bull:q:groups", {"tenant": 1})
@@ -192,7 +192,7 @@ async def test_a_source_that_does_not_answer_is_said_in_one_line() -> None:
                 pass
 
 
-async def test_a_wrong_password_is_said_and_not_shown(source: RedisPart) -> None:
+async def test_a_wrong_password_is_said_and_not_shown(source: RedisBackend) -> None:
     with pytest.raises(SourceAway) as raised:
         async with OPENERS["bull"](source.url.replace("redis://", "redis://user:s3cret@"), Choices()):
             pass
@@ -217,14 +217,14 @@ async def test_a_long_queue_is_read_in_steps_whole_and_in_order(play: Play, read
 _RIGHTS = re.search(r"ACL SETUSER migrate on >\S+ (.*)", (ROOT / "docs/from-bull.md").read_text())
 
 
-def admit(source: RedisPart, rights: Iterable[str]) -> None:
+def admit(source: RedisBackend, rights: Iterable[str]) -> None:
     """Let the user of the page in, with these rights."""
     client: Any = source.client
     client.execute_command("ACL", "SETUSER", "migrate", "reset", "on", ">pw", *rights)
 
 
 @SYSTEMS
-async def test_the_documented_rights_are_enough(play: Play, source: RedisPart, system: str) -> None:
+async def test_the_documented_rights_are_enough(play: Play, source: RedisBackend, system: str) -> None:
     play(system, "states")
     play(system, "repeats" if system == "bull" else "schedulers")
     assert _RIGHTS is not None
@@ -236,7 +236,7 @@ async def test_the_documented_rights_are_enough(play: Play, source: RedisPart, s
     assert len(found) > 10
 
 
-async def test_a_right_that_is_missing_is_said(play: Play, source: RedisPart) -> None:
+async def test_a_right_that_is_missing_is_said(play: Play, source: RedisBackend) -> None:
     play("bull", "order", "plain")
     assert _RIGHTS is not None
     admit(source, [right for right in _RIGHTS[1].split() if right != "+hmget"])
@@ -245,7 +245,7 @@ async def test_a_right_that_is_missing_is_said(play: Play, source: RedisPart) ->
             [_ async for _ in reader.read()]
 
 
-async def test_a_queue_that_a_flow_producer_alone_has_filled_is_bullmqs(read: Read, source: RedisPart) -> None:
+async def test_a_queue_that_a_flow_producer_alone_has_filled_is_bullmqs(read: Read, source: RedisBackend) -> None:
     """BullMQ 1 and 3 leave no meta there."""
     job = {"name": "album", "data": "{}", "opts": "{}", "timestamp": "1700000000000"}
     source.client.hset("bull:flows:album", mapping=job)

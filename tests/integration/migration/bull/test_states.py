@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from support.redis_parts import RedisPart
+from support.redis_backend import RedisBackend
 from tocsin_server.domain.job import Job
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.domain.states import State
@@ -22,7 +22,7 @@ SYSTEMS = pytest.mark.parametrize("system", ["bull", "bullmq"])
 HOUR = timedelta(hours=1)
 
 
-def stamp(source: RedisPart, job: Job, field: str) -> datetime:
+def stamp(source: RedisBackend, job: Job, field: str) -> datetime:
     """A time of the job's own hash."""
     return datetime.fromtimestamp(int(source.client.hget(f"bull:states:{job.job_id}", field) or 0) / 1000, UTC)
 
@@ -86,7 +86,7 @@ async def test_a_running_job_waits_again_first_and_its_run_counts(play: Play, re
 
 @SYSTEMS
 async def test_a_running_job_goes_before_all_that_have_a_priority(
-    play: Play, read: Read, source: RedisPart, system: str
+    play: Play, read: Read, source: RedisBackend, system: str
 ) -> None:
     play(system, "order", "priorities")
     wait, active = "bull:order:wait", "bull:order:active"
@@ -98,7 +98,7 @@ async def test_a_running_job_goes_before_all_that_have_a_priority(
 
 
 @SYSTEMS
-async def test_a_failed_job_keeps_its_errors(play: Play, read: Read, source: RedisPart, system: str) -> None:
+async def test_a_failed_job_keeps_its_errors(play: Play, read: Read, source: RedisBackend, system: str) -> None:
     play(system, "states")
     job = job_of(by_name(await read(system))["fails-twice"])
     assert (job.attempt, job.failures, job.spec.terms.retry.max_attempts) == (2, 2, 2)
@@ -114,7 +114,7 @@ async def test_a_failed_job_keeps_its_errors(play: Play, read: Read, source: Red
 
 @SYSTEMS
 async def test_a_job_between_attempts_goes_on_where_it_was(
-    play: Play, read: Read, source: RedisPart, system: str
+    play: Play, read: Read, source: RedisBackend, system: str
 ) -> None:
     play(system, "states")
     job = job_of(by_name(await read(system))["fails-once"])
@@ -131,7 +131,7 @@ async def test_a_job_between_attempts_goes_on_where_it_was(
 
 
 @SYSTEMS
-async def test_a_completed_job_keeps_its_result(play: Play, read: Read, source: RedisPart, system: str) -> None:
+async def test_a_completed_job_keeps_its_result(play: Play, read: Read, source: RedisBackend, system: str) -> None:
     play(system, "states")
     found = by_name(await read(system, take_completed=True))
     job = job_of(found["works"])
@@ -172,7 +172,9 @@ async def test_what_was_to_fail_at_its_next_attempt_has_failed(play: Play, read:
 
 
 @SYSTEMS
-async def test_an_ended_job_is_kept_as_if_it_ended_now(play: Play, read: Read, source: RedisPart, system: str) -> None:
+async def test_an_ended_job_is_kept_as_if_it_ended_now(
+    play: Play, read: Read, source: RedisBackend, system: str
+) -> None:
     play(system, "states")
     days = 90 * 24 * 3_600_000
     client: Any = source.client

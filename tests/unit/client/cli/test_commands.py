@@ -15,9 +15,9 @@ from support.ports import free_port
 from tocsin.cli.texts import shown
 from tocsin.v1 import job_pb2
 from tocsin.v1 import job_service_pb2 as pb
+from unit.client.cli.conftest import Tocsin
 
 from ..canned_server import CannedJobService, a_job, refusal, said
-from .conftest import Tocsin
 
 S = job_pb2.Job.State
 

@@ -9,8 +9,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio
 from support.ports import free_port
-
-from .conftest import Tocsin
+from unit.client.cli.conftest import Tocsin
 
 Status = health_pb2.HealthCheckResponse
 

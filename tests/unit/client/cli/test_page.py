@@ -9,8 +9,7 @@ import pytest
 from support.ports import free_port
 from support.source_tree import ROOT
 from tocsin.cli import jobs, queues
-
-from .conftest import Tocsin
+from unit.client.cli.conftest import Tocsin
 
 PAGE = (ROOT / "docs/cli.md").read_text()
 EXAMPLES = re.findall(r"`(tocsin [^`]*)`", PAGE) + re.findall(r"^(tocsin .*?)(?:  +#.*)?$", PAGE, re.MULTILINE)

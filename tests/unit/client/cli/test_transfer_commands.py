@@ -13,10 +13,10 @@ from support.ports import free_port
 from tocsin.cli.export_file import first_line, last_line, record_line
 from tocsin.v1 import server_service_pb2, server_service_pb2_grpc
 from tocsin.v1 import transfer_pb2 as pb
+from unit.client.cli.conftest import Tocsin
 
 from ..canned_server import AWAY, UNKNOWN_OUTCOME
 from ..transfer_server import TransferService, a_record
-from .conftest import Tocsin
 
 
 class Info(server_service_pb2_grpc.ServerServiceServicer):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from support.eventually import until_async
 from tocsin.worker.registry import Handlers
 from tocsin.worker.runtime import Runtime
-from tocsin.worker.source import AttemptOutcome, Ending, Heartbeat, HeartbeatAnswer, LeasedJob, Source
+from tocsin.worker.slots import FreeSlots
+from tocsin.worker.source import AttemptOutcome, Ending, Heartbeat, HeartbeatAnswer, LeasedJob, Seat, Source
 
 _numbers = itertools.count(1)
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -34,12 +36,28 @@ def a_job(type: str = "t", **fields: object) -> LeasedJob:
     return LeasedJob(type=type, **{**made_up, **fields})  # type: ignore[arg-type]  # the test's own word
 
 
+@dataclass(frozen=True)
+class MemorySeat:
+    """The runtime's seat."""
+
+    source: MemorySource
+    types: frozenset[str]
+    capacity: Callable[[], FreeSlots]
+    take: Callable[[Sequence[LeasedJob]], None]
+
+    def widened(self) -> None:
+        asyncio.get_running_loop().call_soon(self.source._give)
+
+    def leave(self) -> None:
+        self.source.left()
+
+
 class MemorySource(Source):
     """Keeps jobs in a list. `outcomes` has what was finished, `beats` each batch of heartbeats."""
 
     def __init__(self, heartbeat_every: timedelta = timedelta(seconds=10)) -> None:
         self.waiting: list[LeasedJob] = []
-        self.asked: list[tuple[dict[str, int], int]] = []  # what each lease call wanted
+        self.asked: list[tuple[dict[str, int], int]] = []  # how much was free, by type and in all, at each look
         self.outcomes: list[AttemptOutcome] = []
         self.flushes: list[int] = []  # outcomes in each finish call
         self.beats: list[list[Heartbeat]] = []
@@ -49,11 +67,12 @@ class MemorySource(Source):
         self._every = heartbeat_every
         self._beat_wanted = asyncio.Event()
         self._changed = asyncio.Event()
+        self._seat: MemorySeat | None = None
 
     def add(self, *jobs: LeasedJob) -> None:
         """Make jobs due."""
         self.waiting.extend(jobs)
-        self._tell()
+        self._give()
 
     def answer(self, job: LeasedJob, answer: HeartbeatAnswer, *, at_once: bool = True) -> None:
         """Answer the job's heartbeats with this from now on."""
@@ -81,23 +100,30 @@ class MemorySource(Source):
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def lease(self, free: Mapping[str, int], limit: int) -> Sequence[LeasedJob]:
-        self.asked.append((dict(free), limit))
+    def sit(
+        self,
+        types: Collection[str],
+        capacity: Callable[[], FreeSlots],
+        take: Callable[[Sequence[LeasedJob]], None],
+    ) -> Seat:
+        self._seat = MemorySeat(self, frozenset(types), capacity, take)
+        self._give()
+        return self._seat
+
+    def _give(self) -> None:
+        if self._seat is None:
+            return
+        free = self._seat.capacity()
+        self.asked.append((dict(free.of("q")), free.free))
+        taken = [job for job in self.waiting if free.take(job.queue, job.type)]
+        self.waiting = [job for job in self.waiting if job not in taken]
+        if taken:
+            self._seat.take(taken)
         self._tell()
-        while True:
-            left = dict(free)
-            taken: list[LeasedJob] = []
-            rest: list[LeasedJob] = []
-            for job in self.waiting:
-                if len(taken) < limit and left.get(job.type, 0) > 0:
-                    left[job.type] -= 1
-                    taken.append(job)
-                else:
-                    rest.append(job)
-            if taken:
-                self.waiting = rest
-                return taken
-            await self._changed.wait()
+
+    def left(self) -> None:
+        """The runtime has left its seat."""
+        self._seat = None
 
     async def extend(self, heartbeats: Sequence[Heartbeat]) -> Sequence[HeartbeatAnswer]:
         self.log.append("extend")

@@ -8,12 +8,12 @@ import time
 from datetime import timedelta
 
 import pytest
-from gates import Gate
-from memory_source import MemorySource, a_job, endings, running, until_figures
 from support.eventually import until_async
 from tocsin.worker.context import JobContext
 from tocsin.worker.registry import Handlers
 from tocsin.worker.source import Ending, HeartbeatAnswer
+from unit.client.worker.gates import Gate
+from unit.client.worker.memory_source import MemorySource, a_job, endings, running, until_figures
 
 QUICKLY = timedelta(seconds=0.3)  # a loop ticks every 0.1 s
 SHORT = timedelta(seconds=0.05)

@@ -8,12 +8,12 @@ from datetime import timedelta
 
 import pytest
 from google.protobuf import json_format
-from memory_source import NOW, a_job
 from tocsin.payloads import struct_from_dict
 from tocsin.v1 import job_pb2, job_service_pb2, payloads_pb2
 from tocsin.worker.context import JobContext
 from tocsin.worker.errors import JobCancelled, UnfitPayload, UnfitResult
 from tocsin.worker.payloads import RESULT_BYTES, encode_result
+from unit.client.worker.memory_source import NOW, a_job
 
 
 def a_struct(**fields: object) -> bytes:

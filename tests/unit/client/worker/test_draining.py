@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
-from gates import Gate
-from memory_source import MemorySource, a_job, endings, until_figures
 from support.eventually import until_async
 from tocsin.worker.context import JobContext
 from tocsin.worker.registry import Handlers
 from tocsin.worker.runtime import Drained, Runtime
 from tocsin.worker.source import AttemptOutcome, Ending, LeasedJob
+from unit.client.worker.gates import Gate
+from unit.client.worker.memory_source import MemorySource, a_job, endings, until_figures
 
 NONE = timedelta(0)
 SHORT = timedelta(seconds=0.05)
@@ -116,50 +116,24 @@ async def test_an_idle_runtime_drains_at_once_also_before_it_ran() -> None:
     await draining.run
 
 
-async def test_jobs_granted_while_the_lease_call_is_ended_are_given_back() -> None:
+async def test_jobs_that_come_after_the_seat_was_left_are_given_back() -> None:
     class LateSource(MemorySource):
-        """Grants a job although it is told to stop."""
+        """Gives a job to one who has left."""
 
         late = a_job("loop")
 
-        async def lease(self, free: Mapping[str, int], limit: int) -> Sequence[LeasedJob]:
-            try:
-                return await super().lease(free, limit)
-            except asyncio.CancelledError:
-                return [self.late]
+        def left(self) -> None:
+            assert self._seat is not None
+            take = self._seat.take
+            super().left()
+            take([self.late])
 
     draining = Draining(source := LateSource())
     await source.until(lambda: source.asked)
-    assert (await draining.runtime.drain(LONG)).unflushed == 0
+    drained = await draining.runtime.drain(LONG)
+    assert (drained.released, drained.unflushed) == (1, 0)
     await draining.run
     assert endings(await source.finished(source.late)) == [Ending.RELEASED]
-
-
-async def test_a_lease_call_that_is_giving_back_is_not_cancelled_twice() -> None:
-    class SlowSource(MemorySource):
-        gave_back = False
-
-        async def lease(self, free: Mapping[str, int], limit: int) -> Sequence[LeasedJob]:
-            try:
-                return await super().lease(free, limit)
-            except asyncio.CancelledError:
-                await asyncio.sleep(0.05)  # stands for a call to the store
-                self.gave_back = True
-                raise
-
-    handlers, leave = Handlers(), Gate()
-    handlers.on("few", concurrency=1)(lambda job: leave.block())
-    handlers.on("many")(lambda job: None)
-    source = SlowSource()
-    runtime = Runtime(source, handlers)
-    run = asyncio.create_task(runtime.run())
-    source.add(job := a_job("few"))
-    await source.until(lambda: source.asked[-1:] == [({"many": 19}, 19)])
-    leave.open()  # it ends while a lease for "many" waits: that one is cancelled ...
-    await source.finished(job)
-    await runtime.drain(NONE)  # ... and, giving back, would be again
-    await run
-    assert source.gave_back
 
 
 async def test_outcomes_under_way_are_flushed_before_the_drain_ends() -> None:

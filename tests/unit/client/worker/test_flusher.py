@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from support.eventually import until_async
 from tocsin.worker.attempt import Attempt
 from tocsin.worker.flusher import Flusher
-from tocsin.worker.source import AttemptOutcome, Ending, Heartbeat, HeartbeatAnswer, LeasedJob, Source
+from tocsin.worker.source import AttemptOutcome, Ending, Heartbeat, HeartbeatAnswer, LeasedJob, Seat, Source
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -34,7 +34,7 @@ class HalfAway(Source):
         async with asyncio.timeout(5), self.took:
             await self.took.wait_for(lambda: job_id in self.taken)
 
-    async def lease(self, free: Mapping[str, int], limit: int) -> Sequence[LeasedJob]:
+    def sit(self, types: object, capacity: object, take: object) -> Seat:
         raise AssertionError("nobody asks")
 
     async def extend(self, heartbeats: Sequence[Heartbeat]) -> Sequence[HeartbeatAnswer]:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
-from gates import Gate
-from memory_source import MemorySource, a_job, endings, running
 from tocsin.worker.context import JobContext
 from tocsin.worker.registry import Handlers
 from tocsin.worker.source import AttemptOutcome, Ending, HeartbeatAnswer
+from unit.client.worker.gates import Gate
+from unit.client.worker.memory_source import MemorySource, a_job, endings, running
 
 OFTEN = timedelta(seconds=0.05)
 

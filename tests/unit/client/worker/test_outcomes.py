@@ -11,13 +11,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from memory_source import a_job, endings, running
 from tocsin.payloads import MAX_DEPTH, struct_from_dict
 from tocsin.v1 import job_pb2, job_service_pb2
 from tocsin.worker.context import JobContext
 from tocsin.worker.errors import DoNotRetry, JobCancelled, RetryLater
 from tocsin.worker.registry import Handlers
 from tocsin.worker.source import AttemptOutcome, Ending
+from unit.client.worker.memory_source import a_job, endings, running
 
 
 class TextlessError(Exception):

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from gates import Gate
-from memory_source import MemorySource, a_job, endings, running, until_figures
 from support.eventually import until_async
 from tocsin.worker.attempt import Attempt
 from tocsin.worker.context import JobContext
 from tocsin.worker.registry import Handlers
 from tocsin.worker.runtime import Runtime
 from tocsin.worker.source import Ending, LeasedJob
+from unit.client.worker.gates import Gate
+from unit.client.worker.memory_source import MemorySource, a_job, endings, running, until_figures
 
 
 class Crowd:
@@ -81,22 +81,22 @@ async def test_a_types_own_limit_holds_and_leaves_the_rest_to_others(crowd: Crow
     async with running(handlers, concurrency=4) as (source, runtime):
         few, many = [crowd.job("few") for _ in range(3)], [crowd.job("many") for _ in range(3)]
         source.add(*few, *many)
+        await source.until(lambda: source.asked)
+        assert source.asked[0] == ({"few": 2, "many": 4}, 4)
         await until_figures(runtime, busy=4)
         assert source.waiting == [few[2], many[2]]
-        assert source.asked[0] == ({"few": 2, "many": 4}, 4)
         crowd.open(*few, *many)
         await source.finished(*few, *many)
 
 
-async def test_a_type_that_was_full_is_asked_for_again_while_another_lease_waits(crowd: Crowd) -> None:
+async def test_a_type_that_was_full_is_taken_again_once_a_slot_is_free(crowd: Crowd) -> None:
     handlers = Handlers()
     handlers.on("few", concurrency=1)(crowd.in_loop)
     handlers.on("many")(crowd.in_loop)
     async with running(handlers, concurrency=4) as (source, _):
         first, second = crowd.job("few"), crowd.job("few")
-        source.add(first)
-        await source.until(lambda: source.asked[-1:] == [({"many": 3}, 3)])
-        source.add(second)
+        source.add(first, second)
+        await source.until(lambda: source.waiting == [second])
         crowd.open(first, second)
         assert endings(await source.finished(first, second)) == [Ending.COMPLETED] * 2
 
@@ -112,24 +112,6 @@ async def test_a_busy_runtime_takes_batches_and_gives_batches() -> None:
         source.add(*jobs)
         await source.finished(*jobs)
     assert len(source.flushes) < 100
-
-
-async def test_a_source_that_fails_is_asked_again() -> None:
-    class Failing(MemorySource):
-        failures = 2
-
-        async def lease(self, free: object, limit: int) -> list[LeasedJob]:
-            if self.failures:
-                self.failures -= 1
-                raise ConnectionError("away")
-            return list(await super().lease(free, limit))  # type: ignore[arg-type]  # passed on as it came
-
-    handlers = Handlers()
-    handlers.on("t")(lambda job: None)
-    async with running(handlers, Failing()) as (source, _):
-        job = a_job()
-        source.add(job)
-        assert endings(await source.finished(job)) == [Ending.COMPLETED]
 
 
 async def test_one_outcome_that_the_source_refuses_takes_no_other_with_it() -> None:

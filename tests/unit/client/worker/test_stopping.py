@@ -8,12 +8,12 @@ import logging
 from datetime import timedelta
 
 import pytest
-from gates import Gate
-from memory_source import MemorySource, a_job, endings, running, until_figures
 from tocsin.v1 import job_pb2
 from tocsin.worker.context import JobContext
 from tocsin.worker.registry import Handlers
 from tocsin.worker.source import Ending, HeartbeatAnswer
+from unit.client.worker.gates import Gate
+from unit.client.worker.memory_source import MemorySource, a_job, endings, running, until_figures
 
 SHORT = timedelta(seconds=0.05)
 LONG = timedelta(seconds=30)

@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from memory_source import MemorySource, a_job, running
 from support.jobs.typed import Colour, Mail, Resize, Size
 from tocsin.payloads import python_from_value, struct_from_dict
 from tocsin.v1 import job_pb2
@@ -18,6 +17,7 @@ from tocsin.worker.errors import InvalidPayload
 from tocsin.worker.loading import load_handlers
 from tocsin.worker.registry import Handlers
 from tocsin.worker.source import Ending, LeasedJob
+from unit.client.worker.memory_source import MemorySource, a_job, running
 
 SECRET = "s3cret"
 GOOD: dict[str, object] = {"path": "a.png", "sizes": [{"width": 3, "height": 5}, {"width": 2}], "colour": "BLUE"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from api_parts import Api, running_api
 from support.spied_store import SpiedStore
+from unit.server.api.running_api import Api, running_api
 
 
 @pytest.fixture

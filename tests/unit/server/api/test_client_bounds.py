@@ -8,12 +8,12 @@ from typing import Any
 
 import grpc
 import pytest
-from api_parts import Api, running_api
 from support.eventually import until_async
 from support.spied_store import SpiedStore
 from support.stubs import refusal
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import server_service_pb2 as spb
+from unit.server.api.running_api import Api, running_api
 
 IMPORT = "/tocsin.v1.JobService/ImportJobs"
 

@@ -6,9 +6,9 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from api_parts import running_api
 from support.spied_store import SpiedStore
 from tocsin_server.api.grpc_server import Connections
+from unit.server.api.running_api import running_api
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # an empty frame

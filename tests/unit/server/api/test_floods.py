@@ -12,13 +12,13 @@ from typing import Any
 import grpc
 import pytest
 import structlog
-from api_parts import Api, running_api
 from grpc_reflection.v1alpha import reflection_pb2
 from support.eventually import until_async
 from support.spied_store import SpiedStore
 from support.stubs import Refusal, refusal, request
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import transfer_pb2 as tpb
+from unit.server.api.running_api import Api, running_api
 
 REFLECTION = ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"]
 Logs = list[MutableMapping[str, Any]]

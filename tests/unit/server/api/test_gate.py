@@ -14,7 +14,6 @@ from typing import Any
 
 import grpc
 import pytest
-from api_parts import Api, running_api
 from google.protobuf import struct_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -25,6 +24,7 @@ from tocsin.v1 import queue_service_pb2, reminder_service_pb2, server_service_pb
 from tocsin_server.api import bounds, wire
 from tocsin_server.api.reading import RequestBytes
 from tocsin_server.domain.errors import TooManyBytes
+from unit.server.api.running_api import Api, running_api
 
 FILES = (pb, queue_service_pb2, reminder_service_pb2, server_service_pb2)
 JOBS = "/tocsin.v1.JobService/"

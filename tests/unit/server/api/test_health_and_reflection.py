@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import grpc
 import pytest
-from api_parts import FACTS, Api
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from support.spied_store import SpiedStore
@@ -16,11 +15,13 @@ from tocsin_server.api.grpc_server import GrpcServer
 from tocsin_server.api.health import Health
 from tocsin_server.api.listening import CannotListen
 from tocsin_server.api.services import SERVICE_NAMES
+from tocsin_server.operations.cancel_jobs import CancelJobs
 from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.operations.watching import Watching
 from tocsin_server.server import build_servicers
+from unit.server.api.running_api import FACTS, Api
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -108,7 +109,9 @@ async def test_a_port_that_is_taken_is_refused_in_a_line(api: Api, spied: SpiedS
     store = spied.as_store
     settings = QueueSettingsCache(store)
     scheduling = ScheduleJobs(store, settings.get)
-    servicers = build_servicers(store, scheduling, Watching(store), settings, Reminders(store, scheduling), FACTS)
+    servicers = build_servicers(
+        store, scheduling, CancelJobs(store), Watching(store), settings, Reminders(store, scheduling), FACTS
+    )
     second = GrpcServer(servicers, Health(SERVICE_NAMES), listen=api.address)
     with pytest.raises(CannotListen, match=api.address) as caught:
         await second.start()

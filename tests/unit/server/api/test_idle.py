@@ -10,7 +10,6 @@ from typing import Any
 import grpc
 import pytest
 import structlog
-from api_parts import Api, running_api
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from support.eventually import until_async
@@ -18,7 +17,8 @@ from support.spied_store import SpiedStore
 from support.stubs import Refusal, refusal, request
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import transfer_pb2 as tpb
-from transfer_parts import a_job
+from unit.server.api.record_builder import a_job
+from unit.server.api.running_api import Api, running_api
 
 IDLE = timedelta(seconds=1)
 IMPORT = "/tocsin.v1.JobService/ImportJobs"

@@ -10,13 +10,13 @@ from typing import Any
 import grpc
 import pytest
 import structlog
-from api_parts import Api
 from support.eventually import until_async
 from support.stubs import Refusal, refusal, request
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import queue_service_pb2 as qpb
 from tocsin.v1 import server_service_pb2 as spb
 from tocsin_server.domain.errors import StoreAway
+from unit.server.api.running_api import Api
 
 SCHEDULE = "/tocsin.v1.JobService/ScheduleJob"
 

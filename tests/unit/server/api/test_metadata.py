@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 
 import grpc
 import pytest
-from api_parts import Api
 from support.stubs import request
 from tocsin.v1 import job_service_pb2 as pb
+from unit.server.api.running_api import Api
 
 DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY, CONTINUATION = 0, 1, 3, 4, 7, 9
 END_STREAM, END_HEADERS, ACK = 1, 4, 1

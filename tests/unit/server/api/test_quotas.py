@@ -8,7 +8,6 @@ from typing import Any
 
 import grpc
 import pytest
-from api_parts import Api, running_api
 from redis import Redis
 from support.redis_servers import ServerProcess
 from support.spied_store import SpiedStore
@@ -21,7 +20,8 @@ from tocsin.v1 import transfer_pb2 as tpb
 from tocsin_server.domain.quotas import Quotas
 from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.store import RedisStore
-from transfer_parts import a_job
+from unit.server.api.record_builder import a_job
+from unit.server.api.running_api import Api, running_api
 
 QUOTA = {"quota": "jobs in queue 'q'", "limit": "3"}
 

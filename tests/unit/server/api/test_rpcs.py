@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
-from api_parts import Api
 from google.protobuf import field_mask_pb2, timestamp_pb2
 from support.stubs import Refusal, refusal, refusal_in, request
 from tocsin.v1 import bulk_pb2, job_pb2, payloads_pb2, queue_pb2
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import queue_service_pb2 as qpb
 from tocsin.v1 import server_service_pb2 as spb
+from unit.server.api.running_api import Api
 
 State = job_pb2.Job.State
 

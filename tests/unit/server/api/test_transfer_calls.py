@@ -9,7 +9,6 @@ from typing import Any
 
 import grpc
 import pytest
-from api_parts import Api
 from google.protobuf.duration_pb2 import Duration
 from support.eventually import until_async
 from support.stubs import Refusal, refusal, refusal_in, request
@@ -19,7 +18,8 @@ from tocsin.v1 import queue_service_pb2 as qpb
 from tocsin.v1 import transfer_pb2 as tpb
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import StoreAway
-from transfer_parts import LATER, T0, State, a_job, a_note, a_queue
+from unit.server.api.record_builder import LATER, T0, State, a_job, a_note, a_queue
+from unit.server.api.running_api import Api
 
 IMPORT = "/tocsin.v1.JobService/ImportJobs"
 

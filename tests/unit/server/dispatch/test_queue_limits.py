@@ -13,7 +13,7 @@ from typing import Protocol
 import pytest
 from contract.builders import MILLISECOND, a_draft, added
 from support.eventually import until_async
-from support.leasing_parts import Parts, StartParts
+from support.running_leasing import Parts, StartParts
 from support.spied_store import SpiedStore
 from tocsin.worker.context import JobContext
 from tocsin.worker.registry import Handlers

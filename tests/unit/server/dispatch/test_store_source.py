@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Protocol
@@ -13,8 +13,9 @@ import pytest
 from contract.backdating import Backdate
 from contract.builders import HOUR, MINUTE, RAW, SECOND, a_draft, added, read, wish
 from support.eventually import until_async
-from support.leasing_parts import StartParts
+from support.running_leasing import StartParts
 from support.spied_store import SpiedStore
+from tocsin.worker.slots import Slots
 from tocsin.worker.source import AttemptOutcome, Ending, Heartbeat, HeartbeatAnswer, LeasedJob
 from tocsin_server.dispatch.store_source import StoreSource
 from tocsin_server.domain.errors import StoreAway
@@ -43,8 +44,18 @@ def start_source(spied: SpiedStore, start_parts: StartParts) -> StartSource:
 
 
 async def leased(source: StoreSource) -> LeasedJob:
+    came: asyncio.Future[LeasedJob] = asyncio.get_running_loop().create_future()
+    slots = Slots(1, {"t": 1})
+
+    def take(jobs: Sequence[LeasedJob]) -> None:
+        [job] = jobs
+        slots.take(job.queue, job.type)
+        came.set_result(job)
+
+    seat = source.sit(slots.types, slots.capacity, take)
     async with asyncio.timeout(5):
-        [job] = await source.lease({"t": 1}, 1)
+        job = await came
+    seat.leave()
     return job
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from contract.builders import MILLISECOND, YEAR, a_draft, added
 from support.eventually import until_async
-from support.leasing_parts import Parts, StartParts
+from support.running_leasing import Parts, StartParts
 from support.spied_store import SpiedStore
 from tocsin_server.maintenance.queue_forgetter import QueueForgetter
 from tocsin_server.maintenance.runner import ChoreRunner

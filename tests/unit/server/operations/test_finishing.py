@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -125,6 +126,74 @@ def test_a_shortened_text_is_text_and_fits(text: str, keep_end: bool) -> None:
 
 def test_a_text_that_fits_is_left_as_it_is() -> None:
     assert shorten("ü" * 5, 10) == "ü" * 5
+
+
+# --- whoever ran it knows the lease alone ---
+
+
+def unknown(one: Claimed, ending: Ending = Ending.FAILED) -> EndedAttempt:
+    return EndedAttempt(one.lease, ending, error=JobError("ValueError", "no"), result=b"r")
+
+
+async def test_the_policy_is_read_where_the_caller_knows_the_lease_alone(spied: SpiedStore) -> None:
+    one = await running(spied)
+    assert await Finishing(spied.as_store).finish([unknown(one)]) == [True]
+    job = await read(spied.as_store, one)
+    assert (job.state, job.failures) == (State.SCHEDULED, 1)
+    assert one.job.start_time is not None
+    assert 10 * SECOND <= job.schedule_time - one.job.start_time < 11 * SECOND
+
+
+async def test_failures_before_count_for_a_policy_that_is_read(spied: SpiedStore) -> None:
+    one = await running(spied, RetryPolicy(max_attempts=2, initial_delay=0 * SECOND, jitter=0))
+    await Finishing(spied.as_store).finish([unknown(one)])
+    again = await claimed_one(spied.as_store)
+    await Finishing(spied.as_store).finish([unknown(again)])
+    job = await read(spied.as_store, one)
+    assert (job.state, job.failures) == (State.FAILED, 2)
+
+
+async def test_policies_are_read_of_failures_alone_in_one_call_a_queue(spied: SpiedStore) -> None:
+    store = spied.as_store
+    await added(store, *(a_draft(queue=queue, retry=EXACT) for queue in "aaabb"))
+    ran = [*await claimed(store, queue="a"), *await claimed(store, queue="b")]
+    known, *others = ran
+    ends = [failed(known), *(unknown(one) for one in others[:-1]), unknown(others[-1], Ending.COMPLETED)]
+    assert await Finishing(store).finish(ends) == [True] * 5
+    assert sorted((arguments[0], len(arguments[1])) for arguments, _ in spied.arguments["get"]) == [("a", 2), ("b", 1)]
+    assert [(await read(store, one)).state for one in ran] == [*[State.SCHEDULED] * 4, State.COMPLETED]
+
+
+async def test_a_policy_is_asked_for_until_the_store_tells(spied: SpiedStore) -> None:
+    one = await running(spied)
+    spied.away.add("get")
+    recording = asyncio.create_task(Finishing(spied.as_store).finish([unknown(one)]))
+    await spied.until_called("get", 3)
+    spied.away.clear()
+    assert await recording == [True]
+    assert (await read(spied.as_store, one)).state is State.SCHEDULED
+
+
+async def test_policies_that_do_not_come_hold_up_their_own_queue_alone(spied: SpiedStore) -> None:
+    store = spied.as_store
+    await added(store, *(a_draft(queue=queue, retry=EXACT) for queue in ("away", "there", "known")))
+    away, there, known = [await claimed_one(store, queue=queue) for queue in ("away", "there", "known")]
+    back = spied.silent["away"] = asyncio.Event()
+    recording = asyncio.create_task(Finishing(store).finish([unknown(away), unknown(there), failed(known)]))
+    await spied.until_called("finish", 2)
+    assert (await read(store, there)).state is (await read(store, known)).state is State.SCHEDULED
+    back.set()  # the policy's question fails
+    await spied.until_called("get", 1)
+    assert not recording.done()
+    del spied.silent["away"]
+    assert await recording == [True] * 3
+    assert (await read(store, away)).state is State.SCHEDULED
+
+
+async def test_a_job_that_is_gone_has_no_policy_and_no_lease(spied: SpiedStore) -> None:
+    one = await running(spied)
+    gone = Claimed(one.job, dataclasses.replace(one.lease, job_id="gone", token=b"gone"))
+    assert await Finishing(spied.as_store).finish([unknown(gone), unknown(one)]) == [False, True]
 
 
 # --- a store that answers badly ---

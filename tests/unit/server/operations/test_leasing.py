@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from contract.builders import HOUR, MILLISECOND, SECOND, a_draft, added, read
 from support.eventually import until_async
-from support.leasing_parts import Parts, StartParts
+from support.running_leasing import FreeForAll, Parts, StartParts, first_leased
 from support.spied_store import SpiedStore
 from tocsin_server.domain.errors import Draining
 from tocsin_server.domain.job import Job
@@ -19,13 +20,13 @@ from tocsin_server.domain.states import State
 T5: Mapping[str, int] = {"t": 5}
 
 
-async def leased(parts: Parts, free: Mapping[str, int] = T5, limit: int = 5) -> list[Claimed]:
+async def leased(parts: Parts, free: Mapping[str, int] = T5, limit: int = 5, **seat: Any) -> list[Claimed]:
     async with asyncio.timeout(5):
-        return await parts.leasing.lease(free, limit)
+        return await first_leased(parts.leasing, free, limit, **seat)
 
 
-async def leased_one(parts: Parts, free: Mapping[str, int] = T5) -> Claimed:
-    [one] = await leased(parts, free, 1)
+async def leased_one(parts: Parts, free: Mapping[str, int] = T5, **seat: Any) -> Claimed:
+    [one] = await leased(parts, free, 1, **seat)
     return one
 
 
@@ -113,8 +114,8 @@ async def test_queues_take_turns(spied: SpiedStore, start_parts: StartParts) -> 
 
 async def test_only_the_queues_named_are_served(spied: SpiedStore, start_parts: StartParts) -> None:
     store = spied.as_store
-    async with start_parts(queues=["mine"], tick=100 * MILLISECOND) as parts:
-        waiting = asyncio.create_task(leased_one(parts))
+    async with start_parts(tick=100 * MILLISECOND) as parts:
+        waiting = asyncio.create_task(leased_one(parts, queues=["mine"]))
         await added(store, a_draft(queue="other"))
         await spied.until_called("ticks", 2)
         await added(store, a_draft(queue="mine"))
@@ -127,12 +128,15 @@ async def test_a_slot_of_another_type_that_becomes_free_is_used_at_once(
 ) -> None:
     [job] = await added(spied.as_store, a_draft(type="b"))
     async with start_parts(tick=HOUR) as parts:
-        waiting = asyncio.create_task(leased(parts, {"a": 1}, 5))
+        free, given = {"a": 1}, asyncio.Queue[Claimed]()
+        seat = parts.leasing.seat(
+            ["a", "b"], lambda: FreeForAll(free, 5), lambda claimed: [given.put_nowait(one) for one in claimed]
+        )
         await until_async(lambda: claims_answered(spied, 1), within=5)
-        waiting.cancel()
+        free["b"] = 1
+        seat.widened()
         async with asyncio.timeout(0.5):
-            [one] = await parts.leasing.lease({"a": 1, "b": 1}, 5)
-    assert one.job.job_id == job.job_id
+            assert (await given.get()).job.job_id == job.job_id
 
 
 async def test_a_job_that_comes_while_a_claim_is_under_way_is_not_overlooked(
@@ -216,8 +220,8 @@ async def test_an_answer_that_comes_late_has_its_leases_extended_first(
 ) -> None:
     await added(spied.as_store, a_draft())
     spied.lose["claim"] = 4  # 50, 100, 200, 400 ms: past a third of the lease
-    async with start_parts(lease=SECOND) as parts:
-        await leased_one(parts)
+    async with start_parts() as parts:
+        await leased_one(parts, lease=SECOND)
         assert spied.calls["extend"] == 1
 
 
@@ -274,30 +278,36 @@ async def test_what_a_claim_brings_for_a_caller_that_has_gone_is_given_back(
     assert (found.state, found.attempt, found.failures, found.crashes) == (State.WAITING, 1, 0, 0)
 
 
-async def test_a_caller_that_comes_back_gets_what_was_claimed_for_it(
+async def test_what_a_claim_brings_for_one_who_has_gone_another_gets(
     spied: SpiedStore, start_parts: StartParts
 ) -> None:
     async with start_parts() as parts:
         job = await interrupted(spied, parts)
-        again = asyncio.create_task(leased_one(parts))
+        another = asyncio.create_task(leased_one(parts))
         await asyncio.sleep(0)
         spied.gates.pop("claim").set()
-        one = await again
+        one = await another
         assert (one.job.job_id, one.job.attempt) == (job.job_id, 1)
     assert spied.calls["finish"] == 0
 
 
-async def test_a_caller_that_comes_back_just_after_the_claims_answer_gets_it_too(
+async def test_a_seat_whose_slots_change_while_a_claim_is_under_way_gets_what_it_brings(
     spied: SpiedStore, start_parts: StartParts
 ) -> None:
-    async with start_parts() as parts:
-        job = await interrupted(spied, parts)
+    free = {"t": 1}
+    given: list[Claimed] = []
+    spied.gates["claim"] = asyncio.Event()
+    [job] = await added(spied.as_store, a_draft())
+    async with start_parts(tick=HOUR) as parts:
+        seat = parts.leasing.seat(["t", "u"], lambda: FreeForAll(free, 5), given.extend)
+        await until_async(lambda: claims_sent(spied, 1), within=5)
+        free["u"] = 1
+        seat.widened()
         spied.gates.pop("claim").set()
         await spied.until_called("claim", 1)
-        for _ in range(5):
-            await asyncio.sleep(0)
-        one = await leased_one(parts)
-        assert (one.job.job_id, one.job.attempt) == (job.job_id, 1)
+        seat.leave()
+    assert [one.job.job_id for one in given] == [job.job_id]
+    assert spied.calls["finish"] == 0
 
 
 async def test_closing_gives_back_what_a_claim_under_way_brings(spied: SpiedStore, start_parts: StartParts) -> None:
@@ -310,13 +320,9 @@ async def test_closing_gives_back_what_a_claim_under_way_brings(spied: SpiedStor
         assert (await read(spied.as_store, job)).state is State.WAITING
 
 
-async def test_who_waits_while_it_closes_is_told(start_parts: StartParts) -> None:
+async def test_nobody_sits_down_while_it_closes(start_parts: StartParts) -> None:
     async with start_parts() as parts:
-        waiting = asyncio.create_task(leased(parts))
-        await asyncio.sleep(0)
         await parts.leasing.close()
-        with pytest.raises(Draining):
-            await waiting
         with pytest.raises(Draining):
             await leased(parts)
 
@@ -336,15 +342,19 @@ async def test_a_queue_that_had_no_room_when_its_store_came_back_is_claimed_from
             await asyncio.sleep(0)
 
     class Rest:
+        @property
+        def free(self) -> int:
+            return len(free)
+
         def of(self, queue: str) -> Mapping[str, int]:
             return dict(free)
 
         def take(self, queue: str, type_: str, /) -> bool:
             return free.pop(type_, 0) > 0
 
-    async with start_parts(fresh=fresh, tick=200 * MILLISECOND) as parts:
+    async with start_parts(tick=200 * MILLISECOND) as parts:
         spied.away.add("claim")
-        waiting = asyncio.create_task(parts.leasing.lease({"t": 1}, 1, Rest))
+        waiting = asyncio.create_task(first_leased(parts.leasing, {"t": 1}, 1, Rest, fresh=fresh))
         await added(store, a_draft())
         await spied.until_asked("claim", 1)
         turn.set()
@@ -356,9 +366,22 @@ async def test_a_queue_that_had_no_room_when_its_store_came_back_is_claimed_from
         waiting.cancel()
         await asyncio.wait({waiting})
         async with asyncio.timeout(10):
-            [one] = await parts.leasing.lease({"t": 1}, 1)
+            [one] = await first_leased(parts.leasing, {"t": 1}, 1)
     assert one.job.spec.type == "t"
 
 
 async def _is_empty(free: Mapping[str, int]) -> bool:
     return not free
+
+
+async def test_a_claim_that_was_never_sent_is_not_repeated(spied: SpiedStore, start_parts: StartParts) -> None:
+    faults = [RuntimeError("the settings make no sense")]
+
+    async def fresh(queue: str) -> None:
+        if faults:
+            raise faults.pop()
+
+    async with start_parts(tick=HOUR) as parts:
+        await added(spied.as_store, a_draft())
+        await leased_one(parts, fresh=fresh)
+    assert [(arguments[1], kwargs["repeated"]) for arguments, kwargs in spied.arguments["claim"]] == [({"t": 1}, False)]

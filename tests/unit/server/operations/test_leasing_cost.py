@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 from contract.builders import HOUR, MILLISECOND, a_draft, added
 from redis import Redis
-from support.leasing_parts import Parts, StartParts
+from support.running_leasing import Parts, StartParts, first_leased
 from support.spied_store import SpiedStore
 from tocsin_server.domain.queues import QueueSettings
 
@@ -19,7 +19,7 @@ TICKS = 6
 
 @contextlib.asynccontextmanager
 async def a_waiting_caller(parts: Parts) -> AsyncIterator[asyncio.Task[object]]:
-    waiting: asyncio.Task[object] = asyncio.create_task(parts.leasing.lease({"t": 1}, 1))
+    waiting: asyncio.Task[object] = asyncio.create_task(first_leased(parts.leasing, {"t": 1}, 1))
     yield waiting
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
@@ -98,3 +98,21 @@ async def test_a_store_that_is_away_is_asked_once_a_tick(spied: SpiedStore, star
         async with a_waiting_caller(parts):
             await spied.until_called("count_queues", TICKS)
             assert spied.calls["claim"] <= 2 * TICKS
+
+
+async def test_types_of_which_a_queue_has_nothing_are_asked_for_once(
+    spied: SpiedStore, start_parts: StartParts
+) -> None:
+    """A server has handlers of many types, a queue mostly jobs of one."""
+    store = spied.as_store
+    free = {"t": 2, "u": 2, "v": 2}
+    async with start_parts(tick=HOUR) as parts:
+        await added(store, *(a_draft() for _ in range(10)))
+        for _ in range(5):
+            await first_leased(parts.leasing, free, 6)
+        asked = [set(arguments[1]) for arguments, _ in spied.arguments["claim"]]
+        assert asked[0] == {"t", "u", "v"}
+        assert asked[2:] == [{"t"}] * len(asked[2:]), asked
+        await added(store, a_draft(type="u"))
+        *_, job = await first_leased(parts.leasing, {"u": 2}, 6)
+        assert job.job.spec.type == "u"

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from contract.builders import HOUR, SECOND, a_draft, added
-from support.leasing_parts import StartParts
+from support.running_leasing import StartParts, first_leased
 from support.spied_store import SpiedStore
 from tocsin_server.domain.defaults import JobRequest
 from tocsin_server.domain.errors import StoreAway, TocsinError
@@ -24,14 +24,14 @@ async def test_queues_take_their_turns_past_one_that_hangs(spied: SpiedStore, st
         begun = time.monotonic()
         for _ in range(3):
             async with asyncio.timeout(5):
-                [one] = await parts.leasing.lease({"t": 1}, 1)
+                [one] = await first_leased(parts.leasing, {"t": 1}, 1)
             assert one.job.queue == "well"
         assert time.monotonic() - begun < 1
         assert [call[0][0] for call in spied.arguments["claim"]].count("hung") == 1, "one claim at a time"
         silent.set()
         del spied.silent["hung"]
         async with asyncio.timeout(5):
-            [one] = await parts.leasing.lease({"t": 1}, 1)
+            [one] = await first_leased(parts.leasing, {"t": 1}, 1)
         assert one.job.queue == "hung"
 
 
@@ -42,7 +42,7 @@ async def test_a_queue_that_failed_is_not_waited_for_and_asked_for_one_job(
     silent = spied.silent["hung"] = asyncio.Event()
     async with start_parts() as parts:
         await added(store, a_draft(queue="hung"))
-        waiting = asyncio.create_task(parts.leasing.lease({"t": 5}, 5))
+        waiting = asyncio.create_task(first_leased(parts.leasing, {"t": 5}, 5))
         await spied.until_asked("claim", 1)
         silent.set()  # it fails now, and hangs again from then on
         await spied.until_called("claim", 1)

@@ -141,10 +141,10 @@ def _when(time: datetime) -> str:
 
 
 def _failures(document: Document, why: list[str]) -> int:
-    said = told(document, "failCount", why, count) or 0
-    if said > MOST_FAILURES:
+    failures = told(document, "failCount", why, count) or 0
+    if failures > MOST_FAILURES:
         why.append(f"failCount is above {MOST_FAILURES:,}, the most that is counted here")
-    return min(said, MOST_FAILURES)
+    return min(failures, MOST_FAILURES)
 
 
 def _say_what_is_lost(document: Document, why: list[str]) -> None:

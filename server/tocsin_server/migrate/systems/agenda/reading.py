@@ -76,12 +76,12 @@ class AgendaQueue:
 
     async def _documents(self) -> AsyncGenerator[bytes, None]:
         try:
-            async with aclosing(self._source.found(_IN_ORDER)) as found:
-                async for raw in found:
+            async with aclosing(self._source.found(_IN_ORDER)) as documents:
+                async for raw in documents:
                     yield raw
         except CannotSort:
-            async with aclosing(self._source.found(_BY_AGE)) as found:
-                async for raw in found:
+            async with aclosing(self._source.found(_BY_AGE)) as documents:
+                async for raw in documents:
                     yield raw
 
     async def _names(self) -> set[str]:
@@ -93,8 +93,8 @@ class AgendaQueue:
 
     async def _distinct(self, pipeline: Sequence[Mapping[str, Any]]) -> set[str]:
         names: set[str] = set()
-        async with aclosing(self._source.found(pipeline)) as found:
-            async for raw in found:
+        async with aclosing(self._source.found(pipeline)) as documents:
+            async for raw in documents:
                 name = decoded(raw)["_id"]
                 if len(name) <= LONGEST:
                     names.add(name)

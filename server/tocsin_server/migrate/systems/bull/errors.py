@@ -37,14 +37,14 @@ def errors_of(
     The source has a time for the last one only: the others bear the time at which the job was made. A stack for each of
     the `failures` means that the reason is the last one's, whatever its stack says of it.
     """
-    found = [_error(stack, whys) for stack in stacks]
+    errors = [_error(stack, whys) for stack in stacks]
     if reason:
         message = _message(reason, whys)
-        if found and len(found) >= failures > 0 and not reason.startswith(_STALLED):
-            found[-1] = replace(found[-1], message=message)
-        elif not (found and found[-1].message == message):
-            found.append(JobError(_ERROR, message))
-    last = len(found) - 1
+        if errors and len(errors) >= failures > 0 and not reason.startswith(_STALLED):
+            errors[-1] = replace(errors[-1], message=message)
+        elif not (errors and errors[-1].message == message):
+            errors.append(JobError(_ERROR, message))
+    last = len(errors) - 1
     numbered = [
         JobError(
             error.type,
@@ -53,7 +53,7 @@ def errors_of(
             last_time if index == last else min(first_time, last_time),
             max(attempt - (last - index), 1),
         )
-        for index, error in enumerate(found)
+        for index, error in enumerate(errors)
     ]
     if last < _FIRST + _LAST:
         return tuple(numbered)

@@ -208,10 +208,10 @@ class Maker:
             whys.append(LONG_AGO)
             ended = self._now
         age = max(self._now - ended, timedelta(0))
-        said = spec.terms.retention
+        own = spec.terms.retention
         # One that stands although it was to go as it ended (0) was wanted by somebody.
-        completed_for = (said.completed_for or SERVER_DEFAULTS.completed_for or timedelta(0)) + age
-        failed_for = (said.failed_for or SERVER_DEFAULTS.failed_for or timedelta(0)) + age
+        completed_for = (own.completed_for or SERVER_DEFAULTS.completed_for or timedelta(0)) + age
+        failed_for = (own.failed_for or SERVER_DEFAULTS.failed_for or timedelta(0)) + age
         most = limits.MAX_RETENTION
         retention = Retention(min(completed_for, most), min(failed_for, most))
         return replace(spec, terms=replace(spec.terms, retention=retention)), ended

@@ -32,10 +32,10 @@ class BullQueue:
         [best] = await walk.source.ask([("ZRANGE", walk.root + b"priority", 0, 0, "WITHSCORES")])
         self._front = bull_priority(float(best[1])) if isinstance(best, list) and best else 0
         for step in self._steps():
-            async for found in walk.step(step):
-                yield found
-        async for found in repeats(walk):
-            yield found
+            async for foreign in walk.step(step):
+                yield foreign
+        async for foreign in repeats(walk):
+            yield foreign
 
     def _steps(self) -> Sequence[Step]:
         places, choices = self._places, self._choices

@@ -81,8 +81,8 @@ class QueuesReader:
             elif queue.by_bullmq != self._by_bullmq:
                 yield _about(name, Verdict.LEFT, OF_BULLMQ if queue.by_bullmq else OF_BULL)
             else:
-                async for found in self._make(self._source, queue, self._choices).read():
-                    yield found
+                async for foreign in self._make(self._source, queue, self._choices).read():
+                    yield foreign
 
     @property
     def origin(self) -> str:

@@ -92,16 +92,16 @@ class BullSource:
             sizes = await self.ask([("HSTRLEN", root + job_id, field) for job_id, _ in some for field in large])
             batch: list[Id] = []
             total = 0
-            for index, one in enumerate(some):
+            for index, entry in enumerate(some):
                 of_one = sizes[index * len(large) : (index + 1) * len(large)]
                 size = sum(length for length in of_one if isinstance(length, int))
                 if batch and total + size > _BYTES:
                     yield await self._read(root, batch)
                     batch, total = [], 0
                 if size > _LARGEST:
-                    yield [(one, Unfit(TOO_LARGE))]
+                    yield [(entry, Unfit(TOO_LARGE))]
                     continue
-                batch.append(one)
+                batch.append(entry)
                 total += size
             if batch:
                 yield await self._read(root, batch)

@@ -29,9 +29,9 @@ _TIMEOUT = "its timeout is outside 1 ms to 30 days, and was brought within"
 
 def retry_of(options: Options, dialect: Dialect, whys: Whys) -> RetryPolicy:
     """Attempts and waits. Where there is one attempt only, no wait is ever taken, and the waits are the defaults."""
-    said = number_of(options.get("attempts")) or 0
-    attempts = min(max(int(said), 1), limits.MAX_ATTEMPTS)
-    if said > limits.MAX_ATTEMPTS:
+    wanted = number_of(options.get("attempts")) or 0
+    attempts = min(max(int(wanted), 1), limits.MAX_ATTEMPTS)
+    if wanted > limits.MAX_ATTEMPTS:
         whys.append(_TOO_MANY)
     if attempts == 1:
         return RetryPolicy(max_attempts=1)
@@ -67,11 +67,11 @@ def _policy(attempts: int, backoff: Backoff, first_ms: float, jitter: float, why
 
 def timeout_of(options: Options, dialect: Dialect, whys: Whys) -> timedelta | None:
     """How long an attempt may run; None where it may run for ever."""
-    said = number_of(options.get("timeout")) if dialect.has_timeout else None
-    if not said:
+    ms = number_of(options.get("timeout")) if dialect.has_timeout else None
+    if not ms:
         return None
-    timeout = span_of(said, MILLISECOND, limits.MAX_TIMEOUT)
-    if not 1 <= said <= limits.MAX_TIMEOUT / MILLISECOND:
+    timeout = span_of(ms, MILLISECOND, limits.MAX_TIMEOUT)
+    if not 1 <= ms <= limits.MAX_TIMEOUT / MILLISECOND:
         whys.append(_TIMEOUT)
     return timeout
 
@@ -87,12 +87,12 @@ def retention_of(options: Options, whys: Whys) -> Retention:
 
 def _kept_for(options: Options, option: str, default: timedelta, whys: Whys) -> timedelta:
     """Bull and BullMQ keep for ever where nothing is said, or false. Here that is the server's default."""
-    said = options.get(option)
+    kept = options.get(option)
     age: object = None
-    count: object = said
-    if isinstance(said, Mapping):
-        age, count = said.get("age"), said.get("count")
-    if said is True or (isinstance(count, (int, float)) and not isinstance(count, bool) and count == 0):
+    count: object = kept
+    if isinstance(kept, Mapping):
+        age, count = kept.get("age"), kept.get("count")
+    if kept is True or (isinstance(count, (int, float)) and not isinstance(count, bool) and count == 0):
         return timedelta(0)
     if not isinstance(count, bool) and count_of(count, 1):
         whys.append(_COUNTED.format(option=option))

@@ -59,14 +59,14 @@ class Walk:
         """All that stands under one key, in its order."""
         try:
             async for ids in self._ids(step.key, ranked=step.ranked):
-                wanted = [one for one in ids if not one[0].startswith(step.skipped)] if step.skipped else ids
+                wanted = [entry for entry in ids if not entry[0].startswith(step.skipped)] if step.skipped else ids
                 if isinstance(step.becomes, str):  # they are not even read
                     for job_id, _ in wanted:
                         yield self.maker.not_taken(job_id, step.word, Verdict.LEFT, step.becomes)
                     continue
                 async for some in self.source.records(self.root, wanted, step.large):
-                    for found in await self._made(some, step.word, step.becomes, step.beside):
-                        yield found
+                    for foreign in await self._made(some, step.word, step.becomes, step.beside):
+                        yield foreign
         except WrongKind:
             yield self.wrong(step.key)
 
@@ -81,23 +81,23 @@ class Walk:
     async def _made(
         self, some: Sequence[tuple[Id, Any]], word: str, place_of: PlaceOf, beside_of: BesideOf
     ) -> list[Foreign]:
-        read = [(one, self._read(values)) for one, values in some]
-        records = [(one, record) for one, record in read if isinstance(record, Record)]
+        read = [(entry, self._read(values)) for entry, values in some]
+        records = [(entry, record) for entry, record in read if isinstance(record, Record)]
         beside = await self._beside(records, beside_of)
         if any(not record.name for _, record in records):
             await self._look_for_names()
         made = []
-        for one, record in read:
+        for entry, record in read:
             try:
                 if isinstance(record, Unfit):
                     raise record
-                place = place_of(one, record)
+                place = place_of(entry, record)
                 if isinstance(place, str):
-                    made.append(self.maker.not_taken(one[0], word, Verdict.LEFT, place))
+                    made.append(self.maker.not_taken(entry[0], word, Verdict.LEFT, place))
                 else:
-                    made.append(self.maker.make(one[0], word, record, place, beside.get(one[0], ())))
+                    made.append(self.maker.make(entry[0], word, record, place, beside.get(entry[0], ())))
             except Unfit as reason:
-                made.append(self.maker.not_taken(one[0], word, Verdict.REFUSED, str(reason)))
+                made.append(self.maker.not_taken(entry[0], word, Verdict.REFUSED, str(reason)))
         return made
 
     def _read(self, values: Any) -> Record | Unfit:
@@ -111,13 +111,13 @@ class Walk:
             return reason
 
     async def _beside(self, records: Sequence[tuple[Id, Record]], beside_of: BesideOf) -> dict[bytes, list[str]]:
-        asked = [(one[0], key, why) for one, record in records for key, why in beside_of(one, record)]
+        asked = [(entry[0], key, why) for entry, record in records for key, why in beside_of(entry, record)]
         there = await self.source.ask([("EXISTS", key) for _, key, _ in asked])
-        found: dict[bytes, list[str]] = {}
+        whys: dict[bytes, list[str]] = {}
         for (job_id, _, why), stands in zip(asked, there, strict=True):
             if stands:
-                found.setdefault(job_id, []).append(why)
-        return found
+                whys.setdefault(job_id, []).append(why)
+        return whys
 
     async def _look_for_names(self) -> None:
         """Jobs without a name have the queue's as type, unless the queue's other jobs are called so themselves."""
@@ -131,8 +131,8 @@ class Walk:
             try:
                 async for ids in self._ids(key, ranked=KINDS[key] == b"zset"):
                     answers = await self.source.ask([("HGET", self.root + job_id, "name") for job_id, _ in ids])
-                    said = {name for name in answers if isinstance(name, bytes)} - {self._dialect.no_name, b""}
-                    if any(names.type_name(name) == kind for name in said):
+                    called = {name for name in answers if isinstance(name, bytes)} - {self._dialect.no_name, b""}
+                    if any(names.type_name(name) == kind for name in called):
                         return True
             except WrongKind:
                 continue

@@ -44,14 +44,14 @@ class BullmqQueue:
         if kind == b"zset":
             self._as_bull, self._places = True, Places(self._walk.now, bull_priority)
         for step in self._steps():
-            async for found in self._walk.step(step):
-                yield found
-        async for found in schedulers(self._walk):
-            yield found
-        async for found in limits_of_queue(self._walk):
-            yield found
-        async for found in groups_of_queue(self._walk):
-            yield found
+            async for foreign in self._walk.step(step):
+                yield foreign
+        async for foreign in schedulers(self._walk):
+            yield foreign
+        async for foreign in limits_of_queue(self._walk):
+            yield foreign
+        async for foreign in groups_of_queue(self._walk):
+            yield foreign
 
     def _steps(self) -> Sequence[Step]:
         places, choices = self._places, self._choices
@@ -79,23 +79,23 @@ class BullmqQueue:
         own = self._places.priority_of(record.priority)
         return self._places.in_line(record, own, own if self._as_bull else 0)
 
-    def _prioritized(self, one: Id, record: Record) -> Place:
-        priority = bullmq_priority(one[1] / _PER_PRIORITY)
+    def _prioritized(self, entry: Id, record: Record) -> Place:
+        priority = bullmq_priority(entry[1] / _PER_PRIORITY)
         return self._places.in_line(record, priority, priority)
 
-    def _beside(self, one: Id, record: Record) -> Sequence[tuple[bytes, str]]:
+    def _beside(self, entry: Id, record: Record) -> Sequence[tuple[bytes, str]]:
         root = self._walk.root
-        return [(root + one[0] + b":processed", PARENT), *logs_beside(root, one, record)]
+        return [(root + entry[0] + b":processed", PARENT), *logs_beside(root, entry, record)]
 
-    def _beside_active(self, one: Id, record: Record) -> Sequence[tuple[bytes, str]]:
+    def _beside_active(self, entry: Id, record: Record) -> Sequence[tuple[bytes, str]]:
         held_back = [(self._walk.root + b"dn:" + record.deduplication, FOLLOWER)] if record.deduplication else []
-        return [*held_back, *self._beside(one, record)]
+        return [*held_back, *self._beside(entry, record)]
 
     def _unless_deferred(self, place_of: PlaceOf) -> PlaceOf:
         """A job that stalled too often, or whose child failed, waits only for a worker to say that it has failed."""
 
-        def placed(one: Id, record: Record) -> Place | str:
-            place = place_of(one, record)
+        def placed(entry: Id, record: Record) -> Place | str:
+            place = place_of(entry, record)
             if record.deferred is None or isinstance(place, str):
                 return place
             failed = replace(place, state=State.FAILED, ended=self._places.now, failure=record.deferred)

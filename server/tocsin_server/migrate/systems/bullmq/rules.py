@@ -53,11 +53,11 @@ async def limits_of_queue(walk: Walk) -> AsyncIterator[Foreign]:
     """What holds for the queue as a whole, where anything does."""
     [values] = await walk.source.ask([("HMGET", walk.root + b"meta", "concurrency", "max", "duration")])
     concurrency, most, duration = values if isinstance(values, list) else (None, None, None)
-    said = []
+    rules = []
     if concurrency is not None:
-        said.append(f"at most {shown(concurrency)} jobs at once")
+        rules.append(f"at most {shown(concurrency)} jobs at once")
     if most is not None and duration is not None:
-        said.append(f"at most {shown(most)} jobs in {shown(duration)} ms")
-    if said:
-        why = f"the queue has limits of its own ({', '.join(said)}), which are not taken over"
+        rules.append(f"at most {shown(most)} jobs in {shown(duration)} ms")
+    if rules:
+        why = f"the queue has limits of its own ({', '.join(rules)}), which are not taken over"
         yield walk.maker.not_taken(b"meta", LIMITS, Verdict.LEFT, why)

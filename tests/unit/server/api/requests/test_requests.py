@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from api_requests import as_read, violations
 from google.protobuf import duration_pb2, struct_pb2, timestamp_pb2
 from tocsin.v1 import bulk_pb2, job_pb2, payloads_pb2, queue_pb2
 from tocsin.v1 import job_service_pb2 as pb
@@ -15,6 +14,7 @@ from tocsin_server.api import wire
 from tocsin_server.api.requests import jobs, queues, schedule_jobs
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import InvalidFields, TooLarge
+from unit.server.api.api_requests import as_read, violations
 
 Spec, Request = job_pb2.JobSpec, pb.ScheduleJobRequest
 State = job_pb2.Job.State

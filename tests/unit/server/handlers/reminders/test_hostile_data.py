@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from reminder_parts import NOW, booking, payment
 from tocsin_server.handlers import booking_reminder, payment_reminder
 from tocsin_server.handlers.reminders.sending import DueReminder
 from tocsin_server.messages.errors import Refused
@@ -16,6 +15,7 @@ from tocsin_server.messages.mail.addresses import has_control
 from tocsin_server.messages.mail.message import Letter, compose
 from tocsin_server.messages.stamp import Stamp
 from tocsin_server.messages.templates.rendering import MAIL, OURS, SMS, Rendered, Templates
+from unit.server.handlers.reminders.reminder_builder import NOW, booking, payment
 
 TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 TEMPLATES = Templates(OURS)

@@ -1,0 +1,204 @@
+"""Claims under way: each is repeated until its answer comes, and one that is slow is not waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+
+import structlog
+
+from tocsin_server.domain.errors import LeaseLost, OutcomeUnknown, StoreAway, StoreFull, TocsinError
+from tocsin_server.domain.lease import Claimed, Extension
+from tocsin_server.operations.backoff import backoff
+from tocsin_server.operations.leasing.claimable import Claimable
+from tocsin_server.operations.leasing.seats import Seat, Seats
+from tocsin_server.operations.store_clock import StoreClock
+from tocsin_server.operations.ticking import Ticker
+from tocsin_server.store.interface import JobStore
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+#: A queue that rings again and again for jobs of types which nobody here runs is asked at most so often: after a few
+#: empty claims in a row the next one waits, 2 ms, 4 ms, ... 16 ms.
+_EMPTY_CLAIMS_FREE, _LONGEST_EMPTY_PAUSE = 3, 0.016
+
+#: A claim is waited for so many seconds; then the queues take their turns without it. Queues may stand on different
+#: servers, as in a cluster: one that hangs must not hold up what stands on the others. A queue whose last claim failed
+#: is not waited for at all. It, and any queue while several claims are slow, is asked for one job only: what comes
+#: late may find its slots taken.
+_PATIENCE, _SEVERAL_SLOW = 0.25, 4
+
+
+@dataclass(eq=False, slots=True)
+class _Ask:
+    """One claim. Where its answer was lost it is repeated with the same bytes until an answer comes."""
+
+    queue: str
+    lease: timedelta
+    types: dict[str, int] = field(default_factory=dict)  # once it is sent, as the limit
+    limit: int = 0
+    request: bytes = field(default_factory=lambda: secrets.token_bytes(8))
+    sent: float = field(default_factory=time.monotonic)
+    may_have_acted: bool = False
+
+
+class Claims:
+    """Asks the store for jobs, for the seats that have free slots.
+
+    deliver: called with a queue, how long its leases last, and what was leased. changed: called when another turn may
+    be possible. longest_pause: between attempts while the store is away.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        clock: StoreClock,
+        ticker: Ticker,
+        claimable: Claimable,
+        seats: Seats,
+        *,
+        deliver: Callable[[str, timedelta, Sequence[Claimed]], None],
+        changed: Callable[[], None],
+        longest_pause: timedelta,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._ticker = ticker
+        self._claimable = claimable
+        self._seats = seats
+        self._deliver = deliver
+        self._changed = changed
+        self._longest_pause = longest_pause
+        self._unanswered: dict[str, _Ask] = {}
+        self._failures: dict[str, int] = {}
+        self._under_way: Counter[str] = Counter()  # by queue
+        self.slow: set[asyncio.Task[None]] = set()  # those that are not waited for
+
+    @property
+    def idle(self) -> bool:
+        """Whether no answer is waited for."""
+        return not self._unanswered and not self.slow
+
+    def busy_queues(self) -> Collection[str]:
+        """Queues that something is asked of, or will be asked of again."""
+        return {*self._under_way, *self._unanswered, *self._failures}
+
+    async def turn(self) -> bool:
+        """Claim once from the queue whose turn it is, and wait for it a while. False: no queue is worth a claim for
+        anyone."""
+        ask = self._next_ask()
+        if ask is None:
+            return False
+        self._under_way[ask.queue] += 1
+        task = asyncio.create_task(self._claim(ask), name="claim")
+        task.add_done_callback(partial(self._answered, ask.queue))
+        await asyncio.wait({task}, timeout=0 if ask.queue in self._failures else _PATIENCE)
+        if task.done():
+            task.result()
+        else:
+            self._claimable.hold(ask.queue)
+            self.slow.add(task)
+            task.add_done_callback(partial(self._slow_ended, ask.queue))
+        return True
+
+    def _next_ask(self) -> _Ask | None:
+        for queue, ask in self._unanswered.items():
+            if not self._claimable.held(queue):
+                return ask
+        turn, seat = self._claimable.next_for(self._seats.look().wanted)
+        return None if turn is None or seat is None else _Ask(turn, seat.lease)
+
+    def _answered(self, queue: str, task: asyncio.Task[None]) -> None:
+        self._under_way[queue] -= 1
+        if not self._under_way[queue]:
+            del self._under_way[queue]
+
+    def _slow_ended(self, queue: str, task: asyncio.Task[None]) -> None:
+        self.slow.discard(task)
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
+            _log.error("leasing_failed", exc_info=error)
+        if queue not in self._failures:  # else it is held until the pause after a failure is over
+            self._resume(queue)
+        self._changed()
+
+    async def _claim(self, ask: _Ask) -> None:
+        queue, asked, rings = ask.queue, time.monotonic(), self._claimable.rings(ask.queue)
+        try:
+            if not ask.may_have_acted and not await self._fill(ask):
+                # The settings were read, so the store is back: where it had failed before, nothing else would say so,
+                # and the queue would be held for ever.
+                self._failures.pop(queue, None)
+                return
+            claim = await self._store.claim(
+                queue, ask.types, ask.limit, lease=ask.lease, request=ask.request, repeated=ask.may_have_acted
+            )
+            self._clock.heard(claim.now, asked)
+            claimed = await self._still_leased(ask, claim.claimed)
+        except Exception as error:
+            self._failed(ask, error)
+            return
+        self._unanswered.pop(queue, None)
+        self._failures.pop(queue, None)
+        look = self._claimable.claimed(queue, ask.types, ask.limit, claim, rings)
+        if claimed:
+            self._deliver(queue, ask.lease, claimed)
+        elif (empty := self._claimable.empty_claims(queue)) > _EMPTY_CLAIMS_FREE:
+            self._hold(queue, min(0.001 * 2.0 ** min(empty - _EMPTY_CLAIMS_FREE, 10), _LONGEST_EMPTY_PAUSE))
+        if look:
+            try:
+                await self._ticker.look(queue)
+            except TocsinError as error:
+                _log.debug("look_failed", queue=queue, error=str(error))  # the next tick tells
+
+    async def _fill(self, ask: _Ask) -> bool:
+        """Ask for what all seats together take of the queue. False: nothing, as its settings turn out to be."""
+        asked: set[Seat] = set()
+        while seat := next((seat for seat in self._seats.of(ask.queue) if seat not in asked), None):
+            asked.add(seat)  # those that come meanwhile are asked too
+            if seat.fresh is not None:
+                await seat.fresh(ask.queue)
+        ask.types, ask.limit = self._seats.look().joined(ask.queue, ask.lease, but=self._claimable.dry(ask.queue))
+        if ask.queue in self._failures or len(self.slow) >= _SEVERAL_SLOW:
+            ask.types, ask.limit = dict.fromkeys(ask.types, 1), min(ask.limit, 1)
+        return bool(ask.types)
+
+    async def _still_leased(self, ask: _Ask, claimed: Sequence[Claimed]) -> Sequence[Claimed]:
+        """Those whose lease stands. An answer that comes late is of leases that have aged since they were granted."""
+        if not claimed or not ask.may_have_acted or time.monotonic() - ask.sent < ask.lease.total_seconds() / 3:
+            return claimed
+        answers = await self._store.extend([Extension(one.lease) for one in claimed], ask.lease)
+        for answer in answers:
+            if isinstance(answer, TocsinError) and not isinstance(answer, LeaseLost):
+                raise answer
+        return [one for one, answer in zip(claimed, answers, strict=True) if not isinstance(answer, TocsinError)]
+
+    def _failed(self, ask: _Ask, error: Exception) -> None:
+        failures = self._failures[ask.queue] = self._failures.get(ask.queue, 0) + 1
+        if not isinstance(error, (StoreAway, StoreFull, OutcomeUnknown)):
+            _log.error("claim_failed", queue=ask.queue, exc_info=error)
+        elif failures == 1:
+            _log.warning("claim_failed", queue=ask.queue, error=str(error))
+        if ask.types and not isinstance(error, StoreAway):  # else it was not sent
+            ask.may_have_acted = True
+        if ask.may_have_acted and time.monotonic() - ask.sent < ask.lease.total_seconds():
+            self._unanswered[ask.queue] = ask
+        else:
+            # Nothing was leased, or its lease has run out by now.
+            self._unanswered.pop(ask.queue, None)
+        self._hold(ask.queue, backoff(failures, self._longest_pause))
+
+    def _hold(self, queue: str, seconds: float) -> None:
+        self._claimable.hold(queue)
+        asyncio.get_running_loop().call_later(seconds, self._resume, queue)
+
+    def _resume(self, queue: str) -> None:
+        self._claimable.resume(queue)
+        self._changed()

@@ -1,0 +1,170 @@
+"""Who runs jobs, how many more each can begin, and who is handed what was leased."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import chain
+from typing import Protocol
+
+import structlog
+
+from tocsin_server.domain.lease import Claimed
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+#: What one claim may ask for.
+MOST = 1000
+
+
+class Capacity(Protocol):
+    """Free slots as they are at one moment, and what is promised of them."""
+
+    @property
+    def free(self) -> int:
+        """How many jobs may begin in all; 0 or less: none."""
+        ...
+
+    def of(self, queue: str) -> Mapping[str, int]:
+        """How many jobs of each type may begin from the queue; types without a free slot are left out."""
+        ...
+
+    def take(self, queue: str, type: str, /) -> bool:
+        """Promise a slot to a job. False: there is none for it."""
+        ...
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Seat:
+    """One who runs jobs: an embedded loop for as long as it runs, a worker's stream while it stands, a long poll until
+    its first jobs.
+
+    types: of the jobs it runs. queues: which it takes jobs of; None: all. lease: how long what it is given is leased.
+    capacity: how many may begin now. take: called with what was leased for it; it must begin them, or give them back.
+    fresh: awaited with the queue before each claim, so that `capacity` is as the queue's settings say.
+    """
+
+    types: AbstractSet[str]
+    queues: AbstractSet[str] | None
+    lease: timedelta
+    capacity: Callable[[], Capacity]
+    take: Callable[[Sequence[Claimed]], None]
+    fresh: Callable[[str], Awaitable[None]] | None
+    on_widened: Callable[[Seat], None]
+    on_leave: Callable[[Seat], None]
+
+    def widened(self) -> None:
+        """Say that jobs may begin which could not before."""
+        self.on_widened(self)
+
+    def leave(self) -> None:
+        """Take no more. What a claim under way brings goes to another seat, or is given back."""
+        self.on_leave(self)
+
+
+class Seats:
+    """All seats, and which of them have free slots, the one that was served longest ago first.
+
+    A seat without any free slot is not looked at again until it says that it was widened.
+    """
+
+    def __init__(self) -> None:
+        self._hungry: dict[str | None, dict[Seat, None]] = {}  # by queue; under None those that take of all queues
+
+    def add(self, seat: Seat) -> None:
+        """It has free slots, or may have."""
+        for queue in _named(seat):
+            self._hungry.setdefault(queue, {}).setdefault(seat)
+
+    def remove(self, seat: Seat) -> None:
+        """It has none, or has left."""
+        for queue in _named(seat):
+            seats = self._hungry.get(queue)
+            if seats is not None:
+                seats.pop(seat, None)
+                if not seats:
+                    del self._hungry[queue]
+
+    def look(self) -> Look:
+        """What may begin at this moment."""
+        return Look(self)
+
+    def of(self, queue: str) -> Iterator[Seat]:
+        """Those that take jobs of the queue."""
+        return chain(self._hungry.get(queue, ()), self._hungry.get(None, ()))
+
+    def deal(self, queue: str, lease: timedelta, claimed: Sequence[Claimed]) -> list[Claimed]:
+        """Hand out jobs of a queue, best first, one to each seat with a slot for it in turn. Returns those that nobody
+        has a slot for."""
+        seats = [(seat, seat.capacity(), list[Claimed]()) for seat in self.of(queue) if seat.lease == lease]
+        left: list[Claimed] = []
+        at = 0
+        for one in claimed:
+            for step in range(len(seats)):
+                _, capacity, given = seats[(at + step) % len(seats)]
+                if capacity.take(queue, one.job.spec.type):
+                    given.append(one)
+                    at += step + 1
+                    break
+            else:
+                left.append(one)
+        served = [(seat, given) for seat, _, given in seats if given]
+        for seat, _ in served:
+            self.remove(seat)
+            self.add(seat)  # at the end of the row
+        for seat, given in served:
+            try:
+                seat.take(given)
+            except Exception:
+                # What it has not begun runs out of its lease. The others are given theirs.
+                _log.exception("jobs_not_taken", queue=queue, jobs=len(given))
+        return left
+
+
+class Look:
+    """The seats' free slots at one moment, each asked for once."""
+
+    def __init__(self, seats: Seats) -> None:
+        self._seats = seats
+        self._capacities: dict[Seat, Capacity] = {}
+
+    def wanted(self, queue: str, but: AbstractSet[str]) -> Seat | None:
+        """The first seat with a slot for a job of the queue whose type is another than these."""
+        for seat in list(self._seats.of(queue)):
+            capacity = self._capacity(seat)
+            if capacity.free <= 0:
+                self._seats.remove(seat)
+            elif not capacity.of(queue).keys() <= but:
+                return seat
+        return None
+
+    def joined(self, queue: str, lease: timedelta, but: AbstractSet[str]) -> tuple[dict[str, int], int]:
+        """How many jobs of each type but these, and how many in all, the seats whose leases last so long take of the
+        queue."""
+        types: Counter[str] = Counter()
+        limit = 0
+        for seat in self._seats.of(queue):
+            capacity = self._capacity(seat)
+            if seat.lease != lease or capacity.free <= 0:
+                continue
+            slots = {type_: count for type_, count in capacity.of(queue).items() if type_ not in but}
+            if slots:
+                limit += capacity.free
+                for type_, count in slots.items():
+                    types[type_] += min(count, capacity.free)
+        # Cut at the end: a seat with a thousand free slots must not hide the types of those behind it.
+        limit = min(limit, MOST)
+        return {type_: min(count, limit) for type_, count in types.items()}, limit
+
+    def _capacity(self, seat: Seat) -> Capacity:
+        capacity = self._capacities.get(seat)
+        if capacity is None:
+            capacity = self._capacities[seat] = seat.capacity()
+        return capacity
+
+
+def _named(seat: Seat) -> Collection[str | None]:
+    return (None,) if seat.queues is None else seat.queues

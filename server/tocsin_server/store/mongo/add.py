@@ -1,0 +1,203 @@
+"""Jobs are added: plan what each draft comes to, take numbers, write, and plan again where others were faster."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, auto
+
+from tocsin_server.domain import limits
+from tocsin_server.domain.errors import JobActive, JobExists, TocsinError
+from tocsin_server.domain.job import Added, Draft, Job, Kept, New, OnConflict, Replaced, View
+from tocsin_server.domain.quotas import too_many_types
+from tocsin_server.domain.states import ENDED, State
+from tocsin_server.domain.times import EPOCH, MILLISECOND
+from tocsin_server.store.batching import part_by_part, parts
+from tocsin_server.store.mongo.clock import read_clock
+from tocsin_server.store.mongo.commit import Commit, WriteRounds, ends_of
+from tocsin_server.store.mongo.connection import MongoConnection
+from tocsin_server.store.mongo.documents import Document, job_of, new_document
+from tocsin_server.store.mongo.jobs import Jobs
+from tocsin_server.store.mongo.queues import Allocation, QueueDocuments
+from tocsin_server.store.mongo.quotas import JobQuota, KnownTypes, Left
+from tocsin_server.store.mongo.transitions import Standing, begin_anew, confirm, replace_in_place
+
+_CALL_JOBS, _CALL_BYTES = 200, 1 << 20
+
+Answer = Added | TocsinError
+
+
+class _Act(Enum):
+    CREATE = auto()
+    KEEP = auto()
+    IN_PLACE = auto()
+    ANEW = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """What a draft comes to."""
+
+    at: int  # its place in the batch
+    draft: Draft
+    job_id: str | None
+    act: _Act
+
+
+class AddJobs:
+    """JobStore.add."""
+
+    def __init__(
+        self,
+        connection: MongoConnection,
+        jobs: Jobs,
+        queues: QueueDocuments,
+        commit: Commit,
+        types: KnownTypes,
+        quota: JobQuota,
+    ) -> None:
+        self._connection = connection
+        self._jobs = jobs
+        self._queues = queues
+        self._commit = commit
+        self._types = types
+        self._quota = quota
+
+    async def add_to(self, queue: str, drafts: Sequence[Draft]) -> list[Answer]:
+        """Add jobs of one queue, in order."""
+        sizes = [len(draft.spec.payload.body) if draft.spec.payload else 0 for draft in drafts]
+        cuts = parts(sizes, _CALL_JOBS, _CALL_BYTES)
+        return await part_by_part(drafts, cuts, lambda part: self._add(queue, part))
+
+    async def _add(self, queue: str, drafts: Sequence[Draft]) -> list[Answer]:
+        answers: dict[int, Answer] = {}
+
+        async def attempt(left: Sequence[int]) -> Collection[int]:
+            ids = [job_id for at in left if (job_id := drafts[at].job_id) is not None]
+            standing = await self._jobs.load(queue, ids) if ids else {}
+            known = await self._types.of(queue, {drafts[at].spec.type for at in left})
+            room = await self._quota.of(queue)
+            plan = _plan(left, drafts, standing, known, room, answers)
+            lost = await self._write(queue, plan, standing, answers)
+            return [at for at in left if drafts[at].job_id in lost]
+
+        await WriteRounds().run(range(len(drafts)), attempt)
+        return [answers[at] for at in range(len(drafts))]
+
+    async def _write(
+        self, queue: str, plan: Sequence[_Planned], standing: Mapping[str, Standing], answers: dict[int, Answer]
+    ) -> set[str]:
+        """Write what was planned, and confirm what stands; the ids at which others were faster."""
+        creates = sum(one.act in (_Act.CREATE, _Act.ANEW) for one in plan)
+        events = sum(2 if one.act is _Act.ANEW else 1 for one in plan if one.act is not _Act.KEEP)
+        if not events:
+            for one in plan:
+                if one.job_id is not None:
+                    answers[one.at] = Kept(job_of(standing[one.job_id].document, View.BASIC))
+            return await self._commit.write(queue, list(standing.values()))
+        replaced = {one.job_id for one in plan if one.act is _Act.ANEW}
+        gone = ends_of(job for job_id, job in standing.items() if job_id in replaced)
+        now, taken = await asyncio.gather(
+            read_clock(self._connection),
+            self._queues.allocate(queue, events=events, arrivals=creates, gone=gone),
+        )
+        fresh = _carry_out(plan, standing, now, taken, answers)
+        standing_written = [job for job in standing.values() if job.touched or job.confirmed]
+        return await self._commit.write_under(taken, standing_written, list(fresh.values()))
+
+
+def _plan(
+    places: Sequence[int],
+    drafts: Sequence[Draft],
+    standing: Mapping[str, Standing],
+    known_types: set[str],
+    room: Left,
+    answers: dict[int, Answer],
+) -> list[_Planned]:
+    """What each draft comes to. Refusals are answered; two drafts of one id are taken in order."""
+    states: dict[str, State] = {job_id: job.state for job_id, job in standing.items()}
+    plan = []
+    for at in places:
+        draft, job_id = drafts[at], drafts[at].job_id
+        state = states.get(job_id) if job_id is not None else None
+        act = _Act.CREATE
+        if state is not None and job_id is not None:
+            if job_id in standing and draft.on_conflict is not OnConflict.REPLACE:
+                confirm(standing[job_id])
+            if draft.on_conflict is OnConflict.KEEP:
+                plan.append(_Planned(at, draft, job_id, _Act.KEEP))
+                continue
+            if draft.on_conflict is OnConflict.FAIL:
+                answers[at] = JobExists(draft.spec.queue, job_id, state)
+                continue
+            if state is State.ACTIVE:
+                answers[at] = JobActive(draft.spec.queue, job_id)
+                continue
+            act = _Act.ANEW if state in ENDED else _Act.IN_PLACE
+        if draft.spec.type not in known_types:
+            if len(known_types) >= limits.TYPES_PER_QUEUE:
+                answers[at] = too_many_types(draft.spec.queue)
+                continue
+            known_types.add(draft.spec.type)
+        if state is None and (refusal := room.take()) is not None:
+            answers[at] = refusal
+            continue
+        if job_id is not None:
+            due_later = isinstance(draft.when, timedelta) and draft.when > timedelta(0)
+            states[job_id] = State.SCHEDULED if due_later else State.WAITING  # corrected by _carry_out
+        plan.append(_Planned(at, draft, job_id, act))
+    return plan
+
+
+def _carry_out(
+    plan: Sequence[_Planned],
+    standing: Mapping[str, Standing],
+    now: datetime,
+    taken: Allocation,
+    answers: dict[int, Answer],
+) -> dict[str, Document]:
+    """Make the new jobs' documents, by id, and change the standing ones; all answers."""
+    fresh: dict[str, Document] = {}
+    arrival = taken.first_arrival
+    for one in plan:
+        outcome: type[Replaced] | type[Kept] | None = None
+        if one.act is _Act.CREATE:
+            job_id = one.job_id or _new_id(now, arrival)
+            document = fresh[job_id] = new_document(one.draft, job_id, arrival, now)
+            arrival += 1
+        elif one.job_id in fresh:
+            document, outcome = fresh[one.job_id], Kept
+            if one.act is _Act.IN_PLACE:
+                job = Standing(document, now)
+                replace_in_place(job, one.draft)
+                document, outcome = job.document, Replaced
+                fresh[one.job_id] = document
+        else:
+            job = standing[str(one.job_id)]
+            job.now, outcome = max(job.now, now), Kept
+            if one.act is _Act.ANEW:
+                begin_anew(job, one.draft, arrival)
+                arrival, outcome = arrival + 1, Replaced
+            elif one.act is _Act.IN_PLACE:
+                replace_in_place(job, one.draft)
+                outcome = Replaced
+            document = job.document
+        stands = job_of(document, View.BASIC)
+        answers[one.at] = _new(stands) if outcome is None else outcome(stands)
+    return fresh
+
+
+def _new(job: Job) -> New:
+    return New(job.job_id, job.state, job.create_time, job.schedule_time, job.arrival)
+
+
+def _new_id(now: datetime, arrival: int) -> str:
+    """A UUIDv8: 48 bits of create time, 26 random bits, 48 bits of arrival number."""
+    ms, seed = (now - EPOCH) // MILLISECOND, secrets.randbits(26)
+    return (
+        f"{ms >> 16:08x}-{ms & 0xFFFF:04x}-8{seed >> 14:03x}-{0x8000 | seed & 0x3FFF:04x}-"
+        f"{arrival >> 32:04x}{arrival & 0xFFFFFFFF:08x}"
+    )

@@ -1,0 +1,187 @@
+"""Commit: the one place where changes of jobs are numbered, written and logged. The sister of Redis's lib/commit.lua.
+
+A verb reads jobs and decides what each becomes (transitions.py); then, none of it a transaction, so that it needs no
+replica set and no lock:
+1. numbers for the changes are taken from the queue's document (queues.py);
+2. each job is written on the condition that its `writes` is what was read (jobs.py); the loser of a race reads and
+   decides again (WriteRounds);
+3. the changes are added to the queue's log under the numbers taken (event_log.py): watchers and dispatchers hear of
+   them.
+Numbers are taken after reading and before writing, so the changes of one job are numbered in the order in which they
+were made. A server that dies between 1 and 3 leaves a hole in the numbers: watchers who meet it are told of a gap and
+read again, dispatchers claim (holes.py). What was acknowledged stands: it was written in step 2. Numbers are never
+given back, whatever becomes of the write: nobody can be sure that it did not act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from tocsin_server.domain.errors import StoreAway
+from tocsin_server.domain.states import State
+from tocsin_server.store.mongo.documents import HEAVY, Document
+from tocsin_server.store.mongo.event_log import EventLog, Flags
+from tocsin_server.store.mongo.jobs import Jobs, unknown_after
+from tocsin_server.store.mongo.queues import Allocation, QueueDocuments
+from tocsin_server.store.mongo.transitions import Standing
+
+#: WriteRounds of read, decide and write before a call gives up on jobs that others keep changing.
+_ROUNDS = 50
+#: So many jobs are read, written and logged at a time.
+_JOBS_A_WRITE = 200
+
+R = TypeVar("R")
+
+
+class WriteRounds:
+    """The rounds of one call: what others were faster with is read and decided again."""
+
+    def __init__(self) -> None:
+        self._acted = False
+
+    async def run(self, places: Iterable[int], attempt: Callable[[Sequence[int]], Awaitable[Collection[int]]]) -> None:
+        """Let `attempt` do the items of a batch that stand at these places, until none is left. It returns the places
+        of those that were lost to others, and is given these alone the next time."""
+        left = list(places)
+        for _ in range(_ROUNDS):
+            with unknown_after(self._acted):
+                lost = await attempt(left)
+            self._acted = True
+            left = [at for at in left if at in lost]
+            if not left:
+                return
+        with unknown_after(self._acted):
+            raise StoreAway("others kept changing the same jobs")
+
+
+class Commit:
+    """Of all queues."""
+
+    def __init__(self, jobs: Jobs, queues: QueueDocuments, log: EventLog) -> None:
+        self._jobs = jobs
+        self._queues = queues
+        self._log = log
+
+    async def change(
+        self,
+        queue: str,
+        job_ids: Sequence[str],
+        decide: Callable[[int, Standing | None], R],
+        *,
+        rates: Callable[[], Mapping[str, int]] = dict,
+        cancels: bool = False,
+    ) -> list[R]:
+        """Let `decide` change the job of each id, and write what it touched; its answers, in order.
+
+        Several of a call may be of one job: they are taken in order. `decide` is asked again where the job was changed
+        by others meanwhile, so it must not remember; it is given the place of the id, and None where no job stands.
+        """
+        answers: dict[int, R] = {}
+
+        async def attempt(left: Sequence[int]) -> Collection[int]:
+            standing = await self._jobs.load(queue, [job_ids[at] for at in left])
+            for at in left:
+                job = standing.get(job_ids[at])
+                answers[at] = decide(at, None if job is None or job.gone else job)
+            lost = await self.write(queue, list(standing.values()), rates=rates(), cancels=cancels)
+            return [at for at in left if job_ids[at] in lost]
+
+        rounds = WriteRounds()
+        for start in range(0, len(job_ids), _JOBS_A_WRITE):
+            await rounds.run(range(start, min(start + _JOBS_A_WRITE, len(job_ids))), attempt)
+        return [answers[at] for at in range(len(job_ids))]
+
+    async def write(
+        self,
+        queue: str,
+        jobs: Sequence[Standing],
+        *,
+        rates: Mapping[str, int] | None = None,
+        cancels: bool = False,
+        retention: bool = False,
+    ) -> set[str]:
+        """Write what was touched or is to be confirmed; the ids of those that others had changed meanwhile, which were
+        left as they are. `retention`: what goes has had its time."""
+        written = [job for job in jobs if job.touched or job.confirmed]
+        loud = [job for job in written if not job.quiet]
+        if not loud:
+            return await self._jobs.swap(written) if written else set()
+        gone = {} if retention else ends_of(job for job in loud if job.gone)
+        events = sum(2 if _is_anew(job) else 1 for job in loud)
+        taken = await self._queues.allocate(queue, events=events, rates=rates, gone=gone)
+        return await self.write_under(taken, written, cancels=cancels)
+
+    async def write_under(
+        self,
+        taken: Allocation,
+        changed: Sequence[Standing],
+        new: Sequence[Document] = (),
+        *,
+        cancels: bool = False,
+        before_logging: Callable[[set[str]], Awaitable[None]] | None = None,
+    ) -> set[str]:
+        """Write new jobs and changed ones, and log them under the numbers taken; the ids at which others were faster,
+        which were left as they are. `before_logging` is given these, and may still change documents."""
+        lost = await self._jobs.insert(new) if new else set()
+        with unknown_after(bool(new)):
+            lost |= await self._jobs.swap(changed) if changed else set()
+        if before_logging is not None:
+            await before_logging(lost)
+        changed = [job for job in changed if not job.quiet and job.document["id"] not in lost]
+        new = [document for document in new if document["id"] not in lost]
+        flags = _flags_of(new, changed, cancels=cancels)
+        await self._log.append(taken, [*_changes_of(changed), *map(_basic, new)], flags)
+        return lost
+
+
+def ends_of(going: Iterable[Standing]) -> dict[str, datetime]:
+    """The latest end of jobs that are about to go, by field of `gone` in the queue's document."""
+    latest: dict[str, datetime] = {}
+    for job in going:
+        if (end := job.before.get("end")) is not None:
+            field = "failed" if job.before["state"] == State.FAILED else "done"
+            latest[field] = max(end, latest.get(field, end))
+    return latest
+
+
+def _is_anew(job: Standing) -> bool:
+    """Another job stands under its id: the old one is gone, a new one has come."""
+    return job.anew and not job.gone and job.document["arrival"] != job.before["arrival"]
+
+
+def _basic(document: Mapping[str, Any]) -> Document:
+    """What a change keeps of a job: all that View.BASIC shows."""
+    kept = {name: value for name, value in document.items() if name not in {*HEAVY, "ops", "writes", "token"}}
+    if "errors" in kept:
+        kept["errors"] = [{**error, "trace": ""} for error in kept["errors"]]
+    return kept
+
+
+def _changes_of(jobs: Sequence[Standing]) -> list[Document]:
+    """The changes as the log keeps them."""
+    changes: list[Document] = []
+    for job in jobs:
+        if job.gone or _is_anew(job):
+            changes.append({**_basic(job.before), "deleted": True})
+        if not job.gone:
+            changes.append(_basic(job.document))
+    return changes
+
+
+def _flags_of(new: Sequence[Document], changed: Sequence[Standing], *, cancels: bool) -> Flags:
+    """What dispatchers are to hear of new jobs and of changed ones."""
+    claimable = any(document["state"] == State.WAITING for document in new)
+    asked = False
+    dues = [document["due"] for document in new if document["state"] == State.SCHEDULED]
+    for job in changed:
+        document, before = job.document, job.before
+        if job.gone:
+            continue
+        became = document["state"] != before["state"] or document["type"] != before["type"] or _is_anew(job)
+        claimable = claimable or (became and job.state is State.WAITING)
+        asked = asked or (cancels and job.state is State.ACTIVE)
+        if job.state is State.SCHEDULED:
+            dues.append(document["due"])
+    return Flags(claimable=claimable, due=min(dues, default=None), cancels=asked)

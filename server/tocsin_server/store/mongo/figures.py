@@ -1,0 +1,140 @@
+"""Counts, ages and rates of a queue. Counts are counts of index entries, so they are exact and cost what stands there:
+one that took long is kept for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pymongo.errors import OperationFailure
+
+from tocsin_server.domain.filters import JobFilter
+from tocsin_server.domain.queues import QueueFigures
+from tocsin_server.domain.states import State
+from tocsin_server.store.mongo.clock import read_clock
+from tocsin_server.store.mongo.connection import MongoConnection
+from tocsin_server.store.mongo.documents import Document
+from tocsin_server.store.mongo.errors import BAD_VALUE
+from tocsin_server.store.mongo.jobs import Jobs
+from tocsin_server.store.mongo.queues import RATE_MINUTES, QueueDocuments, minute_of
+
+T = TypeVar("T")
+Counts = Mapping[State, Mapping[str, int]]
+
+#: A count that took longer is kept for 20 times as long as it took: counting keeps a core busy for 5 % at most.
+_SLOW, _KEPT_TIMES = 1.0, 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted(Generic[T]):
+    answer: T
+    good_until: float
+
+
+class QueueCounts:
+    """JobStore.figures, and the totals of lists."""
+
+    def __init__(
+        self,
+        connection: MongoConnection,
+        jobs: Jobs,
+        queues: QueueDocuments,
+        mend_indexes: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._connection = connection
+        self._jobs = jobs
+        self._queues = queues
+        self._mend_indexes = mend_indexes
+        self._counted: dict[Hashable, _Counted[Any]] = {}
+
+    async def figures(self, queue: str) -> QueueFigures:
+        """As JobStore.figures."""
+        now, (head, _), counts, oldest = await asyncio.gather(
+            read_clock(self._connection), self._queues.read(queue), self._counts(queue), self._oldest(queue)
+        )
+        ended = {"c": 0, "f": 0}
+        minute = minute_of(now)
+        for name, number in (head or {}).get("rates", {}).items():
+            if minute - RATE_MINUTES <= int(name[1:]) <= minute:
+                ended[name[0]] += number
+        seconds = RATE_MINUTES * 60 + now.second + now.microsecond / 1_000_000
+        due = None if oldest is None or oldest > now else oldest
+        gone = (head or {}).get("gone", {})
+        return QueueFigures(
+            now, counts, due, ended["c"] / seconds, ended["f"] / seconds, gone.get("done"), gone.get("failed")
+        )
+
+    async def total(self, queue: str, wanted: JobFilter) -> int:
+        """How many jobs match a filter of states and types alone."""
+        condition: Document = {"queue": queue}
+        if wanted.states or wanted.types:
+            condition["state"] = {"$in": sorted(int(state) for state in wanted.states or State)}
+        if wanted.types:
+            condition["type"] = {"$in": sorted(wanted.types)}
+
+        async def ask() -> int:
+            return await self._jobs.collection.count_documents(condition, hint="states")
+
+        return await self._kept((queue, wanted.states, wanted.types), ask)
+
+    async def _counts(self, queue: str) -> Counts:
+        pipeline: list[Document] = [
+            {"$match": {"queue": queue}},
+            {"$group": {"_id": {"state": "$state", "type": "$type"}, "number": {"$sum": 1}}},
+        ]
+
+        async def ask() -> Counts:
+            counts: dict[State, dict[str, int]] = {}
+            for one in await (await self._jobs.collection.aggregate(pipeline, hint="states")).to_list():
+                counts.setdefault(State(one["_id"]["state"]), {})[one["_id"]["type"]] = int(one["number"])
+            return counts
+
+        return await self._kept((queue,), ask)
+
+    async def _kept(self, what: Hashable, count: Callable[[], Awaitable[T]]) -> T:
+        """What was counted lately, where counting takes long."""
+        begun = time.monotonic()
+        kept: _Counted[T] | None = self._counted.get(what)
+        if kept is not None and begun < kept.good_until:
+            return kept.answer
+        answer = await self._counting(count)
+        took = time.monotonic() - begun
+        if took > _SLOW:
+            now = begun + took
+            # Few filters are asked again; those that were not are forgotten here.
+            self._counted = {key: one for key, one in self._counted.items() if one.good_until > now}
+            self._counted[what] = _Counted(answer, now + took * _KEPT_TIMES)
+        return answer
+
+    async def _counting(self, count: Callable[[], Awaitable[T]]) -> T:
+        """Count. Where the index that counting names is not there, it is made first: it was dropped under us."""
+        try:
+            return await self._jobs.run(count, read_only=True)
+        except OperationFailure as error:
+            if error.code != BAD_VALUE:  # the hint; nothing else in these commands can be one
+                raise
+        await self._mend_indexes()
+        return await self._jobs.run(count, read_only=True)
+
+    async def _oldest(self, queue: str) -> datetime | None:
+        """The due time of the job that has been due longest, or is due next."""
+
+        async def first(state: State) -> datetime | None:
+            found = await self._jobs.run(
+                lambda: (
+                    self._jobs.collection.find({"queue": queue, "state": int(state)}, {"due": 1})
+                    .sort([("due", 1), ("arrival", 1)])
+                    .limit(1)
+                    .to_list()
+                ),
+                read_only=True,
+            )
+            return found[0]["due"] if found else None
+
+        # Due, and nobody has come to make it WAITING: just then somebody must see it.
+        scheduled, waiting = await asyncio.gather(first(State.SCHEDULED), first(State.WAITING))
+        return min((due for due in (scheduled, waiting) if due is not None), default=None)

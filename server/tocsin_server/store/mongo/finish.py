@@ -1,0 +1,159 @@
+"""Attempts go on and end, fenced by their tokens; leases that ran out are taken back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from tocsin_server.domain import limits
+from tocsin_server.domain.errors import LeaseLost, TocsinError
+from tocsin_server.domain.job import JobError
+from tocsin_server.domain.lease import AttemptOutcome, Ending, Extended, Extension, Finished, Lease, LostLease
+from tocsin_server.domain.states import State
+from tocsin_server.store.mongo import transitions
+from tocsin_server.store.mongo.clock import NOW_TO_COMPARE
+from tocsin_server.store.mongo.commit import Commit
+from tocsin_server.store.mongo.documents import span, text, to_ms, token_of
+from tocsin_server.store.mongo.jobs import Jobs
+from tocsin_server.store.mongo.queues import minute_of
+from tocsin_server.store.mongo.transitions import Standing
+
+_LEASE_EXPIRED = JobError(
+    "LEASE_EXPIRED",
+    "the process that ran it was not heard of until its lease ended: it died, froze, or lost the store.",
+)
+
+
+class _Rates:
+    """Attempts that ended in this round, by field of a queue's `rates`."""
+
+    def __init__(self) -> None:
+        self._ended: Counter[str] = Counter()
+
+    def count(self, job: Standing, kind: str) -> None:
+        """kind: "c" completed, "f" failed."""
+        self._ended[f"{kind}{minute_of(job.now)}"] += 1
+
+    def taken(self) -> Mapping[str, int]:
+        """What was counted since the last time."""
+        ended, self._ended = self._ended, Counter()
+        return ended
+
+
+class FinishJobs:
+    """JobStore.extend, finish and reap."""
+
+    def __init__(self, jobs: Jobs, commit: Commit) -> None:
+        self._jobs = jobs
+        self._commit = commit
+
+    async def extend(
+        self, queue: str, extensions: Sequence[Extension], length: timedelta
+    ) -> list[Extended | TocsinError]:
+        """As JobStore.extend, of one queue."""
+
+        def decide(at: int, job: Standing | None) -> Extended | TocsinError:
+            extension = extensions[at]
+            if not _is_of(job, extension.lease) or job is None or job.state is not State.ACTIVE:
+                return _lost(extension.lease)
+            return _extended(job, extension, span(to_ms(length)))
+
+        return await self._commit.change(queue, [one.lease.job_id for one in extensions], decide)
+
+    async def finish(self, queue: str, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
+        """As JobStore.finish, of one queue."""
+        rates = _Rates()
+
+        def decide(at: int, job: Standing | None) -> Finished | TocsinError:
+            outcome = outcomes[at]
+            if job is None or not _is_of(job, outcome.lease):
+                return _lost(outcome.lease)
+            if job.state is not State.ACTIVE:
+                transitions.confirm(job)
+                return Finished(job.state, repeated=True)
+            _end(job, outcome, rates)
+            return Finished(job.state, repeated=False)
+
+        ids = [one.lease.job_id for one in outcomes]
+        return await self._commit.change(queue, ids, decide, rates=rates.taken)
+
+    async def reap(self, queue: str, limit: int) -> list[LostLease]:
+        """As JobStore.reap."""
+        late = await self._jobs.find(
+            {"queue": queue, "state": int(State.ACTIVE), "$expr": {"$lte": ["$lease", NOW_TO_COMPARE]}},
+            sort=[("lease", 1)],
+            limit=limit,
+        )
+        rates = _Rates()
+        for job in late:
+            job.document.pop("token", None)  # a late result of this attempt is refused
+            rates.count(job, "f")
+            transitions.crashed(job, _LEASE_EXPIRED, limits.MAX_LEASES_LOST)
+        lost = await self._commit.write(queue, late, rates=rates.taken())
+        return [_taken_back(job) for job in late if job.document["id"] not in lost]
+
+
+def _taken_back(job: Standing) -> LostLease:
+    document = job.document
+    return LostLease(document["id"], document["type"], document["attempt"], job.state)
+
+
+def _is_of(job: Standing | None, lease: Lease) -> bool:
+    """Whether the token is of the job's last attempt, whatever its state."""
+    return job is not None and "token" in job.document and token_of(job.document) == lease.token
+
+
+def _lost(lease: Lease) -> LeaseLost:
+    return LeaseLost(lease.queue, lease.job_id, lease.attempt)
+
+
+def _extended(job: Standing, extension: Extension, length: timedelta) -> Extended:
+    document, said = job.document, Extended()
+    document["lease"] = job.now + length
+    loud = False
+    if job.cancel_asked:
+        cancel = document["cancel"]
+        until = cancel["asked"] + span(cancel["grace"])
+        document["lease"] = min(document["lease"], until)
+        if "delivered" not in cancel:
+            document["cancel"] = {**cancel, "delivered": job.now}
+            loud = True
+        said = Extended(cancel["reason"], max(timedelta(0), until - job.now))
+    if extension.progress is not None:
+        fraction, message = extension.progress
+        document["progress"] = {"fraction": float(fraction), "message": text(message), "time": job.now}
+        loud = True
+    if loud:
+        transitions.changed(job)
+    else:
+        transitions.touch(job)
+    return said
+
+
+def _end(job: Standing, outcome: AttemptOutcome, rates: _Rates) -> None:
+    document = job.document
+    if outcome.ending is Ending.CRASHED:
+        rates.count(job, "f")
+        transitions.crashed(job, outcome.error or JobError("", ""), limits.MAX_CRASHES)
+        return
+    document["crashes"] = 0
+    if outcome.ending is Ending.COMPLETED:
+        rates.count(job, "c")
+        if outcome.result is not None:
+            document["result"] = outcome.result
+        transitions.end_as(job, State.COMPLETED)
+        return
+    asked = job.cancel_asked
+    if outcome.ending is Ending.FAILED:
+        rates.count(job, "f")
+        document["failures"] += 1
+        transitions.add_error(job, outcome.error or JobError("", ""))
+    if asked:
+        transitions.cancelled(job)
+    elif outcome.ending is Ending.RELEASED:
+        transitions.give_back(job)
+    elif outcome.retry_in is not None:
+        transitions.make_due(job, job.now + span(to_ms(outcome.retry_in)))
+    else:
+        transitions.end_as(job, State.FAILED)

@@ -1,0 +1,133 @@
+"""The jobs' collection: documents read, and written where nobody else has written them since (compare and swap)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from bson.int64 import Int64
+from pymongo import DeleteOne, ReplaceOne, UpdateOne
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import BulkWriteError
+
+from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
+from tocsin_server.store.mongo.clock import READ_NOW
+from tocsin_server.store.mongo.connection import MongoConnection
+from tocsin_server.store.mongo.documents import HEAVY, Document, key
+from tocsin_server.store.mongo.errors import DUPLICATE
+from tocsin_server.store.mongo.transitions import Standing
+
+#: Whose writes the last ones were is kept of so many.
+_OPERATIONS = 8
+_WITHOUT_HEAVY = dict.fromkeys(HEAVY, 0)
+
+R = TypeVar("R")
+Write = UpdateOne | ReplaceOne[Document] | DeleteOne
+
+
+@contextmanager
+def unknown_after(acted: bool) -> Iterator[None]:
+    """Where the call has `acted` already, a store that cannot be reached, or is full, leaves its outcome unknown."""
+    try:
+        yield
+    except (StoreAway, StoreFull) as error:
+        raise (OutcomeUnknown(str(error)) if acted else error) from error
+
+
+class Jobs:
+    """All queues' jobs."""
+
+    def __init__(self, connection: MongoConnection, collection: str) -> None:
+        self._connection = connection
+        self.collection: AsyncCollection[Document] = connection.database[collection]
+
+    async def run(self, command: Callable[[], Awaitable[R]], *, read_only: bool = False) -> R:
+        """As MongoConnection.run."""
+        return await self._connection.run(command, read_only=read_only)
+
+    async def find(
+        self, condition: Mapping[str, Any], sort: Sequence[tuple[str, int]] = (), limit: int = 0
+    ) -> list[Standing]:
+        """Jobs that match, without payload and result, to be changed."""
+        pipeline: list[Document] = [{"$match": dict(condition)}]
+        if sort:
+            pipeline.append({"$sort": dict(sort)})
+        if limit:
+            pipeline.append({"$limit": limit})
+        pipeline += [{"$project": _WITHOUT_HEAVY}, READ_NOW]
+
+        async def ask() -> list[Document]:
+            return await (await self.collection.aggregate(pipeline)).to_list()
+
+        found = await self.run(ask, read_only=True)
+        return [Standing(document, document.pop("now")) for document in found]
+
+    async def load(self, queue: str, job_ids: Sequence[str]) -> dict[str, Standing]:
+        """The jobs that stand, by job_id."""
+        found = await self.find({"_id": {"$in": [key(queue, one) for one in dict.fromkeys(job_ids)]}})
+        return {job.document["id"]: job for job in found}
+
+    async def payloads(self, ids: Sequence[str]) -> dict[str, Any]:
+        """Payloads by _id, of those that have one."""
+        found = await self.run(
+            lambda: self.collection.find({"_id": {"$in": list(ids)}}, {"payload": 1}).to_list(), read_only=True
+        )
+        return {document["_id"]: document["payload"] for document in found if "payload" in document}
+
+    async def insert(self, documents: Sequence[Document]) -> set[str]:
+        """Add new jobs; the ids of those that stood already, which were left as they are."""
+        try:
+            await self.run(lambda: self.collection.insert_many(documents, ordered=False))
+        except BulkWriteError as error:
+            failed = error.details["writeErrors"]
+            if any(one["code"] != DUPLICATE for one in failed):
+                raise
+            return {documents[one["index"]]["id"] for one in failed}
+        return set()
+
+    async def swap(self, jobs: Sequence[Standing]) -> set[str]:
+        """Write each job that nobody else has written since it was read; the ids of the others."""
+        operation = secrets.token_bytes(8)  # a name for these writes
+        writes = [_write_of(job, operation) for job in jobs]
+        result = await self.run(lambda: self.collection.bulk_write(writes, ordered=False))
+        if result.matched_count + result.deleted_count == len(jobs):
+            return set()
+        # Somebody lost. One that is gone was deleted by this operation, or by somebody else, which is the same to a
+        # caller who wanted it gone.
+        ids = [job.document["_id"] for job in jobs]
+        with unknown_after(True):
+            found = await self.run(
+                lambda: self.collection.find({"_id": {"$in": ids}}, {"writes": 1, "ops": 1}).to_list(), read_only=True
+            )
+        stands = {document["_id"]: document for document in found}
+        return {job.document["id"] for job in jobs if _lost(stands.get(job.document["_id"]), job, operation)}
+
+
+def _lost(stands: Mapping[str, Any] | None, job: Standing, operation: bytes) -> bool:
+    """Whether somebody else was faster. Others may have written the job again since this operation did."""
+    if job.gone:
+        return stands is not None
+    if not job.touched:
+        return stands is None or stands["writes"] != job.before["writes"]
+    return stands is None or operation not in stands.get("ops", ())
+
+
+def _write_of(job: Standing, operation: bytes) -> Write:
+    """The write of one job, good only while nobody else has written it."""
+    before, document = job.before, job.document
+    as_read = {"_id": before["_id"], "writes": before["writes"]}
+    if job.gone:
+        return DeleteOne(as_read)
+    if not job.touched:
+        return UpdateOne(as_read, {"$set": {"queue": before["queue"]}})
+    document["writes"] = Int64(before["writes"] + 1)
+    document["ops"] = [*before.get("ops", ())[1 - _OPERATIONS :], operation]
+    if job.anew:
+        return ReplaceOne(as_read, document)
+    values = {name: value for name, value in document.items() if name not in before or before[name] != value}
+    update: Document = {"$set": values}
+    if gone := dict.fromkeys((*(before.keys() - document.keys()), *job.dropped), ""):
+        update["$unset"] = gone
+    return UpdateOne(as_read, update)

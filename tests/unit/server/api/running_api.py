@@ -1,0 +1,87 @@
+"""The API on a port of its own, over a real store whose calls can be counted, held and lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+from support.spied_store import SpiedStore
+from tocsin.v1 import job_service_pb2_grpc, queue_service_pb2_grpc, server_service_pb2_grpc
+from tocsin_server.api.grpc_server import CallLimits, Connections, GrpcServer
+from tocsin_server.api.health import Health
+from tocsin_server.api.server_service import ServerFacts
+from tocsin_server.api.services import SERVICE_NAMES
+from tocsin_server.domain.quotas import Quotas
+from tocsin_server.operations.cancel_jobs import CancelJobs
+from tocsin_server.operations.queues import QueueSettingsCache
+from tocsin_server.operations.reminders.reminders import Reminders
+from tocsin_server.operations.schedule_jobs import ScheduleJobs
+from tocsin_server.operations.watching import Watching
+from tocsin_server.server import build_servicers
+
+FACTS = ServerFacts(
+    version="1.2.3",
+    server="tests-1",
+    start_time=datetime(2026, 1, 2, tzinfo=UTC),
+    handled_types=("email_notification",),
+    lease=timedelta(seconds=30),
+    events_per_queue=100_000,
+    quotas=Quotas(queues=5, jobs=3),
+)
+LASTING = Connections()
+LIMITS = {"calls": 100, "watches": 2, "transfers_per_client": 16, "deadline": timedelta(seconds=2)}
+
+
+@dataclass
+class Api:
+    """A server that listens, and stubs that call it."""
+
+    server: GrpcServer
+    health: Health
+    watching: Watching
+    store: SpiedStore
+    address: str
+    channel: grpc.aio.Channel
+
+    @property
+    def jobs(self) -> Any:
+        return job_service_pb2_grpc.JobServiceStub(self.channel)
+
+    @property
+    def queues(self) -> Any:
+        return queue_service_pb2_grpc.QueueServiceStub(self.channel)
+
+    @property
+    def info(self) -> Any:
+        return server_service_pb2_grpc.ServerServiceStub(self.channel)
+
+
+@asynccontextmanager
+async def running_api(spied: SpiedStore, *, connections: Connections = LASTING, **limits: Any) -> AsyncIterator[Api]:
+    """Two watches and a hundred other calls may be open; calls without a deadline end after 2 s."""
+    store = spied.as_store
+    settings = QueueSettingsCache(store)
+    scheduling, watching, health = ScheduleJobs(store, settings.get), Watching(store), Health(SERVICE_NAMES)
+    reminders = Reminders(store, scheduling)
+    server = GrpcServer(
+        build_servicers(store, scheduling, CancelJobs(store), watching, settings, reminders, FACTS),
+        health,
+        listen="127.0.0.1:0",
+        limits=CallLimits(**{**LIMITS, **limits}),
+        connections=connections,
+    )
+    port = await server.start()
+    await health.set_ready(True)
+    address = f"127.0.0.1:{port}"
+    async with grpc.aio.insecure_channel(address) as channel:
+        yield Api(server, health, watching, spied, address, channel)
+    for gate in spied.gates.values():  # a test that failed may have left one shut
+        gate.set()
+    await server.stop(timedelta(0))
+    await watching.close()
+    await reminders.close()
+    await scheduling.close()
