@@ -67,7 +67,7 @@ end
 local function check_list(name)
   local sum = 0
   for _, bucket in ipairs(redis.call('ZRANGE', key('r' .. name), 0, -1)) do
-    local size = redis.call('SCARD', key('i' .. name .. ':' .. bucket)
+    local size = redis.call('SCARD', key('i' .. name .. ':' .. bucket))
     if size == 0 then mend('empty parts of lists', redis.call('ZREM', key('r' .. name), bucket)) end
     sum, left = sum + size, left - 0.1
   end
@@ -129,7 +129,8 @@ end
 
 local function check_tick()
   local old = redis.call('GET', key('k')) or ''
-  local wakes, _, _, _, _, seen, minute = struct.unpack(TICK, #old == TICK_LEN and old or string.rep('\0', TICK_LEN))
+  if #old ~= TICK_LEN then old = string.rep('\0', TICK_LEN) end  -- as of a queue that never had a job
+  local wakes, _, _, _, _, seen, minute = struct.unpack(TICK, old)
   local new = struct.pack(TICK, wakes + wake, earliest('s'), earliest('a'), earliest('x'), count_waiting(), seen, minute)
   if new == old then return end
   redis.call('SET', key('k'), new)
