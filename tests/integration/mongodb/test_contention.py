@@ -10,7 +10,7 @@ from contract.builders import HOUR, MINUTE, a_draft, a_request, added, good, rea
 from support.mongo_servers import MongoServer
 from support.mongo_stores import JOBS, opened
 from support.mongo_trace import tracing
-from tocsin_server.domain.changes import UpdateJob
+from tocsin_server.domain.commands import UpdateJob
 from tocsin_server.domain.job import OnConflict, Replaced
 from tocsin_server.store.mongo.store import MongoStore
 
