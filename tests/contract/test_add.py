@@ -8,8 +8,9 @@ from uuid import UUID
 
 import pytest
 from tocsin_server.domain import limits
-from tocsin_server.domain.errors import JobActive, JobExists, LeaseLost, QuotaExceeded, TocsinError
+from tocsin_server.domain.errors import QuotaExceeded, TocsinError
 from tocsin_server.domain.job import Added, Draft, Job, Kept, New, OnConflict, Payload, Replaced, Retention, View
+from tocsin_server.domain.job_errors import JobActive, JobExists, LeaseLost
 from tocsin_server.domain.lease import Extension
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.states import State

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from tocsin_server.domain import limits
 from tocsin_server.domain.commands import RetryJob
-from tocsin_server.domain.errors import JobNotFound, LeaseLost, WrongState
 from tocsin_server.domain.job import Cancel
+from tocsin_server.domain.job_errors import JobNotFound, LeaseLost, WrongState
 from tocsin_server.domain.lease import Claimed, Extension
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore

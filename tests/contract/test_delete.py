@@ -6,8 +6,8 @@ import secrets
 from datetime import datetime
 
 import pytest
-from tocsin_server.domain.errors import JobNotFound, LeaseLost, WrongState
 from tocsin_server.domain.job import New, OnConflict, Replaced, View
+from tocsin_server.domain.job_errors import JobNotFound, LeaseLost, WrongState
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from tocsin_server.domain.errors import LeaseLost
 from tocsin_server.domain.job import View
+from tocsin_server.domain.job_errors import LeaseLost
 from tocsin_server.domain.lease import Extended, Extension, Lease
 from tocsin_server.store.interface import JobStore
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from tocsin_server.domain import limits
 from tocsin_server.domain.commands import RunJob
-from tocsin_server.domain.errors import LeaseLost
 from tocsin_server.domain.job import JobError, View
+from tocsin_server.domain.job_errors import LeaseLost
 from tocsin_server.domain.lease import AttemptOutcome, Claimed, Ending, Finished, Lease
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.domain.states import State

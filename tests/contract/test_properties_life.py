@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from tocsin_server.domain import limits
 from tocsin_server.domain.commands import Change, RetryJob, RunJob, UpdateJob
-from tocsin_server.domain.errors import JobActive, JobExists, JobNotFound, LeaseLost, WrongState
 from tocsin_server.domain.job import Kept, New, OnConflict, Replaced, View
+from tocsin_server.domain.job_errors import JobActive, JobExists, JobNotFound, LeaseLost, WrongState
 from tocsin_server.domain.lease import AttemptOutcome, Claimed
 from tocsin_server.domain.states import ENDED, PENDING, State
 from tocsin_server.store.interface import JobStore

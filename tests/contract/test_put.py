@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tocsin_server.domain import limits
-from tocsin_server.domain.errors import JobActive, QuotaExceeded, StoreFull, TooLarge
+from tocsin_server.domain.errors import QuotaExceeded, StoreFull, TooLarge
 from tocsin_server.domain.job import (
     Cancel,
     Job,
@@ -19,6 +19,7 @@ from tocsin_server.domain.job import (
     Retention,
     View,
 )
+from tocsin_server.domain.job_errors import JobActive
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore

@@ -6,8 +6,9 @@ import asyncio
 import random
 from dataclasses import replace
 
-from tocsin_server.domain.errors import JobExists, OutcomeUnknown, TocsinError
+from tocsin_server.domain.errors import OutcomeUnknown, TocsinError
 from tocsin_server.domain.job import OnConflict, Put, Replaced, View
+from tocsin_server.domain.job_errors import JobExists
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
 

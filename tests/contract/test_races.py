@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import pytest
-from tocsin_server.domain.errors import JobExists
 from tocsin_server.domain.job import Kept, New, OnConflict, Replaced, View
+from tocsin_server.domain.job_errors import JobExists
 from tocsin_server.domain.lease import Claimed, Finished
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 import pytest
 from tocsin_server.domain import limits
 from tocsin_server.domain.commands import Change, RetryJob, RunJob, UpdateJob
-from tocsin_server.domain.errors import JobNotFound, RevisionMismatch, TooLarge, WrongState
+from tocsin_server.domain.errors import TooLarge
 from tocsin_server.domain.job import Job, Payload, Retention, Terms
+from tocsin_server.domain.job_errors import JobNotFound, RevisionMismatch, WrongState
 from tocsin_server.domain.lease import Extension
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.states import State

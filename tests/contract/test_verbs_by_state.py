@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from tocsin_server.domain.commands import Change, RetryJob, RunJob, UpdateJob
-from tocsin_server.domain.errors import JobActive, JobExists, TocsinError, WrongState
+from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import Job, Kept, OnConflict, Replaced, View
+from tocsin_server.domain.job_errors import JobActive, JobExists, WrongState
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
 

@@ -16,25 +16,20 @@ from tocsin_server.domain.errors import (
     Draining,
     Internal,
     InvalidFields,
-    JobActive,
-    JobExists,
-    JobNotFound,
-    LeaseLost,
     NotBuilt,
     OutcomeUnknown,
     QueueInUse,
     QueueMoved,
     QuotaExceeded,
     RemindersNotFound,
-    RevisionMismatch,
     StoreAway,
     StoreFull,
     TocsinError,
     TooLarge,
     TooManyCalls,
     Violation,
-    WrongState,
 )
+from tocsin_server.domain.job_errors import JobActive, JobExists, JobNotFound, LeaseLost, RevisionMismatch, WrongState
 
 _T = TypeVar("_T")
 

@@ -19,8 +19,8 @@ from tocsin_server.api.requests import jobs as requests
 from tocsin_server.api.requests import schedule_jobs
 from tocsin_server.api.requests import transfer as transfer_requests
 from tocsin_server.domain.commands import CancelJob, Change, RetryJob, RunJob
-from tocsin_server.domain.errors import JobNotFound
 from tocsin_server.domain.job import Job
+from tocsin_server.domain.job_errors import JobNotFound
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.cancel_jobs import CancelJobs
 from tocsin_server.operations.schedule_jobs import ScheduleJobs

@@ -13,8 +13,9 @@ from tocsin.worker.slots import FreeSlots
 from tocsin.worker.source import AttemptOutcome, Heartbeat, HeartbeatAnswer, LeasedJob, Seat, Source
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.errors import LeaseLost, TocsinError
+from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import JobError
+from tocsin_server.domain.job_errors import LeaseLost
 from tocsin_server.domain.lease import Claimed, Ending, Extended, Extension, Lease
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.operations.finishing import EndedAttempt, Finishing, shorten

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from tocsin_server.domain.commands import CancelJob, RetryJob
-from tocsin_server.domain.errors import JobActive, JobNotFound, TocsinError, WrongState
+from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.filters import JobFilter, ListQuery
+from tocsin_server.domain.job_errors import JobActive, JobNotFound, WrongState
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.operations.pages import pages
 from tocsin_server.store.interface import JobStore

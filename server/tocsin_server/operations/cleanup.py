@@ -8,9 +8,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tocsin_server.domain.errors import JobActive, JobNotFound, WrongState
 from tocsin_server.domain.filters import JobFilter, Window
 from tocsin_server.domain.job import Job
+from tocsin_server.domain.job_errors import JobActive, JobNotFound, WrongState
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.domain.times import MILLISECOND
 from tocsin_server.operations.pages import pages

@@ -10,8 +10,9 @@ from datetime import timedelta
 import structlog
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.errors import LeaseLost, OutcomeUnknown, StoreAway, StoreFull, TocsinError
+from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull, TocsinError
 from tocsin_server.domain.job import Job, JobError, View
+from tocsin_server.domain.job_errors import LeaseLost
 from tocsin_server.domain.lease import AttemptOutcome, Ending, Finished, Lease
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.operations.retry_pause import retry_pause

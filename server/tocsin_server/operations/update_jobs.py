@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from tocsin_server.domain.commands import UpdateJob
 from tocsin_server.domain.defaults import TermsChange, changed_terms
-from tocsin_server.domain.errors import InvalidFields, JobNotFound, RevisionMismatch, TocsinError, Violation
+from tocsin_server.domain.errors import InvalidFields, TocsinError, Violation
 from tocsin_server.domain.job import Job, View
+from tocsin_server.domain.job_errors import JobNotFound, RevisionMismatch
 from tocsin_server.store.interface import JobStore
 
 _ROUNDS = 50  # then the caller is told that it has changed, as if its revision had been given

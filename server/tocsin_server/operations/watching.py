@@ -9,9 +9,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from datetime import timedelta
 
-from tocsin_server.domain.errors import Draining, JobNotFound, WatchAged
+from tocsin_server.domain.errors import Draining, WatchAged
 from tocsin_server.domain.events import Event, EventBatch
 from tocsin_server.domain.job import Job, View
+from tocsin_server.domain.job_errors import JobNotFound
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.operations.tailing import EventKey, Gap, Start, Subscription, Tail, Wanted, event_key
 from tocsin_server.store.interface import JobStore

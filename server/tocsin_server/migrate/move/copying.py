@@ -8,10 +8,11 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from tocsin_server.domain.errors import JobNotFound, TocsinError
+from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.events import Event
 from tocsin_server.domain.filters import JobFilter, Window
 from tocsin_server.domain.job import Job, Put, View
+from tocsin_server.domain.job_errors import JobNotFound
 from tocsin_server.domain.states import State
 from tocsin_server.migrate.move.reading import BY_ID, STEP, Lines, by_id, newest_first, oldest_first, others
 from tocsin_server.operations import moves

@@ -13,7 +13,8 @@ from functools import partial
 
 import structlog
 
-from tocsin_server.domain.errors import LeaseLost, OutcomeUnknown, StoreAway, StoreFull, TocsinError
+from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull, TocsinError
+from tocsin_server.domain.job_errors import LeaseLost
 from tocsin_server.domain.lease import Claimed, Extension
 from tocsin_server.operations.leasing.claimable import Claimable
 from tocsin_server.operations.leasing.seats import Seat, Seats

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.commands import CancelJob
-from tocsin_server.domain.errors import JobNotFound, TocsinError, WrongState
+from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import View
+from tocsin_server.domain.job_errors import JobNotFound, WrongState
 from tocsin_server.domain.reminders import Earlier, Standing, sends
 from tocsin_server.domain.states import ENDED
 from tocsin_server.store.interface import JobStore

@@ -13,9 +13,10 @@ from typing import TypeVar
 from tocsin_server.background import Unbroken
 from tocsin_server.domain import reminders as sets
 from tocsin_server.domain.defaults import JobRequest
-from tocsin_server.domain.errors import OutcomeUnknown, ReminderIdTaken, RemindersNotFound, TocsinError
+from tocsin_server.domain.errors import OutcomeUnknown, RemindersNotFound, TocsinError
 from tocsin_server.domain.filters import JobFilter, ListQuery
 from tocsin_server.domain.job import Kept, OnConflict, Payload
+from tocsin_server.domain.job_errors import ReminderIdTaken
 from tocsin_server.domain.reminders import Earlier, ReminderSet, SetName, Standing, Wish
 from tocsin_server.domain.states import State
 from tocsin_server.operations.reminders.earlier_jobs import EarlierJobs

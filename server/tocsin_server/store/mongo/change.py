@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.commands import CancelJob, Change, RetryJob, RunJob, UpdateJob
-from tocsin_server.domain.errors import JobNotFound, RevisionMismatch, TocsinError, TooLarge, WrongState
+from tocsin_server.domain.errors import TocsinError, TooLarge
 from tocsin_server.domain.job import Job, View
+from tocsin_server.domain.job_errors import JobNotFound, RevisionMismatch, WrongState
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo import transitions
 from tocsin_server.store.mongo.commit import Commit

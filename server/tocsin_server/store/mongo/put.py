@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.errors import JobActive
 from tocsin_server.domain.job import Job, Put, View
+from tocsin_server.domain.job_errors import JobActive
 from tocsin_server.domain.quotas import too_many_types
 from tocsin_server.domain.states import State
 from tocsin_server.store.batching import part_by_part, parts
@@ -150,9 +150,7 @@ class PutJobs:
             return set()
         ids = [key(jobs[0].queue, name) for name in light]
         found = await self._jobs.run(
-            lambda: self._jobs.collection.find(
-                {"_id": {"$in": ids}}, dict.fromkeys(("id", "writes", *HEAVY), 1)
-            ).to_list(),
+            lambda: self._jobs.documents({"_id": {"$in": ids}}, dict.fromkeys(("id", "writes", *HEAVY), 1)).to_list(),
             read_only=True,
         )
         return {

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from tocsin.v1 import error_reason_pb2
 from tocsin_server.api import errors as table
-from tocsin_server.domain import errors
+from tocsin_server.domain import errors, job_errors
 from tocsin_server.domain.errors import TocsinError, Violation
 from tocsin_server.domain.states import State
 
@@ -20,15 +20,15 @@ LONG = "\U0001f600" * 150
 REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (errors.InvalidFields([Violation("a", "b")]), grpc.StatusCode.INVALID_ARGUMENT),
     (errors.TooLarge("job", 2, 1), grpc.StatusCode.RESOURCE_EXHAUSTED),
-    (errors.JobNotFound("q", LONG), grpc.StatusCode.NOT_FOUND),
+    (job_errors.JobNotFound("q", LONG), grpc.StatusCode.NOT_FOUND),
     (errors.RemindersNotFound("q", "booking", LONG), grpc.StatusCode.NOT_FOUND),
-    (errors.JobExists("q", LONG, State.FAILED), grpc.StatusCode.ALREADY_EXISTS),
-    (errors.ReminderIdTaken("q", LONG, State.WAITING), grpc.StatusCode.ALREADY_EXISTS),
-    (errors.JobActive("q", LONG), grpc.StatusCode.FAILED_PRECONDITION),
-    (errors.WrongState("q", LONG, State.ACTIVE, "RunJob"), grpc.StatusCode.FAILED_PRECONDITION),
+    (job_errors.JobExists("q", LONG, State.FAILED), grpc.StatusCode.ALREADY_EXISTS),
+    (job_errors.ReminderIdTaken("q", LONG, State.WAITING), grpc.StatusCode.ALREADY_EXISTS),
+    (job_errors.JobActive("q", LONG), grpc.StatusCode.FAILED_PRECONDITION),
+    (job_errors.WrongState("q", LONG, State.ACTIVE, "RunJob"), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.QueueInUse(LONG, 3), grpc.StatusCode.FAILED_PRECONDITION),
-    (errors.LeaseLost("q", LONG, 3), grpc.StatusCode.ABORTED),
-    (errors.RevisionMismatch("q", LONG, 1, 2), grpc.StatusCode.ABORTED),
+    (job_errors.LeaseLost("q", LONG, 3), grpc.StatusCode.ABORTED),
+    (job_errors.RevisionMismatch("q", LONG, 1, 2), grpc.StatusCode.ABORTED),
     (errors.QueueMoved("q", "its jobs move to x", done=True), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.QuotaExceeded("types", 1, "Use fewer."), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.TooManyCalls("watch", 1), grpc.StatusCode.RESOURCE_EXHAUSTED),
@@ -100,7 +100,7 @@ def test_a_refusal_about_a_job_names_it() -> None:
 
 
 def test_a_state_that_forbids_is_a_failed_precondition_with_the_state() -> None:
-    status = table.to_status(errors.WrongState("q", "a", State.COMPLETED, "CancelJob"))
+    status = table.to_status(job_errors.WrongState("q", "a", State.COMPLETED, "CancelJob"))
     [violation] = detail(status, error_details_pb2.PreconditionFailure).violations
     assert (violation.type, violation.subject) == ("JOB_STATE", "a")
     assert "COMPLETED" in violation.description

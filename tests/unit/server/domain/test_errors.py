@@ -1,4 +1,4 @@
-"""domain/errors.py: every refusal has a reason of the closed list, and says what to do."""
+"""domain/errors.py and job_errors.py: every refusal has a reason of the closed list, and says what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.source_tree import modules, within
-from tocsin_server.domain import errors
+from tocsin_server.domain import errors, job_errors
 from tocsin_server.domain.errors import (
     DeadlineOutcomeUnknown,
     DeadlinePassed,
@@ -19,20 +19,14 @@ from tocsin_server.domain.errors import (
     ImportCut,
     Internal,
     InvalidFields,
-    JobActive,
-    JobExists,
-    JobNotFound,
-    LeaseLost,
     NotBuilt,
     OutcomeUnknown,
     QueueInUse,
     QueueMoved,
     QuotaExceeded,
     ReadTooSlow,
-    ReminderIdTaken,
     RemindersNotFound,
     RequestLate,
-    RevisionMismatch,
     StoreAway,
     StoreFull,
     TocsinError,
@@ -43,6 +37,14 @@ from tocsin_server.domain.errors import (
     TransferIdle,
     Violation,
     WatchAged,
+)
+from tocsin_server.domain.job_errors import (
+    JobActive,
+    JobExists,
+    JobNotFound,
+    LeaseLost,
+    ReminderIdTaken,
+    RevisionMismatch,
     WrongState,
 )
 from tocsin_server.domain.states import State
@@ -84,9 +86,17 @@ ALL: list[TocsinError] = [
 each = pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)
 
 
+MODULES = (errors, job_errors)
+
+
 def kinds() -> set[type[TocsinError]]:
-    found = {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, TocsinError)}
+    classes = [kind for module in MODULES for _, kind in inspect.getmembers(module, inspect.isclass)]
+    found = {kind for kind in classes if issubclass(kind, TocsinError)}
     return {kind for kind in found if not kind.__name__.startswith("_")} - {TocsinError}
+
+
+def drawn(tree: str) -> list[str]:
+    return re.findall(r"── (\w+)", tree)
 
 
 def test_every_kind_is_looked_at_here() -> None:
@@ -94,12 +104,12 @@ def test_every_kind_is_looked_at_here() -> None:
 
 
 def test_every_refusal_stands_here() -> None:
-    """Whoever looks for the wording of one, or for what there is, looks in one file."""
+    """Whoever looks for what there is looks in one file, which says where the wording of one is."""
     names = {kind.__name__ for kind in kinds()} | {"TocsinError"}
     elsewhere = [
         f"{module}.{node.name}"
         for module, path in modules()
-        if within(module, "tocsin_server") and module != errors.__name__
+        if within(module, "tocsin_server") and module not in {one.__name__ for one in MODULES}
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ClassDef) and any(ast.unparse(base).split(".")[-1] in names for base in node.bases)
     ]
@@ -107,7 +117,13 @@ def test_every_refusal_stands_here() -> None:
 
 
 def test_the_drawing_at_the_top_names_every_kind() -> None:
-    assert set(re.findall(r"── (\w+)", errors.__doc__ or "")) == {kind.__name__ for kind in kinds()}
+    assert set(drawn(errors.__doc__ or "")) == {kind.__name__ for kind in kinds()}
+
+
+def test_the_drawing_says_which_stand_elsewhere() -> None:
+    _, elsewhere, *_ = (errors.__doc__ or "").split("\n│\n")
+    assert elsewhere.startswith("│   about one job: job_errors.py\n")
+    assert set(drawn(elsewhere)) == {kind.__name__ for kind in kinds() if kind.__module__ == job_errors.__name__}
 
 
 @each

@@ -9,8 +9,9 @@ import pytest
 from contract.builders import HOUR, SECOND, a_draft, added, claimed_one, completed, read
 from support.spied_store import SpiedStore
 from tocsin_server.domain.commands import CancelJob
-from tocsin_server.domain.errors import JobNotFound, StoreAway, TocsinError, WrongState
+from tocsin_server.domain.errors import StoreAway, TocsinError
 from tocsin_server.domain.job import Job
+from tocsin_server.domain.job_errors import JobNotFound, WrongState
 from tocsin_server.domain.states import State
 from tocsin_server.operations.cancel_jobs import CancelJobs
 from tocsin_server.operations.gathering import CancelledUnsent

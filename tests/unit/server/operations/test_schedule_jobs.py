@@ -12,8 +12,9 @@ from contract.builders import read
 from support.eventually import until_async
 from support.spied_store import SpiedStore
 from tocsin_server.domain.defaults import JobDefaults, JobRequest
-from tocsin_server.domain.errors import JobExists, OutcomeUnknown, StoreAway, TocsinError
+from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, TocsinError
 from tocsin_server.domain.job import Added, Draft, New
+from tocsin_server.domain.job_errors import JobExists
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.operations.queues import QueueChange, Queues, QueueSettingsCache

@@ -9,7 +9,7 @@ from contract.builders import HOUR, a_draft, added, read
 from support.spied_store import SpiedStore
 from tocsin_server.domain.commands import UpdateJob
 from tocsin_server.domain.defaults import UNSET, TermsChange
-from tocsin_server.domain.errors import RevisionMismatch
+from tocsin_server.domain.job_errors import RevisionMismatch
 from tocsin_server.operations.update_jobs import UpdateJobs
 
 

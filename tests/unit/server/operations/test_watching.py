@@ -12,9 +12,10 @@ from contract.builders import HOUR, a_draft, added, cancelled
 from support.eventually import until_async
 from support.spied_store import SpiedStore
 from tocsin_server.domain.commands import RunJob
-from tocsin_server.domain.errors import Draining, InvalidFields, JobNotFound, StoreAway, WatchAged
+from tocsin_server.domain.errors import Draining, InvalidFields, StoreAway, WatchAged
 from tocsin_server.domain.events import Event, EventBatch
 from tocsin_server.domain.job import Job
+from tocsin_server.domain.job_errors import JobNotFound
 from tocsin_server.domain.states import State
 from tocsin_server.operations.watching import Gap, Start, Watching
 from tocsin_server.store.interface import JobStore
