@@ -50,6 +50,12 @@ class Unbroken:
         task.add_done_callback(partial(self._ended, then))
         return await asyncio.shield(task)
 
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it, and let nobody wait; it sees to its own failures."""
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
     async def close(self) -> None:
         """Wait until all of it has ended."""
         while self._under_way:

@@ -54,6 +54,7 @@ async def one_round(folder: Path, sizes: measures.Sizes) -> measures.Round:
         found |= await measures.lateness(here, sizes)
         found |= await measures.scheduling(here, sizes)
         found |= await measures.cancelling(here, sizes)
+        found |= await measures.cancelling_batches(here, sizes)
         await here.empty(State.SCHEDULED, State.CANCELLED, State.COMPLETED)
         found |= await measures.running(here, sizes)
     say("  memory")

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
-from support import node_tools
 
 from bench.bed import DATA
 from bench.figures import Sample
+from bench.peers import having
 
-NAME = f"Agenda {node_tools.PACKAGES['agenda']}"
+#: Its packages, at fixed versions.
+PACKAGES: Mapping[str, str] = having.npm_versions("agenda", "@agendajs/mongo-backend")
+NAME = f"Agenda {PACKAGES['agenda']}"
 COLLECTION = "agenda_jobs"
 DATABASE = "agenda"
 CONCURRENCY = 20
@@ -29,11 +31,11 @@ _STARTING = 15  # seconds that Node, a connection and the index may take
 
 
 class Agenda:
-    """Runs Agenda in a process of its own for each measure, each on an empty collection. NoNode: it cannot be had."""
+    """Runs Agenda in a process of its own for each measure, each on an empty collection. NotHad: it cannot be had."""
 
     def __init__(self, folder: Path, url: str, store_pid: int, *, within: float) -> None:
         folder.mkdir(parents=True)
-        (folder / "node_modules").symlink_to(node_tools.node_modules())
+        (folder / "node_modules").symlink_to(having.npm_packages())
         self._driver = folder / _DRIVER.name
         self._driver.write_text(_DRIVER.read_text())
         self._url, self._pid, self._within = url, store_pid, within
@@ -57,7 +59,7 @@ class Agenda:
             "ticks": os.sysconf("SC_CLK_TCK"),
             **asked,
         }
-        command = [node_tools.node(), str(self._driver), json.dumps(whole)]
+        command = [having.program("node"), str(self._driver), json.dumps(whole)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=2 * self._within + _STARTING)
         if done.returncode:
             raise RuntimeError(f"{NAME}, {measure}: {done.stderr.strip()[-1000:]}")

@@ -65,6 +65,15 @@ function ends(count) {
 const nothing = async () => {};
 const later = () => new Date(Date.now() + HOUR);
 
+// Ids of so many jobs that are due later.
+async function scheduled() {
+  const ids = [];
+  await flying(asked.in_flight, asked.jobs, async () => {
+    ids.push((await agenda.schedule(later(), TYPE, asked.data)).attrs._id.toString());
+  });
+  return ids;
+}
+
 const measures = {
   // One job a call; that is all Agenda has.
   async schedule() {
@@ -73,11 +82,16 @@ const measures = {
   },
 
   async cancel() {
-    const ids = [];
-    await flying(asked.in_flight, asked.jobs, async () => {
-      ids.push((await agenda.schedule(later(), TYPE, asked.data)).attrs._id.toString());
-    });
+    const ids = await scheduled();
     return timed(() => flying(asked.in_flight, ids.length, (n) => agenda.cancel({ id: ids[n] })));
+  },
+
+  async cancel_all() {
+    const ids = await scheduled();
+    return timed(async () => {
+      const cancelled = await agenda.cancel({ ids });
+      if (cancelled !== ids.length) throw new Error(`${cancelled} of ${ids.length} cancelled`);
+    });
   },
 
   async list() {

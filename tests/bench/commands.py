@@ -71,6 +71,10 @@ async def of_tocsin(folder: Path, mongo: MongoServer, sizes: MongoSizes) -> list
             await flying(64, [lambda: bed.jobs.ScheduleJob(later)] * here.unary)
         async with spent("schedule, batches", here.batch):
             await bed.batches([later] * here.batch)
+        ids = [f"batch-{one}" for one in ids]
+        await bed.batches([request(QUEUE, "noop", DATA, job_id=one, delay=3600) for one in ids])
+        async with spent("cancel, batches", here.cancels):
+            await bed.jobs.BatchCancelJobs(job_service_pb2.BatchCancelJobsRequest(queue=QUEUE, job_ids=ids))
         await bed.empty(State.SCHEDULED, State.CANCELLED, State.COMPLETED)
         async with spent("one job to its end, watched", single):
             await _one_to_the_end(bed, single)

@@ -11,7 +11,7 @@ from support.stubs import request
 from tocsin import AsyncClient
 from tocsin.v1 import job_pb2, job_service_pb2
 
-from bench.bed import DATA, QUEUE, Bed, RedisBed, flying
+from bench.bed import BATCH, DATA, QUEUE, Bed, RedisBed, flying
 from bench.figures import Sample, percentile
 
 State = job_pb2.Job.State
@@ -60,12 +60,29 @@ async def scheduling(bed: Bed, sizes: Sizes, suffix: str = "") -> Round:
 
 async def cancelling(bed: Bed, sizes: Sizes) -> Round:
     """Cancels a second of jobs that are due later, one call each."""
-    ids = [f"cancel-{n}" for n in range(sizes.cancels)]
-    await bed.batches([request(QUEUE, "noop", DATA, job_id=one, delay=3600) for one in ids])
+    ids = await _to_be_cancelled(bed, "cancel", sizes)
     asked = [job_service_pb2.CancelJobRequest(queue=QUEUE, job_id=one) for one in ids]
     with bed.span(len(ids)) as span:
         await flying(64, [lambda one=one: bed.jobs.CancelJob(one) for one in asked])
     return {"cancels/s": span.rate}
+
+
+async def cancelling_batches(bed: Bed, sizes: Sizes) -> Round:
+    """The same, 1,000 a call."""
+    ids = await _to_be_cancelled(bed, "batch", sizes)
+    asked = [
+        job_service_pb2.BatchCancelJobsRequest(queue=QUEUE, job_ids=ids[start : start + BATCH])
+        for start in range(0, len(ids), BATCH)
+    ]
+    with bed.span(len(ids)) as span:
+        await flying(4, [lambda batch=batch: bed.jobs.BatchCancelJobs(batch) for batch in asked])
+    return {"cancels/s, batches": span.rate}
+
+
+async def _to_be_cancelled(bed: Bed, name: str, sizes: Sizes) -> list[str]:
+    ids = [f"{name}-{n}" for n in range(sizes.cancels)]
+    await bed.batches([request(QUEUE, "noop", DATA, job_id=one, delay=3600) for one in ids])
+    return ids
 
 
 async def running(bed: Bed, sizes: Sizes, suffix: str = "") -> Round:

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
-from support import node_tools
 from support.mongo_servers import MongoServer
 
 from bench import measures
-from bench.agenda import DATABASE, EVERY, NAME, Agenda
+from bench.agenda import DATABASE, EVERY, NAME, PACKAGES, Agenda
 from bench.commands import Spending, of_agenda, of_tocsin
 from bench.figures import Sample, percentile
 from bench.measures import Round
 from bench.mongo_bed import MongoSizes, address, listing, mongo_bed, named, running
 from bench.mongo_limits import limits
+from bench.peers import having
 
 Say = Callable[[str], None]
 TOCSIN = "Tocsin"
@@ -64,11 +64,11 @@ class Mongo:
                 mongo.process.pid,
                 within=self._sizes.within,
             )
-            said = subprocess.run([node_tools.node(), "--version"], capture_output=True, text=True, check=True)
-        except node_tools.NoNode as trouble:
+            said = subprocess.run([having.program("node"), "--version"], capture_output=True, text=True, check=True)
+        except having.NotHad as trouble:
             self.not_run.append(f"{NAME}: {trouble}")
             return None
-        self.about |= {name: node_tools.PACKAGES[name] for name in ("agenda", "@agendajs/mongo-backend")}
+        self.about |= PACKAGES
         self.about["node"] = said.stdout.strip().removeprefix("v")
         return agenda
 
@@ -102,6 +102,7 @@ class Mongo:
             found |= await measures.cancelling(bed, sizes)
             found |= await listing(bed, self._sizes)
             found |= await measures.scheduling(bed, sizes)
+            found |= await measures.cancelling_batches(bed, sizes)
         if self._sizes.larger:
             with mongo_bed(folder / "larger", mongo) as bed:
                 found |= await running(bed, self._sizes.larger, f", {self._sizes.larger:,} jobs")
@@ -112,6 +113,7 @@ class Mongo:
         found: Round = {
             "schedules/s": agenda.rate("schedule", here.unary),
             "cancels/s": agenda.rate("cancel", here.cancels),
+            "cancels/s, all by one call": agenda.rate("cancel_all", here.cancels),
             "list pages of 100/s": agenda.rate("list", sizes.pages, standing=sizes.standing, page=100),
         }
         for name, asked in {**_WAYS, **_STREAMS}.items():

@@ -29,6 +29,8 @@ PAIRS: Pairs = [
     ("Tocsin: unary schedules/s, gathering client", "Agenda: schedules/s"),
     ("Tocsin: batch schedules/s", "Agenda: schedules/s"),
     ("Tocsin: cancels/s", "Agenda: cancels/s"),
+    ("Tocsin: cancels/s, batches", "Agenda: cancels/s"),
+    ("Tocsin: cancels/s, batches", "Agenda: cancels/s, all by one call"),
     ("Tocsin: list pages of 100/s", "Agenda: list pages of 100/s"),
     (_RUN, "Agenda: no-op jobs run/s, processEvery 5 s"),
     (_RUN, "Agenda: no-op jobs run/s, processEvery 200 ms"),

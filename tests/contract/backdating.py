@@ -34,7 +34,7 @@ class Backdate(ABC):
 class RedisBackdate(Backdate):
     """Edits the record's header and the sorted sets beside it (lua/lib/job.lua, lua/lib/keys.lua)."""
 
-    _DUE, _END, _LEASE = 23, 35, 41  # where six bytes of milliseconds begin in a record's header
+    _DUE, _END, _LEASE = 23, 35, 35  # where six bytes of milliseconds begin in a record's header
 
     def __init__(self, client: Redis, keys: Keys) -> None:
         self._client = client

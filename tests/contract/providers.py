@@ -19,6 +19,7 @@ from pathlib import Path
 import bson
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
+from pymongo.errors import OperationFailure
 from pymongo.uri_parser import parse_uri
 from redis import Redis
 from support.mongo_servers import MongoServer, fault
@@ -251,7 +252,7 @@ class MongoProvider(Provider):
             for document in self._database[name].find()
         }
         if not counters:
-            for document in self._database[f"{self._JOBS}.queues"].find({}, {"events": 0, "arrivals": 0}):
+            for document in self._database[f"{self._JOBS}.queues"].find({}, {"events": 0, "arrivals": 0, "taken": 0}):
                 found[bson.encode({"queue": document["_id"]})] = bytes(document.raw)
         return found
 
@@ -268,6 +269,13 @@ class MongoProvider(Provider):
 
     @contextlib.contextmanager
     def full(self) -> Iterator[None]:
+        try:
+            self._client.admin.command("configureFailPoint", "failCommand", mode="off")
+        except OperationFailure as error:
+            raise AssertionError(
+                "this server has no fail points, without which nobody can say that it is full: start mongod with "
+                "--setParameter enableTestCommands=1. The tests that need them are those that fail with these words."
+            ) from error
         # What takes new room goes by `insert`; all else changes or deletes what stands.
         with fault(self._client, failCommands=["insert"], errorCode=_NO_ROOM):
             yield

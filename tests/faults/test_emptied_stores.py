@@ -79,7 +79,7 @@ def test_a_redis_that_lost_everything_in_a_restart_is_used_as_a_new_one(
         with Stubs(server.address) as stubs:
             stubs.wait_for("q", "after", State.COMPLETED)
             assert queues(stubs) == ["q"]
-        assert redis.client.get("tocsin:format") == b"1"
+        assert redis.client.get("tocsin:format") == b"2"
 
 
 def _schedules(stubs: Stubs) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pymongo import monitoring
 
-_OF_CONNECTIONS = {"hello", "ismaster", "saslStart", "saslContinue", "endSessions", "getMore", "killCursors"}
+_OF_CONNECTIONS = {"hello", "ismaster", "saslStart", "saslContinue", "endSessions", "killCursors"}
 
 
 @dataclass(slots=True)

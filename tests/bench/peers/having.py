@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -23,10 +24,23 @@ class NotHad(Exception):
     """A peer cannot be had here; the message says why."""
 
 
+def program(name: str) -> str:
+    """Where a program is. Raises NotHad."""
+    if path := shutil.which(name):
+        return path
+    raise NotHad(f"{name} is not on PATH")
+
+
+def npm_versions(*names: str) -> dict[str, str]:
+    """Versions of packages that node/package.json asks for."""
+    asked = json.loads((HERE / "node" / "package.json").read_text())["dependencies"]
+    return {name: asked[name] for name in names}
+
+
 def npm_packages() -> Path:
     """The folder node_modules with all that node/package-lock.json names. Raises NotHad."""
-    npm = _program("npm")
-    _program("node")
+    npm = program("npm")
+    program("node")
     described = [HERE / "node" / name for name in ("package.json", "package-lock.json")]
 
     def install(folder: Path) -> None:
@@ -55,19 +69,13 @@ def python_of(file: Path) -> Path:
 
 def go_program(file: Path) -> Path:
     """A peer in Go, built. Raises NotHad."""
-    go = _program("go")
+    go = program("go")
     sources = sorted(path for path in (HERE / "go").rglob("*") if path.is_file())
 
     def build(folder: Path) -> None:
         _run([go, "build", "-trimpath", "-o", str(folder / file.stem), file.name], HERE / "go")
 
     return _made(file.stem, sources, build) / file.stem
-
-
-def _program(name: str) -> str:
-    if path := shutil.which(name):
-        return path
-    raise NotHad(f"{name} is not on PATH")
 
 
 def _made(name: str, of: Sequence[Path | str], make: Callable[[Path], None]) -> Path:

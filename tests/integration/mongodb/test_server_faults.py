@@ -69,7 +69,7 @@ def no_faults(url: str) -> Iterator[Database[Document]]:
 @contextmanager
 def unchanged(database: Database[Document]) -> Iterator[None]:
     """Nothing that is stored may change meanwhile, but for the numbers taken: they are not given back."""
-    counters = {"events": 0, "arrivals": 0}
+    counters = {"events": 0, "arrivals": 0, "taken": 0}
 
     def contents() -> dict[str, list[Document]]:
         return {

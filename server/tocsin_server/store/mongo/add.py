@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +16,7 @@ from tocsin_server.domain.quotas import too_many_types
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.domain.times import EPOCH, MILLISECOND
 from tocsin_server.store.batching import part_by_part, parts
-from tocsin_server.store.mongo.clock import read_clock
 from tocsin_server.store.mongo.commit import Commit, WriteRounds, ends_of
-from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, job_of, new_document
 from tocsin_server.store.mongo.jobs import Jobs
 from tocsin_server.store.mongo.queues import Allocation, QueueDocuments
@@ -53,14 +50,12 @@ class AddJobs:
 
     def __init__(
         self,
-        connection: MongoConnection,
         jobs: Jobs,
         queues: QueueDocuments,
         commit: Commit,
         types: KnownTypes,
         quota: JobQuota,
     ) -> None:
-        self._connection = connection
         self._jobs = jobs
         self._queues = queues
         self._commit = commit
@@ -101,10 +96,7 @@ class AddJobs:
             return await self._commit.write(queue, list(standing.values()))
         replaced = {one.job_id for one in plan if one.act is _Act.ANEW}
         gone = ends_of(job for job_id, job in standing.items() if job_id in replaced)
-        now, taken = await asyncio.gather(
-            read_clock(self._connection),
-            self._queues.allocate(queue, events=events, arrivals=creates, gone=gone),
-        )
+        taken, now = await self._queues.allocate(queue, events=events, arrivals=creates, gone=gone)
         fresh = _carry_out(plan, standing, now, taken, answers)
         standing_written = [job for job in standing.values() if job.touched or job.confirmed]
         return await self._commit.write_under(taken, standing_written, list(fresh.values()))

@@ -46,7 +46,7 @@ class Arrivals:
                 await self._renumber(queue, sharing)
 
     async def _renumber(self, queue: str, sharing: Sequence[Document]) -> None:
-        taken = await self._queues.allocate(queue, events=0, arrivals=len(sharing))
+        taken, _ = await self._queues.allocate(queue, events=0, arrivals=len(sharing))
         jobs = [Standing(document, document["create"]) for document in sharing]
         for number, job in enumerate(jobs, start=taken.first_arrival):
             job.document["arrival"] = Int64(number)
@@ -62,6 +62,6 @@ class Arrivals:
             return []
         condition = {"queue": queue, "arrival": {"$in": sorted(numbers)}}
         found = await self._jobs.run(
-            lambda: self._jobs.collection.find(condition, {"id": 1, "arrival": 1}).to_list(), read_only=True
+            lambda: self._jobs.documents(condition, {"id": 1, "arrival": 1}).to_list(), read_only=True
         )
         return [(int(one["arrival"]), one["id"]) for one in found]

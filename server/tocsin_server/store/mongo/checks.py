@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,6 +27,8 @@ async def check(connection: MongoConnection, collection: str) -> tuple[StoreInfo
         hello = await connection.open()
         build = await connection.run(lambda: connection.client.admin.command("buildInfo"), read_only=True)
         await _check_contents(connection, collection)
+        await _refuse_collations(connection, collection)
+    refuse_routers(hello)
     version = ".".join(map(str, build["versionArray"][:3]))
     if tuple(build["versionArray"][:2]) < OLDEST:
         raise StoreUnfit(f"MongoDB {version} is too old: {OLDEST[0]}.{OLDEST[1]} or newer is needed")
@@ -56,8 +58,32 @@ def unfit_where_not_allowed(connection: MongoConnection) -> Iterator[None]:
 
 
 def has_change_streams(hello: Document) -> bool:
-    """A replica set, or a sharded cluster."""
-    return "setName" in hello or hello.get("msg") == "isdbgrid"
+    """A replica set."""
+    return "setName" in hello
+
+
+def refuse_routers(hello: Document) -> None:
+    """StoreUnfit where a mongos has answered."""
+    if hello.get("msg") == "isdbgrid":
+        raise StoreUnfit(
+            "MONGODB_URL leads to a mongos: sharded clusters are not supported (an _id would be unique in each shard "
+            "alone, and the clock would be the router's). Give the address of a replica set."
+        )
+
+
+async def _refuse_collations(connection: MongoConnection, collection: str) -> None:
+    """Ids that differ in case or accents alone must be two."""
+
+    async def ask() -> list[MutableMapping[str, Any]]:
+        return await (await connection.database.list_collections()).to_list()
+
+    for found in await connection.run(ask, read_only=True):
+        name = str(found["name"])
+        if (name == collection or name.startswith(f"{collection}.")) and "collation" in found.get("options", {}):
+            raise StoreUnfit(
+                f"collection {name!r} of database {connection.database.name!r} was made with a collation, by which "
+                "different ids may be equal: set QUEUE_COLLECTION to another name"
+            )
 
 
 async def _check_contents(connection: MongoConnection, collection: str) -> None:

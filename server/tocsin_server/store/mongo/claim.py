@@ -4,15 +4,18 @@ else has taken it since."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import math
+import random
+import time
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from tocsin_server.domain.job import View
 from tocsin_server.domain.lease import Claim, Claimed, Lease
 from tocsin_server.domain.states import State
-from tocsin_server.store.mongo.clock import NOW_TO_COMPARE, read_clock
+from tocsin_server.store.mongo.clock import ServerClock
 from tocsin_server.store.mongo.commit import Commit
-from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, job_of, span, to_ms, token_of
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
 from tocsin_server.store.mongo.queues import QueueDocuments
@@ -22,16 +25,22 @@ BEST_FIRST = (("priority", -1), ("due", 1), ("arrival", 1))
 _MADE_WAITING = 100
 _LEASED = 200
 _BYTES = 1 << 20
+#: Where others claimed the same jobs a moment ago, so many times as many are read, and claims begin anywhere among
+#: those of one priority. Else servers in step read the same jobs, and all but one of them write in vain.
+_CONTENDED, _AMONG = timedelta(milliseconds=500), 4
+#: An index is walked once a type, side by side, in the order of all; of more a mongod would sort all that match.
+_TYPES_A_QUERY = 100
 
 
 class ClaimJobs:
     """JobStore.claim and promote."""
 
-    def __init__(self, connection: MongoConnection, jobs: Jobs, queues: QueueDocuments, commit: Commit) -> None:
-        self._connection = connection
+    def __init__(self, clock: ServerClock, jobs: Jobs, queues: QueueDocuments, commit: Commit) -> None:
+        self._clock = clock
         self._jobs = jobs
         self._queues = queues
         self._commit = commit
+        self._lost: dict[str, float] = {}  # queue -> when a claim last lost jobs to another server
 
     async def claim(
         self,
@@ -47,10 +56,10 @@ class ClaimJobs:
         if repeated and (found := await self._leased_by(queue, request)):
             for job in found:
                 confirm(job)
-            lost = await self._commit.write(queue, found)  # they have just been changed: the caller will hear so
-            return await self._claim_of(
-                [job for job in found if job.document["id"] not in lost], found[0].now, more=True
-            )
+            lost = await self._commit.write(queue, found)  # changed just now: who runs them will hear how
+            found = [job for job in found if job.document["id"] not in lost]
+            payloads = await self._jobs.payloads([job.document["_id"] for job in found])
+            return Claim(_claimed(found, payloads), await self._clock.lately(), more=True)
         due, (head, read_at), best = await asyncio.gather(
             self._due(queue), self._queues.read(queue), self._best(queue, types, limit)
         )
@@ -58,28 +67,48 @@ class ClaimJobs:
             await self._name(queue, (*due, *best))
             head, read_at = await self._queues.read(queue)
         if head is None or read_at is None:  # never used
-            return Claim((), await read_clock(self._connection), more=False)
-        paused, now = "paused" in head, read_at
+            return Claim((), await self._clock.lately(), more=False)
+        was_paused, now = "paused" in head, read_at
         if due:
             now = due[0].now
             await self._make_waiting(queue, due[:_MADE_WAITING])
             if len(due) > _MADE_WAITING:
                 return Claim((), now, more=True)
-            if not paused:
-                best = await self._best(queue, types, limit)
-        if paused or not best:
+            if not was_paused:
+                with unknown_after(True):
+                    best = await self._best(queue, types, limit)
+        if was_paused or not best:
             return Claim((), now, more=False)
-        picked, more = _pick(best, types, limit)
+        picked, more = _pick(_apart(best) if self._contended(queue) else best, types, limit)
         for job in picked:
             lease(job, span(to_ms(length)), request)
-        lost = await self._commit.write(queue, picked)
+        paused, payloads = False, {}
+
+        async def look(lost: set[str]) -> None:
+            nonlocal paused, payloads
+            ids = [job.document["_id"] for job in picked if job.document["id"] not in lost]
+            paused, payloads = await asyncio.gather(self._queues.paused(queue), self._jobs.payloads(ids))
+
+        # Where this fails when the jobs are leased: asked again with the same request, they are found.
+        with unknown_after(bool(due)):
+            lost = await self._commit.write(queue, picked, beside_logging=look)
+        if lost:
+            self._lost[queue] = time.monotonic()
         taken = [job for job in picked if job.document["id"] not in lost]
-        with unknown_after(True):  # asked again with the same request, they are found
-            if await self._queues.paused(queue):
-                # Paused while this was under way: no attempt has begun yet, and none may.
+        if paused:
+            # Paused while this was under way: no attempt has begun yet, and none may.
+            with unknown_after(True):
                 await self._undo(queue, taken)
-                return Claim((), now, more=False)
-            return await self._claim_of(taken, picked[0].now, more=more or bool(lost))
+            return Claim((), now, more=False)
+        taken.sort(key=_best_first)
+        return Claim(_claimed(taken, payloads), picked[0].now, more or bool(lost))
+
+    def keep(self, queues: Collection[str]) -> None:
+        """These queues are there, and no other."""
+        self._lost = {queue: at for queue, at in self._lost.items() if queue in queues}
+
+    def _contended(self, queue: str) -> bool:
+        return time.monotonic() - self._lost.get(queue, -math.inf) < _CONTENDED.total_seconds()
 
     async def promote(self, queue: str) -> bool:
         """As JobStore.promote."""
@@ -100,11 +129,12 @@ class ClaimJobs:
         )
 
     async def _due(self, queue: str) -> list[Standing]:
-        return await self._jobs.find(
-            {"queue": queue, "state": int(State.SCHEDULED), "$expr": {"$lte": ["$due", NOW_TO_COMPARE]}},
+        found = await self._jobs.find(
+            {"queue": queue, "state": int(State.SCHEDULED), "due": {"$lte": await self._clock.bound()}},
             sort=[("due", 1), ("arrival", 1)],
             limit=_MADE_WAITING + 1,
         )
+        return [job for job in found if job.document["due"] <= job.now]
 
     async def _make_waiting(self, queue: str, due: Sequence[Standing]) -> None:
         for job in due:
@@ -116,7 +146,9 @@ class ClaimJobs:
         """The best WAITING jobs, one more than can be taken; a bounded number of each type."""
         limit = min(limit, _LEASED)
         free = [name for name, most in types.items() if most >= limit]
-        groups: list[tuple[Sequence[str], int]] = [(free, limit + 1)] if free else []
+        groups: list[tuple[Sequence[str], int]] = [
+            (free[start : start + _TYPES_A_QUERY], limit + 1) for start in range(0, len(free), _TYPES_A_QUERY)
+        ]
         groups += [([name], most) for name, most in types.items() if 0 < most < limit]
 
         async def of(names: Sequence[str], most: int) -> list[Standing]:
@@ -124,11 +156,9 @@ class ClaimJobs:
             condition["type"] = names[0] if len(names) == 1 else {"$in": list(names)}
             return await self._jobs.find(condition, sort=BEST_FIRST, limit=most)
 
-        found = await asyncio.gather(*(of(names, most) for names, most in groups))
-        return sorted(
-            (job for group in found for job in group),
-            key=lambda job: (-job.document["priority"], job.document["due"], job.document["arrival"]),
-        )
+        among = _AMONG if self._contended(queue) else 1
+        found = await asyncio.gather(*(of(names, most * among) for names, most in groups))
+        return sorted((job for group in found for job in group), key=_best_first)
 
     async def _undo(self, queue: str, taken: Sequence[Standing]) -> None:
         again = await self._jobs.load(queue, [job.document["id"] for job in taken])
@@ -139,16 +169,27 @@ class ClaimJobs:
             give_back(job)
         await self._commit.write(queue, mine)
 
-    async def _claim_of(self, jobs: Sequence[Standing], now: datetime, *, more: bool) -> Claim:
-        payloads = await self._jobs.payloads([job.document["_id"] for job in jobs])
-        claimed = []
-        for job in jobs:
-            document = job.document
-            if document["_id"] in payloads:
-                document = {**document, "payload": payloads[document["_id"]]}
-            granted = Lease(document["queue"], document["id"], document["attempt"], token_of(document))
-            claimed.append(Claimed(job_of(document, View.FULL), granted))
-        return Claim(tuple(claimed), now, more)
+
+def _claimed(jobs: Sequence[Standing], payloads: Mapping[str, Any]) -> tuple[Claimed, ...]:
+    claimed = []
+    for job in jobs:
+        document = job.document
+        if document["_id"] in payloads:
+            document = {**document, "payload": payloads[document["_id"]]}
+        granted = Lease(document["queue"], document["id"], document["attempt"], token_of(document))
+        claimed.append(Claimed(job_of(document, View.FULL), granted))
+    return tuple(claimed)
+
+
+def _best_first(job: Standing) -> tuple[int, datetime, int]:
+    return -job.document["priority"], job.document["due"], job.document["arrival"]
+
+
+def _apart(best: Sequence[Standing]) -> list[Standing]:
+    """Begin anywhere among those of the highest priority: others who claim now would begin with the first of them."""
+    equals = sum(job.document["priority"] == best[0].document["priority"] for job in best)
+    start = random.randrange(equals)  # noqa: S311 - spreads load, guards nothing
+    return [*best[start:equals], *best[:start], *best[equals:]]
 
 
 def _pick(best: Sequence[Standing], types: Mapping[str, int], limit: int) -> tuple[list[Standing], bool]:

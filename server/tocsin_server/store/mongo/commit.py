@@ -15,6 +15,8 @@ given back, whatever becomes of the write: nobody can be sure that it did not ac
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -29,6 +31,8 @@ from tocsin_server.store.mongo.transitions import Standing
 
 #: WriteRounds of read, decide and write before a call gives up on jobs that others keep changing.
 _ROUNDS = 50
+#: Seconds that a loser waits before the next round, at most.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 #: So many jobs are read, written and logged at a time.
 _JOBS_A_WRITE = 200
 
@@ -40,15 +44,21 @@ class WriteRounds:
 
     def __init__(self) -> None:
         self._acted = False
+        self.at_once = False  # the next round: nothing is known yet of anybody who would be in its way
 
     async def run(self, places: Iterable[int], attempt: Callable[[Sequence[int]], Awaitable[Collection[int]]]) -> None:
         """Let `attempt` do the items of a batch that stand at these places, until none is left. It returns the places
         of those that were lost to others, and is given these alone the next time."""
         left = list(places)
-        for _ in range(_ROUNDS):
+        for number in range(_ROUNDS):
+            if number and not self.at_once:
+                # At random, and longer each time: who lost together would meet again, and all but one lose again.
+                pause = min(_FIRST_PAUSE * 2.0**number, _LONGEST_PAUSE)
+                await asyncio.sleep(pause * random.random())  # noqa: S311 - spreads load, guards nothing
+            self.at_once = False
             with unknown_after(self._acted):
                 lost = await attempt(left)
-            self._acted = True
+            self._acted = self._acted or len(lost) < len(left)
             left = [at for at in left if at in lost]
             if not left:
                 return
@@ -72,23 +82,36 @@ class Commit:
         *,
         rates: Callable[[], Mapping[str, int]] = dict,
         cancels: bool = False,
+        written: Callable[[int, Standing], bool] | None = None,
     ) -> list[R]:
         """Let `decide` change the job of each id, and write what it touched; its answers, in order.
 
         Several of a call may be of one job: they are taken in order. `decide` is asked again where the job was changed
         by others meanwhile, so it must not remember; it is given the place of the id, and None where no job stands.
+
+        `written` says of a job as this process wrote it last whether `decide` would write it: then it is not read. If
+        somebody else has written it since, that shows as in any race.
         """
         answers: dict[int, R] = {}
+        tried: set[int] = set()  # places of what others had written
+        rounds = WriteRounds()
 
         async def attempt(left: Sequence[int]) -> Collection[int]:
-            standing = await self._jobs.load(queue, [job_ids[at] for at in left])
+            ids = [job_ids[at] for at in left]
+            standing = None
+            if written is not None and tried.isdisjoint(left):
+                known = await self._jobs.remembered(queue, ids)
+                if known is not None and all(written(at, known[job_ids[at]]) for at in left):
+                    standing, rounds.at_once = known, True
+            if standing is None:
+                standing = await self._jobs.load(queue, ids)
+            tried.update(left)
             for at in left:
                 job = standing.get(job_ids[at])
                 answers[at] = decide(at, None if job is None or job.gone else job)
             lost = await self.write(queue, list(standing.values()), rates=rates(), cancels=cancels)
             return [at for at in left if job_ids[at] in lost]
 
-        rounds = WriteRounds()
         for start in range(0, len(job_ids), _JOBS_A_WRITE):
             await rounds.run(range(start, min(start + _JOBS_A_WRITE, len(job_ids))), attempt)
         return [answers[at] for at in range(len(job_ids))]
@@ -101,6 +124,7 @@ class Commit:
         rates: Mapping[str, int] | None = None,
         cancels: bool = False,
         retention: bool = False,
+        beside_logging: Callable[[set[str]], Awaitable[None]] | None = None,
     ) -> set[str]:
         """Write what was touched or is to be confirmed; the ids of those that others had changed meanwhile, which were
         left as they are. `retention`: what goes has had its time."""
@@ -110,8 +134,8 @@ class Commit:
             return await self._jobs.swap(written) if written else set()
         gone = {} if retention else ends_of(job for job in loud if job.gone)
         events = sum(2 if _is_anew(job) else 1 for job in loud)
-        taken = await self._queues.allocate(queue, events=events, rates=rates, gone=gone)
-        return await self.write_under(taken, written, cancels=cancels)
+        taken, _ = await self._queues.allocate(queue, events=events, rates=rates, gone=gone)
+        return await self.write_under(taken, written, cancels=cancels, beside_logging=beside_logging)
 
     async def write_under(
         self,
@@ -121,9 +145,11 @@ class Commit:
         *,
         cancels: bool = False,
         before_logging: Callable[[set[str]], Awaitable[None]] | None = None,
+        beside_logging: Callable[[set[str]], Awaitable[None]] | None = None,
     ) -> set[str]:
         """Write new jobs and changed ones, and log them under the numbers taken; the ids at which others were faster,
-        which were left as they are. `before_logging` is given these, and may still change documents."""
+        which were left as they are. What goes on before logging, and may still change documents, and beside it, is
+        given these."""
         lost = await self._jobs.insert(new) if new else set()
         with unknown_after(bool(new)):
             lost |= await self._jobs.swap(changed) if changed else set()
@@ -132,7 +158,12 @@ class Commit:
         changed = [job for job in changed if not job.quiet and job.document["id"] not in lost]
         new = [document for document in new if document["id"] not in lost]
         flags = _flags_of(new, changed, cancels=cancels)
-        await self._log.append(taken, [*_changes_of(changed), *map(_basic, new)], flags)
+        logging = self._log.append(taken, [*_changes_of(changed), *map(_basic, new)], flags)
+        if beside_logging is None:
+            await logging
+        else:
+            with unknown_after(True):
+                await asyncio.gather(logging, beside_logging(lost))
         return lost
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import Any, TypeVar
 
+import structlog
 from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
@@ -17,12 +18,14 @@ from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 
 from tocsin_server.background import Unbroken
-from tocsin_server.domain.errors import StoreAway
+from tocsin_server.domain.errors import StoreAway, TocsinError
 from tocsin_server.store.mongo.errors import domain_error
 from tocsin_server.store.refusal_log import RefusalLog
 from tocsin_server.telemetry.redaction import HIDDEN, secrets_in_url, show_address, without_secrets
 
 DEFAULT_DATABASE = "tocsin"
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 #: What a connection says of its own before it takes commands, and at its end.
 _OF_CONNECTIONS = frozenset({"hello", "ismaster", "saslStart", "saslContinue", "authenticate", "endSessions"})
@@ -70,6 +73,7 @@ class MongoConnection:
         max_connections: int = 16,
         select_within: timedelta | None = None,
     ) -> None:
+        self.answer_within = answer_within
         try:
             database = parse_uri(url, validate=True, warn=False).get("database") or DEFAULT_DATABASE
             milliseconds = int(answer_within.total_seconds() * 1000)
@@ -118,6 +122,20 @@ class MongoConnection:
         if self._closed:
             raise StoreAway("the connection was closed")
         return await self._unbroken.run(self._translated(command, read_only))
+
+    def later(self, command: Callable[[], Awaitable[object]]) -> None:
+        """Send something that nobody waits for. A failure is none of anybody's: it is tried again when it is due."""
+
+        async def send() -> None:
+            try:
+                await self._translated(command, False)
+            except TocsinError:
+                pass  # it was noted
+            except Exception:
+                _log.exception("mongo_command_failed")
+
+        if not self._closed:
+            self._unbroken.begin(send())
 
     async def _translated(self, command: Callable[[], Awaitable[T]], read_only: bool) -> T:
         sent = _Sent()

@@ -22,7 +22,7 @@ import bson
 import structlog
 from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
-from pymongo import UpdateOne
+from pymongo import UpdateOne, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
 
 from tocsin_server.domain.errors import TocsinError
@@ -86,7 +86,10 @@ class EventLog:
         events_max: int,
     ) -> None:
         self._connection = connection
-        self._events: AsyncCollection[Document] = connection.database[f"{collection}.events"]
+        # By one server: what a failover takes back of the log is a hole, and nobody need wait for more.
+        self._events: AsyncCollection[Document] = connection.database.get_collection(
+            f"{collection}.events", write_concern=WriteConcern(w=1)
+        )
         self._queues = queues
         self._tail = tail
         self._events_max = events_max
@@ -120,11 +123,13 @@ class EventLog:
             await self._queues.hold(taken.queue, taken.first_arrival + taken.arrivals - 1)
             await self._wake(taken, flags)
         self._tail.signal(taken.queue)
+        if taken.new:
+            self._tail.counted(None)
         trimmed = min(taken.last, self._trimmed.setdefault(taken.queue, taken.first - 1))
         self._trimmed[taken.queue] = trimmed  # lower than before where the queue went, and came anew
         if taken.last - trimmed >= max(1, self._events_max // _TRIM_AT):
             self._trimmed[taken.queue] = taken.last
-            await self._trim(taken.queue, taken.last)
+            self._trim(taken.queue, taken.last)
 
     async def _wake(self, taken: Allocation, flags: Flags) -> bool:
         """Count a wake where jobs became claimable. False: jobs came, and their queue's document is not there."""
@@ -262,10 +267,9 @@ class EventLog:
         del self._holes[queue, number]
         return last_then
 
-    async def _trim(self, queue: str, last: int) -> None:
-        await self._connection.run(
-            lambda: self._events.delete_many({"queue": queue, "last": {"$lte": last - self._events_max}})
-        )
+    def _trim(self, queue: str, last: int) -> None:
+        old = {"queue": queue, "last": {"$lte": last - self._events_max}}
+        self._connection.later(lambda: self._events.delete_many(old))  # they may be many, and nobody waits for it
         forgotten = time.monotonic() - 10 * PATIENCE.total_seconds()
         self._holes = {hole: met for hole, met in self._holes.items() if met[0] > forgotten}
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from pymongo.errors import OperationFailure
@@ -15,8 +16,7 @@ from pymongo.errors import OperationFailure
 from tocsin_server.domain.filters import JobFilter
 from tocsin_server.domain.queues import QueueFigures
 from tocsin_server.domain.states import State
-from tocsin_server.store.mongo.clock import read_clock
-from tocsin_server.store.mongo.connection import MongoConnection
+from tocsin_server.store.mongo.clock import ServerClock
 from tocsin_server.store.mongo.documents import Document
 from tocsin_server.store.mongo.errors import BAD_VALUE
 from tocsin_server.store.mongo.jobs import Jobs
@@ -40,21 +40,22 @@ class QueueCounts:
 
     def __init__(
         self,
-        connection: MongoConnection,
+        clock: ServerClock,
         jobs: Jobs,
         queues: QueueDocuments,
         mend_indexes: Callable[[], Awaitable[None]],
     ) -> None:
-        self._connection = connection
+        self._clock = clock
         self._jobs = jobs
         self._queues = queues
         self._mend_indexes = mend_indexes
         self._counted: dict[Hashable, _Counted[Any]] = {}
+        self._under_way: dict[Hashable, tuple[float, asyncio.Future[Any]]] = {}  # and since when
 
     async def figures(self, queue: str) -> QueueFigures:
         """As JobStore.figures."""
         now, (head, _), counts, oldest = await asyncio.gather(
-            read_clock(self._connection), self._queues.read(queue), self._counts(queue), self._oldest(queue)
+            self._clock.read(), self._queues.read(queue), self._counts(queue), self._oldest(queue)
         )
         ended = {"c": 0, "f": 0}
         minute = minute_of(now)
@@ -77,7 +78,7 @@ class QueueCounts:
             condition["type"] = {"$in": sorted(wanted.types)}
 
         async def ask() -> int:
-            return await self._jobs.collection.count_documents(condition, hint="states")
+            return await self._jobs.collection.count_documents(condition, hint="states", maxTimeMS=self._jobs.answer_ms)
 
         return await self._kept((queue, wanted.states, wanted.types), ask)
 
@@ -89,7 +90,9 @@ class QueueCounts:
 
         async def ask() -> Counts:
             counts: dict[State, dict[str, int]] = {}
-            for one in await (await self._jobs.collection.aggregate(pipeline, hint="states")).to_list():
+            for one in await (
+                await self._jobs.collection.aggregate(pipeline, hint="states", maxTimeMS=self._jobs.answer_ms)
+            ).to_list():
                 counts.setdefault(State(one["_id"]["state"]), {})[one["_id"]["type"]] = int(one["number"])
             return counts
 
@@ -101,7 +104,12 @@ class QueueCounts:
         kept: _Counted[T] | None = self._counted.get(what)
         if kept is not None and begun < kept.good_until:
             return kept.answer
-        answer = await self._counting(count)
+        since, counting = self._under_way.get(what, (begun, None))
+        if counting is None or begun - since < _SLOW:  # else it will be kept: who comes meanwhile waits for it, too
+            counting = asyncio.ensure_future(self._counting(count))
+            self._under_way[what] = begun, counting
+            counting.add_done_callback(partial(self._counted_now, what))
+        answer: T = await asyncio.shield(counting)
         took = time.monotonic() - begun
         if took > _SLOW:
             now = begun + took
@@ -109,6 +117,12 @@ class QueueCounts:
             self._counted = {key: one for key, one in self._counted.items() if one.good_until > now}
             self._counted[what] = _Counted(answer, now + took * _KEPT_TIMES)
         return answer
+
+    def _counted_now(self, what: Hashable, counting: asyncio.Future[Any]) -> None:
+        if what in self._under_way and self._under_way[what][1] is counting:
+            del self._under_way[what]
+        if not counting.cancelled():
+            counting.exception()  # whoever asked may have left
 
     async def _counting(self, count: Callable[[], Awaitable[T]]) -> T:
         """Count. Where the index that counting names is not there, it is made first: it was dropped under us."""

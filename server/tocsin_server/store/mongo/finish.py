@@ -13,7 +13,7 @@ from tocsin_server.domain.job_errors import LeaseLost
 from tocsin_server.domain.lease import AttemptOutcome, Ending, Extended, Extension, Finished, Lease, LostLease
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo import transitions
-from tocsin_server.store.mongo.clock import NOW_TO_COMPARE
+from tocsin_server.store.mongo.clock import ServerClock
 from tocsin_server.store.mongo.commit import Commit
 from tocsin_server.store.mongo.documents import span, text, to_ms, token_of
 from tocsin_server.store.mongo.jobs import Jobs
@@ -27,14 +27,17 @@ _LEASE_EXPIRED = JobError(
 
 
 class _Rates:
-    """Attempts that ended in this round, by field of a queue's `rates`."""
+    """Attempts that ended, by field of a queue's `rates`; each once, in however many rounds it is written."""
 
     def __init__(self) -> None:
         self._ended: Counter[str] = Counter()
+        self._counted: set[str] = set()
 
     def count(self, job: Standing, kind: str) -> None:
         """kind: "c" completed, "f" failed."""
-        self._ended[f"{kind}{minute_of(job.now)}"] += 1
+        if job.document["id"] not in self._counted:
+            self._counted.add(job.document["id"])
+            self._ended[f"{kind}{minute_of(job.now)}"] += 1
 
     def taken(self) -> Mapping[str, int]:
         """What was counted since the last time."""
@@ -45,7 +48,8 @@ class _Rates:
 class FinishJobs:
     """JobStore.extend, finish and reap."""
 
-    def __init__(self, jobs: Jobs, commit: Commit) -> None:
+    def __init__(self, clock: ServerClock, jobs: Jobs, commit: Commit) -> None:
+        self._clock = clock
         self._jobs = jobs
         self._commit = commit
 
@@ -60,7 +64,10 @@ class FinishJobs:
                 return _lost(extension.lease)
             return _extended(job, extension, span(to_ms(length)))
 
-        return await self._commit.change(queue, [one.lease.job_id for one in extensions], decide)
+        def written(at: int, job: Standing) -> bool:
+            return _is_of(job, extensions[at].lease)
+
+        return await self._commit.change(queue, [one.lease.job_id for one in extensions], decide, written=written)
 
     async def finish(self, queue: str, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
         """As JobStore.finish, of one queue."""
@@ -76,16 +83,20 @@ class FinishJobs:
             _end(job, outcome, rates)
             return Finished(job.state, repeated=False)
 
+        def written(at: int, job: Standing) -> bool:
+            return _is_of(job, outcomes[at].lease)
+
         ids = [one.lease.job_id for one in outcomes]
-        return await self._commit.change(queue, ids, decide, rates=rates.taken)
+        return await self._commit.change(queue, ids, decide, rates=rates.taken, written=written)
 
     async def reap(self, queue: str, limit: int) -> list[LostLease]:
         """As JobStore.reap."""
-        late = await self._jobs.find(
-            {"queue": queue, "state": int(State.ACTIVE), "$expr": {"$lte": ["$lease", NOW_TO_COMPARE]}},
+        found = await self._jobs.find(
+            {"queue": queue, "state": int(State.ACTIVE), "lease": {"$lte": await self._clock.bound()}},
             sort=[("lease", 1)],
             limit=limit,
         )
+        late = [job for job in found if job.document["lease"] <= job.now]
         rates = _Rates()
         for job in late:
             job.document.pop("token", None)  # a late result of this attempt is refused

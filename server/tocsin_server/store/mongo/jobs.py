@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -10,10 +11,12 @@ from typing import Any, TypeVar
 from bson.int64 import Int64
 from pymongo import DeleteOne, ReplaceOne, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import BulkWriteError
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
-from tocsin_server.store.mongo.clock import READ_NOW
+from tocsin_server.domain.states import State
+from tocsin_server.store.mongo.clock import READ_NOW, ServerClock
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import HEAVY, Document, key
 from tocsin_server.store.mongo.errors import DUPLICATE
@@ -21,7 +24,12 @@ from tocsin_server.store.mongo.transitions import Standing
 
 #: Whose writes the last ones were is kept of so many.
 _OPERATIONS = 8
+#: Documents of one answer: more than any call reads at once. Without it they are 101, and a second command for more.
+_BATCH = 1_001
 _WITHOUT_HEAVY = dict.fromkeys(HEAVY, 0)
+
+#: Leased jobs that are remembered. They are small: without payload and result.
+_REMEMBERED = 10_000
 
 R = TypeVar("R")
 Write = UpdateOne | ReplaceOne[Document] | DeleteOne
@@ -39,13 +47,20 @@ def unknown_after(acted: bool) -> Iterator[None]:
 class Jobs:
     """All queues' jobs."""
 
-    def __init__(self, connection: MongoConnection, collection: str) -> None:
+    def __init__(self, connection: MongoConnection, collection: str, clock: ServerClock) -> None:
         self._connection = connection
+        self._clock = clock
+        self.answer_ms = int(connection.answer_within.total_seconds() * 1000)  # nobody waits longer for what is read
         self.collection: AsyncCollection[Document] = connection.database[collection]
+        self._leased: OrderedDict[str, Document] = OrderedDict()  # by _id, as this process wrote them last
 
     async def run(self, command: Callable[[], Awaitable[R]], *, read_only: bool = False) -> R:
         """As MongoConnection.run."""
         return await self._connection.run(command, read_only=read_only)
+
+    def documents(self, condition: Mapping[str, Any], shape: Mapping[str, Any] | None = None) -> AsyncCursor[Document]:
+        """Documents that match, to be read; `shape` says which fields."""
+        return self.collection.find(condition, shape, batch_size=_BATCH)
 
     async def find(
         self, condition: Mapping[str, Any], sort: Sequence[tuple[str, int]] = (), limit: int = 0
@@ -59,9 +74,11 @@ class Jobs:
         pipeline += [{"$project": _WITHOUT_HEAVY}, READ_NOW]
 
         async def ask() -> list[Document]:
-            return await (await self.collection.aggregate(pipeline)).to_list()
+            return await (await self.collection.aggregate(pipeline, batchSize=_BATCH)).to_list()
 
         found = await self.run(ask, read_only=True)
+        if found:
+            self._clock.heard(found[0]["now"])
         return [Standing(document, document.pop("now")) for document in found]
 
     async def load(self, queue: str, job_ids: Sequence[str]) -> dict[str, Standing]:
@@ -69,10 +86,19 @@ class Jobs:
         found = await self.find({"_id": {"$in": [key(queue, one) for one in dict.fromkeys(job_ids)]}})
         return {job.document["id"]: job for job in found}
 
+    async def remembered(self, queue: str, job_ids: Sequence[str]) -> dict[str, Standing] | None:
+        """The jobs as this process wrote them last, if it leased all of them: good for a decision that writes each of
+        them, as a write is refused where somebody else has written since. None: read them."""
+        found = [self._leased.get(key(queue, one)) for one in job_ids]
+        now = await self._clock.lately()
+        jobs = {document["id"]: Standing(dict(document), now) for document in found if document is not None}
+        return None if None in found else jobs
+
     async def payloads(self, ids: Sequence[str]) -> dict[str, Any]:
         """Payloads by _id, of those that have one."""
         found = await self.run(
-            lambda: self.collection.find({"_id": {"$in": list(ids)}}, {"payload": 1}).to_list(), read_only=True
+            lambda: self.documents({"_id": {"$in": list(ids)}}, {"payload": 1}).to_list(),
+            read_only=True,
         )
         return {document["_id"]: document["payload"] for document in found if "payload" in document}
 
@@ -91,6 +117,17 @@ class Jobs:
         """Write each job that nobody else has written since it was read; the ids of the others."""
         operation = secrets.token_bytes(8)  # a name for these writes
         writes = [_write_of(job, operation) for job in jobs]
+        for job in jobs:
+            self._leased.pop(job.before["_id"], None)
+        lost = await self._swap(jobs, operation, writes)
+        for job in jobs:
+            if job.state is State.ACTIVE and not job.gone and job.document["id"] not in lost:
+                self._leased[job.document["_id"]] = job.document
+        while len(self._leased) > _REMEMBERED:
+            self._leased.popitem(last=False)
+        return lost
+
+    async def _swap(self, jobs: Sequence[Standing], operation: bytes, writes: Sequence[Write]) -> set[str]:
         result = await self.run(lambda: self.collection.bulk_write(writes, ordered=False))
         if result.matched_count + result.deleted_count == len(jobs):
             return set()
@@ -99,7 +136,7 @@ class Jobs:
         ids = [job.document["_id"] for job in jobs]
         with unknown_after(True):
             found = await self.run(
-                lambda: self.collection.find({"_id": {"$in": ids}}, {"writes": 1, "ops": 1}).to_list(), read_only=True
+                lambda: self.documents({"_id": {"$in": ids}}, {"writes": 1, "ops": 1}).to_list(), read_only=True
             )
         stands = {document["_id"]: document for document in found}
         return {job.document["id"] for job in jobs if _lost(stands.get(job.document["_id"]), job, operation)}

@@ -62,7 +62,7 @@ class PageJobs:
             condition.update(_beyond(query.after, soonest))
         order = [("due", 1), ("arrival", 1)] if soonest else [("arrival", -1)]
         return await self._jobs.run(
-            lambda: self._jobs.collection.find(condition, shape).sort(order).skip(skip).limit(limit).to_list(),
+            lambda: self._jobs.documents(condition, shape).sort(order).skip(skip).limit(limit).to_list(),
             read_only=True,
         )
 
@@ -98,7 +98,7 @@ class PageJobs:
     async def _by_id(self, ids: Sequence[str], *, heavy: bool) -> Mapping[str, Document]:
         shape = None if heavy else _LIGHT
         found = await self._jobs.run(
-            lambda: self._jobs.collection.find({"_id": {"$in": list(ids)}}, shape).to_list(), read_only=True
+            lambda: self._jobs.documents({"_id": {"$in": list(ids)}}, shape).to_list(), read_only=True
         )
         return {document["_id"]: document for document in found}
 
@@ -143,7 +143,8 @@ def _windows_open(wanted: JobFilter) -> bool:
 def _beyond(after: Position, soonest: bool) -> Document:
     if not soonest:
         return {"arrival": {"$lt": after.arrival}}
-    return {"$or": [{"due": {"$gt": after.due}}, {"due": after.due, "arrival": {"$gt": after.arrival}}]}
+    beyond = [{"due": {"$gt": after.due}}, {"due": after.due, "arrival": {"$gt": after.arrival}}]
+    return {"due": {"$gte": after.due}, "$or": beyond}  # the first is the index's bound, whatever is made of the others
 
 
 def _passed(query: ListQuery, found: Sequence[Document], skip: int) -> tuple[list[Document], int, int]:

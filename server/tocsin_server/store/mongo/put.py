@@ -150,9 +150,7 @@ class PutJobs:
             return set()
         ids = [key(jobs[0].queue, name) for name in light]
         found = await self._jobs.run(
-            lambda: self._jobs.collection.find(
-                {"_id": {"$in": ids}}, dict.fromkeys(("id", "writes", *HEAVY), 1)
-            ).to_list(),
+            lambda: self._jobs.documents({"_id": {"$in": ids}}, dict.fromkeys(("id", "writes", *HEAVY), 1)).to_list(),
             read_only=True,
         )
         return {

@@ -42,9 +42,8 @@ def _defaults_of(said: Mapping[str, Any]) -> JobDefaults:
 
 
 def settings_document(settings: QueueSettings) -> Document:
-    """All but the pause's time. Types are a list: their names may hold dots, which are paths in a document's keys."""
+    """All but the pause. Types are a list: their names may hold dots, which are paths in a document's keys."""
     said: Document = {
-        "reason": text(settings.pause_reason),
         "defaults": _defaults_document(settings.defaults),
         "types": [
             {"type": name, "defaults": _defaults_document(defaults)}
@@ -59,11 +58,11 @@ def settings_document(settings: QueueSettings) -> Document:
 
 
 def settings_of(head: Mapping[str, Any]) -> QueueSettings:
-    """Settings from a queue's document."""
-    said, paused = head.get("settings", {}), head.get("paused")
+    """Settings from a queue's document, in which `said` is what is set."""
+    said, paused = head.get("said", {}), head.get("paused")
     return QueueSettings(
         paused_since=paused,
-        pause_reason=said.get("reason", "") if paused is not None else "",
+        pause_reason=head.get("reason", "") if paused is not None else "",
         defaults=_defaults_of(said.get("defaults", {})),
         type_defaults={one["type"]: _defaults_of(one["defaults"]) for one in said.get("types", ())},
         completed_max=said.get("completed_max"),

@@ -1,14 +1,15 @@
-"""A queue's own document: its counters, settings and rates. Made with the queue's first job or setting.
+"""A queue's own document: counters, pause and rates. Made with the queue's first job or setting. Every write of the
+queue's jobs writes it, so it is kept small: settings stand apart (queue_settings.py), and rates are of a few minutes.
 
 _id                the queue's name
 epoch              random; a cursor of another one is of another life of the queue
 arrivals, events   the last arrival number, and the last number of a change; both are taken before the jobs are written
+taken              when that was last
 unused             {events, since}: it was seen without jobs with that number of changes, and has not changed since
 wakes              how often jobs became claimable
-paused             since when; absent: it is not
-settings           {reason, defaults, types, completed_max, failed_max}
+paused, reason     since when, and why; absent: it is not
 gone               {done, failed}: the latest end of jobs that were deleted before their time
-rates              {"c<minute>": attempts that completed in that minute, "f<minute>": that failed}
+rates              {"c<minute>": attempts that completed in that minute, "f<minute>": that failed}, of the last minutes
 """
 
 from __future__ import annotations
@@ -21,20 +22,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bson.int64 import Int64
-from pymongo import ReturnDocument
+from pymongo import ReturnDocument, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
-from tocsin_server.domain.queues import QueueSettings, Tick
+from tocsin_server.domain.queues import Tick
 from tocsin_server.domain.quotas import too_many_queues
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import EPOCH
-from tocsin_server.store.mongo.clock import NOW, READ_NOW
+from tocsin_server.store.mongo.clock import READ_NOW, ServerClock, stamp
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document
-from tocsin_server.store.mongo.queue_documents import settings_document, settings_of
 
-_NOTHING_SET = settings_document(QueueSettings())
+_NUMBERS = {"events": 1, "arrivals": 1, "rates": 1, "taken": 1}
 
 RATE_MINUTES = 5  # rates are means over so many whole minutes and the one under way
 
@@ -59,29 +59,33 @@ class Allocation:
 class QueueDocuments:
     """All queues' documents."""
 
-    def __init__(self, connection: MongoConnection, collection: str, most: int) -> None:
+    def __init__(self, connection: MongoConnection, collection: str, clock: ServerClock, most: int) -> None:
         self._connection = connection
+        self._clock = clock
         self._most = most  # queues
         self._jobs_name = collection
         self._jobs: AsyncCollection[Document] = connection.database[collection]
         self._events: AsyncCollection[Document] = connection.database[f"{collection}.events"]
         self._queues: AsyncCollection[Document] = connection.database[f"{collection}.queues"]
+        self._settings: AsyncCollection[Document] = connection.database[f"{collection}.settings"]
 
-    async def forget(self, queue: str, unused_for: timedelta | None, noted: Callable[[], Awaitable[bool]]) -> bool:
-        """As JobStore.forget; `noted` says whether a note stands."""
+    async def forget(
+        self, queue: str, unused_for: timedelta | None, kept: Callable[[Document], Awaitable[bool]]
+    ) -> bool:
+        """As JobStore.forget; `kept` says whether more is known of the queue than what is forgotten unused."""
         head, now = await self.read(queue)
         if await self._newest(self._jobs, queue, "arrival"):
             return False
         if head is None or now is None:
             return True
         if unused_for is not None:
-            said = head.get("settings", _NOTHING_SET) != _NOTHING_SET or "paused" in head
-            if said or not await self._unused(queue, head, now, unused_for) or await noted():
+            if "paused" in head or not await self._unused(queue, head, now, unused_for) or await kept(head):
                 return False
         stands = {"_id": queue, "events": head["events"], "arrivals": head["arrivals"]}
         gone = await self._connection.run(lambda: self._queues.delete_one(stands))
         if not gone.deleted_count:
             return False  # somebody uses it
+        await self._connection.run(lambda: self._settings.delete_one({"_id": queue, "epoch": head["epoch"]}))
         await self._connection.run(lambda: self._events.delete_many({"queue": queue}))
         if (highest := await self._newest(self._jobs, queue, "arrival")) > 0:
             await self.hold(queue, highest)  # numbered before, and written just now
@@ -105,31 +109,35 @@ class QueueDocuments:
         arrivals: int = 0,
         rates: Mapping[str, int] | None = None,
         gone: Mapping[str, datetime] | None = None,
-    ) -> Allocation:
-        """Take numbers; `rates` says how many attempts ended, by field of `rates`, and `gone` up to which end jobs are
-        deleted before their time, by field of `gone`. That is written first: it is a mark of what may be missing."""
+    ) -> tuple[Allocation, datetime]:
+        """Take numbers, and read the store's clock.
+
+        `rates` says how many attempts ended, by field of `rates`, and `gone` up to which end jobs are deleted before
+        their time, by field of `gone`. That is written first: it is a mark of what may be missing.
+        """
         more = {f"rates.{name}": by for name, by in (rates or {}).items()}
         update: Document = {"$inc": {"events": Int64(events), "arrivals": Int64(arrivals), **more}}
         if gone:
             update["$max"] = {f"gone.{name}": end for name, end in gone.items()}
 
+        update |= stamp("taken")
+
         async def take() -> Document | None:
             return await self._connection.run(
-                lambda: self._queues.find_one_and_update({"_id": queue}, update, return_document=ReturnDocument.AFTER)
+                lambda: self._queues.find_one_and_update(
+                    {"_id": queue}, update, _NUMBERS, return_document=ReturnDocument.AFTER
+                )
             )
 
         while (head := await take()) is None:
-            await self._admit()
-            await self._make(queue)
+            await self.make(queue)
+        now: datetime = head["taken"]
+        self._clock.heard(now)
+        if rates:
+            self._sweep_rates(queue, head["rates"], now)
         last, last_arrival = int(head["events"]), int(head["arrivals"])
-        return Allocation(
-            queue,
-            last - events + 1,
-            last,
-            last_arrival - arrivals + 1,
-            arrivals,
-            new=last == events and last_arrival == arrivals and "settings" not in head,
-        )
+        new = last == events and last_arrival == arrivals
+        return Allocation(queue, last - events + 1, last, last_arrival - arrivals + 1, arrivals, new), now
 
     async def allocate_above(self, queue: str, highest: int, *, events: int, arrivals: int) -> Allocation:
         """Take numbers as `allocate`, arrivals beyond `highest`, to which the counter is raised where it is lower.
@@ -137,20 +145,24 @@ class QueueDocuments:
         Not by one update with a pipeline: of 720 arrivals that four callers took so at once from SecantusDB 0.7, only
         366 were different ones.
         """
-        taken = await self.allocate(queue, events=events, arrivals=arrivals)
+        taken, _ = await self.allocate(queue, events=events, arrivals=arrivals)
         if taken.first_arrival > highest:
             return taken
         # Once a queue, for the next calls find it raised; the numbers just taken are left out.
         await self._connection.run(
             lambda: self._queues.update_one({"_id": queue}, {"$max": {"arrivals": Int64(highest)}})
         )
-        above = await self.allocate(queue, events=0, arrivals=arrivals) if arrivals else None
-        return replace(taken, first_arrival=highest + 1 if above is None else above.first_arrival)
+        if not arrivals:
+            return replace(taken, first_arrival=highest + 1)
+        above, _ = await self.allocate(queue, events=0, arrivals=arrivals)
+        return replace(taken, first_arrival=above.first_arrival)
 
-    async def _admit(self) -> None:
-        """QuotaExceeded where there are all the queues that may be. Several that are made at once may be a few more."""
+    async def make(self, queue: str) -> None:
+        """Make the queue's document. QuotaExceeded where there are all the queues that may be. Several that are made at
+        once may be a few more."""
         if await self.count() >= self._most:
             raise too_many_queues(self._most)
+        await self._make(queue)
 
     async def _newest(self, collection: AsyncCollection[Document], queue: str, field: str) -> int:
         """The highest number of a queue's jobs or changes; 0 where there are none."""
@@ -190,10 +202,10 @@ class QueueDocuments:
         return True
 
     async def wake(self, queue: str) -> bool:
-        """Jobs became claimable. Whether the queue's document is there."""
-        done = await self._connection.run(
-            lambda: self._queues.update_one({"_id": queue}, {"$inc": {"wakes": Int64(1)}})
-        )
+        """Jobs became claimable. Whether the queue's document is there. No majority need have it: any other number than
+        before is a wake."""
+        lightly = self._queues.with_options(write_concern=WriteConcern(w=1))
+        done = await self._connection.run(lambda: lightly.update_one({"_id": queue}, {"$inc": {"wakes": Int64(1)}}))
         return done.matched_count > 0
 
     async def stands(self, queue: str) -> bool:
@@ -212,7 +224,11 @@ class QueueDocuments:
         """The document, None where the queue was never used; and the store's clock at the reading."""
         pipeline = [{"$match": {"_id": queue}}, READ_NOW]
         found = await self._all(self._queues, pipeline)
-        return (found[0], found[0].pop("now")) if found else (None, None)
+        if not found:
+            return None, None
+        now: datetime = found[0].pop("now")
+        self._clock.heard(now)
+        return found[0], now
 
     async def names(self) -> list[str]:
         """All queues, sorted by code point."""
@@ -235,51 +251,12 @@ class QueueDocuments:
         )
         return {str(head["_id"]): int(head["arrivals"]) for head in found}
 
-    async def settings(self, queues: Sequence[str]) -> list[QueueSettings]:
-        """The queues' settings; all defaults for one that was never used."""
-        found = await self._connection.run(
-            lambda: self._queues.find({"_id": {"$in": list(queues)}}, {"paused": 1, "settings": 1}).to_list(),
-            read_only=True,
-        )
-        heads = {head["_id"]: head for head in found}
-        return [settings_of(heads.get(queue, {})) for queue in queues]
-
-    async def put_settings(
-        self, queue: str, settings: QueueSettings, *, paused: bool
-    ) -> tuple[Allocation, bool] | None:
-        """Replace the settings; the one number taken for it, and whether the queue was resumed. None: they stand so."""
-        stands, _ = await self.read(queue)
-        if stands is not None and ("paused" in stands) == paused:
-            if stands.get("settings") == settings_document(settings):
-                return None
-        since = {"$ifNull": ["$paused", NOW]} if paused else "$$REMOVE"
-        update = {
-            "settings": {"$literal": settings_document(settings)},
-            "paused": since,
-            "events": {"$add": ["$events", Int64(1)]},
-        }
-
-        async def put() -> Document | None:
-            return await self._connection.run(
-                lambda: self._queues.find_one_and_update(
-                    {"_id": queue}, [{"$set": update}], return_document=ReturnDocument.BEFORE
-                )
-            )
-
-        while (before := await put()) is None:
-            await self._admit()
-            await self._make(queue)
-        last = int(before["events"]) + 1
-        resumed = not paused and "paused" in before
-        return Allocation(queue, last, last, 1, 0, new=last == 1), resumed
-
-    async def sweep_rates(self, queue: str, now: datetime) -> None:
-        """Forget rates that figures look at no more."""
-        head = await self._connection.run(lambda: self._queues.find_one({"_id": queue}, {"rates": 1}), read_only=True)
+    def _sweep_rates(self, queue: str, rates: Mapping[str, int], now: datetime) -> None:
+        """Forget rates that figures look at no more: once a minute, as new ones come."""
         oldest = minute_of(now) - RATE_MINUTES
-        old = {f"rates.{name}": "" for name in (head or {}).get("rates", {}) if int(name[1:]) < oldest}
+        old = {f"rates.{name}": "" for name in rates if int(name[1:]) < oldest}
         if old:
-            await self._connection.run(lambda: self._queues.update_one({"_id": queue}, {"$unset": old}))
+            self._connection.later(lambda: self._queues.update_one({"_id": queue}, {"$unset": old}))
 
     async def ticks(self, queues: Sequence[str]) -> dict[str, tuple[Tick, int]]:
         """Each queue's tick and last number of a change, by one command; queues never used are left out.
@@ -303,13 +280,16 @@ class QueueDocuments:
             self._queues,
             [
                 {"$match": {"_id": {"$in": list(queues)}}},
-                {"$project": {"wakes": 1, "events": 1}},
+                {"$project": {"events": 1, "wakes": 1}},
                 first("due", "due", {"state": int(State.SCHEDULED)}),
                 first("waiting", "due", {"state": int(State.WAITING)}),
                 first("lease", "lease", {"state": int(State.ACTIVE)}),
                 first("expire", "expire", {"expire": {"$exists": True}}),
+                READ_NOW,
             ],
         )
+        if found:
+            self._clock.heard(found[0]["now"])
 
         def time(head: Document, field: str) -> datetime | None:
             return head[field][0][field].astimezone(UTC) if head[field] else None

@@ -24,12 +24,12 @@ from tocsin_server.store.mongo.add import AddJobs
 from tocsin_server.store.mongo.change import ChangeJobs
 from tocsin_server.store.mongo.checks import FORMAT, check, has_change_streams, unfit_where_not_allowed
 from tocsin_server.store.mongo.claim import ClaimJobs
-from tocsin_server.store.mongo.clock import NOW, NOW_TO_COMPARE, ahead, read_clock
+from tocsin_server.store.mongo.clock import NOW, NOW_TO_COMPARE, ServerClock, ahead
 from tocsin_server.store.mongo.commit import Commit
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.cross_check import CrossCheck
 from tocsin_server.store.mongo.documents import HEAVY, Document, job_of, key
-from tocsin_server.store.mongo.event_log import EventLog, Flags
+from tocsin_server.store.mongo.event_log import EventLog
 from tocsin_server.store.mongo.figures import QueueCounts
 from tocsin_server.store.mongo.finish import FinishJobs
 from tocsin_server.store.mongo.holes import Holes
@@ -38,6 +38,7 @@ from tocsin_server.store.mongo.notes import Notes
 from tocsin_server.store.mongo.page import PageJobs
 from tocsin_server.store.mongo.put import PutJobs
 from tocsin_server.store.mongo.queue_documents import worker_document, worker_of
+from tocsin_server.store.mongo.queue_settings import StoredSettings
 from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.mongo.quotas import JobQuota, KnownTypes
 from tocsin_server.store.mongo.tail import LogListener
@@ -66,20 +67,22 @@ class MongoStore(JobStore):
         self._collection = collection
         self._events_age = events_age
         self._workers: AsyncCollection[Document] = connection.database[f"{collection}.workers"]
-        self._queues = QueueDocuments(connection, collection, quotas.queues)
+        self._clock = ServerClock(connection)
+        self._queues = QueueDocuments(connection, collection, self._clock, quotas.queues)
         self._tail = LogListener(connection, collection, self._queues)
         self._log = EventLog(connection, collection, self._queues, self._tail, events_max=events_max)
-        self._jobs = Jobs(connection, collection)
+        self._settings = StoredSettings(connection, collection, self._queues, self._log)
+        self._jobs = Jobs(connection, collection, self._clock)
         commit = Commit(self._jobs, self._queues, self._log)
         self._types = KnownTypes(self._jobs)
         quota = JobQuota(self._jobs, quotas.jobs)
-        self._add = AddJobs(connection, self._jobs, self._queues, commit, self._types, quota)
+        self._add = AddJobs(self._jobs, self._queues, commit, self._types, quota)
         self._put = PutJobs(self._jobs, self._queues, commit, self._types, quota)
-        self._claim = ClaimJobs(connection, self._jobs, self._queues, commit)
+        self._claim = ClaimJobs(self._clock, self._jobs, self._queues, commit)
         self._change = ChangeJobs(commit)
-        self._finish = FinishJobs(self._jobs, commit)
-        self._trim = TrimJobs(self._jobs, self._queues, commit)
-        self._counts = QueueCounts(connection, self._jobs, self._queues, self._prepare)
+        self._finish = FinishJobs(self._clock, self._jobs, commit)
+        self._trim = TrimJobs(self._clock, self._jobs, self._settings, commit)
+        self._counts = QueueCounts(self._clock, self._jobs, self._queues, self._prepare)
         self._page = PageJobs(self._jobs, self._counts)
         self._cross_check = CrossCheck(self._jobs, self._queues, self._prepare)
         self._holes = Holes(self._log)
@@ -117,7 +120,7 @@ class MongoStore(JobStore):
         await self._connection.close()
 
     async def ping(self) -> datetime:
-        return await read_clock(self._connection)
+        return await self._clock.read()
 
     async def info(self) -> StoreInfo:
         if self._info is None:
@@ -140,7 +143,7 @@ class MongoStore(JobStore):
         keys = [key(queue, job_id) for job_id in job_ids]
         shape = None if view is View.FULL else dict.fromkeys(HEAVY, 0)
         found = await self._connection.run(
-            lambda: self._jobs.collection.find({"_id": {"$in": keys}}, shape).to_list(), read_only=True
+            lambda: self._jobs.documents({"_id": {"$in": keys}}, shape).to_list(), read_only=True
         )
         jobs = {document["_id"]: document for document in found}
         return [job_of(jobs[one], view) if one in jobs else None for one in keys]
@@ -225,31 +228,33 @@ class MongoStore(JobStore):
             # Somebody may have dropped the collections, and the indexes with them.
             await self._prepare()
         self._names = frozenset(names)
-        for part in (self._holes, self._log, self._types):
+        for part in (self._claim, self._holes, self._log, self._types):
             part.keep(self._names)
         return names
 
     async def count_queues(self) -> int:
-        return await self._queues.count() if (seen := self._tail.count()) is None else seen
+        if (seen := self._tail.count()) is None:
+            seen = await self._queues.count()
+            self._tail.counted(seen)
+        return seen
 
     async def figures(self, queue: str) -> QueueFigures:
         return await self._counts.figures(queue)
 
     async def settings(self, queues: Sequence[str]) -> list[QueueSettings]:
-        return await self._queues.settings(queues) if queues else []
+        return await self._settings.read(queues) if queues else []
 
     async def put_settings(self, queue: str, settings: QueueSettings, *, paused: bool) -> QueueSettings:
-        if (put := await self._queues.put_settings(queue, settings, paused=paused)) is not None:
-            taken, resumed = put
-            await self._log.append(taken, (), Flags(claimable=resumed, settings=True))
-        [now] = await self._queues.settings([queue])
+        await self._settings.put(queue, settings, paused=paused)
+        [now] = await self._settings.read([queue])
         return now
 
     async def forget(self, queue: str, *, unused_for: timedelta | None = None) -> bool:
-        async def noted() -> bool:
-            return bool(await self._notes.after(queue, "", 1))
+        async def kept(head: Document) -> bool:
+            return await self._settings.some(head) or bool(await self._notes.after(queue, "", 1))
 
-        return await self._queues.forget(queue, unused_for, noted)
+        self._tail.counted(None)
+        return await self._queues.forget(queue, unused_for, kept)
 
     # --- notes ---
 

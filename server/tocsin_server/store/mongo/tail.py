@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import timedelta
@@ -29,10 +30,12 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(milliseconds=50), timedelta(seconds=2)
 _FASTEST_LOOK, _SLOWEST_LOOK = timedelta(milliseconds=20), timedelta(milliseconds=500)
-_AWAIT = timedelta(seconds=2)  # of one question of a stream; well below the time that an answer may take
+_AWAIT = timedelta(seconds=5)  # of one question of a stream
 
 #: What a look has told of the number of queues is good for so long.
 _LATELY = 2 * _SLOWEST_LOOK
+#: And so long where a stream would tell of a new queue; of one that was deleted it does not.
+_STREAMED = timedelta(seconds=5)
 
 #: Events read again of a queue whose numbers went back: those that were written since, or most of them. A tick makes up
 #: for the rest.
@@ -53,7 +56,8 @@ class LogListener:
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._task: asyncio.Task[None] | None = None
         self._closed = False
-        self._looked, self._queues = 0.0, 0  # time.monotonic() of the last look, and how many queues it found
+        self._looked, self._queues = -math.inf, 0  # time.monotonic() of the last look, and how many queues it found
+        self._streaming = False
         self.change_streams = False  # set when the store is opened
 
     async def close(self) -> None:
@@ -106,8 +110,17 @@ class LogListener:
             waiter.set()
 
     def count(self) -> int | None:
-        """How many queues there are, where that was seen just now: then nobody else need ask. None: ask."""
-        return self._queues if time.monotonic() - self._looked < _LATELY.total_seconds() else None
+        """How many queues there are, where that was seen lately and nothing has been heard of a new one since: then
+        nobody need ask. None: ask."""
+        lately = _STREAMED if self._streaming else _LATELY
+        return self._queues if time.monotonic() - self._looked < lately.total_seconds() else None
+
+    def counted(self, queues: int | None) -> None:
+        """Somebody has counted the queues; None: one was made or deleted since."""
+        if queues is None:
+            self._looked = -math.inf
+        elif self._streaming:
+            self._looked, self._queues = time.monotonic(), queues
 
     def _begin(self) -> None:
         if self._task is None and not self._closed:
@@ -132,10 +145,17 @@ class LogListener:
             {"$match": {"operationType": "insert"}},
             {"$project": {"fullDocument.queue": 1, "fullDocument.wake": 1}},
         ]
-        async with await self._events.watch(pipeline, max_await_time_ms=int(_AWAIT.total_seconds() * 1000)) as stream:
+        # A question that waits longer than an answer may take would end the connection, again and again.
+        longest = min(_AWAIT, self._connection.answer_within / 2)
+        async with await self._events.watch(pipeline, max_await_time_ms=int(longest.total_seconds() * 1000)) as stream:
             self._tell(Wake("", None, missed=True))
-            async for change in stream:
-                yield change["fullDocument"]
+            self._streaming = True
+            try:
+                async for change in stream:
+                    yield change["fullDocument"]
+            finally:
+                self._streaming = False
+                self.counted(None)
 
     async def _look(self) -> AsyncIterator[Document]:
         """Look again and again, on a server without change streams."""
@@ -186,7 +206,8 @@ class LogListener:
             messages.append(Wake(queue, wake["due"]))
         if wake["cancels"]:
             messages.append(Wake(queue, None, cancels=True))
-        if wake["settings"]:
+        if wake["settings"]:  # or the queue is new
+            self.counted(None)
             messages.append(Wake(queue, None, settings=True))
         for message in messages:
             self._tell(message)

@@ -6,32 +6,36 @@ from collections.abc import Sequence
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.states import State
-from tocsin_server.store.mongo.clock import NOW_TO_COMPARE, ago
+from tocsin_server.store.mongo.clock import ServerClock
 from tocsin_server.store.mongo.commit import Commit
-from tocsin_server.store.mongo.jobs import Jobs
-from tocsin_server.store.mongo.queues import QueueDocuments
+from tocsin_server.store.mongo.jobs import Jobs, unknown_after
+from tocsin_server.store.mongo.queue_settings import StoredSettings
 from tocsin_server.store.mongo.transitions import Standing, remove
-
-_SPARED_BEFORE = ago(limits.SPARED_AFTER_END)
 
 
 class TrimJobs:
     """JobStore.trim."""
 
-    def __init__(self, jobs: Jobs, queues: QueueDocuments, commit: Commit) -> None:
+    def __init__(self, clock: ServerClock, jobs: Jobs, settings: StoredSettings, commit: Commit) -> None:
+        self._clock = clock
         self._jobs = jobs
-        self._queues = queues
+        self._settings = settings
         self._commit = commit
 
     async def trim(self, queue: str, *, completed_max: int, failed_max: int, limit: int) -> int:
         """As JobStore.trim."""
-        expired = await self._jobs.find(
-            {"queue": queue, "expire": {"$exists": True}, "$expr": {"$lte": ["$expire", NOW_TO_COMPARE]}},
+        found = await self._jobs.find(
+            {"queue": queue, "expire": {"$exists": True, "$lte": await self._clock.bound()}},
             sort=[("expire", 1)],
             limit=limit,
         )
-        gone = await self._delete(queue, expired)
-        [own] = await self._queues.settings([queue])
+        gone = await self._delete(queue, [job for job in found if job.document["expire"] <= job.now])
+        with unknown_after(gone > 0):
+            return gone + await self._trim_by_count(queue, completed_max, failed_max, limit - gone)
+
+    async def _trim_by_count(self, queue: str, completed_max: int, failed_max: int, limit: int) -> int:
+        gone = 0
+        [own] = await self._settings.read([queue])
         rows = (
             ([State.COMPLETED, State.CANCELLED], completed_max if own.completed_max is None else own.completed_max),
             ([State.FAILED], failed_max if own.failed_max is None else own.failed_max),
@@ -39,8 +43,6 @@ class TrimJobs:
         for states, most in rows:
             if gone < limit:
                 gone += await self._delete(queue, await self._too_many(queue, states, most, limit - gone))
-        if expired:
-            await self._queues.sweep_rates(queue, expired[0].now)
         return gone
 
     async def _too_many(self, queue: str, states: Sequence[State], most: int, limit: int) -> list[Standing]:
@@ -51,11 +53,11 @@ class TrimJobs:
         )
         if count <= most:
             return []
-        return await self._jobs.find(
-            {**condition, "$expr": {"$lte": ["$end", _SPARED_BEFORE]}},
-            sort=[("end", 1)],
-            limit=min(count - most, limit),
+        bound = await self._clock.bound() - limits.SPARED_AFTER_END
+        found = await self._jobs.find(
+            {**condition, "end": {"$lte": bound}}, sort=[("end", 1)], limit=min(count - most, limit)
         )
+        return [job for job in found if job.document["end"] <= job.now - limits.SPARED_AFTER_END]
 
     async def _delete(self, queue: str, jobs: Sequence[Standing]) -> int:
         for job in jobs:

@@ -1,7 +1,7 @@
 """A queue's stream of changes: cursors, and reading on from one.
 
 A stream entry holds all changes of one script call: `c`, how many changes came before it in the queue's life, and `b`,
-the changes: B deleted, I6 arrival, I4 length, record without payload. An entry's id is the number of changes up to its
+the changes, in runs of jobs that stand alike (lua/lib/events.lua). An entry's id is the number of changes up to its
 end. That a cursor counts the changes it has seen shows where entries were trimmed away, and where the store went back.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -22,12 +22,11 @@ from tocsin_server.store.cursors import Cursor, read_cursor
 from tocsin_server.store.redis.connection.cluster import Cluster
 from tocsin_server.store.redis.connection.connection import MAX_BLOCK, RedisConnection
 from tocsin_server.store.redis.keys import Keys
-from tocsin_server.store.redis.records import extras_of, job_of, with_extras
+from tocsin_server.store.redis.records import extras_of, has_extras, job_of, own_end, with_extras
 from tocsin_server.store.redis.scripts import Scripts
 from tocsin_server.store.redis.stream_news import StreamNews
 
-_CHANGE = struct.Struct(">B6sI")
-_HAS_EXTRAS = 2  # as in lua/lib/job.lua
+_RUN = struct.Struct(">BHH")  # deleted, how many, length of their meta
 #: An entry holds up to some hundred changes; few entries a read keep an answer small.
 _ENTRIES_A_READ = 20
 #: Who waits looks again after so many seconds: whether the store has gone back, which no news tell of.
@@ -90,19 +89,17 @@ class EventStream:
         events: list[Event] = []
         flagged: list[int] = []
         for entry, fields in entries:
-            before, blob, at = int(fields[1]), fields[3], 0
-            while at < len(blob) and len(events) < limit:
-                deleted, arrival, length = _CHANGE.unpack_from(blob, at)
-                record = blob[at + _CHANGE.size : at + _CHANGE.size + length]
-                at += _CHANGE.size + length
+            before, blob = int(fields[1]), fields[3]
+            for deleted, record, end in _changes(blob):
                 before += 1
                 if before <= cursor.seen:
                     continue
-                cursor = Cursor(cursor.epoch, before, entry.decode() if at == len(blob) else cursor.entry)
-                if record[1] & _HAS_EXTRAS and not deleted:
+                cursor = Cursor(cursor.epoch, before, entry.decode() if end == len(blob) else cursor.entry)
+                if has_extras(record) and not deleted:
                     flagged.append(len(events))
-                job = job_of(queue, (arrival, record, None), View.BASIC)
-                events.append(Event(job, bool(deleted), str(cursor)))
+                events.append(Event(job_of(queue, record, View.BASIC), deleted, str(cursor)))
+                if len(events) >= limit:
+                    break
             if len(events) >= limit:
                 break
         await self._add_extras(queue, events, flagged)
@@ -165,6 +162,20 @@ class EventStream:
         for at, answer in zip(flagged, answers, strict=True):
             extras: Mapping[bytes, bytes] = answer if isinstance(answer, Mapping) else extras_of(answer)
             events[at] = replace(events[at], job=with_extras(events[at].job, extras, View.BASIC))
+
+
+def _changes(blob: bytes) -> Iterator[tuple[bool, bytes, int]]:
+    """Each change: whether the job was deleted, the job as an answer without payload, where the next change begins."""
+    at = 0
+    while at < len(blob):
+        deleted, count, length = _RUN.unpack_from(blob, at)
+        at += _RUN.size
+        meta = blob[at : at + length]
+        at += length
+        for _ in range(count):
+            arrival, own_at = blob[at : at + 6], at + 6
+            at = own_end(blob, own_at, meta)
+            yield bool(deleted), arrival + meta + blob[own_at:at], at
 
 
 def _streams_of(answer: Any) -> Mapping[bytes, Sequence[tuple[bytes, Sequence[Any]]]]:

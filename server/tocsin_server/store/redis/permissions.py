@@ -10,8 +10,8 @@ from tocsin_server.store.redis.connection.errors import unfit
 #: What the store does with keys and with its channel, an example of each. The ACL of docs/redis.md allows these.
 COMMANDS = (
     *("PING", "TIME", "EVAL return 1 KEY", "EVALSHA 0 1 KEY"),
-    *("GET KEY", "MGET KEY", "SET KEY v", "EXISTS KEY", "GETRANGE KEY 0 1", "SETRANGE KEY 0 v", "UNLINK KEY"),
-    *("SCAN 0", "PEXPIRETIME KEY"),
+    *("GET KEY", "MGET KEY", "SET KEY v", "MSET KEY v", "EXISTS KEY", "UNLINK KEY", "PEXPIRETIME KEY"),
+    *("GETRANGE KEY 0 1", "SETRANGE KEY 0 v", "SCAN 0"),
     *("HGET KEY f", "HMGET KEY f", "HGETALL KEY", "HKEYS KEY", "HLEN KEY", "HEXISTS KEY f"),
     *("HSET KEY f v", "HSETNX KEY f v", "HINCRBY KEY f 1", "HDEL KEY f"),
     *("SADD KEY m", "SREM KEY m", "SCARD KEY", "SMEMBERS KEY"),

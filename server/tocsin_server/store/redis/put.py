@@ -8,19 +8,29 @@ from datetime import datetime
 from tocsin_server.domain.job import Cancel, Job, JobError
 from tocsin_server.domain.times import time_to_ms, to_ms
 from tocsin_server.store.put import kept_errors
-from tocsin_server.store.redis.records import HEADER, error_bytes, payload_bytes, progress_bytes, rest_bytes, six_bytes
+from tocsin_server.store.redis.records import (
+    CANCEL_ASKED,
+    HAS_EXTRAS,
+    HEADER,
+    error_bytes,
+    id_bytes,
+    payload_bytes,
+    progress_bytes,
+    rest_bytes,
+    retention_flag,
+    six_bytes,
+)
 
-_CANCEL_ASKED, _HAS_EXTRAS = 1, 2  # as in lua/lib/job.lua
 _NO_TOKEN = bytes(8)
 
 
 def put_arguments(job: Job) -> tuple[bytes, bytes, bytes, bytes]:
-    """The arrival that it had, its record without the payload, the payload, and its extras."""
-    spec, name, extras = job.spec, job.job_id.encode(), b"".join(_extras(job))
-    rest, kept = rest_bytes(spec), spec.terms.retention
+    """The arrival that it had, its meta and id, the payload, and its extras."""
+    spec, extras = job.spec, b"".join(_extras(job))
+    rest = rest_bytes(spec)
     header = HEADER.pack(
         job.state,
-        (job.cancel is not None) * _CANCEL_ASKED | bool(extras) * _HAS_EXTRAS,
+        (job.cancel is not None) * CANCEL_ASKED | bool(extras) * HAS_EXTRAS | retention_flag(spec.terms),
         spec.priority,
         job.attempt,
         job.failures,
@@ -30,14 +40,10 @@ def put_arguments(job: Job) -> tuple[bytes, bytes, bytes, bytes]:
         _some_time(job.schedule_time),
         _some_time(job.start_time),
         _some_time(job.end_time),
-        six_bytes(0),
         _NO_TOKEN,
-        six_bytes(to_ms(kept.completed_for)),
-        six_bytes(to_ms(kept.failed_for)),
-        HEADER.size + 2 + len(name) + len(rest),
+        len(rest),
     )
-    record = b"".join((header, len(name).to_bytes(2, "big"), name, rest))
-    return six_bytes(job.arrival), record, payload_bytes(spec.payload), extras
+    return six_bytes(job.arrival), header + rest + id_bytes(job.job_id), payload_bytes(spec.payload), extras
 
 
 def _some_time(time: datetime | None) -> bytes:

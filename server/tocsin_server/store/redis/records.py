@@ -1,8 +1,9 @@
 """Stored bytes to domain objects and back. A record's layout stands in lua/lib/job.lua; this file is its other half.
 
-What follows the tags in a record only this file reads: a byte of flags (1 own retry policy, 2 timeout), then
->HB6s6sd max_attempts, backoff, initial_delay, max_delay, jitter, and 6 bytes of timeout, each only where flagged.
-Flag 1 off means `_COMMON_RETRY`, part of format 1, so that the common job spends one byte on it.
+What follows the tags in a record: a byte of flags (1 own retry policy, 2 timeout), then >HB6s6sd max_attempts, backoff,
+initial_delay, max_delay, jitter, and 6 bytes of timeout, each only where flagged; and 12 bytes of retention where the
+header flags it. What is not there is `_COMMON_RETRY` and `_COMMON_RETENTION`, part of the format, so that the common
+job spends one byte on all that.
 Milliseconds stand only in this file and in Lua.
 """
 
@@ -21,13 +22,18 @@ from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import time_to_ms, to_ms, to_time
 
-HEADER = struct.Struct(">BBiIHBI6s6s6s6s6s8s6s6sI")
-_DRAFT = struct.Struct(">BB6si12s4sH")
+HEADER = struct.Struct(">BBiIHBI6s6s6s6s8sH")
+_DRAFT = struct.Struct(">BB6sBi")
 _RETRY = struct.Struct(">HB6s6sd")
 _CHANGE = struct.Struct(">BB6sBiBd")
 _ERROR_HEAD = struct.Struct(">6sI")
 _COMMON_RETRY = RetryPolicy(3, Backoff.EXPONENTIAL, timedelta(seconds=2), timedelta(hours=1), 0.2)
+_COMMON_RETENTION = Retention(timedelta(days=1), timedelta(days=30))
 _OWN_RETRY, _TIMEOUT = 1, 2
+#: Flags of a record's header, as in lua/lib/job.lua.
+CANCEL_ASKED, HAS_EXTRAS, OWN_ID, OWN_RETENTION = 1, 2, 4, 8
+_ARRIVAL = 6  # bytes of it before a record, in an answer
+_META = _ARRIVAL + HEADER.size
 NO_EXTRAS: Mapping[bytes, bytes] = {}
 
 
@@ -53,17 +59,17 @@ def _some_time(six: bytes) -> datetime | None:
 
 def rest_bytes(spec: JobSpec) -> bytes:
     """All of the spec that its header, id and payload do not hold."""
-    return _type_bytes(spec.type) + _tags_bytes(spec.tags) + _retry_and_timeout(spec.terms)
+    return _type_bytes(spec.type) + _tags_bytes(spec.tags) + _terms_bytes(spec.terms)
 
 
-def retention_bytes(retention: Retention) -> bytes:
-    """How long an ended job stands: COMPLETED or CANCELLED, then FAILED, six bytes each."""
-    return six_bytes(to_ms(retention.completed_for)) + six_bytes(to_ms(retention.failed_for))
+def retention_flag(terms: Terms) -> int:
+    """The header's flag of retention."""
+    return 0 if terms.retention == _COMMON_RETENTION else OWN_RETENTION
 
 
 def terms_bytes(terms: Terms, tags: Mapping[str, str]) -> bytes:
     """The terms of a standing job, and its tags, as update.lua reads them."""
-    return retention_bytes(terms.retention) + _tags_bytes(tags) + _retry_and_timeout(terms)
+    return bytes((retention_flag(terms),)) + _tags_bytes(tags) + _terms_bytes(terms)
 
 
 @lru_cache(maxsize=1024)
@@ -82,7 +88,7 @@ def _tags_bytes(tags: Mapping[str, str]) -> bytes:
     return b"".join(parts)
 
 
-def _retry_and_timeout(terms: Terms) -> bytes:
+def _terms_bytes(terms: Terms) -> bytes:
     retry, timeout = terms.retry, terms.timeout
     own_retry = retry != _COMMON_RETRY
     packed = bytes((own_retry * _OWN_RETRY | (timeout is not None) * _TIMEOUT,))
@@ -91,6 +97,8 @@ def _retry_and_timeout(terms: Terms) -> bytes:
         packed += _RETRY.pack(retry.max_attempts, retry.backoff, *delays, retry.jitter)
     if timeout is not None:
         packed += six_bytes(to_ms(timeout))
+    if retention_flag(terms):
+        packed += six_bytes(to_ms(terms.retention.completed_for)) + six_bytes(to_ms(terms.retention.failed_for))
     return packed
 
 
@@ -100,30 +108,62 @@ def payload_bytes(payload: Payload | None) -> bytes:
 
 
 def draft_arguments(drafts: Sequence[Draft]) -> list[tuple[bytes, bytes]]:
-    """Jobs to add, as add.lua reads them: each in two strings, its payload and all else."""
+    """Jobs to add, as add.lua reads them: of each its head, one object where jobs beside each other have the same, and
+    its own with its payload."""
     arguments = []
-    seeds = secrets.token_bytes(4 * len(drafts))
-    terms, retention, retry_and_timeout = None, b"", b""
+    seeds = _own_bytes(len(drafts))
+    terms, packed_terms, flags = None, b"", 0
+    last, head = None, b""
     for at, draft in enumerate(drafts):
-        spec, when = draft.spec, draft.when
+        spec, when, job_id = draft.spec, draft.when, draft.job_id
         if spec.terms is not terms:
             terms = spec.terms
-            retention, retry_and_timeout = retention_bytes(terms.retention), _retry_and_timeout(terms)
-        is_delay = isinstance(when, timedelta)
-        ms = max(0, to_ms(when) if isinstance(when, timedelta) else time_to_ms(when))
-        job_id = b"" if draft.job_id is None else draft.job_id.encode()
-        head = _DRAFT.pack(
-            draft.on_conflict,
-            is_delay,
-            six_bytes(ms),
-            spec.priority,
-            retention,
-            seeds[4 * at : 4 * at + 4],
-            len(job_id),
-        )
-        rest = _type_bytes(spec.type) + _tags_bytes(spec.tags) + retry_and_timeout
-        arguments.append((head + job_id + rest, payload_bytes(spec.payload)))
+            packed_terms, flags = _terms_bytes(terms), retention_flag(terms)
+        if last is None or not _alike(draft, last):
+            is_delay = isinstance(when, timedelta)
+            ms = max(0, to_ms(when) if isinstance(when, timedelta) else time_to_ms(when))
+            own_id = 0 if job_id is None else OWN_ID
+            head = _DRAFT.pack(draft.on_conflict, is_delay, six_bytes(ms), flags | own_id, spec.priority)
+            head += _type_bytes(spec.type) + _tags_bytes(spec.tags) + packed_terms
+        last = draft
+        own = seeds[4 * at : 4 * at + 4] if job_id is None else id_bytes(job_id)
+        arguments.append((head, own + payload_bytes(spec.payload)))
     return arguments
+
+
+def _alike(one: Draft, other: Draft) -> bool:
+    """Whether two jobs differ in their ids and payloads alone."""
+    spec, others = one.spec, other.spec
+    return (
+        spec.terms is others.terms
+        and spec.type == others.type
+        and spec.priority == others.priority
+        and spec.tags == others.tags
+        and one.when == other.when
+        and type(one.when) is type(other.when)
+        and one.on_conflict == other.on_conflict
+        and (one.job_id is None) == (other.job_id is None)
+    )
+
+
+def _own_bytes(jobs: int) -> bytes:
+    """Of each job the random bits of the id that the store is to make (lua/lib/ids.lua): 12, and 14 behind a UUID's
+    variant."""
+    random = int.from_bytes(secrets.token_bytes(4 * jobs), "big")
+    kept, variants = int.from_bytes(b"\x0f\xff\x3f\xff" * jobs, "big"), int.from_bytes(b"\0\0\x80\0" * jobs, "big")
+    return (random & kept | variants).to_bytes(4 * jobs, "big")
+
+
+def id_bytes(job_id: str) -> bytes:
+    """An id that the store has not made, as a record's own part."""
+    name = job_id.encode()
+    return len(name).to_bytes(2, "big") + name
+
+
+def made_id(create: bytes, own: bytes, arrival: bytes) -> str:
+    """An id that the store has made: a UUIDv8."""
+    time, random = create.hex(), own.hex()
+    return f"{time[:8]}-{time[8:]}-8{random[1:4]}-{random[4:]}-{arrival.hex()}"
 
 
 def change_arguments(when: datetime | timedelta | None, priority: int | None, revision: int | None) -> bytes:
@@ -164,9 +204,9 @@ def progress_bytes(fraction: float, message: str) -> bytes:
 # --- what comes out ---
 
 
-def _read_spec(record: bytes, at: int, queue: str, header: tuple[Any, ...], payload: Payload | None) -> JobSpec:
-    kind_end = at + 1 + record[at]
-    kind = record[at + 1 : kind_end].decode()
+def _read_spec(record: bytes, end: int, queue: str, flags: int, priority: int, payload: Payload | None) -> JobSpec:
+    kind_end = _META + 1 + record[_META]
+    kind = record[_META + 1 : kind_end].decode()
     tags: dict[str, str] = {}
     at = kind_end + 1
     for _ in range(record[kind_end]):
@@ -174,12 +214,12 @@ def _read_spec(record: bytes, at: int, queue: str, header: tuple[Any, ...], payl
         value_end = name_end + 1 + record[name_end]
         tags[record[at + 1 : name_end].decode()] = record[name_end + 1 : value_end].decode()
         at = value_end
-    terms = _terms_of(record[at : header[15]], header[13], header[14])
-    return JobSpec(queue, kind, payload, header[2], terms, tags)
+    terms = _terms_of(record[at:end], bool(flags & OWN_RETENTION))
+    return JobSpec(queue, kind, payload, priority, terms, tags)
 
 
 @lru_cache(maxsize=1024)
-def _terms_of(packed: bytes, completed_for: bytes, failed_for: bytes) -> Terms:
+def _terms_of(packed: bytes, own_retention: bool) -> Terms:
     """Jobs of the same terms share one object of them."""
     flags, at = packed[0], 1
     retry, timeout = _COMMON_RETRY, None
@@ -189,37 +229,54 @@ def _terms_of(packed: bytes, completed_for: bytes, failed_for: bytes) -> Terms:
         at += _RETRY.size
     if flags & _TIMEOUT:
         timeout = _span(_number(packed[at : at + 6]))
-    return Terms(retry, timeout, Retention(_span(_number(completed_for)), _span(_number(failed_for))))
+        at += 6
+    retention = _COMMON_RETENTION
+    if own_retention:
+        retention = Retention(_span(_number(packed[at : at + 6])), _span(_number(packed[at + 6 : at + 12])))
+    return Terms(retry, timeout, retention)
 
 
-def job_of(queue: str, answer: Sequence[Any], view: View) -> Job:
-    """A job from a script's answer {arrival, record, extras}.
+def has_extras(record: bytes) -> bool:
+    """Whether the job of an answer bears any."""
+    return bool(record[_ARRIVAL + 1] & HAS_EXTRAS)
 
-    View.FULL reads the payload where the record has it. Extras of a job that bears none are absent.
+
+def own_end(packed: bytes, at: int, meta: bytes) -> int:
+    """Where the own part ends that begins there, of a job of this meta."""
+    return at + (2 + int.from_bytes(packed[at : at + 2], "big") if meta[1] & OWN_ID else 4)
+
+
+def job_of(queue: str, answer: bytes | list[Any], view: View) -> Job:
+    """A job from a script's answer: arrival, meta, own and payload (lua/lib/job.lua), or a list of that and its extras.
+
+    View.FULL reads the payload where the answer has it. Extras of a job that bears none are absent.
     """
-    arrival, record, pairs = answer
-    header = HEADER.unpack_from(record)
-    state, _flags, _priority, attempt, failures, crashes, revision = header[:7]
-    create, due, start, end = header[7:11]
-    meta_len = header[15]
-    id_end = HEADER.size + 2 + int.from_bytes(record[HEADER.size : HEADER.size + 2], "big")
+    record, pairs = answer if isinstance(answer, list) else (answer, None)
+    header = HEADER.unpack_from(record, _ARRIVAL)
+    state, flags, priority, attempt, failures, crashes, revision, create, due, start, end, _token, rest_len = header
+    own_at = _META + rest_len
+    if flags & OWN_ID:
+        own_end = own_at + 2 + int.from_bytes(record[own_at : own_at + 2], "big")
+        job_id = record[own_at + 2 : own_end].decode()
+    else:
+        own_end = own_at + 4
+        job_id = made_id(create, record[own_at:own_end], record[:_ARRIVAL])
     payload = None
-    if view is View.FULL and len(record) > meta_len and record[meta_len]:
-        payload = Payload(record[meta_len], bytes(record[meta_len + 1 :]))
-    spec = _read_spec(record, id_end, queue, header, payload)
+    if view is View.FULL and len(record) > own_end and record[own_end]:
+        payload = Payload(record[own_end], bytes(record[own_end + 1 :]))
     job = Job(
-        record[HEADER.size + 2 : id_end].decode(),
-        spec,
+        job_id,
+        _read_spec(record, own_at, queue, flags, priority, payload),
         State(state),
         to_time(_number(create)),
         to_time(_number(due)),
         _some_time(start),
-        _some_time(end),
+        None if state == State.ACTIVE else _some_time(end),  # its lease's
         attempt,
         failures,
         crashes,
         revision,
-        _number(arrival),
+        _number(record[:_ARRIVAL]),
     )
     return with_extras(job, extras_of(pairs), view) if pairs else job
 

@@ -9,38 +9,46 @@ from typing import Any
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import TocsinError, TooLarge
 from tocsin_server.domain.job import Added, Draft, Job, Kept, New, Put, Replaced, View
-from tocsin_server.domain.job_errors import JobActive, JobExists, JobNotFound, RevisionMismatch, WrongState
-from tocsin_server.domain.lease import LostLease
+from tocsin_server.domain.job_errors import (
+    JobActive,
+    JobExists,
+    JobNotFound,
+    LeaseLost,
+    RevisionMismatch,
+    WrongState,
+)
+from tocsin_server.domain.lease import Finished, Lease, LostLease
 from tocsin_server.domain.quotas import too_many_jobs, too_many_types
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import to_time
-from tocsin_server.store.redis.records import job_of
+from tocsin_server.store.redis.records import job_of, made_id, six_bytes
 
-_NEW = struct.Struct(">B6s6s")  # state, due, arrival of a new job; zeros of any other
-_OWN_ID = 36  # characters of an id that the store makes
+_RUN = struct.Struct(">HB6s6s")  # new jobs: how many, state, due, arrival of the first; state 0: of one that is not new
 _STATES = {int(state): state for state in State}
+_LOST, _REPEATED = b"LR"  # finish.lua's words
 _PUT = {one.name.encode(): one for one in Put}
 
 
-def added(drafts: Sequence[Draft], reply: Sequence[Any], jobs_max: int) -> list[Added | TocsinError]:
-    """What add.lua says of jobs: {now, the new ones packed, the others in their order}."""
+def added(
+    drafts: Sequence[Draft], arguments: Sequence[Sequence[bytes]], reply: Sequence[Any], jobs_max: int
+) -> list[Added | TocsinError]:
+    """What add.lua says of jobs: {now, runs of new ones, the others in their order}. It was given these `arguments`."""
     now_ms, packed, others = reply
-    now, left, at = to_time(now_ms), iter(others), 0
-    last_due, due_time = now_ms, now  # jobs of a batch are mostly due together, and share one object of it
+    now, create, left = to_time(now_ms), six_bytes(now_ms), iter(others)
     answers: list[Added | TocsinError] = []
-    for draft in drafts:
-        state, due_ms, arrival = _NEW.unpack_from(packed, at)
-        at += _NEW.size
+    for count, state, due_ms, first in _RUN.iter_unpack(packed):
+        at = len(answers)
         if not state:
-            answers.append(_not_new(draft, next(left), jobs_max))
+            answers.append(_not_new(drafts[at], next(left), jobs_max))
             continue
-        job_id = draft.job_id
-        if job_id is None:
-            job_id, at = packed[at : at + _OWN_ID].decode(), at + _OWN_ID
-        due = int.from_bytes(due_ms, "big")
-        if due != last_due:
-            last_due, due_time = due, now if due == now_ms else to_time(due)
-        answers.append(New(job_id, _STATES[state], now, due_time, int.from_bytes(arrival, "big")))
+        due = now if due_ms == create else to_time(int.from_bytes(due_ms, "big"))  # one object for all of a run
+        arrival = int.from_bytes(first, "big")
+        for draft, argument in zip(drafts[at : at + count], arguments[at : at + count], strict=True):
+            job_id = draft.job_id
+            if job_id is None:
+                job_id = made_id(create, argument[1][:4], six_bytes(arrival))
+            answers.append(New(job_id, _STATES[state], now, due, arrival))
+            arrival += 1
     return answers
 
 
@@ -69,10 +77,17 @@ def _quota(queue: str, of_what: bytes, jobs_max: int) -> TocsinError:
     return too_many_jobs(queue, jobs_max) if of_what == b"jobs" else too_many_types(queue)
 
 
-def lost_lease(reply: Sequence[Any]) -> LostLease:
+def lost_lease(queue: str, reply: bytes) -> LostLease:
     """What reap.lua says of one job."""
-    job_id, type_, attempt, state = reply
-    return LostLease(job_id.decode(), type_.decode(), attempt, State(state))
+    job = job_of(queue, reply, View.BASIC)
+    return LostLease(job.job_id, job.spec.type, job.attempt, job.state)
+
+
+def finished(lease: Lease, word: int, state: int) -> Finished | TocsinError:
+    """What finish.lua says of one attempt, in two bytes."""
+    if word == _LOST:
+        return LeaseLost(lease.queue, lease.job_id, lease.attempt)
+    return Finished(_STATES[state], word == _REPEATED)
 
 
 def changed(queue: str, job_id: str, verb: str, revision: int | None, reply: Sequence[Any]) -> Job | TocsinError:

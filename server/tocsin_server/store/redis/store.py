@@ -27,7 +27,6 @@ from tocsin_server.domain.lease import (
 )
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
-from tocsin_server.domain.states import State
 from tocsin_server.domain.times import to_ms, to_time
 from tocsin_server.store.batching import by_queue, part_by_part, parts
 from tocsin_server.store.interface import Checked, JobStore, Note, StoredNote, StoreInfo, StoreUnfit, Wake
@@ -55,7 +54,7 @@ from tocsin_server.store.redis.queue_records import (
 from tocsin_server.store.redis.scripts import Scripts
 from tocsin_server.store.redis.wake_channel import WakeChannel
 
-FORMAT = 1  # of what is stored; a server refuses a higher one
+FORMAT = 2  # of what is stored; a server refuses another one
 _CALL_JOBS, _CALL_BYTES = 50, 1 << 20  # what one script call may carry, so that none holds Redis for long
 _SETTINGS_FIELDS = ("paused", "reason", "settings", "cmax", "fmax")
 
@@ -92,9 +91,12 @@ class RedisStore(JobStore):
         await check_permissions(self._connection, f"{self._keys.root('any')}:any", self._keys.wake)
         await self._mark()
         found = int(await self._connection.execute("GET", self._keys.format, read_only=True))
-        if found > FORMAT:
+        if found < FORMAT and not await self._queue_names.count():
+            await self._connection.execute("SET", self._keys.format, FORMAT)  # nothing is stored yet
+        elif found != FORMAT:
             raise StoreUnfit(
-                f"the store holds format {found}, this server knows {FORMAT}: run a newer server, or another namespace"
+                f"the store holds format {found}, this server knows {FORMAT}: use another namespace, or run the server "
+                "of that format, `tocsin export` there and `tocsin import` here"
             )
         self._connection.refusals.opened = True
 
@@ -134,11 +136,16 @@ class RedisStore(JobStore):
             arguments = list(zip(items, records.draft_arguments(items), strict=True))
 
             async def send(part: Sequence[tuple[Draft, Arguments]]) -> list[Added | TocsinError]:
-                flat = [argument for _, of_one in part for argument in of_one]
+                flat: list[bytes] = []
+                last: bytes | None = None
+                for _, (head, body) in part:
+                    flat += (b"" if head is last else head, body)
+                    last = head
                 new, *answer = await self._run("add", queue, secrets.token_hex(8), *flat)
                 if new:
                     await self._queue_names.made(queue)
-                return replies.added([draft for draft, _ in part], answer, self._jobs_max)
+                of_drafts, of_jobs = zip(*part, strict=True)
+                return replies.added(of_drafts, of_jobs, answer, self._jobs_max)
 
             return await part_by_part(arguments, _calls([one for _, one in arguments]), send)
 
@@ -221,7 +228,8 @@ class RedisStore(JobStore):
         claimed = []
         for answer in answers:
             job = records.job_of(queue, answer, View.FULL)
-            claimed.append(Claimed(job, Lease(queue, job.job_id, job.attempt, answer[0] + request)))
+            token = job.arrival.to_bytes(6, "big") + request
+            claimed.append(Claimed(job, Lease(queue, job.job_id, job.attempt, token)))
         return Claim(tuple(claimed), to_time(now), more == b"1")
 
     async def promote(self, queue: str) -> bool:
@@ -239,16 +247,14 @@ class RedisStore(JobStore):
         async def finish_in(queue: str, items: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
             answers = await self._run_all("finish", queue, [_ending(outcome) for outcome in items])
             return [
-                LeaseLost(queue, item.lease.job_id, item.lease.attempt)
-                if answer[0] == b"LEASE_LOST"
-                else Finished(State(answer[1]), answer[0] == b"REPEATED")
-                for item, answer in zip(items, answers, strict=True)
+                replies.finished(item.lease, word, state)
+                for item, word, state in zip(items, answers[::2], answers[1::2], strict=True)
             ]
 
         return await by_queue(outcomes, lambda outcome: outcome.lease.queue, finish_in)
 
     async def reap(self, queue: str, limit: int = 100) -> list[LostLease]:
-        return [replies.lost_lease(reply) for reply in await self._run("reap", queue, limit)]
+        return [replies.lost_lease(queue, reply) for reply in await self._run("reap", queue, limit)]
 
     async def trim(self, queue: str, *, completed_max: int, failed_max: int, limit: int = 100) -> int:
         spared = to_ms(limits.SPARED_AFTER_END)

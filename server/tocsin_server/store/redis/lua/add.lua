@@ -2,88 +2,130 @@
 -- add: store new jobs of one queue, in order.
 -- KEYS[1]  root of the queue
 -- ARGV     1 epoch if the queue is new | then for each job:
---          head >BBI6i4I6I6I4: on_conflict, is a delay, ms, priority, keep_done, keep_failed, random bits;
---          then I2 job_id, empty if the store is to make one, and the rest without the id | payload
--- Returns  {1 if the queue is new, else 0, now_ms, new, others}. new: for each job >BI6I6 state, due, arrival, and the
---          id where the store made it; 13 zeros for one that is not new, of which `others` says in order
---          {"REPLACED" | "KEPT", answer} | {"JOB_EXISTS" | "JOB_ACTIVE", state} | {"QUOTA", "types" | "jobs"}
+--          head >BBI6Bi4: on_conflict, is a delay, ms, flags, priority; then the rest; "" where it is the last job's |
+--          own and payload (lib/job; of an id that the store is to make, its random bits)
+-- Returns  {1 if the queue is new, else 0, now_ms, new, others}. new: runs >I2BI6I6 of how many jobs, their state and due,
+--          and the arrival of the first, from which the others' follow; with state 0 of one job that is not new, of which
+--          `others` says in order {"REPLACED" | "KEPT", answer} | {"JOB_EXISTS" | "JOB_ACTIVE", state} |
+--          {"QUOTA", "types" | "jobs"}
 -- Events   one a job that was created or replaced
 -- Wakes    "settings" where the queue is new
 -- Clock    the server's; a delay counts from it, a time that has passed means now
 -- Bounds   the caller sends at most 50 jobs and 1 MiB
---- @include lib/keys lib/clock lib/job lib/ids lib/tick lib/commit lib/change lib/types
+--- @include lib/keys lib/clock lib/job lib/ids lib/rows lib/events lib/tick lib/commit lib/change lib/types
 local FAIL, KEEP, REPLACE = 1, 2, 3
-local HEAD = '>BBI6i4I6I6I4I2c0'
-local NOT_NEW = string.rep('\0', 13)
-local new_ones, others = {}, {}
+local HEAD, HEAD_LEN = '>BBI6Bi4', 13
+local known, others = {}, {}
 
--- The id goes before the rest of the spec; both are what stands until the job is replaced.
-local function with_id(id, rest)
-  return struct.pack('>I2', #id) .. id .. rest
+local found = redis.call('HMGET', key('q'), 'epoch', 'n')
+local last = tonumber(found[2] or 0)
+local last_before = last
+if not found[1] then
+  redis.call('HSET', key('q'), 'epoch', ARGV[1])
+  publish(8, 0)
 end
 
-local function create(id, asked, rest, payload)
-  local n = redis.call('HINCRBY', key('q'), 'n', 1)
-  local arrival, flags = arrival6(n), 0
-  if id == '' then
-    id = new_id(n, asked.seed)
-  else
-    flags = CALLERS_ID
-    redis.call('HSET', key('d'), id, arrival)
+local function read_head(head)
+  local on_conflict, is_delay, ms, flags, priority = struct.unpack(HEAD, head)
+  local due = math.max(NOW, is_delay == 1 and NOW + ms or ms)
+  return {on_conflict = on_conflict, due = due, state = due > NOW and SCHEDULED or WAITING, flags = flags,
+    priority = priority, rest = string.sub(head, HEAD_LEN + 1), job = false}
+end
+
+-- All at once, as one question; what a commit of this call changes is asked for again.
+local function ask_for_ids()
+  local ids, own_ids = {}, false
+  for i = 2, #ARGV, 2 do
+    if ARGV[i] ~= '' then own_ids = math.floor(string.byte(ARGV[i], 9) / OWN_ID) % 2 == 1 end
+    if own_ids then ids[#ids + 1] = struct.unpack('>I2c0', ARGV[i + 1]) end
   end
-  rest = with_id(id, rest)
-  local job = job_of(n, arrival, false, rest, SCHEDULED, flags, asked.priority, 0, 0, 0, 0, NOW, 0, 0, 0, 0, NO_TOKEN,
-    asked.keep_done, asked.keep_failed, HEADER_LEN + #rest)
-  job.payload_new, job.new_tags = payload, tags(job)
-  make_due(job, asked.due)
+  if #ids == 0 then return end
+  local at = redis.call('HMGET', key('d'), unpack(ids))
+  for i, id in ipairs(ids) do known[id] = at[i] end
+end
+
+local function new_job(asked, revision)
+  local type, at = struct.unpack('>Bc0', asked.rest)
+  local job = {rest = asked.rest, type = type, tags_at = at, state = asked.state, flags = asked.flags,
+    priority = asked.priority, attempt = 0, failures = 0, crashes = 0, revision = revision, create = NOW, due = asked.due,
+    start = 0, ends = 0, token = NO_TOKEN, was = false}
+  job.new_tags = tags(job)
   return job
 end
 
-local function replace(job, asked, rest, payload)
+local function create(asked, id, body, replaced)
+  local job = not replaced and asked.job or new_job(asked, replaced and replaced.revision + 1 or 1)
+  if not replaced then asked.job = job end
+  last = last + 1
+  local arrival, own = arrival6(last), string.sub(body, 1, id and 2 + #id or 4)
+  if id then ids_new[id] = arrival end
+  if not job.n then job.n, job.arrival, job.own = last, arrival, own end
+  join(job, last, arrival, own, body)
+  return job
+end
+
+local function replace(job, asked, payload)
   job.extras_gone, job.extras = has(job, HAS_EXTRAS), false
-  job.flags = has(job, CALLERS_ID) and CALLERS_ID or 0
-  job.priority, job.keep_done, job.keep_failed = asked.priority, asked.keep_done, asked.keep_failed
-  job.failures, job.crashes, job.token = 0, 0, NO_TOKEN
-  rewrite(job, with_id(job.id, rest), payload)
+  job.flags = asked.flags - OWN_ID + (has(job, OWN_ID) and OWN_ID or 0)
+  job.priority, job.failures, job.crashes, job.token = asked.priority, 0, 0, NO_TOKEN
+  rewrite(job, asked.rest, payload)
   make_due(job, asked.due)
   return job
 end
 
-local function add(id, asked, rest, payload)
-  local standing = id ~= '' and find_job(id)
-  if standing and asked.on_conflict == KEEP then return {'KEPT', standing} end
-  if standing and asked.on_conflict == FAIL then return {'JOB_EXISTS', standing.state} end
-  if standing and standing.state == ACTIVE then return {'JOB_ACTIVE', standing.state} end
-  if not type_fits(struct.unpack('>Bc0', rest)) then return {'QUOTA', 'types'} end
-  if not standing and not job_fits() then return {'QUOTA', 'jobs'} end
-  if not standing then return {'CREATED', create(id, asked, rest, payload)} end
+-- Writes what there is so far: only then can it be changed.
+local function write(asked)
+  commit()
+  asked.job, known = false, {}
+end
+
+local function add(asked, id, body)
+  if id and ids_new[id] then write(asked) end
+  local standing = id and find_job(id, known[id])
+  if standing and asked.on_conflict == KEEP then return 'KEPT', standing end
+  if standing and asked.on_conflict == FAIL then return 'JOB_EXISTS', standing.state end
+  if standing and standing.state == ACTIVE then return 'JOB_ACTIVE', standing.state end
+  if not type_fits(asked.type) then return 'QUOTA', 'types' end
+  if not standing and not job_fits() then return 'QUOTA', 'jobs' end
+  if not standing then return 'CREATED', create(asked, id, body) end
   if ended(standing.state) then
     remove_early(standing)
-    commit()
-    local anew = create(id, asked, rest, payload)
-    -- Who has seen the old one must not take this for it.
-    anew.revision, anew.meta = standing.revision + 1, false
-    return {'REPLACED', anew}
+    write(asked)
+    -- Who has seen the old one must not take the new one for it.
+    return 'REPLACED', create(asked, id, body, standing)
   end
-  return {'REPLACED', replace(standing, asked, rest, payload)}
+  return 'REPLACED', replace(standing, asked, string.sub(body, 3 + #id))
 end
 
-local new = redis.call('HSETNX', key('q'), 'epoch', ARGV[1])
-if new == 1 then publish(8, 0) end
-for i = 2, #ARGV, 2 do
-  local head = ARGV[i]
-  local on_conflict, is_delay, ms, priority, keep_done, keep_failed, seed, id, at = struct.unpack(HEAD, head)
-  local asked = {on_conflict = on_conflict, due = math.max(NOW, is_delay == 1 and NOW + ms or ms), priority = priority,
-    keep_done = keep_done, keep_failed = keep_failed, seed = seed % 67108864}
-  local done = add(id, asked, string.sub(head, at), ARGV[i + 1])
-  local job = done[2]
-  if done[1] == 'CREATED' then
-    new_ones[#new_ones + 1] = struct.pack('>BI6I6', job.state, job.due, job.n) .. (id == '' and job.id or '')
-  else
-    if type(job) == 'table' then done[2] = answer(job) end
-    new_ones[#new_ones + 1] = NOT_NEW
-    others[#others + 1] = done
+ask_for_ids()
+local runs_new, run_jobs_new, run_first, run_asked, asked = {}, 0, 0, false, false
+local function end_new_run()
+  if run_asked then
+    runs_new[#runs_new + 1] = struct.pack('>I2BI6I6', run_jobs_new, run_asked.state, run_asked.due, run_first)
+    run_asked = false
   end
 end
+
+for i = 2, #ARGV, 2 do
+  if ARGV[i] ~= '' then
+    asked = read_head(ARGV[i])
+    asked.type = struct.unpack('>Bc0', asked.rest)
+  end
+  local body = ARGV[i + 1]
+  local done, said = add(asked, math.floor(asked.flags / OWN_ID) % 2 == 1 and struct.unpack('>I2c0', body), body)
+  if done == 'CREATED' then
+    if run_asked ~= asked then
+      end_new_run()
+      run_asked, run_first, run_jobs_new = asked, last, 0
+    end
+    run_jobs_new = run_jobs_new + 1
+  else
+    end_new_run()
+    runs_new[#runs_new + 1] = struct.pack('>I2BI6I6', 1, 0, 0, 0)
+    others[#others + 1] = {done, type(said) == 'table' and answer(said) or said}
+  end
+end
+end_new_run()
+if last > last_before then redis.call('HSET', key('q'), 'n', string.format('%d', last)) end
 commit()
-return {new, NOW, table.concat(new_ones), others}
+return {found[1] and 0 or 1, NOW, table.concat(runs_new), others}

@@ -5,7 +5,7 @@
 -- Returns  one a job: {"OK", answer} | {"JOB_NOT_FOUND"} | {"WRONG_STATE", state}
 -- Events   one a job that changed
 -- Wakes    "cancels" where a running job was asked
---- @include lib/keys lib/clock lib/job lib/ids lib/tick lib/commit lib/change
+--- @include lib/keys lib/clock lib/job lib/ids lib/rows lib/events lib/tick lib/commit lib/change
 local answers, asked = {}, false
 
 local function cancel(job, wish)
@@ -18,7 +18,7 @@ local function cancel(job, wish)
     return
   end
   set_flag(job, CANCEL_ASKED)
-  job.lease = math.min(job.lease, NOW + grace)
+  job.ends = math.min(job.ends, NOW + grace)
   asked = true
   changed(job)
 end

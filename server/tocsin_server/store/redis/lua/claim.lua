@@ -8,7 +8,7 @@
 -- Clock    the server's; no caller's time comes in
 -- Bounds   makes at most 50 WAITING, leases at most 50 and 1 MiB a call
 -- Why one script: a crash between taking and leasing would lose the job.
---- @include lib/keys lib/clock lib/job lib/tick lib/commit lib/change lib/promote
+--- @include lib/keys lib/clock lib/job lib/rows lib/events lib/tick lib/commit lib/change lib/promote
 local limit, lease_ms, request = math.min(tonumber(ARGV[1]), 50), tonumber(ARGV[2]), ARGV[3]
 local taken, bytes, more = {}, 0, false
 announce = false  -- what becomes WAITING here was due, and who waits for it has a timer of its own
@@ -50,22 +50,40 @@ local function best()
   return found, member
 end
 
+local alike = {}  -- by meta: a job that stood so, and what it is now
+
+local function lease(job)
+  job.state, job.attempt, job.start = ACTIVE, job.attempt + 1, NOW
+  job.ends, job.token = NOW + lease_ms, request
+  if has(job, HAS_EXTRAS) then redis.call('HDEL', key('h' .. job.arrival), 'p') end  -- the last attempt's
+  changed(job)
+end
+
 while #taken < limit do
   local r, member = best()
   if not r then break end
   r.at = r.at + 2
-  local job = load_full(struct.unpack('>I6', member, 7))
-  if job and job.state == WAITING and job.type == r.type then
-    bytes = bytes + #job.payload
+  local arrival = string.sub(member, 7)
+  local n, meta, own, body = struct.unpack('>I6', arrival), read_full(arrival)
+  local job = meta and alike[meta]
+  if meta and not job then
+    job = job_of(n, arrival, meta, own)
+    if job.state ~= WAITING or job.type ~= r.type then job = nil end
+  end
+  if job then
+    bytes = bytes + #body
     if bytes > 1048576 and #taken > 0 then
       more = true
       break
     end
-    job.state, job.attempt, job.start = ACTIVE, job.attempt + 1, NOW
-    job.lease, job.token = NOW + lease_ms, request
-    if has(job, HAS_EXTRAS) then redis.call('HDEL', key('h' .. job.arrival), 'p') end  -- the last attempt's
-    changed(job)
-    taken[#taken + 1] = answer(job)
+    if alike[meta] then
+      join(job, n, arrival, own)
+    else
+      lease(job)
+      if not has(job, HAS_EXTRAS) then alike[meta] = job end
+    end
+    local record, beside = arrival .. meta_of(job) .. body, not alike[meta] and extras(job)
+    taken[#taken + 1] = beside and {record, beside} or record
   else
     redis.call('ZREM', key('w' .. r.type), member)
   end

@@ -5,17 +5,17 @@
 -- Returns  one a lease: {"OK"} | {"CANCEL", grace_ms, reason} | {"LEASE_LOST"}
 -- Events   one a job with progress
 -- Bounds   a lease whose cancel was asked ends with the grace
---- @include lib/keys lib/clock lib/job lib/lease lib/tick lib/commit lib/change
+--- @include lib/keys lib/clock lib/job lib/lease lib/rows lib/events lib/tick lib/commit lib/change
 local answers = {}
 
 local function extend(job, progress)
   local said = {'OK'}
-  job.lease = NOW + tonumber(ARGV[1])
+  job.ends, job.meta = NOW + tonumber(ARGV[1]), nil
   job.quiet = job.quiet or not touched[job.n]
   if has(job, CANCEL_ASKED) then
     local cancel = get_extra(job, 'c')
     local ask, deliver, _, grace, reason = struct.unpack('>I6I6I6I6I2c0', cancel)
-    job.lease = math.min(job.lease, ask + grace)
+    job.ends = math.min(job.ends, ask + grace)
     if deliver == 0 then
       put_extra(job, 'c', string.sub(cancel, 1, 6) .. struct.pack('>I6', NOW) .. string.sub(cancel, 13))
       job.quiet = false

@@ -3,17 +3,18 @@
 -- KEYS[1]  root of the queue
 -- ARGV     for each: token, arrival and request | "COMPLETED" | "FAILED" | "RELEASED" | "CRASHED" |
 --          "+" and the result, error body, or "" | retry_ms (FAILED), -1 for none
--- Returns  one an outcome: {"OK" | "REPEATED", state} | {"LEASE_LOST"}
+-- Returns  two bytes an outcome: "O" recorded, "R" recorded before, "L" lease lost; the job's state
 -- Events   one a job
--- A token that ended the last attempt answers REPEATED and the state of now: a lost answer can be asked for again.
---- @include lib/keys lib/clock lib/job lib/lease lib/tick lib/commit lib/change
+-- A token that ended the last attempt answers "R" and the state of now: a lost answer can be asked for again.
+--- @include lib/keys lib/clock lib/job lib/lease lib/rows lib/events lib/tick lib/commit lib/change
 local endings, rates = {}, {}
 
 function endings.COMPLETED(job, result)
-  if result ~= '' then put_extra(job, 'r', string.sub(result, 2)) end
   job.crashes = 0
   count_ending(rates, 'c')
+  if result ~= '' then set_flag(job, HAS_EXTRAS) end
   end_as(job, COMPLETED)
+  if result ~= '' then order[#order] = string.sub(result, 2) end
 end
 
 function endings.FAILED(job, body, retry_ms)
@@ -34,7 +35,7 @@ function endings.RELEASED(job)
   if has(job, CANCEL_ASKED) then
     cancelled(job)
   else
-    job.state, job.lease = WAITING, 0
+    job.state, job.ends = WAITING, 0
     changed(job)
   end
 end
@@ -44,18 +45,42 @@ function endings.CRASHED(job, body)
   crashed(job, body, MAX_CRASHES)
 end
 
+-- Jobs that completed, by the meta that they had; those with a result have a flag more.
+local completed, with_result = {}, {}
+
+local function complete_alike(token, meta, n, arrival, own, result)
+  local job = (result == '' and completed or with_result)[meta]
+  if not job or job.token ~= token then return nil end
+  join(job, n, arrival, own, false, result ~= '' and string.sub(result, 2))
+  count_ending(rates, 'c')
+  return job
+end
+
+local function finish(n, arrival, token, ending, said, retry_ms)
+  local job, meta, own = touched[n], nil, nil
+  if not job then
+    meta, own = read(arrival)
+    if not meta then return 'L', 0 end
+    if ending == 'COMPLETED' then
+      job = complete_alike(token, meta, n, arrival, own, said)
+      if job then return 'O', job.state end
+    end
+    job = job_of(n, arrival, meta, own)
+  end
+  if job.token ~= token then return 'L', 0 end
+  if job.state ~= ACTIVE then return 'R', job.state end
+  endings[ending](job, said, tonumber(retry_ms))
+  if ending == 'COMPLETED' then (said == '' and completed or with_result)[meta] = job end
+  return 'O', job.state
+end
+
 local answers = {}
 for i = 1, #ARGV, 4 do
-  local job = of_token(ARGV[i])
-  if not job then
-    answers[#answers + 1] = {'LEASE_LOST'}
-  elseif job.state ~= ACTIVE then
-    answers[#answers + 1] = {'REPEATED', job.state}
-  else
-    endings[ARGV[i + 1]](job, ARGV[i + 2], tonumber(ARGV[i + 3]))
-    answers[#answers + 1] = {'OK', job.state}
-  end
+  local word, state = 'L', 0
+  local n, arrival, token = read_token(ARGV[i])
+  if n then word, state = finish(n, arrival, token, ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]) end
+  answers[#answers + 1] = word .. string.char(state)
 end
 commit()
 flush_rates(rates)
-return answers
+return table.concat(answers)

@@ -34,7 +34,7 @@ local function matches(job)
   if job.priority < p_from or job.priority > p_to or job.due < due_from or job.due >= due_to then return false end
   if job.create < made_from or job.create >= made_to then return false end
   if (end_from > 0 or end_to < 281474976710655) and not ended(job.state) then return false end
-  if ended(job.state) and (job.end_ < end_from or job.end_ >= end_to) then return false end
+  if ended(job.state) and (job.ends < end_from or job.ends >= end_to) then return false end
   if #wanted_tags == 0 then return true end
   local borne = {}
   for _, name in ipairs(tags(job)) do borne[name] = true end
@@ -64,7 +64,7 @@ local function take(n, by_index)
       skip = skip - 1
     else
       out[#out + 1] = answer(job)
-      room = room - #out[#out][2]
+      room = room - (type(out[#out]) == 'table' and #out[#out][1] or #out[#out])
     end
   end
   return true

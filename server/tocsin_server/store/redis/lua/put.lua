@@ -3,14 +3,14 @@
 -- KEYS[1]  root of the queue
 -- ARGV     1 epoch if the queue is new | 2 "1" to place them over what stands | 3 highest arrival of the whole batch, so
 --          that a job which needs one takes none that another brings | then for each job: I6 the arrival that it had,
---          0 for none | record without payload | payload | extras, {field, I4 length, value}
+--          0 for none | meta (lib/job), I2 id | payload | extras, {field, I4 length, value}
 -- Returns  {1 if the queue is new, else 0, answers}, one a job: "CREATED" | "KEPT" | "SAME" | "REPLACED" | "JOB_ACTIVE" |
 --          "TYPES" | "JOBS", of which there are too many
 -- Events   one a job that was created or replaced; where the new one has another arrival, "deleted" of the old one first
 -- Wakes    "settings" where the queue is new
 -- Clock    none: all times come with the jobs, and nothing is decided by them
 -- Bounds   the caller sends at most 50 jobs and 1 MiB
---- @include lib/keys lib/clock lib/job lib/ids lib/tick lib/commit lib/change lib/types
+--- @include lib/keys lib/clock lib/job lib/ids lib/rows lib/events lib/tick lib/commit lib/change lib/types
 local over, answers, placed, unwritten = ARGV[2] == '1', {}, false, {}
 local top = math.max(tonumber(redis.call('HGET', key('q'), 'n') or 0), tonumber(ARGV[3]))
 
@@ -33,7 +33,11 @@ local function free(n)
 end
 
 local function read(i)
-  local job, packed, at = parse(0, ARGV[i + 1]), ARGV[i + 3], 1
+  local given, packed, at = ARGV[i + 1], ARGV[i + 3], 1
+  local meta_len = lengths(given)
+  local job = parse(string.sub(given, 1, meta_len))
+  job.own = string.sub(given, meta_len + 1)
+  job.id = string.sub(job.own, 3)
   while at <= #packed do
     local field, value
     field, value, at = struct.unpack('>c1I4c0', packed, at)
@@ -52,8 +56,7 @@ local function spec_of(job)
   return job.type .. '\0' .. table.concat(borne, '\0') .. '\0' .. string.sub(job.rest, at)
 end
 
-local COMPARED = {'state', 'priority', 'attempt', 'failures', 'crashes', 'revision', 'create', 'due', 'start', 'end_',
-  'keep_done', 'keep_failed'}
+local COMPARED = {'state', 'priority', 'attempt', 'failures', 'crashes', 'revision', 'create', 'due', 'start', 'ends'}
 
 -- Whether the job that stands is the one given; its arrival and last token aside. Of a payload that is longer than the
 -- one given no more is read than it takes to see that.
@@ -62,7 +65,7 @@ local function same(job, given)
     if job[field] ~= given[field] then return false end
   end
   if spec_of(job) ~= spec_of(given) then return false end
-  local at, payload = job.meta_len, given.payload_new
+  local at, payload = HEADER_LEN + #job.rest + #job.own, given.payload_new
   if redis.call('GETRANGE', key('j' .. job.arrival), at, at + #payload) ~= payload then return false end
   local found, left = extras(job) or {}, 0
   for _ in pairs(given.extras or {}) do left = left + 1 end
@@ -71,6 +74,19 @@ local function same(job, given)
     left = left - 1
   end
   return left == 0
+end
+
+-- What a job of this arrival keeps of its id. One that was made under this very number, at its create time, is found
+-- without an index.
+local function bear_id(job, n, in_index)
+  local number, create, own = read_id(job.id)
+  job.meta = nil
+  if number == n and create == job.create and not in_index then
+    job.own = own
+  else
+    set_flag(job, OWN_ID)
+    ids_new[job.id] = arrival6(n)
+  end
 end
 
 local function write(job, n)
@@ -90,16 +106,13 @@ local function place(given, wanted)
   if not job and not job_fits() then return 'JOBS' end
   if job and wanted == n then
     given.was, given.old_tags, given.extras_gone = job.was, tags(job), has(job, HAS_EXTRAS)
-    if has(job, CALLERS_ID) then set_flag(given, CALLERS_ID) end
+    bear_id(given, n, has(job, OWN_ID))
     write(given, n)
     return 'REPLACED'
   end
   if job then remove(job) end
   wanted = wanted or top + 1
-  if number_in(given.id) ~= wanted then  -- made here under this very number, it is found without an index
-    set_flag(given, CALLERS_ID)
-    redis.call('HSET', key('d'), given.id, arrival6(wanted))
-  end
+  bear_id(given, wanted, false)
   write(given, wanted)
   return job and 'REPLACED' or 'CREATED'
 end

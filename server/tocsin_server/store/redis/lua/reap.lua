@@ -2,10 +2,10 @@
 -- reap: take back leases that ran out.
 -- KEYS[1]  root of the queue
 -- ARGV     1 limit
--- Returns  for each that was taken back: {id, type, attempt, state of the job now}
+-- Returns  for each that was taken back its answer
 -- Events   one a job
 -- Bounds   at most `limit` a call; the caller asks again while it brings that many
---- @include lib/keys lib/clock lib/job lib/tick lib/commit lib/change
+--- @include lib/keys lib/clock lib/job lib/rows lib/events lib/tick lib/commit lib/change
 local late = redis.call('ZRANGEBYSCORE', key('a'), '-inf', NOW, 'LIMIT', 0, tonumber(ARGV[1]))
 local rates, taken = {}, {}
 for _, member in ipairs(late) do
@@ -15,7 +15,7 @@ for _, member in ipairs(late) do
     count_ending(rates, 'f')
     crashed(job, error_body('LEASE_EXPIRED',
       'the process that ran it was not heard of until its lease ended: it died, froze, or lost the store.'), MAX_LEASES_LOST)
-    taken[#taken + 1] = {job.id, job.type, job.attempt, job.state}
+    taken[#taken + 1] = job.arrival .. meta_of(job) .. job.own
   else
     redis.call('ZREM', key('a'), member)
   end

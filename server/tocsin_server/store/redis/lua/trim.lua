@@ -5,16 +5,23 @@
 -- Returns  how many were deleted
 -- Events   one "deleted" a job
 -- Bounds   at most `limit` a call; the queue's own maxima (cmax, fmax of its hash) go first
---- @include lib/keys lib/clock lib/job lib/tick lib/commit lib/change
+--- @include lib/keys lib/clock lib/job lib/rows lib/events lib/tick lib/commit lib/change
 local left, removed = tonumber(ARGV[3]), 0
 
 local function drop(members, row)
-  for _, member in ipairs(members) do
-    local job = load(struct.unpack('>I6', member))
-    if job and ended(job.state) then
-      remove(job)
+  local alike = {}  -- by meta
+  for _, arrival in ipairs(members) do
+    local n, meta, own = struct.unpack('>I6', arrival), read(arrival)
+    local job = meta and alike[meta]
+    if job then
+      join(job, n, arrival, own)
     else
-      redis.call('ZREM', row, member)
+      job = meta and job_of(n, arrival, meta, own)
+      if job and ended(job.state) then
+        alike[meta] = remove(job)
+      else
+        redis.call('ZREM', row, arrival)
+      end
     end
   end
   if #members > 0 then commit() end

@@ -3,16 +3,16 @@
 -- KEYS[1]  root of the queue
 -- ARGV     for each: "UPDATE" | "RUN" | "RETRY" | id | fixed >BBI6Bi4Bd: has a time, is a delay, ms, has a priority,
 --          priority, has a revision, revision | payload or "" (UPDATE; the payload's first byte is its kind) | terms or "":
---          I6 keep_done, I6 keep_failed, what follows the type in the rest (lib/job)
+--          B flags (OWN_RETENTION, or 0), what follows the type in the rest (lib/job)
 -- Returns  one a change: {"OK", answer} | {"JOB_NOT_FOUND"} | {"WRONG_STATE", state} | {"REVISION_MISMATCH", revision} |
 --          {"TOO_LARGE", bytes}
 -- Events   one a job that changed
---- @include lib/keys lib/clock lib/job lib/ids lib/tick lib/commit lib/change
+--- @include lib/keys lib/clock lib/job lib/ids lib/rows lib/events lib/tick lib/commit lib/change
 local verbs = {}
 
 -- The payload as it stands, read only where a new rest must be written before it.
 local function payload_of(job)
-  return job.payload_new or redis.call('GETRANGE', key('j' .. job.arrival), job.meta_len, -1)
+  return job.payload_new or redis.call('GETRANGE', key('j' .. job.arrival), HEADER_LEN + #job.rest + #job.own, -1)
 end
 
 function verbs.UPDATE(job, fixed, payload, terms)
@@ -21,15 +21,17 @@ function verbs.UPDATE(job, fixed, payload, terms)
   if checked == 1 and revision ~= job.revision then return {'REVISION_MISMATCH', job.revision} end
   local rest = job.rest
   if terms ~= '' then
-    rest = string.sub(job.rest, 1, job.tags_at - 1) .. string.sub(terms, 13)
+    rest = string.sub(job.rest, 1, job.tags_at - 1) .. string.sub(terms, 2)
     if payload == '' then payload = payload_of(job) end
   end
-  -- What the spec takes without the id; add's caller has checked it for a new job.
-  local size = #payload - 1 + #rest - 2 - #job.id
+  -- What the spec takes without id and retention; add's caller has checked it for a new job.
+  local own_retention = terms == '' and has(job, OWN_RETENTION) or terms ~= '' and string.byte(terms) == OWN_RETENTION
+  local size = #payload - 1 + #rest - (own_retention and 12 or 0)
   if payload ~= '' and size > JOB_SPEC_BYTES then return {'TOO_LARGE', size} end
   if prioritized == 1 then job.priority = priority end
   if terms ~= '' then
-    job.keep_done, job.keep_failed = struct.unpack('>I6I6', terms)
+    clear_flag(job, OWN_RETENTION)
+    job.flags = job.flags + string.byte(terms)
     rewrite(job, rest, payload)
   elseif payload ~= '' then
     job.payload_new = payload
@@ -53,7 +55,7 @@ end
 function verbs.RETRY(job)
   if job.state == WAITING or job.state == ACTIVE then return end
   if job.state ~= FAILED and job.state ~= CANCELLED then return {'WRONG_STATE', job.state} end
-  job.failures, job.crashes, job.end_ = 0, 0, 0
+  job.failures, job.crashes, job.ends = 0, 0, 0
   clear_flag(job, CANCEL_ASKED)
   if has(job, HAS_EXTRAS) then redis.call('HDEL', key('h' .. job.arrival), 'c', 'r', 'p') end
   make_due(job, NOW)

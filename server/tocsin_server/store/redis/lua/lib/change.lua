@@ -25,7 +25,7 @@ local function error_body(type, message)
 end
 
 local function end_as(job, state)
-  job.state, job.end_, job.lease = state, NOW, 0
+  job.state, job.ends = state, NOW
   return changed(job)
 end
 
@@ -37,7 +37,7 @@ local function cancelled(job)
 end
 
 local function make_due(job, due)
-  job.due, job.lease = due, 0
+  job.due, job.ends = due, 0
   job.state = due > NOW and SCHEDULED or WAITING
   return changed(job)
 end
@@ -54,7 +54,7 @@ local function crashed(job, body, most)
       job.crashes)))
     return end_as(job, FAILED)
   end
-  job.state, job.lease = WAITING, 0
+  job.state, job.ends = WAITING, 0
   return changed(job)
 end
 
@@ -77,9 +77,7 @@ end
 
 -- Takes a job away.
 local function remove(job)
-  job.gone = true
-  job.old_tags = tags(job)
-  if has(job, CALLERS_ID) then redis.call('HDEL', key('d'), job.id) end
+  job.gone, job.old_tags = true, tags(job)
   return touch(job)
 end
 
@@ -87,8 +85,8 @@ end
 -- retention takes they know by themselves.
 local function remove_early(job)
   local field = job.state == FAILED and 'gone_f' or 'gone_e'
-  if ended(job.state) and job.end_ > tonumber(redis.call('HGET', key('q'), field) or 0) then
-    redis.call('HSET', key('q'), field, string.format('%d', job.end_))
+  if ended(job.state) and job.ends > tonumber(redis.call('HGET', key('q'), field) or 0) then
+    redis.call('HSET', key('q'), field, string.format('%d', job.ends))
   end
   return remove(job)
 end

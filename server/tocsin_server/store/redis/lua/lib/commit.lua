@@ -1,207 +1,210 @@
 -- commit: brings records, structures, counters and the event stream in line with the jobs an operation has changed.
 -- An operation reads and decides, changes fields of jobs, says touch(job), and commits once at its end: so all its
 -- writes come last, and each structure is kept right in this one place. Writes are gathered by key.
-local BUCKET = 256
+-- Jobs that stand alike (lib/job) and change alike are one job here: the first is touched, the others join it. What is to
+-- be done is found out for all of them at once, its plan.
+-- What is made here at each call costs each call: so there are few functions, and they refer to few things.
+local FIELDS = 6
+local order = {}  -- of each job changed, one after the other: job, number, arrival, own, body or false, result or false
+local by_key = {}  -- arguments by command and key
+local ids_new = {}  -- id to arrival, for the index of ids
+local stirred = {}  -- rows that are not as they were (lib/tick)
+
+-- One more job that stood as `job` did and now stands as it does. body: own and payload of one to be written whole;
+-- result: of one that has one, as an extra.
+local function join(job, n, arrival, own, body, result)
+  local at = #order
+  order[at + 1], order[at + 2], order[at + 3], order[at + 4] = job, n, arrival, own
+  order[at + 5], order[at + 6] = body or false, result or false
+  touched[n] = job
+end
 
 local function touch(job)
-  if not touched[job.n] then
-    touched[job.n] = job
-    order[#order + 1] = job
-  end
+  if not touched[job.n] then join(job, job.n, job.arrival, job.own) end
   return job
 end
 
--- Adds to the list of a name in a table of lists.
-local function push(lists, name, one)
+-- The list of arguments of a command to a key.
+local function list_of(command, name)
+  local lists = by_key[command]
+  if not lists then
+    lists = {}
+    by_key[command] = lists
+  end
   local list = lists[name]
-  if list then list[#list + 1] = one else lists[name] = {one} end
+  if not list then
+    list = {}
+    lists[name] = list
+  end
+  return list
 end
 
--- Where a job of this state stands: key and score; the member is the arrival, of a WAITING job due time and arrival.
-local function place(at)
-  local state = at.state
-  if state == SCHEDULED then return S_KEY, at.due end
-  if state == WAITING then return W_KEY .. at.type, -at.priority end
-  if state == ACTIVE then return A_KEY, at.lease end
-  if state == FAILED then return F_KEY, at.end_ end
-  if state >= COMPLETED then return E_KEY, at.end_ end
+local function came_into(row, score, anew)
+  local first = stirred[row]
+  if anew or first == true then stirred[row] = true else stirred[row] = math.min(first or score, score) end
 end
 
--- Not past the year 9999, where the callers' clocks end: a job that was placed may have ended at any time.
-local function expiry(at)
-  return math.min(at.end_ + (at.state == FAILED and at.keep_failed or at.keep_done), 253402300799999)
-end
-
-local function member(at, arrival)
-  if at.state == WAITING then return struct.pack('>I6', at.due) .. arrival end
-  return arrival
-end
-
--- Takes a job from where it stood and puts it where it stands now.
-local function move(job, was, now, zadd, zrem, changed)
-  local from, from_score, from_member, to, to_score, to_member
+-- What of a job's change is the same for all that joined it.
+local function plan_of(job)
+  local was, now = job.was, not job.gone and job
+  local from, from_score, from_lead, to, to_score, to_lead, from_name, to_name
   if was then
-    from, from_score = place(was)
-    from_member = member(was, job.arrival)
+    from, from_score, from_lead = place(was)
+    from_name = was.state .. ':' .. was.type
   end
   if now then
-    to, to_score = place(now)
-    to_member = member(now, job.arrival)
+    to, to_score, to_lead = place(now)
+    to_name = now.state .. ':' .. now.type
   end
-  local same = from == to and from_member == to_member
+  local same = from == to and from_lead == to_lead
+  local meta = meta_of(job)
+  local plan = {meta = meta, head = string.sub(meta, 1, HEADER_LEN), from_lead = from_lead, to_lead = to_lead,
+    tags_out = job.old_tags, tags_in = job.new_tags, members = 0}
   if from and not same then
-    push(zrem, from, from_member)
-    changed[from] = true
+    plan.leaves = list_of('ZREM', from)
+    stirred[from] = true
   end
   if to and not (same and from_score == to_score) then
-    push(zadd, to, to_score)
-    push(zadd, to, to_member)
-    changed[to] = true
+    plan.enters, plan.score = list_of('ZADD', to), string.format('%d', to_score)
+    came_into(to, to_score, same)
   end
   if now and now.state >= COMPLETED then
-    push(zadd, X_KEY, expiry(now))
-    push(zadd, X_KEY, job.arrival)
-    changed[X_KEY] = true
+    local over = expiry(now)
+    plan.expires, plan.expiry = list_of('ZADD', 'x'), string.format('%d', over)
+    came_into('x', over, was and was.state >= COMPLETED)
   elseif was and was.state >= COMPLETED then
-    push(zrem, X_KEY, job.arrival)
-    changed[X_KEY] = true
+    plan.revived, stirred.x = list_of('ZREM', 'x'), true
+  end
+  if from_name ~= to_name then plan.from_name, plan.to_name = from_name, to_name end
+  plan.listed = plan.from_name or plan.to_name or plan.tags_out or plan.tags_in
+  job.plan = plan
+  return plan
+end
+
+-- Takes one job from the rows where it stood, and puts it where it stands now.
+local function move(plan, arrival)
+  local list = plan.leaves
+  if list then list[#list + 1] = plan.from_lead and plan.from_lead .. arrival or arrival end
+  list = plan.enters
+  if list then
+    local at = #list
+    list[at + 1], list[at + 2] = plan.score, plan.to_lead and plan.to_lead .. arrival or arrival
+  end
+  list = plan.expires
+  if list then
+    local at = #list
+    list[at + 1], list[at + 2] = plan.expiry, arrival
+  end
+  list = plan.revived
+  if list then list[#list + 1] = arrival end
+end
+
+-- A listing index is a row of sets of BUCKET numbers each. Neighbours in a call are mostly neighbours in a bucket.
+local function list_anew(plan, n)
+  local slot = n % BUCKET
+  local bucket = (n - slot) / BUCKET
+  if bucket ~= plan.bucket then
+    plan.bucket, plan.lists = bucket, {}
+    local lists, ending = plan.lists, ':' .. bucket
+    if plan.from_name then lists[#lists + 1] = list_of('SREM', plan.from_name .. ending) end
+    if plan.to_name then lists[#lists + 1] = list_of('SADD', plan.to_name .. ending) end
+    for _, name in ipairs(plan.tags_out or {}) do lists[#lists + 1] = list_of('SREM', name .. ending) end
+    for _, name in ipairs(plan.tags_in or {}) do lists[#lists + 1] = list_of('SADD', name .. ending) end
+  end
+  local text, lists = string.format('%d', slot), plan.lists
+  for i = 1, #lists do
+    local list = lists[i]
+    list[#list + 1] = text
   end
 end
 
 -- Lua's unpack and Redis's argument list both end somewhere; 1,000 at a time is far below it.
-local function call_each(command, lists)
-  for name, list in pairs(lists) do
-    for i = 1, #list, 1000 do
-      redis.call(command, name, unpack(list, i, math.min(i + 999, #list)))
-    end
+local function call_many(command, list)
+  for i = 1, #list, 1000 do redis.call(command, unpack(list, i, math.min(i + 999, #list))) end
+end
+
+local function call_each(command)
+  for name, list in pairs(by_key[command] or {}) do
+    for i = 1, #list, 1000 do redis.call(command, key(name), unpack(list, i, math.min(i + 999, #list))) end
   end
 end
 
--- The name of the last bucket is kept: neighbours in a call are mostly neighbours in a bucket.
-local last_name, last_bucket, last_full
-local function index(lists, name, n)
-  local slot = n % BUCKET
-  local bucket = (n - slot) / BUCKET
-  if name ~= last_name or bucket ~= last_bucket then
-    last_name, last_bucket, last_full = name, bucket, name .. ':' .. bucket
-  end
-  push(lists, last_full, slot)
-end
-
-local field_names = {}
-local function field_name(at)
-  local of_state = field_names[at.state]
-  if not of_state then
-    of_state = {}
-    field_names[at.state] = of_state
-  end
-  local name = of_state[at.type]
-  if not name then
-    name = at.state .. ':' .. at.type
-    of_state[at.type] = name
-  end
-  return name
-end
-
-local function flush_index(adds, rems)
-  for name, slots in pairs(rems) do
-    redis.call('SREM', I_KEY .. name, unpack(slots))
-    if not adds[name] and redis.call('EXISTS', I_KEY .. name) == 0 then
+local function flush_index()
+  local out, new = by_key.SREM or {}, by_key.SADD or {}
+  for name, slots in pairs(out) do
+    redis.call('SREM', key('i' .. name), unpack(slots))
+    if not new[name] and redis.call('EXISTS', key('i' .. name)) == 0 then
       local row, bucket = string.match(name, '^(.*):(%d+)$')
-      redis.call('ZREM', R_KEY .. row, bucket)
+      redis.call('ZREM', key('r' .. row), bucket)
     end
   end
-  for name, slots in pairs(adds) do
-    local added = redis.call('SADD', I_KEY .. name, unpack(slots))
-    if redis.call('SCARD', I_KEY .. name) == added then
+  for name, slots in pairs(new) do
+    local added = redis.call('SADD', key('i' .. name), unpack(slots))
+    if redis.call('SCARD', key('i' .. name)) == added then
       local row, bucket = string.match(name, '^(.*):(%d+)$')
-      redis.call('ZADD', R_KEY .. row, bucket, bucket)
+      redis.call('ZADD', key('r' .. row), bucket, bucket)
     end
   end
 end
 
--- Once a minute: drops changes older than EVENTS_AGE_MS, by how many there had been when a minute began.
-local function drop_old_events(minute)
-  local begun, last, gone = redis.call('HGETALL', key('o')), 0, {}
-  for i = 1, #begun, 2 do
-    if tonumber(begun[i]) < minute - EVENTS_AGE_MS / 60000 then
-      last = math.max(last, tonumber(begun[i + 1]))
-      gone[#gone + 1] = begun[i]
-    end
+-- Counts jobs by state and type; how many more are WAITING now.
+local function flush_counts(plans)
+  local counts, waiting_by = {}, 0
+  for job, plan in pairs(plans) do
+    local from, to, by = plan.from_name, plan.to_name, plan.members
+    if from then counts[from] = (counts[from] or 0) - by end
+    if to then counts[to] = (counts[to] or 0) + by end
+    if from and job.was.state == WAITING then waiting_by = waiting_by - by end
+    if to and job.state == WAITING then wake, waiting_by = 1, waiting_by + by end
   end
-  if #gone == 0 then return end
-  redis.call('XTRIM', key('v'), 'MINID', '=', string.format('%d-0', last))
-  redis.call('HDEL', key('o'), unpack(gone))
-end
-
--- An entry's id is the number of changes up to its end, so that "the last EVENTS_MAX" is a plain minimum.
-local function flush_events(events)
-  if #events == 0 then return end
-  local total = redis.call('HINCRBY', key('q'), 'v', #events)
-  changes = total
-  redis.call('XADD', key('v'), 'MINID', '=', string.format('%d-0', math.max(total - EVENTS_MAX, 0)),
-    string.format('%d-0', total), 'c', total - #events, 'b', table.concat(events))
-  local minute = math.floor(NOW / 60000)
-  if redis.call('HSETNX', key('o'), minute, total) == 1 then drop_old_events(minute) end
-end
-
--- Writes what stands out of all touched jobs. A job with `gone` is deleted; one with `payload_new` is written whole.
-local function commit()
-  if #order == 0 then return end
-  local zadd, zrem, extras_of, index_adds, index_rems = {}, {}, {}, {}, {}
-  local counts, events, changed, waiting_by = {}, {}, {}, 0
-  for i = 1, #order do
-    local job = order[i]
-    local was, now = job.was, not job.gone and job or nil
-    move(job, was, now, zadd, zrem, changed)
-    if not (was and now and was.state == now.state and was.type == now.type) then
-      if was then
-        local from = field_name(was)
-        index(index_rems, from, job.n)
-        counts[from] = (counts[from] or 0) - 1
-        if was.state == WAITING then waiting_by = waiting_by - 1 end
-      end
-      if now then
-        local to = field_name(now)
-        index(index_adds, to, job.n)
-        counts[to] = (counts[to] or 0) + 1
-        if now.state == WAITING then wake, waiting_by = 1, waiting_by + 1 end
-      end
-    end
-    if job.old_tags then
-      for _, name in ipairs(job.old_tags) do index(index_rems, name, job.n) end
-    end
-    if job.new_tags then
-      for _, name in ipairs(job.new_tags) do index(index_adds, name, job.n) end
-    end
-    local at, meta = J_KEY .. job.arrival, job.meta or header(job) .. job.rest
-    if not now then
-      redis.call('UNLINK', at, H_KEY .. job.arrival)
-    elseif job.payload_new then
-      redis.call('SET', at, meta .. job.payload_new)
-    else
-      redis.call('SETRANGE', at, 0, string.sub(meta, 1, HEADER_LEN))
-    end
-    if now and job.extras_gone then redis.call('UNLINK', H_KEY .. job.arrival) end
-    if now and job.extras then
-      for field, value in pairs(job.extras) do
-        push(extras_of, H_KEY .. job.arrival, field)
-        push(extras_of, H_KEY .. job.arrival, value)
-      end
-      job.extras = false
-    end
-    if not job.quiet then
-      events[#events + 1] = struct.pack('>BI6I4', now and 0 or 1, job.n, #meta) .. meta
-    end
-  end
-  call_each('ZREM', zrem)
-  call_each('ZADD', zadd)
-  call_each('HSET', extras_of)
-  flush_index(index_adds, index_rems)
   for name, by in pairs(counts) do
     if by ~= 0 and redis.call('HINCRBY', key('n'), name, by) == 0 then redis.call('HDEL', key('n'), name) end
   end
-  flush_events(events)
-  flush_tick(changed, waiting_by)
-  touched, order, wake = {}, {}, 0
+  return waiting_by
+end
+
+-- Writes what stands out of all touched jobs. A job with `gone` is deleted; one with a body, or payload_new, is written
+-- whole.
+local function commit()
+  if #order == 0 then return end
+  local plans, records, unlinked, ids_gone = {}, {}, {}, {}
+  for i = 1, #order, FIELDS do
+    local job, arrival, own, body, result = order[i], order[i + 2], order[i + 3], order[i + 4], order[i + 5]
+    local plan, at, gone = job.plan or plan_of(job), key('j' .. arrival), job.gone
+    plans[job], plan.members = plan, plan.members + 1
+    move(plan, arrival)
+    if plan.listed then list_anew(plan, order[i + 1]) end
+    if not body and job.payload_new then body = own .. job.payload_new end
+    if gone then
+      unlinked[#unlinked + 1] = at
+      if has(job, OWN_ID) then ids_gone[#ids_gone + 1] = string.sub(own, 3) end
+    elseif body then
+      local count = #records
+      records[count + 1], records[count + 2] = at, plan.meta .. body
+    else
+      redis.call('SETRANGE', at, '0', plan.head)
+    end
+    if job.extras_gone or (gone and has(job, HAS_EXTRAS)) then unlinked[#unlinked + 1] = key('h' .. arrival) end
+    if not gone and (result or job.extras) then
+      local list = list_of('HSET', 'h' .. arrival)
+      for field, value in pairs(result and {r = result} or job.extras) do
+        list[#list + 1] = field
+        list[#list + 1] = value
+      end
+    end
+    if not job.quiet then add_event(job, arrival, own) end
+  end
+  call_many('UNLINK', unlinked)
+  call_many('MSET', records)
+  call_each('ZREM')
+  call_each('ZADD')
+  flush_index()
+  if #ids_gone > 0 then redis.call('HDEL', key('d'), unpack(ids_gone)) end
+  for id, arrival in pairs(ids_new) do
+    local list = list_of('HSET', 'd')
+    list[#list + 1], list[#list + 2] = id, arrival
+  end
+  call_each('HSET')
+  flush_tick(flush_counts(plans), stirred)
+  touched, order, ids_new, by_key, stirred, wake = {}, {}, {}, {}, {}, 0
 end

@@ -1,15 +1,19 @@
 -- job: a record and its fields. A record is
---   header   71 bytes, HEADER: all that changes; rewritten in place
---   rest     I2 id, B type, B tags {B key, B value}, then what only readers outside look at (records.py)
+--   header   51 bytes, HEADER: all that changes; rewritten in place
+--   rest     B type, B tags {B key, B value}, then what only readers outside look at (records.py), at its end the 12
+--            bytes of OWN_RETENTION: I6 of COMPLETED and CANCELLED, I6 of FAILED
+--   own      what no other job has: 4 bytes of a store-made id (lib/ids), of any other I2 id
 --   payload  B kind, body
--- meta_len, the header's last field, is where the payload begins: a read without payload is one GETRANGE.
+-- Header and rest are the meta: jobs that were scheduled alike, at one time, have the same. The header's last field is
+-- the length of the rest: a read without payload is one GETRANGE.
 local SCHEDULED, BLOCKED, WAITING, ACTIVE, COMPLETED, FAILED, CANCELLED = 1, 2, 3, 4, 5, 6, 7
-local CANCEL_ASKED, HAS_EXTRAS, CALLERS_ID = 1, 2, 4
-local HEADER, HEADER_LEN = '>BBi4I4I2BI4I6I6I6I6I6c8I6I6I4', 71
+local CANCEL_ASKED, HAS_EXTRAS, OWN_ID, OWN_RETENTION = 1, 2, 4, 8
+local HEADER, HEADER_LEN = '>BBi4I4I2BI4I6I6I6I6c8I2', 51
 local NO_TOKEN = '\0\0\0\0\0\0\0\0'
+local COMMON_DONE, COMMON_FAILED = 86400000, 2592000000  -- retention in ms, where a job has none of its own
 
 -- Jobs this call has changed, by arrival number; lib/commit writes them out.
-local touched, order = {}, {}
+local touched = {}
 
 local function ended(state)
   return state >= COMPLETED
@@ -31,23 +35,13 @@ local function clear_flag(job, flag)
   if has(job, flag) then job.flags = job.flags - flag end
 end
 
-local function header(job)
-  return struct.pack(HEADER, job.state, job.flags, job.priority, job.attempt, job.failures, job.crashes, job.revision,
-    job.create, job.due, job.start, job.end_, job.lease, job.token, job.keep_done, job.keep_failed, job.meta_len)
-end
-
--- A job's fields, all at once: a table that grows field by field is built several times over. The last ones are of this
--- call: its meta as an answer has it, payload and payload_new (to be written), extras changed and extras_gone, tags
--- changed, gone (to be deleted), quiet (no event).
-local function job_of(n, arrival, was, rest, state, flags, priority, attempt, failures, crashes, revision, create, due,
-    start, end_, lease, token, keep_done, keep_failed, meta_len)
-  local id, type, at = struct.unpack('>I2c0Bc0', rest)
-  return {n = n, arrival = arrival, was = was, rest = rest, id = id, type = type, tags_at = at,
-    state = state, flags = flags, priority = priority, attempt = attempt, failures = failures, crashes = crashes,
-    revision = revision, create = create, due = due, start = start, end_ = end_, lease = lease, token = token,
-    keep_done = keep_done, keep_failed = keep_failed, meta_len = meta_len,
-    meta = false, payload = false, payload_new = false, extras = false, extras_gone = false, old_tags = false,
-    new_tags = false, gone = false, quiet = false}
+-- Of an ACTIVE job `ends` is the end of its lease, of an ended one its end, of any other 0.
+local function meta_of(job)
+  if not job.meta then
+    job.meta = struct.pack(HEADER, job.state, job.flags, job.priority, job.attempt, job.failures, job.crashes,
+      job.revision, job.create, job.due, job.start, job.ends, job.token, #job.rest) .. job.rest
+  end
+  return job.meta
 end
 
 local function tags(job)
@@ -62,33 +56,72 @@ local function tags(job)
   return found
 end
 
-local function parse(n, record)
-  local state, flags, priority, attempt, failures, crashes, revision, create, due, start, end_, lease, token, keep_done,
-    keep_failed, meta_len = struct.unpack(HEADER, record)
-  local rest = string.sub(record, HEADER_LEN + 1, meta_len)
-  local job = job_of(n, arrival6(n), false, rest, state, flags, priority, attempt, failures, crashes, revision, create,
-    due, start, end_, lease, token, keep_done, keep_failed, meta_len)
-  -- What places it in the queue's structures, as it stood when it was read.
-  job.was = {state = state, type = job.type, priority = priority, due = due, lease = lease, end_ = end_}
+-- The job that a meta tells of. n, arrival and own say which one it is, where it is one alone; `was` is what placed it
+-- in the queue's structures when it was read. Of this call are: payload and payload_new (to be written), extras changed
+-- and extras_gone, old_tags and new_tags, gone (to be deleted), quiet (no event).
+local function parse(meta)
+  local state, flags, priority, attempt, failures, crashes, revision, create, due, start, ends, token =
+    struct.unpack(HEADER, meta)
+  local rest = string.sub(meta, HEADER_LEN + 1)
+  local type, at = struct.unpack('>Bc0', rest)
+  return {meta = meta, rest = rest, type = type, tags_at = at, state = state, flags = flags, priority = priority,
+    attempt = attempt, failures = failures, crashes = crashes, revision = revision, create = create, due = due,
+    start = start, ends = ends, token = token,
+    was = {state = state, type = type, priority = priority, due = due, ends = ends}}
+end
+
+-- How long a record's meta is, and its own part: as far as is read so far.
+local function lengths(record)
+  local flags, high, low = string.byte(record, 2), string.byte(record, HEADER_LEN - 1, HEADER_LEN)
+  local meta_len = HEADER_LEN + 256 * high + low
+  if math.floor(flags / OWN_ID) % 2 == 0 then return meta_len, 4 end
+  high, low = string.byte(record, meta_len + 1, meta_len + 2)
+  return meta_len, low and 2 + 256 * high + low or 602  -- the longest id
+end
+
+-- Meta and own of the record of an arrival, nil where there is none. 160 bytes hold them mostly; else they are read
+-- again, whole.
+local function read(arrival)
+  local at = key('j' .. arrival)
+  local head = redis.call('GETRANGE', at, '0', '159')
+  if #head < HEADER_LEN then return nil end
+  local meta_len, own_len = lengths(head)
+  if meta_len + own_len > #head then
+    head = redis.call('GETRANGE', at, '0', meta_len + 601)
+    meta_len, own_len = lengths(head)
+  end
+  return string.sub(head, 1, meta_len), string.sub(head, meta_len + 1, meta_len + own_len)
+end
+
+local function job_of(n, arrival, meta, own)
+  local job = parse(meta)
+  job.n, job.arrival, job.own = n, arrival, own
   return job
 end
 
--- The job without its payload, or nil. 256 bytes hold nearly every record's meta; a longer one takes a second read.
+-- The job without its payload, or nil.
 local function load(n)
-  local at = key('j' .. arrival6(n))
-  local head = redis.call('GETRANGE', at, 0, 255)
-  if #head < HEADER_LEN then return nil end
-  local meta_len = struct.unpack('>I4', head, HEADER_LEN - 3)
-  if meta_len > #head then head = redis.call('GETRANGE', at, 0, meta_len - 1) end
-  return parse(n, head)
+  local arrival = arrival6(n)
+  local meta, own = read(arrival)
+  return meta and job_of(n, arrival, meta, own)
+end
+
+-- Meta, own, and all that follows the meta; nil where there is no record.
+local function read_full(arrival)
+  local record = redis.call('GET', key('j' .. arrival))
+  if not record then return nil end
+  local meta_len, own_len = lengths(record)
+  local body = string.sub(record, meta_len + 1)
+  return string.sub(record, 1, meta_len), string.sub(body, 1, own_len), body
 end
 
 -- The job with its payload, or nil.
 local function load_full(n)
-  local record = redis.call('GET', key('j' .. arrival6(n)))
-  if not record then return nil end
-  local job = parse(n, record)
-  job.payload = string.sub(record, job.meta_len + 1)
+  local arrival = arrival6(n)
+  local meta, own, body = read_full(arrival)
+  if not meta then return nil end
+  local job = job_of(n, arrival, meta, own)
+  job.payload = string.sub(body, #own + 1)
   return job
 end
 
@@ -117,18 +150,18 @@ local function get_extra(job, field)
   return redis.call('HGET', key('h' .. job.arrival), field)
 end
 
--- Gives the job another rest, which begins with its id, and this payload behind it. Of several in one call the first
--- knows under which tags it is listed.
+-- Gives the job another rest, and this payload behind it. Of several in one call the first knows under which tags it is
+-- listed.
 local function rewrite(job, rest, payload)
   job.old_tags = job.old_tags or tags(job)
-  job.rest = rest
-  job.type, job.tags_at = struct.unpack('>Bc0', rest, 3 + #job.id)
-  job.meta_len = HEADER_LEN + #rest
+  job.rest, job.meta = rest, nil
+  job.type, job.tags_at = struct.unpack('>Bc0', rest)
   job.payload_new, job.new_tags = payload, tags(job)
 end
 
--- The job as it stands now, as an answer: {arrival, meta and payload where it was read, extras}.
+-- The job as it stands now, as an answer: arrival, meta, own and, where it was read, payload; with extras {that, extras}.
 local function answer(job)
-  job.meta = job.meta or header(job) .. job.rest
-  return {job.arrival, job.meta .. (job.payload or ''), extras(job)}
+  local record = job.arrival .. meta_of(job) .. job.own .. (job.payload or '')
+  local beside = extras(job)
+  return beside and {record, beside} or record
 end

@@ -1,7 +1,7 @@
 -- keys: every key of a queue, derived from its root, "namespace:{queue}"; the braces keep them in one hash slot.
 --   :j<arrival>      STRING  a job's record (lib/job); arrival is 6 bytes
 --   :h<arrival>      HASH    e errors, p progress, r result, c cancel; only where a job has one of them
---   :d               HASH    caller-made job_id -> arrival
+--   :d               HASH    job_id -> arrival, of ids that this store did not make (lib/ids)
 --   :s               ZSET    SCHEDULED by due time
 --   :w<type>         ZSET    WAITING by -priority; member is due time and arrival, 6 bytes each: equal scores sort by bytes
 --   :a               ZSET    ACTIVE by end of lease
@@ -11,7 +11,7 @@
 --   :r<name>         ZSET    buckets in use of index <name>; <name> is "<state>:<type>" or "#<tag>=<value>"
 --   :n               HASH    "<state>:<type>" -> how many stand
 --   :m               HASH    "<c|f><minute>" -> attempts that completed or failed in that minute
---   :v               STREAM  changes; one entry a script call, its id the changes up to its end: c before it, b its own
+--   :v               STREAM  changes; one entry a script call (lib/events)
 --   :o               HASH    minute -> changes up to its first entry
 --   :q               HASH    n last arrival, v events so far, epoch, paused, reason, settings, cmax, fmax, notes: a note stands until, unused:
 --                    since when nothing is known to have changed, gone_e, gone_f: the latest end time of those of :e and
@@ -24,13 +24,3 @@ local NAMESPACE, QUEUE = string.match(ROOT, '^(.-):{(.*)}$')
 local function key(suffix)
   return ROOT .. ':' .. suffix
 end
-local S_KEY = key('s')
-local W_KEY = key('w')
-local A_KEY = key('a')
-local E_KEY = key('e')
-local F_KEY = key('f')
-local X_KEY = key('x')
-local J_KEY = key('j')
-local H_KEY = key('h')
-local I_KEY = key('i')
-local R_KEY = key('r')

@@ -5,6 +5,11 @@ local function mend(what, number)
   if number > 0 then mended[what] = (mended[what] or 0) + number end
 end
 
+local function member(job)
+  local _, _, lead = place(job)
+  return lead and lead .. job.arrival or job.arrival
+end
+
 local function belongs(job, name)
   if name == field_name(job) then return true end
   for _, tag in ipairs(tags(job)) do
@@ -16,8 +21,8 @@ end
 -- Where the write changes nothing it tells so, and costs the log and the replicas nothing.
 local function listed(name, n)
   local bucket = math.floor(n / BUCKET)
-  local added = redis.call('SADD', I_KEY .. name .. ':' .. bucket, n % BUCKET)
-  added = added + redis.call('ZADD', R_KEY .. name, 'CH', bucket, bucket)
+  local added = redis.call('SADD', key('i' .. name .. ':' .. bucket), n % BUCKET)
+  added = added + redis.call('ZADD', key('r' .. name), 'CH', bucket, bucket)
   if added > 0 then
     mend('jobs that no list showed', 1)
     recount[name] = true
@@ -30,17 +35,18 @@ local function check_record(n)
   if not job then return end
   highest = math.max(highest, n)
   local row, score = place(job)
-  local put = row and redis.call('ZADD', row, 'CH', score, member(job, job.arrival)) or 0
+  local put = row and redis.call('ZADD', key(row), 'CH', score, member(job)) or 0
   if put > 0 and job.state == WAITING then wake = 1 end
-  if ended(job.state) then put = put + redis.call('ZADD', X_KEY, 'CH', expiry(job), job.arrival) end
+  if ended(job.state) then put = put + redis.call('ZADD', key('x'), 'CH', expiry(job), job.arrival) end
   mend('jobs out of the row of their state', math.min(put, 1))
   listed(field_name(job), n)
   for _, tag in ipairs(tags(job)) do listed(tag, n) end
-  if not has(job, CALLERS_ID) and number_in(job.id) == n then return end
-  local known = redis.call('HGET', key('d'), job.id)
+  if not has(job, OWN_ID) then return end
+  local id = id_of(job)
+  local known = redis.call('HGET', key('d'), id)
   local other = known and known ~= job.arrival and load(struct.unpack('>I6', known))
-  if known ~= job.arrival and not (other and other.id == job.id) then
-    redis.call('HSET', key('d'), job.id, job.arrival)
+  if known ~= job.arrival and not (other and other.own == job.own) then
+    redis.call('HSET', key('d'), id, job.arrival)
     mend('ids that led to no job', 1)
   end
 end
@@ -60,9 +66,9 @@ end
 -- The buckets of a list that are in use; of a (state, type) they say how many jobs there are.
 local function check_list(name)
   local sum = 0
-  for _, bucket in ipairs(redis.call('ZRANGE', R_KEY .. name, 0, -1)) do
-    local size = redis.call('SCARD', I_KEY .. name .. ':' .. bucket)
-    if size == 0 then mend('empty parts of lists', redis.call('ZREM', R_KEY .. name, bucket)) end
+  for _, bucket in ipairs(redis.call('ZRANGE', key('r' .. name), 0, -1)) do
+    local size = redis.call('SCARD', key('i' .. name .. ':' .. bucket))
+    if size == 0 then mend('empty parts of lists', redis.call('ZREM', key('r' .. name), bucket)) end
     sum, left = sum + size, left - 0.1
   end
   if not string.match(name, '^[1-7]:') then return end
@@ -76,8 +82,8 @@ local function check_row(suffix, start)
   local members = redis.call('ZRANGE', key(suffix), start, start + 99)
   for _, one in ipairs(members) do
     local job, row = load(struct.unpack('>I6', one, #one - 5)), nil
-    if job then row = suffix == 'x' and ended(job.state) and X_KEY or place(job) end
-    if row ~= key(suffix) or one ~= (suffix == 'x' and job.arrival or member(job, job.arrival)) then
+    if job then row = suffix == 'x' and ended(job.state) and 'x' or place(job) end
+    if row ~= suffix or one ~= (suffix == 'x' and job.arrival or member(job)) then
       mend('entries of rows without their job', redis.call('ZREM', key(suffix), one))
       start = start - 1
     end
@@ -102,7 +108,7 @@ local function check(suffix, start)
   if kind == 'r' then return check_list(string.sub(suffix, 2)) end
   if kind == 'n' then return check_counters(start) end
   if string.find('saefxw', kind, 1, true) then return check_row(suffix, start) end
-  if kind == 'h' and redis.call('EXISTS', J_KEY .. string.sub(suffix, 2)) == 0 then
+  if kind == 'h' and redis.call('EXISTS', key('j' .. string.sub(suffix, 2))) == 0 then
     mend('errors and results of no job', redis.call('UNLINK', key(suffix)))
   end
 end
@@ -123,13 +129,12 @@ end
 
 local function check_tick()
   local old = redis.call('GET', key('k')) or ''
-  local padded = old .. string.rep('\0', 36 - #old)
-  local wakes, _, _, _, _, seen = struct.unpack(TICK, padded)
-  local new = struct.pack(TICK, wakes + wake, earliest(S_KEY), earliest(A_KEY), earliest(X_KEY), count_waiting(), seen)
-  -- A record of an older server's does not say what waits: the next change adds it.
-  if new == padded or (#old == 24 and string.sub(new, 1, 24) == old) then return end
+  if #old ~= TICK_LEN then old = string.rep('\0', TICK_LEN) end  -- as of a queue that never had a job
+  local wakes, _, _, _, _, seen, minute = struct.unpack(TICK, old)
+  local new = struct.pack(TICK, wakes + wake, earliest('s'), earliest('a'), earliest('x'), count_waiting(), seen, minute)
+  if new == old then return end
   redis.call('SET', key('k'), new)
   mend('wrong clocks', 1)
   publish(1, 0)
-  if earliest(S_KEY) > 0 then publish(2, earliest(S_KEY)) end
+  if earliest('s') > 0 then publish(2, earliest('s')) end
 end

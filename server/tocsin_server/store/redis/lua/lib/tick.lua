@@ -1,11 +1,11 @@
--- tick: when a queue is to be looked at again, in one record, and who is rung for it. The record is >I6I6I6I6I6I6:
--- wakes so far; the earliest due time, end of lease and end of retention (0: none); how many jobs are WAITING; changes
--- so far. Older servers write the first four: then what waits is counted anew.
-local TICK = '>I6I6I6I6I6I6'
-local wake, announce, changes = 0, true, false
+-- tick: when a queue is to be looked at again, in one record, and who is rung for it. The record is TICK: wakes so far;
+-- the earliest due time, end of lease and end of retention (0: none); how many jobs are WAITING; changes so far; the last
+-- minute of which is known how many there were when it began (lib/events).
+local TICK, TICK_LEN = '>I6I6I6I6I6I6I4', 40
+local wake, announce = 0, true
 
-local function earliest(name)
-  local first = redis.call('ZRANGE', name, 0, 0, 'WITHSCORES')
+local function earliest(row)
+  local first = redis.call('ZRANGE', key(row), 0, 0, 'WITHSCORES')
   return first[2] and tonumber(first[2]) or 0
 end
 
@@ -22,17 +22,25 @@ local function count_waiting()
   return sum
 end
 
--- changed: keys of sorted sets that are not as they were; waiting_by: how many more jobs are WAITING.
-local function flush_tick(changed, waiting_by)
+-- The earliest of a row. stirred: true where it must be read, else the earliest that came into it, nil if nothing did.
+local function first_of(row, known, stirred)
+  if not stirred then return known end
+  if stirred == true then return earliest(row) end
+  return known == 0 and stirred or math.min(known, stirred)
+end
+
+-- Writes changes and record. waiting_by: how many more jobs are WAITING; stirred: by row, as in first_of.
+local function flush_tick(waiting_by, stirred)
   local old = redis.call('GET', key('k')) or ''
-  local known = old .. string.rep('\0', 36 - #old)
-  local wakes, due, lease, over, waiting, seen = struct.unpack(TICK, known)
-  waiting = #old == 36 and math.max(0, waiting + waiting_by) or count_waiting()
+  local whole = #old == TICK_LEN
+  local wakes, due, lease, over, waiting, changes, minute = struct.unpack(TICK, whole and old or string.rep('\0', TICK_LEN))
+  changes, minute = flush_events(changes, minute)
+  if whole then waiting = math.max(0, waiting + waiting_by) else waiting = count_waiting() end
   local due_before = due
-  if changed[S_KEY] then due = earliest(S_KEY) end
-  if changed[A_KEY] then lease = earliest(A_KEY) end
-  if changed[X_KEY] then over = earliest(X_KEY) end
-  local new = struct.pack(TICK, wakes + wake, due, lease, over, waiting, changes or seen)
+  due = first_of('s', due, not whole or stirred.s)
+  lease = first_of('a', lease, not whole or stirred.a)
+  over = first_of('x', over, not whole or stirred.x)
+  local new = struct.pack(TICK, wakes + wake, due, lease, over, waiting, changes, minute)
   if new ~= old then redis.call('SET', key('k'), new) end
   if not announce then return end
   if wake > 0 then publish(1, 0) end

@@ -1,0 +1,26 @@
+-- rows: where a job of some state stands. A row is a sorted set; its members are arrivals, of a WAITING job due time and
+-- arrival.
+local BUCKET = 256
+
+-- Key (what follows the root), score, and what goes before the arrival in the member (false: nothing).
+local function place(at)
+  local state = at.state
+  if state == SCHEDULED then return 's', at.due, false end
+  if state == WAITING then return 'w' .. at.type, -at.priority, struct.pack('>I6', at.due) end
+  if state == ACTIVE then return 'a', at.ends, false end
+  if state == FAILED then return 'f', at.ends, false end
+  if state >= COMPLETED then return 'e', at.ends, false end
+end
+
+-- When its retention is over. Not past the year 9999, where the callers' clocks end: a job that was placed may have ended
+-- at any time.
+local function expiry(job)
+  local done, failed = COMMON_DONE, COMMON_FAILED
+  if has(job, OWN_RETENTION) then done, failed = struct.unpack('>I6I6', job.rest, #job.rest - 11) end
+  return math.min(job.ends + (job.state == FAILED and failed or done), 253402300799999)
+end
+
+-- The name of the list of its state and type.
+local function field_name(at)
+  return at.state .. ':' .. at.type
+end

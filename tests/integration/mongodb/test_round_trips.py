@@ -1,0 +1,116 @@
+"""How often the store is asked, one after another, and how often a majority of its servers is waited for.
+
+In a replica set of several machines each round trip costs a network's, and each wait for a majority costs another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+from contract.builders import HOUR, MINUTE, a_draft, a_query, a_request, added, claimed_one, completed, wish
+from support.mongo_servers import MongoServer
+from support.mongo_stores import JOBS, opened
+from support.mongo_trace import Trace, tracing
+from tocsin_server.domain.job import OnConflict, View
+from tocsin_server.domain.lease import Extension
+from tocsin_server.store.mongo.store import MongoStore
+
+EVENTS = f"{JOBS}.events"
+Call = Callable[[], Awaitable[object]]
+
+
+async def _schedule(store: MongoStore) -> Call:
+    return lambda: store.add([a_draft()])
+
+
+async def _schedule_by_id(store: MongoStore) -> Call:
+    return lambda: store.add([a_draft("a")])
+
+
+async def _keep(store: MongoStore) -> Call:
+    await added(store, a_draft("a"))
+    return lambda: store.add([a_draft("a", on_conflict=OnConflict.KEEP)])
+
+
+async def _claim(store: MongoStore) -> Call:
+    await added(store, a_draft("a", body=b"x"))
+    return lambda: store.claim("q", {"t": 1}, 1, lease=MINUTE, request=a_request())
+
+
+async def _claim_in_vain(store: MongoStore) -> Call:
+    return lambda: store.claim("q", {"t": 1}, 1, lease=MINUTE, request=a_request())
+
+
+async def _finish(store: MongoStore) -> Call:
+    await added(store, a_draft("a"))
+    one = await claimed_one(store)
+    return lambda: store.finish([completed(one)])
+
+
+async def _cancel(store: MongoStore) -> Call:
+    await added(store, *(a_draft(f"{number}", when=HOUR) for number in range(64)))
+    return lambda: store.cancel("q", [wish(f"{number}") for number in range(64)])
+
+
+async def _heartbeat(store: MongoStore) -> Call:
+    await added(store, a_draft("a"))
+    one = await claimed_one(store)
+    return lambda: store.extend([Extension(one.lease)], MINUTE)
+
+
+#: A call, and what it comes to: round trips in sequence, waits for a majority, commands.
+CALLS: dict[str, tuple[Callable[[MongoStore], Awaitable[Call]], int, int, int]] = {
+    "schedule": (_schedule, 3, 2, 4),
+    "schedule by id": (_schedule_by_id, 4, 2, 5),
+    "keep what stands": (_keep, 2, 1, 2),
+    "claim": (_claim, 4, 2, 8),
+    "claim in vain": (_claim_in_vain, 1, 0, 3),
+    "finish": (_finish, 3, 2, 3),
+    "cancel 64": (_cancel, 4, 2, 4),
+    "heartbeat": (_heartbeat, 1, 1, 1),
+}
+
+
+async def trips(store: MongoStore, prepare: Callable[[MongoStore], Awaitable[Call]]) -> Trace:
+    await added(store, a_draft(type="other", when=HOUR))  # the queue and its types are known
+    await added(store, a_draft("known", when=HOUR))
+    call = await prepare(store)
+    await asyncio.gather(*(store.ping() for _ in range(8)))  # there are connections enough for what goes on at once
+    with tracing() as trace:
+        await call()
+    return trace
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_call_asks_no_more_often_than_said(store: MongoStore, name: str) -> None:
+    prepare, in_sequence, waits, commands = CALLS[name]
+    trace = await trips(store, prepare)
+    assert (trace.in_sequence, trace.waits, len(trace.sent)) == (in_sequence, waits, commands), trace.names
+
+
+async def test_no_answer_of_a_full_batch_is_asked_for_in_two(store: MongoStore) -> None:
+    await added(store, *(a_draft() for _ in range(200)))
+    with tracing() as trace:
+        claim = await store.claim("q", {"t": 200}, 200, lease=MINUTE, request=a_request())
+        await store.extend([Extension(one.lease) for one in claim.claimed], MINUTE)
+        await store.finish([completed(one) for one in claim.claimed])
+        await store.page(a_query(limit=200))
+        await store.get("q", [one.job.job_id for one in claim.claimed], View.FULL)
+    assert len(claim.claimed) == 200
+    assert [name for name in trace.names if name.startswith("getMore")] == []
+
+
+async def test_a_stream_outlives_its_idle_time_where_answers_must_come_soon(server: MongoServer) -> None:
+    with tracing() as trace:
+        async with opened(server.url, answer_within=timedelta(milliseconds=400)) as store:
+            wakes = store.wakes()
+            assert (await anext(wakes)).missed
+            missed = asyncio.ensure_future(anext(wakes))
+            await asyncio.wait([missed], timeout=2)
+            assert not missed.done(), "the stream was lost, and another begun"
+            missed.cancel()
+            await asyncio.wait([missed])
+    assert trace.names.count(f"aggregate {EVENTS}") == 1
