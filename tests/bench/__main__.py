@@ -10,7 +10,7 @@ import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +143,13 @@ def _redis_version(folder: Path) -> str:
         return str(redis.client.info("server")["redis_version"])
 
 
+def _peers(names: str) -> Sequence[str]:
+    try:
+        return chosen(names)
+    except ValueError as unknown:
+        raise argparse.ArgumentTypeError(str(unknown)) from None
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python tests/bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, one round, no peers: a minute")
@@ -150,7 +157,7 @@ def _arguments() -> argparse.Namespace:
     kind.add_argument("--herd", action="store_true", help="only the checks of 50,000 jobs due in one second")
     kind.add_argument("--mongo", action="store_true", help="the Mongo store beside Agenda, on SecantusDB")
     kind.add_argument("--only-peers", action="store_true", help="only Tocsin beside the peers")
-    parser.add_argument("--peers", type=chosen, help='other queues: "bull,saq", "none"; default all, with --quick none')
+    parser.add_argument("--peers", type=_peers, help='other queues: "bull,saq", "none"; default all, with --quick none')
     parser.add_argument(
         "--standing", type=int, default=0, metavar="N", help="with peers: measure beside N jobs due later, too"
     )

@@ -1,5 +1,5 @@
 """The states of a job. Which calls each allows is decided by the stores, and stands as a table in
-tests/contract/test_verbs_by_state.py; what a refusal then advises, in domain/errors.py."""
+tests/contract/test_verbs_by_state.py; what a refusal then advises, in domain/job_errors.py."""
 
 from __future__ import annotations
 

@@ -40,6 +40,7 @@ def does(system: System, works: Iterable[Work], folder: Path) -> None:
                 assert sample.store_us, name
 
 
+@pytest.mark.timeout(400)  # a first one is installed, or built, before
 @pytest.mark.parametrize("name", peers())
 def test_a_peer_does_what_it_can(name: str, tmp_path: Path, without_peer: Callable[[Exception], NoReturn]) -> None:
     try:

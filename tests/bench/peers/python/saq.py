@@ -1,7 +1,8 @@
 """SAQ.
 
 Settings: ttl -1, so that no result is kept; 50 at a time a worker, the best of those tried when the peers were first
-measured; all timers as SAQ has them; redis-py with hiredis, uvloop. It has no call that takes many jobs.
+measured; all timers as SAQ has them, and at most 20 calls to Redis at a time, for more are no quicker; redis-py with
+hiredis, uvloop. It has no call that takes many jobs.
 """
 
 # /// script

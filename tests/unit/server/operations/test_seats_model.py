@@ -136,8 +136,9 @@ class SeatsMachine(RuleBasedStateMachine):
         assert (seat is not None) == bool(takes - dry), "a seat was forgotten, or one is asked for in vain"
         if seat is None:
             return
-        types, limit = self.seats.look().joined(queue, seat.lease)
-        assert types.keys() - dry, "the claim would bring nothing, again and again"
+        types, limit = self.seats.look().joined(queue, seat.lease, but=dry)
+        assert types, "the claim would bring nothing, again and again"
+        assert not types.keys() & dry
         assert 1 <= limit <= MOST
         assert all(1 <= count <= limit for count in types.values())
 
