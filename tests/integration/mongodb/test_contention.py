@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from typing import Any
 
 from contract.builders import HOUR, MINUTE, a_draft, a_request, added, good, read
+from pymongo.database import Database
 from support.mongo_servers import MongoServer
 from support.mongo_stores import JOBS, opened
 from support.mongo_trace import tracing
@@ -42,6 +44,20 @@ async def test_all_who_replace_one_job_at_once_do_so_and_soon(store: MongoStore,
         revisions += [event.job.revision for event in batch.events]
         cursor = batch.cursor
     assert revisions == list(range(job.revision + 1, job.revision + CALLS + 1))
+
+
+async def test_a_job_is_replaced_though_the_numbers_of_its_queue_have_begun_anew(
+    store: MongoStore, database: Database[dict[str, Any]]
+) -> None:
+    """The log is kept for an hour; where the queue's document is lost after that, nothing tells where they were."""
+    await added(store, *(a_draft(name, when=HOUR) for name in "abc"))
+    database[JOBS].update_many({}, {"$set": {"number": 5_000}})  # it was a busy queue
+    for name in ("queues", "events"):
+        database[f"{JOBS}.{name}"].delete_many({})
+    for revision in (2, 3, 4, 5):
+        [answer] = await store.add([a_draft("c", priority=revision, on_conflict=OnConflict.REPLACE)])
+        assert isinstance(answer, Replaced)
+        assert (await read(store, "c")).revision == revision
 
 
 async def test_who_loses_a_race_waits_before_the_next(store: MongoStore, server: MongoServer) -> None:

@@ -94,8 +94,8 @@ class AddJobs:
                 if one.job_id is not None:
                     answers[one.at] = Kept(job_of(standing[one.job_id].document, View.BASIC))
             return await self._commit.write(queue, list(standing.values()))
-        if len(plan) == 1 and plan[0].act is _Act.IN_PLACE and plan[0].job_id in standing:
-            return await self._replace(queue, plan[0], answers)
+        if len(plan) == 1 and plan[0].act is _Act.IN_PLACE and (stands := standing.get(str(plan[0].job_id))):
+            return await self._replace(queue, plan[0], stands, answers)
         replaced = {one.job_id for one in plan if one.act is _Act.ANEW}
         gone = ends_of(job for job_id, job in standing.items() if job_id in replaced)
         taken, now = await self._queues.allocate(queue, events=events, arrivals=creates, gone=gone)
@@ -103,10 +103,16 @@ class AddJobs:
         standing_written = [job for job in standing.values() if job.touched or job.confirmed]
         return await self._commit.write_under(taken, standing_written, list(fresh.values()))
 
-    async def _replace(self, queue: str, one: _Planned, answers: dict[int, Answer]) -> set[str]:
-        """A lone job that takes the place of one that has not begun."""
+    async def _replace(self, queue: str, one: _Planned, standing: Standing, answers: dict[int, Answer]) -> set[str]:
+        """A lone job that takes the place of one that has not begun; the id where that was changed meanwhile."""
         job_id = str(one.job_id)
         taken, now = await self._queues.allocate(queue, events=1)
+        if standing.document.get("number", 0) >= taken.last:
+            # The queue's document was lost, and its log before: numbers began anew. By compare and swap none is asked.
+            standing.now = max(standing.now, now)
+            replace_in_place(standing, one.draft)
+            answers[one.at] = Replaced(job_of(standing.document, View.BASIC))
+            return await self._commit.write_under(taken, [standing])
         new = new_document(one.draft, job_id, 0, now)  # it keeps the arrival that stands
         stands = await self._commit.replace(taken, new)
         if stands is None:
