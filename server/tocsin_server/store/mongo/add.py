@@ -94,12 +94,25 @@ class AddJobs:
                 if one.job_id is not None:
                     answers[one.at] = Kept(job_of(standing[one.job_id].document, View.BASIC))
             return await self._commit.write(queue, list(standing.values()))
+        if len(plan) == 1 and plan[0].act is _Act.IN_PLACE and plan[0].job_id in standing:
+            return await self._replace(queue, plan[0], answers)
         replaced = {one.job_id for one in plan if one.act is _Act.ANEW}
         gone = ends_of(job for job_id, job in standing.items() if job_id in replaced)
         taken, now = await self._queues.allocate(queue, events=events, arrivals=creates, gone=gone)
         fresh = _carry_out(plan, standing, now, taken, answers)
         standing_written = [job for job in standing.values() if job.touched or job.confirmed]
         return await self._commit.write_under(taken, standing_written, list(fresh.values()))
+
+    async def _replace(self, queue: str, one: _Planned, answers: dict[int, Answer]) -> set[str]:
+        """A lone job that takes the place of one that has not begun."""
+        job_id = str(one.job_id)
+        taken, now = await self._queues.allocate(queue, events=1)
+        new = new_document(one.draft, job_id, 0, now)  # it keeps the arrival that stands
+        stands = await self._commit.replace(taken, new)
+        if stands is None:
+            return {job_id}
+        answers[one.at] = Replaced(job_of(stands, View.BASIC))
+        return set()
 
 
 def _plan(

@@ -21,6 +21,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from datetime import datetime
 from typing import Any, TypeVar
 
+from bson.int64 import Int64
+
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.documents import HEAVY, Document
@@ -150,6 +152,8 @@ class Commit:
         """Write new jobs and changed ones, and log them under the numbers taken; the ids at which others were faster,
         which were left as they are. What goes on before logging, and may still change documents, and beside it, is
         given these."""
+        for document in (*new, *(job.document for job in changed if not job.quiet)):
+            document["number"] = Int64(taken.last)
         lost = await self._jobs.insert(new) if new else set()
         with unknown_after(bool(new)):
             lost |= await self._jobs.swap(changed) if changed else set()
@@ -165,6 +169,19 @@ class Commit:
             with unknown_after(True):
                 await asyncio.gather(logging, beside_logging(lost))
         return lost
+
+    async def replace(self, taken: Allocation, new: Document) -> Document | None:
+        """Put `new` in the place of a job that has not begun, by one command, whatever the job is like; log it, and
+        return what stands. None where the job has begun or is gone, or where a later number was faster: the changes of
+        a job are numbered in their order.
+
+        Many who replace one job at once do not outrun each other so, as they do by compare and swap.
+        """
+        stands = await self._jobs.replace(new, taken.last)
+        # Whether it became claimable by this cannot be told from what was read: others may have replaced it since.
+        written = [] if stands is None else [stands]
+        await self._log.append(taken, list(map(_basic, written)), _flags_of(written, (), cancels=False))
+        return stands
 
 
 def ends_of(going: Iterable[Standing]) -> dict[str, datetime]:
@@ -184,7 +201,7 @@ def _is_anew(job: Standing) -> bool:
 
 def _basic(document: Mapping[str, Any]) -> Document:
     """What a change keeps of a job: all that View.BASIC shows."""
-    kept = {name: value for name, value in document.items() if name not in {*HEAVY, "ops", "writes", "token"}}
+    kept = {name: value for name, value in document.items() if name not in {*HEAVY, "number", "ops", "writes", "token"}}
     if "errors" in kept:
         kept["errors"] = [{**error, "trace": ""} for error in kept["errors"]]
     return kept

@@ -6,6 +6,7 @@ state, arrival, attempt, failures, crashes, revision
 create, due, start, end, lease, expire      dates, in milliseconds; lease only of ACTIVE, end, expire of ended ones
 token      of the last attempt: the 8 bytes of the claim that began it
 errors, progress, result, cancel            where there are any
+number     of the last change that watchers heard of, or one taken with it; only grows
 writes, ops the compare-and-swap counter, which begins anywhere, and whose writes the last ones were (jobs.py)
 
 Spans of time are whole milliseconds. `bytes` is the size of the payload.

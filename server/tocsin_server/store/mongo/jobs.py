@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from bson.int64 import Int64
-from pymongo import DeleteOne, ReplaceOne, UpdateOne
+from pymongo import DeleteOne, ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import BulkWriteError
@@ -26,6 +26,9 @@ from tocsin_server.store.mongo.transitions import Standing
 _OPERATIONS = 8
 #: Documents of one answer: more than any call reads at once. Without it they are 101, and a second command for more.
 _BATCH = 1_001
+#: What a job that is replaced before it has begun keeps, and what it has no longer.
+_KEPT = frozenset({"_id", "id", "queue", "arrival", "create", "attempt", "revision", "writes"})
+_OF_EARLIER_ATTEMPTS = frozenset({"errors", "progress", "result", "cancel", "token", "payload", "tags"})
 _WITHOUT_HEAVY = dict.fromkeys(HEAVY, 0)
 
 #: Leased jobs that are remembered. They are small: without payload and result.
@@ -112,6 +115,22 @@ class Jobs:
                 raise
             return {documents[one["index"]]["id"] for one in failed}
         return set()
+
+    async def replace(self, new: Document, number: int) -> Document | None:
+        """Put a new job in the place of one under its id that has not begun, and whose last change has a lower number.
+        What stands then, without payload and result; None where there was no such job."""
+        values = {name: value for name, value in new.items() if name not in _KEPT}
+        update: Document = {
+            "$set": {**values, "number": Int64(number)},
+            "$unset": dict.fromkeys(_OF_EARLIER_ATTEMPTS - values.keys(), ""),
+            "$inc": {"revision": 1, "writes": Int64(1)},
+        }
+        pending = {"_id": new["_id"], "state": {"$lte": int(State.WAITING)}, "number": {"$not": {"$gte": number}}}
+        return await self.run(
+            lambda: self.collection.find_one_and_update(
+                pending, update, _WITHOUT_HEAVY, return_document=ReturnDocument.AFTER
+            )
+        )
 
     async def swap(self, jobs: Sequence[Standing]) -> set[str]:
         """Write each job that nobody else has written since it was read; the ids of the others."""
