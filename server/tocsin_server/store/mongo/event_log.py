@@ -33,8 +33,8 @@ from tocsin_server.store.cursors import Cursor, read_cursor
 from tocsin_server.store.mongo.clock import stamp
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, job_of
+from tocsin_server.store.mongo.log_listener import LogListener
 from tocsin_server.store.mongo.queues import Allocation, QueueDocuments
-from tocsin_server.store.mongo.tail import LogListener
 
 Change = RawBSONDocument
 

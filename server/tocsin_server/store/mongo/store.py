@@ -34,6 +34,7 @@ from tocsin_server.store.mongo.figures import QueueCounts
 from tocsin_server.store.mongo.finish import FinishJobs
 from tocsin_server.store.mongo.holes import Holes
 from tocsin_server.store.mongo.jobs import Jobs
+from tocsin_server.store.mongo.log_listener import LogListener
 from tocsin_server.store.mongo.notes import Notes
 from tocsin_server.store.mongo.page import PageJobs
 from tocsin_server.store.mongo.put import PutJobs
@@ -41,7 +42,6 @@ from tocsin_server.store.mongo.queue_documents import worker_document, worker_of
 from tocsin_server.store.mongo.queue_settings import StoredSettings
 from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.mongo.quotas import JobQuota, KnownTypes
-from tocsin_server.store.mongo.tail import LogListener
 from tocsin_server.store.mongo.trim import TrimJobs
 from tocsin_server.store.put import placed
 

@@ -12,7 +12,7 @@
 -- Wakes    "settings" where the queue is new
 -- Clock    the server's; a delay counts from it, a time that has passed means now
 -- Bounds   the caller sends at most 50 jobs and 1 MiB
---- @include lib/keys lib/clock lib/job lib/ids lib/rows lib/events lib/tick lib/commit lib/change lib/types
+--- @include lib/keys lib/clock lib/job lib/ids lib/rows lib/events lib/tick lib/commit lib/transitions lib/types
 local FAIL, KEEP, REPLACE = 1, 2, 3
 local HEAD, HEAD_LEN = '>BBI6Bi4', 13
 local known, others = {}, {}

@@ -8,7 +8,7 @@
 -- Clock    the server's; no caller's time comes in
 -- Bounds   makes at most 50 WAITING, leases at most 50 and 1 MiB a call
 -- Why one script: a crash between taking and leasing would lose the job.
---- @include lib/keys lib/clock lib/job lib/rows lib/events lib/tick lib/commit lib/change lib/promote
+--- @include lib/keys lib/clock lib/job lib/rows lib/events lib/tick lib/commit lib/transitions lib/promote
 local limit, lease_ms, request = math.min(tonumber(ARGV[1]), 50), tonumber(ARGV[2]), ARGV[3]
 local taken, bytes, more = {}, 0, false
 announce = false  -- what becomes WAITING here was due, and who waits for it has a timer of its own

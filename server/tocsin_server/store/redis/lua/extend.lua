@@ -5,7 +5,7 @@
 -- Returns  one a lease: {"OK"} | {"CANCEL", grace_ms, reason} | {"LEASE_LOST"}
 -- Events   one a job with progress
 -- Bounds   a lease whose cancel was asked ends with the grace
---- @include lib/keys lib/clock lib/job lib/lease lib/rows lib/events lib/tick lib/commit lib/change
+--- @include lib/keys lib/clock lib/job lib/lease lib/rows lib/events lib/tick lib/commit lib/transitions
 local answers = {}
 
 local function extend(job, progress)

@@ -4,6 +4,6 @@
 -- Returns  1 if more are due
 -- Events   one a job
 -- Bounds   at most 50 a call
---- @include lib/keys lib/clock lib/job lib/rows lib/events lib/tick lib/commit lib/change lib/promote
+--- @include lib/keys lib/clock lib/job lib/rows lib/events lib/tick lib/commit lib/transitions lib/promote
 announce = false  -- as in claim: who waits for what was due has a timer of its own
 return promote(50) and 1 or 0

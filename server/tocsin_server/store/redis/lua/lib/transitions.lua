@@ -1,4 +1,4 @@
--- change: what can happen to a job, in one place each. Each leaves the job touched, to be committed.
+-- transitions: what can happen to a job, in one place each. Each leaves the job touched, to be committed.
 -- Says that a job's fields were changed: it is to be committed, and its revision grows.
 local function changed(job)
   job.revision, job.meta = job.revision + 1, nil
