@@ -16,6 +16,7 @@ from tocsin.v1 import job_pb2, job_service_pb2, queue_service_pb2
 from tocsin_server.settings import EventSettings
 from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.scripts import Scripts
+from tocsin_server.store.redis.scripts import names as script_names
 
 from bench.bed import DATA, QUEUE, Bed, bed
 from bench.measures import Sizes, running
@@ -87,7 +88,7 @@ async def herd(folder: Path, *, due: int, standing: int, sizes: Sizes) -> list[C
             raise RuntimeError("scheduling took longer than the time ahead: the herd was not due at once")
         await here.until_completed(before + due)
         scripts = Scripts(RedisConnection(here.redis.url), events_max=_EVENTS.per_queue, events_age=_EVENTS.kept_for)
-        names = {value.encode(): name for name, value in scripts._hashes.items()}
+        names = {scripts.sha1(name).encode(): name for name in script_names()}
         slow = [entry for entry in redis.slowlog_get(10_000) if entry["command"].upper().startswith(b"EVAL")]
         calls = here.redis.script_calls() - called
         late = [

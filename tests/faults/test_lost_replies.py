@@ -57,7 +57,7 @@ def _script(redis: RedisBackend, name: str) -> bytes:
     """What a request that runs this script has in it: its hash. The script must have run before."""
     events = EventSettings()
     loaded = Scripts(RedisConnection(redis.url), events_max=events.per_queue, events_age=events.kept_for)
-    found = loaded._hashes[name]
+    found = loaded.sha1(name)
     assert redis.client.script_exists(found) == [True], f"{name} was never run, or is built otherwise"
     return found.encode()
 

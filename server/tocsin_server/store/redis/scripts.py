@@ -28,6 +28,7 @@ _CONSTANTS = re.compile(
 )
 #: A function of the script's first level, or a value that has a constant's name.
 _DEFINITION = re.compile(r"^local (?:function (\w+)\(.*\n(?:.*\n)*?end|([A-Z][A-Z\d_]*) = .*)\n", re.MULTILINE)
+_NAME, _WORD = re.compile(r"(?<![\w.'])[A-Z][A-Z\d_]*(?![\w'])"), re.compile(r"\w+")
 _FOLDER = resources.files(__package__) / "lua"
 #: Scripts that write nothing: an answer that does not come leaves no doubt about what they did.
 READ_ONLY = frozenset({"cursor", "figures", "get", "notes", "page", "ping", "workers"})
@@ -45,8 +46,13 @@ def _text(path: str) -> str:
 
 def source(name: str, constants: Mapping[str, int]) -> str:
     """A script as Redis gets it: its first line, then the helpers and its own text, made lean."""
+    return _source(name, tuple(sorted(constants.items())))
+
+
+@cache  # it takes some milliseconds, and a process opens a store more than once
+def _source(name: str, constants: tuple[tuple[str, int], ...]) -> str:
     first, _, body = _text(f"{name}.lua").partition("\n")
-    given = "".join(f"local {constant} = {value}\n" for constant, value in sorted(constants.items()))
+    given = "".join(f"local {constant} = {value}\n" for constant, value in constants)
     found = _INCLUDE.search(body)
     wanted = found[1].split() if found else []
     helpers = "".join(_text(f"{helper}.lua") for helper in wanted)
@@ -59,20 +65,19 @@ def lean(text: str) -> str:
     values: dict[str, str] = {}
     for names_, literals in _CONSTANTS.findall(text):
         values.update(zip(names_.split(", "), re.findall(_LITERAL, literals), strict=True))
-    text = _CONSTANTS.sub("", text)
-    if values:
-        # Not in strings, and not the name of a table's field.
-        name = rf"(?<![\w.'])({'|'.join(map(re.escape, values))})(?![\w'])"
-        text = re.sub(name, lambda found: values[found[1]], text)
-    while unused := [found for found in _DEFINITION.finditer(text) if not _used(text, found)]:
-        for found in reversed(unused):
-            text = text[: found.start()] + text[found.end() :]
+    # Not in strings, and not the name of a table's field.
+    text = _NAME.sub(lambda found: values.get(found[0], found[0]), _CONSTANTS.sub("", text))
+
+    definitions = list(_DEFINITION.finditer(text))
+    needed = set(_WORD.findall(_DEFINITION.sub("", text)))
+    kept: set[re.Match[str]] = set()
+    while found := [one for one in definitions if one not in kept and (one[1] or one[2]) in needed]:
+        kept.update(found)
+        needed.update(*(_WORD.findall(one[0]) for one in found))
+    for one in reversed(definitions):
+        if one not in kept:
+            text = text[: one.start()] + text[one.end() :]
     return text
-
-
-def _used(text: str, definition: re.Match[str]) -> bool:
-    name = re.compile(rf"\b{definition[1] or definition[2]}\b")
-    return bool(name.search(text, 0, definition.start()) or name.search(text, definition.end()))
 
 
 class Scripts:
@@ -82,7 +87,7 @@ class Scripts:
         self, connection: RedisConnection, *, events_max: int, events_age: timedelta, jobs_max: int = 0
     ) -> None:
         self._connection = connection
-        constants = {
+        self._constants = {
             "EVENTS_MAX": events_max,
             "EVENTS_AGE_MS": int(events_age.total_seconds() * 1000),
             "JOBS_PER_QUEUE": jobs_max,
@@ -91,11 +96,7 @@ class Scripts:
             "JOB_SPEC_BYTES": limits.JOB_SPEC_BYTES,
             "TYPES_PER_QUEUE": limits.TYPES_PER_QUEUE,
         }
-        self._sources = {name: source(name, constants) for name in names()}
-        # The name Redis gives a script, not a safeguard.
-        self._hashes = {
-            name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._sources.items()
-        }
+        self._sent: dict[str, tuple[str, str]] = {}  # by name: the text and Redis' name of it
 
     async def run(self, name: str, key: str, *arguments: bytes | str | int | float) -> Any:
         """Run a script on one key and what hangs under it; its answer as Redis gave it.
@@ -103,9 +104,19 @@ class Scripts:
         A script that the server does not know (it restarted, or is new in a cluster) did not run: it is sent whole.
         """
         read_only = name in READ_ONLY
+        text, sha1 = self._sent.get(name) or self._prepare(name)
         try:
-            return await self._connection.execute(
-                "EVALSHA", self._hashes[name], 1, key, *arguments, read_only=read_only
-            )
+            return await self._connection.execute("EVALSHA", sha1, 1, key, *arguments, read_only=read_only)
         except NoScriptError:
-            return await self._connection.execute("EVAL", self._sources[name], 1, key, *arguments, read_only=read_only)
+            return await self._connection.execute("EVAL", text, 1, key, *arguments, read_only=read_only)
+
+    def sha1(self, name: str) -> str:
+        """The name Redis gives a script."""
+        return (self._sent.get(name) or self._prepare(name))[1]
+
+    def _prepare(self, name: str) -> tuple[str, str]:
+        text = source(name, self._constants)
+        # The name Redis gives a script, not a safeguard.
+        sha1 = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        sent = self._sent[name] = text, sha1
+        return sent
