@@ -70,7 +70,8 @@ class RequestBytes:
                 asyncio.get_running_loop().call_later(_GIVE_BACK_AFTER, self._give_back)
 
     def _give_back(self) -> None:
-        self._many, self._giving_back = False, False
+        # Where many are under way still, and no further one comes, their end must lead here again.
+        self._many, self._giving_back = self._held >= _MUCH, False
         loop = asyncio.get_running_loop()
         loop.run_in_executor(None, _give_memory_back)
         # What goes with the last of them, their answers, say, may be freed a little later.

@@ -21,7 +21,7 @@ from support.spied_store import SpiedStore
 from support.stubs import Refusal, refusal, request
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import queue_service_pb2, reminder_service_pb2, server_service_pb2, transfer_pb2
-from tocsin_server.api import bounds, wire
+from tocsin_server.api import bounds, reading, wire
 from tocsin_server.api.reading import RequestBytes
 from tocsin_server.domain.errors import TooManyBytes
 from unit.server.api.running_api import Api, running_api
@@ -211,3 +211,19 @@ async def test_refused_requests_leave_nothing_behind(api: Api) -> None:
         finally:
             gc.enable()
     assert grown < 48 << 20, f"{grown >> 20} MiB"
+
+
+async def test_memory_is_given_back_after_the_last_of_many_bytes_however_long_it_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given_back: asyncio.Queue[None] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(reading, "_GIVE_BACK_AFTER", 0.01)
+    monkeypatch.setattr(reading, "_give_memory_back", lambda: loop.call_soon_threadsafe(given_back.put_nowait, None))
+    many = RequestBytes(100 << 20)
+    with many.held(20 << 20):
+        pass
+    with many.held(20 << 20):
+        for _ in range(2):  # for the first one, twice
+            await asyncio.wait_for(given_back.get(), 5)
+    await asyncio.wait_for(given_back.get(), 5)
