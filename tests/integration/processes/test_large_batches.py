@@ -19,9 +19,9 @@ BATCHES = 20
 #: What is let in at once, and what may become of it: messages, drafts, commands, and the bytes of those that are
 #: refused, which is only once they are here. Seen were 450 to 690 MiB; without a bound it is 1,300 and more.
 LET_IN, MOST = 40 << 20, 1_000 << 20
-#: What a server keeps of them once they have their answers; it has 90 MiB before. Seen were 110 to 195 MiB, as what is
-#: still in use lies; left to itself glibc keeps 620.
-LEFT = 260 << 20
+#: What a server keeps of them once they have their answers; it has 90 MiB before. Seen were 110 to 165 MiB; left to
+#: itself glibc keeps 620.
+LEFT = 180 << 20
 
 
 def memory(pid: int, which: str) -> int:
