@@ -160,7 +160,8 @@ class Claims:
                 _log.debug("look_failed", queue=queue, error=str(error))  # the next tick tells
 
     async def _fill(self, ask: _Ask) -> bool:
-        """Ask for what all seats together take of the queue. False: nothing, as its settings turn out to be."""
+        """Ask for what all seats together take of the queue. False: nothing, as its settings
+        now are, or since it has none of the types that somebody has a slot for."""
         asked: set[Seat] = set()
         while seat := next((seat for seat in self._seats.of(ask.queue) if seat not in asked), None):
             asked.add(seat)  # those that come meanwhile are asked too
