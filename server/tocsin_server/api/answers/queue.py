@@ -96,7 +96,7 @@ def health_of(name: str, health: QueueHealth) -> pb.GetQueueHealthResponse:
     return target
 
 
-def _fill_worker(target: queue_pb2.Worker, worker: WorkerFigures) -> None:
+def _fill_worker(target: queue_pb2.WorkerHealth, worker: WorkerFigures) -> None:
     target.worker = worker.worker
     target.types.extend(worker.types)
     target.slots, target.busy, target.abandoned = worker.slots, worker.busy, worker.abandoned
