@@ -18,6 +18,10 @@ def a_worker(name: str = "w1", busy: int = 3) -> WorkerFigures:
     return WorkerFigures(name, ("email", "sms"), 8, busy, 1)
 
 
+async def speak(store: JobStore, worker: WorkerFigures, ttl: timedelta) -> None:
+    await store.announce([worker], worker.worker, ttl)
+
+
 async def test_no_worker_was_heard_of(store: JobStore, contents: Contents) -> None:
     before = contents()
     assert await store.workers() == []
@@ -27,7 +31,7 @@ async def test_no_worker_was_heard_of(store: JobStore, contents: Contents) -> No
 async def test_a_worker_comes_back_as_it_spoke(store: JobStore, provider: Provider) -> None:
     said = WorkerFigures("host {:} \u202e", (), 8, 3, 1, ("q", "r"), ("no mail transport", ""))
     before = await store.ping()
-    await store.announce(said, MINUTE)
+    await speak(store, said, MINUTE)
     async with provider.store() as other:
         [found] = await other.workers()
     assert found.seen_time is not None
@@ -36,20 +40,20 @@ async def test_a_worker_comes_back_as_it_spoke(store: JobStore, provider: Provid
 
 
 async def test_the_last_word_stands(store: JobStore) -> None:
-    await store.announce(a_worker(busy=1), MINUTE)
-    await store.announce(a_worker(busy=2), MINUTE)
+    await speak(store, a_worker(busy=1), MINUTE)
+    await speak(store, a_worker(busy=2), MINUTE)
     assert [worker.busy for worker in await store.workers()] == [2]
 
 
 async def test_workers_come_by_name(store: JobStore) -> None:
     for name in ("b", "c", "B", "a"):
-        await store.announce(a_worker(name), MINUTE)
+        await speak(store, a_worker(name), MINUTE)
     assert [worker.worker for worker in await store.workers()] == ["B", "a", "b", "c"]
 
 
 async def test_a_word_is_good_for_its_time_only(store: JobStore) -> None:
-    await store.announce(a_worker("long"), HOUR)
-    await store.announce(a_worker("short"), timedelta(milliseconds=300))
+    await speak(store, a_worker("long"), HOUR)
+    await speak(store, a_worker("short"), timedelta(milliseconds=300))
 
     async def names() -> list[str]:
         return [worker.worker for worker in await store.workers()]
@@ -63,8 +67,8 @@ async def test_a_word_is_good_for_its_time_only(store: JobStore) -> None:
 
 
 async def test_no_time_at_all_takes_it_back(store: JobStore) -> None:
-    await store.announce(a_worker("stays"), MINUTE)
-    await store.announce(a_worker(), MINUTE)
-    await store.announce(a_worker(), NOW)
-    await store.announce(a_worker("never was"), NOW)
+    await speak(store, a_worker("stays"), MINUTE)
+    await speak(store, a_worker(), MINUTE)
+    await speak(store, a_worker(), NOW)
+    await speak(store, a_worker("never was"), NOW)
     assert [worker.worker for worker in await store.workers()] == ["stays"]

@@ -63,8 +63,18 @@ class Tick:
 
 
 @record
+class HeldJob:
+    """An attempt that a worker holds."""
+
+    queue: str
+    job_id: str
+    type: str
+    attempt: int
+
+
+@record
 class WorkerFigures:
-    """A process that runs jobs, as it last said."""
+    """Who runs jobs, as the server that speaks for it last said: that server's own loop, or a process elsewhere."""
 
     worker: str
     types: tuple[str, ...]
@@ -74,3 +84,10 @@ class WorkerFigures:
     queues: tuple[str, ...] = ()  # empty: all
     warnings: tuple[str, ...] = ()
     seen_time: datetime | None = None  # set by the store
+    remote: bool = False  # a process of its own, that speaks gRPC
+    version: str = ""
+    language: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    since: datetime | None = None  # it came, or was first heard of
+    held: tuple[HeldJob, ...] = ()  # some of what it holds: as many as the server says
+    free: int = 0  # further attempts that it would take now
