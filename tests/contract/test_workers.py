@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 from support.eventually import until_async
-from tocsin_server.domain.queues import WorkerFigures
+from tocsin_server.domain.queues import HeldJob, WorkerFigures
 from tocsin_server.store.interface import JobStore
 
-from contract.builders import HOUR, MINUTE, NOW
+from contract.builders import EARLIER, HOUR, MINUTE, NOW
 from contract.conftest import Contents
 from contract.providers import Provider
 
@@ -37,6 +37,42 @@ async def test_a_worker_comes_back_as_it_spoke(store: JobStore, provider: Provid
     assert found.seen_time is not None
     assert before <= found.seen_time <= await store.ping()
     assert found == replace(said, seen_time=found.seen_time)
+
+
+async def test_a_server_speaks_for_many(store: JobStore, provider: Provider) -> None:
+    held = tuple(HeldJob("q", f"\u00e4 {number}", "email", number) for number in range(1, 4))
+    remote = WorkerFigures(
+        "resizer-1",
+        ("email",),
+        4,
+        3,
+        0,
+        ("q",),
+        remote=True,
+        version="2.11.0",
+        language="go",
+        labels={"host": "a.b", "dr.\u00fcben": ""},
+        since=EARLIER,
+        held=held,
+        free=1,
+    )
+    said = [a_worker("b"), remote, a_worker("a")]
+    await store.announce(said, "server 1", MINUTE)
+    await store.announce([a_worker("c"), remote], "server 2", MINUTE)
+    async with provider.store() as other:
+        found = await other.workers()
+    assert [worker.worker for worker in found] == ["a", "b", "c", "resizer-1", "resizer-1"]
+    assert [replace(worker, seen_time=None) for worker in found[3:]] == [remote, remote]
+
+
+async def test_who_is_named_no_more_is_gone(store: JobStore, contents: Contents) -> None:
+    before = contents()
+    await store.announce([a_worker("a"), a_worker("b")], "server", MINUTE)
+    await store.announce([a_worker("b")], "server", MINUTE)
+    assert [worker.worker for worker in await store.workers()] == ["b"]
+    await store.announce([], "server", MINUTE)
+    assert await store.workers() == []
+    assert contents() == before
 
 
 async def test_the_last_word_stands(store: JobStore) -> None:
