@@ -17,6 +17,7 @@ from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import JobError
 from tocsin_server.domain.job_errors import LeaseLost
 from tocsin_server.domain.lease import Claimed, Ending, Extended, Extension, Lease
+from tocsin_server.domain.logs import LogLine
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.operations.finishing import EndedAttempt, Finishing, shorten
 from tocsin_server.operations.leasing.leasing import Leasing
@@ -101,7 +102,7 @@ class StoreSource(Source):
     async def extend(self, heartbeats: Sequence[Heartbeat]) -> Sequence[HeartbeatAnswer]:
         held = [self._held.get((beat.job.queue, beat.job.token)) for beat in heartbeats]
         extensions = [
-            Extension(one.lease, _progress(beat.progress))
+            Extension(one.lease, _progress(beat.progress), tuple(LogLine(level, text) for level, text in beat.log))
             for one, beat in zip(held, heartbeats, strict=True)
             if one is not None
         ]
