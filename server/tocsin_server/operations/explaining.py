@@ -78,8 +78,9 @@ class Explaining:
             return Surroundings(QueueSettings())
         settings = await self._settings(queue)
         move = await moves.standing(self._store, queue, settings)
-        waits = any(job.state is not State.SCHEDULED or job.schedule_time <= self._clock.now() for job in jobs)
-        return Surroundings(settings, move, await self._all_workers() if waits else ())
+        now = self._clock.now()
+        workers = await self._all_workers() if any(_must_be_asked(job, now) for job in jobs) else ()
+        return Surroundings(settings, move, workers)
 
     async def _all_workers(self) -> Sequence[WorkerFigures]:
         now = asyncio.get_running_loop().time()
