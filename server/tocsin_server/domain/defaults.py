@@ -25,6 +25,7 @@ class JobDefaults:
     completed_for: timedelta | None = None
     failed_for: timedelta | None = None
     concurrency: int | None = None  # attempts of one type at once in each process; not a job's own word
+    min_worker_version: str | None = None  # of who is given such jobs; not a job's own word
 
     def over(self, below: JobDefaults) -> JobDefaults:
         """This level's word, and `below`'s where this one is silent."""

@@ -32,6 +32,16 @@ class QueueSettings:
         of_type = self.type_defaults.get(type_, UNSET).concurrency
         return self.defaults.concurrency if of_type is None else of_type
 
+    def min_worker_version_of(self, type_: str) -> str | None:
+        """The lowest version of a worker that is given jobs of the type. None: any is."""
+        return self.type_defaults.get(type_, UNSET).min_worker_version or self.defaults.min_worker_version
+
+    @property
+    def min_worker_versions(self) -> Mapping[str, str]:
+        """What is demanded, by type; under "" of all others. Empty: nothing."""
+        said = {"": self.defaults, **self.type_defaults}
+        return {type_: level.min_worker_version for type_, level in said.items() if level.min_worker_version}
+
 
 @record
 class QueueFigures:

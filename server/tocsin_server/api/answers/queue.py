@@ -49,6 +49,8 @@ def _fill_defaults(target: queue_pb2.JobDefaults, defaults: JobDefaults) -> None
         retry.jitter = defaults.jitter
     if defaults.concurrency is not None:
         target.concurrency = defaults.concurrency
+    if defaults.min_worker_version is not None:
+        target.min_worker_version = defaults.min_worker_version
     spans = (
         (retry, "initial_delay", defaults.initial_delay),
         (retry, "max_delay", defaults.max_delay),

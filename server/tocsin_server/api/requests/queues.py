@@ -135,6 +135,7 @@ def _check_defaults(wrong: Violations, field: str, defaults: queue_pb2.JobDefaul
     check_retention(wrong, f"{field}.retention", defaults.retention)
     if defaults.HasField("concurrency"):
         wrong.number(f"{field}.concurrency", defaults.concurrency, 1, limits.MAX_CONCURRENCY)
+    wrong.version(f"{field}.min_worker_version", defaults.min_worker_version)
 
 
 def _change(request: pb.UpdateQueueRequest) -> QueueChange:
@@ -175,5 +176,8 @@ def _optional(queue: queue_pb2.Queue, name: str) -> int | None:
 
 def _defaults(defaults: queue_pb2.JobDefaults) -> JobDefaults:
     timeout = defaults.timeout if defaults.HasField("timeout") else None
-    given = to_defaults(defaults.retry, timeout, defaults.retention)
-    return replace(given, concurrency=defaults.concurrency) if defaults.HasField("concurrency") else given
+    return replace(
+        to_defaults(defaults.retry, timeout, defaults.retention),
+        concurrency=defaults.concurrency if defaults.HasField("concurrency") else None,
+        min_worker_version=defaults.min_worker_version or None,
+    )
