@@ -137,7 +137,7 @@ class Dispatcher:
             word = self._word()
             if word != last or time.monotonic() >= renew:
                 try:
-                    await self._store.announce(word, _ANNOUNCED_FOR)
+                    await self._store.announce([word], self._name, _ANNOUNCED_FOR)
                     last, renew = word, time.monotonic() + _RENEW_AFTER.total_seconds()
                 except TocsinError as error:
                     _log.debug("announce_failed", error=str(error))  # the ticker says aloud that the store is away
@@ -151,7 +151,7 @@ class Dispatcher:
             await announcing
         with contextlib.suppress(TocsinError, TimeoutError):
             async with asyncio.timeout(_TAKE_BACK_WITHIN.total_seconds()):
-                await self._store.announce(self._word(), timedelta(0))
+                await self._store.announce([], self._name, timedelta(0))
 
     def _word(self) -> WorkerFigures:
         figures = self._runtime.figures()

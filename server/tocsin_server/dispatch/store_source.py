@@ -15,6 +15,7 @@ from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import JobError
 from tocsin_server.domain.job_errors import LeaseLost
 from tocsin_server.domain.lease import Claimed, Ending, Extended, Extension
+from tocsin_server.domain.logs import LogLine
 from tocsin_server.operations.finishing import EndedAttempt, shorten
 from tocsin_server.operations.leasing.holdings import Held
 from tocsin_server.operations.leasing.leasing import Leasing
@@ -62,7 +63,7 @@ class StoreSource(Source):
     async def extend(self, heartbeats: Sequence[Heartbeat]) -> Sequence[HeartbeatAnswer]:
         held = [self._holder.at(beat.job.queue, beat.job.token) for beat in heartbeats]
         extensions = [
-            Extension(one.lease, _progress(beat.progress))
+            Extension(one.lease, _progress(beat.progress), tuple(LogLine(level, text) for level, text in beat.log))
             for one, beat in zip(held, heartbeats, strict=True)
             if one is not None
         ]

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from tocsin_server.domain.job import Job, JobError
+from tocsin_server.domain.logs import LogLine
 from tocsin_server.domain.record import record
 from tocsin_server.domain.states import State
 
@@ -95,11 +96,13 @@ class Extension:
 
     lease: Lease
     progress: tuple[float, str] | None = None  # fraction and message
+    log: tuple[LogLine, ...] = ()  # what it wrote since the last one
 
 
 @record
 class Extended:
-    """The lease stands on. With `cancel_reason` the job's cancel was asked: stop it within `grace`."""
+    """The lease stands on. With `cancel_reason` the job's cancel was asked: stop it within `cancel_grace`."""
 
+    lease_end: datetime
     cancel_reason: str | None = None
     cancel_grace: timedelta | None = None

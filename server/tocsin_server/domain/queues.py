@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
 
-from tocsin_server.domain.defaults import UNSET, JobDefaults
+from tocsin_server.domain.defaults import UNSET, JobDefaults, PushTarget
 from tocsin_server.domain.record import record
 from tocsin_server.domain.states import State
 
@@ -32,15 +32,20 @@ class QueueSettings:
         of_type = self.type_defaults.get(type_, UNSET).concurrency
         return self.defaults.concurrency if of_type is None else of_type
 
-    def min_worker_version_of(self, type_: str) -> str | None:
-        """The lowest version of a worker that is given jobs of the type. None: any is."""
-        return self.type_defaults.get(type_, UNSET).min_worker_version or self.defaults.min_worker_version
+    def min_worker_version_of(self, type_: str) -> str:
+        """Lowest version of a worker that is given jobs of the type. Empty: any worker."""
+        of_type = self.type_defaults.get(type_, UNSET).min_worker_version
+        return (self.defaults.min_worker_version if of_type is None else of_type) or ""
 
     @property
-    def min_worker_versions(self) -> Mapping[str, str]:
-        """What is demanded, by type; under "" of all others. Empty: nothing."""
-        said = {"": self.defaults, **self.type_defaults}
-        return {type_: level.min_worker_version for type_, level in said.items() if level.min_worker_version}
+    def chooses_workers(self) -> bool:
+        """Whether not every worker is given all of its jobs."""
+        return any(one.min_worker_version or one.push for one in (self.defaults, *self.type_defaults.values()))
+
+    def push_of(self, type_: str) -> PushTarget | None:
+        """Where due jobs of the type are sent; no worker and no handler is given them then. None: nowhere."""
+        of_type = self.type_defaults.get(type_, UNSET).push
+        return self.defaults.push if of_type is None else of_type
 
 
 @record
@@ -73,8 +78,18 @@ class Tick:
 
 
 @record
+class HeldJob:
+    """An attempt that a worker holds."""
+
+    queue: str
+    job_id: str
+    type: str
+    attempt: int
+
+
+@record
 class WorkerFigures:
-    """A process that runs jobs, as it last said."""
+    """Who runs jobs, as the server that speaks for it last said: that server's own loop, or a process elsewhere."""
 
     worker: str
     types: tuple[str, ...]
@@ -84,3 +99,10 @@ class WorkerFigures:
     queues: tuple[str, ...] = ()  # empty: all
     warnings: tuple[str, ...] = ()
     seen_time: datetime | None = None  # set by the store
+    remote: bool = False  # a process of its own, that speaks gRPC
+    version: str = ""
+    language: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    since: datetime | None = None  # it came, or was first heard of
+    held: tuple[HeldJob, ...] = ()  # some of what it holds: as many as the server says
+    free: int = 0  # further attempts that it would take now

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ from tocsin_server.domain.lease import Claim, Claimed, Extended, Extension
 from tocsin_server.domain.workers import Ask, Poll
 from tocsin_server.operations.leasing.leasing import Leasing
 from tocsin_server.operations.leasing.seats import Seat
-from tocsin_server.operations.working.min_versions import MinVersions
+from tocsin_server.operations.working.admission import Admission
 from tocsin_server.store.interface import JobStore
 
 #: Of the time that a call has left, so many seconds are kept for its answer.
@@ -28,12 +28,12 @@ _FOR_ANSWER = 0.2
 class _Wish:
     """How much of one ask is still wanted: what a seat begins is what its poll takes."""
 
-    def __init__(self, poll: _Waiting, ask: Ask, version: str, versions: MinVersions) -> None:
+    def __init__(self, poll: _Waiting, ask: Ask, version: str, admission: Admission) -> None:
         self._poll = poll
         self._ask = ask
         self._left = ask.most
         self._version = version
-        self._versions = versions
+        self._admission = admission
 
     @property
     def free(self) -> int:
@@ -42,9 +42,7 @@ class _Wish:
 
     def of(self, queue: str) -> Mapping[str, int]:
         """As Capacity says."""
-        types: Collection[str] = self._ask.types
-        if self._versions.demands(queue):
-            types = self._versions.allowed(queue, types, self._version)
+        types = self._admission.allowed(queue, self._ask.types, self._version)
         return dict.fromkeys(types, self.free) if self.free > 0 else {}
 
     def take(self, queue: str, type_: str, /) -> bool:
@@ -83,10 +81,10 @@ class Polling:
     answer.
     """
 
-    def __init__(self, store: JobStore, leasing: Leasing, versions: MinVersions, silent_since: Silence) -> None:
+    def __init__(self, store: JobStore, leasing: Leasing, admission: Admission, silent_since: Silence) -> None:
         self._store = store
         self._leasing = leasing
-        self._versions = versions
+        self._admission = admission
         self._silent_since = silent_since
         self._waiting: set[_Waiting] = set()
         self._unbroken = Unbroken()
@@ -161,14 +159,14 @@ class Polling:
                 seat.leave()
 
     def _sit(self, poll: Poll, ask: Ask, waiting: _Waiting) -> Seat:
-        wish = _Wish(waiting, ask, poll.worker.version, self._versions)
+        wish = _Wish(waiting, ask, poll.worker.version, self._admission)
         return self._leasing.seat(
             ask.types,
             lambda: wish,
             waiting.take,
             queues=None if ask.queue is None else (ask.queue,),
             lease=poll.lease,
-            fresh=self._versions.fresh,
+            fresh=self._admission.fresh,
             request=partial(_request, poll) if poll.request_id else None,
         )
 
@@ -210,8 +208,8 @@ class Polling:
         return found
 
     async def _claim(self, poll: Poll, ask: Ask, queue: str) -> list[Claimed]:
-        await self._versions.fresh(queue)
-        types = dict.fromkeys(self._versions.allowed(queue, ask.types, poll.worker.version), ask.most)
+        await self._admission.fresh(queue)
+        types = dict.fromkeys(self._admission.allowed(queue, ask.types, poll.worker.version), ask.most)
         if not types:
             return []
         request = _request(poll, queue) if poll.request_id else secrets.token_bytes(8)

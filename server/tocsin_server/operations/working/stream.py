@@ -26,7 +26,7 @@ from tocsin_server.operations.retry_pause import retry_pause
 from tocsin_server.operations.working.conversation import Heard, Hello, Sending
 from tocsin_server.operations.working.credits import Credits
 from tocsin_server.operations.working.handing_back import HandingBack
-from tocsin_server.operations.working.min_versions import MinVersions
+from tocsin_server.operations.working.admission import Admission
 from tocsin_server.operations.working.outcomes import Outcomes
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
@@ -51,7 +51,7 @@ class StreamParts:
     store: JobStore
     leasing: Leasing
     outcomes: Outcomes
-    versions: MinVersions
+    admission: Admission
     handing_back: HandingBack
 
 
@@ -123,8 +123,7 @@ class WorkerStream:
 
     def allowed(self, queue: str, types: Collection[str]) -> Collection[str]:
         """Of these types, those of which its worker is given jobs of the queue."""
-        versions = self._parts.versions
-        return versions.allowed(queue, types, self.hello.worker.version) if versions.demands(queue) else types
+        return self._parts.admission.allowed(queue, types, self.hello.worker.version)
 
     # --- what is heard ---
 
@@ -135,7 +134,7 @@ class WorkerStream:
         for ask in hello.asks:
             slots = _AskedSlots(self, ask.types)
             queues = None if ask.queue is None else (ask.queue,)
-            fresh = self._parts.versions.fresh
+            fresh = self._parts.admission.fresh
             self._seats.append(
                 self._parts.leasing.seat(
                     ask.types, slots.now, self._take, queues=queues, lease=hello.lease, fresh=fresh

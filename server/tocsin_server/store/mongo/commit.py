@@ -27,6 +27,7 @@ from tocsin_server.domain.errors import StoreAway
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.documents import HEAVY, Document
 from tocsin_server.store.mongo.event_log import EventLog, Flags
+from tocsin_server.store.mongo.job_logs import JobLogs
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
 from tocsin_server.store.mongo.queues import Allocation, QueueDocuments
 from tocsin_server.store.mongo.transitions import Standing
@@ -35,6 +36,7 @@ from tocsin_server.store.mongo.transitions import Standing
 _ROUNDS = 50
 #: Seconds that a loser waits before the next round, at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
+_NOT_IN_CHANGES = frozenset({*HEAVY, "logged", "number", "ops", "writes", "token"})
 #: So many jobs are read, written and logged at a time.
 _JOBS_A_WRITE = 200
 
@@ -71,10 +73,11 @@ class WriteRounds:
 class Commit:
     """Of all queues."""
 
-    def __init__(self, jobs: Jobs, queues: QueueDocuments, log: EventLog) -> None:
+    def __init__(self, jobs: Jobs, queues: QueueDocuments, log: EventLog, job_logs: JobLogs) -> None:
         self._jobs = jobs
         self._queues = queues
         self._log = log
+        self._job_logs = job_logs
 
     async def change(
         self,
@@ -157,6 +160,9 @@ class Commit:
         lost = await self._jobs.insert(new) if new else set()
         with unknown_after(bool(new)):
             lost |= await self._jobs.swap(changed) if changed else set()
+        if logs_gone := _logs_gone(job for job in changed if job.document["id"] not in lost):
+            with unknown_after(True):
+                await self._job_logs.drop(logs_gone)
         if before_logging is not None:
             await before_logging(lost)
         changed = [job for job in changed if not job.quiet and job.document["id"] not in lost]
@@ -180,6 +186,8 @@ class Commit:
         stands = await self._jobs.replace(new, taken.last)
         # Whether it became claimable by this cannot be told from what was read: others may have replaced it since.
         written = [] if stands is None else [stands]
+        with unknown_after(True):
+            await self._job_logs.drop({one["_id"]: int(one["arrival"]) for one in written if "logged" in one})
         await self._log.append(taken, list(map(_basic, written)), _flags_of(written, (), cancels=False))
         return stands
 
@@ -194,6 +202,15 @@ def ends_of(going: Iterable[Standing]) -> dict[str, datetime]:
     return latest
 
 
+def _logs_gone(jobs: Iterable[Standing]) -> dict[str, int]:
+    """Of jobs that had lines of log and have them no longer: _id and arrival."""
+    return {
+        job.before["_id"]: int(job.before["arrival"])
+        for job in jobs
+        if "logged" in job.before and (job.gone or "logged" not in job.document)
+    }
+
+
 def _is_anew(job: Standing) -> bool:
     """Another job stands under its id: the old one is gone, a new one has come."""
     return job.anew and not job.gone and job.document["arrival"] != job.before["arrival"]
@@ -201,7 +218,7 @@ def _is_anew(job: Standing) -> bool:
 
 def _basic(document: Mapping[str, Any]) -> Document:
     """What a change keeps of a job: all that View.BASIC shows."""
-    kept = {name: value for name, value in document.items() if name not in {*HEAVY, "number", "ops", "writes", "token"}}
+    kept = {name: value for name, value in document.items() if name not in _NOT_IN_CHANGES}
     if "errors" in kept:
         kept["errors"] = [{**error, "trace": ""} for error in kept["errors"]]
     return kept
