@@ -12,7 +12,7 @@ from functools import partial
 
 import grpc
 
-from tocsin.errors import TocsinError, Unavailable
+from tocsin.errors import ServerError, TocsinError, Unavailable
 from tocsin.v1 import error_reason_pb2
 from tocsin.v1 import worker_service_pb2 as pb
 from tocsin.worker import job_log
@@ -164,6 +164,11 @@ class GrpcSource(Source, Listener):
         await self._beat.wait()
         self._beat.clear()
 
+    def freed(self) -> None:
+        """A slot has become free: tell the server, also where others are free already."""
+        if self._seat is not None:
+            self._seat.widened()
+
     # --- streams ---
 
     async def run(self) -> None:
@@ -262,7 +267,8 @@ class GrpcSource(Source, Listener):
         return self._addresses.others_wait
 
     def late(self) -> Sequence[bytes]:
-        return self._late
+        late, self._late = self._late, []
+        return late
 
     def heard(self, message: pb.StreamJobsResponse) -> None:
         if message.HasField("welcome"):
@@ -302,7 +308,10 @@ class GrpcSource(Source, Listener):
             seat.take(jobs)
 
     def _heard_ack(self, result: pb.ReportOutcomesResponse.Result) -> None:
-        report = self._outbox.answered()
+        try:
+            report = self._outbox.answered()
+        except IndexError:
+            raise ServerError("the server answers outcomes that were not sent") from None
         if not result.HasField("error"):
             report.answered(True)
         elif result.error.code in _PASSING:

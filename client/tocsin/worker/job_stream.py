@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -28,6 +28,9 @@ RELEASE_WITHIN = 2.0
 #: A server that is frozen or cut off must be noticed before leases run out: within 18 s. Servers forbid pings more
 #: often than every 10 s.
 _OPTIONS = (("grpc.keepalive_time_ms", 12_000), ("grpc.keepalive_timeout_ms", 6_000))
+
+#: Seconds in which gRPC ends what waits in a call that was cancelled.
+ENDS_WITHIN = 2.0
 
 _SERVICE = "/tocsin.v1.WorkerService/"
 
@@ -61,7 +64,7 @@ class Listener(ABC):
 
     @abstractmethod
     def late(self) -> Sequence[bytes]:
-        """Tokens of jobs that came after the last message."""
+        """Tokens of jobs that came too late to begin, or that nobody asked for; said once."""
 
 
 class JobStream:
@@ -79,7 +82,7 @@ class JobStream:
         self._bell = asyncio.Event()
         self._closing = False
         self._ended = asyncio.Event()
-        self._reading: asyncio.Task[None] | None = None
+        self._cancel: Callable[[], object] = lambda: None
 
     def ring(self) -> None:
         """There may be something to send."""
@@ -89,12 +92,10 @@ class JobStream:
         """Send what waits, say that nothing more comes, and wait for the server to end the stream."""
         self._closing = True
         self.ring()
-        if self.welcomed:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(grace):
-                    await self._ended.wait()
-        if self._reading is not None:
-            self._reading.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._ended.wait()
+        self._cancel()
 
     async def run(self) -> None:
         """Until the server or `close` ends it. Raises TocsinError where it was refused or cut."""
@@ -103,7 +104,7 @@ class JobStream:
         key = _forking.opened(channel)
         try:
             await self._talk(channel)
-            if self._closing and (tokens := self._listener.late()):
+            if tokens := self._listener.late():
                 await self._release(channel, tokens)
         finally:
             self._ended.set()
@@ -117,13 +118,15 @@ class JobStream:
             response_deserializer=pb.StreamJobsResponse.FromString,
         )(metadata=token_metadata(self._route.token, self._address, self._route.tls))
         writing = asyncio.create_task(self._write(call))
-        self._reading = asyncio.create_task(self._read(call))
+        reading = asyncio.create_task(self._read(call))
+        self._cancel = call.cancel
         try:
-            await asyncio.wait({writing, self._reading}, return_when=asyncio.FIRST_COMPLETED)
-            if writing.done() and (fault := writing.exception()) is not None and not isinstance(fault, grpc.RpcError):
+            await asyncio.wait({writing, reading}, return_when=asyncio.FIRST_COMPLETED)
+            if writing.done() and (fault := _fault(writing)) is not None:
                 raise fault
-            with contextlib.suppress(asyncio.CancelledError):  # by `close`
-                await self._reading
+            await asyncio.wait({reading})
+            if not reading.cancelled():  # by `close`, through gRPC
+                await reading
         except grpc.aio.AioRpcError as error:
             refusal = from_rpc_error(error, f"{self._address}{' with TLS' if self._route.tls is not None else ''}")
         except TimeoutError:
@@ -131,10 +134,16 @@ class JobStream:
         else:
             return
         finally:
-            writing.cancel()
-            self._reading.cancel()
+            # What waits within gRPC ends by itself then. Cancelled instead it would be heard of after the loop's end.
             call.cancel()
-            await asyncio.wait({writing, self._reading})
+            self._closing = True
+            self.ring()
+            ended, late = await asyncio.wait({writing, reading}, timeout=ENDS_WITHIN)
+            for task in late:
+                task.cancel()
+            for task in ended:
+                _fault(task)  # else asyncio would complain that nobody looked
+            self._cancel = lambda: None
             del call  # who keeps an error keeps this frame, and with a call all of gRPC
         raise refusal
 
@@ -179,3 +188,9 @@ class JobStream:
                 timeout=RELEASE_WITHIN,
                 metadata=token_metadata(self._route.token, self._address, self._route.tls),
             )
+
+
+def _fault(task: asyncio.Task[None]) -> BaseException | None:
+    """What it raised, but for what gRPC says of a call that has ended."""
+    fault = None if task.cancelled() else task.exception()
+    return None if isinstance(fault, grpc.RpcError | asyncio.InvalidStateError) else fault

@@ -144,6 +144,7 @@ class Worker:
         source = GrpcSource(
             Addresses(self._addresses), self._route, self._who, queues=self._queues, narrow=narrow, lease=self._lease
         )
+        slots.freed = source.freed
         runtime = Runtime(source, self._handlers, slots=slots)
         connected = asyncio.create_task(source.run())
         running = asyncio.create_task(runtime.run())
