@@ -28,10 +28,6 @@ logger = logging.getLogger("tocsin.worker")
 #: Seconds that a credit waits for an outcome to travel with: a slot that becomes free mostly has one.
 CREDIT_DELAY = 0.001
 
-#: Seconds after a new stream at which leases that go on are extended once more. The server of the old stream shortens
-#: them to 10 s when it sees the cut, which may be after the new one extended them.
-EXTEND_AGAIN = (2.0, 5.0, 8.0)
-
 #: Seconds before an outcome is sent again that the server could not record: the first, and the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
@@ -105,6 +101,7 @@ class GrpcSource(Source, Listener):
         self._away = False  # and said so
         self._closing = asyncio.Event()
         self._late: list[bytes] = []
+        self._held_over: set[bytes] = set()  # leases that were granted on an earlier stream
 
     # --- what the runtime asks for ---
 
@@ -242,9 +239,7 @@ class GrpcSource(Source, Listener):
         if seat.left:
             message.goodbye.SetInParent()
             seat.said_goodbye = True
-        loop = asyncio.get_running_loop()
-        for seconds in EXTEND_AGAIN if going_on else ():
-            loop.call_later(seconds, self._beat.set)
+        self._held_over = set(going_on)
         return message
 
     def next_message(self) -> pb.StreamJobsRequest | None:
@@ -275,6 +270,9 @@ class GrpcSource(Source, Listener):
             self._welcomed, self._away = True, False
             self._addresses.reached()
             logger.info("connected to %s as %s", message.welcome.server or "the server", self._worker.name)
+            every = message.welcome.heartbeat_every.ToTimedelta()
+            if timedelta(0) < every < self.heartbeat_every:
+                self._beat_often(every.total_seconds(), self._stream)
         for result in message.acks:
             self._heard_ack(result)
         for token in message.lost:
@@ -286,6 +284,14 @@ class GrpcSource(Source, Listener):
             if (held := self._held.get(cancel.token)) is not None:
                 held.wish = stop_wish(cancel.wish)
                 self._beat.set()
+
+    def _beat_often(self, seconds: float, stream: JobStream | None) -> None:
+        """While leases of an earlier stream go on: its server shortens them when it sees the cut, which may be after
+        the new one extended them."""
+        self._held_over &= self._held.keys()
+        if self._held_over and self._stream is stream:
+            self._beat.set()
+            asyncio.get_running_loop().call_later(seconds, self._beat_often, seconds, stream)
 
     def _heard_jobs(self, leased: Sequence[pb.LeasedJob]) -> None:
         seat = self._seat

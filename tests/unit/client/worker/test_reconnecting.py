@@ -74,6 +74,21 @@ async def test_after_a_cut_it_goes_on_with_what_it_holds_at_another_server() -> 
         assert jobs.begun == [leased.job.job_id]
 
 
+async def test_leases_held_over_are_extended_as_often_as_the_new_server_says() -> None:
+    jobs = Jobs()
+    async with serving() as service, working(service.address, jobs.handlers):
+        stream = await service.stream()
+        leased = a_lease()
+        stream.lease(leased)
+        await service.until(lambda: stream.heartbeats)
+        service.heartbeat_every = timedelta(milliseconds=20)
+        stream.end()
+        anew = await service.stream(2)
+        await service.until(lambda: len(anew.heartbeats) >= 5)
+        assert {beat.token for beat in anew.heartbeats} == {leased.token}
+        jobs.leave.open()
+
+
 async def test_outcomes_that_were_not_answered_before_the_cut_are_sent_again() -> None:
     jobs = Jobs()
     async with serving() as service, working(service.address, jobs.handlers):

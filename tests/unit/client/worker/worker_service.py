@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -104,7 +104,8 @@ class ServedStream:
             self.messages.append(message)
             if message.HasField("hello"):
                 welcome = pb.StreamJobsResponse.Welcome(server="scripted")
-                welcome.lease.seconds, welcome.heartbeat_every.seconds = 30, 10
+                welcome.lease.seconds = 30
+                welcome.heartbeat_every.FromTimedelta(self._service.heartbeat_every)
                 self.say(pb.StreamJobsResponse(welcome=welcome))
             for credit in message.credits:
                 self.credits[credit.type] = self.credits.get(credit.type, 0) + credit.n
@@ -125,6 +126,7 @@ class ScriptedWorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         self.streams: list[ServedStream] = []
         self.answer: Callable[[pb.Outcome], pb.ReportOutcomesResponse.Result] = lambda outcome: RECORDED
         self.acking = True
+        self.heartbeat_every = timedelta(seconds=10)
         self.at_goodbye: Callable[[ServedStream], None] = lambda stream: None
         self.refusing: grpc.StatusCode | None = None
         self.refused = 0
