@@ -33,7 +33,7 @@ from tocsin.errors import (
     WrongType,
 )
 from tocsin.jobs import Cancel, CancelledMany, DeletedMany, Job, JobChange, JobError, Progress, RetriedMany
-from tocsin.queues import JobDefaults, Queue, QueueHealth, ServerInfo, StateCounts, WorkerInfo
+from tocsin.queues import JobDefaults, PushTarget, Queue, QueueHealth, ServerInfo, StateCounts, WorkerInfo
 from tocsin.reminders import Reminder, ReminderSet
 from tocsin.requests import JobRequest, Retention, RetryPolicy
 from tocsin.transfer import Imported, RefusedRecord
@@ -41,6 +41,7 @@ from tocsin.v1.payloads_pb2 import (
     BookingReminder,
     DataCleanup,
     EmailNotification,
+    HttpRequest,
     PaymentReminder,
     RawPayload,
     ReportGeneration,
@@ -73,6 +74,7 @@ __all__ = [
     "EmailNotification",
     "FailedPrecondition",
     "Handlers",
+    "HttpRequest",
     "Imported",
     "InvalidArgument",
     "InvalidPayload",
@@ -90,6 +92,7 @@ __all__ = [
     "PaymentReminder",
     "PermissionDenied",
     "Progress",
+    "PushTarget",
     "Queue",
     "QueueHealth",
     "RawPayload",

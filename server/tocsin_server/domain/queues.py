@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
 
-from tocsin_server.domain.defaults import UNSET, JobDefaults
+from tocsin_server.domain.defaults import UNSET, JobDefaults, PushTarget
 from tocsin_server.domain.record import record
 from tocsin_server.domain.states import State
 
@@ -31,6 +31,16 @@ class QueueSettings:
         """Attempts of the type at once in each process. None: its handler's word holds, else the server's."""
         of_type = self.type_defaults.get(type_, UNSET).concurrency
         return self.defaults.concurrency if of_type is None else of_type
+
+    def min_worker_version_of(self, type_: str) -> str:
+        """Lowest version of a worker that is given jobs of the type. Empty: any worker."""
+        of_type = self.type_defaults.get(type_, UNSET).min_worker_version
+        return (self.defaults.min_worker_version if of_type is None else of_type) or ""
+
+    def push_of(self, type_: str) -> PushTarget | None:
+        """Where due jobs of the type are sent; no worker and no handler is given them then. None: nowhere."""
+        of_type = self.type_defaults.get(type_, UNSET).push
+        return self.defaults.push if of_type is None else of_type
 
 
 @record

@@ -49,12 +49,17 @@ def _fill_defaults(target: queue_pb2.JobDefaults, defaults: JobDefaults) -> None
         retry.jitter = defaults.jitter
     if defaults.concurrency is not None:
         target.concurrency = defaults.concurrency
+    target.min_worker_version = defaults.min_worker_version or ""
+    if (push := defaults.push) is not None:
+        target.push.url, target.push.secret_ref = push.url, push.secret_ref
+        target.push.headers.update(push.headers)
     spans = (
         (retry, "initial_delay", defaults.initial_delay),
         (retry, "max_delay", defaults.max_delay),
         (target, "timeout", defaults.timeout),
         (retention, "completed_for", defaults.completed_for),
         (retention, "failed_for", defaults.failed_for),
+        (target.push, "timeout", None if push is None else push.timeout),
     )
     for message, field, span in spans:
         if span is not None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from enum import IntEnum
 from typing import Any
 
-from tocsin_server.domain.defaults import JobDefaults
+from tocsin_server.domain.defaults import JobDefaults, PushTarget
 from tocsin_server.domain.queues import QueueSettings, WorkerFigures
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.store.mongo.documents import Document, span, text, to_ms
@@ -25,6 +25,8 @@ def _defaults_document(defaults: JobDefaults) -> Document:
             value = to_ms(value)
         elif isinstance(value, IntEnum):
             value = int(value)
+        elif isinstance(value, PushTarget):
+            value = _push_document(value)
         if value is not None:
             said[one.name] = value
     return said
@@ -38,7 +40,22 @@ def _defaults_of(said: Mapping[str, Any]) -> JobDefaults:
             values[name] = span(value) if name in _SPANS else value
     if "backoff" in values:
         values["backoff"] = Backoff(values["backoff"])
+    if "push" in values:
+        values["push"] = _push_of(values["push"])
     return JobDefaults(**values)
+
+
+def _push_document(push: PushTarget) -> Document:
+    """Headers are a list: their names may hold dots, too."""
+    said: Document = {"url": push.url, "headers": list(map(list, push.headers.items())), "secret_ref": push.secret_ref}
+    if push.timeout is not None:
+        said["timeout"] = to_ms(push.timeout)
+    return said
+
+
+def _push_of(said: Mapping[str, Any]) -> PushTarget:
+    timeout = span(said["timeout"]) if "timeout" in said else None
+    return PushTarget(said["url"], dict(said["headers"]), said["secret_ref"], timeout)
 
 
 def settings_document(settings: QueueSettings) -> Document:

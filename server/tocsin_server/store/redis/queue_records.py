@@ -9,7 +9,7 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
-from tocsin_server.domain.defaults import JobDefaults
+from tocsin_server.domain.defaults import JobDefaults, PushTarget
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.domain.states import State
@@ -28,6 +28,8 @@ def _defaults_to_json(defaults: JobDefaults) -> dict[str, Any]:
         value = getattr(defaults, field.name)
         if isinstance(value, timedelta):
             said[f"{field.name}_ms"] = to_ms(value)
+        elif isinstance(value, PushTarget):
+            said[field.name] = _push_to_json(value)
         elif value is not None:
             said[field.name] = value
     return said
@@ -43,7 +45,20 @@ def _defaults_from_json(said: Mapping[str, Any]) -> JobDefaults:
             values[field.name] = timedelta(milliseconds=said[f"{field.name}_ms"])
     if "backoff" in values:
         values["backoff"] = Backoff(values["backoff"])
+    if "push" in values:
+        values["push"] = _push_from_json(values["push"])
     return JobDefaults(**values)
+
+
+def _push_to_json(push: PushTarget) -> dict[str, Any]:
+    timeout = None if push.timeout is None else to_ms(push.timeout)
+    return {"url": push.url, "headers": push.headers, "secret_ref": push.secret_ref, "timeout_ms": timeout}
+
+
+def _push_from_json(said: Mapping[str, Any]) -> PushTarget:
+    timeout = said["timeout_ms"]
+    span = None if timeout is None else timedelta(milliseconds=timeout)
+    return PushTarget(said["url"], said["headers"], said["secret_ref"], span)
 
 
 def settings_bytes(settings: QueueSettings) -> bytes:
