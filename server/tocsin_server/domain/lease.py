@@ -66,6 +66,20 @@ class Finished:
     repeated: bool
 
 
+#: States in which no job stands whose last attempt ended so, unless somebody changed it since.
+_NEVER_AFTER = {
+    Ending.COMPLETED: frozenset(State) - {State.COMPLETED},
+    Ending.FAILED: frozenset({State.COMPLETED}),
+    Ending.CRASHED: frozenset({State.COMPLETED}),
+    Ending.RELEASED: frozenset({State.COMPLETED, State.FAILED, State.SCHEDULED}),
+}
+
+
+def contradicts(ending: Ending, state: State) -> bool:
+    """Whether an attempt that ended this way cannot have left its job in this state."""
+    return state in _NEVER_AFTER[ending]
+
+
 @record
 class LostLease:
     """A lease that ran out and was taken back, and what became of its job."""

@@ -37,6 +37,11 @@ class QueueSettings:
         of_type = self.type_defaults.get(type_, UNSET).min_worker_version
         return (self.defaults.min_worker_version if of_type is None else of_type) or ""
 
+    @property
+    def chooses_workers(self) -> bool:
+        """Whether not every worker is given all of its jobs."""
+        return any(one.min_worker_version or one.push for one in (self.defaults, *self.type_defaults.values()))
+
     def push_of(self, type_: str) -> PushTarget | None:
         """Where due jobs of the type are sent; no worker and no handler is given them then. None: nowhere."""
         of_type = self.type_defaults.get(type_, UNSET).push
