@@ -47,6 +47,7 @@ from tocsin_server.maintenance.runner import ChoreRunner
 from tocsin_server.messages.errors import MessageSettingsError
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.cancel_jobs import CancelJobs
+from tocsin_server.operations.explaining import Explaining
 from tocsin_server.operations.finishing import Finishing
 from tocsin_server.operations.leasing.leasing import Leasing
 from tocsin_server.operations.queues import Queues, QueueSettingsCache
@@ -349,10 +350,11 @@ def build_servicers(
     """What answers calls, over a store. `silent_since`: since when it is known not to answer; None: it does.
     `writes_refused`: why it takes no writes; "": it does."""
     bulk, queues = Bulk(store), Queues(store, settings)
+    explaining = Explaining(store, settings.get, working.announcing.workers, working.clock, silent_since)
     transfers = Transfers(store, queues)
     return Servicers(
         [
-            JobService(store, scheduling, cancelling, watching, bulk, UpdateJobs(store), transfers),
+            JobService(store, scheduling, cancelling, watching, explaining, bulk, UpdateJobs(store), transfers),
             QueueService(store, queues, bulk, working.announcing, silent_since, writes_refused),
             WorkerService(working),
             ReminderService(reminders),

@@ -29,7 +29,8 @@ SERVICES = (
     Service(
         job_service_pb2.DESCRIPTOR.services_by_name["JobService"],
         JobService,
-        reads=frozenset({"GetJob", "ListJobs", "WatchJobs", "ExportJobs"}),
+        reads=frozenset({"GetJob", "WaitJob", "ExplainJob", "ListJobLogs", "ListJobs", "WatchJobs", "ExportJobs"}),
+        waits=frozenset({"WaitJob"}),
         transfers=frozenset({"ExportJobs", "ImportJobs"}),
         opaque=True,
     ),
@@ -42,7 +43,7 @@ SERVICES = (
         worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"],
         WorkerService,
         reads=frozenset({"ListWorkers"}),
-        waiting=frozenset({"LeaseJobs", "StreamJobs"}),
+        working=frozenset({"LeaseJobs", "StreamJobs"}),
         opaque=True,
     ),
     Service(

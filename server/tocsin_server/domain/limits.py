@@ -58,6 +58,7 @@ MAX_INITIAL_DELAY = timedelta(hours=24)
 MAX_TIMEOUT = timedelta(days=30)
 MAX_RETENTION = timedelta(days=3653)
 MAX_GRACE = timedelta(hours=24)
+MAX_WAIT, DEFAULT_WAIT = timedelta(seconds=60), timedelta(seconds=20)  # of WaitJob
 DEFAULT_GRACE = timedelta(seconds=30)
 MAX_DELAY = timedelta(days=36525)  # 100 years
 FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)

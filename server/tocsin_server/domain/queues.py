@@ -111,5 +111,14 @@ class WorkerFigures:
     labels: Mapping[str, str] = field(default_factory=dict)
     since: datetime | None = None  # it came, or was first heard of
     held: tuple[HeldJob, ...] = ()  # some of what it holds: as many as the server says
-    free: int = 0  # further attempts that it would take now
+    free: int = 0  # further attempts that it would take now, where it is remote
     by: str = field(default="", compare=False)  # the server that speaks for it; set by the store
+
+    def takes(self, queue: str, type_: str) -> bool:
+        """Whether it runs jobs of this type and queue."""
+        return type_ in self.types and (not self.queues or queue in self.queues)
+
+    @property
+    def places(self) -> int:
+        """Further attempts that it would take now."""
+        return self.free if self.remote else max(0, self.slots - self.busy - self.abandoned)
