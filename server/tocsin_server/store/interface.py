@@ -215,8 +215,9 @@ class JobStore(ABC):
         (a call may bring fewer, then with `more`); lease is 1 s to 12 h. `request` is 8 random bytes, the token of what
         it leases. A claim whose answer was lost is `repeated` with the same bytes: it brings the jobs that it leased
         the first time, so that nothing is lost; where it leased none, it is a claim like any other.
-        Makes at most 100 SCHEDULED jobs WAITING a call, whatever is due; until all due ones are WAITING nothing is
-        leased, so that the best is truly the best: then `more` is set.
+        Makes at most 100 SCHEDULED jobs WAITING a call, whatever is due. While more are due, and one of them may be
+        better than those, nothing is leased, so that the best is truly the best: then `more` is set. A job that was due
+        is told of as WAITING before it is told of as ACTIVE.
         Cost O(limit · types · log n).
         """
 

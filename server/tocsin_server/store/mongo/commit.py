@@ -30,7 +30,7 @@ from tocsin_server.store.mongo.event_log import EventLog, Flags
 from tocsin_server.store.mongo.job_logs import JobLogs
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
 from tocsin_server.store.mongo.queues import Allocation, QueueDocuments
-from tocsin_server.store.mongo.transitions import Standing
+from tocsin_server.store.mongo.transitions import Standing, confirm
 
 #: WriteRounds of read, decide and write before a call gives up on jobs that others keep changing.
 _ROUNDS = 50
@@ -93,6 +93,7 @@ class Commit:
 
         Several of a call may be of one job: they are taken in order. `decide` is asked again where the job was changed
         by others meanwhile, so it must not remember; it is given the place of the id, and None where no job stands.
+        What it leaves as it is, is confirmed (transitions.confirm), and that no job stands as well.
 
         `written` says of a job as this process wrote it last whether `decide` would write it: then it is not read. If
         somebody else has written it since, that shows as in any race.
@@ -114,7 +115,12 @@ class Commit:
             for at in left:
                 job = standing.get(job_ids[at])
                 answers[at] = decide(at, None if job is None or job.gone else job)
+            for job in standing.values():
+                confirm(job)
             lost = await self.write(queue, list(standing.values()), rates=rates(), cancels=cancels)
+            if absent := [one for one in dict.fromkeys(ids) if one not in standing]:
+                with unknown_after(bool(standing)):
+                    lost |= await self._jobs.absent(queue, absent)
             return [at for at in left if job_ids[at] in lost]
 
         for start in range(0, len(job_ids), _JOBS_A_WRITE):
@@ -138,7 +144,7 @@ class Commit:
         if not loud:
             return await self._jobs.swap(written) if written else set()
         gone = {} if retention else ends_of(job for job in loud if job.gone)
-        events = sum(2 if _is_anew(job) else 1 for job in loud)
+        events = sum(map(_changes_in, loud))
         taken, _ = await self._queues.allocate(queue, events=events, rates=rates, gone=gone)
         return await self.write_under(taken, written, cancels=cancels, beside_logging=beside_logging)
 
@@ -216,6 +222,11 @@ def _is_anew(job: Standing) -> bool:
     return job.anew and not job.gone and job.document["arrival"] != job.before["arrival"]
 
 
+def _changes_in(job: Standing) -> int:
+    """How many changes are told of it."""
+    return 2 if _is_anew(job) or job.between is not None else 1
+
+
 def _basic(document: Mapping[str, Any]) -> Document:
     """What a change keeps of a job: all that View.BASIC shows."""
     kept = {name: value for name, value in document.items() if name not in _NOT_IN_CHANGES}
@@ -230,6 +241,8 @@ def _changes_of(jobs: Sequence[Standing]) -> list[Document]:
     for job in jobs:
         if job.gone or _is_anew(job):
             changes.append({**_basic(job.before), "deleted": True})
+        if job.between is not None:
+            changes.append(_basic(job.between))
         if not job.gone:
             changes.append(_basic(job.document))
     return changes

@@ -89,7 +89,6 @@ class FinishJobs:
             if job is None or not _is_of(job, outcome.lease):
                 return _lost(outcome.lease)
             if job.state is not State.ACTIVE:
-                transitions.confirm(job)
                 return Finished(job.state, repeated=True)
             _end(job, outcome, rates)
             return Finished(job.state, repeated=False)
