@@ -42,7 +42,9 @@ SERVER = WorkerFigures("server 1", ("t",), slots=8, busy=3, abandoned=0)
 
 def explaining(store: JobStore, silent_since: datetime | None = None) -> Explaining:
     """As a server that has just started explains: it has no answers of before at hand."""
-    return Explaining(store, QueueSettingsCache(store, ttl=MINUTE).get, StoreClock(), lambda: silent_since)
+    return Explaining(
+        store, QueueSettingsCache(store, ttl=MINUTE).get, store.workers, StoreClock(), lambda: silent_since
+    )
 
 
 async def why(store: JobStore, job_id: str = "a") -> Explanation:
