@@ -33,7 +33,7 @@ from tocsin.errors import (
     WrongType,
 )
 from tocsin.jobs import Cancel, CancelledMany, DeletedMany, Job, JobChange, JobError, Progress, RetriedMany
-from tocsin.queues import JobDefaults, Queue, QueueHealth, ServerInfo, StateCounts, WorkerInfo
+from tocsin.queues import JobDefaults, PushTarget, Queue, QueueHealth, ServerInfo, StateCounts, WorkerInfo
 from tocsin.reminders import Reminder, ReminderSet
 from tocsin.requests import JobRequest, Retention, RetryPolicy
 from tocsin.transfer import Imported, RefusedRecord
@@ -41,6 +41,7 @@ from tocsin.v1.payloads_pb2 import (
     BookingReminder,
     DataCleanup,
     EmailNotification,
+    HttpRequest,
     PaymentReminder,
     RawPayload,
     ReportGeneration,
@@ -50,6 +51,7 @@ from tocsin.v1.transfer_pb2 import TransferRecord
 from tocsin.worker.context import JobContext
 from tocsin.worker.errors import DoNotRetry, InvalidPayload, JobCancelled, RetryLater, UnfitPayload, UnfitResult
 from tocsin.worker.registry import Handlers
+from tocsin.worker.worker import Worker
 
 try:
     __version__ = _metadata.version("tocsin")
@@ -73,6 +75,7 @@ __all__ = [
     "EmailNotification",
     "FailedPrecondition",
     "Handlers",
+    "HttpRequest",
     "Imported",
     "InvalidArgument",
     "InvalidPayload",
@@ -90,6 +93,7 @@ __all__ = [
     "PaymentReminder",
     "PermissionDenied",
     "Progress",
+    "PushTarget",
     "Queue",
     "QueueHealth",
     "RawPayload",
@@ -119,6 +123,7 @@ __all__ = [
     "View",
     "Violation",
     "WaitTimeout",
+    "Worker",
     "WorkerInfo",
     "WrongType",
     "__version__",

@@ -12,8 +12,8 @@ from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from tocsin._checking import listed, of_kind, put, put_priority, word
-from tocsin._fields import check_id, put_filter, put_name, put_states, put_tags, put_when, refuse_unknown
+from tocsin._checking import listed, of_kind, put, put_priority, put_texts, word
+from tocsin._fields import check_id, put_filter, put_name, put_states, put_when, refuse_unknown
 from tocsin._refusals import from_status
 from tocsin._times import Span, put_duration, put_time
 from tocsin.enums import OnConflict, Outcome, View
@@ -94,7 +94,7 @@ def schedule_request(wanted: JobRequest) -> pb.ScheduleJobRequest:
         put_duration(spec.timeout, wanted.timeout, "job.timeout")
     if wanted.retention is not None:
         of_kind(Retention, wanted.retention, "retention").put(spec.retention, "job.retention")
-    put_tags(spec.tags, wanted.tags, "job.tags")
+    put_texts(spec.tags, wanted.tags, "job.tags")
     put_when(request, wanted.at, wanted.delay)
     conflict = word(OnConflict, wanted.on_conflict, "on_conflict")
     request.on_conflict = pb.ScheduleJobRequest.OnConflict.Value(conflict)
@@ -233,7 +233,7 @@ def update(
         put_when(request, changes.get("at"), changes.get("delay"))
     if "tags" in changes:
         request.update_mask.paths.append("tags")
-        put_tags(request.job.tags, changes["tags"], "job.tags")
+        put_texts(request.job.tags, changes["tags"], "job.tags")
     if "timeout" in changes:
         request.update_mask.paths.append("timeout")
         if changes["timeout"] is not None:

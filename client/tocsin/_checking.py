@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, MutableMapping
 from enum import StrEnum
 from typing import TypeVar
 
@@ -30,6 +30,19 @@ def put(message: Message, field: str, value: object, path: str) -> None:
         raise InvalidArgument.of(path, f"cannot be sent: {error}") from None
     except TypeError as error:
         raise WrongType.of(path, str(error)) from None
+
+
+def put_texts(field: MutableMapping[str, str], texts: Mapping[str, str], path: str) -> None:
+    """Set a map of texts. Raises InvalidArgument for text that is not valid Unicode, WrongType for what is no text."""
+    if not isinstance(texts, Mapping):
+        raise WrongType.of(path, f"is a dict of text, not of type {type(texts).__name__}")
+    for key, value in texts.items():
+        try:
+            field[key] = value
+        except ValueError as error:
+            raise InvalidArgument.of(f"{path}[{key!r}]", f"cannot be sent: {error}") from None
+        except TypeError as error:
+            raise WrongType.of(f"{path}[{key!r}]", str(error)) from None
 
 
 def put_priority(message: Message, field: str, value: object, path: str) -> None:

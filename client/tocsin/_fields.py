@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping, MutableSequence, Sequence
+from collections.abc import Iterable, Mapping, MutableSequence, Sequence
 from datetime import datetime
 
 from google.protobuf.message import Message
 
-from tocsin._checking import listed, put, word
+from tocsin._checking import listed, put, put_texts, word
 from tocsin._times import Span, put_duration, put_time
 from tocsin.enums import State
 from tocsin.errors import InvalidArgument, WrongType
@@ -58,26 +58,13 @@ def put_filter(
 ) -> None:
     put_states(request.states, states)
     request.types.extend(listed(types, "types"))
-    put_tags(request.tags, tags, "tags")
+    put_texts(request.tags, tags, "tags")
 
 
 def put_states(field: MutableSequence[job_pb2.Job.State.ValueType], states: Iterable[StateName]) -> None:
     """Set the states of a filter. Raises InvalidArgument for a word that is no state."""
     for i, state in enumerate(listed(states, "states")):
         field.append(job_pb2.Job.State.Value(word(State, state, f"states[{i}]")))
-
-
-def put_tags(field: MutableMapping[str, str], tags: Mapping[str, str], path: str) -> None:
-    """Set tags. Raises InvalidArgument for text that is not valid Unicode, WrongType for values that are no text."""
-    if not isinstance(tags, Mapping):
-        raise WrongType.of(path, f"is a dict of text, not of type {type(tags).__name__}")
-    for key, value in tags.items():
-        try:
-            field[key] = value
-        except ValueError as error:
-            raise InvalidArgument.of(f"{path}[{key!r}]", f"cannot be sent: {error}") from None
-        except TypeError as error:
-            raise WrongType.of(f"{path}[{key!r}]", str(error)) from None
 
 
 def refuse_unknown(method: str, given: Mapping[str, object], known: Mapping[str, object]) -> None:

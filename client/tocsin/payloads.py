@@ -26,6 +26,7 @@ TypedPayload: TypeAlias = (
     | payloads_pb2.PaymentReminder
     | payloads_pb2.DataCleanup
     | payloads_pb2.ReportGeneration
+    | payloads_pb2.HttpRequest
 )
 
 #: All that may be given as a payload. bytes are sent as RawPayload without a content type, objects of a dataclass or a
@@ -51,6 +52,7 @@ TYPED_PAYLOADS: Mapping[type[TypedPayload], str] = {
     payloads_pb2.PaymentReminder: "payment_reminder",
     payloads_pb2.DataCleanup: "data_cleanup",
     payloads_pb2.ReportGeneration: "report_generation",
+    payloads_pb2.HttpRequest: "http_request",
 }
 #: Fields of typed payloads that list addresses and numbers.
 _RECIPIENTS = ("to", "cc", "bcc", "reply_to", "email_to", "sms_to")

@@ -7,11 +7,34 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypedDict
 
-from tocsin._checking import of_kind, put
+from tocsin._checking import of_kind, put, put_texts
 from tocsin._times import Span, put_duration, span_in, time_in
 from tocsin.enums import Durability
 from tocsin.requests import Retention, RetryPolicy
 from tocsin.v1 import queue_pb2, queue_service_pb2, server_service_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class PushTarget:
+    """An HTTP address that due jobs are sent to, each as a request; no worker is given them."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    secret_ref: str = ""  # name of the server's secret that signs requests; empty: not signed
+    timeout: Span | None = None  # how long an answer may take; 30 s
+
+    def put(self, message: queue_pb2.PushTarget, path: str) -> None:
+        """Set the message that stands at `path` in a request."""
+        put(message, "url", self.url, f"{path}.url")
+        put(message, "secret_ref", self.secret_ref, f"{path}.secret_ref")
+        put_texts(message.headers, self.headers, f"{path}.headers")
+        if self.timeout is not None:
+            put_duration(message.timeout, self.timeout, f"{path}.timeout")
+
+    @classmethod
+    def read(cls, message: queue_pb2.PushTarget) -> PushTarget:
+        """The target that a message holds."""
+        return cls(message.url, dict(message.headers), message.secret_ref, span_in(message, "timeout"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +45,8 @@ class JobDefaults:
     timeout: Span | None = None  # of one attempt
     retention: Retention | None = None
     concurrency: int | None = None  # attempts of one type that each server runs at once; 5, or what its handler says
+    min_worker_version: str | None = None  # lowest version of a worker that is given such jobs: any
+    push: PushTarget | None = None  # where such jobs are sent instead of being given to workers
 
     def put(self, message: queue_pb2.JobDefaults, path: str) -> None:
         """Set the message that stands at `path` in a request."""
@@ -34,6 +59,10 @@ class JobDefaults:
             of_kind(Retention, self.retention, f"{path}.retention").put(message.retention, f"{path}.retention")
         if self.concurrency is not None:
             put(message, "concurrency", self.concurrency, f"{path}.concurrency")
+        if self.min_worker_version is not None:
+            put(message, "min_worker_version", self.min_worker_version, f"{path}.min_worker_version")
+        if self.push is not None:
+            of_kind(PushTarget, self.push, f"{path}.push").put(message.push, f"{path}.push")
 
     @classmethod
     def read(cls, message: queue_pb2.JobDefaults) -> JobDefaults:
@@ -43,6 +72,8 @@ class JobDefaults:
             timeout=span_in(message, "timeout"),
             retention=Retention.read(message.retention) if message.HasField("retention") else None,
             concurrency=message.concurrency if message.HasField("concurrency") else None,
+            min_worker_version=message.min_worker_version or None,
+            push=PushTarget.read(message.push) if message.HasField("push") else None,
         )
 
 

@@ -20,6 +20,7 @@ WIRE = {
     "JobRequest": "what is asked for, before defaults",
     "OnConflict": "the same numbers of the protos",
     "Progress": "a part of a job",
+    "PushTarget": "a part of a queue's settings, given and kept",
     "QueueHealth": "how a queue is, as it is found and as callers see it",
     "RefusedRecord": "an item of an import's answer",
     "ReminderKind": "the same numbers of the protos",

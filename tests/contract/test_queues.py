@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from tocsin_server.domain.commands import RunJob
-from tocsin_server.domain.defaults import UNSET, JobDefaults
+from tocsin_server.domain.defaults import UNSET, JobDefaults, PushTarget
 from tocsin_server.domain.queues import QueueFigures, QueueSettings
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.domain.states import State
@@ -48,11 +48,14 @@ SAID = QueueSettings(
         completed_for=NOW,
         failed_for=3653 * 24 * HOUR,
         concurrency=10_000,
+        min_worker_version="2.11",
+        push=PushTarget("https://example.com/jobs?key=1", {"X.Y": "$z", "Authorization": "Bearer x"}, "orders", MINUTE),
     ),
     type_defaults={
         "email": JobDefaults(max_attempts=1, concurrency=1),
         "a.b-c_D": UNSET,
         "sms": JobDefaults(jitter=0.0),
+        "hook": JobDefaults(push=PushTarget("http://example.com/")),
     },
     completed_max=0,
     failed_max=10_000_000,

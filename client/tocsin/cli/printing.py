@@ -25,7 +25,7 @@ from tocsin.cli.texts import (
 )
 from tocsin.enums import State
 from tocsin.jobs import Job, JobChange
-from tocsin.queues import JobDefaults, Queue, QueueHealth, StateCounts
+from tocsin.queues import JobDefaults, PushTarget, Queue, QueueHealth, StateCounts
 from tocsin.reminders import ReminderSet
 from tocsin.requests import Retention, RetryPolicy
 
@@ -257,5 +257,12 @@ def _said(*levels: JobDefaults | RetryPolicy | Retention | None) -> Iterable[str
         for field in fields(level) if level is not None else ():
             value = getattr(level, field.name)
             if value is not None and not isinstance(value, RetryPolicy | Retention):
-                said = typed_span(value) if isinstance(value, timedelta) else f"{value}"
-                yield f"{field.name.replace('_', ' ')} {said}"
+                yield f"{field.name.replace('_', ' ')} {_word(value)}"
+
+
+def _word(value: object) -> str:
+    if isinstance(value, PushTarget):
+        signed = f", signed with {value.secret_ref}" if value.secret_ref else ""
+        headers = f", with {', '.join(value.headers)}" if value.headers else ""  # not their values: they may be keys
+        return f"to {value.url}{signed}{headers}"
+    return typed_span(value) if isinstance(value, timedelta) else f"{value}"

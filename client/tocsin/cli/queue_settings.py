@@ -13,14 +13,15 @@ from tocsin.cli import json_lines, parsing, printing
 from tocsin.cli.connecting import Address, AsJson, connected
 from tocsin.cli.options import QueueArgument
 from tocsin.enums import Backoff
-from tocsin.queues import JobDefaults, Queue, QueueChanges
+from tocsin.queues import JobDefaults, PushTarget, Queue, QueueChanges
 from tocsin.requests import Retention, RetryPolicy
 
 _Span: TypeAlias = timedelta | None
 
 _RETRY = tuple(field.name for field in fields(RetryPolicy))
 _RETENTION = tuple(field.name for field in fields(Retention))
-_DEFAULTS = ("concurrency", *_RETRY, "timeout", *_RETENTION)
+_PLAIN = ("concurrency", "min_worker_version", "push", "timeout")
+_DEFAULTS = (*_PLAIN, *_RETRY, *_RETENTION)
 _COUNTS = ("completed_max", "failed_max")
 
 
@@ -36,6 +37,19 @@ def update(
         str, typer.Option("--type", "-t", help="Set it for jobs of this type only. Default: for all that say nothing.")
     ] = "",
     concurrency: Annotated[int | None, typer.Option(help="Attempts of one type that each server runs at once.")] = None,
+    min_worker_version: Annotated[
+        str | None, typer.Option(help="Lowest version of a worker that is given such jobs.")
+    ] = None,
+    push: Annotated[
+        str | None, typer.Option(metavar="URL", help="Send what is due there, each job as an HTTP request.")
+    ] = None,
+    push_header: Annotated[
+        list[str] | None, typer.Option(metavar="NAME:VALUE", help="A header to send there. May be repeated.")
+    ] = None,
+    push_secret: Annotated[str, typer.Option(metavar="NAME", help="The server's secret that signs requests.")] = "",
+    push_timeout: Annotated[
+        _Span, typer.Option(parser=parsing.span, metavar="SPAN", help="How long an answer may take: 30s.")
+    ] = None,
     max_attempts: Annotated[int | None, typer.Option(help="Attempts that may fail, the first included.")] = None,
     backoff: Annotated[
         str | None, typer.Option(metavar="fixed|exponential", help="How waits between attempts grow.")
@@ -68,6 +82,8 @@ def update(
     """
     given: dict[str, object] = {
         "concurrency": concurrency,
+        "min_worker_version": min_worker_version,
+        "push": _push(push, push_header or [], push_secret, push_timeout),
         "max_attempts": max_attempts,
         "backoff": None if backoff is None else parsing.words(Backoff, [backoff])[0],
         "initial_delay": initial_delay,
@@ -107,6 +123,17 @@ def _cleared(names: list[str], wanted: Mapping[str, object], *, of_type: bool) -
     return cleared
 
 
+def _push(url: str | None, headers: list[str], secret: str, timeout: timedelta | None) -> PushTarget | None:
+    if url is None:
+        if headers or secret or timeout is not None:
+            raise typer.BadParameter("a push target is given as a whole: name its URL, too", param_hint="--push")
+        return None
+    pairs = [header.partition(":") for header in headers]
+    if wrong := [name for name, colon, _ in pairs if not colon]:
+        raise typer.BadParameter(f"{wrong[0]!r} has no colon after its name", param_hint="--push-header")
+    return PushTarget(url, {name.strip(): value.strip() for name, _, value in pairs}, secret, timeout)
+
+
 def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
@@ -138,7 +165,7 @@ def _changed(standing: JobDefaults | None, wanted: Mapping[str, Any]) -> JobDefa
         old,
         retry=None if retry == RetryPolicy() else retry,
         retention=None if retention == Retention() else retention,
-        **part(("concurrency", "timeout")),
+        **part(_PLAIN),
     )
     return None if new == JobDefaults() else new
 

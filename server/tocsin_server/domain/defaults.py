@@ -13,6 +13,16 @@ from tocsin_server.domain.retry import Backoff, RetryPolicy
 
 
 @record
+class PushTarget:
+    """An HTTP address that due jobs are sent to."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    secret_ref: str = ""  # name of the secret that signs requests; empty: none
+    timeout: timedelta | None = None  # how long an answer may take; None: the default
+
+
+@record
 class JobDefaults:
     """One level's word. None: ask the next level."""
 
@@ -25,6 +35,8 @@ class JobDefaults:
     completed_for: timedelta | None = None
     failed_for: timedelta | None = None
     concurrency: int | None = None  # attempts of one type at once in each process; not a job's own word
+    min_worker_version: str | None = None  # of who may be given such jobs; not a job's own word either
+    push: PushTarget | None = None  # where they are sent instead; likewise
 
     def over(self, below: JobDefaults) -> JobDefaults:
         """This level's word, and `below`'s where this one is silent."""

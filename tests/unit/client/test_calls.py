@@ -14,6 +14,7 @@ from tocsin import (
     JobDefaults,
     JobRequest,
     Outcome,
+    PushTarget,
     Retention,
     RetryPolicy,
     State,
@@ -270,6 +271,15 @@ def test_single_types_of_a_queue_are_set_or_cleared() -> None:
     wanted.queue.type_defaults["a.b"].concurrency = 3
     wanted.update_mask.paths.extend(["type_defaults.a.b", "type_defaults.sms"])
     assert request == wanted
+
+
+def test_a_push_target_travels_and_comes_back() -> None:
+    push = PushTarget("https://example.com/jobs", {"X-Team": "a"}, "orders", timedelta(seconds=5))
+    given = JobDefaults(push=push, min_worker_version="2.11")
+    request = _queue_calls.update("q", {"defaults": given}).request
+    assert JobDefaults.read(request.queue.defaults) == given
+    with pytest.raises(TypeError, match=r"push\.headers: is a dict"):
+        _queue_calls.update("q", {"defaults": JobDefaults(push=PushTarget("http://a.b/", ["X: 1"]))})  # type: ignore[arg-type]  # on purpose
 
 
 def test_a_scheduled_job_says_what_was_done() -> None:

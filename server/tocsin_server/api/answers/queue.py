@@ -49,12 +49,17 @@ def _fill_defaults(target: queue_pb2.JobDefaults, defaults: JobDefaults) -> None
         retry.jitter = defaults.jitter
     if defaults.concurrency is not None:
         target.concurrency = defaults.concurrency
+    target.min_worker_version = defaults.min_worker_version or ""
+    if (push := defaults.push) is not None:
+        target.push.url, target.push.secret_ref = push.url, push.secret_ref
+        target.push.headers.update(push.headers)
     spans = (
         (retry, "initial_delay", defaults.initial_delay),
         (retry, "max_delay", defaults.max_delay),
         (target, "timeout", defaults.timeout),
         (retention, "completed_for", defaults.completed_for),
         (retention, "failed_for", defaults.failed_for),
+        (target.push, "timeout", None if push is None else push.timeout),
     )
     for message, field, span in spans:
         if span is not None:
@@ -102,3 +107,4 @@ def _fill_worker(target: queue_pb2.WorkerHealth, worker: WorkerFigures) -> None:
     target.slots, target.busy, target.abandoned = worker.slots, worker.busy, worker.abandoned
     if worker.seen_time is not None:
         set_time(target.seen_time, worker.seen_time)
+    target.remote, target.version, target.language = worker.remote, worker.version, worker.language

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
@@ -11,11 +12,12 @@ from tocsin.v1 import queue_service_pb2 as pb
 
 from tocsin_server.api import page_tokens
 from tocsin_server.api.requests.jobs import STATES, check_page_size, page_size, queue_of
+from tocsin_server.api.requests.payloads.http_request import check_target
 from tocsin_server.api.requests.schedule_jobs import check_retention, check_retry, to_defaults
 from tocsin_server.api.requests.violations import Violations
-from tocsin_server.api.times import to_time
+from tocsin_server.api.times import to_span, to_time
 from tocsin_server.domain import limits
-from tocsin_server.domain.defaults import UNSET, JobDefaults
+from tocsin_server.domain.defaults import UNSET, JobDefaults, PushTarget
 from tocsin_server.domain.filters import JobFilter, Window
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import ENDED, State
@@ -26,6 +28,7 @@ _PLAIN_PATHS = ("defaults", "type_defaults", "completed_max", "failed_max")
 _TYPE_PATH = "type_defaults."
 _PAUSE_PATHS = ("paused", "pause_time", "pause_reason")
 _MOST_KEPT = 10_000_000
+_VERSION = re.compile(r"[0-9][A-Za-z0-9._+-]{0,62}\Z")
 _PURGEABLE = {number: name for number, name in STATES.items() if number != State.ACTIVE}
 
 
@@ -135,6 +138,10 @@ def _check_defaults(wrong: Violations, field: str, defaults: queue_pb2.JobDefaul
     check_retention(wrong, f"{field}.retention", defaults.retention)
     if defaults.HasField("concurrency"):
         wrong.number(f"{field}.concurrency", defaults.concurrency, 1, limits.MAX_CONCURRENCY)
+    if defaults.min_worker_version and not _VERSION.match(defaults.min_worker_version):
+        wrong.add(f"{field}.min_worker_version", "is no version: at most 63 of A-Z a-z 0-9 . _ + -, a digit first")
+    if defaults.HasField("push"):
+        check_target(wrong, f"{field}.push", defaults.push)
 
 
 def _change(request: pb.UpdateQueueRequest) -> QueueChange:
@@ -175,5 +182,14 @@ def _optional(queue: queue_pb2.Queue, name: str) -> int | None:
 
 def _defaults(defaults: queue_pb2.JobDefaults) -> JobDefaults:
     timeout = defaults.timeout if defaults.HasField("timeout") else None
-    given = to_defaults(defaults.retry, timeout, defaults.retention)
-    return replace(given, concurrency=defaults.concurrency) if defaults.HasField("concurrency") else given
+    return replace(
+        to_defaults(defaults.retry, timeout, defaults.retention),
+        concurrency=defaults.concurrency if defaults.HasField("concurrency") else None,
+        min_worker_version=defaults.min_worker_version or None,
+        push=_target(defaults.push) if defaults.HasField("push") else None,
+    )
+
+
+def _target(target: queue_pb2.PushTarget) -> PushTarget:
+    timeout = to_span(target.timeout) if target.HasField("timeout") else None
+    return PushTarget(target.url, dict(target.headers), target.secret_ref, timeout)

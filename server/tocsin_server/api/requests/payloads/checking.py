@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from tocsin.v1 import job_pb2, payloads_pb2
 
 from tocsin_server.api.requests.payloads.housekeeping import check_data_cleanup, check_report_generation
+from tocsin_server.api.requests.payloads.http_request import check_http_request
 from tocsin_server.api.requests.payloads.messages import check_email_notification, check_sms_notification
 from tocsin_server.api.requests.payloads.reading import all_finite, check_finite, is_readable_struct, read
 from tocsin_server.api.requests.payloads.reminders import check_booking_reminder, check_payment_reminder
@@ -38,6 +39,7 @@ _BY_NAME: dict[str, _Check] = {
     "payment_reminder": check_payment_reminder,
     "data_cleanup": check_data_cleanup,
     "report_generation": check_report_generation,
+    "http_request": check_http_request,
 }
 _CHECKS = {_SPEC_FIELDS[name].number: check for name, check in _BY_NAME.items()}
 

@@ -192,3 +192,28 @@ def test_chores_need_bounds() -> None:
         f"job.report_generation.{name}" for name in ("queue", "email_to[0]", "start_time")
     }
     taken(report_generation=payloads_pb2.ReportGeneration())
+
+
+def a_call(**words: Any) -> payloads_pb2.HttpRequest:
+    return payloads_pb2.HttpRequest(**{"url": "https://example.com/", **words})
+
+
+def test_a_request_needs_an_address_and_plain_headers() -> None:
+    path = "job.http_request"
+    assert wrong(http_request=payloads_pb2.HttpRequest()) == {f"{path}.url"}
+    many = a_call(
+        url="http://127.1/", method="TRACE", headers={"A": "b\r\nC: d"}, body=b"x" * 524_289, secret_ref="a/b"
+    )
+    many.timeout.SetInParent()
+    assert wrong(http_request=many) == {
+        f"{path}.{name}" for name in ("url", "method", "headers[A]", "body", "secret_ref", "timeout")
+    }
+    assert wrong(http_request=a_call(headers={f"X-{n}": "" for n in range(51)})) == {f"{path}.headers"}
+    whole = a_call(method="PATCH", headers={"X-A": "b"}, body=b"x" * 524_288, secret_ref="orders")
+    whole.timeout.seconds = 3600
+    taken(http_request=whole)
+
+
+def test_an_address_in_a_queues_private_network_may_be_scheduled() -> None:
+    """Which addresses are allowed is a setting of whichever server sends it."""
+    taken(http_request=a_call(url="http://10.0.0.1:8080/"))

@@ -282,6 +282,11 @@ def test_a_queues_settings_are_checked_like_a_jobs() -> None:
     wrong.type_defaults["t"].retention.failed_for.seconds = -1
     wrong.type_defaults["t"].concurrency = 10_001
     wrong.defaults.concurrency = 0
+    wrong.defaults.min_worker_version = "newest"
+    wrong.defaults.push.timeout.seconds = 3601
+    wrong.type_defaults["t"].push.url = "http://user@example.com/"
+    wrong.type_defaults["t"].push.secret_ref = "a b"
+    wrong.type_defaults["t"].push.headers["Host"] = "example.com"
     asked = qpb.UpdateQueueRequest(queue=wrong, update_mask={"paths": ["paused", "type_defaults.no space"]})
     assert set(violations(queues.update_queue, asked)) == {
         "queue.queue",
@@ -293,6 +298,12 @@ def test_a_queues_settings_are_checked_like_a_jobs() -> None:
         "queue.type_defaults[t].retention.failed_for",
         "queue.type_defaults[t].concurrency",
         "queue.defaults.concurrency",
+        "queue.defaults.min_worker_version",
+        "queue.defaults.push.url",
+        "queue.defaults.push.timeout",
+        "queue.type_defaults[t].push.url",
+        "queue.type_defaults[t].push.secret_ref",
+        "queue.type_defaults[t].push.headers[Host]",
         "update_mask.paths[0]",
         "update_mask.paths[1]",
     }

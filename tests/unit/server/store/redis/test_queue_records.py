@@ -41,3 +41,9 @@ def test_settings_without_a_concurrency_are_written_as_before() -> None:
 def test_what_only_a_newer_server_knows_is_let_be() -> None:
     newer = b'{"defaults": {"concurrency": 3, "colour": "red"}, "types": {}, "more": 1}'
     assert settings_of([None, None, newer, None, None]) == QueueSettings(defaults=JobDefaults(concurrency=3))
+
+
+def test_settings_of_before_there_was_a_push_target_stay_as_they_are() -> None:
+    old = b'{"defaults": {"concurrency": 3}, "types": {}}'
+    settings = settings_of([None, None, old, None, None])
+    assert settings_bytes(settings) == old
