@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import grpc
 from tocsin import AsyncClient, Job, State, TocsinError
-from tocsin.v1 import following_pb2, job_service_pb2, job_service_pb2_grpc
+from tocsin.v1 import following_pb2, job_service_pb2_grpc
 
 from tocsin_server.conformance.gate import Gate
 from tocsin_server.conformance.journal import Journal, Lease, Unfit
