@@ -51,6 +51,7 @@ from tocsin.v1.transfer_pb2 import TransferRecord
 from tocsin.worker.context import JobContext
 from tocsin.worker.errors import DoNotRetry, InvalidPayload, JobCancelled, RetryLater, UnfitPayload, UnfitResult
 from tocsin.worker.registry import Handlers
+from tocsin.worker.worker import Worker
 
 try:
     __version__ = _metadata.version("tocsin")
@@ -122,6 +123,7 @@ __all__ = [
     "View",
     "Violation",
     "WaitTimeout",
+    "Worker",
     "WorkerInfo",
     "WrongType",
     "__version__",

@@ -46,6 +46,7 @@ from tocsin_server.maintenance.runner import ChoreRunner
 from tocsin_server.messages.errors import MessageSettingsError
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.cancel_jobs import CancelJobs
+from tocsin_server.operations.explaining import Explaining
 from tocsin_server.operations.queues import Queues, QueueSettingsCache
 from tocsin_server.operations.reminders.fence import ReminderFence
 from tocsin_server.operations.reminders.reminders import Reminders
@@ -83,6 +84,7 @@ class _Loops:
     runner: ChoreRunner
     dispatcher: Dispatcher | None
     readiness: Readiness
+    clock: StoreClock
 
 
 class Server:
@@ -175,6 +177,7 @@ class Server:
             facts,
             loops.ticker.silent_since,
             loops.readiness.writes_refused,
+            clock=loops.clock,
         )
         self._grpc = GrpcServer(
             servicers,
@@ -255,7 +258,7 @@ class Server:
                 keeper_store=made.another,
             )
         readiness = Readiness(health, ticker, dispatcher, store, settings.tick)
-        return _Loops(wakeups, ticker, runner, dispatcher, readiness)
+        return _Loops(wakeups, ticker, runner, dispatcher, readiness, clock)
 
     async def _start_loops(self, loops: _Loops) -> None:
         # Closed in the reverse order, each only where it was started.
@@ -317,14 +320,16 @@ def build_servicers(
     facts: ServerFacts,
     silent_since: Callable[[], datetime | None] = lambda: None,
     writes_refused: Callable[[], str] = lambda: "",
+    clock: StoreClock | None = None,
 ) -> Servicers:
     """What answers calls, over a store. `silent_since`: since when it is known not to answer; None: it does.
     `writes_refused`: why it takes no writes; "": it does."""
     bulk, queues = Bulk(store), Queues(store, settings)
+    explaining = Explaining(store, settings.get, clock or StoreClock(), silent_since)
     transfers = Transfers(store, queues)
     return Servicers(
         [
-            JobService(store, scheduling, cancelling, watching, bulk, UpdateJobs(store), transfers),
+            JobService(store, scheduling, cancelling, watching, explaining, bulk, UpdateJobs(store), transfers),
             QueueService(store, queues, bulk, silent_since, writes_refused),
             ReminderService(reminders),
             ServerService(store, facts),

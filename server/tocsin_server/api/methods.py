@@ -46,6 +46,7 @@ class Service:
     servicer: type  # whose instance has the methods, by their names
     reads: frozenset[str]  # methods that change nothing, so that their outcome is never unknown
     transfers: frozenset[str] = frozenset()  # methods that move any number of jobs
+    waits: frozenset[str] = frozenset()  # methods that stay open for a while, though they answer once
     opaque: bool = False  # its messages are the shadow ones of wire.py
     name: str = ""  # under which it is served, where that is not its descriptor's
 
@@ -56,7 +57,8 @@ class Service:
 
     def method(self, descriptor: MethodDescriptor) -> Method:
         """What its calls are treated by."""
-        kind = MethodKind.WATCH if descriptor.server_streaming else MethodKind.CALL
+        waits = descriptor.server_streaming or descriptor.name in self.waits
+        kind = MethodKind.WATCH if waits else MethodKind.CALL
         if descriptor.name in self.transfers:
             kind = MethodKind.TRANSFER
         return Method(f"/{self.served_as}/{descriptor.name}", kind, descriptor.name in self.reads)

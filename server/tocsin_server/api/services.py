@@ -22,7 +22,8 @@ SERVICES = (
     Service(
         job_service_pb2.DESCRIPTOR.services_by_name["JobService"],
         JobService,
-        reads=frozenset({"GetJob", "ListJobs", "WatchJobs", "ExportJobs"}),
+        reads=frozenset({"GetJob", "WaitJob", "ExplainJob", "ListJobLogs", "ListJobs", "WatchJobs", "ExportJobs"}),
+        waits=frozenset({"WaitJob"}),
         transfers=frozenset({"ExportJobs", "ImportJobs"}),
         opaque=True,
     ),

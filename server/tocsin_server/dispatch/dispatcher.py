@@ -18,10 +18,8 @@ from tocsin_server.dispatch.queue_limits import QueueLimits
 from tocsin_server.dispatch.store_source import StoreSource
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.queues import WorkerFigures
-from tocsin_server.operations.finishing import Finishing
 from tocsin_server.operations.leasing.leasing import Leasing
 from tocsin_server.operations.queues import QueueSettingsCache
-from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
 from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.store.interface import JobStore
@@ -36,7 +34,7 @@ _TAKE_BACK_WITHIN = timedelta(seconds=1)
 
 
 class Dispatcher:
-    """Runs jobs in this process. Without any handler it claims nothing.
+    """Runs jobs in this process, at a seat of `leasing`. Without any handler it takes none.
 
     name: how this process is called in leases and among the workers. queues: which to run jobs of; None: all.
     concurrency: how many jobs at a time, over all types; type_concurrency: of one type, where neither its handler nor
@@ -49,9 +47,9 @@ class Dispatcher:
         self,
         store: JobStore,
         handlers: Handlers,
+        leasing: Leasing,
         wakeups: Wakeups,
         ticker: Ticker,
-        clock: StoreClock,
         queue_settings: QueueSettingsCache,
         *,
         name: str,
@@ -71,13 +69,11 @@ class Dispatcher:
         self._name = name
         self._queues = tuple(sorted(queues or ()))
         self._ticker = ticker
-        finishing = Finishing(store)
         slots = Slots(concurrency, handlers.concurrencies(), type_concurrency)
-        self._leasing = Leasing(store, finishing, wakeups, ticker, clock, tick=tick)
         self._limits = QueueLimits(
-            store, queue_settings, slots, wakeups, ticker, tick=tick, in_turn=self._leasing.in_turn
+            store, queue_settings, slots, wakeups, ticker, tick=tick, in_turn=leasing.in_turn
         )
-        source = StoreSource(store, self._leasing, finishing, wakeups, lease, queues=queues, fresh=self._limits.fresh)
+        source = StoreSource(store, leasing, lease, queues=queues, fresh=self._limits.fresh)
         self._runtime = Runtime(source, handlers, slots=slots)
         self._keeper = None if keeper_store is None else LeaseKeeper(keeper_store, source.overdue, lease)
         self._running: asyncio.Task[None] | None = None
@@ -99,7 +95,6 @@ class Dispatcher:
         """Begin to run jobs."""
         if not len(self._handlers):
             return
-        self._leasing.start()
         if self._keeper is not None:
             self._keeper.start()
         self._running = asyncio.create_task(self._runtime.run(), name="runtime")
@@ -115,7 +110,6 @@ class Dispatcher:
         finally:
             if self._keeper is not None:
                 await self._keeper.close()
-            await self._leasing.close()
             await self._limits.close()
             await self._take_back_word(self._announcing)
 
@@ -143,7 +137,7 @@ class Dispatcher:
             word = self._word()
             if word != last or time.monotonic() >= renew:
                 try:
-                    await self._store.announce(word, _ANNOUNCED_FOR)
+                    await self._store.announce([word], self._name, _ANNOUNCED_FOR)
                     last, renew = word, time.monotonic() + _RENEW_AFTER.total_seconds()
                 except TocsinError as error:
                     _log.debug("announce_failed", error=str(error))  # the ticker says aloud that the store is away
@@ -157,7 +151,7 @@ class Dispatcher:
             await announcing
         with contextlib.suppress(TocsinError, TimeoutError):
             async with asyncio.timeout(_TAKE_BACK_WITHIN.total_seconds()):
-                await self._store.announce(self._word(), timedelta(0))
+                await self._store.announce([], self._name, timedelta(0))
 
     def _word(self) -> WorkerFigures:
         figures = self._runtime.figures()

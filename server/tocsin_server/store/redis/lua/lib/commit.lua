@@ -196,6 +196,7 @@ local function commit()
       redis.call('SETRANGE', at, '0', plan.head)
     end
     if job.extras_gone or (gone and has(job, HAS_EXTRAS)) then unlinked[#unlinked + 1] = key('h' .. arrival) end
+    if job.log_gone or (gone and has(job, HAS_LOG)) then unlinked[#unlinked + 1] = key('l' .. arrival) end
     if not gone and (result or job.extras) then
       local list = list_of('HSET', 'h' .. arrival)
       for field, value in pairs(result and {r = result} or job.extras) do

@@ -1,6 +1,7 @@
 -- keys: every key of a queue, derived from its root, "namespace:{queue}"; the braces keep them in one hash slot.
 --   :j<arrival>      STRING  a job's record (lib/job); arrival is 6 bytes
 --   :h<arrival>      HASH    e errors, p progress, r result, c cancel; only where a job has one of them
+--   :l<arrival>      HASH    lines of log (lib/logs); only where the job has some
 --   :d               HASH    job_id -> arrival, of ids that this store did not make (lib/ids)
 --   :s               ZSET    SCHEDULED by due time
 --   :w<type>         ZSET    WAITING by -priority; member is due time and arrival, 6 bytes each: equal scores sort by bytes
