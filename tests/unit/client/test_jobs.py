@@ -116,8 +116,12 @@ def test_the_words_are_those_of_the_protos() -> None:
 
 def test_an_explanation_reads_as_it_was_sent() -> None:
     assert Job(WHOLE).explanation is None
-    job = job_pb2.Job(
-        explanation=job_pb2.Explanation(reason=job_pb2.Explanation.BEHIND, sentence="It is due.", ahead=0)
+    job = job_pb2.Job()
+    job.CopyFrom(WHOLE)
+    job.explanation.reason, job.explanation.sentence, job.explanation.ahead = (
+        job_pb2.Explanation.BEHIND,
+        "It is due.",
+        0,
     )
     assert Job(job).explanation == Explanation(Reason.BEHIND, "It is due.", ahead=0)
     assert Job(job).to_dict()["explanation"] == {
