@@ -33,6 +33,7 @@ WIRE = {
     "TocsinError": "the root of what is refused, where it is raised and where it arrives",
     "View": "the same numbers of the protos",
     "Violation": "one wrong field, where it is found and where it arrives",
+    "Why": "the same numbers of the protos",
 }
 
 #: The worker runtime knows nothing of the server, and the server has these for its store.

@@ -19,7 +19,7 @@ from tocsin import (
     State,
     View,
 )
-from tocsin.enums import OnConflict, Outcome, Reason
+from tocsin.enums import OnConflict, Outcome, Why
 from tocsin.v1 import job_pb2
 from tocsin.v1 import job_service_pb2 as pb
 
@@ -109,7 +109,7 @@ def test_the_words_are_those_of_the_protos() -> None:
         (Backoff, job_pb2.RetryPolicy.Backoff),
         (OnConflict, pb.ScheduleJobRequest.OnConflict),
         (Outcome, pb.ScheduleJobResponse.Outcome),
-        (Reason, job_pb2.Explanation.Reason),
+        (Why, job_pb2.Explanation.Reason),
     ):
         assert list(words.__members__) == [name for name in proto.keys() if not name.endswith("UNSPECIFIED")]
 
@@ -123,7 +123,7 @@ def test_an_explanation_reads_as_it_was_sent() -> None:
         "It is due.",
         0,
     )
-    assert Job(job).explanation == Explanation(Reason.BEHIND, "It is due.", ahead=0)
+    assert Job(job).explanation == Explanation(Why.BEHIND, "It is due.", ahead=0)
     assert Job(job).to_dict()["explanation"] == {
         **dict.fromkeys(("time", "seen_time", "active", "max")),
         "reason": "BEHIND",
