@@ -39,6 +39,19 @@ async def test_an_ended_job_is_shown_without_a_reason(tocsin: Tocsin, address: s
     assert "why" not in (await tocsin("jobs", "get", "a", "-a", address)).out
 
 
+async def test_how_far_a_cancel_got_is_shown(tocsin: Tocsin, address: str, service: CannedJobService) -> None:
+    job = service.jobs["a"] = a_job(state=S.CANCELLED)
+    job.cancel.reason = "moved"
+    for name, second in (("ask_time", 1), ("deliver_time", 2), ("obey_time", 3)):
+        getattr(job.cancel, name).seconds = second
+        done = await tocsin("jobs", "get", "a", "-a", address)
+        [line] = [line for line in done.out.splitlines() if line.startswith("cancel")]
+        assert line.count("1970-01-01T00:00:0") == second
+    assert line.split(maxsplit=1)[1] == (
+        "asked 1970-01-01T00:00:01.000Z, told 1970-01-01T00:00:02.000Z, obeyed 1970-01-01T00:00:03.000Z moved"
+    )
+
+
 async def test_lines_are_printed_page_by_page(tocsin: Tocsin, address: str, service: CannedJobService) -> None:
     dropped = Entry(dropped=1_234)
     dropped.time.seconds = 1_000_000
