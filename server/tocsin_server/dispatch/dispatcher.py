@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
 from collections.abc import Callable, Collection, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from tocsin.worker.registry import Handlers
@@ -16,7 +14,6 @@ from tocsin.worker.slots import Slots
 from tocsin_server.dispatch.lease_keeper import LeaseKeeper
 from tocsin_server.dispatch.queue_limits import QueueLimits
 from tocsin_server.dispatch.store_source import StoreSource
-from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.queues import WorkerFigures
 from tocsin_server.operations.leasing.leasing import Leasing
 from tocsin_server.operations.queues import QueueSettingsCache
@@ -26,17 +23,12 @@ from tocsin_server.store.interface import JobStore
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
-#: A change is told within _ANNOUNCE_EVERY; the same word is said again after _RENEW_AFTER, before it ends.
-_ANNOUNCE_EVERY = timedelta(seconds=5)
-_RENEW_AFTER = timedelta(seconds=9)
-_ANNOUNCED_FOR = timedelta(seconds=15)
-_TAKE_BACK_WITHIN = timedelta(seconds=1)
-
 
 class Dispatcher:
     """Runs jobs in this process, at a seat of `leasing`. Without any handler it takes none.
 
-    name: how this process is called in leases and among the workers. queues: which to run jobs of; None: all.
+    name, version: how this process is called among the workers, and its handlers' version. queues: which to run jobs
+    of; None: all.
     concurrency: how many jobs at a time, over all types; type_concurrency: of one type, where neither its handler nor
     the queue's settings say otherwise. tick: how often the store is asked in case a wake-up was lost. failed: called
     where it ends though nobody asked. keeper_store: makes another store on the same place, over which leases are
@@ -53,6 +45,7 @@ class Dispatcher:
         queue_settings: QueueSettingsCache,
         *,
         name: str,
+        version: str = "",
         queues: Collection[str] | None = None,
         lease: timedelta = timedelta(seconds=30),
         concurrency: int = 20,
@@ -66,18 +59,18 @@ class Dispatcher:
         self._failed = failed
         self._warnings = tuple(warnings)  # of the handlers' settings; queue health shows them
         self._handlers = handlers
-        self._name = name
+        self._name, self._version = name, version
         self._queues = tuple(sorted(queues or ()))
         self._ticker = ticker
         slots = Slots(concurrency, handlers.concurrencies(), type_concurrency)
         self._limits = QueueLimits(
-            store, queue_settings, slots, wakeups, ticker, tick=tick, in_turn=leasing.in_turn
+            store, queue_settings, slots, wakeups, ticker, version=version, tick=tick, in_turn=leasing.in_turn
         )
         source = StoreSource(store, leasing, lease, queues=queues, fresh=self._limits.fresh)
         self._runtime = Runtime(source, handlers, slots=slots)
         self._keeper = None if keeper_store is None else LeaseKeeper(keeper_store, source.overdue, lease)
         self._running: asyncio.Task[None] | None = None
-        self._announcing: asyncio.Task[None] | None = None
+        self._since: datetime | None = None
 
     @property
     def last_tick(self) -> float | None:
@@ -99,11 +92,11 @@ class Dispatcher:
             self._keeper.start()
         self._running = asyncio.create_task(self._runtime.run(), name="runtime")
         self._running.add_done_callback(self._tell_end)
-        self._announcing = asyncio.create_task(self._announce(), name="announce")
+        self._since = datetime.now(UTC)
 
     async def stop(self, grace: timedelta) -> None:
         """Claim no more, let what runs end within `grace`, give back the rest without counting it as an attempt."""
-        if self._running is None or self._announcing is None:
+        if self._running is None:
             return
         try:
             await self._drain(self._running, grace)
@@ -111,7 +104,6 @@ class Dispatcher:
             if self._keeper is not None:
                 await self._keeper.close()
             await self._limits.close()
-            await self._take_back_word(self._announcing)
 
     def _tell_end(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -131,36 +123,17 @@ class Dispatcher:
         )
         await asyncio.wait({running})
 
-    async def _announce(self) -> None:
-        last, renew = None, 0.0
-        while True:
-            word = self._word()
-            if word != last or time.monotonic() >= renew:
-                try:
-                    await self._store.announce([word], self._name, _ANNOUNCED_FOR)
-                    last, renew = word, time.monotonic() + _RENEW_AFTER.total_seconds()
-                except TocsinError as error:
-                    _log.debug("announce_failed", error=str(error))  # the ticker says aloud that the store is away
-                except Exception:
-                    _log.exception("announce_failed")
-            await asyncio.sleep(_ANNOUNCE_EVERY.total_seconds())
-
-    async def _take_back_word(self, announcing: asyncio.Task[None]) -> None:
-        announcing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await announcing
-        with contextlib.suppress(TocsinError, TimeoutError):
-            async with asyncio.timeout(_TAKE_BACK_WITHIN.total_seconds()):
-                await self._store.announce([], self._name, timedelta(0))
-
-    def _word(self) -> WorkerFigures:
+    def words(self) -> list[WorkerFigures]:
+        """Who runs jobs in this process, where it does."""
+        if self._running is None:
+            return []
         figures = self._runtime.figures()
         warnings = list(self._warnings)
         if figures.blocked_loops:
             warnings.append("a handler blocks its event loop: make it a plain function, or await")
         if figures.abandoned:
             warnings.append("handlers that did not stop when asked keep their slots")
-        return WorkerFigures(
+        word = WorkerFigures(
             worker=self._name,
             types=tuple(sorted(self._handlers)),
             slots=figures.slots,
@@ -168,4 +141,8 @@ class Dispatcher:
             abandoned=figures.abandoned,
             queues=self._queues,
             warnings=tuple(warnings),
+            version=self._version,
+            since=self._since,
+            free=max(0, figures.slots - figures.busy - figures.abandoned),
         )
+        return [word]

@@ -9,6 +9,7 @@ from datetime import datetime
 from tocsin_server.domain.defaults import UNSET, JobDefaults, PushTarget
 from tocsin_server.domain.record import record
 from tocsin_server.domain.states import State
+from tocsin_server.domain.versions import at_least
 
 
 @record
@@ -36,6 +37,11 @@ class QueueSettings:
         """Lowest version of a worker that is given jobs of the type. Empty: any worker."""
         of_type = self.type_defaults.get(type_, UNSET).min_worker_version
         return (self.defaults.min_worker_version if of_type is None else of_type) or ""
+
+    def admits(self, type_: str, version: str) -> bool:
+        """Whether a worker of this version is given jobs of the type: not where they are sent to an address instead."""
+        lowest = self.min_worker_version_of(type_)
+        return self.push_of(type_) is None and (not lowest or at_least(version, lowest))
 
     @property
     def chooses_workers(self) -> bool:
@@ -106,6 +112,7 @@ class WorkerFigures:
     since: datetime | None = None  # it came, or was first heard of
     held: tuple[HeldJob, ...] = ()  # some of what it holds: as many as the server says
     free: int = 0  # further attempts that it would take now, where it is remote
+    by: str = field(default="", compare=False)  # the server that speaks for it; set by the store
 
     def takes(self, queue: str, type_: str) -> bool:
         """Whether it runs jobs of this type and queue."""

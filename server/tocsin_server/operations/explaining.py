@@ -31,13 +31,14 @@ class Surroundings:
 
 
 class Explaining:
-    """Explains jobs. `settings`: of a queue, as they are at hand. `silent_since`: since when the store is known not to
-    answer; None: it does."""
+    """Explains jobs. `settings`: of a queue, as they are at hand. `workers`: all who run jobs. `silent_since`: since
+    when the store is known not to answer; None: it does."""
 
     def __init__(
         self,
         store: JobStore,
         settings: Callable[[str], Awaitable[QueueSettings]],
+        workers: Callable[[], Awaitable[Sequence[WorkerFigures]]],
         clock: StoreClock,
         silent_since: Callable[[], datetime | None] = lambda: None,
     ) -> None:
@@ -45,6 +46,7 @@ class Explaining:
         self._settings = settings
         self._clock = clock
         self._silent_since = silent_since
+        self._read_workers = workers
         self._workers: tuple[float, Sequence[WorkerFigures]] | None = None
 
     async def explain(self, queue: str, job_id: str) -> Explanation:
@@ -78,13 +80,14 @@ class Explaining:
             return Surroundings(QueueSettings())
         settings = await self._settings(queue)
         move = await moves.standing(self._store, queue, settings)
-        waits = any(job.state is not State.SCHEDULED or job.schedule_time <= self._clock.now() for job in jobs)
-        return Surroundings(settings, move, await self._all_workers() if waits else ())
+        now = self._clock.now()
+        workers = await self._all_workers() if any(_must_be_asked(job, now) for job in jobs) else ()
+        return Surroundings(settings, move, workers)
 
     async def _all_workers(self) -> Sequence[WorkerFigures]:
         now = asyncio.get_running_loop().time()
         if self._workers is None or self._workers[0] <= now:
-            self._workers = (now + _WORKERS_KEPT, await self._store.workers())
+            self._workers = (now + _WORKERS_KEPT, await self._read_workers())
         return self._workers[1]
 
 
@@ -108,7 +111,11 @@ def explained(outlook: Outlook, around: Surroundings) -> Explanation:
         return _due_later(outlook)
     if outlook.paused_since is not None:
         return _paused(outlook.paused_since, around.settings.pause_reason)
-    takers = [worker for worker in around.workers if worker.takes(job.queue, job.spec.type)]
+    takers = [
+        worker
+        for worker in around.workers
+        if worker.takes(job.queue, job.spec.type) and around.settings.admits(job.spec.type, worker.version)
+    ]
     if not takers:
         return _no_worker(job.spec.type)
     return _behind(outlook.ahead, job.spec.type, takers)

@@ -99,9 +99,9 @@ def shorten(text: str, most: int, *, keep_end: bool = False) -> str:
 
 
 class Finishing:
-    """Records outcomes. `finish` and `give_back` repeat each until it is recorded or its lease is lost, whatever stands in the way: a store
-    that is away or takes no writes, or a fault. That is safe, as each is fenced by its lease's token. A store that is
-    away takes no lease back either, so an outcome is worth keeping far beyond the lease's end.
+    """Records outcomes. `finish` and `give_back` repeat each until it is recorded or its lease is lost, whatever stands
+    in the way: a store that is away or takes no writes, or a fault. That is safe, as each is fenced by its lease's
+    token. A store that is away takes no lease back either, so an outcome is worth keeping far beyond the lease's end.
     """
 
     def __init__(self, store: JobStore) -> None:

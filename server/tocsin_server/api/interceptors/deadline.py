@@ -27,8 +27,8 @@ def within_deadline(wait: timedelta, context: Context) -> timedelta:
 
 
 class Deadline:
-    """Gives unary calls without a deadline the server's `default`. Watches may stay open, as may exports and imports
-    without a deadline.
+    """Gives unary calls without a deadline the server's `default`. Watches may stay open, as may exports, imports, and
+    workers who wait for jobs, without a deadline.
 
     A store call under way is not cancelled: it runs to its end unseen.
     """
@@ -44,7 +44,7 @@ class Deadline:
             return
         # Without a deadline it is None, whatever the stubs say.
         left: float | None = call.context.time_remaining()
-        if left is None and call.method.kind is MethodKind.TRANSFER:
+        if left is None and call.method.kind is not MethodKind.CALL:
             yield
             return
         seconds = self._default if left is None else left - min(_EARLIER, left * _EARLIER_SHARE)

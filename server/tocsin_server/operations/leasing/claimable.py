@@ -230,3 +230,8 @@ class Claimable:
 
     def _served(self, name: str) -> bool:
         return None in self._serving or name in self._serving
+
+    def _set_alarm(self, queue: _Queue) -> None:
+        if queue.due is not None and queue.alarm != queue.due:
+            queue.alarm = queue.due
+            heapq.heappush(self._alarms, (queue.due, queue.name))

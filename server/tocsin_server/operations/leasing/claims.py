@@ -53,8 +53,8 @@ class _Ask:
 class Claims:
     """Asks the store for jobs, for the seats that have free slots.
 
-    deliver: called with a queue, how long its leases last, what was leased, and for whom alone. changed: called when another turn may
-    be possible. longest_pause: between attempts while the store is away.
+    deliver: called with a queue, how long its leases last, what was leased, and for whom alone. changed: called when
+    another turn may be possible. longest_pause: between attempts while the store is away.
     """
 
     def __init__(

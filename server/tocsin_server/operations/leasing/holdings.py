@@ -33,6 +33,11 @@ class Held:
     heard: float  # the same, by a heartbeat
     stopping: bool = False  # who runs it was told to stop
 
+    @property
+    def seconds(self) -> float:
+        """For how long it has been held."""
+        return time.monotonic() - self.since
+
 
 class Holdings:
     """All that is held here. Subscribes to `wakeups`, so make it before that is started."""

@@ -32,8 +32,8 @@ class Leasing:
     """Claims for those who sit here, queue after queue in turn, and sleeps while nothing is due or nobody has a free
     slot. A claim joins what several seats take of a queue.
 
-    finishing, holdings: of all who sit here. tick: the longest pause between attempts while the store is away. Subscribes to `wakeups` and `ticker`, so make it
-    before those are started.
+    finishing, holdings: of all who sit here. tick: the longest pause between attempts while the store is away.
+    Subscribes to `wakeups` and `ticker`, so make it before those are started.
     """
 
     def __init__(

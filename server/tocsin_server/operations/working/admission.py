@@ -9,7 +9,6 @@ import structlog
 from tocsin_server.background import Unbroken
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.queues import QueueSettings, Tick
-from tocsin_server.domain.workers import at_least
 from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.ticking import Ticker
 from tocsin_server.operations.wakeups import Wakeups
@@ -51,7 +50,7 @@ class Admission:
         settings = self._choosy.get(queue)
         if settings is None:
             return types
-        return [type_ for type_ in types if _admits(settings, type_, version)]
+        return [type_ for type_ in types if settings.admits(type_, version)]
 
     async def close(self) -> None:
         """Wait for what is read."""
@@ -74,8 +73,3 @@ class Admission:
             _log.debug("settings_not_read", queue=queue, error=str(error))  # the next claim reads them
         except Exception:
             _log.exception("settings_not_read", queue=queue)
-
-
-def _admits(settings: QueueSettings, type_: str, version: str) -> bool:
-    lowest = settings.min_worker_version_of(type_)
-    return settings.push_of(type_) is None and (not lowest or at_least(version, lowest))

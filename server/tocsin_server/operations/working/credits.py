@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 class Credits:
     """Rights to be sent jobs; each job takes one.
 
-    Credits of a type are taken by its jobs alone. Where credits without a type were given, too, a job takes one of those
-    besides, so that the whole and each type are bounded at once; a type without credits of its own takes those alone.
+    Credits of a type are taken by its jobs alone. Where credits without a type were given, too, a job takes one of
+    those besides, so that the whole and each type are bounded at once; a type without credits of its own takes those
+    alone.
     """
 
     __slots__ = ("_any", "_typed")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
-from typing import Protocol
 
 from tocsin_server.background import Unbroken
 from tocsin_server.domain.errors import Draining, OutcomeUnknown, StoreAway
@@ -19,6 +18,7 @@ from tocsin_server.domain.workers import Ask, Poll
 from tocsin_server.operations.leasing.leasing import Leasing
 from tocsin_server.operations.leasing.seats import Seat
 from tocsin_server.operations.working.admission import Admission
+from tocsin_server.operations.working.handing_back import HandingBack
 from tocsin_server.store.interface import JobStore
 
 #: Of the time that a call has left, so many seconds are kept for its answer.
@@ -58,6 +58,7 @@ class _Waiting:
     """A poll that has no jobs yet."""
 
     came: asyncio.Future[list[Claimed]]
+    seats: list[Seat] = field(default_factory=list)
 
     def take(self, claimed: Sequence[Claimed]) -> None:
         """The first ones end it. Seats of one poll may be given some of the same claim."""
@@ -65,12 +66,6 @@ class _Waiting:
             self.came.result().extend(claimed)
         else:
             self.came.set_result(list(claimed))
-
-
-class Silence(Protocol):
-    """Says since when the store has not answered; None: it does."""
-
-    def __call__(self) -> datetime | None: ...
 
 
 class Polling:
@@ -81,10 +76,18 @@ class Polling:
     answer.
     """
 
-    def __init__(self, store: JobStore, leasing: Leasing, admission: Admission, silent_since: Silence) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        leasing: Leasing,
+        admission: Admission,
+        handing_back: HandingBack,
+        silent_since: Callable[[], datetime | None],
+    ) -> None:
         self._store = store
         self._leasing = leasing
         self._admission = admission
+        self._handing_back = handing_back
         self._silent_since = silent_since
         self._waiting: set[_Waiting] = set()
         self._unbroken = Unbroken()
@@ -97,17 +100,23 @@ class Polling:
 
         Draining where the server drains; StoreAway, OutcomeUnknown where the store is away, or has been all the time.
         """
+        if self._draining:
+            raise Draining
+        if poll.request_id and (again := await self._unbroken.run(self._again(poll))):
+            yield again  # an answer with them may have arrived before
+            return
         claimed = await self._lease(poll, left)
         try:
             yield claimed
         except BaseException:
-            self.give_back(claimed)
+            self._give_back(claimed)
             raise
 
-    def give_back(self, claimed: Sequence[Claimed]) -> None:
-        """They were not handed over: no attempt is spent."""
-        if claimed:
-            self._unbroken.begin(self._leasing.finishing.give_back([one.lease for one in claimed]))
+    def widened(self) -> None:
+        """Workers may be given types that they could not before."""
+        for poll in self._waiting:
+            for seat in poll.seats:
+                seat.widened()
 
     def drain(self) -> None:
         """End all polls with Draining, and refuse new ones."""
@@ -117,15 +126,11 @@ class Polling:
                 poll.came.set_exception(Draining())
 
     async def close(self) -> None:
-        """Wait until all that was not handed over is given back."""
+        """Wait until all store calls have ended."""
         self.drain()
         await self._unbroken.close()
 
     async def _lease(self, poll: Poll, left: float | None) -> list[Claimed]:
-        if self._draining:
-            raise Draining
-        if poll.request_id and (again := await self._unbroken.run(self._again(poll))):
-            return again
         wait = poll.wait.total_seconds()
         if left is not None:
             wait = min(wait, left - _FOR_ANSWER)
@@ -141,21 +146,20 @@ class Polling:
     async def _wait(self, poll: Poll, seconds: float) -> list[Claimed]:
         waiting = _Waiting(asyncio.get_running_loop().create_future())
         self._waiting.add(waiting)
-        seats: list[Seat] = []
         try:
             for ask in poll.asks:
-                seats.append(self._sit(poll, ask, waiting))
+                waiting.seats.append(self._sit(poll, ask, waiting))
             await asyncio.wait({waiting.came}, timeout=seconds)
             return waiting.came.result() if waiting.came.done() else []
         except asyncio.CancelledError:
             if waiting.came.done() and waiting.came.exception() is None:
-                self.give_back(waiting.came.result())
+                self._give_back(waiting.came.result())
             raise
         finally:
             self._waiting.discard(waiting)
             if not waiting.came.done():
                 waiting.came.set_result([])  # nothing more is taken
-            for seat in seats:
+            for seat in waiting.seats:
                 seat.leave()
 
     def _sit(self, poll: Poll, ask: Ask, waiting: _Waiting) -> Seat:
@@ -215,9 +219,7 @@ class Polling:
         request = _request(poll, queue) if poll.request_id else secrets.token_bytes(8)
 
         async def claim(*, repeated: bool) -> Claim:
-            return await self._store.claim(
-                queue, types, ask.most, lease=poll.lease, request=request, repeated=repeated
-            )
+            return await self._store.claim(queue, types, ask.most, lease=poll.lease, request=request, repeated=repeated)
 
         async def claimed() -> list[Claimed]:
             more = True
@@ -238,9 +240,12 @@ class Polling:
             work.add_done_callback(self._give_back_late)
             raise
 
+    def _give_back(self, claimed: Sequence[Claimed]) -> None:
+        self._handing_back.give_back([one.lease for one in claimed])
+
     def _give_back_late(self, work: asyncio.Future[list[Claimed]]) -> None:
         if not work.cancelled() and work.exception() is None:
-            self.give_back(work.result())
+            self._give_back(work.result())
 
 
 async def _result_of(work: asyncio.Future[list[Claimed]]) -> list[Claimed]:
@@ -254,5 +259,3 @@ def _request(poll: Poll, queue: str) -> bytes:
         raw = part.encode()
         digest.update(len(raw).to_bytes(2, "big") + raw)
     return digest.digest()
-
-

@@ -16,17 +16,17 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.errors import InvalidFields, TocsinError, Violation
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.job_errors import LeaseLost
-from tocsin_server.domain.lease import Claimed, Extended, Extension, Finished, Lease
+from tocsin_server.domain.lease import Claimed, Extended, Extension, Finished
 from tocsin_server.domain.states import State
 from tocsin_server.operations.finishing import STORE_TROUBLE, EndedAttempt
 from tocsin_server.operations.leasing.holdings import Held
 from tocsin_server.operations.leasing.leasing import Leasing
 from tocsin_server.operations.leasing.seats import Seat
 from tocsin_server.operations.retry_pause import retry_pause
+from tocsin_server.operations.working.admission import Admission
 from tocsin_server.operations.working.conversation import Heard, Hello, Sending
 from tocsin_server.operations.working.credits import Credits
 from tocsin_server.operations.working.handing_back import HandingBack
-from tocsin_server.operations.working.admission import Admission
 from tocsin_server.operations.working.outcomes import Outcomes
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
@@ -281,8 +281,7 @@ class WorkerStream:
             self._reporting.add((lease.queue, lease.token))
             held = self.holder.forget(lease.queue, lease.token)
             if held is not None and held.retry is not None:
-                took = time.monotonic() - held.since
-                ended = replace(ended, retry=held.retry, failures=held.failures, type=held.type, took=took)
+                ended = replace(ended, retry=held.retry, failures=held.failures, took=held.seconds)
             known[at] = ended
         return known
 

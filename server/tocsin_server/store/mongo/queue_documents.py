@@ -139,4 +139,5 @@ def _worker_of(said: Mapping[str, Any], by: str, seen: datetime) -> WorkerFigure
         since=said.get("since"),
         held=tuple(HeldJob(*one) for one in said.get("held", ())),
         free=said.get("free", 0),
+        by=by,
     )

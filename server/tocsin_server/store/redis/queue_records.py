@@ -180,4 +180,5 @@ def _worker_of(said: Mapping[str, Any], by: str, seen: datetime) -> WorkerFigure
         since=None if since is None else to_time(since),
         held=tuple(HeldJob(*one) for one in said.get("held", ())),
         free=said.get("free", 0),
+        by=by,
     )
