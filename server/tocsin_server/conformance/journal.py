@@ -88,7 +88,7 @@ class Journal:
     async def until(self, look: Callable[[], T | None], within: float, what: str) -> T:
         """What `look` finds, once it is something. Unfit after so many seconds: "within 5 s WHAT"."""
         ends = time.monotonic() + within
-        while (found := look()) is None or found is False:
+        while not (found := look()):
             changed = self._changed
             try:
                 # Some of what is looked for passes by time alone.

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import grpc
 from tocsin import AsyncClient, Job, State, TocsinError
-from tocsin.v1 import job_service_pb2, job_service_pb2_grpc
+from tocsin.v1 import following_pb2, job_service_pb2_grpc
 
 from tocsin_server.conformance.gate import Gate
 from tocsin_server.conformance.journal import Journal, Lease, Unfit
@@ -176,7 +176,7 @@ class Stage:
     async def lines(self, job_id: str) -> list[str]:
         """The lines of log that are kept of a job."""
         lines: list[str] = []
-        asked = job_service_pb2.ListJobLogsRequest(queue=self.queue, job_id=job_id)
+        asked = following_pb2.ListJobLogsRequest(queue=self.queue, job_id=job_id)
         while True:
             page = await self._jobs.ListJobLogs(asked)
             lines += [entry.line.text for entry in page.lines if not entry.dropped]

@@ -8,8 +8,8 @@ import * as pb from "./gen/tocsin/v1/job_service.js";
 import { queue, servers } from "./settings.js";
 
 // Which calls may be repeated, and how long each may take: the file stands beside the protos.
-const serviceConfig = readFileSync("service_config.json", "utf8");
-const client = new pb.JobServiceClient(servers[0], credentials.createInsecure(), { "grpc.service_config": serviceConfig });
+const options = { "grpc.service_config": readFileSync("service_config.json", "utf8") };
+const client = new pb.JobServiceClient(servers[0], credentials.createInsecure(), options);
 
 type Method<Q, A> = (
   request: Q, metadata: Metadata, options: Partial<CallOptions>, then: (error: ServiceError | null, answer: A) => void,

@@ -4,7 +4,8 @@ import { setTimeout as rest } from "node:timers/promises";
 import { Metadata, status } from "@grpc/grpc-js";
 import { Attempt, Release } from "./attempt.js";
 import { call } from "./call.js";
-import { type Heartbeat, LeaseJobsRequest, type Outcome } from "./gen/tocsin/v1/worker_service.js";
+import type { ExtendLeasesResponse, Heartbeat, Outcome, ReportOutcomesResponse } from "./gen/tocsin/v1/worker_service.js";
+import { LeaseJobsRequest, type LeaseJobsResponse } from "./gen/tocsin/v1/worker_service.js";
 import { concurrency, graceMs, heartbeatMs, lease, me, queue, types } from "./settings.js";
 
 const running = new Map<string, Attempt>(); // by token
@@ -30,7 +31,7 @@ async function poll(): Promise<void> {
   const asks = [{ queue, types, maxJobs: concurrency - taken }];
   // With the id the same jobs are leased again where the answer was lost.
   const request = LeaseJobsRequest.fromPartial({ worker: me, asks, lease, requestId: randomUUID() });
-  const answer = await call(
+  const answer = await call<LeaseJobsResponse>(
     (client, options, then) => client.leaseJobs(request, new Metadata(), options, then), 30_000, stop.signal,
   );
   for (const leased of answer?.jobs ?? []) {
@@ -48,7 +49,7 @@ async function heartbeat(): Promise<void> {
 async function extend(heartbeats: Heartbeat[]): Promise<void> {
   const request = { worker: me, heartbeats, lease };
   const soon = AbortSignal.timeout(heartbeatMs); // the next one may be heard
-  const answer = await call(
+  const answer = await call<ExtendLeasesResponse>(
     (client, options, then) => client.extendLeases(request, new Metadata(), options, then), heartbeatMs / 2, soon,
   );
   answer?.results.forEach(({ lost, cancel }, n) => {
@@ -66,7 +67,7 @@ async function report(attempt: Attempt, outcome: Outcome): Promise<void> {
   running.delete(attempt.token);
   const request = { worker: me, outcomes: [outcome] };
   for (let again = !attempt.lost; again; ) {
-    const answer = await call(
+    const answer = await call<ReportOutcomesResponse>(
       (client, options, then) => client.reportOutcomes(request, new Metadata(), options, then), 10_000,
     );
     const refused = answer!.results[0].error;
