@@ -126,7 +126,7 @@ class Dispatcher:
 
     def words(self) -> list[WorkerFigures]:
         """Who runs jobs in this process, where it does."""
-        if self._running is None:
+        if self._running is None or self._running.done():
             return []
         figures = self._runtime.figures()
         warnings = list(self._warnings)
