@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import fields
 from datetime import timedelta
 
 import structlog
@@ -14,6 +15,7 @@ from tocsin.worker.runtime import Figures, Runtime
 from tocsin.worker.slots import Slots
 
 from tocsin_server.dispatch.lease_keeper import LeaseKeeper
+from tocsin_server.dispatch.pushing import PushHandlers, Pushing
 from tocsin_server.dispatch.queue_limits import QueueLimits
 from tocsin_server.dispatch.store_source import StoreSource
 from tocsin_server.domain.errors import TocsinError
@@ -40,9 +42,11 @@ class Dispatcher:
 
     name: how this process is called in leases and among the workers. queues: which to run jobs of; None: all.
     concurrency: how many jobs at a time, over all types; type_concurrency: of one type, where neither its handler nor
-    the queue's settings say otherwise. tick: how often the store is asked in case a wake-up was lost. failed: called
-    where it ends though nobody asked. keeper_store: makes another store on the same place, over which leases are
-    renewed while this loop is too busy to. Subscribes to `wakeups` and `ticker`, so make it before those are started.
+    the queue's settings say otherwise. push: what sends jobs on as HTTP requests, and push_concurrency how many of them
+    at a time; None: they are left to other processes. tick: how often the store is asked in case a wake-up was lost.
+    failed: called where it ends though nobody asked. keeper_store: makes another store on the same place, over which
+    leases are renewed while this loop is too busy to. Subscribes to `wakeups` and `ticker`, so make it before those are
+    started.
     """
 
     def __init__(
@@ -59,6 +63,8 @@ class Dispatcher:
         lease: timedelta = timedelta(seconds=30),
         concurrency: int = 20,
         type_concurrency: int = 5,
+        push: PushHandlers | None = None,
+        push_concurrency: int = 50,
         tick: timedelta = timedelta(seconds=1),
         warnings: Sequence[str] = (),
         failed: Callable[[], None] = lambda: None,
@@ -78,45 +84,72 @@ class Dispatcher:
             store, queue_settings, slots, wakeups, ticker, tick=tick, in_turn=self._leasing.in_turn
         )
         source = StoreSource(store, self._leasing, finishing, wakeups, lease, queues=queues, fresh=self._limits.fresh)
-        self._runtime = Runtime(source, handlers, slots=slots)
-        self._keeper = None if keeper_store is None else LeaseKeeper(keeper_store, source.overdue, lease)
-        self._running: asyncio.Task[None] | None = None
+        self._runtimes = [Runtime(source, handlers, slots=slots)]
+        sources = [source]
+        self._pushing: Pushing | None = None
+        if push is not None:
+            self._pushing = Pushing(
+                store,
+                self._leasing,
+                finishing,
+                wakeups,
+                ticker,
+                queue_settings,
+                push,
+                lease=lease,
+                queues=queues,
+                concurrency=push_concurrency,
+                tick=tick,
+            )
+            self._runtimes.append(self._pushing.runtime)
+            sources.append(self._pushing.source)
+        self._keeper = None
+        if keeper_store is not None:
+            self._keeper = LeaseKeeper(
+                keeper_store, lambda age: [held for one in sources for held in one.overdue(age)], lease
+            )
+        self._running: list[asyncio.Task[None]] = []
         self._announcing: asyncio.Task[None] | None = None
 
     @property
     def last_tick(self) -> float | None:
         """time.monotonic() of the last tick in which this was alive and the store answered; None: not yet, or it
         should run jobs and does not."""
-        if self._running is not None and self._running.done():
+        if any(task.done() for task in self._running):
             return None
         return self._ticker.last_ok
 
     def figures(self) -> Figures:
         """Slots and what is in them."""
-        return self._runtime.figures()
+        all_ = [runtime.figures() for runtime in self._runtimes]
+        return Figures(*(sum(getattr(one, field.name) for one in all_) for field in fields(Figures)))
 
     async def start(self) -> None:
         """Begin to run jobs."""
-        if not len(self._handlers):
+        if not len(self._handlers) and self._pushing is None:
             return
         self._leasing.start()
         if self._keeper is not None:
             self._keeper.start()
-        self._running = asyncio.create_task(self._runtime.run(), name="runtime")
-        self._running.add_done_callback(self._tell_end)
+        for runtime in self._runtimes:
+            task = asyncio.create_task(runtime.run(), name="runtime")
+            task.add_done_callback(self._tell_end)
+            self._running.append(task)
         self._announcing = asyncio.create_task(self._announce(), name="announce")
 
     async def stop(self, grace: timedelta) -> None:
         """Claim no more, let what runs end within `grace`, give back the rest without counting it as an attempt."""
-        if self._running is None or self._announcing is None:
+        if self._announcing is None:
             return
         try:
-            await self._drain(self._running, grace)
+            await asyncio.gather(*(self._drain(*one, grace) for one in zip(self._runtimes, self._running, strict=True)))
         finally:
             if self._keeper is not None:
                 await self._keeper.close()
             await self._leasing.close()
             await self._limits.close()
+            if self._pushing is not None:
+                await self._pushing.targets.close()
             await self._take_back_word(self._announcing)
 
     def _tell_end(self, task: asyncio.Task[None]) -> None:
@@ -124,10 +157,10 @@ class Dispatcher:
             _log.critical("runtime_failed", exc_info=error)
             self._failed()
 
-    async def _drain(self, running: asyncio.Task[None], grace: timedelta) -> None:
+    async def _drain(self, runtime: Runtime, running: asyncio.Task[None], grace: timedelta) -> None:
         if running.done():
             return
-        drained = await self._runtime.drain(grace)
+        drained = await runtime.drain(grace)
         _log.info(
             "drained",
             ended=drained.ended,
@@ -140,11 +173,12 @@ class Dispatcher:
     async def _announce(self) -> None:
         last, renew = None, 0.0
         while True:
-            word = self._word()
-            if word != last or time.monotonic() >= renew:
+            words = self._words()
+            if words != last or time.monotonic() >= renew:
                 try:
-                    await self._store.announce(word, _ANNOUNCED_FOR)
-                    last, renew = word, time.monotonic() + _RENEW_AFTER.total_seconds()
+                    for word in words:
+                        await self._store.announce(word, _ANNOUNCED_FOR)
+                    last, renew = words, time.monotonic() + _RENEW_AFTER.total_seconds()
                 except TocsinError as error:
                     _log.debug("announce_failed", error=str(error))  # the ticker says aloud that the store is away
                 except Exception:
@@ -157,18 +191,26 @@ class Dispatcher:
             await announcing
         with contextlib.suppress(TocsinError, TimeoutError):
             async with asyncio.timeout(_TAKE_BACK_WITHIN.total_seconds()):
-                await self._store.announce(self._word(), timedelta(0))
+                for word in self._words():
+                    await self._store.announce(word, timedelta(0))
 
-    def _word(self) -> WorkerFigures:
-        figures = self._runtime.figures()
+    def _words(self) -> Sequence[WorkerFigures]:
+        handlers, *push = [runtime.figures() for runtime in self._runtimes]
         warnings = list(self._warnings)
-        if figures.blocked_loops:
+        if handlers.blocked_loops:
             warnings.append("a handler blocks its event loop: make it a plain function, or await")
-        if figures.abandoned:
+        if handlers.abandoned:
             warnings.append("handlers that did not stop when asked keep their slots")
+        words = [self._word(self._name, self._handlers, handlers, warnings)]
+        if self._pushing is not None:
+            # A name of its own: as one, many free slots of the handlers would hide that all requests hang.
+            words.append(self._word(f"{self._name}/http", self._pushing.types, push[0], ()))
+        return words
+
+    def _word(self, name: str, types: Iterable[str], figures: Figures, warnings: Sequence[str]) -> WorkerFigures:
         return WorkerFigures(
-            worker=self._name,
-            types=tuple(sorted(self._handlers)),
+            worker=name,
+            types=tuple(sorted(types)),
             slots=figures.slots,
             busy=figures.busy,
             abandoned=figures.abandoned,

@@ -104,7 +104,11 @@ class QueueLimits:
         self._slots.limit_queue(queue, self._numbers(settings))
 
     def _numbers(self, settings: QueueSettings) -> Mapping[str, int]:
-        if settings.defaults.concurrency is None and not settings.type_defaults:
+        if settings.defaults.concurrency is None and settings.defaults.push is None and not settings.type_defaults:
             return {}
-        numbers = {type_: settings.concurrency_of(type_) for type_ in self._slots.types}
+        # What has a push target is sent there: a handler of that type gives way.
+        numbers = {
+            type_: settings.concurrency_of(type_) if settings.push_of(type_) is None else 0
+            for type_ in self._slots.types
+        }
         return {type_: number for type_, number in numbers.items() if number is not None}

@@ -7,6 +7,7 @@ from dataclasses import field
 from datetime import datetime
 
 from tocsin_server.domain.defaults import UNSET, JobDefaults, PushTarget
+from tocsin_server.domain.http_requests import HTTP_REQUEST
 from tocsin_server.domain.record import record
 from tocsin_server.domain.states import State
 
@@ -39,6 +40,8 @@ class QueueSettings:
 
     def push_of(self, type_: str) -> PushTarget | None:
         """Where due jobs of the type are sent; no worker and no handler is given them then. None: nowhere."""
+        if type_ == HTTP_REQUEST:
+            return None
         of_type = self.type_defaults.get(type_, UNSET).push
         return self.defaults.push if of_type is None else of_type
 

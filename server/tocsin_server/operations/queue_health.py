@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
+from tocsin_server.domain.http_requests import HTTP_REQUEST
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, WorkerFigures
 from tocsin_server.domain.states import State
 from tocsin_server.domain.words import counted
@@ -83,6 +84,8 @@ def judged(
         return _moving(figures, settings, workers, move)
     age = max(figures.now - figures.oldest_waiting, timedelta(0)) if figures.oldest_waiting else None
     served = {type_ for worker in workers for type_ in worker.types}
+    if HTTP_REQUEST in served:  # who makes requests sends jobs to push targets, too
+        served |= {t for counts in figures.counts.values() for t in counts if settings.push_of(t) is not None}
     unserved = _unserved(figures, State.WAITING, served)
     unserved_later = _unserved(figures, State.SCHEDULED, served)
     return QueueHealth(
