@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -10,9 +11,13 @@ from enum import Enum, auto
 from typing import Any, Protocol
 
 from tocsin.worker.context import JobContext
+from tocsin.worker.log_lines import Line, WaitingLines
 from tocsin.worker.outcomes import CANCELLED, ERROR_MESSAGE_BYTES, TIMEOUT, cut
 from tocsin.worker.registry import Handler
 from tocsin.worker.source import AttemptOutcome, Ending, LeasedJob
+
+#: Held while an attempt's first line is written: threads of its handler may do so at once.
+_first_line = threading.Lock()
 
 
 class Stop(Enum):
@@ -36,6 +41,7 @@ class Attempt:
         "job",
         "key",
         "limit",
+        "lines",
         "runner",
         "said",
         "seat",
@@ -51,7 +57,7 @@ class Attempt:
         self.key = (job.queue, job.job_id)  # two attempts of one job never run here at once
         self.handler = handler
         self.runner = runner
-        self.context = JobContext(job, self._say)
+        self.context = JobContext(job, self._say, self.write)
         self.limit = _shorter(job.timeout, handler.timeout)
         self.began: float | None = None  # time.monotonic() when the handler was called
         self.seat: Any = None  # the runner's own: where in it the attempt runs
@@ -61,11 +67,28 @@ class Attempt:
         self.abandoned = False  # its outcome was given while the handler still ran
         self.said: tuple[float, str] | None = None  # progress, as last said
         self.sent: tuple[float, str] | None = None  # progress, as last stored
-        self.told = False  # the runtime knows that something was said
+        self.lines: WaitingLines | None = None  # logged, and not stored yet; None: none was written
+        self.told = False  # the runtime knows that something was said or logged
         self._tell = tell
 
     def _say(self, fraction: float, message: str) -> None:
         self.said = (fraction, message)
+        self._tell_once()
+
+    def write(self, new: Line) -> None:
+        """Keep a line for the next heartbeat. From any thread."""
+        if self.lines is None:
+            with _first_line:
+                self.lines = self.lines or WaitingLines()
+        self.lines.add(new)
+        self._tell_once()
+
+    @property
+    def unsaid(self) -> bool:
+        """Whether progress or lines wait to be stored."""
+        return self.said is not self.sent or bool(self.lines)
+
+    def _tell_once(self) -> None:
         if not self.told:
             self.told = True
             self._tell(self)

@@ -11,6 +11,7 @@ from typing import Any
 from tocsin.payloads import TypedPayload, data_of
 from tocsin.v1 import payloads_pb2
 from tocsin.worker.errors import JobCancelled, UnfitPayload
+from tocsin.worker.log_lines import LevelName, Line, line
 from tocsin.worker.outcomes import cut
 from tocsin.worker.payloads import read_payload
 from tocsin.worker.source import LeasedJob
@@ -35,14 +36,21 @@ def running_job() -> dict[str, str | int]:
 class JobContext:
     """One attempt, as its handler sees it: the job, its payload, and ways to say and hear things meanwhile.
 
-    `report` is told of progress; in tests of your own handlers leave it out, or give a list's `append` in a lambda.
+    `report` is told of progress, `write` of lines that are logged; in tests of your own handlers leave them out, or
+    give a list's `append` (for `report` in a lambda).
     """
 
-    __slots__ = ("_cancel_reason", "_job", "_payload", "_report")
+    __slots__ = ("_cancel_reason", "_job", "_payload", "_report", "_write")
 
-    def __init__(self, job: LeasedJob, report: Callable[[float, str], None] | None = None) -> None:
+    def __init__(
+        self,
+        job: LeasedJob,
+        report: Callable[[float, str], None] | None = None,
+        write: Callable[[Line], None] | None = None,
+    ) -> None:
         self._job = job
         self._report = report
+        self._write = write
         self._payload: Any = _UNREAD
         self._cancel_reason: str | None = None
 
@@ -146,6 +154,20 @@ class JobContext:
             report(min(1.0, max(0.0, float(fraction))), cut(str(message), PROGRESS_MESSAGE_BYTES))
         return _GIVE_WAY
 
+    def log(self, text: str, level: LevelName = "info") -> Awaitable[None]:
+        """Write a line to the job's log, kept with the job: up to 4 KiB, level "debug", "info", "warning" or "error".
+
+        Like `progress` it works in both kinds of handlers, and may be awaited in an `async def`. Lines travel with the
+        next heartbeat, within a quarter of a second, and before the outcome. Of a thousand that wait for it the middle
+        ones are dropped, with a mark; so are they of all that a job wrote (1,000 lines, 256 KiB). Raises ValueError for
+        another level.
+        """
+        new = line(text, level)
+        write = self._write
+        if write is not None:
+            write(new)
+        return _GIVE_WAY
+
     @property
     def cancelled(self) -> bool:
         """Whether the attempt should stop: cancelled, timed out, its lease lost, or the process is shutting down.
@@ -174,8 +196,8 @@ class JobContext:
         _running.set(self._job)
 
     def mute(self) -> None:
-        """Tell of no more progress: the attempt has ended. The runtime does so."""
-        self._report = None
+        """Tell of no more progress, and log no more: the attempt has ended. The runtime does so."""
+        self._report = self._write = None
 
     def _decoded(self) -> Any:
         if self._payload is _UNREAD:

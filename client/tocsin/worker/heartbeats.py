@@ -1,4 +1,4 @@
-"""Keeps leases alive and carries progress, never on a loop that runs handlers."""
+"""Keeps leases alive and carries progress and logged lines, never on a loop that runs handlers."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tocsin.worker.source import Heartbeat, HeartbeatAnswer, Source
 
 logger = logging.getLogger("tocsin.worker")
 
-#: Seconds between two batches of progress: what is said more often is stored as last said.
-PROGRESS_EVERY = 0.25
+#: Seconds between two batches of progress and lines: of progress what is said more often is stored as last said.
+WORDS_EVERY = 0.25
 
 
 class Heartbeats:
     """Extends the leases of `running`, all in one call: every source.heartbeat_every, and when the source wants it.
 
-    Progress travels at once, then at most every PROGRESS_EVERY, without the other leases. `answered` hears of each
-    attempt whose lease is lost or whose cancel was asked.
+    What attempts say travels at once, then at most every WORDS_EVERY, without the other leases. `answered` hears of
+    each attempt whose lease is lost or whose cancel was asked.
     """
 
     def __init__(
@@ -34,15 +34,15 @@ class Heartbeats:
         self._running = running
         self._answered = answered
         self._every = source.heartbeat_every.total_seconds()
-        self._saying: dict[Attempt, None] = {}  # those with progress to store, in order
+        self._saying: dict[Attempt, None] = {}  # those with progress or lines to store, in order
         self._all_due = time.monotonic() + self._every
-        self._progress_due = 0.0
+        self._words_due = 0.0
         self._wake = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._failing = False
 
-    def progress_said(self, attempt: Attempt) -> None:
-        """Store its progress soon."""
+    def said(self, attempt: Attempt) -> None:
+        """Store its progress and its lines soon."""
         self._saying[attempt] = None
         self._wake.set()
 
@@ -55,18 +55,19 @@ class Heartbeats:
                     await self._turn()
                 except Exception:  # a bug must not let all leases run out
                     logger.exception("a heartbeat failed")
-                    await asyncio.sleep(PROGRESS_EVERY)
+                    await asyncio.sleep(WORDS_EVERY)
         finally:
             listener.cancel()
 
     async def last_words(self, ended: Sequence[Attempt]) -> None:
-        """Store the progress of attempts that have ended, where it is not stored yet. Their outcomes come after it."""
+        """Store what attempts that have ended had said and logged, where it is not stored yet. Their outcomes come
+        after it."""
         for attempt in ended:
             self._saying.pop(attempt, None)
-        # One under way now may carry it: `sent` is looked at again once that is done.
-        if any(attempt.said is not attempt.sent for attempt in ended):
+        # One under way now may carry it: it is looked at again once that is done.
+        if any(attempt.unsaid for attempt in ended):
             async with self._one_at_a_time:
-                await self._extend([attempt for attempt in ended if attempt.said is not attempt.sent])
+                await self._extend([attempt for attempt in ended if attempt.unsaid])
 
     async def _listen(self) -> None:
         while True:
@@ -80,7 +81,7 @@ class Heartbeats:
             self._wake.set()
 
     async def _turn(self) -> None:
-        due = min(self._all_due, self._progress_due) if self._saying else self._all_due
+        due = min(self._all_due, self._words_due) if self._saying else self._all_due
         if (wait := due - time.monotonic()) > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
@@ -90,11 +91,11 @@ class Heartbeats:
         if now >= self._all_due:
             self._all_due = now + self._every
             beating = list(self._running)
-        elif self._saying and now >= self._progress_due:
+        elif self._saying and now >= self._words_due:
             beating = [attempt for attempt in self._saying if attempt in self._running]
         else:
             return
-        self._progress_due = now + PROGRESS_EVERY
+        self._words_due = now + WORDS_EVERY
         self._saying.clear()
         if not beating:
             return
@@ -109,13 +110,17 @@ class Heartbeats:
             attempt.told = False  # before reading: what is said from here on is told again
             word = attempt.said
             said.append(word)
-            heartbeats.append(Heartbeat(attempt.job, None if word is attempt.sent else word))
+            lines = attempt.lines.take() if attempt.lines else ()
+            heartbeats.append(Heartbeat(attempt.job, None if word is attempt.sent else word, lines))
         try:
             answers = await self._source.extend(heartbeats)
         except Exception as error:
             if not self._failing:
                 logger.warning("leases of %d running jobs could not be extended: %s", len(beating), error)
             self._failing = True
+            for attempt, beat in zip(beating, heartbeats, strict=True):
+                if beat.log and attempt.lines is not None:
+                    attempt.lines.put_back(beat.log)
             return False
         self._failing = False
         for attempt, word, answer in zip(beating, said, answers, strict=True):

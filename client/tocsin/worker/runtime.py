@@ -86,7 +86,7 @@ class Runtime:
         self._stop_grace = stop_grace
         self._slots = slots or Slots(concurrency, handlers.concurrencies())
         self._ended: Mailbox[Ended] = Mailbox(self._take_ended)
-        self._said: Mailbox[Attempt] = Mailbox(lambda attempt: self._heartbeats.progress_said(attempt))
+        self._said: Mailbox[Attempt] = Mailbox(lambda attempt: self._heartbeats.said(attempt))
         self._loops = HandlerLoops(self._ended, blocked_after)
         self._runners = Runners(
             self._loops, HandlerThreads(self._ended), HandlerProcesses(self._ended, exit_grace=stop_grace)
@@ -97,7 +97,7 @@ class Runtime:
             self._runners,
             Graces(stop_grace, cancel_grace, park_for),
             done=self._done,
-            progress_said=self._said.put,
+            said=self._said.put,
         )
         self._flusher = Flusher(source, lambda ended: self._heartbeats.last_words(ended))
         leased = _Either(self._supervisor.running, self._flusher.owed)

@@ -59,10 +59,12 @@ class AttemptOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """An attempt is alive, and how far it says it is (fraction 0 to 1, message)."""
+    """An attempt is alive; how far it says it is (fraction 0 to 1, message), and lines that it wrote since the last
+    time (level as in tocsin.v1.LogLine, text), oldest first."""
 
     job: LeasedJob
     progress: tuple[float, str] | None = None
+    log: Sequence[tuple[int, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class Supervisor:
         graces: Graces,
         *,
         done: Callable[[Attempt, AttemptOutcome], None],
-        progress_said: Callable[[Attempt], None],
+        said: Callable[[Attempt], None],
     ) -> None:
         self.running: dict[Attempt, None] = {}  # leased, outcome not given yet; parked ones included
         self.abandoned: dict[Attempt, None] = {}  # outcome given, handler still runs
@@ -67,7 +67,7 @@ class Supervisor:
         self._runners = runners
         self._graces = graces
         self._done = done
-        self._progress_said = progress_said
+        self._said = said
         self._nothing_runs = asyncio.Event()
         self._nothing_runs.set()
 
@@ -76,7 +76,7 @@ class Supervisor:
         beginning: dict[Runner, list[Attempt]] = {}
         for job, handler in [(job, self._handler(job)) for job in jobs]:
             runner = self._runners.of(handler, job)
-            attempt = Attempt(job, handler, runner, self._progress_said)
+            attempt = Attempt(job, handler, runner, self._said)
             self._slots.take(job.queue, job.type)
             self.running[attempt] = None
             if attempt.key in self._here:

@@ -20,6 +20,7 @@ from typing import cast
 from tocsin.worker.context import JobContext
 from tocsin.worker.forks import end_if_forked
 from tocsin.worker.loading import HandlersNotFound, load_handlers
+from tocsin.worker.log_lines import Line, WaitingLines
 from tocsin.worker.outcomes import not_begun, raised, returned
 from tocsin.worker.registry import Handler
 from tocsin.worker.runners import frames
@@ -28,8 +29,8 @@ from tocsin.worker.source import AttemptOutcome, LeasedJob
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-#: Seconds between two words of progress to the parent, which stores four a second at most.
-PROGRESS_EVERY = 0.1
+#: Seconds between two words to the parent, progress and lines, which it stores four times a second at most.
+WORDS_EVERY = 0.1
 
 
 class Parent:
@@ -39,20 +40,21 @@ class Parent:
         self._fd = fd
         self._lock = threading.Lock()
         self._unsaid: tuple[float, str] | None = None
+        self._lines = WaitingLines()
         self._said_at = 0.0
         self._timer: threading.Timer | None = None
 
     def progress(self, fraction: float, message: str) -> None:
-        """Say it, at once or within PROGRESS_EVERY."""
+        """Say it, at once or within WORDS_EVERY."""
         with self._lock:
             self._unsaid = (fraction, message)
-            wait = self._said_at + PROGRESS_EVERY - time.monotonic()
-            if wait <= 0:
-                self._say_progress()
-            elif self._timer is None:
-                self._timer = threading.Timer(wait, self._later)
-                self._timer.daemon = True
-                self._timer.start()
+            self._say_soon()
+
+    def log(self, new: Line) -> None:
+        """Hand on a line that was logged, at once or within WORDS_EVERY."""
+        with self._lock:
+            self._lines.add(new)
+            self._say_soon()
 
     def started(self) -> None:
         """Say that the handler begins."""
@@ -60,20 +62,34 @@ class Parent:
             self._write(frames.pack({"started": True}))
 
     def outcome(self, outcome: AttemptOutcome) -> None:
-        """Say how the attempt ended, after the last word of progress."""
+        """Say how the attempt ended, after its last words."""
         with self._lock:
-            self._say_progress()
+            self._say()
             self._write(frames.pack({"outcome": frames.outcome_to_json(outcome)}, outcome.result or b""))
 
     def _later(self) -> None:
         with self._lock:
             self._timer = None
-            self._say_progress()
+            self._say()
 
-    def _say_progress(self) -> None:
+    def _say_soon(self) -> None:
+        wait = self._said_at + WORDS_EVERY - time.monotonic()
+        if wait <= 0:
+            self._say()
+        elif self._timer is None:
+            self._timer = threading.Timer(wait, self._later)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _say(self) -> None:
+        words: dict[str, object] = {}
         if self._unsaid is not None:
-            self._write(frames.pack({"progress": self._unsaid}))
-            self._unsaid, self._said_at = None, time.monotonic()
+            words["progress"], self._unsaid = self._unsaid, None
+        if self._lines:
+            words["log"] = self._lines.take()
+        if words:
+            self._write(frames.pack(words))
+            self._said_at = time.monotonic()
 
     def _write(self, frame: bytes) -> None:
         rest = memoryview(frame)
@@ -84,10 +100,10 @@ class Parent:
 class ChildAttempt:
     """The one attempt, and how it is stopped from the thread that hears the parent."""
 
-    def __init__(self, job: LeasedJob, handler: Handler, report: Callable[[float, str], None]) -> None:
+    def __init__(self, job: LeasedJob, handler: Handler, parent: Parent) -> None:
         self._job = job
         self._handler = handler
-        self._context = JobContext(job, report)
+        self._context = JobContext(job, parent.progress, parent.log)
         self._lock = threading.Lock()
         self._cancel: Callable[[], object] | None = None
 
@@ -151,7 +167,7 @@ def main() -> None:
     except HandlersNotFound as error:
         parent.outcome(raised(job, error))
         return
-    attempt = ChildAttempt(job, handler, parent.progress)
+    attempt = ChildAttempt(job, handler, parent)
     try:
         threading.Thread(target=_hear, args=(ear, attempt), daemon=True).start()
     except RuntimeError:  # no more threads may be had, of which the job is innocent

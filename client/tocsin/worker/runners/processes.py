@@ -190,7 +190,7 @@ def _first_words(attempt: Attempt) -> dict[str, object]:
 async def _outcome_in(
     attempt: Attempt, stream: asyncio.StreamReader, started: Callable[[], None]
 ) -> AttemptOutcome | None:
-    """Listen to progress until the outcome comes, or the end. `started` is called when the handler begins."""
+    """Listen to progress and lines until the outcome comes, or the end. `started` is called when the handler begins."""
     with contextlib.suppress(asyncio.IncompleteReadError):
         while True:
             text_bytes, body_bytes = frames.lengths(await stream.readexactly(frames.HEAD_BYTES))
@@ -201,6 +201,8 @@ async def _outcome_in(
             if "progress" in said:
                 fraction, message = said["progress"]
                 attempt.context.progress(fraction, message)
+            for level, line in said.get("log", ()):
+                attempt.write((level, line))
             if "outcome" in said:
                 return frames.outcome_from_json(attempt.job, said["outcome"], body)
     return None

@@ -57,7 +57,9 @@ def raises(job: JobContext) -> None:
 def says(job: JobContext) -> None:
     for i in range(10_000):
         job.progress(i / 10_000, f"step {i}")
+        job.log(f"line {i}")
     job.progress(1.0, "there")
+    job.log("there", "error")
 
 
 @handlers.on("says_and_waits", process=True)

@@ -107,11 +107,13 @@ async def test_what_a_handler_raises_there_is_told_here(
         assert "process_jobs.py" in outcome.error_trace
 
 
-async def test_progress_crosses_over_and_its_last_word_comes_before_the_outcome(run: Run) -> None:
+async def test_progress_and_lines_cross_over_and_the_last_words_come_before_the_outcome(run: Run) -> None:
     await finished(run, a_job_with("says"))
-    said = [beat.progress for beats in run[0].beats for beat in beats]
-    assert said[-1] == (1.0, "there")
-    assert len(said) < 20
+    beats = [beat for beats in run[0].beats for beat in beats]
+    assert [beat.progress for beat in beats if beat.progress is not None][-1] == (1.0, "there")
+    assert len(beats) < 20
+    lines = [line for beat in beats for line in beat.log]
+    assert (lines[0], lines[-1]) == ((2, "line 0"), (4, "there"))
 
 
 async def test_a_word_said_soon_after_another_is_told_although_nothing_follows(run: Run) -> None:
