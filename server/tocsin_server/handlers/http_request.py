@@ -21,8 +21,8 @@ from tocsin_server.domain.http_requests import HTTP_REQUEST as TYPE
 from tocsin_server.domain.http_requests import UnfitAddress, web_address
 from tocsin_server.webhooks import signing
 from tocsin_server.webhooks.answers import ACCEPTED, failure, lease_of
-from tocsin_server.webhooks.errors import NotSent
-from tocsin_server.webhooks.sending import ANSWER_BYTES, Answer, Call, Caller
+from tocsin_server.webhooks.errors import Unanswered
+from tocsin_server.webhooks.sending import ANSWER_BYTES, Answer, Caller, OutgoingCall
 
 #: Secrets that sign requests, by name: one, or two while it is rotated.
 Secrets = Mapping[str, Sequence[str]]
@@ -84,10 +84,10 @@ class HttpRequestHandler:
             **self._about(job, idempotency_key(job, what, body)),
             **({signing.HEADER: signing.signature(secrets, body, _now_seconds())} if secrets else {}),
         }
-        call = Call(method, address, headers, body, where.timeout or http_requests.DEFAULT_TIMEOUT)
+        call = OutgoingCall(method, address, headers, body, where.timeout or http_requests.DEFAULT_TIMEOUT)
         try:
             answer = await self._caller.send(call)
-        except NotSent as error:
+        except Unanswered as error:
             raise (RequestRefused if error.final else RequestFailed)(str(error)) from None
         return self._result(job, address.origin, answer, secrets)
 

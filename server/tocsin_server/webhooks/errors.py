@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 
-class NotSent(Exception):
+class Unanswered(Exception):
     """No answer came. The next attempt may have one, unless `final`."""
 
     final = False
 
 
-class AddressRefused(NotSent):
+class AddressRefused(Unanswered):
     """The address is one that requests must not go to."""
 
     final = True
 
 
-class NameUnknown(NotSent):
+class NameUnknown(Unanswered):
     """The host's name leads nowhere, for now."""
 
 
-class Unreachable(NotSent):
+class Unreachable(Unanswered):
     """Nobody takes the connection, or it broke off."""
 
 
-class NoAnswer(NotSent):
+class NoAnswer(Unanswered):
     """The answer did not come in time."""

@@ -28,7 +28,7 @@ _BROKEN = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutExc
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class OutgoingCall:
     """A request to make. timeout: from looking the name up to the end of the answer."""
 
     method: str
@@ -60,7 +60,7 @@ class Caller:
         self._tls = tls or ssl.create_default_context()
         self._tls.set_alpn_protocols(["http/1.1"])
 
-    async def send(self, call: Call) -> Answer:
+    async def send(self, call: OutgoingCall) -> Answer:
         """The answer, whatever it says. AddressRefused, NameUnknown, Unreachable, NoAnswer."""
         where = call.address.origin
         try:
@@ -71,7 +71,7 @@ class Caller:
         except _BROKEN as error:  # without its cause: what a library says may quote more than may be shown
             raise Unreachable(f"{where} {_trouble(error)}") from None
 
-    async def _answer(self, call: Call) -> Answer:
+    async def _answer(self, call: OutgoingCall) -> Answer:
         address = call.address
         headers = {**_DEFAULT_HEADERS, **call.headers}
         url = httpcore2.URL(

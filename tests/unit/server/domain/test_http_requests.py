@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv6Address
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
         ("HTTP://Example.COM:8080/a/../b?c=%20d&e", WebAddress("http", "example.com", 8080, "/a/../b?c=%20d&e", False)),
         ("http://192.0.2.1?x", WebAddress("http", "192.0.2.1", 80, "/?x", True)),
         ("https://[2001:DB8::0:1]:8443/", WebAddress("https", "2001:db8::1", 8443, "/", True)),
-        ("http://[::ffff:127.0.0.1]/", WebAddress("http", "::ffff:7f00:1", 80, "/", True)),
+        ("http://[::ffff:127.0.0.1]/", WebAddress("http", str(IPv6Address("::ffff:127.0.0.1")), 80, "/", True)),
         ("http://my_host.internal./", WebAddress("http", "my_host.internal", 80, "/", False)),
         ("http://xn--bcher-kva.example/", WebAddress("http", "xn--bcher-kva.example", 80, "/", False)),
         ("http://7up.example/", WebAddress("http", "7up.example", 80, "/", False)),
