@@ -13,7 +13,7 @@ from tocsin import _grpc_import as _grpc_import  # isort: split  # before anythi
 from tocsin._channel import Tls
 from tocsin.async_client import AsyncClient
 from tocsin.client import Client
-from tocsin.enums import Backoff, Durability, OnConflict, Outcome, Over, ReminderKind, State, View
+from tocsin.enums import Backoff, Durability, OnConflict, Outcome, Over, Reason, ReminderKind, State, View
 from tocsin.errors import (
     Aborted,
     AlreadyExists,
@@ -32,6 +32,7 @@ from tocsin.errors import (
     WaitTimeout,
     WrongType,
 )
+from tocsin.following import Explanation, LogLine
 from tocsin.jobs import Cancel, CancelledMany, DeletedMany, Job, JobChange, JobError, Progress, RetriedMany
 from tocsin.queues import JobDefaults, PushTarget, Queue, QueueHealth, ServerInfo, StateCounts, WorkerInfo
 from tocsin.reminders import Reminder, ReminderSet
@@ -51,6 +52,7 @@ from tocsin.v1.transfer_pb2 import TransferRecord
 from tocsin.worker.context import JobContext
 from tocsin.worker.errors import DoNotRetry, InvalidPayload, JobCancelled, RetryLater, UnfitPayload, UnfitResult
 from tocsin.worker.registry import Handlers
+from tocsin.worker.worker import Worker
 
 try:
     __version__ = _metadata.version("tocsin")
@@ -72,6 +74,7 @@ __all__ = [
     "DoNotRetry",
     "Durability",
     "EmailNotification",
+    "Explanation",
     "FailedPrecondition",
     "Handlers",
     "HttpRequest",
@@ -85,6 +88,7 @@ __all__ = [
     "JobDefaults",
     "JobError",
     "JobRequest",
+    "LogLine",
     "NotFound",
     "OnConflict",
     "Outcome",
@@ -96,6 +100,7 @@ __all__ = [
     "Queue",
     "QueueHealth",
     "RawPayload",
+    "Reason",
     "RefusedRecord",
     "Reminder",
     "ReminderKind",
@@ -122,6 +127,7 @@ __all__ = [
     "View",
     "Violation",
     "WaitTimeout",
+    "Worker",
     "WorkerInfo",
     "WrongType",
     "__version__",

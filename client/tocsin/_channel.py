@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -82,20 +83,22 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def open_channel(address: str, tls: Tls | None, *, proxies: bool = True) -> grpc.aio.Channel:
-    """A channel of the running event loop. It connects with its first call.
+def open_channel(
+    address: str, tls: Tls | None, *, proxies: bool = True, options: Sequence[tuple[str, int]] = ()
+) -> grpc.aio.Channel:
+    """A channel of the running event loop. It connects with its first call. `options` stand in place of our own.
 
     gRPC asks the proxy that http_proxy names for any address; what is on this machine no proxy can reach.
     """
-    options: list[tuple[str, int | str]] = list(_OPTIONS)
+    chosen: dict[str, int | str] = {**dict(_OPTIONS), **dict(options)}
     if not proxies or is_local(address):
-        options.append(("grpc.enable_http_proxy", 0))
+        chosen["grpc.enable_http_proxy"] = 0
     if tls is None:
-        return grpc.aio.insecure_channel(address, options=options)
+        return grpc.aio.insecure_channel(address, options=list(chosen.items()))
     if tls.server_name is not None:
-        options.append(("grpc.ssl_target_name_override", tls.server_name))
+        chosen["grpc.ssl_target_name_override"] = tls.server_name
     credentials = grpc.ssl_channel_credentials(tls.root_certificates, tls.private_key, tls.certificate_chain)
-    return grpc.aio.secure_channel(address, credentials, options=options)
+    return grpc.aio.secure_channel(address, credentials, options=list(chosen.items()))
 
 
 def refuse_copying(client: object) -> NoReturn:

@@ -11,27 +11,32 @@ import asyncio
 import os
 import secrets
 import socket
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
+from tocsin.worker.context import JobContext
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 from tocsin.worker.registry import Handlers
 
 from tocsin_server.api.grpc_server import CallLimits, Connections, GrpcServer, Servicers
 from tocsin_server.api.health import Health
 from tocsin_server.api.job_service import JobService
+from tocsin_server.api.lease_tokens import token_of
 from tocsin_server.api.listening import CannotListen
 from tocsin_server.api.queue_service import QueueService
 from tocsin_server.api.reminder_service import ReminderService
 from tocsin_server.api.server_service import ServerFacts, ServerService
 from tocsin_server.api.services import SERVICE_NAMES
+from tocsin_server.api.worker_service import WorkerService
 from tocsin_server.dispatch.dispatcher import Dispatcher
 from tocsin_server.dispatch.pushing import PushHandlers
 from tocsin_server.domain.defaults import JobDefaults
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
+from tocsin_server.domain.lease import Lease
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.domain.times import MILLISECOND, to_ms
 from tocsin_server.domain.words import counted
@@ -47,6 +52,9 @@ from tocsin_server.maintenance.runner import ChoreRunner
 from tocsin_server.messages.errors import MessageSettingsError
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.cancel_jobs import CancelJobs
+from tocsin_server.operations.explaining import Explaining
+from tocsin_server.operations.finishing import Finishing
+from tocsin_server.operations.leasing.leasing import Leasing
 from tocsin_server.operations.queues import Queues, QueueSettingsCache
 from tocsin_server.operations.reminders.fence import ReminderFence
 from tocsin_server.operations.reminders.reminders import Reminders
@@ -58,6 +66,7 @@ from tocsin_server.operations.transfer.transfers import Transfers
 from tocsin_server.operations.update_jobs import UpdateJobs
 from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.operations.watching import Watching
+from tocsin_server.operations.working.working import Working
 from tocsin_server.readiness import Readiness
 from tocsin_server.settings import Settings, is_loopback
 from tocsin_server.store.interface import JobStore
@@ -82,7 +91,9 @@ class _Loops:
     wakeups: Wakeups
     ticker: Ticker
     runner: ChoreRunner
+    leasing: Leasing
     dispatcher: Dispatcher | None
+    working: Working
     readiness: Readiness
 
 
@@ -126,7 +137,9 @@ class Server:
         try:
             if self._loops is not None and self._grpc is not None:
                 await self._grpc.drain()
-                await self._stop_jobs(self._loops.dispatcher, hurry or asyncio.Event())
+                hurry = hurry or asyncio.Event()
+                await self._stop_jobs(self._loops.dispatcher, hurry)
+                await self._loops.working.end(timedelta(0) if hurry.is_set() else _CALLS_GRACE)
         finally:
             await self._abandon()
 
@@ -175,6 +188,7 @@ class Server:
             watching,
             queue_settings,
             reminders,
+            loops.working,
             facts,
             loops.ticker.silent_since,
             loops.readiness.writes_refused,
@@ -205,7 +219,7 @@ class Server:
 
     def _push_handlers(self) -> PushHandlers:
         """What makes requests, and sends jobs to push targets."""
-        requests = http_handler(self._settings.http)
+        requests = http_handler(self._settings.http, _wire_token)
         handlers = Handlers()
         if self._settings.dispatch:
             requests.register(handlers)
@@ -250,16 +264,18 @@ class Server:
             QueueForgetter(store, unused_for=settings.quotas.forget_unused_for),
         ]
         runner = ChoreRunner(ticker, chores)
+        leasing = Leasing(store, Finishing(store), wakeups, ticker, clock, tick=settings.tick)
         dispatcher = None
         if settings.dispatch:
             dispatcher = Dispatcher(
                 store,
                 handlers,
+                leasing,
                 wakeups,
                 ticker,
-                clock,
                 queue_settings,
                 name=name,
+                version=settings.worker_version,
                 queues=settings.queues or None,
                 lease=settings.lease.duration,
                 concurrency=settings.concurrency,
@@ -271,8 +287,20 @@ class Server:
                 failed=self.failed.set,
                 keeper_store=made.another,
             )
+        working = Working(
+            store,
+            leasing,
+            queue_settings,
+            wakeups,
+            ticker,
+            clock,
+            server=name,
+            embedded=dispatcher.words if dispatcher is not None else lambda: (),
+            silent_since=ticker.silent_since,
+            linger=settings.gather.wait,
+        )
         readiness = Readiness(health, ticker, dispatcher, store, settings.tick)
-        return _Loops(wakeups, ticker, runner, dispatcher, readiness)
+        return _Loops(wakeups, ticker, runner, leasing, dispatcher, working, readiness)
 
     async def _start_loops(self, loops: _Loops) -> None:
         # Closed in the reverse order, each only where it was started.
@@ -282,9 +310,13 @@ class Server:
         self._stack.push_async_callback(loops.ticker.close)
         loops.runner.start()
         self._stack.push_async_callback(loops.runner.close)
+        loops.leasing.start()
+        self._stack.push_async_callback(loops.leasing.close)
+        self._stack.push_async_callback(loops.working.close)
         if loops.dispatcher is not None:
             await loops.dispatcher.start()
             self._stack.push_async_callback(loops.dispatcher.stop, timedelta(0))
+        loops.working.start()
         loops.readiness.start()
         self._stack.push_async_callback(loops.readiness.close)
 
@@ -331,6 +363,7 @@ def build_servicers(
     watching: Watching,
     settings: QueueSettingsCache,
     reminders: Reminders,
+    working: Working,
     facts: ServerFacts,
     silent_since: Callable[[], datetime | None] = lambda: None,
     writes_refused: Callable[[], str] = lambda: "",
@@ -338,16 +371,23 @@ def build_servicers(
     """What answers calls, over a store. `silent_since`: since when it is known not to answer; None: it does.
     `writes_refused`: why it takes no writes; "": it does."""
     bulk, queues = Bulk(store), Queues(store, settings)
+    explaining = Explaining(store, settings.get, working.announcing.workers, working.clock, silent_since)
     transfers = Transfers(store, queues)
     return Servicers(
         [
-            JobService(store, scheduling, cancelling, watching, bulk, UpdateJobs(store), transfers),
-            QueueService(store, queues, bulk, silent_since, writes_refused),
+            JobService(store, scheduling, cancelling, watching, explaining, bulk, UpdateJobs(store), transfers),
+            QueueService(store, queues, bulk, working.announcing, silent_since, writes_refused),
+            WorkerService(working),
             ReminderService(reminders),
             ServerService(store, facts),
         ],
-        drained=[watching, transfers],
+        drained=[watching, transfers, working],
     )
+
+
+def _wire_token(job: JobContext) -> str:
+    """The right to a job's attempt, for whoever ends it by WorkerService."""
+    return b64encode(token_of(Lease(job.queue, job.job_id, job.attempt, job.token), job.type)).decode()
 
 
 def _open_to_all(listen: str) -> Sequence[str]:
@@ -364,6 +404,7 @@ def _call_limits(settings: Settings) -> CallLimits:
     return CallLimits(
         calls=calls.open,
         watches=calls.watches,
+        workers=calls.workers,
         transfers=calls.transfers,
         watches_per_client=calls.watches_per_client,
         transfers_per_client=calls.transfers_per_client,

@@ -117,6 +117,11 @@ def refused(answer: object, kind: type[TocsinError]) -> Any:
     return answer
 
 
+def all_extended(answers: Sequence[object]) -> bool:
+    """Whether all leases stand on, and no cancel was asked."""
+    return all(isinstance(answer, Extended) and answer.cancel_reason is None for answer in answers)
+
+
 async def added(store: JobStore, *drafts: Draft) -> list[Job]:
     """Add jobs; the jobs that stand now (View.BASIC), of new ones as their draft and the answer say."""
     return [stands(draft, answer) for draft, answer in zip(drafts, await store.add(drafts), strict=True)]

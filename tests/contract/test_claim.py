@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from tocsin_server.domain.commands import UpdateJob
 from tocsin_server.domain.job import Job, Payload, View
 from tocsin_server.domain.lease import Claim, Extension
 from tocsin_server.domain.queues import QueueSettings
@@ -176,6 +177,53 @@ async def test_all_that_is_due_is_made_waiting_before_the_best_is_leased(
         assert claim.more or leased
     assert leased == [f"{due - 1}"]
     assert promoted == due
+
+
+@pytest.mark.parametrize("types", ["t", "tu"])
+async def test_many_that_are_due_at_once_come_in_order(store: JobStore, backdate: Backdate, types: str) -> None:
+    """Whether or not a store takes the long way that priorities may need."""
+    jobs = await added(store, *(a_draft(f"{i}", type="tu"[i % 2], when=HOUR + i * SECOND) for i in range(130)))
+    await added(store, a_draft("low", priority=-1), a_draft("now"), a_draft("high", priority=1))
+    for job in jobs:
+        backdate.due(job, by=24 * HOUR)
+    order = [one.job.job_id for one in await claimed(store, types=list(types))]
+    assert order == ["high", *(f"{i}" for i in range(0, 130, 3 - len(types))), "now", "low"]
+
+
+async def test_due_jobs_that_are_not_leased_do_not_hide_those_behind_them(store: JobStore, backdate: Backdate) -> None:
+    jobs = await added(store, *(a_draft(f"{i}", type="tu"[i >= 120], when=HOUR + i * SECOND) for i in range(121)))
+    for job in jobs:
+        backdate.due(job, by=24 * HOUR)
+    leased: list[str] = []
+    for _ in range(4):
+        leased += names(await a_claim(store, 10, t=0, u=10))
+    assert leased == ["120"]
+    assert names(await a_claim(store, 3, t=3)) == ["0", "1", "2"]
+
+
+async def test_a_priority_counts_among_due_jobs_however_it_came(store: JobStore, backdate: Backdate) -> None:
+    jobs = await added(store, *(a_draft(f"{i}", when=HOUR + i * SECOND) for i in range(130)))
+    await store.update("q", [UpdateJob("129", priority=1), UpdateJob("128", priority=-1)])
+    for job in jobs:
+        backdate.due(job, by=24 * HOUR)
+    order = [one.job.job_id for one in await claimed(store, 130)]
+    assert order == ["129", *(f"{i}" for i in range(128)), "128"]
+
+
+async def test_a_due_job_is_told_of_as_waiting_and_then_as_active(store: JobStore, backdate: Backdate) -> None:
+    jobs = await added(store, *(a_draft(f"{i}", when=HOUR) for i in range(3)))
+    for job in jobs:
+        backdate.due(job, by=2 * HOUR)
+    cursor = await store.cursor("q")
+    assert len(await claimed(store)) == 3
+    batch = await store.events("q", cursor, wait=timedelta(0))
+    told = {job_id: [e.job for e in batch.events if e.job.job_id == job_id] for job_id in "012"}
+    for job in jobs:
+        assert [(one.state, one.revision, one.attempt) for one in told[job.job_id]] == [
+            (State.WAITING, job.revision + 1, 0),
+            (State.ACTIVE, job.revision + 2, 1),
+        ]
+    assert (await store.figures("q")).counts == {State.ACTIVE: {"t": 3}}
 
 
 async def test_a_job_that_is_due_later_is_left(store: JobStore) -> None:

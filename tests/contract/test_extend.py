@@ -19,6 +19,7 @@ from contract.builders import (
     End,
     a_draft,
     added,
+    all_extended,
     claimed,
     claimed_one,
     completed,
@@ -44,9 +45,12 @@ async def test_the_lease_ends_that_long_from_now(store: JobStore) -> None:
     await added(store, a_draft())
     one = await claimed_one(store, lease=MINUTE)
     before = await store.ping()
-    assert await store.extend([Extension(one.lease)], HOUR) == [Extended()]
+    [answer] = await store.extend([Extension(one.lease)], HOUR)
+    assert isinstance(answer, Extended)
+    assert answer.cancel_reason is None
     end = (await store.ticks(["q"]))["q"].next_lease_end
     assert end is not None
+    assert end == answer.lease_end
     assert before + HOUR <= end <= await store.ping() + HOUR
 
 
@@ -63,7 +67,7 @@ async def test_a_lease_that_ran_out_and_was_not_taken_back_goes_on(store: JobSto
     await added(store, a_draft())
     one = await claimed_one(store)
     backdate.lease(one.job, by=HOUR)
-    assert await store.extend([Extension(one.lease)], MINUTE) == [Extended()]
+    assert all_extended(await store.extend([Extension(one.lease)], MINUTE))
     assert len(await store.reap("q")) == 0
 
 
@@ -95,7 +99,7 @@ async def test_two_extensions_of_one_lease_are_taken_in_order(store: JobStore) -
     await added(store, a_draft("a"))
     one = await claimed_one(store)
     twice = [Extension(one.lease, (0.5, "first")), Extension(one.lease, (0.6, "second"))]
-    assert await store.extend(twice, MINUTE) == [Extended(), Extended()]
+    assert all_extended(await store.extend(twice, MINUTE))
     progress = (await read(store, "a")).progress
     assert progress is not None
     assert progress.message == "second"
@@ -121,7 +125,7 @@ async def test_a_lease_that_was_taken_back_is_lost(store: JobStore, backdate: Ba
     second = await claimed_one(store)
     lost, stands = await store.extend([Extension(first.lease), Extension(second.lease)], MINUTE)
     refused(lost, LeaseLost)
-    assert stands == Extended()
+    assert all_extended([stands])
 
 
 @pytest.mark.parametrize("token", [b"", b"x", bytes(8), bytes(14), b"\xff" * 14, b"\0" * 100])
@@ -139,7 +143,8 @@ async def test_many_leases_of_several_queues_are_answered_in_order(store: JobSto
     leases = [one.lease for queue in ("q0", "q1", "q2") for one in await claimed(store, queue=queue)]
     leases.sort(key=lambda lease: int(lease.job_id))
     answers = await store.extend([Extension(lease, (int(lease.job_id) / 300, lease.job_id)) for lease in leases], HOUR)
-    assert answers == [Extended()] * 300
+    assert len(answers) == 300
+    assert all_extended(answers)
     for number in (0, 1, 2, 149, 298, 299):
         progress = (await read(store, f"{number}", queue=f"q{number % 3}")).progress
         assert progress is not None

@@ -10,7 +10,8 @@ import pytest
 from tocsin_server.domain.commands import RunJob
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.domain.job import OnConflict, Retention, View
-from tocsin_server.domain.lease import AttemptOutcome, Ending, Extended, Extension, Lease
+from tocsin_server.domain.lease import AttemptOutcome, Ending, Extension, Lease
+from tocsin_server.domain.logs import LogLine
 from tocsin_server.domain.queues import QueueSettings, WorkerFigures
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import Durability, JobStore
@@ -26,6 +27,7 @@ from contract.builders import (
     a_query,
     a_request,
     added,
+    all_extended,
     claimed,
     claimed_one,
     completed,
@@ -44,6 +46,8 @@ WORKER = WorkerFigures("w", ("t",), 1, 0, 0)
 Call = Callable[[JobStore], Awaitable[object]]
 READS: dict[str, Call] = {
     "ping": lambda store: store.ping(),
+    "logs": lambda store: store.logs("q", "a"),
+    "explain": lambda store: store.explain("q", ["a"]),
     "get": lambda store: store.get("q", ["a"], View.BASIC),
     "page": lambda store: store.page(a_query()),
     "ticks": lambda store: store.ticks(["q"]),
@@ -70,7 +74,7 @@ WRITES: dict[str, Call] = {
     "reap": lambda store: store.reap("q"),
     "trim": lambda store: store.trim("q", completed_max=1, failed_max=1),
     "put_settings": lambda store: store.put_settings("q", QueueSettings(), paused=True),
-    "announce": lambda store: store.announce(WORKER, MINUTE),
+    "announce": lambda store: store.announce([WORKER], "w", MINUTE),
     "write_note": lambda store: store.write_note("q", "a", b"", revision=0, until=LATER),
 }
 
@@ -116,7 +120,8 @@ async def test_a_full_store_drains(store: JobStore, provider: Provider, backdate
     backdate.lease(lost.job, by=HOUR)
     with provider.full():
         done, dead, back, *rest = await claimed(store)
-        assert await store.extend([Extension(done.lease, (0.5, "half"))], HOUR) == [Extended()]
+        said = Extension(done.lease, (0.5, "half"), (LogLine(2, "half"),))
+        assert all_extended(await store.extend([said], HOUR))
         assert await finished(store, completed(done, b"r"), failed(dead), released(back)) == [
             State.COMPLETED,
             State.FAILED,

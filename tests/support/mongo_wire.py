@@ -8,6 +8,8 @@ from typing import Any
 
 import bson
 
+from support.tcp_proxy import Rewriting
+
 Document = dict[str, Any]
 
 _HEADER, _OP_MSG = 16, 2013
@@ -63,3 +65,38 @@ def sets(field: str, *values: object, by: str = "$set") -> Callable[[Document], 
         return any(field in one and (not values or one[field] in values) for one in said)
 
     return about
+
+
+#: What comes many in one command.
+_STATEMENTS = ("documents", "updates", "deletes")
+
+
+class StepDownInside(Rewriting):
+    """A primary that steps down inside a command: its first `statements` are done, and the command fails all the same.
+
+    What came first stands, as it does on a mongod, which says of no write then that it was not performed.
+    then: done before the client hears of it, such as that the server really steps down.
+    """
+
+    def __init__(self, statements: int, then: Callable[[], object] = lambda: None) -> None:
+        self._statements = statements
+        self._then = then
+        self._asked = 0  # the request's number, of which the reply is
+
+    def request(self, piece: bytes) -> bytes:
+        """The command without what comes after its first statements."""
+        command = command_of(piece)
+        kind = next(name for name in _STATEMENTS if name in command)
+        self._asked = struct.unpack_from("<iiii", piece)[1]
+        return _message({**command, kind: command[kind][: self._statements]}, number=self._asked)
+
+    def reply(self) -> bytes:
+        """InterruptedDueToReplStateChange."""
+        self._then()
+        refused = {"ok": 0.0, "code": 11602, "codeName": "InterruptedDueToReplStateChange", "errmsg": "stepped down"}
+        return _message({**refused, "errorLabels": ["RetryableWriteError"]}, answers=self._asked)
+
+
+def _message(document: Document, *, number: int = 0, answers: int = 0) -> bytes:
+    body = struct.pack("<iB", 0, _BODY) + bson.encode(document)
+    return struct.pack("<iiii", _HEADER + len(body), number, answers, _OP_MSG) + body

@@ -25,6 +25,19 @@ class Fate(Enum):
     REPLY_LOST = "the target acts on it; its reply is lost, and then the connection"
     CUT_BEFORE = "the connection ends before the target hears of it"
     HELD = "the target never hears of it; the connection stays open, and silent"
+    REWRITTEN = "the target hears of another request in its place, and its reply is another one, too"
+
+
+class Rewriting:
+    """What becomes of a request with Fate.REWRITTEN. Both are called in threads of their own."""
+
+    def request(self, piece: bytes) -> bytes:
+        """What the target hears instead."""
+        raise NotImplementedError
+
+    def reply(self) -> bytes:
+        """What the client hears once the target has replied."""
+        raise NotImplementedError
 
 
 class Order:
@@ -33,7 +46,10 @@ class Order:
     wanted: bytes that the request contains, or a question asked of each piece as it was sent.
     """
 
-    def __init__(self, wanted: bytes | Callable[[bytes], bool], fate: Fate, skip: int) -> None:
+    def __init__(
+        self, wanted: bytes | Callable[[bytes], bool], fate: Fate, skip: int, rewriting: Rewriting | None
+    ) -> None:
+        self.rewriting = rewriting
         self.needle = wanted if isinstance(wanted, bytes) else b""
         self.fate = fate
         self.done = threading.Event()  # it has failed: the reply is gone, or the request
@@ -90,9 +106,16 @@ class TcpProxy:
         """Pass the next request that has `needle` (after `skip` of them), lose its reply and cut that connection."""
         return self.order(needle, Fate.REPLY_LOST, skip=skip)
 
-    def order(self, wanted: bytes | Callable[[bytes], bool], fate: Fate, *, skip: int = 0) -> Order:
-        """Let the request fail that `wanted` picks (after `skip` of them)."""
-        order = Order(wanted, fate, skip)
+    def order(
+        self,
+        wanted: bytes | Callable[[bytes], bool],
+        fate: Fate,
+        *,
+        skip: int = 0,
+        rewriting: Rewriting | None = None,
+    ) -> Order:
+        """Let the request fail that `wanted` picks (after `skip` of them). `rewriting`: with Fate.REWRITTEN."""
+        order = Order(wanted, fate, skip, rewriting)
         self._orders.append(order)
         return order
 
@@ -175,7 +198,10 @@ class TcpProxy:
                 # A needle may lie across two pieces; what was seen whole is not looked at twice.
                 longest = max((len(order.needle) for order in self._orders), default=1)
                 tail = b"" if taken or longest <= 1 else data[-(longest - 1) :]
-                if unheard := [order for order in taken if order.fate is not Fate.REPLY_LOST]:
+                for order in taken:
+                    if order.rewriting is not None:
+                        data = await asyncio.to_thread(order.rewriting.request, data)
+                if unheard := [order for order in taken if order.fate in (Fate.CUT_BEFORE, Fate.HELD)]:
                     for order in unheard:
                         order.done.set()
                     if any(order.fate is Fate.CUT_BEFORE for order in unheard):
@@ -189,9 +215,14 @@ class TcpProxy:
         with contextlib.suppress(ConnectionError):
             while data := await source.read(_CHUNK):
                 if waiting:
+                    rewriting = waiting[0].rewriting
+                    if rewriting is not None:
+                        data = await asyncio.to_thread(rewriting.reply)
                     for order in waiting:
                         order.done.set()
-                    return  # the caller of both pumps cuts the connection
+                    if rewriting is None:
+                        return  # the caller of both pumps cuts the connection
+                    waiting.clear()
                 if self._mode is Mode.BLACK_HOLE:
                     continue
                 if any(wanted(data) for wanted in self._drops):

@@ -20,6 +20,7 @@ _SERVER = "tocsin_server"
 
 #: Commands of the server package, and what they do, so that nothing of it has to be imported to say so.
 SERVER_COMMANDS = {
+    "conformance": "Prove a worker program right, in whatever language it is.",
     "dev": "Try Tocsin here: a server with everything it needs, on this machine only.",
     "doctor": "Check the configuration and the store, and say what to mend. Changes nothing.",
     "migrate": "Move jobs from another store of Tocsin, or bring them over from Bull, BullMQ or Agenda.",

@@ -13,7 +13,7 @@ class Slots:
     with a number of its own for the type (`limit_queue`) has a lane of its own instead, narrower or wider. Of a type
     that `by_type` does not have, attempts run from such queues alone.
 
-    widened: called where attempts may begin that could not before.
+    widened: called where attempts may begin that could not before. freed: called for each slot that becomes free.
     """
 
     def __init__(self, concurrency: int, by_type: Mapping[str, int | None], each: int | None = None) -> None:
@@ -28,6 +28,7 @@ class Slots:
         self._busy: Counter[tuple[str, str]] = Counter()  # by queue and type
         self._shared_busy = dict.fromkeys(by_type, 0)
         self.widened: Callable[[], None] = lambda: None
+        self.freed: Callable[[], None] = lambda: None
 
     def take(self, queue: str, type: str) -> None:
         """Count one more attempt."""
@@ -38,6 +39,7 @@ class Slots:
         """Count one less."""
         self.free += 1
         self._count(queue, type, -1)
+        self.freed()
         if self.free == 1 or self._left(queue, type) == 1:
             self.widened()
 

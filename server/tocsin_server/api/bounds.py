@@ -50,6 +50,18 @@ ENTRIES: Mapping[str, int] = {
     "tocsin.v1.Queue.type_defaults": limits.TYPES_PER_QUEUE,
     "tocsin.v1.ScheduleBookingRemindersRequest.offsets": limits.REMINDERS_PER_SET,
     "tocsin.v1.SchedulePaymentRemindersRequest.offsets": limits.REMINDERS_PER_SET,
+    "tocsin.v1.Worker.labels": limits.TAGS,
+    "tocsin.v1.LeaseAsk.types": limits.ASKED_TYPES,
+    "tocsin.v1.LeaseJobsRequest.asks": limits.ASKS,
+    "tocsin.v1.ReportOutcomesRequest.outcomes": limits.BATCH_ITEMS,
+    "tocsin.v1.ExtendLeasesRequest.heartbeats": limits.BATCH_ITEMS,
+    "tocsin.v1.Heartbeat.log": limits.HEARTBEAT_LINES,
+    "tocsin.v1.StreamJobsRequest.heartbeats": limits.BATCH_ITEMS,
+    "tocsin.v1.StreamJobsRequest.outcomes": limits.BATCH_ITEMS,
+    "tocsin.v1.StreamJobsRequest.credits": limits.BATCH_ITEMS,
+    "tocsin.v1.StreamJobsRequest.Hello.asks": limits.ASKS,
+    "tocsin.v1.StreamJobsRequest.Hello.held_tokens": limits.HELD_TOKENS,
+    "tocsin.v1.StreamJobsRequest.Goodbye.unbegun_tokens": limits.HELD_TOKENS,
     "google.protobuf.FieldMask.paths": limits.MASK_PATHS,
 }
 

@@ -40,6 +40,7 @@ class CallLimits:
 
     calls: int = 10_000
     watches: int = 1_000
+    workers: int = 2_000
     transfers: int = 16
     watches_per_client: int = 500
     transfers_per_client: int = 8
@@ -100,7 +101,12 @@ class GrpcServer:
         # Around every call, health and reflection too: what must hold for all stands here.
         every: list[Interceptor] = [CallLog(), Errors()]
         overload = Overload(
-            {MethodKind.CALL: limits.calls, MethodKind.WATCH: limits.watches, MethodKind.TRANSFER: limits.transfers},
+            {
+                MethodKind.CALL: limits.calls,
+                MethodKind.WATCH: limits.watches,
+                MethodKind.WORKER: limits.workers,
+                MethodKind.TRANSFER: limits.transfers,
+            },
             {MethodKind.WATCH: limits.watches_per_client, MethodKind.TRANSFER: limits.transfers_per_client},
         )
         in_flight = RequestBytes(limits.request_bytes)
@@ -145,7 +151,7 @@ class GrpcServer:
 
 
 def _options(calls: CallLimits, connections: Connections, *, reuse_port: bool) -> list[tuple[str, int]]:
-    most = max(calls.calls + calls.watches + calls.transfers, _LEAST_STREAMS)
+    most = max(calls.calls + calls.watches + calls.workers + calls.transfers, _LEAST_STREAMS)
     return [
         ("grpc.max_receive_message_length", _RECEIVE_BYTES),
         # Requests are inflated in reading.py, which asks first whether there is room; gzip is what it knows.

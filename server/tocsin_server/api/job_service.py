@@ -6,15 +6,18 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing
 
 from tocsin.v1 import bulk_pb2, transfer_pb2
+from tocsin.v1 import following_pb2 as fpb
 from tocsin.v1 import job_service_pb2 as pb
 
 from tocsin_server.api import wire
 from tocsin_server.api.answers import batches
 from tocsin_server.api.answers import job as answers
 from tocsin_server.api.answers import transfer as transfer_answers
+from tocsin_server.api.answers.explaining import explained, logged
 from tocsin_server.api.aside import aside, each_aside
 from tocsin_server.api.errors import or_raise
 from tocsin_server.api.interceptors.call import Call
+from tocsin_server.api.interceptors.deadline import within_deadline
 from tocsin_server.api.requests import jobs as requests
 from tocsin_server.api.requests import schedule_jobs
 from tocsin_server.api.requests import transfer as transfer_requests
@@ -23,6 +26,7 @@ from tocsin_server.domain.job import Job
 from tocsin_server.domain.job_errors import JobNotFound
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.cancel_jobs import CancelJobs
+from tocsin_server.operations.explaining import Explaining
 from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.operations.transfer.transfers import Transfers
 from tocsin_server.operations.update_jobs import UpdateJobs
@@ -45,6 +49,7 @@ class JobService:
         scheduling: ScheduleJobs,
         cancelling: CancelJobs,
         watching: Watching,
+        explaining: Explaining,
         bulk: Bulk,
         updating: UpdateJobs,
         transfers: Transfers,
@@ -53,6 +58,7 @@ class JobService:
         self._scheduling = scheduling
         self._cancelling = cancelling
         self._watching = watching
+        self._explaining = explaining
         self._bulk = bulk
         self._updating = updating
         self._transfers = transfers
@@ -74,11 +80,30 @@ class JobService:
         [job] = await self._store.get(queue, [job_id], view)
         if job is None:
             raise JobNotFound(queue, job_id)
-        return answers.of_job(pb.GetJobResponse, job, view)
+        [explanation] = await self._explaining.each(queue, [job])
+        return answers.of_job(pb.GetJobResponse, job, view, explanation)
+
+    async def WaitJob(self, request: fpb.WaitJobRequest, call: Call) -> fpb.WaitJobResponse:
+        queue, job_id, view, wait = requests.wait_job(request)
+        job = await self._watching.ended(queue, job_id, view, within_deadline(wait, call.context))
+        return answers.of_job(fpb.WaitJobResponse, job, view)
+
+    async def ExplainJob(self, request: fpb.ExplainJobRequest, call: Call) -> fpb.ExplainJobResponse:
+        queue, job_id = requests.named_job(request)
+        return explained(await self._explaining.explain(queue, job_id))
+
+    async def ListJobLogs(self, request: fpb.ListJobLogsRequest, call: Call) -> fpb.ListJobLogsResponse:
+        queue, job_id, attempt, cursor = requests.list_job_logs(request)
+        page = await self._store.logs(queue, job_id, attempt=attempt, cursor=cursor)
+        if page is None:
+            raise JobNotFound(queue, job_id)
+        return logged(page)
 
     async def ListJobs(self, request: pb.ListJobsRequest, call: Call) -> pb.ListJobsResponse:
         query, list_hash = requests.list_jobs(request)
-        return answers.listed(await self._store.page(query), query, list_hash)
+        page = await self._store.page(query)
+        explanations = await self._explaining.each(query.queue, page.jobs) if request.explain else ()
+        return answers.listed(page, query, list_hash, explanations)
 
     async def CancelJob(self, request: pb.CancelJobRequest, call: Call) -> pb.CancelJobResponse:
         queue, wish = requests.cancel_job(request, call.caller)

@@ -8,6 +8,7 @@ before the interceptors.
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ class Service:
     servicer: type  # whose instance has the methods, by their names
     reads: frozenset[str]  # methods that change nothing, so that their outcome is never unknown
     transfers: frozenset[str] = frozenset()  # methods that move any number of jobs
+    working: frozenset[str] = frozenset()  # methods in which workers wait for jobs
+    waits: frozenset[str] = frozenset()  # methods that stay open for a while, though they answer once
     opaque: bool = False  # its messages are the shadow ones of wire.py
     name: str = ""  # under which it is served, where that is not its descriptor's
 
@@ -56,9 +59,12 @@ class Service:
 
     def method(self, descriptor: MethodDescriptor) -> Method:
         """What its calls are treated by."""
-        kind = MethodKind.WATCH if descriptor.server_streaming else MethodKind.CALL
+        waits = descriptor.server_streaming or descriptor.name in self.waits
+        kind = MethodKind.WATCH if waits else MethodKind.CALL
         if descriptor.name in self.transfers:
             kind = MethodKind.TRANSFER
+        if descriptor.name in self.working:
+            kind = MethodKind.WORKER
         return Method(f"/{self.served_as}/{descriptor.name}", kind, descriptor.name in self.reads)
 
 
@@ -81,6 +87,8 @@ def _method_handler(
     transfers = method.kind is MethodKind.TRANSFER
     late = TransferIdle if transfers and descriptor.client_streaming else RequestLate
     idle_to_write = gate.idle if transfers else None  # a watch may be read as slowly as its caller likes
+    # A worker may have nothing to say for hours, once it has said who it is.
+    idle_to_read = None if method.kind is MethodKind.WORKER else gate.idle
 
     @asynccontextmanager
     async def only_request(call: Call) -> AsyncIterator[Message]:
@@ -97,10 +105,12 @@ def _method_handler(
     async def requests(call: Call) -> AsyncIterator[Message]:
         check_metadata(call.context.invocation_metadata() or ())
         # One that cannot be read is refused where the behaviour comes to it: others may have been acted upon.
+        idle: timedelta | None = gate.idle
         while True:
-            raw = await _next(call.context, gate.idle, late)
+            raw = await _next(call.context, idle, late)
             if raw is None:
                 return
+            idle = idle_to_read
             weight(raw)
             yield read(public, as_read, await inflated(raw))
 
@@ -126,7 +136,8 @@ def _method_handler(
     async def both_streams(call: Call) -> None:
         await written(call, behaviour(requests(call), call))
 
-    if descriptor.server_streaming:
+    # Of one answer, too, a generator learns whether it could be written. On the wire that is the same.
+    if descriptor.server_streaming or inspect.isasyncgenfunction(behaviour):
         return _handler(
             grpc.stream_stream_rpc_method_handler,
             method,
@@ -136,11 +147,14 @@ def _method_handler(
     return _handler(grpc.stream_unary_rpc_method_handler, method, around(gate.interceptors, work))
 
 
-async def _next(context: Context, idle: timedelta, late: type[TransferIdle]) -> bytes | None:
+async def _next(context: Context, idle: timedelta | None, late: type[TransferIdle]) -> bytes | None:
     """The next request; None where there is no further one, `late` where none comes in time."""
+    if idle is None:
+        raw: object = await context.read()
+        return raw if isinstance(raw, bytes) else None
     try:
         async with asyncio.timeout(idle.total_seconds()):
-            raw: object = await context.read()
+            raw = await context.read()
     except TimeoutError:
         raise late(idle) from None
     return raw if isinstance(raw, bytes) else None

@@ -15,6 +15,8 @@ _LAST_MS = time_to_ms(limits.LAST_TIME)
 _JOBS = struct.Struct(">B8sQqI")  # version, hash of the filter, arrival, due ms or -1, skip
 _JOBS_VERSION = 1
 _QUEUES_VERSION = 2  # followed by the name of the last queue
+_WORKER_BYTES = 4 * limits.WORKER_NAME_CHARACTERS  # as UTF-8
+_WORKERS_VERSION = 3  # followed by the name of the last worker
 _NO_DUE = -1
 
 
@@ -68,12 +70,28 @@ def last_queue(token: str) -> str:
     return raw[1:].decode()
 
 
+def workers_token(last: str) -> str:
+    """The token of a list of workers that goes on after the worker `last`."""
+    return _text(bytes([_WORKERS_VERSION]) + last.encode())
+
+
+def last_worker(token: str) -> str:
+    """The worker after which a list of workers goes on. InvalidFields for what is no such token."""
+    raw = _bytes(token, 2 * _WORKER_BYTES)
+    if not 2 <= len(raw) <= _WORKER_BYTES + 1 or raw[0] != _WORKERS_VERSION:
+        raise _refused("is not a token of this server's lists")
+    try:
+        return raw[1:].decode()
+    except UnicodeDecodeError:
+        raise _refused("is not a token of this server's lists") from None
+
+
 def _text(raw: bytes) -> str:
     return urlsafe_b64encode(raw).decode().rstrip("=")
 
 
-def _bytes(token: str) -> bytes:
-    if len(token) > 2 * limits.NAME_CHARACTERS:
+def _bytes(token: str, most: int = 2 * limits.NAME_CHARACTERS) -> bytes:
+    if len(token) > most:
         raise _refused("is not a token of this server's lists")
     try:
         raw = urlsafe_b64decode(token + "=" * (-len(token) % 4))

@@ -13,6 +13,7 @@ from tocsin_server.api.answers import queue as answers
 from tocsin_server.api.interceptors.call import Call
 from tocsin_server.api.requests import queues as requests
 from tocsin_server.api.sized import AnswerRoom
+from tocsin_server.operations.announcing import Announcing
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.queue_health import queue_health
 from tocsin_server.operations.queues import Queues
@@ -27,6 +28,7 @@ class QueueService:
         store: JobStore,
         queues: Queues,
         bulk: Bulk,
+        announcing: Announcing,
         silent_since: Callable[[], datetime | None],
         writes_refused: Callable[[], str],
     ) -> None:
@@ -37,11 +39,13 @@ class QueueService:
         self._writes_refused = writes_refused
         self._queues = queues
         self._bulk = bulk
+        self._announcing = announcing
 
     async def GetQueueHealth(self, request: pb.GetQueueHealthRequest, call: Call) -> pb.GetQueueHealthResponse:
         queue = requests.named_queue(request)
+        workers = self._announcing.workers
         return answers.health_of(
-            queue, await queue_health(self._store, queue, self._silent_since(), self._writes_refused())
+            queue, await queue_health(self._store, queue, workers, self._silent_since(), self._writes_refused())
         )
 
     async def ListQueues(self, request: pb.ListQueuesRequest, call: Call) -> pb.ListQueuesResponse:

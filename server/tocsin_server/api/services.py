@@ -7,7 +7,13 @@ from typing import cast
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
-from tocsin.v1 import job_service_pb2, queue_service_pb2, reminder_service_pb2, server_service_pb2
+from tocsin.v1 import (
+    job_service_pb2,
+    queue_service_pb2,
+    reminder_service_pb2,
+    server_service_pb2,
+    worker_service_pb2,
+)
 
 from tocsin_server.api.health import Health
 from tocsin_server.api.job_service import JobService
@@ -16,13 +22,15 @@ from tocsin_server.api.queue_service import QueueService
 from tocsin_server.api.reflection import Reflection
 from tocsin_server.api.reminder_service import ReminderService
 from tocsin_server.api.server_service import ServerService
+from tocsin_server.api.worker_service import WorkerService
 
 #: Tocsin's own, which pass the whole gate.
 SERVICES = (
     Service(
         job_service_pb2.DESCRIPTOR.services_by_name["JobService"],
         JobService,
-        reads=frozenset({"GetJob", "ListJobs", "WatchJobs", "ExportJobs"}),
+        reads=frozenset({"GetJob", "WaitJob", "ExplainJob", "ListJobLogs", "ListJobs", "WatchJobs", "ExportJobs"}),
+        waits=frozenset({"WaitJob"}),
         transfers=frozenset({"ExportJobs", "ImportJobs"}),
         opaque=True,
     ),
@@ -30,6 +38,13 @@ SERVICES = (
         queue_service_pb2.DESCRIPTOR.services_by_name["QueueService"],
         QueueService,
         reads=frozenset({"GetQueue", "GetQueueHealth", "ListQueues"}),
+    ),
+    Service(
+        worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"],
+        WorkerService,
+        reads=frozenset({"ListWorkers"}),
+        working=frozenset({"LeaseJobs", "StreamJobs"}),
+        opaque=True,
     ),
     Service(
         reminder_service_pb2.DESCRIPTOR.services_by_name["ReminderService"],

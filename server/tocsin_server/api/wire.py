@@ -1,8 +1,9 @@
-"""The messages of JobService as the server reads and writes them: a payload and a result are bytes in them.
+"""The messages of JobService and WorkerService as the server reads and writes them: a payload and a result are bytes in
+them.
 
 A submessage and a `bytes` field of the same number look the same on the wire. So these classes, made when this module
-is imported from the public descriptors of job.proto, job_service.proto and what they import, have `bytes` where
-JobSpec's payload and Job's result have messages. What a caller sent is then given back as it came: unsorted map keys
+is imported from the public descriptors of both services and what they import, have `bytes` where JobSpec's payload,
+Job's result and an outcome's have messages. What a caller sent is then given back as it came: unsorted map keys
 and unknown fields stay. The items of a batch and the records of an import are bytes too: each is read by itself, so
 that one which cannot be read harms no other, and a thousand of them are not made at once.
 
@@ -17,7 +18,7 @@ from typing import TypeVar, cast
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import FieldDescriptor, FileDescriptor
 from google.protobuf.message import Message
-from tocsin.v1 import job_pb2, job_service_pb2
+from tocsin.v1 import job_pb2, job_service_pb2, worker_service_pb2
 
 _PUBLIC = "tocsin.v1"
 _PRIVATE = "tocsin.wire.v1"
@@ -32,6 +33,7 @@ _PAYLOAD_NUMBERS = {name: number for number, name in PAYLOAD_FIELDS.items()}
 
 _BYTES_HERE = {
     f"{_PUBLIC}.Job.result",
+    f"{_PUBLIC}.Outcome.Completed.result",
     f"{_PUBLIC}.BatchScheduleJobsRequest.requests",
     f"{_PUBLIC}.ImportJobsRequest.records",
     *(f"{_PUBLIC}.JobSpec.{name}" for name in _PAYLOAD_NUMBERS),
@@ -74,8 +76,9 @@ def _add(pool: descriptor_pool.DescriptorPool, file: FileDescriptor, seen: set[s
 
 def shadow_pool(*, texts: bool = False) -> descriptor_pool.DescriptorPool:
     """A new pool with the shadow messages; with `texts` strings are bytes too, so that broken text can be read."""
-    pool = descriptor_pool.DescriptorPool()
-    _add(pool, job_service_pb2.DESCRIPTOR, set(), texts=texts)
+    pool, seen = descriptor_pool.DescriptorPool(), set[str]()
+    for file in (job_service_pb2.DESCRIPTOR, worker_service_pb2.DESCRIPTOR):
+        _add(pool, file, seen, texts=texts)
     return pool
 
 
@@ -88,7 +91,7 @@ _POOL = shadow_pool()
 
 
 def shadow(public: type[_MessageT]) -> type[_MessageT]:
-    """The shadow class of a public message class of job_service.proto, or of what it imports."""
+    """The shadow class of a public message class of these services, or of what they import."""
     return cast("type[_MessageT]", _shadow(public.DESCRIPTOR.full_name))
 
 

@@ -14,7 +14,6 @@ from tocsin.worker.slots import Slots
 from tocsin_server.dispatch.push_source import PushSource
 from tocsin_server.dispatch.push_targets import PushTargets
 from tocsin_server.domain.defaults import PushTarget
-from tocsin_server.operations.finishing import Finishing
 from tocsin_server.operations.leasing.leasing import Leasing
 from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.ticking import Ticker
@@ -57,7 +56,6 @@ class Pushing:
         self,
         store: JobStore,
         leasing: Leasing,
-        finishing: Finishing,
         wakeups: Wakeups,
         ticker: Ticker,
         settings: QueueSettingsCache,
@@ -81,5 +79,5 @@ class Pushing:
             serve=lambda queue, types: self.source.serve(queue, types),
         )
         handlers.target_of = self.targets.of
-        self.source = PushSource(store, leasing, finishing, wakeups, lease, queues=queues, fresh=self.targets.fresh)
+        self.source = PushSource(store, leasing, lease, queues=queues, fresh=self.targets.fresh)
         self.runtime = Runtime(self.source, handlers, slots=slots)

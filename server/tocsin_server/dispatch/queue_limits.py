@@ -28,7 +28,8 @@ _A_TICK = 100
 
 
 class QueueLimits:
-    """Brings the numbers of UpdateQueue to the slots.
+    """Brings the numbers of UpdateQueue to the slots. A type for which this server's handlers, whose version is
+    `version`, are not admitted has none.
 
     `fresh` does so before each claim of a queue. A queue that is full here is not claimed from, so what it has to gain
     is found by looking: when the store says that its settings changed, and once a tick in case that was lost (in turn,
@@ -44,12 +45,14 @@ class QueueLimits:
         wakeups: Wakeups,
         ticker: Ticker,
         *,
+        version: str = "",
         tick: timedelta,
         in_turn: Callable[[], list[str]],
     ) -> None:
         self._store = store
         self._settings = settings
         self._slots = slots
+        self._version = version
         self._pause = tick.total_seconds() / 2
         self._in_turn = in_turn
         self._asked: dict[str, None] = {}
@@ -104,11 +107,10 @@ class QueueLimits:
         self._slots.limit_queue(queue, self._numbers(settings))
 
     def _numbers(self, settings: QueueSettings) -> Mapping[str, int]:
-        if settings.defaults.concurrency is None and settings.defaults.push is None and not settings.type_defaults:
+        if settings.defaults.concurrency is None and not settings.type_defaults and not settings.chooses_workers:
             return {}
-        # What has a push target is sent there: a handler of that type gives way.
         numbers = {
-            type_: settings.concurrency_of(type_) if settings.push_of(type_) is None else 0
+            type_: settings.concurrency_of(type_) if settings.admits(type_, self._version) else 0
             for type_ in self._slots.types
         }
         return {type_: number for type_, number in numbers.items() if number is not None}

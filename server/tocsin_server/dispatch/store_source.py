@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from tocsin.worker.slots import FreeSlots
@@ -16,32 +14,13 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import JobError
 from tocsin_server.domain.job_errors import LeaseLost
-from tocsin_server.domain.lease import Claimed, Ending, Extended, Extension, Lease
-from tocsin_server.domain.retry import RetryPolicy
-from tocsin_server.operations.finishing import EndedAttempt, Finishing, shorten
+from tocsin_server.domain.lease import Claimed, Ending, Extended, Extension
+from tocsin_server.domain.logs import LogLine
+from tocsin_server.operations.finishing import EndedAttempt, shorten
+from tocsin_server.operations.leasing.holdings import Held
 from tocsin_server.operations.leasing.leasing import Leasing
-from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
-
-# A loop that gave no sign for longer, in seconds, will give none: its leases must run out, so that others run the jobs.
-_LONGEST_BUSY = 300.0
-
-#: Seconds for which a cancel's message is remembered: it may overtake the answer to the claim of its job.
-_REMEMBERED, _MOST_CANCELS = 1.0, 1000
-
-
-@dataclass(slots=True)
-class _Held:
-    """What is needed of a job until its attempt has ended; its payload is not."""
-
-    lease: Lease
-    type: str
-    retry: RetryPolicy
-    failures: int
-    since: float  # time.monotonic() when it was leased
-    renewed: float  # time.monotonic() when its lease was granted or extended last, by whomever
-    heard: float  # the same, by a heartbeat
 
 
 class StoreSource(Source):
@@ -55,8 +34,6 @@ class StoreSource(Source):
         self,
         store: JobStore,
         leasing: Leasing,
-        finishing: Finishing,
-        wakeups: Wakeups,
         lease: timedelta = timedelta(seconds=30),
         *,
         queues: Collection[str] | None = None,
@@ -64,16 +41,13 @@ class StoreSource(Source):
     ) -> None:
         self._store = store
         self._leasing = leasing
-        self._finishing = finishing
+        self._finishing = leasing.finishing
         self._lease = lease
         self._queues = queues
         self._fresh = fresh
-        self._held: dict[tuple[str, bytes], _Held] = {}  # by queue and token
-        self._running: Counter[str] = Counter()  # by queue
-        self._cancels: dict[str, float] = {}  # by queue: when one was last asked of a job that runs somewhere
         self._extending: set[asyncio.Future[list[Extended | TocsinError]]] = set()
         self._beat = asyncio.Event()
-        wakeups.on_cancel(self._hear_cancel)
+        self._holder = leasing.holdings.holder(lambda queue: self._beat.set())
 
     def sit(
         self,
@@ -91,27 +65,15 @@ class StoreSource(Source):
         queues: Collection[str] | None,
     ) -> Seat:
         def begin(claimed: Sequence[Claimed]) -> None:
-            self._hold(claimed)
+            self._holder.hold(claimed)
             take([_leased(one) for one in claimed])
 
         return self._leasing.seat(types, capacity, begin, queues=queues, lease=self._lease, fresh=self._fresh)
 
-    def _hold(self, claimed: Sequence[Claimed]) -> None:
-        job_log.started(claimed)
-        now = time.monotonic()
-        for one in claimed:
-            spec = one.job.spec
-            self._held[one.lease.queue, one.lease.token] = _Held(
-                one.lease, spec.type, spec.terms.retry, one.job.failures, since=now, renewed=now, heard=now
-            )
-            self._running[one.lease.queue] += 1
-            if now - self._cancels.get(one.lease.queue, -_REMEMBERED) < _REMEMBERED:
-                self._beat.set()
-
     async def extend(self, heartbeats: Sequence[Heartbeat]) -> Sequence[HeartbeatAnswer]:
-        held = [self._held.get((beat.job.queue, beat.job.token)) for beat in heartbeats]
+        held = [self._holder.at(beat.job.queue, beat.job.token) for beat in heartbeats]
         extensions = [
-            Extension(one.lease, _progress(beat.progress))
+            Extension(one.lease, _progress(beat.progress), tuple(LogLine(level, text) for level, text in beat.log))
             for one, beat in zip(held, heartbeats, strict=True)
             if one is not None
         ]
@@ -127,7 +89,7 @@ class StoreSource(Source):
             if isinstance(answer, Extended):
                 one.renewed = one.heard = asked
             elif isinstance(answer, LeaseLost):
-                self._forget(beat.job)  # no outcome will be taken of it
+                self._holder.forget(beat.job.queue, beat.job.token)  # no outcome will be taken of it
             found.append(_beat_answer(answer))
         return found
 
@@ -137,13 +99,9 @@ class StoreSource(Source):
         extending.add_done_callback(self._extending.discard)
         return await extending
 
-    def overdue(self, age: timedelta) -> Sequence[_Held]:
-        """Leases that were not extended for so long, though a heartbeat has been heard in the last five minutes.
-        May be called from any thread."""
-        now = time.monotonic()
-        before, alive = now - age.total_seconds(), now - _LONGEST_BUSY
-        # list() of a dict's values is one step to other threads.
-        return [held for held in list(self._held.values()) if held.renewed < before and held.heard > alive]
+    def overdue(self, age: timedelta) -> Sequence[Held]:
+        """As Holder.overdue."""
+        return self._holder.overdue(age)
 
     async def finish(self, outcomes: Sequence[AttemptOutcome]) -> Sequence[bool]:
         handed_over = [(one.job, one.lease) for one in outcomes if one.lease is not None]
@@ -157,19 +115,19 @@ class StoreSource(Source):
         return [outcome.lease is not None or next(answers) for outcome in outcomes]
 
     async def _finish(self, outcomes: Sequence[AttemptOutcome]) -> Sequence[bool]:
-        held = [self._held.get((outcome.job.queue, outcome.job.token)) for outcome in outcomes]
+        held = [self._holder.at(outcome.job.queue, outcome.job.token) for outcome in outcomes]
         ended = [_ended(one, outcome) for one, outcome in zip(held, outcomes, strict=True) if one is not None]
         recorded = iter(await self._finishing.finish(ended) if ended else ())
         for outcome in outcomes:
-            self._forget(outcome.job)
+            self._holder.forget(outcome.job.queue, outcome.job.token)
         return [False if one is None else next(recorded) for one in held]
 
     async def _hand_over(self, job: LeasedJob, span: timedelta) -> None:
         """Leave a lease to whoever the job was handed to. That it is lost says nothing: who is fast has reported."""
-        held = self._held.get((job.queue, job.token))
+        held = self._holder.forget(job.queue, job.token)
         if held is None:
             return
-        self._forget(job)  # no heartbeat from now on; one under way must not make the lease short again afterwards
+        # No heartbeat is sent from now on; one under way must not make the lease short again afterwards.
         while self._extending:
             await asyncio.wait(set(self._extending))
         await self._finishing.leave(held.lease, span)
@@ -181,20 +139,6 @@ class StoreSource(Source):
     async def beat_wanted(self) -> None:
         await self._beat.wait()
         self._beat.clear()
-
-    def _hear_cancel(self, queue: str) -> None:
-        # The message does not say which job; most are of jobs that run elsewhere.
-        if queue in self._running:
-            self._beat.set()
-        if len(self._cancels) >= _MOST_CANCELS:
-            self._cancels.clear()
-        self._cancels[queue] = time.monotonic()
-
-    def _forget(self, job: LeasedJob) -> None:
-        if self._held.pop((job.queue, job.token), None) is not None:
-            self._running[job.queue] -= 1
-            if not self._running[job.queue]:
-                del self._running[job.queue]
 
 
 def _leased(claimed: Claimed) -> LeasedJob:
@@ -231,7 +175,7 @@ def _beat_answer(answer: Extended | TocsinError) -> HeartbeatAnswer:
     return HeartbeatAnswer(lost=isinstance(answer, LeaseLost))
 
 
-def _ended(held: _Held, outcome: AttemptOutcome) -> EndedAttempt:
+def _ended(held: Held, outcome: AttemptOutcome) -> EndedAttempt:
     error = None
     if outcome.error_type or outcome.error_message or outcome.error_trace:
         error = JobError(outcome.error_type, outcome.error_message, outcome.error_trace)

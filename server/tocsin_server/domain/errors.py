@@ -11,6 +11,7 @@ TocsinError
 ├── JobActive           it runs, and that cannot be done to a running job
 ├── WrongState          its state forbids it
 ├── LeaseLost           the attempt's lease had ended
+│   └── EndedOtherwise  its end was recorded before, and it was another one
 ├── RevisionMismatch    it has changed since
 │
 ├── RemindersNotFound   there is no such reminder set

@@ -125,6 +125,17 @@ class LeaseLost(_OfJob):
         )
 
 
+class EndedOtherwise(LeaseLost):
+    """The attempt's end was recorded before, and it was another one."""
+
+    def __init__(self, queue: str, job_id: str, attempt: int) -> None:
+        super().__init__(queue, job_id, attempt)
+        self.args = (
+            f"job {job_id!r}: attempt {attempt} was recorded before as ended another way, and that stands. "
+            "An attempt ends once: report one outcome of it.",
+        )
+
+
 class RevisionMismatch(_OfJob):
     """It has changed since the revision given."""
 

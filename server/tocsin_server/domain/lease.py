@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from tocsin_server.domain.job import Job, JobError
+from tocsin_server.domain.logs import LogLine
 from tocsin_server.domain.record import record
 from tocsin_server.domain.states import State
 
@@ -65,6 +66,20 @@ class Finished:
     repeated: bool
 
 
+#: States in which no job stands whose last attempt ended so, unless somebody changed it since.
+_NEVER_AFTER = {
+    Ending.COMPLETED: frozenset(State) - {State.COMPLETED},
+    Ending.FAILED: frozenset({State.COMPLETED}),
+    Ending.CRASHED: frozenset({State.COMPLETED}),
+    Ending.RELEASED: frozenset({State.COMPLETED, State.FAILED, State.SCHEDULED}),
+}
+
+
+def contradicts(ending: Ending, state: State) -> bool:
+    """Whether an attempt that ended this way cannot have left its job in this state."""
+    return state in _NEVER_AFTER[ending]
+
+
 @record
 class LostLease:
     """A lease that ran out and was taken back, and what became of its job."""
@@ -81,11 +96,13 @@ class Extension:
 
     lease: Lease
     progress: tuple[float, str] | None = None  # fraction and message
+    log: tuple[LogLine, ...] = ()  # what it wrote since the last one
 
 
 @record
 class Extended:
-    """The lease stands on. With `cancel_reason` the job's cancel was asked: stop it within `grace`."""
+    """The lease stands on. With `cancel_reason` the job's cancel was asked: stop it within `cancel_grace`."""
 
+    lease_end: datetime
     cancel_reason: str | None = None
     cancel_grace: timedelta | None = None

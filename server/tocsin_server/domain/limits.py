@@ -15,6 +15,11 @@ ERROR_MESSAGE_BYTES = 1 << 10
 ERROR_TRACE_BYTES = 8 << 10
 ERRORS_KEPT = 10  # of a job: the first and the last 9
 REASON_BYTES = 1 << 10
+LOG_LINES = 1_000  # kept of a job, over all its attempts
+LOG_LINE_BYTES = 4 << 10
+LOG_BYTES = 256 << 10  # of a job's lines together
+LOG_HEAD_LINES, LOG_HEAD_BYTES = 200, 64 << 10  # of them the first, which stay where lines are dropped
+LOG_PAGE_LINES = 500  # in one answer
 BATCH_ITEMS = 1_000
 PAGE_SIZE = 1_000
 DEFAULT_PAGE_SIZE = 50
@@ -27,6 +32,21 @@ TAG_KEY_CHARACTERS = 63
 TAG_VALUE_BYTES = 200
 FILTER_TYPES = 100
 FILTER_STATES = 50  # there are seven, but nothing is wrong with naming one twice
+WORKER_NAME_CHARACTERS = 200
+VERSION_CHARACTERS = 63  # of a worker's code; of the name of its language, too
+REQUEST_ID_CHARACTERS = 200
+ASKS = 100  # of a worker in one call: queues that it takes jobs of
+ASKED_TYPES = 100  # of one queue
+LEASED_AT_ONCE = 1_000  # jobs that one call asks for
+CREDITS = 10_000  # of a worker's stream that are unused
+HELD_TOKENS = 10_000  # that a stream begins or ends with
+HEARTBEAT_LINES = 1_000  # of log, in one heartbeat
+MIN_LEASE = timedelta(seconds=5)
+MAX_LEASE = timedelta(hours=1)
+DEFAULT_LEASE = timedelta(seconds=30)
+CUT_LEASE = timedelta(seconds=10)  # so long leases last once the stream that they were given by is cut
+MAX_WAIT = timedelta(seconds=60)
+DEFAULT_WAIT = timedelta(seconds=20)
 TYPES_PER_QUEUE = 1_000  # listing and health walk the types that stand in a queue, so their number is bounded
 MASK_PATHS = TYPES_PER_QUEUE + 10  # of an update mask: each of a queue's types, and its plain fields
 MAX_ATTEMPTS = 100
@@ -38,6 +58,7 @@ MAX_INITIAL_DELAY = timedelta(hours=24)
 MAX_TIMEOUT = timedelta(days=30)
 MAX_RETENTION = timedelta(days=3653)
 MAX_GRACE = timedelta(hours=24)
+MAX_WAIT, DEFAULT_WAIT = timedelta(seconds=60), timedelta(seconds=20)  # of WaitJob
 DEFAULT_GRACE = timedelta(seconds=30)
 MAX_DELAY = timedelta(days=36525)  # 100 years
 FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)

@@ -10,6 +10,7 @@ from tocsin_server.domain.defaults import UNSET, JobDefaults, PushTarget
 from tocsin_server.domain.http_requests import HTTP_REQUEST
 from tocsin_server.domain.record import record
 from tocsin_server.domain.states import State
+from tocsin_server.domain.versions import at_least
 
 
 @record
@@ -37,6 +38,23 @@ class QueueSettings:
         """Lowest version of a worker that is given jobs of the type. Empty: any worker."""
         of_type = self.type_defaults.get(type_, UNSET).min_worker_version
         return (self.defaults.min_worker_version if of_type is None else of_type) or ""
+
+    def admits(self, type_: str, version: str) -> bool:
+        """Whether a worker of this version is given jobs of the type: not where they are sent to an address instead."""
+        lowest = self.min_worker_version_of(type_)
+        return self.push_of(type_) is None and (not lowest or at_least(version, lowest))
+
+    def given_to(self, worker: WorkerFigures, queue: str, type_: str) -> bool:
+        """Whether the worker is given jobs of this type, of the queue that these settings are of. What has a push
+        target is given to servers that make requests."""
+        if self.push_of(type_) is not None:
+            return not worker.remote and worker.takes(queue, HTTP_REQUEST)
+        return worker.takes(queue, type_) and self.admits(type_, worker.version)
+
+    @property
+    def chooses_workers(self) -> bool:
+        """Whether not every worker is given all of its jobs."""
+        return any(one.min_worker_version or one.push for one in (self.defaults, *self.type_defaults.values()))
 
     def push_of(self, type_: str) -> PushTarget | None:
         """Where due jobs of the type are sent; no worker and no handler is given them then. None: nowhere."""
@@ -76,8 +94,18 @@ class Tick:
 
 
 @record
+class HeldJob:
+    """An attempt that a worker holds."""
+
+    queue: str
+    job_id: str
+    type: str
+    attempt: int
+
+
+@record
 class WorkerFigures:
-    """A process that runs jobs, as it last said."""
+    """Who runs jobs, as the server that speaks for it last said: that server's own loop, or a process elsewhere."""
 
     worker: str
     types: tuple[str, ...]
@@ -87,3 +115,20 @@ class WorkerFigures:
     queues: tuple[str, ...] = ()  # empty: all
     warnings: tuple[str, ...] = ()
     seen_time: datetime | None = None  # set by the store
+    remote: bool = False  # a process of its own, that speaks gRPC
+    version: str = ""
+    language: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    since: datetime | None = None  # it came, or was first heard of
+    held: tuple[HeldJob, ...] = ()  # some of what it holds: as many as the server says
+    free: int = 0  # further attempts that it would take now, where it is remote
+    by: str = field(default="", compare=False)  # the server that speaks for it; set by the store
+
+    def takes(self, queue: str, type_: str) -> bool:
+        """Whether it runs jobs of this type and queue."""
+        return type_ in self.types and (not self.queues or queue in self.queues)
+
+    @property
+    def places(self) -> int:
+        """Further attempts that it would take now."""
+        return self.free if self.remote else max(0, self.slots - self.busy - self.abandoned)

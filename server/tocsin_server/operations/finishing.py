@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -12,8 +12,9 @@ import structlog
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull, TocsinError
 from tocsin_server.domain.job import Job, JobError, View
-from tocsin_server.domain.job_errors import LeaseLost
-from tocsin_server.domain.lease import AttemptOutcome, Ending, Extended, Extension, Finished, Lease
+from tocsin_server.domain.job_errors import EndedOtherwise, LeaseLost
+from tocsin_server.domain.lease import AttemptOutcome, Ending, Extended, Extension, Finished, Lease, contradicts
+from tocsin_server.domain.record import record
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.operations.retry_pause import retry_pause
 from tocsin_server.store.batching import by_queue
@@ -27,11 +28,13 @@ _LONGEST_PAUSE = timedelta(seconds=1)
 #: Of outcomes that wait it is told once in so many tries, about a minute.
 _SAY_AGAIN = 60
 
+_ANY_RETRY = RetryPolicy()
+
 #: Passes by itself, so no fault of ours.
-_STORE_TROUBLE = (StoreAway, StoreFull, OutcomeUnknown)
+STORE_TROUBLE = (StoreAway, StoreFull, OutcomeUnknown)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EndedAttempt:
     """How an attempt ended, in its runner's words, with what of the job is needed to decide what follows."""
 
@@ -77,7 +80,7 @@ def _retry_in(ended: EndedAttempt) -> timedelta | None:
 
 def _shortened(error: JobError) -> JobError:
     return JobError(
-        shorten(error.type, limits.NAME_CHARACTERS),
+        shorten(error.type, limits.ERROR_TYPE_BYTES),
         shorten(error.message, limits.ERROR_MESSAGE_BYTES),
         shorten(error.trace, limits.ERROR_TRACE_BYTES, keep_end=True),  # the last lines tell most
     )
@@ -96,9 +99,9 @@ def shorten(text: str, most: int, *, keep_end: bool = False) -> str:
 
 
 class Finishing:
-    """Records outcomes, and repeats each until it is recorded or its lease is lost, whatever stands in the way: a store
-    that is away or takes no writes, or a fault. That is safe, as each is fenced by its lease's token. A store that is
-    away takes no lease back either, so an outcome is worth keeping far beyond the lease's end.
+    """Records outcomes. `finish` and `give_back` repeat each until it is recorded or its lease is lost, whatever stands
+    in the way: a store that is away or takes no writes, or a fault. That is safe, as each is fenced by its lease's
+    token. A store that is away takes no lease back either, so an outcome is worth keeping far beyond the lease's end.
     """
 
     def __init__(self, store: JobStore) -> None:
@@ -119,9 +122,37 @@ class Finishing:
 
         def tell(at: int, recorded: Finished) -> None:
             one = known[at]
-            job_log.ended(one.type, one.retry or RetryPolicy(), one.failures, outcomes[at], recorded, one.took)
+            job_log.ended(one.type, one.retry or _ANY_RETRY, one.failures, outcomes[at], recorded, one.took)
 
         return await self._record(outcomes, tell)
+
+    async def report(self, ended: Sequence[EndedAttempt]) -> list[Finished | TocsinError]:
+        """Record outcomes of one queue once: for callers who repeat by themselves. LeaseLost also where the attempt is
+        known to have ended another way. Raises what the store raises: StoreAway, OutcomeUnknown, StoreFull.
+
+        Which of two endings was recorded first is seen by the job's state, so FAILED and RELEASED are told apart only
+        where that failure ended the job, or has it wait.
+        """
+        unknown = [at for at, one in enumerate(ended) if _undecided(one)]
+        if unknown:
+            queue, known = ended[0].lease.queue, list(ended)
+            jobs = await self._store.get(queue, [ended[at].lease.job_id for at in unknown], View.BASIC)
+            for at, job in zip(unknown, jobs, strict=True):
+                known[at] = _with_policy(ended[at], job)
+            ended = known
+        outcomes = [outcome_of(one) for one in ended]
+        answers = await self._store.finish(outcomes)
+        for at, answer in enumerate(answers):
+            if not isinstance(answer, Finished):
+                continue
+            outcome = outcomes[at]
+            if not answer.repeated:
+                one = ended[at]
+                job_log.ended(one.type, one.retry or _ANY_RETRY, one.failures, outcome, answer, one.took)
+            elif contradicts(outcome.ending, answer.state):
+                lease = outcome.lease
+                answers[at] = EndedOtherwise(lease.queue, lease.job_id, lease.attempt)
+        return answers
 
     async def give_back(self, leases: Sequence[Lease]) -> None:
         """Let go of leases whose attempts never began: their jobs are WAITING again, nothing counted."""
@@ -151,7 +182,7 @@ class Finishing:
                 return [_with_policy(one, job) for one, job in zip(ended, jobs, strict=True)]
             except Exception as error:
                 if failures % _SAY_AGAIN == 0:
-                    if isinstance(error, _STORE_TROUBLE):
+                    if isinstance(error, STORE_TROUBLE):
                         _log.warning("outcomes_wait", outcomes=len(ended), error=str(error))
                     else:
                         _log.exception("policies_not_read")
@@ -172,7 +203,7 @@ class Finishing:
                     tell(at, answer)
                 elif not isinstance(answer, LeaseLost):
                     again.append(at)
-                    if not isinstance(answer, _STORE_TROUBLE) and at not in refused:
+                    if not isinstance(answer, STORE_TROUBLE) and at not in refused:
                         refused.add(at)
                         _log.error("outcome_refused", **_names(outcomes[at].lease), exc_info=answer)
             left = again

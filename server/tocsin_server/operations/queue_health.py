@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -43,10 +43,15 @@ class QueueHealth:
 
 
 async def queue_health(
-    store: JobStore, queue: str, silent_since: datetime | None = None, writes_refused: str = ""
+    store: JobStore,
+    queue: str,
+    all_workers: Callable[[], Awaitable[Sequence[WorkerFigures]]],
+    silent_since: datetime | None = None,
+    writes_refused: str = "",
 ) -> QueueHealth:
     """Read a queue's figures and judge them. Cost O(types · states + workers).
 
+    all_workers: who runs jobs, of any queue.
     silent_since: where the store is known not to answer, since when. It is not asked then: who wants to know whether
     all is well gets the answer at once, and as an answer.
     writes_refused: why the store answers and takes no writes, where that is so. No job begins then, due or not.
@@ -56,7 +61,7 @@ async def queue_health(
     try:
         figures = await store.figures(queue)
         [settings] = await store.settings([queue])
-        workers = [w for w in await store.workers() if not w.queues or queue in w.queues]
+        workers = [w for w in await all_workers() if not w.queues or queue in w.queues]
         move = await moves.standing(store, queue, settings)
     except (StoreAway, OutcomeUnknown):
         return QueueHealth(_silent(""))
@@ -83,8 +88,14 @@ def judged(
     if move is not None:
         return _moving(figures, settings, workers, move)
     age = max(figures.now - figures.oldest_waiting, timedelta(0)) if figures.oldest_waiting else None
-    served = {type_ for worker in workers for type_ in worker.types}
-    if HTTP_REQUEST in served:  # who makes requests sends jobs to push targets, too
+    served = {
+        type_
+        for worker in workers
+        for type_ in worker.types
+        if not settings.chooses_workers or settings.admits(type_, worker.version)
+    }
+    if any(HTTP_REQUEST in worker.types and not worker.remote for worker in workers):
+        # Servers that make requests send jobs to push targets, too.
         served |= {t for counts in figures.counts.values() for t in counts if settings.push_of(t) is not None}
     unserved = _unserved(figures, State.WAITING, served)
     unserved_later = _unserved(figures, State.SCHEDULED, served)
@@ -119,7 +130,7 @@ def _error(
         waits = counted(waiting, "due job waits", "due jobs wait")
         return f"the queue is paused{reason} and {waits}: resume it"
     if unserved:
-        return f"no process runs jobs of type {_some(unserved)}: start a server that has a handler for it"
+        return f"no process runs jobs of type {_some(unserved)}: start a server or a worker that has a handler for it"
     moving = figures.completed_per_second or figures.failed_per_second or figures.total(State.ACTIVE)
     if age is not None and age > LATE and not moving:
         slots = counted(max(sum(w.slots - w.busy - w.abandoned for w in workers), 0), "free slot")

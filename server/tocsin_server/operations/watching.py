@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
@@ -45,11 +46,21 @@ class Watching:
         """One job: first as it stands, then each change; ends after its end or its deletion. JobNotFound."""
         async with self._subscribed(queue, job_id) as subscription:
             # Subscribed first and read then, so that no change falls between the two.
-            [job] = await self._store.get(queue, [job_id], View.BASIC)
-            if job is None:
-                raise JobNotFound(queue, job_id)
+            job = await self._read(queue, job_id, View.BASIC)
             async with aclosing(self._changes_of(job, subscription)) as changes:
                 yield changes
+
+    async def ended(self, queue: str, job_id: str, view: View, wait: timedelta) -> Job:
+        """The job once it has ended, or as it stands after `wait`. JobNotFound, Draining. It shares the queue's tail:
+        who wait ask the store for nothing meanwhile."""
+        job = await self._read(queue, job_id, view)
+        if job.state in ENDED or wait <= timedelta(0):
+            return job
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait.total_seconds()), self.job(queue, job_id) as changes:
+                async for _ in changes:
+                    pass
+        return await self._read(queue, job_id, view)
 
     @asynccontextmanager
     async def matching(
@@ -89,6 +100,12 @@ class Watching:
         self._tails.clear()
         for tail in tails:
             await tail.stop()
+
+    async def _read(self, queue: str, job_id: str, view: View) -> Job:
+        [job] = await self._store.get(queue, [job_id], view)
+        if job is None:
+            raise JobNotFound(queue, job_id)
+        return job
 
     async def _changes_of(self, job: Job, subscription: Subscription) -> AsyncGenerator[Event | Gap, None]:
         yield Event(job, deleted=False, cursor=subscription.cursor)

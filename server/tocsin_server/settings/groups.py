@@ -216,6 +216,12 @@ class CallSettings(BaseModel, frozen=True, extra="forbid"):
     watches_per_client: int = Field(
         default=500, ge=1, le=100_000, description="Watches of one client: of one address, so of all behind one proxy."
     )
+    workers: int = Field(
+        default=2_000,
+        ge=1,
+        le=100_000,
+        description="Workers that wait for jobs: their streams, and calls of LeaseJobs.",
+    )
     transfers: int = Field(default=16, ge=1, le=1_000, description="Exports and imports.")
     transfers_per_client: int = Field(
         default=8,

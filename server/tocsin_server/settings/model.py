@@ -45,6 +45,11 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         description="Processes that serve, on one address and one store. Each has slots of its own.",
     )
     concurrency: int = Field(default=20, ge=1, le=10_000, description="Jobs that run at once.")
+    worker_version: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._+-]{0,63}$",
+        description="Version of this server's own handlers, such as 2.11.0, where queues demand a lowest one.",
+    )
     type_concurrency: int = Field(
         default=5,
         ge=1,

@@ -24,9 +24,11 @@ from enum import IntEnum
 from tocsin_server.domain.commands import CancelJob, Change
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.events import EventBatch
+from tocsin_server.domain.explaining import Outlook
 from tocsin_server.domain.filters import ListQuery, Page
 from tocsin_server.domain.job import Added, Draft, Job, Put, View
 from tocsin_server.domain.lease import AttemptOutcome, Claim, Extended, Extension, Finished, LostLease
+from tocsin_server.domain.logs import LogPage
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 
 
@@ -213,8 +215,9 @@ class JobStore(ABC):
         (a call may bring fewer, then with `more`); lease is 1 s to 12 h. `request` is 8 random bytes, the token of what
         it leases. A claim whose answer was lost is `repeated` with the same bytes: it brings the jobs that it leased
         the first time, so that nothing is lost; where it leased none, it is a claim like any other.
-        Makes at most 100 SCHEDULED jobs WAITING a call, whatever is due; until all due ones are WAITING nothing is
-        leased, so that the best is truly the best: then `more` is set.
+        Makes at most 100 SCHEDULED jobs WAITING a call, whatever is due. While more are due, and one of them may be
+        better than those, nothing is leased, so that the best is truly the best: then `more` is set. A job that was due
+        is told of as WAITING before it is told of as ACTIVE.
         Cost O(limit · types · log n).
         """
 
@@ -225,7 +228,27 @@ class JobStore(ABC):
 
     @abstractmethod
     async def extend(self, extensions: Sequence[Extension], lease: timedelta) -> list[Extended | TocsinError]:
-        """Let leases end `lease` from now, not past a cancel's grace; record progress where given. LeaseLost."""
+        """Let leases end `lease` from now, not past a cancel's grace; record progress and lines of log where given.
+        LeaseLost: nothing of it is recorded. A cancel that was asked counts as delivered by the answer that tells it.
+
+        A job keeps limits.LOG_LINES lines and LOG_BYTES, the first and the last of them. Lines whose answer was lost
+        may stand twice where they are sent again. Cost: O(1) a line more than without.
+        """
+
+    @abstractmethod
+    async def logs(self, queue: str, job_id: str, *, attempt: int = 0, cursor: str = "") -> LogPage | None:
+        """Lines that the job's attempts wrote, oldest first, from the first or from a page's cursor on; None where no
+        such job stands. Lines stand as long as the job; what is dropped of too many is said in their place.
+
+        With `attempt` only that one's lines, and what was dropped: a page may be empty then with `more`. A cursor of
+        another job that stood under this id begins from the first line; InvalidFields where it is none (field
+        "cursor"). At most limits.LOG_PAGE_LINES lines are read a call.
+        """
+
+    @abstractmethod
+    async def explain(self, queue: str, job_ids: Sequence[str]) -> list[Outlook | None]:
+        """What claims would see of these jobs now, None where none stands; read from the indexes that claims read.
+        Cost O(log n) a job, and at most 100 records of due jobs that are not yet WAITING."""
 
     @abstractmethod
     async def finish(self, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
@@ -338,9 +361,11 @@ class JobStore(ABC):
     # --- workers ---
 
     @abstractmethod
-    async def announce(self, worker: WorkerFigures, ttl: timedelta) -> None:
-        """Say that a process runs jobs, good for `ttl`; 0 takes it back."""
+    async def announce(self, workers: Sequence[WorkerFigures], by: str, ttl: timedelta) -> None:
+        """Say who runs jobs, good for `ttl`: all for whom the server `by` speaks, in the place of what it said before.
+        Nobody, or a ttl of 0, takes it back. One record, so that its size, and what is said to be held, is bounded by
+        the caller to some 100 KiB."""
 
     @abstractmethod
     async def workers(self) -> list[WorkerFigures]:
-        """The processes whose word is still good, by name."""
+        """All for whom a word is still good, by name. Several servers may speak for one."""

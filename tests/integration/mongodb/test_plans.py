@@ -248,8 +248,10 @@ async def test_jobs_are_changed_by_their_key_alone(server: MongoServer, proxy: T
         if command.get(kind) == JOBS
         for write in command[f"{kind}s"]
     ]
-    assert len(writes) > 10
-    assert [write for write in writes if not isinstance(write["_id"], str)] == []
+    assert len(writes) > 5
+    for write in writes:
+        named = write["_id"]
+        assert isinstance(named, str) or set(named) == {"$in"}, write
 
 
 async def test_the_documented_indexes_are_made_and_no_others(store: MongoStore, database: Database[Document]) -> None:

@@ -40,6 +40,14 @@ async def _claim(store: MongoStore) -> Call:
     return lambda: store.claim("q", {"t": 1}, 1, lease=MINUTE, request=a_request())
 
 
+async def _claim_what_came_due(store: MongoStore) -> Call:
+    for name in ("a", "b"):
+        [job] = await added(store, a_draft(name, when=timedelta(milliseconds=1)))
+    while await store.ping() <= job.schedule_time:
+        pass
+    return lambda: store.claim("q", {"t": 2}, 2, lease=MINUTE, request=a_request())
+
+
 async def _claim_in_vain(store: MongoStore) -> Call:
     return lambda: store.claim("q", {"t": 1}, 1, lease=MINUTE, request=a_request())
 
@@ -67,6 +75,7 @@ CALLS: dict[str, tuple[Callable[[MongoStore], Awaitable[Call]], int, int, int]] 
     "schedule by id": (_schedule_by_id, 4, 2, 5),
     "keep what stands": (_keep, 2, 1, 2),
     "claim": (_claim, 4, 2, 8),
+    "claim what has come due": (_claim_what_came_due, 4, 2, 8),
     "claim in vain": (_claim_in_vain, 1, 0, 3),
     "finish": (_finish, 3, 2, 3),
     "cancel 64": (_cancel, 4, 2, 4),

@@ -72,8 +72,8 @@ async def test_what_ended_just_now_is_spared_by_the_count(store: MongoStore, bac
 
 
 async def test_a_workers_word_is_good_until_its_end_and_no_longer(store: MongoStore) -> None:
-    await store.announce(WorkerFigures("long", ("t",), 1, 0, 0), YEAR)
-    await store.announce(WorkerFigures("short", ("t",), 1, 0, 0), timedelta(milliseconds=1))
+    await store.announce([WorkerFigures("long", ("t",), 1, 0, 0)], "long", YEAR)
+    await store.announce([WorkerFigures("short", ("t",), 1, 0, 0)], "short", timedelta(milliseconds=1))
     await store.ping()
     names = [worker.worker for worker in await store.workers()]
     while "short" in names:

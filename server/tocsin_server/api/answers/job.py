@@ -5,15 +5,18 @@ This is the hot path of scheduling; protos are filled where they will stand, sin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
-from tocsin.v1 import job_pb2
+from tocsin.v1 import following_pb2, job_pb2
 from tocsin.v1 import job_service_pb2 as pb
 
 from tocsin_server.api import page_tokens, wire
+from tocsin_server.api.answers.explaining import fill_explanation
 from tocsin_server.api.sized import AnswerRoom
 from tocsin_server.api.times import set_span, set_time
 from tocsin_server.domain.events import Event
+from tocsin_server.domain.explaining import Explanation
 from tocsin_server.domain.filters import ListQuery, Order, Page, Position
 from tocsin_server.domain.job import Added, Cancel, Draft, Job, JobError, JobSpec, New, Replaced, Terms, View
 from tocsin_server.domain.retry import RetryPolicy
@@ -26,7 +29,13 @@ _WatchJobsResponse = wire.shadow(pb.WatchJobsResponse)
 _CREATED = pb.ScheduleJobResponse.CREATED
 _KEPT, _REPLACED = pb.ScheduleJobResponse.KEPT, pb.ScheduleJobResponse.REPLACED
 _OfJob = TypeVar(
-    "_OfJob", pb.GetJobResponse, pb.CancelJobResponse, pb.RetryJobResponse, pb.RunJobResponse, pb.UpdateJobResponse
+    "_OfJob",
+    pb.GetJobResponse,
+    following_pb2.WaitJobResponse,
+    pb.CancelJobResponse,
+    pb.RetryJobResponse,
+    pb.RunJobResponse,
+    pb.UpdateJobResponse,
 )
 
 
@@ -37,19 +46,26 @@ def scheduled(draft: Draft, added: Added) -> pb.ScheduleJobResponse:
     return answer
 
 
-def of_job(response: type[_OfJob], job: Job, view: View = View.BASIC) -> _OfJob:
+def of_job(response: type[_OfJob], job: Job, view: View = View.BASIC, explanation: Explanation | None = None) -> _OfJob:
     """An answer that is a job, of the shadow class of `response`."""
     answer = wire.shadow(response)()
     fill(answer.job, job, view)
+    if explanation is not None:
+        fill_explanation(answer.job.explanation, explanation)
     return answer
 
 
-def listed(page: Page, query: ListQuery, list_hash: bytes) -> pb.ListJobsResponse:
-    """A page of jobs, which ends early before it passes the limit of an answer."""
+def listed(
+    page: Page, query: ListQuery, list_hash: bytes, explanations: Sequence[Explanation] = ()
+) -> pb.ListJobsResponse:
+    """A page of jobs, which ends early before it passes the limit of an answer; with an explanation of each, or of
+    none."""
     answer = _ListJobsResponse()
     room, goes_on = AnswerRoom(), page.next
     for i, job in enumerate(page.jobs):
         fill(proto := answer.jobs.add(), job, query.view)
+        if explanations:
+            fill_explanation(proto.explanation, explanations[i])
         if not room.takes(proto):
             del answer.jobs[-1]
             last = page.jobs[i - 1]

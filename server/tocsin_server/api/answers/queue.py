@@ -107,3 +107,4 @@ def _fill_worker(target: queue_pb2.WorkerHealth, worker: WorkerFigures) -> None:
     target.slots, target.busy, target.abandoned = worker.slots, worker.busy, worker.abandoned
     if worker.seen_time is not None:
         set_time(target.seen_time, worker.seen_time)
+    target.remote, target.version, target.language = worker.remote, worker.version, worker.language

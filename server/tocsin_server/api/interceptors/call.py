@@ -19,6 +19,7 @@ class MethodKind(Enum):
 
     CALL = "unary"
     WATCH = "watch"  # stays open for as long as the caller likes
+    WORKER = "worker"  # waits for jobs: a poll, or a stream that stays open for as long as its worker runs
     TRANSFER = "transfer"  # an export or an import: as long as it takes, and each has megabytes in memory
 
 

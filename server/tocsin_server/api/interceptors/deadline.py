@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from tocsin_server.api.interceptors.call import Call, MethodKind
+from tocsin_server.api.interceptors.call import Call, Context, MethodKind
 from tocsin_server.domain.errors import DeadlineOutcomeUnknown, DeadlinePassed, ReadTooSlow
 from tocsin_server.operations.schedule_jobs import CancelledUnsent
 
@@ -15,11 +15,20 @@ from tocsin_server.operations.schedule_jobs import CancelledUnsent
 # whether the call may have acted; of a short deadline only a twentieth.
 _EARLIER = 0.05
 _EARLIER_SHARE = 0.05
+_ANSWERED_WITHIN = 0.25  # seconds that are left for reading what a wait was for
+
+
+def within_deadline(wait: timedelta, context: Context) -> timedelta:
+    """A wait that leaves time for an answer before the caller's deadline."""
+    left: float | None = context.time_remaining()  # without a deadline it is None, whatever the stubs say
+    if left is None:
+        return wait
+    return min(wait, timedelta(seconds=max(0.0, left - max(_ANSWERED_WITHIN, left * _EARLIER_SHARE))))
 
 
 class Deadline:
-    """Gives unary calls without a deadline the server's `default`. Watches may stay open, as may exports and imports
-    without a deadline.
+    """Gives unary calls without a deadline the server's `default`. Watches may stay open, as may exports, imports, and
+    workers who wait for jobs, without a deadline.
 
     A store call under way is not cancelled: it runs to its end unseen.
     """
@@ -35,7 +44,7 @@ class Deadline:
             return
         # Without a deadline it is None, whatever the stubs say.
         left: float | None = call.context.time_remaining()
-        if left is None and call.method.kind is MethodKind.TRANSFER:
+        if left is None and call.method.kind is not MethodKind.CALL:
             yield
             return
         seconds = self._default if left is None else left - min(_EARLIER, left * _EARLIER_SHARE)

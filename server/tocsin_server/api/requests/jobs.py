@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from google.protobuf.duration_pb2 import Duration
-from tocsin.v1 import bulk_pb2, job_pb2
+from tocsin.v1 import bulk_pb2, following_pb2, job_pb2
 from tocsin.v1 import job_service_pb2 as pb
 
 from tocsin_server.api import page_tokens
@@ -107,6 +107,28 @@ def get_job(request: pb.GetJobRequest) -> tuple[str, str, View]:
     wrong.enum("view", request.view, _VIEWS)
     wrong.done()
     return queue_of(request.queue), request.job_id, View(request.view) if request.view else View.FULL
+
+
+def wait_job(request: following_pb2.WaitJobRequest) -> tuple[str, str, View, timedelta]:
+    """Queue and job, how much of it to show, and how long to wait for its end."""
+    wrong = Violations()
+    _job(wrong, request)
+    wrong.enum("view", request.view, _VIEWS)
+    if request.HasField("wait"):
+        wrong.span("wait", request.wait, timedelta(0), limits.MAX_WAIT, "0 to 60 s")
+    wrong.done()
+    wait = to_span(request.wait) if request.HasField("wait") else limits.DEFAULT_WAIT
+    return queue_of(request.queue), request.job_id, View(request.view) if request.view else View.FULL, wait
+
+
+def list_job_logs(request: following_pb2.ListJobLogsRequest) -> tuple[str, str, int, str]:
+    """Queue and job, the attempt (0: all), and the cursor."""
+    wrong = Violations()
+    _job(wrong, request)
+    if request.attempt < 0:
+        wrong.add("attempt", f"is {request.attempt:,}; 0 means all, the first is 1")
+    wrong.done()
+    return queue_of(request.queue), request.job_id, request.attempt, request.cursor
 
 
 def list_jobs(request: pb.ListJobsRequest) -> tuple[ListQuery, bytes]:

@@ -16,6 +16,7 @@ from tocsin_server.domain.times import MILLISECOND
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}\Z")
 _TAG_KEY = re.compile(r"[A-Za-z0-9._-]{1,63}\Z")
+_VERSION = re.compile(r"[A-Za-z0-9._+-]{0,63}\Z")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _LAST_SECOND = 253_402_300_799  # the last of the year 9999
 _NANOS = 1_000_000_000
@@ -68,6 +69,11 @@ class Violations:
                 self.add(field, f"has {len(value):,} characters, at most {limits.NAME_CHARACTERS} are allowed")
             else:
                 self.add(field, "has a character other than A-Z a-z 0-9 . _ -")
+
+    def version(self, field: str, value: str) -> None:
+        """Of a worker's code; empty where it has none."""
+        if not _VERSION.match(value):
+            self.add(field, f"is no version: up to {limits.VERSION_CHARACTERS} of A-Z a-z 0-9 . _ + - are allowed")
 
     def key(self, field: str, value: str) -> str:
         """A type that is the key of a map; the path of its value."""
@@ -124,7 +130,7 @@ class Violations:
                 self.name(f"{field}[{i}]", value)
 
     def tags(self, field: str, tags: Mapping[str, str]) -> None:
-        """Labels of a job, or to filter by."""
+        """Labels of a job or of a worker, or to filter by."""
         if not self.count(field, tags, limits.TAGS):
             return
         for key, value in tags.items():

@@ -20,6 +20,8 @@ from tocsin_server.domain.queues import Tick
 
 T = TypeVar("T")
 
+_MOST_DRY = 10_000  # types of a queue that are remembered to have no job
+
 
 @dataclass(slots=True)
 class _Queue:
@@ -40,12 +42,12 @@ class Claimable:
     """Knows of each queue whether to claim now, or when."""
 
     def __init__(self) -> None:
-        self._serving: Counter[str | None] = Counter()  # who takes of a queue; under None: of all that it hears of
+        # Types that are taken of a queue, each as often as somebody takes it; under None: of all queues.
+        self._serving: dict[str | None, Counter[str]] = {}
         self._queues: dict[str, _Queue] = {}
         self._turn = 0
         self._turns: dict[str, _Queue] = {}  # worth a claim for some type; the first has waited longest for its turn
         self._alarms: list[tuple[datetime, str]] = []
-        self._types: set[str] = set()  # that were ever asked for: those of workers that come and go
         self._missing: set[str] = set()  # they were not there at the last look
 
     # --- what is heard ---
@@ -114,27 +116,33 @@ class Claimable:
     def serve(self, types: Iterable[str], queues: Collection[str] | None = None) -> None:
         """Someone takes jobs of these types from now on; of these queues, or of all. What is known of other types is no
         help with a new one, and a queue that was never heard of is worth a claim."""
+        types = set(types)
         begun: list[_Queue] = []
         for name in (None,) if queues is None else queues:
-            self._serving[name] += 1
-            if self._serving[name] == 1:
-                if name is not None and name not in self._queues:
-                    self.ring(name)
+            serving = self._serving.setdefault(name, Counter())
+            is_new = not serving.keys() >= types
+            serving.update(types)
+            if name is not None and name not in self._queues:
+                self.ring(name)
+            if is_new:
                 begun += self._queues.values() if name is None else [self._queues[name]]
-        self._take_turns(sorted(begun, key=lambda queue: queue.turn))  # as they were left by who served them before
-        if new := set(types) - self._types:
-            self._types |= new
-            self._take_turns(self._queues.values())
+        for queue in sorted(begun, key=lambda queue: queue.turn):  # as they were left by who served them before
+            self._take_turn(queue)
 
-    def leave(self, queues: Collection[str] | None = None) -> None:
-        """One that served these queues does so no more."""
+    def leave(self, types: Collection[str], queues: Collection[str] | None = None) -> None:
+        """One that took these types of these queues does so no more."""
         for name in (None,) if queues is None else queues:
-            self._serving[name] -= 1
-            if not self._serving[name]:
+            serving = self._serving[name]
+            serving.subtract(types)
+            for type_ in types:
+                if serving[type_] <= 0:
+                    del serving[type_]
+            if not serving:
                 del self._serving[name]
-        if None not in self._serving:
-            for name in [name for name in self._turns if name not in self._serving]:
-                del self._turns[name]
+                left = list(self._turns) if name is None else [name]
+                for queue in left:
+                    if not self._served(queue):
+                        self._turns.pop(queue, None)
 
     def next_for(self, wanted: Callable[[str, AbstractSet[str]], T | None]) -> tuple[str, T] | tuple[None, None]:
         """The queue whose turn it is, among those worth a claim for someone; and who that is.
@@ -169,6 +177,8 @@ class Claimable:
         if not claim.more and len(claim.claimed) < limit and queue.rings == rings:
             brought = Counter(claimed.job.spec.type for claimed in claim.claimed)
             queue.dry.update(name for name, most in types.items() if brought[name] < most)
+            if len(queue.dry) > _MOST_DRY:  # of workers that come and go, each with types of its own
+                queue.dry &= self._served_types(name)
         self._turns.pop(name, None)
         self._turn += 1
         queue.turn = self._turn
@@ -206,15 +216,20 @@ class Claimable:
         queue.quiet = False
         self._take_turn(queue)
 
-    def _take_turns(self, queues: Iterable[_Queue]) -> None:
-        for queue in queues:
-            self._take_turn(queue)
-
     def _take_turn(self, queue: _Queue) -> None:
-        if not (None in self._serving or queue.name in self._serving):
+        if queue.held or queue.quiet:
             return
-        if not queue.held and not queue.quiet and not queue.dry.issuperset(self._types):
-            self._turns.setdefault(queue.name, queue)
+        for name in (None, queue.name):
+            serving = self._serving.get(name)
+            if serving and not serving.keys() <= queue.dry:
+                self._turns.setdefault(queue.name, queue)
+                return
+
+    def _served_types(self, name: str) -> set[str]:
+        return {*self._serving.get(None, ()), *self._serving.get(name, ())}
+
+    def _served(self, name: str) -> bool:
+        return None in self._serving or name in self._serving
 
     def _set_alarm(self, queue: _Queue) -> None:
         if queue.due is not None and queue.alarm != queue.due:

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -42,6 +42,7 @@ class _Ask:
 
     queue: str
     lease: timedelta
+    alone: Seat | None = None  # for whom it is, where not for all whose leases last so long
     types: dict[str, int] = field(default_factory=dict)  # once it is sent, as the limit
     limit: int = 0
     request: bytes = field(default_factory=lambda: secrets.token_bytes(8))
@@ -52,8 +53,8 @@ class _Ask:
 class Claims:
     """Asks the store for jobs, for the seats that have free slots.
 
-    deliver: called with a queue, how long its leases last, and what was leased. changed: called when another turn may
-    be possible. longest_pause: between attempts while the store is away.
+    deliver: called with a queue, how long its leases last, what was leased, and for whom alone. changed: called when
+    another turn may be possible. longest_pause: between attempts while the store is away.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Claims:
         claimable: Claimable,
         seats: Seats,
         *,
-        deliver: Callable[[str, timedelta, Sequence[Claimed]], None],
+        deliver: Callable[[str, timedelta, Sequence[Claimed], Seat | None], None],
         changed: Callable[[], None],
         longest_pause: timedelta,
     ) -> None:
@@ -113,7 +114,11 @@ class Claims:
             if not self._claimable.held(queue):
                 return ask
         turn, seat = self._claimable.next_for(self._seats.look().wanted)
-        return None if turn is None or seat is None else _Ask(turn, seat.lease)
+        if turn is None or seat is None:
+            return None
+        if seat.request is None:
+            return _Ask(turn, seat.lease)
+        return _Ask(turn, seat.lease, seat, request=seat.request(turn))
 
     def _answered(self, queue: str, task: asyncio.Task[None]) -> None:
         self._under_way[queue] -= 1
@@ -150,7 +155,7 @@ class Claims:
         self._failures.pop(queue, None)
         look = self._claimable.claimed(queue, ask.types, ask.limit, claim, rings)
         if claimed:
-            self._deliver(queue, ask.lease, claimed)
+            self._deliver(queue, ask.lease, claimed, ask.alone)
         elif (empty := self._claimable.empty_claims(queue)) > _EMPTY_CLAIMS_FREE:
             self._hold(queue, min(0.001 * 2.0 ** min(empty - _EMPTY_CLAIMS_FREE, 10), _LONGEST_EMPTY_PAUSE))
         if look:
@@ -162,12 +167,14 @@ class Claims:
     async def _fill(self, ask: _Ask) -> bool:
         """Ask for what all seats together take of the queue. False: nothing, as its settings
         now are, or since it has none of the types that somebody has a slot for."""
-        asked: set[Seat] = set()
-        while seat := next((seat for seat in self._seats.of(ask.queue) if seat not in asked), None):
-            asked.add(seat)  # those that come meanwhile are asked too
-            if seat.fresh is not None:
-                await seat.fresh(ask.queue)
-        ask.types, ask.limit = self._seats.look().joined(ask.queue, ask.lease, but=self._claimable.dry(ask.queue))
+        asked: set[Callable[[str], Awaitable[None]]] = set()
+        # Hundreds of seats share one way to be fresh; those that come meanwhile are asked too.
+        while left := {seat.fresh for seat in self._seats.of(ask.queue) if seat.fresh is not None} - asked:
+            for fresh in left:
+                await fresh(ask.queue)
+            asked |= left
+        but = self._claimable.dry(ask.queue)
+        ask.types, ask.limit = self._seats.look().joined(ask.queue, ask.lease, but, ask.alone)
         if ask.queue in self._failures or len(self.slow) >= _SEVERAL_SLOW:
             ask.types, ask.limit = dict.fromkeys(ask.types, 1), min(ask.limit, 1)
         return bool(ask.types)

@@ -16,6 +16,7 @@ from tocsin_server.domain.queues import Tick
 from tocsin_server.operations.finishing import Finishing
 from tocsin_server.operations.leasing.claimable import Claimable
 from tocsin_server.operations.leasing.claims import Claims
+from tocsin_server.operations.leasing.holdings import Holdings
 from tocsin_server.operations.leasing.seats import Capacity, Seat, Seats
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
@@ -31,8 +32,8 @@ class Leasing:
     """Claims for those who sit here, queue after queue in turn, and sleeps while nothing is due or nobody has a free
     slot. A claim joins what several seats take of a queue.
 
-    tick: the longest pause between attempts while the store is away. Subscribes to `wakeups` and `ticker`, so make it
-    before those are started.
+    finishing, holdings: of all who sit here. tick: the longest pause between attempts while the store is away.
+    Subscribes to `wakeups` and `ticker`, so make it before those are started.
     """
 
     def __init__(
@@ -45,7 +46,8 @@ class Leasing:
         *,
         tick: timedelta = timedelta(seconds=1),
     ) -> None:
-        self._finishing = finishing
+        self.finishing = finishing
+        self.holdings = Holdings(wakeups)
         self._ticker = ticker
         self._clock = clock
         self._tick = tick
@@ -79,6 +81,7 @@ class Leasing:
         queues: Collection[str] | None = None,
         lease: timedelta = timedelta(seconds=30),
         fresh: Callable[[str], Awaitable[None]] | None = None,
+        request: Callable[[str], bytes] | None = None,
     ) -> Seat:
         """Take jobs of these types from now on, until the seat is left: what each argument is, Seat says.
 
@@ -94,6 +97,7 @@ class Leasing:
             capacity=capacity,
             take=take,
             fresh=fresh,
+            request=request,
             on_widened=self._widened,
             on_leave=self._leave,
         )
@@ -136,12 +140,12 @@ class Leasing:
         if seat in self._sitting:
             self._sitting.remove(seat)
             self._seats.remove(seat)
-            self._claimable.leave(seat.queues)
+            self._claimable.leave(seat.types, seat.queues)
 
-    def _deliver(self, queue: str, lease: timedelta, claimed: Sequence[Claimed]) -> None:
-        left = self._seats.deal(queue, lease, claimed)
+    def _deliver(self, queue: str, lease: timedelta, claimed: Sequence[Claimed], alone: Seat | None) -> None:
+        left = self._seats.deal(queue, lease, claimed, alone)
         if left:  # whoever had slots for them left, or has filled them
-            task = asyncio.create_task(self._finishing.give_back([one.lease for one in left]), name="give_back")
+            task = asyncio.create_task(self.finishing.give_back([one.lease for one in left]), name="give_back")
             self._giving_back.add(task)
             task.add_done_callback(self._giving_back.discard)
 

@@ -46,6 +46,7 @@ class Seat:
     types: of the jobs it runs. queues: which it takes jobs of; None: all. lease: how long what it is given is leased.
     capacity: how many may begin now. take: called with what was leased for it; it must begin them, or give them back.
     fresh: awaited with the queue before each claim, so that `capacity` is as the queue's settings say.
+    request: the request bytes of its claims, by queue, where it claims for itself alone; None: it shares claims.
     """
 
     types: AbstractSet[str]
@@ -53,7 +54,8 @@ class Seat:
     lease: timedelta
     capacity: Callable[[], Capacity]
     take: Callable[[Sequence[Claimed]], None]
-    fresh: Callable[[str], Awaitable[None]] | None
+    fresh: Callable[[str], Awaitable[None]] | None = None
+    request: Callable[[str], bytes] | None = None
     on_widened: Callable[[Seat], None]
     on_leave: Callable[[Seat], None]
 
@@ -103,10 +105,12 @@ class Seats:
             return [seat for seat, _ in merge(named.items(), all_.items(), key=itemgetter(1))]
         return named or all_ or ()
 
-    def deal(self, queue: str, lease: timedelta, claimed: Sequence[Claimed]) -> list[Claimed]:
-        """Hand out jobs of a queue, best first, one to each seat with a slot for it in turn. Returns those that nobody
-        has a slot for."""
-        seats = [(seat, seat.capacity(), list[Claimed]()) for seat in self.of(queue) if seat.lease == lease]
+    def deal(
+        self, queue: str, lease: timedelta, claimed: Sequence[Claimed], alone: Seat | None = None
+    ) -> list[Claimed]:
+        """Hand out jobs of a queue, best first, one to each seat with a slot for it in turn; or to `alone`, for which
+        they were claimed. Returns those that nobody has a slot for."""
+        seats = [(seat, seat.capacity(), list[Claimed]()) for seat in self.of(queue) if _joins(seat, lease, alone)]
         left: list[Claimed] = []
         at = 0
         for one in claimed:
@@ -148,14 +152,16 @@ class Look:
                 return seat
         return None
 
-    def joined(self, queue: str, lease: timedelta, but: AbstractSet[str]) -> tuple[dict[str, int], int]:
+    def joined(
+        self, queue: str, lease: timedelta, but: AbstractSet[str], alone: Seat | None = None
+    ) -> tuple[dict[str, int], int]:
         """How many jobs of each type but these, and how many in all, the seats whose leases last so long take of the
-        queue."""
+        queue; or one seat that claims for itself alone."""
         types: Counter[str] = Counter()
         limit = 0
         for seat in self._seats.of(queue):
             capacity = self._capacity(seat)
-            if seat.lease != lease or capacity.free <= 0:
+            if capacity.free <= 0 or not _joins(seat, lease, alone):
                 continue
             slots = {type_: count for type_, count in capacity.of(queue).items() if type_ not in but}
             if slots:
@@ -171,6 +177,11 @@ class Look:
         if capacity is None:
             capacity = self._capacities[seat] = seat.capacity()
         return capacity
+
+
+def _joins(seat: Seat, lease: timedelta, alone: Seat | None) -> bool:
+    """Whether the seat has a part in a claim: of those that share them, or of the one that claims for itself."""
+    return seat is alone if alone is not None or seat.request is not None else seat.lease == lease
 
 
 def _named(seat: Seat) -> Collection[str | None]:

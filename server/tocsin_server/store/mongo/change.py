@@ -72,16 +72,12 @@ def _refused(queue: str, job: Standing, change: Change) -> TocsinError | None:
     if isinstance(change, RunJob):
         if job.state is State.SCHEDULED:
             transitions.make_due(job, job.now)
-        elif job.state in (State.WAITING, State.ACTIVE):
-            transitions.confirm(job)
-        else:
+        elif job.state not in (State.WAITING, State.ACTIVE):
             return WrongState(queue, change.job_id, job.state, "RunJob")
         return None
     if job.state in (State.FAILED, State.CANCELLED):
         transitions.retry(job)
-    elif job.state in (State.WAITING, State.ACTIVE):
-        transitions.confirm(job)
-    else:
+    elif job.state not in (State.WAITING, State.ACTIVE):
         return WrongState(queue, change.job_id, job.state, RetryJob.__name__)
     return None
 

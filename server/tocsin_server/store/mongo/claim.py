@@ -1,5 +1,5 @@
-"""Jobs are leased, in batches: what has come due is made WAITING, the best are picked, and each is taken where nobody
-else has taken it since."""
+"""Jobs are leased, in batches: the best are picked of those that wait and those that have come due just now, and each
+is taken where nobody else has taken it since. What is due and not picked is made WAITING by the same write."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tocsin_server.store.mongo.commit import Commit
 from tocsin_server.store.mongo.documents import Document, job_of, span, to_ms, token_of
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
 from tocsin_server.store.mongo.queues import QueueDocuments
-from tocsin_server.store.mongo.transitions import Standing, changed, confirm, give_back, lease
+from tocsin_server.store.mongo.transitions import Standing, come_due, confirm, give_back, lease
 
 BEST_FIRST = (("priority", -1), ("due", 1), ("arrival", 1))
 _MADE_WAITING = 100
@@ -68,20 +68,20 @@ class ClaimJobs:
             head, read_at = await self._queues.read(queue)
         if head is None or read_at is None:  # never used
             return Claim((), await self._clock.lately(), more=False)
-        was_paused, now = "paused" in head, read_at
-        if due:
-            now = due[0].now
+        if "paused" in head or len(due) > _MADE_WAITING:
             await self._make_waiting(queue, due[:_MADE_WAITING])
-            if len(due) > _MADE_WAITING:
-                return Claim((), now, more=True)
-            if not was_paused:
-                with unknown_after(True):
-                    best = await self._best(queue, types, limit)
-        if was_paused or not best:
-            return Claim((), now, more=False)
+            return Claim((), read_at, more=len(due) > _MADE_WAITING)
+        waiting = {job.document["id"] for job in best}  # others may have made them so between the two readings
+        due = [job for job in due if job.document["id"] not in waiting]
+        best = sorted((*due, *best), key=_best_first)
+        if not best:
+            return Claim((), read_at, more=False)
         picked, more = _pick(_apart(best) if self._contended(queue) else best, types, limit)
         for job in picked:
             lease(job, span(to_ms(length)), request)
+        left = [job for job in due if not job.touched]
+        for job in left:
+            come_due(job)
         paused, payloads = False, {}
 
         async def look(lost: set[str]) -> None:
@@ -90,8 +90,7 @@ class ClaimJobs:
             paused, payloads = await asyncio.gather(self._queues.paused(queue), self._jobs.payloads(ids))
 
         # Where this fails when the jobs are leased: asked again with the same request, they are found.
-        with unknown_after(bool(due)):
-            lost = await self._commit.write(queue, picked, beside_logging=look)
+        lost = await self._commit.write(queue, [*picked, *left], beside_logging=look)
         if lost:
             self._lost[queue] = time.monotonic()
         taken = [job for job in picked if job.document["id"] not in lost]
@@ -99,9 +98,10 @@ class ClaimJobs:
             # Paused while this was under way: no attempt has begun yet, and none may.
             with unknown_after(True):
                 await self._undo(queue, taken)
-            return Claim((), now, more=False)
+            return Claim((), read_at, more=False)
         taken.sort(key=_best_first)
-        return Claim(_claimed(taken, payloads), picked[0].now, more or bool(lost))
+        now = min((job.now for job in taken), default=read_at)
+        return Claim(_claimed(taken, payloads), now, more or bool(lost))
 
     def keep(self, queues: Collection[str]) -> None:
         """These queues are there, and no other."""
@@ -138,8 +138,7 @@ class ClaimJobs:
 
     async def _make_waiting(self, queue: str, due: Sequence[Standing]) -> None:
         for job in due:
-            job.document["state"] = int(State.WAITING)
-            changed(job)
+            come_due(job)
         await self._commit.write(queue, due)  # who lost was made WAITING by somebody else
 
     async def _best(self, queue: str, types: Mapping[str, int], limit: int) -> list[Standing]:
@@ -200,8 +199,8 @@ def _pick(best: Sequence[Standing], types: Mapping[str, int], limit: int) -> tup
     for job in best:
         if len(picked) == most:
             return picked, limit > most
-        if left[job.document["type"]] <= 0:
-            continue
+        if left.get(job.document["type"], 0) <= 0:
+            continue  # or it is due, and of a type that is not asked for
         size += job.document["bytes"]
         if size > _BYTES and picked:
             return picked, True

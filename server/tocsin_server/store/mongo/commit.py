@@ -27,14 +27,16 @@ from tocsin_server.domain.errors import StoreAway
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.documents import HEAVY, Document
 from tocsin_server.store.mongo.event_log import EventLog, Flags
+from tocsin_server.store.mongo.job_logs import JobLogs
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
 from tocsin_server.store.mongo.queues import Allocation, QueueDocuments
-from tocsin_server.store.mongo.transitions import Standing
+from tocsin_server.store.mongo.transitions import Standing, confirm
 
 #: WriteRounds of read, decide and write before a call gives up on jobs that others keep changing.
 _ROUNDS = 50
 #: Seconds that a loser waits before the next round, at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
+_NOT_IN_CHANGES = frozenset({*HEAVY, "logged", "number", "ops", "writes", "token"})
 #: So many jobs are read, written and logged at a time.
 _JOBS_A_WRITE = 200
 
@@ -71,10 +73,11 @@ class WriteRounds:
 class Commit:
     """Of all queues."""
 
-    def __init__(self, jobs: Jobs, queues: QueueDocuments, log: EventLog) -> None:
+    def __init__(self, jobs: Jobs, queues: QueueDocuments, log: EventLog, job_logs: JobLogs) -> None:
         self._jobs = jobs
         self._queues = queues
         self._log = log
+        self._job_logs = job_logs
 
     async def change(
         self,
@@ -90,6 +93,7 @@ class Commit:
 
         Several of a call may be of one job: they are taken in order. `decide` is asked again where the job was changed
         by others meanwhile, so it must not remember; it is given the place of the id, and None where no job stands.
+        What it leaves as it is, is confirmed (transitions.confirm), and that no job stands as well.
 
         `written` says of a job as this process wrote it last whether `decide` would write it: then it is not read. If
         somebody else has written it since, that shows as in any race.
@@ -111,7 +115,12 @@ class Commit:
             for at in left:
                 job = standing.get(job_ids[at])
                 answers[at] = decide(at, None if job is None or job.gone else job)
+            for job in standing.values():
+                confirm(job)
             lost = await self.write(queue, list(standing.values()), rates=rates(), cancels=cancels)
+            if absent := [one for one in dict.fromkeys(ids) if one not in standing]:
+                with unknown_after(bool(standing)):
+                    lost |= await self._jobs.absent(queue, absent)
             return [at for at in left if job_ids[at] in lost]
 
         for start in range(0, len(job_ids), _JOBS_A_WRITE):
@@ -135,7 +144,7 @@ class Commit:
         if not loud:
             return await self._jobs.swap(written) if written else set()
         gone = {} if retention else ends_of(job for job in loud if job.gone)
-        events = sum(2 if _is_anew(job) else 1 for job in loud)
+        events = sum(map(_changes_in, loud))
         taken, _ = await self._queues.allocate(queue, events=events, rates=rates, gone=gone)
         return await self.write_under(taken, written, cancels=cancels, beside_logging=beside_logging)
 
@@ -157,6 +166,9 @@ class Commit:
         lost = await self._jobs.insert(new) if new else set()
         with unknown_after(bool(new)):
             lost |= await self._jobs.swap(changed) if changed else set()
+        if logs_gone := _logs_gone(job for job in changed if job.document["id"] not in lost):
+            with unknown_after(True):
+                await self._job_logs.drop(logs_gone)
         if before_logging is not None:
             await before_logging(lost)
         changed = [job for job in changed if not job.quiet and job.document["id"] not in lost]
@@ -180,6 +192,8 @@ class Commit:
         stands = await self._jobs.replace(new, taken.last)
         # Whether it became claimable by this cannot be told from what was read: others may have replaced it since.
         written = [] if stands is None else [stands]
+        with unknown_after(True):
+            await self._job_logs.drop({one["_id"]: int(one["arrival"]) for one in written if "logged" in one})
         await self._log.append(taken, list(map(_basic, written)), _flags_of(written, (), cancels=False))
         return stands
 
@@ -194,14 +208,28 @@ def ends_of(going: Iterable[Standing]) -> dict[str, datetime]:
     return latest
 
 
+def _logs_gone(jobs: Iterable[Standing]) -> dict[str, int]:
+    """Of jobs that had lines of log and have them no longer: _id and arrival."""
+    return {
+        job.before["_id"]: int(job.before["arrival"])
+        for job in jobs
+        if "logged" in job.before and (job.gone or "logged" not in job.document)
+    }
+
+
 def _is_anew(job: Standing) -> bool:
     """Another job stands under its id: the old one is gone, a new one has come."""
     return job.anew and not job.gone and job.document["arrival"] != job.before["arrival"]
 
 
+def _changes_in(job: Standing) -> int:
+    """How many changes are told of it."""
+    return 2 if _is_anew(job) or job.between is not None else 1
+
+
 def _basic(document: Mapping[str, Any]) -> Document:
     """What a change keeps of a job: all that View.BASIC shows."""
-    kept = {name: value for name, value in document.items() if name not in {*HEAVY, "number", "ops", "writes", "token"}}
+    kept = {name: value for name, value in document.items() if name not in _NOT_IN_CHANGES}
     if "errors" in kept:
         kept["errors"] = [{**error, "trace": ""} for error in kept["errors"]]
     return kept
@@ -213,6 +241,8 @@ def _changes_of(jobs: Sequence[Standing]) -> list[Document]:
     for job in jobs:
         if job.gone or _is_anew(job):
             changes.append({**_basic(job.before), "deleted": True})
+        if job.between is not None:
+            changes.append(_basic(job.between))
         if not job.gone:
             changes.append(_basic(job.document))
     return changes

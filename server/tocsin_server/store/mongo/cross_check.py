@@ -1,5 +1,6 @@
-"""Walks all jobs, some a step. A job is one document, and what finds it are the server's own indexes, so little can
-part: fields that contradict each other, a queue's document that was lost or lags behind its jobs, dropped indexes.
+"""Walks all jobs, some a step, and then their logs. A job is one document, and what finds it are the server's own
+indexes, so little can part: fields that contradict each other, a queue's document that was lost or lags behind its
+jobs, dropped indexes, logs whose jobs are gone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tocsin_server.domain.states import ENDED, State
 from tocsin_server.store.interface import Checked
 from tocsin_server.store.mongo.clock import READ_NOW
 from tocsin_server.store.mongo.documents import Document, span
+from tocsin_server.store.mongo.job_logs import JobLogs
 from tocsin_server.store.mongo.jobs import Jobs
 from tocsin_server.store.mongo.queues import QueueDocuments
 
@@ -29,8 +31,11 @@ _FIELDS = ("queue", "state", "arrival", "lease", "end", "expire", "writes", "spe
 class CrossCheck:
     """JobStore.check. `prepare` makes the indexes that are missing. Goes on where its last step ended."""
 
-    def __init__(self, jobs: Jobs, queues: QueueDocuments, prepare: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, jobs: Jobs, logs: JobLogs, queues: QueueDocuments, prepare: Callable[[], Awaitable[None]]
+    ) -> None:
         self._jobs = jobs
+        self._logs = logs
         self._queues = queues
         self._prepare = prepare
         self._after = ""
@@ -39,11 +44,13 @@ class CrossCheck:
     async def step(self) -> Checked:
         """As JobStore.check."""
         found = await self._next()
-        if not found:
-            self._after, self._counters = "", {}
-            await self._prepare()
-            return Checked({}, done=True)
         mended: Counter[str] = Counter()
+        if not found:
+            mended["logs of no job"], done = await self._logs.check()
+            if done:
+                self._after, self._counters = "", {}
+                await self._prepare()
+            return Checked(+mended, done=done)
         writes = []
         for job in found:
             try:
@@ -55,8 +62,8 @@ class CrossCheck:
                 # Only while nobody else has written it: then it is another one, and the next pass looks at that.
                 writes.append(UpdateOne({"_id": job["_id"], "writes": job["writes"]}, update))
         if writes:
-            done = await self._jobs.run(lambda: self._jobs.collection.bulk_write(writes, ordered=False))
-            mended["jobs whose times were not those of their state"] += done.modified_count
+            written = await self._jobs.run(lambda: self._jobs.collection.bulk_write(writes, ordered=False))
+            mended["jobs whose times were not those of their state"] += written.modified_count
         highest: dict[str, int] = {}
         for job in found:
             highest[job["queue"]] = max(highest.get(job["queue"], 0), int(job["arrival"]))

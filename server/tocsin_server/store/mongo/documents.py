@@ -6,6 +6,7 @@ state, arrival, attempt, failures, crashes, revision
 create, due, start, end, lease, expire      dates, in milliseconds; lease only of ACTIVE, end, expire of ended ones
 token      of the last attempt: the 8 bytes of the claim that began it
 errors, progress, result, cancel            where there are any
+logged     it has lines of log (job_logs.py), or had some
 number     of the last change that watchers heard of, or one taken with it; only grows
 writes, ops the compare-and-swap counter, which begins anywhere, and whose writes the last ones were (jobs.py)
 

@@ -16,7 +16,8 @@ from tocsin_server.store.mongo import transitions
 from tocsin_server.store.mongo.clock import ServerClock
 from tocsin_server.store.mongo.commit import Commit
 from tocsin_server.store.mongo.documents import span, text, to_ms, token_of
-from tocsin_server.store.mongo.jobs import Jobs
+from tocsin_server.store.mongo.job_logs import JobLogs, Written
+from tocsin_server.store.mongo.jobs import Jobs, unknown_after
 from tocsin_server.store.mongo.queues import minute_of
 from tocsin_server.store.mongo.transitions import Standing
 
@@ -48,26 +49,36 @@ class _Rates:
 class FinishJobs:
     """JobStore.extend, finish and reap."""
 
-    def __init__(self, clock: ServerClock, jobs: Jobs, commit: Commit) -> None:
+    def __init__(self, clock: ServerClock, jobs: Jobs, commit: Commit, logs: JobLogs) -> None:
         self._clock = clock
         self._jobs = jobs
         self._commit = commit
+        self._logs = logs
 
     async def extend(
         self, queue: str, extensions: Sequence[Extension], length: timedelta
     ) -> list[Extended | TocsinError]:
         """As JobStore.extend, of one queue."""
+        written_lines: dict[int, Written] = {}
 
         def decide(at: int, job: Standing | None) -> Extended | TocsinError:
             extension = extensions[at]
+            written_lines.pop(at, None)
             if not _is_of(job, extension.lease) or job is None or job.state is not State.ACTIVE:
                 return _lost(extension.lease)
+            if extension.log:
+                written_lines[at] = _logged(job, extension)
             return _extended(job, extension, span(to_ms(length)))
 
         def written(at: int, job: Standing) -> bool:
             return _is_of(job, extensions[at].lease)
 
-        return await self._commit.change(queue, [one.lease.job_id for one in extensions], decide, written=written)
+        answers = await self._commit.change(queue, [one.lease.job_id for one in extensions], decide, written=written)
+        if written_lines:
+            # By now the leases stand: one that was lost writes nothing.
+            with unknown_after(True):
+                await self._logs.add([written_lines[at] for at in sorted(written_lines)])
+        return answers
 
     async def finish(self, queue: str, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
         """As JobStore.finish, of one queue."""
@@ -78,7 +89,6 @@ class FinishJobs:
             if job is None or not _is_of(job, outcome.lease):
                 return _lost(outcome.lease)
             if job.state is not State.ACTIVE:
-                transitions.confirm(job)
                 return Finished(job.state, repeated=True)
             _end(job, outcome, rates)
             return Finished(job.state, repeated=False)
@@ -120,9 +130,18 @@ def _lost(lease: Lease) -> LeaseLost:
     return LeaseLost(lease.queue, lease.job_id, lease.attempt)
 
 
+def _logged(job: Standing, extension: Extension) -> Written:
+    document = job.document
+    begins = "logged" not in document
+    document["logged"] = True
+    arrival, attempt = int(document["arrival"]), document["attempt"]
+    return Written(document["queue"], document["id"], arrival, attempt, job.now, extension.log, begins)
+
+
 def _extended(job: Standing, extension: Extension, length: timedelta) -> Extended:
-    document, said = job.document, Extended()
+    document = job.document
     document["lease"] = job.now + length
+    reason, grace = None, None
     loud = False
     if job.cancel_asked:
         cancel = document["cancel"]
@@ -131,7 +150,7 @@ def _extended(job: Standing, extension: Extension, length: timedelta) -> Extende
         if "delivered" not in cancel:
             document["cancel"] = {**cancel, "delivered": job.now}
             loud = True
-        said = Extended(cancel["reason"], max(timedelta(0), until - job.now))
+        reason, grace = cancel["reason"], max(timedelta(0), until - job.now)
     if extension.progress is not None:
         fraction, message = extension.progress
         document["progress"] = {"fraction": float(fraction), "message": text(message), "time": job.now}
@@ -140,7 +159,7 @@ def _extended(job: Standing, extension: Extension, length: timedelta) -> Extende
         transitions.changed(job)
     else:
         transitions.touch(job)
-    return said
+    return Extended(document["lease"], reason, grace)
 
 
 def _end(job: Standing, outcome: AttemptOutcome, rates: _Rates) -> None:

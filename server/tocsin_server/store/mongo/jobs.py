@@ -8,11 +8,13 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import bson
 from bson.int64 import Int64
-from pymongo import DeleteOne, ReplaceOne, ReturnDocument, UpdateOne
+from pymongo import DeleteMany, DeleteOne, ReplaceOne, ReturnDocument, UpdateMany, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.cursor import AsyncCursor
-from pymongo.errors import BulkWriteError
+from pymongo.errors import AutoReconnect, BulkWriteError
+from pymongo.results import BulkWriteResult
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.domain.states import State
@@ -30,12 +32,14 @@ _BATCH = 1_001
 _KEPT = frozenset({"_id", "id", "queue", "arrival", "create", "attempt", "revision", "writes"})
 _OF_EARLIER_ATTEMPTS = frozenset({"errors", "progress", "result", "cancel", "token", "payload", "tags"})
 _WITHOUT_HEAVY = dict.fromkeys(HEAVY, 0)
+#: Written as steps, so that what happens to many jobs alike is one statement.
+_COUNTED = ("writes", "revision", "attempt", "failures", "crashes")
 
 #: Leased jobs that are remembered. They are small: without payload and result.
 _REMEMBERED = 10_000
 
 R = TypeVar("R")
-Write = UpdateOne | ReplaceOne[Document] | DeleteOne
+Write = UpdateOne | UpdateMany | ReplaceOne[Document] | DeleteOne | DeleteMany
 
 
 @contextmanager
@@ -135,7 +139,7 @@ class Jobs:
     async def swap(self, jobs: Sequence[Standing]) -> set[str]:
         """Write each job that nobody else has written since it was read; the ids of the others."""
         operation = secrets.token_bytes(8)  # a name for these writes
-        writes = [_write_of(job, operation) for job in jobs]
+        writes = _writes_of(jobs, operation)
         for job in jobs:
             self._leased.pop(job.before["_id"], None)
         lost = await self._swap(jobs, operation, writes)
@@ -147,7 +151,7 @@ class Jobs:
         return lost
 
     async def _swap(self, jobs: Sequence[Standing], operation: bytes, writes: Sequence[Write]) -> set[str]:
-        result = await self.run(lambda: self.collection.bulk_write(writes, ordered=False))
+        result = await self._written(writes)
         if result.matched_count + result.deleted_count == len(jobs):
             return set()
         # Somebody lost. One that is gone was deleted by this operation, or by somebody else, which is the same to a
@@ -160,6 +164,34 @@ class Jobs:
         stands = {document["_id"]: document for document in found}
         return {job.document["id"] for job in jobs if _lost(stands.get(job.document["_id"]), job, operation)}
 
+    async def _written(self, writes: Sequence[Write]) -> BulkWriteResult:
+        """Send these writes, and once more where their answer was lost or the primary stepped down: the driver does so
+        only where each statement is of one document. They are conditions on what was read, so none acts twice; who
+        acted is told by `ops`."""
+
+        async def send() -> BulkWriteResult:
+            return await self.collection.bulk_write(writes, ordered=False)
+
+        try:
+            return await self.run(send)
+        except OutcomeUnknown as error:
+            alone = not any(isinstance(write, (UpdateMany, DeleteMany)) for write in writes)
+            if alone or not isinstance(error.__cause__, AutoReconnect):
+                raise
+        with unknown_after(True):
+            return await self.run(send)
+
+    async def absent(self, queue: str, job_ids: Sequence[str]) -> set[str]:
+        """Wait until a majority knows that no jobs stand under these ids; those under which some do by now. A read
+        alone would tell of a deletion that a failover takes back."""
+        ids = [key(queue, job_id) for job_id in job_ids]
+        stands = {"_id": ids[0] if len(ids) == 1 else {"$in": ids}}
+        done = await self.run(lambda: self.collection.update_one(stands, {"$set": {"queue": queue}}))
+        if not done.matched_count:
+            return set()
+        with unknown_after(True):
+            return set(await self.load(queue, job_ids))
+
 
 def _lost(stands: Mapping[str, Any] | None, job: Standing, operation: bytes) -> bool:
     """Whether somebody else was faster. Others may have written the job again since this operation did."""
@@ -170,20 +202,55 @@ def _lost(stands: Mapping[str, Any] | None, job: Standing, operation: bytes) -> 
     return stands is None or operation not in stands.get("ops", ())
 
 
-def _write_of(job: Standing, operation: bytes) -> Write:
-    """The write of one job, good only while nobody else has written it."""
+def _writes_of(jobs: Sequence[Standing], operation: bytes) -> list[Write]:
+    """The writes of these jobs, each good only while nobody else has written it. Jobs to which the same happens share a
+    statement."""
+    writes: list[Write] = []
+    alike: dict[bytes, tuple[Document, list[Standing]]] = {}
+    for job in jobs:
+        if job.anew and not job.gone:
+            _count(job, operation)
+            writes.append(ReplaceOne(_as_read([job]), job.document))
+            continue
+        update = _update_of(job, operation)
+        alike.setdefault(bson.encode(update), (update, []))[1].append(job)
+    for update, those in alike.values():
+        condition, many = _as_read(those), len(those) > 1
+        if not update:
+            writes.append(DeleteMany(condition) if many else DeleteOne(condition))
+        else:
+            writes.append(UpdateMany(condition, update) if many else UpdateOne(condition, update))
+    return writes
+
+
+def _as_read(jobs: Sequence[Standing]) -> Document:
+    """That a job is one of these, and stands as it was read: no two jobs have counters that meet (documents.py)."""
+    if len(jobs) == 1:
+        return {"_id": jobs[0].before["_id"], "writes": jobs[0].before["writes"]}
+    ids, writes = [job.before["_id"] for job in jobs], [job.before["writes"] for job in jobs]
+    return {"_id": {"$in": ids}, "writes": {"$in": writes}}
+
+
+def _count(job: Standing, operation: bytes) -> None:
+    """Count the write in the document, and note whose it is."""
+    job.document["writes"] = Int64(job.before["writes"] + 1)
+    job.document["ops"] = [*job.before.get("ops", ())[1 - _OPERATIONS :], operation]
+
+
+def _update_of(job: Standing, operation: bytes) -> Document:
+    """The operators that make of the job as it was what it is; none where it goes."""
     before, document = job.before, job.document
-    as_read = {"_id": before["_id"], "writes": before["writes"]}
     if job.gone:
-        return DeleteOne(as_read)
+        return {}
     if not job.touched:
-        return UpdateOne(as_read, {"$set": {"queue": before["queue"]}})
-    document["writes"] = Int64(before["writes"] + 1)
-    document["ops"] = [*before.get("ops", ())[1 - _OPERATIONS :], operation]
-    if job.anew:
-        return ReplaceOne(as_read, document)
-    values = {name: value for name, value in document.items() if name not in before or before[name] != value}
-    update: Document = {"$set": values}
-    if gone := dict.fromkeys((*(before.keys() - document.keys()), *job.dropped), ""):
+        return {"$set": {"queue": before["queue"]}}
+    _count(job, operation)
+    changed = {name: value for name, value in document.items() if name not in before or before[name] != value}
+    del changed["ops"]
+    steps = {name: changed.pop(name) - before[name] for name in _COUNTED if name in changed and name in before}
+    update: Document = {"$inc": steps, "$push": {"ops": {"$each": [operation], "$slice": -_OPERATIONS}}}
+    if changed:
+        update["$set"] = dict(sorted(changed.items()))
+    if gone := dict.fromkeys(sorted((*(before.keys() - document.keys()), *job.dropped)), ""):
         update["$unset"] = gone
-    return UpdateOne(as_read, update)
+    return update

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Any
 
 from tocsin_server.domain.defaults import JobDefaults, PushTarget
-from tocsin_server.domain.queues import QueueSettings, WorkerFigures
+from tocsin_server.domain.queues import HeldJob, QueueSettings, WorkerFigures
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.store.mongo.documents import Document, span, text, to_ms
 
@@ -87,28 +87,57 @@ def settings_of(head: Mapping[str, Any]) -> QueueSettings:
     )
 
 
-def worker_document(worker: WorkerFigures) -> Document:
-    """What a worker says of itself."""
-    return {
+def workers_document(workers: Sequence[WorkerFigures]) -> Document:
+    """What a server says of these workers, one at least: the first one's fields, and the others as a list beside them.
+    So servers that know of one worker each read on."""
+    first, *others = map(_worker_document, workers)
+    return {**first, "others": others}
+
+
+def _worker_document(worker: WorkerFigures) -> Document:
+    said: Document = {
+        "name": text(worker.worker),
         "types": list(worker.types),
         "slots": worker.slots,
         "busy": worker.busy,
         "abandoned": worker.abandoned,
         "queues": list(worker.queues),
         "warnings": [text(warning) for warning in worker.warnings],
+        "remote": worker.remote,
+        "version": text(worker.version),
+        "language": text(worker.language),
+        "labels": [[text(name), text(value)] for name, value in worker.labels.items()],
+        "held": [[one.queue, one.job_id, one.type, one.attempt] for one in worker.held],
+        "free": worker.free,
     }
+    if worker.since is not None:
+        said["since"] = worker.since
+    return said
 
 
-def worker_of(document: Mapping[str, Any]) -> WorkerFigures:
-    """A worker from its document."""
+def workers_of(document: Mapping[str, Any]) -> list[WorkerFigures]:
+    """The workers of one server's document."""
     said = document["said"]
+    return [_worker_of(one, document["_id"], document["seen"]) for one in (said, *said.get("others", ()))]
+
+
+def _worker_of(said: Mapping[str, Any], by: str, seen: datetime) -> WorkerFigures:
+    """A field that a document lacks was not said: those of older servers have fewer."""
     return WorkerFigures(
-        worker=document["_id"],
+        worker=said.get("name", by),
         types=tuple(said["types"]),
         slots=said["slots"],
         busy=said["busy"],
         abandoned=said["abandoned"],
         queues=tuple(said["queues"]),
         warnings=tuple(said["warnings"]),
-        seen_time=document["seen"],
+        seen_time=seen,
+        remote=said.get("remote", False),
+        version=said.get("version", ""),
+        language=said.get("language", ""),
+        labels=dict(said.get("labels", ())),
+        since=said.get("since"),
+        held=tuple(HeldJob(*one) for one in said.get("held", ())),
+        free=said.get("free", 0),
+        by=by,
     )

@@ -12,9 +12,11 @@ from pymongo.asynchronous.collection import AsyncCollection
 from tocsin_server.domain.commands import CancelJob, Change
 from tocsin_server.domain.errors import StoreAway, TocsinError
 from tocsin_server.domain.events import EventBatch
+from tocsin_server.domain.explaining import Outlook
 from tocsin_server.domain.filters import ListQuery, Page
 from tocsin_server.domain.job import Added, Draft, Job, Put, View
 from tocsin_server.domain.lease import AttemptOutcome, Claim, Extended, Extension, Finished, LostLease
+from tocsin_server.domain.logs import LogPage
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
 from tocsin_server.store.batching import by_queue
@@ -33,12 +35,14 @@ from tocsin_server.store.mongo.event_log import EventLog
 from tocsin_server.store.mongo.figures import QueueCounts
 from tocsin_server.store.mongo.finish import FinishJobs
 from tocsin_server.store.mongo.holes import Holes
+from tocsin_server.store.mongo.job_logs import JobLogs
 from tocsin_server.store.mongo.jobs import Jobs
 from tocsin_server.store.mongo.log_listener import LogListener
 from tocsin_server.store.mongo.notes import Notes
+from tocsin_server.store.mongo.outlooks import Outlooks
 from tocsin_server.store.mongo.page import PageJobs
 from tocsin_server.store.mongo.put import PutJobs
-from tocsin_server.store.mongo.queue_documents import worker_document, worker_of
+from tocsin_server.store.mongo.queue_documents import workers_document, workers_of
 from tocsin_server.store.mongo.queue_settings import StoredSettings
 from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.mongo.quotas import JobQuota, KnownTypes
@@ -73,18 +77,20 @@ class MongoStore(JobStore):
         self._log = EventLog(connection, collection, self._queues, self._tail, events_max=events_max)
         self._settings = StoredSettings(connection, collection, self._queues, self._log)
         self._jobs = Jobs(connection, collection, self._clock)
-        commit = Commit(self._jobs, self._queues, self._log)
+        self._job_logs = JobLogs(connection, collection)
+        commit = Commit(self._jobs, self._queues, self._log, self._job_logs)
         self._types = KnownTypes(self._jobs)
         quota = JobQuota(self._jobs, quotas.jobs)
         self._add = AddJobs(self._jobs, self._queues, commit, self._types, quota)
         self._put = PutJobs(self._jobs, self._queues, commit, self._types, quota)
         self._claim = ClaimJobs(self._clock, self._jobs, self._queues, commit)
         self._change = ChangeJobs(commit)
-        self._finish = FinishJobs(self._clock, self._jobs, commit)
+        self._finish = FinishJobs(self._clock, self._jobs, commit, self._job_logs)
         self._trim = TrimJobs(self._clock, self._jobs, self._settings, commit)
         self._counts = QueueCounts(self._clock, self._jobs, self._queues, self._prepare)
+        self._outlooks = Outlooks(self._jobs, self._queues)
         self._page = PageJobs(self._jobs, self._counts)
-        self._cross_check = CrossCheck(self._jobs, self._queues, self._prepare)
+        self._cross_check = CrossCheck(self._jobs, self._job_logs, self._queues, self._prepare)
         self._holes = Holes(self._log)
         self._notes = Notes(connection, collection)
         self._names: frozenset[str] = frozenset()  # as they were last read
@@ -188,6 +194,12 @@ class MongoStore(JobStore):
 
         return await by_queue(extensions, lambda extension: extension.lease.queue, extend_in)
 
+    async def logs(self, queue: str, job_id: str, *, attempt: int = 0, cursor: str = "") -> LogPage | None:
+        return await self._job_logs.read(queue, job_id, attempt=attempt, cursor=cursor)
+
+    async def explain(self, queue: str, job_ids: Sequence[str]) -> list[Outlook | None]:
+        return await self._outlooks.of(queue, job_ids)
+
     async def finish(self, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
         return await by_queue(outcomes, lambda outcome: outcome.lease.queue, self._finish.finish)
 
@@ -269,15 +281,14 @@ class MongoStore(JobStore):
 
     # --- workers ---
 
-    async def announce(self, worker: WorkerFigures, ttl: timedelta) -> None:
-        name = worker.worker
-        if not ttl:
-            await self._connection.run(lambda: self._workers.delete_one({"_id": name}))
+    async def announce(self, workers: Sequence[WorkerFigures], by: str, ttl: timedelta) -> None:
+        if not ttl or not workers:
+            await self._connection.run(lambda: self._workers.delete_one({"_id": by}))
             return
-        said = {"$literal": worker_document(worker)}
+        said = {"$literal": workers_document(workers)}
         await self._connection.run(
             lambda: self._workers.update_one(
-                {"_id": name}, [{"$set": {"seen": NOW, "until": ahead(ttl), "said": said}}], upsert=True
+                {"_id": by}, [{"$set": {"seen": NOW, "until": ahead(ttl), "said": said}}], upsert=True
             )
         )
 
@@ -286,4 +297,5 @@ class MongoStore(JobStore):
             alive = {"$match": {"$expr": {"$gte": ["$until", NOW_TO_COMPARE]}}}
             return await (await self._workers.aggregate([alive])).to_list()
 
-        return sorted(map(worker_of, await self._connection.run(ask, read_only=True)), key=lambda worker: worker.worker)
+        found = await self._connection.run(ask, read_only=True)
+        return sorted((worker for one in found for worker in workers_of(one)), key=lambda worker: worker.worker)

@@ -33,6 +33,7 @@ class Standing:
     gone: bool = False  # it is to be deleted
     anew: bool = False  # the document is another one under the same id, to be written whole
     dropped: set[str] = field(default_factory=set)  # fields that may stand though they were not read
+    between: Document | None = None  # what it was in between: never written, and told of all the same
 
     def __post_init__(self) -> None:
         self.before = dict(self.document)
@@ -123,8 +124,17 @@ def crashed(job: Standing, error: JobError, most: int) -> None:
         give_back(job)
 
 
+def come_due(job: Standing) -> None:
+    """Its time has come: it waits for a worker."""
+    job.document["state"] = int(State.WAITING)
+    changed(job)
+
+
 def lease(job: Standing, length: timedelta, token: bytes) -> None:
-    """An attempt begins."""
+    """An attempt begins; of a job that has come due just now, too."""
+    if job.state is State.SCHEDULED:
+        come_due(job)
+        job.between = dict(job.document)
     document = job.document
     document.pop("progress", None)  # the last attempt's
     document.update(
@@ -136,7 +146,6 @@ def lease(job: Standing, length: timedelta, token: bytes) -> None:
 def ask_cancel(job: Standing, wish: CancelJob) -> None:
     """Cancel it, or ask the attempt to stop."""
     if job.state is State.CANCELLED or job.cancel_asked:
-        confirm(job)
         return
     grace = span(to_ms(wish.grace))
     job.document["cancel"] = {

@@ -6,14 +6,14 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin_server.domain.defaults import JobDefaults, PushTarget
-from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
+from tocsin_server.domain.queues import HeldJob, QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.domain.states import State
-from tocsin_server.domain.times import to_ms, to_time
+from tocsin_server.domain.times import time_to_ms, to_ms, to_time
 
 _TICK = struct.Struct(">" + 6 * "HI")  # six numbers of 6 bytes
 _OLD_TICK_BYTES = 24
@@ -128,31 +128,57 @@ def figures_of(reply: Sequence[Any]) -> QueueFigures:
     )
 
 
-def worker_bytes(worker: WorkerFigures) -> bytes:
-    """What a worker says of itself."""
-    return json.dumps(
-        {
-            "types": worker.types,
-            "slots": worker.slots,
-            "busy": worker.busy,
-            "abandoned": worker.abandoned,
-            "queues": worker.queues,
-            "warnings": worker.warnings,
-        }
-    ).encode()
+def workers_bytes(workers: Sequence[WorkerFigures]) -> bytes:
+    """What a server says of these workers, one at least: the first one's fields, and the others as a list beside them.
+    So servers that know of one worker each read on."""
+    first, *others = map(_worker_to_json, workers)
+    return json.dumps({**first, "others": others}).encode()
 
 
-def worker_of(reply: Sequence[Any]) -> WorkerFigures:
-    """One worker of workers.lua's answer."""
-    name, seen_ms, stored = reply
-    said = json.loads(stored)
+def _worker_to_json(worker: WorkerFigures) -> dict[str, Any]:
+    return {
+        "name": worker.worker,
+        "types": worker.types,
+        "slots": worker.slots,
+        "busy": worker.busy,
+        "abandoned": worker.abandoned,
+        "queues": worker.queues,
+        "warnings": worker.warnings,
+        "remote": worker.remote,
+        "version": worker.version,
+        "language": worker.language,
+        "labels": dict(worker.labels),
+        "since_ms": None if worker.since is None else time_to_ms(worker.since),
+        "held": [(one.queue, one.job_id, one.type, one.attempt) for one in worker.held],
+        "free": worker.free,
+    }
+
+
+def workers_of(reply: Sequence[Any]) -> list[WorkerFigures]:
+    """The workers of one server, of workers.lua's answer."""
+    by, seen_ms, stored = reply
+    said, seen = json.loads(stored), to_time(seen_ms)
+    return [_worker_of(one, by.decode(), seen) for one in (said, *said.get("others", ()))]
+
+
+def _worker_of(said: Mapping[str, Any], by: str, seen: datetime) -> WorkerFigures:
+    """A field that a record lacks was not said: records of older servers know fewer."""
+    since = said.get("since_ms")
     return WorkerFigures(
-        worker=name.decode(),
+        worker=said.get("name", by),
         types=tuple(said["types"]),
         slots=said["slots"],
         busy=said["busy"],
         abandoned=said["abandoned"],
         queues=tuple(said["queues"]),
         warnings=tuple(said["warnings"]),
-        seen_time=to_time(seen_ms),
+        seen_time=seen,
+        remote=said.get("remote", False),
+        version=said.get("version", ""),
+        language=said.get("language", ""),
+        labels=said.get("labels", {}),
+        since=None if since is None else to_time(since),
+        held=tuple(HeldJob(*one) for one in said.get("held", ())),
+        free=said.get("free", 0),
+        by=by,
     )

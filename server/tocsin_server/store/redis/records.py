@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from tocsin_server.domain.job import Cancel, Draft, Job, JobError, JobSpec, Payload, Progress, Retention, Terms, View
+from tocsin_server.domain.logs import LoggedLine, LogLine
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import time_to_ms, to_ms, to_time
@@ -27,6 +28,7 @@ _DRAFT = struct.Struct(">BB6sBi")
 _RETRY = struct.Struct(">HB6s6sd")
 _CHANGE = struct.Struct(">BB6sBiBd")
 _ERROR_HEAD = struct.Struct(">6sI")
+_LINE_HEAD = struct.Struct(">6sIB")  # lua/lib/logs.lua
 _COMMON_RETRY = RetryPolicy(3, Backoff.EXPONENTIAL, timedelta(seconds=2), timedelta(hours=1), 0.2)
 _COMMON_RETENTION = Retention(timedelta(days=1), timedelta(days=30))
 _OWN_RETRY, _TIMEOUT = 1, 2
@@ -196,6 +198,15 @@ def wish_bytes(grace: timedelta, reason: str, by: str) -> bytes:
     return six_bytes(to_ms(grace)) + len(said).to_bytes(2, "big") + said + by.encode()
 
 
+def log_bytes(lines: Sequence[LogLine]) -> bytes:
+    """Lines as extend.lua reads them."""
+    parts: list[bytes] = []
+    for line in lines:
+        text = line.kept
+        parts += (bytes((line.level,)), len(text).to_bytes(2, "big"), text)
+    return b"".join(parts)
+
+
 def progress_bytes(fraction: float, message: str) -> bytes:
     """Progress, without the time that the store adds."""
     return struct.pack(">d", fraction) + message.encode(errors="replace")
@@ -279,6 +290,19 @@ def job_of(queue: str, answer: bytes | list[Any], view: View) -> Job:
         _number(record[:_ARRIVAL]),
     )
     return with_extras(job, extras_of(pairs), view) if pairs else job
+
+
+def lease_end(answer: bytes | list[Any]) -> datetime | None:
+    """When the lease of an answer's job ends; None where it is not ACTIVE."""
+    record = answer[0] if isinstance(answer, list) else answer
+    header = HEADER.unpack_from(record, _ARRIVAL)
+    return _some_time(header[10]) if header[0] == State.ACTIVE else None
+
+
+def logged_line(stored: bytes) -> LoggedLine:
+    """A line of a job's log."""
+    time, attempt, level = _LINE_HEAD.unpack_from(stored)
+    return LoggedLine(to_time(_number(time)), attempt, level, stored[_LINE_HEAD.size :].decode())
 
 
 def extras_of(pairs: Sequence[bytes] | None) -> Mapping[bytes, bytes]:

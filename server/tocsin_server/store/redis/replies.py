@@ -8,6 +8,7 @@ from typing import Any
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import TocsinError, TooLarge
+from tocsin_server.domain.explaining import Outlook
 from tocsin_server.domain.job import Added, Draft, Job, Kept, New, Put, Replaced, View
 from tocsin_server.domain.job_errors import (
     JobActive,
@@ -21,7 +22,7 @@ from tocsin_server.domain.lease import Finished, Lease, LostLease
 from tocsin_server.domain.quotas import too_many_jobs, too_many_types
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import to_time
-from tocsin_server.store.redis.records import job_of, made_id, six_bytes
+from tocsin_server.store.redis.records import job_of, lease_end, made_id, six_bytes
 
 _RUN = struct.Struct(">HB6s6s")  # new jobs: how many, state, due, arrival of the first; state 0: of one that is not new
 _STATES = {int(state): state for state in State}
@@ -81,6 +82,20 @@ def lost_lease(queue: str, reply: bytes) -> LostLease:
     """What reap.lua says of one job."""
     job = job_of(queue, reply, View.BASIC)
     return LostLease(job.job_id, job.spec.type, job.attempt, job.state)
+
+
+def outlook(queue: str, now_ms: int, paused_ms: bytes | None, reply: Sequence[Any] | None) -> Outlook | None:
+    """What explain.lua says of one job."""
+    if reply is None:
+        return None
+    answer, ahead = reply
+    return Outlook(
+        job_of(queue, answer, View.BASIC),
+        to_time(now_ms),
+        None if paused_ms is None else to_time(int(paused_ms)),
+        lease_end(answer),
+        None if ahead < 0 else ahead,
+    )
 
 
 def finished(lease: Lease, word: int, state: int) -> Finished | TocsinError:

@@ -31,7 +31,7 @@ _DEFINITION = re.compile(r"^local (?:function (\w+)\(.*\n(?:.*\n)*?end|([A-Z][A-
 _NAME, _WORD = re.compile(r"(?<![\w.'])[A-Z][A-Z\d_]*(?![\w'])"), re.compile(r"\w+")
 _FOLDER = resources.files(__package__) / "lua"
 #: Scripts that write nothing: an answer that does not come leaves no doubt about what they did.
-READ_ONLY = frozenset({"cursor", "figures", "get", "notes", "page", "ping", "workers"})
+READ_ONLY = frozenset({"cursor", "explain", "figures", "get", "logs", "notes", "page", "ping", "workers"})
 
 
 def names() -> list[str]:
@@ -95,6 +95,10 @@ class Scripts:
             "MAX_LEASES_LOST": limits.MAX_LEASES_LOST,
             "JOB_SPEC_BYTES": limits.JOB_SPEC_BYTES,
             "TYPES_PER_QUEUE": limits.TYPES_PER_QUEUE,
+            "LOG_LINES": limits.LOG_LINES,
+            "LOG_BYTES": limits.LOG_BYTES,
+            "LOG_HEAD_LINES": limits.LOG_HEAD_LINES,
+            "LOG_HEAD_BYTES": limits.LOG_HEAD_BYTES,
         }
         self._sent: dict[str, tuple[str, str]] = {}  # by name: the text and Redis' name of it
 

@@ -11,6 +11,7 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.commands import CancelJob, Change, RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, TocsinError
 from tocsin_server.domain.events import EventBatch
+from tocsin_server.domain.explaining import Outlook
 from tocsin_server.domain.filters import ListQuery, Order, Page, Position
 from tocsin_server.domain.job import Added, Draft, Job, Put, View
 from tocsin_server.domain.job_errors import LeaseLost
@@ -25,11 +26,13 @@ from tocsin_server.domain.lease import (
     Lease,
     LostLease,
 )
+from tocsin_server.domain.logs import LogPage
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
 from tocsin_server.domain.times import to_ms, to_time
 from tocsin_server.store.batching import by_queue, part_by_part, parts
 from tocsin_server.store.interface import Checked, JobStore, Note, StoredNote, StoreInfo, StoreUnfit, Wake
+from tocsin_server.store.log_pages import page_of, read_place
 from tocsin_server.store.put import Placed, placed
 from tocsin_server.store.redis import records, replies
 from tocsin_server.store.redis.condition import Condition
@@ -48,8 +51,8 @@ from tocsin_server.store.redis.queue_records import (
     settings_bytes,
     settings_of,
     tick_of,
-    worker_bytes,
-    worker_of,
+    workers_bytes,
+    workers_of,
 )
 from tocsin_server.store.redis.scripts import Scripts
 from tocsin_server.store.redis.wake_channel import WakeChannel
@@ -237,11 +240,33 @@ class RedisStore(JobStore):
 
     async def extend(self, extensions: Sequence[Extension], lease: timedelta) -> list[Extended | TocsinError]:
         async def extend_in(queue: str, items: Sequence[Extension]) -> list[Extended | TocsinError]:
-            arguments = [(e.lease.token, records.progress_bytes(*e.progress) if e.progress else b"") for e in items]
+            arguments = [
+                (
+                    item.lease.token,
+                    records.progress_bytes(*item.progress) if item.progress else b"",
+                    records.log_bytes(item.log) if item.log else b"",
+                )
+                for item in items
+            ]
             answers = await self._run_all("extend", queue, arguments, str(to_ms(lease)).encode())
             return [_extended(item.lease, answer) for item, answer in zip(items, answers, strict=True)]
 
         return await by_queue(extensions, lambda extension: extension.lease.queue, extend_in)
+
+    async def logs(self, queue: str, job_id: str, *, attempt: int = 0, cursor: str = "") -> LogPage | None:
+        of, seen = read_place(cursor)
+        found = await self._run("logs", queue, _id(job_id), of, seen, limits.LOG_PAGE_LINES)
+        if found is None:
+            return None
+        arrival, seen, last, first, *lines = found
+        return page_of(arrival, seen, last, enumerate(map(records.logged_line, lines), first), attempt=attempt)
+
+    async def explain(self, queue: str, job_ids: Sequence[str]) -> list[Outlook | None]:
+        found: list[Outlook | None] = []
+        for start in range(0, len(job_ids), _CALL_JOBS):
+            now, paused, *answers = await self._run("explain", queue, *map(_id, job_ids[start : start + _CALL_JOBS]))
+            found += [replies.outlook(queue, now, paused, answer) for answer in answers]
+        return found
 
     async def finish(self, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
         async def finish_in(queue: str, items: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
@@ -343,13 +368,13 @@ class RedisStore(JobStore):
 
     # --- workers ---
 
-    async def announce(self, worker: WorkerFigures, ttl: timedelta) -> None:
-        ttl_ms = to_ms(ttl)
-        await self._scripts.run("announce", self._keys.workers, worker.worker, ttl_ms, worker_bytes(worker))
+    async def announce(self, workers: Sequence[WorkerFigures], by: str, ttl: timedelta) -> None:
+        ttl_ms = to_ms(ttl) if workers else 0
+        await self._scripts.run("announce", self._keys.workers, by, ttl_ms, workers_bytes(workers) if workers else b"")
 
     async def workers(self) -> list[WorkerFigures]:
         found = await self._scripts.run("workers", self._keys.workers)
-        return sorted(map(worker_of, found), key=lambda worker: worker.worker)
+        return sorted((worker for one in found for worker in workers_of(one)), key=lambda worker: worker.worker)
 
     # --- how calls are made ---
 
@@ -389,8 +414,8 @@ def _extended(lease: Lease, reply: Sequence[Any]) -> Extended | TocsinError:
     if reply[0] == b"LEASE_LOST":
         return LeaseLost(lease.queue, lease.job_id, lease.attempt)
     if reply[0] == b"CANCEL":
-        return Extended(reply[2].decode(errors="replace"), timedelta(milliseconds=reply[1]))
-    return Extended()
+        return Extended(to_time(reply[1]), reply[3].decode(errors="replace"), timedelta(milliseconds=reply[2]))
+    return Extended(to_time(reply[1]))
 
 
 def _ending(outcome: AttemptOutcome) -> tuple[bytes, ...]:

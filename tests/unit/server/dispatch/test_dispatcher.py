@@ -44,9 +44,9 @@ def start(spied: SpiedStore, start_parts: StartParts) -> StartDispatcher:
                 Dispatcher(
                     spied.as_store,
                     handlers,
+                    parts.leasing,
                     parts.wakeups,
                     parts.ticker,
-                    parts.clock,
                     QueueSettingsCache(spied.as_store),
                     name="here",
                     queues=queues,

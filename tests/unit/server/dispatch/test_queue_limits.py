@@ -68,7 +68,7 @@ def start(spied: SpiedStore, start_parts: StartParts, crowd: Crowd) -> StartDisp
         def make(parts: Parts) -> None:
             settings = QueueSettingsCache(spied.as_store, ttl=tick)
             parts.wakeups.on_settings(settings.invalidate)
-            args = (spied.as_store, crowd.handlers, parts.wakeups, parts.ticker, parts.clock, settings)
+            args = (spied.as_store, crowd.handlers, parts.leasing, parts.wakeups, parts.ticker, settings)
             made.append(Dispatcher(*args, name="here", tick=tick))
 
         async with start_parts(before=make, tick=tick) as parts:

@@ -34,9 +34,7 @@ def start_source(spied: SpiedStore, start_parts: StartParts) -> StartSource:
     async def start() -> AsyncIterator[StoreSource]:
         made: list[StoreSource] = []
         async with start_parts(
-            before=lambda parts: made.append(
-                StoreSource(spied.as_store, parts.leasing, parts.finishing, parts.wakeups, 30 * SECOND)
-            )
+            before=lambda parts: made.append(StoreSource(spied.as_store, parts.leasing, 30 * SECOND))
         ):
             yield made[0]
 

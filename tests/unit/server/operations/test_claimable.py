@@ -167,7 +167,7 @@ def test_queues_that_somebody_named_are_never_dropped_while_he_serves_them() -> 
     for _ in range(3):
         claimable.keep([], busy=[])
     assert turn(claimable) == "q"
-    claimable.leave(["q"])
+    claimable.leave(T, ["q"])
     for _ in range(2):
         claimable.keep([], busy=[])
     claimable.serve(T)
@@ -182,7 +182,7 @@ def test_queues_that_nobody_serves_have_no_turn() -> None:
     assert claimable.in_turn() == ["r"]
     claimable.serve(T)
     assert sorted(claimable.in_turn()) == ["q", "r"]
-    claimable.leave()
+    claimable.leave(T)
     assert claimable.in_turn() == ["r"]
 
 
@@ -190,9 +190,9 @@ def test_a_queue_is_served_until_the_last_who_serves_it_leaves() -> None:
     claimable = Claimable()
     claimable.serve(T, ["q"])
     claimable.serve(T, ["q"])
-    claimable.leave(["q"])
+    claimable.leave(T, ["q"])
     assert turn(claimable) == "q"
-    claimable.leave(["q"])
+    claimable.leave(T, ["q"])
     assert turn(claimable) is None
 
 
@@ -204,5 +204,5 @@ def test_one_who_comes_back_to_a_queue_that_has_nothing_costs_no_claim() -> None
             claim(claimable)
             first = claimable.rings("q")
         assert turn(claimable) is None
-        claimable.leave(["q"])
+        claimable.leave(T, ["q"])
     assert claimable.rings("q") == first

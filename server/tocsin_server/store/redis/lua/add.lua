@@ -65,7 +65,7 @@ local function create(asked, id, body, replaced)
 end
 
 local function replace(job, asked, payload)
-  job.extras_gone, job.extras = has(job, HAS_EXTRAS), false
+  job.extras_gone, job.extras, job.log_gone = has(job, HAS_EXTRAS), false, has(job, HAS_LOG)
   job.flags = asked.flags - OWN_ID + (has(job, OWN_ID) and OWN_ID or 0)
   job.priority, job.failures, job.crashes, job.token = asked.priority, 0, 0, NO_TOKEN
   rewrite(job, asked.rest, payload)

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- announce: a process says that it runs jobs.
--- KEYS[1]  HASH of workers: name -> I6 good until, I6 seen, what it says (records.py)
--- ARGV     1 name | 2 ttl_ms, 0 takes it back | 3 what it says
+-- announce: a server says who runs jobs: all for whom it speaks.
+-- KEYS[1]  HASH of workers: server's name -> I6 good until, I6 seen, what it says (queue_records.py)
+-- ARGV     1 its name | 2 ttl_ms, 0 takes it back | 3 what it says
 -- Returns  nothing
 --- @include lib/clock
 if ARGV[2] == '0' then return redis.call('HDEL', KEYS[1], ARGV[1]) end

@@ -4,9 +4,9 @@
 -- ARGV     1 limit | 2 lease_ms | 3 request, 8 bytes, the token of each lease granted | 4 "1": the request may have been
 --          made before | then type, how many of it at most, ...
 -- Returns  {now_ms, "1" if the caller should claim again at once, {answer, ...}}
--- Events   one a job that was made WAITING, and one a job that was leased
+-- Events   one a job that became WAITING, also where it was leased at once, and one a job that was leased
 -- Clock    the server's; no caller's time comes in
--- Bounds   makes at most 50 WAITING, leases at most 50 and 1 MiB a call
+-- Bounds   looks at 50 due jobs at most, leases at most 50 and 1 MiB a call
 -- Why one script: a crash between taking and leasing would lose the job.
 --- @include lib/keys lib/clock lib/job lib/rows lib/events lib/tick lib/commit lib/transitions lib/promote
 local limit, lease_ms, request = math.min(tonumber(ARGV[1]), 50), tonumber(ARGV[2]), ARGV[3]
@@ -21,32 +21,74 @@ if ARGV[4] == '1' then
   end
   if #taken > 0 then return {NOW, '1', taken} end
 end
-if promote(50) then return {NOW, '1', taken} end
-if redis.call('HEXISTS', key('q'), 'paused') == 1 then return {NOW, '0', taken} end
+
+-- Where more are due than a call may change, the best is known only once all of them are WAITING; but where no SCHEDULED
+-- job has a priority, none of those behind the first is better than these.
+local queue = redis.call('HMGET', key('q'), 'paused', 'flat')
+local due = redis.call('ZRANGEBYSCORE', key('s'), '-inf', NOW, 'LIMIT', 0, 51)
+local behind = #due > 50
+if behind then due[51] = nil end
+if queue[1] or (behind and not queue[2]) then
+  make_waiting(due)
+  return {NOW, behind and '1' or '0', taken}
+end
 
 -- The head of each type's row, as much of it as this call can need; `left` is how many of the type may be taken.
-local rows, fetch = {}, limit
+local rows, left, fetch = {}, {}, limit
 if #ARGV > 24 then fetch = math.max(4, math.ceil(2 * limit / ((#ARGV - 4) / 2))) end
 for i = 5, #ARGV, 2 do
-  local left = math.min(tonumber(ARGV[i + 1]), limit)
-  local size = math.min(left, fetch)
+  local type = ARGV[i]
+  left[type] = math.min(tonumber(ARGV[i + 1]), limit)
+  local size = math.min(left[type], fetch)
   if size > 0 then
-    local row = redis.call('ZRANGE', key('w' .. ARGV[i]), 0, size - 1, 'WITHSCORES')
+    local row = redis.call('ZRANGE', key('w' .. type), 0, size - 1, 'WITHSCORES')
     if #row > 0 then
-      rows[#rows + 1] = {type = ARGV[i], row = row, at = 1, left = left, cut = size < left and #row == 2 * size}
+      rows[#rows + 1] = {type = type, row = row, at = 1, cut = size < left[type] and #row == 2 * size}
     end
   end
 end
+
+-- Due jobs stand in rows beside those, to be leased from where they are: to make each WAITING first costs as much as to
+-- lease it. `due_left`: those that are made WAITING in the end. `horizon`: what comes after it may not be the best.
+local due_left, horizon, stood = {}, false, {}
+
+local function look_at_due()
+  local by_meta, by_type = {}, {}
+  for _, arrival in ipairs(due) do
+    local meta = read(arrival)
+    local job = meta and (by_meta[meta] or parse(meta))
+    if not job or job.state ~= SCHEDULED then
+      redis.call('ZREM', key('s'), arrival)
+    else
+      by_meta[meta], due_left[arrival] = job, true
+      horizon = struct.pack('>I6', job.due) .. arrival
+      if (left[job.type] or 0) > 0 then
+        local list = by_type[job.type] or {}
+        by_type[job.type], list[#list + 1] = list, {-job.priority, horizon}
+      end
+    end
+  end
+  horizon = behind and horizon
+  for type, list in pairs(by_type) do
+    table.sort(list, function(a, b) return a[1] < b[1] or (a[1] == b[1] and a[2] < b[2]) end)
+    local row = {}
+    for i, one in ipairs(list) do row[2 * i - 1], row[2 * i] = one[2], one[1] end
+    rows[#rows + 1] = {type = type, row = row, at = 1, due = true}
+  end
+end
+
+if #due > 0 then look_at_due() end
 
 local function best()
   local found, score, member
   for i = 1, #rows do
     local r = rows[i]
-    if r.at <= #r.row then
+    if r.at <= #r.row and left[r.type] > 0 then
       local s, m = tonumber(r.row[r.at + 1]), r.row[r.at]
       if not found or s < score or (s == score and m < member) then found, score, member = r, s, m end
     end
   end
+  if horizon and found and (score > 0 or (score == 0 and member > horizon)) then return nil end
   return found, member
 end
 
@@ -59,6 +101,17 @@ local function lease(job)
   changed(job)
 end
 
+-- Says that the job has become WAITING, before it is leased.
+local function tell_due(meta, arrival, own)
+  local job = stood[meta]
+  if not job then
+    job = parse(meta)
+    job.state, job.revision, job.meta = WAITING, job.revision + 1, nil
+    stood[meta] = job
+  end
+  add_event(job, arrival, own)
+end
+
 while #taken < limit do
   local r, member = best()
   if not r then break end
@@ -68,7 +121,7 @@ while #taken < limit do
   local job = meta and alike[meta]
   if meta and not job then
     job = job_of(n, arrival, meta, own)
-    if job.state ~= WAITING or job.type ~= r.type then job = nil end
+    if job.state ~= (r.due and SCHEDULED or WAITING) or job.type ~= r.type then job = nil end
   end
   if job then
     bytes = bytes + #body
@@ -76,12 +129,18 @@ while #taken < limit do
       more = true
       break
     end
+    if r.due then
+      tell_due(meta, arrival, own)
+      due_left[arrival] = nil
+    end
     if alike[meta] then
       join(job, n, arrival, own)
     else
+      if r.due then job.revision = job.revision + 1 end
       lease(job)
       if not has(job, HAS_EXTRAS) then alike[meta] = job end
     end
+    left[r.type] = left[r.type] - 1
     local record, beside = arrival .. meta_of(job) .. body, not alike[meta] and extras(job)
     taken[#taken + 1] = beside and {record, beside} or record
   else
@@ -94,5 +153,12 @@ while #taken < limit do
   end
 end
 if #taken == limit and tonumber(ARGV[1]) > limit then more = true end
-commit()
-return {NOW, more and '1' or '0', taken}
+if next(due_left) then
+  for i = #due, 1, -1 do
+    if not due_left[due[i]] then table.remove(due, i) end
+  end
+  make_waiting(due)
+else
+  commit()
+end
+return {NOW, (more or behind) and '1' or '0', taken}

@@ -6,4 +6,8 @@
 -- Bounds   at most 50 a call
 --- @include lib/keys lib/clock lib/job lib/rows lib/events lib/tick lib/commit lib/transitions lib/promote
 announce = false  -- as in claim: who waits for what was due has a timer of its own
-return promote(50) and 1 or 0
+local due = redis.call('ZRANGEBYSCORE', key('s'), '-inf', NOW, 'LIMIT', 0, 51)
+local more = #due > 50
+due[51] = nil
+make_waiting(due)
+return more and 1 or 0

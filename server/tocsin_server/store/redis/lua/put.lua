@@ -105,7 +105,8 @@ local function place(given, wanted)
   if not type_fits(given.type) then return 'TYPES' end
   if not job and not job_fits() then return 'JOBS' end
   if job and wanted == n then
-    given.was, given.old_tags, given.extras_gone = job.was, tags(job), has(job, HAS_EXTRAS)
+    given.was, given.old_tags = job.was, tags(job)
+    given.extras_gone, given.log_gone = has(job, HAS_EXTRAS), has(job, HAS_LOG)
     bear_id(given, n, has(job, OWN_ID))
     write(given, n)
     return 'REPLACED'

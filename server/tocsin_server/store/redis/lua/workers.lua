@@ -1,7 +1,7 @@
 #!lua flags=no-writes
--- workers: the processes whose word is still good.
+-- workers: what servers say of who runs jobs, as long as it is good.
 -- KEYS[1]  HASH of workers, as announce writes it
--- Returns  {{name, seen_ms, what it says}, ...}
+-- Returns  {{server's name, seen_ms, what it says}, ...}
 --- @include lib/clock
 local found, all = {}, redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do

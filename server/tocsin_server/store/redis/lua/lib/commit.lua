@@ -9,6 +9,7 @@ local order = {}  -- of each job changed, one after the other: job, number, arri
 local by_key = {}  -- arguments by command and key
 local ids_new = {}  -- id to arrival, for the index of ids
 local stirred = {}  -- rows that are not as they were (lib/tick)
+local ranked = false  -- whether a SCHEDULED job has a priority
 
 -- One more job that stood as `job` did and now stands as it does. body: own and payload of one to be written whole;
 -- result: of one that has one, as an extra.
@@ -68,6 +69,7 @@ local function plan_of(job)
     plan.enters, plan.score = list_of('ZADD', to), string.format('%d', to_score)
     came_into(to, to_score, same)
   end
+  if to == 's' and now.priority ~= 0 then ranked = true end
   if now and now.state >= COMPLETED then
     local over = expiry(now)
     plan.expires, plan.expiry = list_of('ZADD', 'x'), string.format('%d', over)
@@ -163,6 +165,15 @@ local function flush_counts(plans)
   return waiting_by
 end
 
+-- Keeps the queue's word that no SCHEDULED job has a priority: it holds from an empty row on, until one comes that has.
+local function flush_ranks()
+  if ranked then
+    redis.call('HDEL', key('q'), 'flat')
+  elseif by_key.ZADD and by_key.ZADD.s and redis.call('EXISTS', key('s')) == 0 then
+    redis.call('HSET', key('q'), 'flat', '1')
+  end
+end
+
 -- Writes what stands out of all touched jobs. A job with `gone` is deleted; one with a body, or payload_new, is written
 -- whole.
 local function commit()
@@ -185,6 +196,7 @@ local function commit()
       redis.call('SETRANGE', at, '0', plan.head)
     end
     if job.extras_gone or (gone and has(job, HAS_EXTRAS)) then unlinked[#unlinked + 1] = key('h' .. arrival) end
+    if job.log_gone or (gone and has(job, HAS_LOG)) then unlinked[#unlinked + 1] = key('l' .. arrival) end
     if not gone and (result or job.extras) then
       local list = list_of('HSET', 'h' .. arrival)
       for field, value in pairs(result and {r = result} or job.extras) do
@@ -194,6 +206,7 @@ local function commit()
     end
     if not job.quiet then add_event(job, arrival, own) end
   end
+  flush_ranks()
   call_many('UNLINK', unlinked)
   call_many('MSET', records)
   call_each('ZREM')
@@ -206,5 +219,5 @@ local function commit()
   end
   call_each('HSET')
   flush_tick(flush_counts(plans), stirred)
-  touched, order, ids_new, by_key, stirred, wake = {}, {}, {}, {}, {}, 0
+  touched, order, ids_new, by_key, stirred, wake, ranked = {}, {}, {}, {}, {}, 0, false
 end

@@ -7,7 +7,7 @@
 -- Header and rest are the meta: jobs that were scheduled alike, at one time, have the same. The header's last field is
 -- the length of the rest: a read without payload is one GETRANGE.
 local SCHEDULED, BLOCKED, WAITING, ACTIVE, COMPLETED, FAILED, CANCELLED = 1, 2, 3, 4, 5, 6, 7
-local CANCEL_ASKED, HAS_EXTRAS, OWN_ID, OWN_RETENTION = 1, 2, 4, 8
+local CANCEL_ASKED, HAS_EXTRAS, OWN_ID, OWN_RETENTION, HAS_LOG = 1, 2, 4, 8, 16
 local HEADER, HEADER_LEN = '>BBi4I4I2BI4I6I6I6I6c8I2', 51
 local NO_TOKEN = '\0\0\0\0\0\0\0\0'
 local COMMON_DONE, COMMON_FAILED = 86400000, 2592000000  -- retention in ms, where a job has none of its own
@@ -57,8 +57,8 @@ local function tags(job)
 end
 
 -- The job that a meta tells of. n, arrival and own say which one it is, where it is one alone; `was` is what placed it
--- in the queue's structures when it was read. Of this call are: payload and payload_new (to be written), extras changed
--- and extras_gone, old_tags and new_tags, gone (to be deleted), quiet (no event).
+-- in the queue's structures when it was read. Of this call are: payload and payload_new (to be written), extras changed,
+-- extras_gone and log_gone, old_tags and new_tags, gone (to be deleted), quiet (no event).
 local function parse(meta)
   local state, flags, priority, attempt, failures, crashes, revision, create, due, start, ends, token =
     struct.unpack(HEADER, meta)

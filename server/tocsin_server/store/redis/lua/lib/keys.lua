@@ -1,6 +1,7 @@
 -- keys: every key of a queue, derived from its root, "namespace:{queue}"; the braces keep them in one hash slot.
 --   :j<arrival>      STRING  a job's record (lib/job); arrival is 6 bytes
 --   :h<arrival>      HASH    e errors, p progress, r result, c cancel; only where a job has one of them
+--   :l<arrival>      HASH    lines of log (lib/logs); only where the job has some
 --   :d               HASH    job_id -> arrival, of ids that this store did not make (lib/ids)
 --   :s               ZSET    SCHEDULED by due time
 --   :w<type>         ZSET    WAITING by -priority; member is due time and arrival, 6 bytes each: equal scores sort by bytes
@@ -13,7 +14,8 @@
 --   :m               HASH    "<c|f><minute>" -> attempts that completed or failed in that minute
 --   :v               STREAM  changes; one entry a script call (lib/events)
 --   :o               HASH    minute -> changes up to its first entry
---   :q               HASH    n last arrival, v events so far, epoch, paused, reason, settings, cmax, fmax, notes: a note stands until, unused:
+--   :q               HASH    n last arrival, v events so far, epoch, paused, reason, settings, cmax, fmax, flat: no SCHEDULED job has a
+--                    priority (lib/commit), notes: a note stands until, unused:
 --                    since when nothing is known to have changed, gone_e, gone_f: the latest end time of those of :e and
 --                    :f that were deleted before their time
 --   :k               STRING  the tick record (lib/tick)

@@ -108,8 +108,8 @@ local function check(suffix, start)
   if kind == 'r' then return check_list(string.sub(suffix, 2)) end
   if kind == 'n' then return check_counters(start) end
   if string.find('saefxw', kind, 1, true) then return check_row(suffix, start) end
-  if kind == 'h' and redis.call('EXISTS', key('j' .. string.sub(suffix, 2))) == 0 then
-    mend('errors and results of no job', redis.call('UNLINK', key(suffix)))
+  if (kind == 'h' or kind == 'l') and redis.call('EXISTS', key('j' .. string.sub(suffix, 2))) == 0 then
+    mend(kind == 'h' and 'errors and results of no job' or 'logs of no job', redis.call('UNLINK', key(suffix)))
   end
 end
 

@@ -1,9 +1,7 @@
--- promote: makes due SCHEDULED jobs WAITING, at most `limit` of them; says whether more are due.
-local function promote(limit)
-  local due = redis.call('ZRANGEBYSCORE', key('s'), '-inf', NOW, 'LIMIT', 0, limit + 1)
+-- promote: makes SCHEDULED jobs WAITING, of these arrivals, and commits.
+local function make_waiting(arrivals)
   local alike = {}
-  for i = 1, math.min(#due, limit) do
-    local arrival = due[i]
+  for _, arrival in ipairs(arrivals) do
     local n, meta, own = struct.unpack('>I6', arrival), read(arrival)
     local job = meta and alike[meta]
     if job then
@@ -18,6 +16,5 @@ local function promote(limit)
       end
     end
   end
-  if #due > 0 then commit() end
-  return #due > limit
+  commit()
 end

@@ -1,0 +1,39 @@
+"""What a check is, and what checks ask."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from tocsin_server.conformance.journal import Unfit
+from tocsin_server.conformance.stage import Stage
+
+Run = Callable[[Stage], Awaitable[None]]
+
+_WITHIN = 30.0  # seconds; none takes half as long where all is well
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that a worker must do. `run` raises Unfit where it does not."""
+
+    name: str
+    proves: str
+    run: Run
+    within: float = _WITHIN
+    ends_worker: bool = False  # it needs a worker of its own, and leaves none
+
+
+def check(name: str, proves: str, *, within: float = _WITHIN, ends_worker: bool = False) -> Callable[[Run], Check]:
+    """Make a check of a function: `proves` is a sentence that holds for a worker that passes."""
+
+    def made(run: Run) -> Check:
+        return Check(name, proves, run, within, ends_worker)
+
+    return made
+
+
+def expect(holds: object, otherwise: str) -> None:
+    """Unfit, saying what is otherwise, unless something holds."""
+    if not holds:
+        raise Unfit(otherwise)

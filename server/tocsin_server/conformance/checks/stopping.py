@@ -1,0 +1,51 @@
+"""SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tocsin import State
+
+from tocsin_server.conformance.checking import check, expect
+from tocsin_server.conformance.stage import Stage
+
+
+@check("drain", "at SIGTERM it finishes what it runs, takes nothing new, and ends with exit code 0", ends_worker=True)
+async def drain(stage: Stage) -> None:
+    running = await stage.schedule("sleep", {"ms": 3_000})
+    await stage.leased(running)
+    stage.terminate()
+    later = await stage.schedule("echo", {"n": 1}, delay=1.0)
+    code = await stage.exit_code(within=10.0)
+    expect(code == 0, f"its exit code is {code}")
+    job = await stage.ended(running, 5.0)
+    expect(job.attempt == 1, f"the job that it ran was begun again: attempt {job.attempt} completed")
+    left = await stage.job(later)
+    expect(left.attempt == 0, f"it took a job that was due after SIGTERM, which is {left.state}")
+
+
+@check("drain_idle", "at SIGTERM, with nothing to do, it ends at once, with exit code 0", ends_worker=True)
+async def drain_idle(stage: Stage) -> None:
+    await stage.run("echo", {"n": 1})
+    stage.terminate()
+    code = await stage.exit_code(within=5.0)
+    expect(code == 0, f"its exit code is {code}")
+
+
+@check("drain_cut", "at SIGTERM, cut off from its server, it still reports what it ran", ends_worker=True)
+async def drain_cut(stage: Stage) -> None:
+    running = await stage.schedule("sleep", {"ms": 2_000})
+    lease = await stage.leased(running)
+    for gate in stage.gates:
+        gate.shut()
+    stage.terminate()
+    await asyncio.sleep(2.5)
+    for gate in stage.gates:
+        gate.unshut()
+    job = await stage.ended(running, 10.0, State.COMPLETED)
+    expect(job.attempt == 1 and lease.recorded, f"attempt {job.attempt} completed")
+    code = await stage.exit_code(within=8.0)
+    expect(code == 0, f"its exit code is {code}")
+
+
+CHECKS = (drain, drain_idle, drain_cut)

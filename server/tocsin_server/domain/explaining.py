@@ -1,0 +1,51 @@
+"""What is known of when a job runs, and why it does not."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import IntEnum
+
+from tocsin_server.domain.job import Job
+from tocsin_server.domain.record import record
+
+
+@record
+class Outlook:
+    """A job (View.BASIC) as claims see it at `now`, by the store's clock."""
+
+    job: Job
+    now: datetime
+    paused_since: datetime | None  # of its queue; None: not paused
+    lease_end: datetime | None = None  # of an ACTIVE one
+    ahead: int | None = None  # due jobs of its queue and type that claims take before it; None: not due, or not counted
+
+
+class Why(IntEnum):
+    """Why a job does not run. Numbers: tocsin.v1.Explanation.Reason."""
+
+    DUE_IN = 1
+    RETRYING_AT = 2
+    EXPIRES_AT = 3
+    QUEUE_PAUSED = 4
+    MOVED = 5
+    NO_WORKER = 6
+    LIMIT = 7
+    TURN = 8
+    BEHIND = 9
+    BLOCKED_BY = 10
+    LEASED_BY = 11
+    ENDED = 12
+    STORE_AWAY = 13
+
+
+@record
+class Explanation:
+    """One reason, with its numbers, and the same as a sentence for people."""
+
+    why: Why
+    sentence: str
+    time: datetime | None = None  # that the reason speaks of
+    name: str = ""  # that it speaks of
+    worker: str = ""  # who has the lease
+    seen_time: datetime | None = None  # when that worker was last heard of
+    ahead: int | None = None  # jobs that are taken before it

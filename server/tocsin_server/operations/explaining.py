@@ -1,0 +1,211 @@
+"""Why a job is not running, or who runs it: the reading, and the rule that makes a reason of what was read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
+from tocsin_server.domain.explaining import Explanation, Outlook, Why
+from tocsin_server.domain.job import Job
+from tocsin_server.domain.job_errors import JobNotFound
+from tocsin_server.domain.queues import QueueSettings, WorkerFigures
+from tocsin_server.domain.states import ENDED, State
+from tocsin_server.domain.words import counted
+from tocsin_server.operations import moves
+from tocsin_server.operations.store_clock import StoreClock
+from tocsin_server.store.interface import JobStore
+
+_WORKERS_KEPT = 1.0  # seconds for which what servers say of workers is good here: they say it anew every few
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is around the jobs of a queue: its settings, the move it is paused for, and all workers."""
+
+    settings: QueueSettings
+    move: moves.Move | None = None
+    workers: Sequence[WorkerFigures] = ()
+
+
+class Explaining:
+    """Explains jobs. `settings`: of a queue, as they are at hand. `workers`: all who run jobs. `silent_since`: since
+    when the store is known not to answer; None: it does."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        settings: Callable[[str], Awaitable[QueueSettings]],
+        workers: Callable[[], Awaitable[Sequence[WorkerFigures]]],
+        clock: StoreClock,
+        silent_since: Callable[[], datetime | None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._clock = clock
+        self._silent_since = silent_since
+        self._read_workers = workers
+        self._workers: tuple[float, Sequence[WorkerFigures]] | None = None
+
+    async def explain(self, queue: str, job_id: str) -> Explanation:
+        """One job. JobNotFound. A store that does not answer is a reason, too."""
+        if (since := self._silent_since()) is not None:
+            return _store_away(since)
+        try:
+            [outlook] = await self._store.explain(queue, [job_id])
+            if outlook is None:
+                raise JobNotFound(queue, job_id)
+            around = await self._around(queue, [outlook.job])
+        except (StoreAway, OutcomeUnknown):
+            return _store_away(self._silent_since())
+        return explained(outlook, around)
+
+    async def each(self, queue: str, jobs: Sequence[Job]) -> list[Explanation]:
+        """These jobs of a queue, as they were read just now. Of those that are due or run the store is asked, by one
+        question; one that is gone meanwhile is explained as it was."""
+        if not jobs:
+            return []
+        now = self._clock.now()
+        asked = [job.job_id for job in jobs if _must_be_asked(job, now)]
+        found = await self._store.explain(queue, asked) if asked else []
+        outlooks = {outlook.job.job_id: outlook for outlook in found if outlook is not None}
+        around = await self._around(queue, jobs)
+        paused = around.settings.paused_since
+        return [explained(outlooks.get(job.job_id) or Outlook(job, now, paused), around) for job in jobs]
+
+    async def _around(self, queue: str, jobs: Sequence[Job]) -> Surroundings:
+        if all(job.state in ENDED for job in jobs):
+            return Surroundings(QueueSettings())
+        settings = await self._settings(queue)
+        move = await moves.standing(self._store, queue, settings)
+        now = self._clock.now()
+        workers = await self._all_workers() if any(_must_be_asked(job, now) for job in jobs) else ()
+        return Surroundings(settings, move, workers)
+
+    async def _all_workers(self) -> Sequence[WorkerFigures]:
+        now = asyncio.get_running_loop().time()
+        if self._workers is None or self._workers[0] <= now:
+            self._workers = (now + _WORKERS_KEPT, await self._read_workers())
+        return self._workers[1]
+
+
+def _must_be_asked(job: Job, now: datetime) -> bool:
+    return job.state in (State.WAITING, State.ACTIVE) or (job.state is State.SCHEDULED and job.schedule_time <= now)
+
+
+def explained(outlook: Outlook, around: Surroundings) -> Explanation:
+    """The reason. What stands in the way of all jobs of a queue goes before what stands in the way of this one."""
+    job, now = outlook.job, outlook.now
+    if job.state in ENDED:
+        ago = f", {_span(now - job.end_time)} ago, at {_time(job.end_time)}" if job.end_time is not None else ""
+        return Explanation(Why.ENDED, f"It has ended {job.state.name}{ago}.", time=job.end_time)
+    if job.state is State.ACTIVE:
+        return _leased(outlook, around.workers)
+    if isinstance(around.move, moves.Leaving) and outlook.paused_since is not None:
+        return _moved(around.move)
+    if job.state is State.BLOCKED:
+        return Explanation(Why.BLOCKED_BY, "It waits for other jobs to end.")
+    if job.state is State.SCHEDULED and job.schedule_time > now:
+        return _due_later(outlook)
+    if outlook.paused_since is not None:
+        return _paused(outlook.paused_since, around.settings.pause_reason)
+    takers = [one for one in around.workers if around.settings.given_to(one, job.queue, job.spec.type)]
+    if not takers:
+        return _no_worker(job.spec.type)
+    return _behind(outlook.ahead, job.spec.type, takers)
+
+
+def _leased(outlook: Outlook, workers: Sequence[WorkerFigures]) -> Explanation:
+    job, now, end = outlook.job, outlook.now, outlook.lease_end
+    holder = next((worker for worker in workers if _holds(worker, job)), None)
+    name = "Somebody who does not say so" if holder is None else f"{holder.worker}"
+    said = [f"{name} runs attempt {job.attempt}"]
+    if holder is not None and holder.seen_time is not None:
+        said.append(f"was last heard of {_span(now - holder.seen_time)} ago")
+    if end is not None and end > now:
+        said.append(f"has its lease for another {_span(end - now)} unless it extends it")
+    elif end is not None:
+        said.append("let its lease run out: it is about to be taken back")
+    sentence = f"{', '.join(said[:-1])}, and {said[-1]}." if len(said) > 1 else f"{said[0]}."
+    if job.cancel is not None:
+        told = "was told" if job.cancel.deliver_time is not None else "is yet to be told"
+        sentence += f" A cancel was asked {_span(now - job.cancel.ask_time)} ago, of which it {told}."
+    return Explanation(
+        Why.LEASED_BY,
+        sentence,
+        time=end,
+        worker="" if holder is None else holder.worker,
+        seen_time=None if holder is None else holder.seen_time,
+    )
+
+
+def _holds(worker: WorkerFigures, job: Job) -> bool:
+    return any((one.queue, one.job_id, one.attempt) == (job.queue, job.job_id, job.attempt) for one in worker.held)
+
+
+def _moved(move: moves.Leaving) -> Explanation:
+    if move.done_time is None:
+        return Explanation(Why.MOVED, f"Its queue is being moved to {move.to}: it runs there then.", name=move.to)
+    sentence = f"Its queue has moved to {move.to}, at {_time(move.done_time)}: it runs there, and this is a copy."
+    return Explanation(Why.MOVED, sentence, time=move.done_time, name=move.to)
+
+
+def _due_later(outlook: Outlook) -> Explanation:
+    job, due = outlook.job, outlook.job.schedule_time
+    when = f"in {_span(due - outlook.now)}, at {_time(due)}"
+    but = "" if outlook.paused_since is None else " Its queue is paused, too."
+    if not job.failures:
+        return Explanation(Why.DUE_IN, f"It is due {when}.{but}", time=due)
+    of_what = f" ({job.errors[-1].type})" if job.errors and job.errors[-1].type else ""
+    return Explanation(
+        Why.RETRYING_AT, f"Attempt {job.attempt} failed{of_what}; the next is due {when}.{but}", time=due
+    )
+
+
+def _paused(since: datetime, reason: str) -> Explanation:
+    why = f' ("{reason}")' if reason else ""
+    return Explanation(
+        Why.QUEUE_PAUSED, f"It is due, and its queue is paused since {_time(since)}{why}: resume it.", time=since
+    )
+
+
+def _no_worker(type_: str) -> Explanation:
+    sentence = f'It is due, and nobody who is heard of runs jobs of type "{type_}" from its queue: start a worker.'
+    return Explanation(Why.NO_WORKER, sentence, name=type_)
+
+
+def _behind(ahead: int | None, type_: str, takers: Sequence[WorkerFigures]) -> Explanation:
+    free = sum(worker.places for worker in takers)
+    if ahead is None:
+        place = f"and so many of type {type_} are that those before it were not counted"
+    elif ahead:
+        place = f"and {counted(ahead, 'job is', 'jobs are')} taken before it"
+    else:
+        place = f"and the first of type {type_}"
+    who = counted(len(takers), "process runs", "processes run")
+    slots = f"with {counted(free, 'free slot')}" if free else "without a free slot"
+    return Explanation(Why.BEHIND, f"It is due, {place}; {who} this type, {slots}.", name=type_, ahead=ahead)
+
+
+def _store_away(since: datetime | None) -> Explanation:
+    known = "" if since is None else f" since {_time(since)}"
+    return Explanation(Why.STORE_AWAY, f"The store does not answer{known}: no job begins until it does.", time=since)
+
+
+def _time(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _span(span: timedelta) -> str:
+    """As people say it, in its two largest units."""
+    seconds = max(0, round(span.total_seconds()))
+    if seconds < 1:
+        return "less than a second"
+    parts: list[tuple[int, str]] = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, seconds = divmod(seconds, size)
+        if count or parts:
+            parts.append((count, unit))
+    return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count)
