@@ -120,18 +120,10 @@ def explained(outlook: Outlook, around: Surroundings) -> Explanation:
         return _due_later(outlook)
     if outlook.paused_since is not None:
         return _paused(outlook.paused_since, around.settings.pause_reason)
-    takers = _takers(job, around)
+    takers = [one for one in around.workers if around.settings.given_to(one, job.queue, job.spec.type)]
     if not takers:
         return _no_worker(job.spec.type, around.settings)
     return _behind(outlook.ahead, job.spec.type, takers)
-
-
-def _takers(job: Job, around: Surroundings) -> Sequence[WorkerFigures]:
-    """Who is given such jobs. Those that have a push target are sent there by any server that runs jobs."""
-    queue, type_, settings = job.queue, job.spec.type, around.settings
-    if settings.push_of(type_) is not None:
-        return [one for one in around.workers if not one.remote and (not one.queues or queue in one.queues)]
-    return [one for one in around.workers if one.takes(queue, type_) and settings.admits(type_, one.version)]
 
 
 def _leased(outlook: Outlook, workers: Sequence[WorkerFigures]) -> Explanation:
