@@ -15,9 +15,9 @@ _COMES_BACK = 8.0  # seconds; leases stand for 5
 
 @check("cut", "after its connections are cut it connects again and goes on with what it runs")
 async def cut(stage: Stage) -> None:
-    jobs = [await stage.schedule("sleep", {"ms": 4_000}) for _ in range(2)]
+    jobs = [await stage.schedule("sleep", {"ms": 5_000}) for _ in range(2)]
     for job_id in jobs:
-        await stage.leased(job_id)
+        await stage.running(job_id)
     for gate in stage.gates:
         gate.cut()
     for job_id in jobs:
@@ -29,8 +29,8 @@ async def cut(stage: Stage) -> None:
 
 @check("other_server", "where its server is gone it goes to the next of TOCSIN_SERVER, with what it runs")
 async def other_server(stage: Stage) -> None:
-    job_id = await stage.schedule("sleep", {"ms": 4_000})
-    await stage.leased(job_id)
+    job_id = await stage.schedule("sleep", {"ms": 5_000})
+    await stage.running(job_id)
     used = [gate for gate in stage.gates if gate.links]
     gone = used[:1] or stage.gates[:1]
     gone[0].shut()
@@ -88,8 +88,8 @@ async def server_drains(stage: Stage) -> None:
 
 @check("slow_answers", "while nothing comes from the server it goes on sending heartbeats")
 async def slow_answers(stage: Stage) -> None:
-    job_id = await stage.schedule("sleep", {"ms": 8_000})
-    lease = await stage.leased(job_id)
+    job_id = await stage.schedule("sleep", {"ms": 9_000})
+    lease = await stage.running(job_id)
     for gate in stage.gates:
         gate.hold()
     before = len(lease.heartbeats)
