@@ -13,7 +13,7 @@ from tocsin import _grpc_import as _grpc_import  # isort: split  # before anythi
 from tocsin._channel import Tls
 from tocsin.async_client import AsyncClient
 from tocsin.client import Client
-from tocsin.enums import Backoff, Durability, OnConflict, Outcome, Over, ReminderKind, State, View
+from tocsin.enums import Backoff, Durability, OnConflict, Outcome, Over, Reason, ReminderKind, State, View
 from tocsin.errors import (
     Aborted,
     AlreadyExists,
@@ -32,6 +32,7 @@ from tocsin.errors import (
     WaitTimeout,
     WrongType,
 )
+from tocsin.following import Explanation, LogLine
 from tocsin.jobs import Cancel, CancelledMany, DeletedMany, Job, JobChange, JobError, Progress, RetriedMany
 from tocsin.queues import JobDefaults, PushTarget, Queue, QueueHealth, ServerInfo, StateCounts, WorkerInfo
 from tocsin.reminders import Reminder, ReminderSet
@@ -73,6 +74,7 @@ __all__ = [
     "DoNotRetry",
     "Durability",
     "EmailNotification",
+    "Explanation",
     "FailedPrecondition",
     "Handlers",
     "HttpRequest",
@@ -86,6 +88,7 @@ __all__ = [
     "JobDefaults",
     "JobError",
     "JobRequest",
+    "LogLine",
     "NotFound",
     "OnConflict",
     "Outcome",
@@ -97,6 +100,7 @@ __all__ = [
     "Queue",
     "QueueHealth",
     "RawPayload",
+    "Reason",
     "RefusedRecord",
     "Reminder",
     "ReminderKind",

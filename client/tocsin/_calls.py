@@ -113,7 +113,7 @@ def scheduled(answer: pb.ScheduleJobResponse) -> Job:
 
 def schedule_one(request: pb.ScheduleJobRequest) -> PreparedCall[pb.ScheduleJobResponse, Job]:
     """ScheduleJob."""
-    return _job_call("ScheduleJob", request, pb.ScheduleJobResponse, scheduled, may_schedule_twice(request))
+    return job_call("ScheduleJob", request, pb.ScheduleJobResponse, scheduled, may_schedule_twice(request))
 
 
 def schedule_batch(
@@ -125,7 +125,7 @@ def schedule_batch(
         return [from_status(r.error) if r.HasField("error") else scheduled(r.response) for r in answer.results]
 
     batch = pb.BatchScheduleJobsRequest(requests=requests)
-    return _job_call(
+    return job_call(
         "BatchScheduleJobs", batch, pb.BatchScheduleJobsResponse, read, all(map(may_schedule_twice, requests))
     )
 
@@ -135,7 +135,7 @@ def get(job: JobLike, queue: str = "", view: ViewName = View.FULL) -> PreparedCa
     view = word(View, view, "view")
     request = pb.GetJobRequest(view=job_pb2.Job.View.Value(view))
     put_name(request, job, queue)
-    return _job_call("GetJob", request, pb.GetJobResponse, lambda answer: Job(answer.job, view), True)
+    return job_call("GetJob", request, pb.GetJobResponse, lambda answer: Job(answer.job, view), True)
 
 
 def list_page(options: ListOptions, page_token: str = "") -> PreparedCall[pb.ListJobsResponse, JobPage]:
@@ -144,7 +144,7 @@ def list_page(options: ListOptions, page_token: str = "") -> PreparedCall[pb.Lis
     view = word(View, options.get("view", View.BASIC), "view")
     request = pb.ListJobsRequest(view=job_pb2.Job.View.Value(view), page_token=page_token)
     put_filter(request, options.get("states", ()), options.get("types", ()), options.get("tags", {}))
-    for name in ("queue", "order_by", "page_size"):
+    for name in ("queue", "order_by", "page_size", "explain"):
         value = options.get(name)
         if value is not None:
             put(request, name, value, name)
@@ -169,7 +169,7 @@ def list_page(options: ListOptions, page_token: str = "") -> PreparedCall[pb.Lis
         total = answer.total_size if answer.HasField("total_size") else None
         return JobPage([Job(job, view) for job in answer.jobs], answer.next_page_token, total)
 
-    return _job_call("ListJobs", request, pb.ListJobsResponse, read, True)
+    return job_call("ListJobs", request, pb.ListJobsResponse, read, True)
 
 
 def count(queue: str, states: Sequence[StateName], types: Sequence[str]) -> PreparedCall[pb.ListJobsResponse, int]:
@@ -177,7 +177,7 @@ def count(queue: str, states: Sequence[StateName], types: Sequence[str]) -> Prep
     request = pb.ListJobsRequest(page_size=1)
     put(request, "queue", queue, "queue")
     put_filter(request, states, types, {})
-    return _job_call("ListJobs", request, pb.ListJobsResponse, lambda answer: answer.total_size, True)
+    return job_call("ListJobs", request, pb.ListJobsResponse, lambda answer: answer.total_size, True)
 
 
 def cancel(
@@ -189,7 +189,7 @@ def cancel(
     put(request, "reason", reason, "reason")
     if grace is not None:
         put_duration(request.grace, grace, "grace")
-    return _job_call("CancelJob", request, pb.CancelJobResponse, lambda answer: Job(answer.job), True)
+    return job_call("CancelJob", request, pb.CancelJobResponse, lambda answer: Job(answer.job), True)
 
 
 def cancel_ids(
@@ -248,28 +248,28 @@ def update(
         raise WrongType(f"update needs one of {', '.join(JobChanges.__annotations__)}", reason="INVALID_FIELD")
     if revision is not None:
         put(request, "revision", revision, "revision")
-    return _job_call("UpdateJob", request, pb.UpdateJobResponse, lambda answer: Job(answer.job))
+    return job_call("UpdateJob", request, pb.UpdateJobResponse, lambda answer: Job(answer.job))
 
 
 def run(job: JobLike, queue: str = "") -> PreparedCall[pb.RunJobResponse, Job]:
     """RunJob; not repeated: the job may have run, failed and been rescheduled meanwhile."""
     request = pb.RunJobRequest()
     put_name(request, job, queue)
-    return _job_call("RunJob", request, pb.RunJobResponse, lambda answer: Job(answer.job))
+    return job_call("RunJob", request, pb.RunJobResponse, lambda answer: Job(answer.job))
 
 
 def retry(job: JobLike, queue: str = "") -> PreparedCall[pb.RetryJobResponse, Job]:
     """RetryJob; not repeated: the job may have failed again meanwhile."""
     request = pb.RetryJobRequest()
     put_name(request, job, queue)
-    return _job_call("RetryJob", request, pb.RetryJobResponse, lambda answer: Job(answer.job))
+    return job_call("RetryJob", request, pb.RetryJobResponse, lambda answer: Job(answer.job))
 
 
 def delete(job: JobLike, queue: str = "") -> PreparedCall[pb.DeleteJobResponse, None]:
     """DeleteJob; not repeated: the id may have been taken again meanwhile."""
     request = pb.DeleteJobRequest()
     put_name(request, job, queue)
-    return _job_call("DeleteJob", request, pb.DeleteJobResponse, lambda answer: None)
+    return job_call("DeleteJob", request, pb.DeleteJobResponse, lambda answer: None)
 
 
 def retry_ids(queue: str, job_ids: Sequence[str]) -> PreparedCall[bulk_pb2.BatchRetryJobsResponse, RetriedMany]:
@@ -372,7 +372,8 @@ def _many_call(
     return PreparedCall(f"/{JOB_SERVICE}/{method}", request, answer, read, repeatable, patience=timedelta(minutes=1))
 
 
-def _job_call(
+def job_call(
     method: str, request: Message, answer: type[Answer], read: Callable[[Answer], Result], repeatable: bool = False
 ) -> PreparedCall[Answer, Result]:
+    """A call of JobService."""
     return PreparedCall(f"/{JOB_SERVICE}/{method}", request, answer, read, repeatable)

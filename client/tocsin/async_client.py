@@ -8,13 +8,24 @@ from datetime import datetime
 from types import TracebackType
 from typing import NoReturn, Self, Unpack
 
-from tocsin import _bulk, _calls, _forking, _paging, _queue_calls, _reminder_calls, _transferring, _watching
+from tocsin import (
+    _bulk,
+    _calls,
+    _following,
+    _forking,
+    _paging,
+    _queue_calls,
+    _reminder_calls,
+    _transferring,
+    _watching,
+)
 from tocsin._channel import Tls, refuse_copying
 from tocsin._connection import Connection
 from tocsin._fields import name_of
 from tocsin._times import Span
 from tocsin._transferring import AsyncRecords as Records
 from tocsin.enums import View
+from tocsin.following import Explanation, LogLine
 from tocsin.jobs import CancelledMany, DeletedMany, Job, JobChange, JobLike, RetriedMany
 from tocsin.payloads import Payload, TypedPayload
 from tocsin.queues import Queue, QueueChanges, QueueHealth, ServerInfo
@@ -235,6 +246,24 @@ class AsyncClient:
         Raises WaitTimeout, which leaves the job as it is, and NotFound, also where it is deleted meanwhile.
         """
         return await _watching.wait(self._connection, *name_of(job, queue), timeout)
+
+    async def explain(self, job: JobLike, *, queue: str = "", deadline: Span | None = None) -> Explanation:
+        """Why the job is not running, or who runs it; also where the store does not answer. Raises NotFound."""
+        return await self._connection.invoke(_following.explain(job, queue), deadline)
+
+    async def logs(
+        self, job: JobLike, *, queue: str = "", attempt: int = 0, follow: bool = False, deadline: Span | None = None
+    ) -> AsyncGenerator[LogLine, None]:
+        """Lines that the job's attempts wrote, oldest first; of one `attempt`, or of all (0).
+
+        With `follow` also those to come, some a second, until the job has ended. `deadline` is that of each question.
+        Raises NotFound.
+        """
+        pages = _following.log_pages(self._connection, job, queue, attempt, follow=follow, deadline=deadline)
+        async with aclosing(pages):
+            async for page in pages:
+                for line in page:
+                    yield line
 
     async def queues(self, *, page_size: int = 0, deadline: Span | None = None) -> AsyncGenerator[Queue, None]:
         """All queues by name, with their counts."""

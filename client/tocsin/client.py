@@ -17,7 +17,7 @@ from typing import NoReturn, Self, TypeVar, Unpack
 
 from google.protobuf.message import Message
 
-from tocsin import _bulk, _calls, _paging, _queue_calls, _reminder_calls, _transferring, _watching
+from tocsin import _bulk, _calls, _following, _paging, _queue_calls, _reminder_calls, _transferring, _watching
 from tocsin._calls import PreparedCall
 from tocsin._channel import Tls, refuse_copying
 from tocsin._connection import Connection
@@ -26,6 +26,7 @@ from tocsin._loop_thread import LoopThread
 from tocsin._times import Span
 from tocsin._transferring import Records
 from tocsin.enums import View
+from tocsin.following import Explanation, LogLine
 from tocsin.jobs import CancelledMany, DeletedMany, Job, JobChange, JobLike, RetriedMany
 from tocsin.payloads import Payload, TypedPayload
 from tocsin.queues import Queue, QueueChanges, QueueHealth, ServerInfo
@@ -252,6 +253,22 @@ class Client:
         Raises WaitTimeout, which leaves the job as it is, and NotFound, also where it is deleted meanwhile.
         """
         return self._loop.run(_watching.wait(self._connection, *name_of(job, queue), timeout))
+
+    def explain(self, job: JobLike, *, queue: str = "", deadline: Span | None = None) -> Explanation:
+        """Why the job is not running, or who runs it; also where the store does not answer. Raises NotFound."""
+        return self._invoke(_following.explain(job, queue), deadline)
+
+    def logs(
+        self, job: JobLike, *, queue: str = "", attempt: int = 0, follow: bool = False, deadline: Span | None = None
+    ) -> Iterator[LogLine]:
+        """Lines that the job's attempts wrote, oldest first; of one `attempt`, or of all (0).
+
+        With `follow` also those to come, some a second, until the job has ended. `deadline` is that of each question.
+        Raises NotFound.
+        """
+        pages = _following.log_pages(self._connection, job, queue, attempt, follow=follow, deadline=deadline)
+        for page in self._loop.iterate(pages):
+            yield from page
 
     def queues(self, *, page_size: int = 0, deadline: Span | None = None) -> Iterator[Queue]:
         """All queues by name, with their counts."""

@@ -59,6 +59,24 @@ class View(StrEnum):
     FULL = "FULL"
 
 
+class Reason(StrEnum):
+    """Why a job is not running."""
+
+    DUE_IN = "DUE_IN"  # it is due later
+    RETRYING_AT = "RETRYING_AT"  # an attempt failed; the next is due later
+    EXPIRES_AT = "EXPIRES_AT"  # it is due, and ends by itself if it has not begun by then
+    QUEUE_PAUSED = "QUEUE_PAUSED"
+    MOVED = "MOVED"  # its queue moves to another store, or has
+    NO_WORKER = "NO_WORKER"  # nobody who is heard of runs its type
+    LIMIT = "LIMIT"  # a limit is full
+    TURN = "TURN"  # its key waits for its turn
+    BEHIND = "BEHIND"  # others are taken first, or nobody has a free slot
+    BLOCKED_BY = "BLOCKED_BY"  # it waits for other jobs
+    LEASED_BY = "LEASED_BY"  # it runs
+    ENDED = "ENDED"
+    STORE_AWAY = "STORE_AWAY"  # the store does not answer
+
+
 class ReminderKind(StrEnum):
     """What a reminder set reminds of."""
 

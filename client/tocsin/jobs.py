@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from tocsin._times import read_time, span_in, time_in
 from tocsin.enums import Outcome, State, View
 from tocsin.errors import TocsinError
+from tocsin.following import Explanation
 from tocsin.payloads import DecodedPayload, TypedPayload, data_of, payload_of, python_from_value
 from tocsin.requests import Retention, RetryPolicy
 from tocsin.v1 import job_pb2, payloads_pb2
@@ -181,6 +182,12 @@ class Job:
         )
 
     @property
+    def explanation(self) -> Explanation | None:
+        """Why it is not running, or who runs it; None where that was not asked: `get` asks, and `list` with
+        `explain`."""
+        return Explanation.read(self.message.explanation) if self.message.HasField("explanation") else None
+
+    @property
     def revision(self) -> int:
         """Grows with each change; give it to `update` to change only what you have seen."""
         return self.message.revision
@@ -219,7 +226,7 @@ class Job:
         """
         names = ["queue", "job_id", "type", "state", "priority", "tags", "retry", "timeout", "retention"]
         names += ["create_time", "schedule_time", "start_time", "end_time", "attempt", "failures", "crashes"]
-        names += ["errors", "progress", "cancel", "revision", "outcome"]
+        names += ["errors", "progress", "cancel", "explanation", "revision", "outcome"]
         if self.view is View.FULL:
             names += ["payload", "content_type", "result"]
         return {name: _plain(getattr(self, name)) for name in names}
@@ -250,7 +257,7 @@ def _plain(value: object) -> object:
             return {key: _plain(item) for key, item in value.items()}
         case list() | tuple():
             return [_plain(item) for item in value]
-        case JobError() | Progress() | Cancel() | RetryPolicy() | Retention():
+        case JobError() | Progress() | Cancel() | Explanation() | RetryPolicy() | Retention():
             return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
         case _:
             return value

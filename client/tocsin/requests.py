@@ -135,6 +135,7 @@ class ListOptions(TypedDict, total=False):
     page_size: int  # jobs a request; the server's 50, at most 1,000
     skip: int  # jobs to pass over first, at most 10,000
     view: ViewName  # BASIC
+    explain: bool  # say of each why it is not running (Job.explanation)
 
 
 class JobChanges(TypedDict, total=False):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tocsin.cli import json_lines, many, options, parsing, printing, waiting
+from tocsin.cli import following, json_lines, many, options, parsing, printing, waiting
 from tocsin.cli.connecting import Address, AsJson, connected
 from tocsin.cli.live import refreshed
 from tocsin.client import Client
@@ -23,6 +23,8 @@ app.command("cancel")(many.cancel)
 app.command("retry")(many.retry)
 app.command("delete")(many.delete)
 app.command("wait")(waiting.wait)
+app.command("explain")(following.explain)
+app.command("logs")(following.logs)
 
 #: What `update` takes away, and what stands then.
 _CLEARED: dict[str, Any] = {"tags": {}, "timeout": None}

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from tocsin.cli.texts import time_text
+from tocsin.following import Explanation, LogLine
 from tocsin.jobs import Job, JobChange
 
 #: Fields whose keys are the user's own: they come from the wire in any order.
@@ -37,6 +39,25 @@ def print_change_json(change: JobChange) -> None:
     if change.gap:
         line["gap"] = {}
     print_json_line(line)
+
+
+def print_explanation_json(explanation: Explanation) -> None:
+    """An explanation; what its reason does not speak of is left out."""
+    said: dict[str, object] = {"reason": str(explanation.reason), "sentence": explanation.sentence}
+    said |= {"time": time_text(explanation.time), "name": explanation.name, "worker": explanation.worker}
+    said |= {"seenTime": time_text(explanation.seen_time), "ahead": explanation.ahead, "active": explanation.active}
+    said |= {"max": explanation.max, "jobIds": list(explanation.job_ids)}
+    print_json_line({name: value for name, value in said.items() if value or value == 0})
+
+
+def print_log_line_json(line: LogLine) -> None:
+    """A line of a job's log, as ListJobLogs has it."""
+    said: dict[str, object] = {"time": time_text(line.time)}
+    if line.dropped:
+        said["dropped"] = line.dropped
+    else:
+        said |= {"attempt": line.attempt, "line": {"level": line.level.upper(), "text": line.text}}
+    print_json_line(said)
 
 
 def print_json_line(value: object) -> None:

@@ -24,6 +24,7 @@ from tocsin.cli.texts import (
     typed_span,
 )
 from tocsin.enums import State
+from tocsin.following import Explanation, LogLine
 from tocsin.jobs import Job, JobChange
 from tocsin.queues import JobDefaults, PushTarget, Queue, QueueHealth, StateCounts
 from tocsin.reminders import ReminderSet
@@ -51,6 +52,8 @@ def print_job(job: Job) -> None:
         ("retention", _retention(job.retention) if job.message.spec.HasField("retention") else ""),
         ("revision", str(job.revision)),
     ]
+    if job.explanation is not None and not job.state.ended:
+        facts.append(("why", one_line(job.explanation.sentence)))
     if job.progress is not None:
         facts.append(("progress", f"{job.progress.fraction:.0%} {job.progress.message}"))
     if job.cancel is not None:
@@ -66,6 +69,19 @@ def print_job(job: Job) -> None:
         _print_facts([("error", said)], _width(facts))
         for line in shown(error.trace.rstrip()).split("\n"):
             _print_facts([("", f"  {line}")], _width(facts))
+
+
+def print_explanation(explanation: Explanation) -> None:
+    """The reason, and the sentence."""
+    print(f"{explanation.reason}: {one_line(explanation.sentence)}")
+
+
+def print_log_line(line: LogLine) -> None:
+    """One line: when, in which attempt, how important, and what."""
+    if line.dropped:
+        print(f"... {counted(line.dropped, 'line was', 'lines were')} dropped here ...", flush=True)
+    else:
+        print(f"{time_text(line.time)} {line.attempt} {line.level.upper():7} {one_line(line.text)}", flush=True)
 
 
 def result_text(job: Job) -> str:

@@ -22,8 +22,8 @@ from tocsin_server.telemetry.logs import configure_logs
 #: several such hand-overs when a handler's thread never rests, and a probe must be answered within 200 ms all the same.
 SWITCH_INTERVAL = 0.0005
 
-#: So many objects more than have gone, and Python looks for rings of objects that nobody refers to (it has 700). A batch
-#: makes tens of thousands at once, and hardly anything here makes rings: the looks were a sixth of a job's time.
+#: So many objects more than have gone, and Python looks for rings of objects that nobody refers to (it has 700). A
+#: batch makes tens of thousands at once, and hardly anything here makes rings: the looks were a sixth of a job's time.
 LOOK_FOR_RINGS_AFTER = 25_000
 
 FAILED = 1  # exit code: it stopped though nobody asked it to, and should be started again
