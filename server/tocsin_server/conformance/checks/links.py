@@ -24,7 +24,21 @@ async def cut(stage: Stage) -> None:
         job = await stage.ended(job_id, 15.0)
         expect(job.attempt == 1, f"a job that ran at the cut was begun again: attempt {job.attempt} completed")
     await stage.run("echo", {"n": 1}, within=_COMES_BACK)
-    expect(stage.journal.most_out <= CONCURRENCY, f"after the cut it had {stage.journal.most_out} jobs at once")
+
+
+@check("cut_credits", "after a cut, what it still runs has its slots: it takes no more jobs than the others are for")
+async def cut_credits(stage: Stage) -> None:
+    held = [await stage.schedule("sleep", {"ms": 5_000}) for _ in range(2)]
+    for job_id in held:
+        await stage.running(job_id)
+    for gate in stage.gates:
+        gate.cut()
+    stage.journal.most_out = 0
+    more = [await stage.schedule("sleep", {"ms": 300}) for _ in range(2 * CONCURRENCY)]
+    for job_id in held + more:
+        await stage.ended(job_id, 20.0)
+    most = stage.journal.most_out
+    expect(most <= CONCURRENCY, f"after the cut it had {most} jobs at the same time, and has {CONCURRENCY} slots")
 
 
 @check("other_server", "where its server is gone it goes to the next of TOCSIN_SERVER, with what it runs")
@@ -103,4 +117,4 @@ async def slow_answers(stage: Stage) -> None:
     expect(job.attempt == 1, f"its lease was lost meanwhile: attempt {job.attempt} completed")
 
 
-CHECKS = (cut, other_server, lost_answer, server_drains, slow_answers)
+CHECKS = (cut, cut_credits, other_server, lost_answer, server_drains, slow_answers)
