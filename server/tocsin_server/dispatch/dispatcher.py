@@ -67,6 +67,7 @@ class Dispatcher:
             store, queue_settings, slots, wakeups, ticker, version=version, tick=tick, in_turn=leasing.in_turn
         )
         source = StoreSource(store, leasing, lease, queues=queues, fresh=self._limits.fresh)
+        self._source = source
         self._runtime = Runtime(source, handlers, slots=slots)
         self._keeper = None if keeper_store is None else LeaseKeeper(keeper_store, source.overdue, lease)
         self._running: asyncio.Task[None] | None = None
@@ -143,6 +144,7 @@ class Dispatcher:
             warnings=tuple(warnings),
             version=self._version,
             since=self._since,
+            held=self._source.held(),
             free=max(0, figures.slots - figures.busy - figures.abandoned),
         )
         return [word]
