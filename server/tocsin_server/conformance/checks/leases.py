@@ -83,8 +83,8 @@ async def begun_once(stage: Stage) -> None:
 
 @check("late_result", "a result that comes too late is refused, and it goes on with the next attempt", within=40.0)
 async def late_result(stage: Stage) -> None:
-    job_id = await stage.schedule("sleep", {"ms": 1_500}, retry=_SOON)
-    first = await stage.leased(job_id)
+    job_id = await stage.schedule("sleep", {"ms": 3_000}, retry=_SOON)
+    first = await stage.running(job_id)
     stage.stand_still()
     try:
         # Past the lease: the job is given out again, to this very worker, which asked before it stood still.
@@ -117,8 +117,8 @@ def _untold(lost: Sequence[Lease]) -> Any:
 
 @check("lost_lease", "told that a lease is lost, it lets the attempt go, and its slot is free")
 async def lost_lease(stage: Stage) -> None:
-    job_id = await stage.schedule("sleep", {"ms": 4_000})
-    lease = await stage.leased(job_id)
+    job_id = await stage.schedule("sleep", {"ms": 5_000})
+    lease = await stage.running(job_id)
 
     def lose(message: Any) -> list[Any]:
         if isinstance(message, pb.StreamJobsResponse) and lease.lost_told is None:
