@@ -13,7 +13,7 @@ from tocsin import _grpc_import as _grpc_import  # isort: split  # before anythi
 from tocsin._channel import Tls
 from tocsin.async_client import AsyncClient
 from tocsin.client import Client
-from tocsin.enums import Backoff, Durability, OnConflict, Outcome, Over, Reason, ReminderKind, State, View
+from tocsin.enums import Backoff, Durability, OnConflict, Outcome, Over, ReminderKind, State, View, Why
 from tocsin.errors import (
     Aborted,
     AlreadyExists,
@@ -100,7 +100,6 @@ __all__ = [
     "Queue",
     "QueueHealth",
     "RawPayload",
-    "Reason",
     "RefusedRecord",
     "Reminder",
     "ReminderKind",
@@ -127,6 +126,7 @@ __all__ = [
     "View",
     "Violation",
     "WaitTimeout",
+    "Why",
     "Worker",
     "WorkerInfo",
     "WrongType",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
 from support.spied_store import SpiedStore
+from tocsin_server.domain.defaults import JobDefaults, PushTarget
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.domain.explaining import Explanation, Why
 from tocsin_server.domain.job import View
@@ -121,6 +123,30 @@ async def test_nobody_runs_its_type(store: JobStore) -> None:
     await store.announce(others, "server 1", HOUR)
     assert (await why(store)).why is Why.NO_WORKER
     await store.announce([SERVER], "server 2", HOUR)
+    assert (await why(store)).why is Why.BEHIND
+
+
+async def test_nobody_runs_its_type_in_a_version_that_is_late_enough(store: JobStore) -> None:
+    await added(store, a_draft("a"))
+    settings = QueueSettings(type_defaults={"t": JobDefaults(min_worker_version="2.10")})
+    await store.put_settings("q", settings, paused=False)
+    await store.announce([replace(SERVER, version="2.9.1")], "server 1", HOUR)
+    found = await why(store)
+    assert found.why is Why.NO_WORKER
+    assert "in version 2.10 or a later one" in found.sentence
+    await store.announce([replace(SERVER, version="2.11")], "server 1", HOUR)
+    assert (await why(store)).why is Why.BEHIND
+
+
+async def test_what_is_pushed_is_taken_by_servers_alone(store: JobStore) -> None:
+    await added(store, a_draft("a"))
+    settings = QueueSettings(type_defaults={"t": JobDefaults(push=PushTarget("http://10.0.0.1/"))})
+    await store.put_settings("q", settings, paused=False)
+    await store.announce([replace(SERVER, remote=True)], "server 1", HOUR)
+    found = await why(store)
+    assert found.why is Why.NO_WORKER
+    assert "10.0.0.1" not in found.sentence
+    await store.announce([replace(SERVER, types=("other",))], "server 1", HOUR)
     assert (await why(store)).why is Why.BEHIND
 
 

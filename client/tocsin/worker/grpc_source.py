@@ -19,7 +19,7 @@ from tocsin.worker import job_log
 from tocsin.worker.addresses import Addresses
 from tocsin.worker.job_stream import JobStream, Listener, Route
 from tocsin.worker.messages import StoreTime, heartbeat_message, leased_job, outcome_message, stop_wish
-from tocsin.worker.outbox import Credits, Outbox, Report
+from tocsin.worker.outbox import GivenCredits, Outbox, Report
 from tocsin.worker.slots import FreeSlots
 from tocsin.worker.source import AttemptOutcome, Heartbeat, HeartbeatAnswer, LeasedJob, Seat, Source
 
@@ -95,7 +95,7 @@ class GrpcSource(Source, Listener):
         self._beat = asyncio.Event()
         self._seat: _GrpcSeat | None = None
         self._sat = asyncio.Event()
-        self._credits = Credits(narrow)
+        self._credits = GivenCredits(narrow)
         self._stream: JobStream | None = None
         self._welcomed = False  # by any server, ever
         self._away = False  # and said so
@@ -190,7 +190,7 @@ class GrpcSource(Source, Listener):
 
     async def _serve(self, address: str) -> None:
         self._outbox.begin_stream()
-        self._credits = Credits(self._narrow)
+        self._credits = GivenCredits(self._narrow)
         self._stream = JobStream(address, self._route, self)
         try:
             await self._stream.run()
@@ -232,10 +232,10 @@ class GrpcSource(Source, Listener):
             hello.asks.add(types=types, all_queues=True)
         for queue in self._queues or ():
             hello.asks.add(queue=queue, types=types)
-        going_on = {token: held for token, held in self._held.items() if not held.ended}
+        going_on = [token for token, held in self._held.items() if not held.ended]
         hello.held_tokens.extend(going_on)
         self._outbox.fill(message)
-        message.credits.extend(self._credits.first(seat.free(), (held.type for held in going_on.values())))
+        message.credits.extend(self._credits.first(seat.free()))
         if seat.left:
             message.goodbye.SetInParent()
             seat.said_goodbye = True

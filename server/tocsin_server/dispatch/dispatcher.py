@@ -74,7 +74,7 @@ class Dispatcher:
         )
         source = StoreSource(store, leasing, lease, queues=queues, fresh=self._limits.fresh)
         self._runtimes = [Runtime(source, handlers, slots=slots)]
-        sources = [source]
+        self._sources = [source]
         self._pushing: Pushing | None = None
         if push is not None:
             self._pushing = Pushing(
@@ -90,11 +90,11 @@ class Dispatcher:
                 tick=tick,
             )
             self._runtimes.append(self._pushing.runtime)
-            sources.append(self._pushing.source)
+            self._sources.append(self._pushing.source)
         self._keeper = None
         if keeper_store is not None:
             self._keeper = LeaseKeeper(
-                keeper_store, lambda age: [held for one in sources for held in one.overdue(age)], lease
+                keeper_store, lambda age: [held for one in self._sources for held in one.overdue(age)], lease
             )
         self._running: list[asyncio.Task[None]] = []
         self._since: datetime | None = None
@@ -165,15 +165,15 @@ class Dispatcher:
             warnings.append("a handler blocks its event loop: make it a plain function, or await")
         if handlers.abandoned:
             warnings.append("handlers that did not stop when asked keep their slots")
-        words = [self._word(self._name, self._handlers, handlers, warnings)]
+        words = [self._word("", self._handlers, handlers, warnings)]
         if self._pushing is not None:
             # A name of its own: as one, many free slots of the handlers would hide that all requests hang.
-            words.append(self._word(f"{self._name}/http", self._pushing.types, push[0], ()))
+            words.append(self._word("/http", self._pushing.types, push[0], ()))
         return words
 
-    def _word(self, name: str, types: Iterable[str], figures: Figures, warnings: Sequence[str]) -> WorkerFigures:
+    def _word(self, part: str, types: Iterable[str], figures: Figures, warnings: Sequence[str]) -> WorkerFigures:
         return WorkerFigures(
-            worker=name,
+            worker=f"{self._name}{part}",
             types=tuple(sorted(types)),
             slots=figures.slots,
             busy=figures.busy,
@@ -182,5 +182,6 @@ class Dispatcher:
             warnings=tuple(warnings),
             version=self._version,
             since=self._since,
+            held=self._sources[1 if part else 0].held(),
             free=max(0, figures.slots - figures.busy - figures.abandoned),
         )

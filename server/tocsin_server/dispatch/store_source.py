@@ -16,8 +16,9 @@ from tocsin_server.domain.job import JobError
 from tocsin_server.domain.job_errors import LeaseLost
 from tocsin_server.domain.lease import Claimed, Ending, Extended, Extension
 from tocsin_server.domain.logs import LogLine
+from tocsin_server.domain.queues import HeldJob
 from tocsin_server.operations.finishing import EndedAttempt, shorten
-from tocsin_server.operations.leasing.holdings import Held
+from tocsin_server.operations.leasing.holdings import Held, named
 from tocsin_server.operations.leasing.leasing import Leasing
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
@@ -98,6 +99,10 @@ class StoreSource(Source):
         self._extending.add(extending)
         extending.add_done_callback(self._extending.discard)
         return await extending
+
+    def held(self) -> tuple[HeldJob, ...]:
+        """Some of what runs here."""
+        return named(self._holder.all())
 
     def overdue(self, age: timedelta) -> Sequence[Held]:
         """As Holder.overdue."""
