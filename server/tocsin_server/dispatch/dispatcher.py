@@ -16,7 +16,7 @@ from tocsin_server.dispatch.lease_keeper import LeaseKeeper
 from tocsin_server.dispatch.pushing import PushHandlers, Pushing
 from tocsin_server.dispatch.queue_limits import QueueLimits
 from tocsin_server.dispatch.store_source import StoreSource
-from tocsin_server.domain.queues import HeldJob, WorkerFigures
+from tocsin_server.domain.queues import WorkerFigures
 from tocsin_server.operations.leasing.leasing import Leasing
 from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.ticking import Ticker
@@ -157,7 +157,7 @@ class Dispatcher:
 
     def words(self) -> list[WorkerFigures]:
         """Who runs jobs in this process, where it does."""
-        if not self._running or all(task.done() for task in self._running):
+        if not self._running:
             return []
         handlers, *push = [runtime.figures() for runtime in self._runtimes]
         warnings = list(self._warnings)
@@ -165,22 +165,15 @@ class Dispatcher:
             warnings.append("a handler blocks its event loop: make it a plain function, or await")
         if handlers.abandoned:
             warnings.append("handlers that did not stop when asked keep their slots")
-        words = [self._word(self._name, self._handlers, handlers, warnings, self._sources[0].held())]
+        words = [self._word("", self._handlers, handlers, warnings)]
         if self._pushing is not None:
             # A name of its own: as one, many free slots of the handlers would hide that all requests hang.
-            words.append(self._word(f"{self._name}/http", self._pushing.types, push[0], (), self._sources[1].held()))
+            words.append(self._word("/http", self._pushing.types, push[0], ()))
         return words
 
-    def _word(
-        self,
-        name: str,
-        types: Iterable[str],
-        figures: Figures,
-        warnings: Sequence[str],
-        held: tuple[HeldJob, ...],
-    ) -> WorkerFigures:
+    def _word(self, part: str, types: Iterable[str], figures: Figures, warnings: Sequence[str]) -> WorkerFigures:
         return WorkerFigures(
-            worker=name,
+            worker=f"{self._name}{part}",
             types=tuple(sorted(types)),
             slots=figures.slots,
             busy=figures.busy,
@@ -189,6 +182,6 @@ class Dispatcher:
             warnings=tuple(warnings),
             version=self._version,
             since=self._since,
-            held=held,
+            held=self._sources[1 if part else 0].held(),
             free=max(0, figures.slots - figures.busy - figures.abandoned),
         )

@@ -94,15 +94,15 @@ class StoreSource(Source):
             found.append(_beat_answer(answer))
         return found
 
-    def held(self) -> tuple[HeldJob, ...]:
-        """Some of what runs here."""
-        return named(self._holder.all())
-
     async def _extend(self, extensions: Sequence[Extension]) -> Sequence[Extended | TocsinError]:
         extending = asyncio.ensure_future(self._store.extend(extensions, self._lease))
         self._extending.add(extending)
         extending.add_done_callback(self._extending.discard)
         return await extending
+
+    def held(self) -> tuple[HeldJob, ...]:
+        """Some of what runs here."""
+        return named(self._holder.all())
 
     def overdue(self, age: timedelta) -> Sequence[Held]:
         """As Holder.overdue."""
