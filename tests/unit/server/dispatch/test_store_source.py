@@ -19,6 +19,7 @@ from tocsin.worker.slots import Slots
 from tocsin.worker.source import AttemptOutcome, Ending, Heartbeat, HeartbeatAnswer, LeasedJob
 from tocsin_server.dispatch.store_source import StoreSource
 from tocsin_server.domain.errors import StoreAway
+from tocsin_server.domain.queues import HeldJob
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
@@ -98,6 +99,26 @@ async def test_a_failure_follows_the_jobs_own_policy(spied: SpiedStore, start_so
     found = await read(spied.as_store, "one")
     assert (found.state, found.failures, found.errors[0].message) == (State.SCHEDULED, 1, "no")
     assert found.schedule_time - found.create_time >= HOUR
+
+
+async def test_a_heartbeat_carries_lines_of_log(spied: SpiedStore, start_source: StartSource) -> None:
+    await added(spied.as_store, a_draft("one"))
+    async with start_source() as source:
+        job = await leased(source)
+        await source.extend([Heartbeat(job, log=[(2, "first"), (4, "second")]), Heartbeat(job, log=[(3, "third")])])
+    page = await spied.as_store.logs("q", "one")
+    assert page is not None
+    assert [(line.level, line.text) for line in page.lines] == [(2, "first"), (4, "second"), (3, "third")]
+
+
+async def test_what_runs_here_can_be_told_to_others(spied: SpiedStore, start_source: StartSource) -> None:
+    await added(spied.as_store, a_draft("one"))
+    async with start_source() as source:
+        assert source.held() == ()
+        job = await leased(source)
+        assert source.held() == (HeldJob("q", "one", "t", 1),)
+        await source.finish([AttemptOutcome(job, Ending.COMPLETED)])
+        assert source.held() == ()
 
 
 async def test_a_heartbeat_extends_and_tells_progress(
