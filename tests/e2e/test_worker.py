@@ -19,7 +19,7 @@ from support.ports import free_port
 from support.redis_backend import RedisBackend
 from support.servers import TESTS, Server
 from support.stores import StoreBackend
-from tocsin import Client, Job, Worker
+from tocsin import Client, Job, RetryPolicy, Worker
 
 StartServer = Callable[..., Server]
 StartWorker = Callable[..., subprocess.Popen[bytes]]
@@ -127,7 +127,7 @@ async def test_a_server_that_drains_hands_its_workers_on(redis: RedisBackend, se
         for server, other in (servers, reversed(servers)):
             with Client(other.address) as client:
                 lasting = client.schedule("lasts", {"seconds": 3})
-                until(lambda job=lasting: state(client, job.job_id) == "ACTIVE", within=30)  # type: ignore[misc]
+                until(lambda job=lasting: state(client, job.job_id) == "ACTIVE", within=30)
                 server.stop()
                 done.append(client.wait(lasting, timeout=30))
                 server.start()
@@ -161,7 +161,7 @@ def test_a_program_runs_jobs_and_its_group_ends_with_a_cancel_and_a_timeout(
         short = client.wait(client.schedule("short", {"path": "ä"}), timeout=30)
         assert short.result == {"path": "ä"}
         assert [line.text for line in client.logs(short)] == [f"note of {short.job_id}"]
-        fails = client.schedule("fails", retry={"max_attempts": 2, "initial_delay": timedelta(milliseconds=10)})
+        fails = client.schedule("fails", retry=RetryPolicy(max_attempts=2, initial_delay=timedelta(milliseconds=10)))
         failed = client.wait(fails, timeout=30)
         assert (failed.state, failed.failures) == ("FAILED", 2)
         assert failed.errors[-1].message == "exited with code 75: no disk"
@@ -177,6 +177,6 @@ def test_a_program_runs_jobs_and_its_group_ends_with_a_cancel_and_a_timeout(
         until(lambda: client.get(timed).failures >= 1, within=30)
         assert client.get(timed).errors[0].type == "TIMEOUT"
         for child in children.values():
-            until(lambda pid=child: not Path(f"/proc/{pid}").exists(), within=10)  # type: ignore[misc]
+            until(lambda pid=child: not Path(f"/proc/{pid}").exists(), within=10)
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(timeout=30) == 0

@@ -73,6 +73,9 @@ class GrpcSource(Source, Listener):
     slots than there are in all. lease: how long leases hold unextended.
     """
 
+    #: The stream itself puts together what waits, and keeps the order.
+    patience = 0.0
+
     def __init__(
         self,
         addresses: Addresses,
