@@ -53,6 +53,7 @@ from tocsin.worker.context import JobContext
 from tocsin.worker.errors import DoNotRetry, InvalidPayload, JobCancelled, RetryLater, UnfitPayload, UnfitResult
 from tocsin.worker.registry import Handlers
 from tocsin.worker.worker import Worker
+from tocsin.workers import HeldJob, WorkerEntry
 
 try:
     __version__ = _metadata.version("tocsin")
@@ -77,6 +78,7 @@ __all__ = [
     "Explanation",
     "FailedPrecondition",
     "Handlers",
+    "HeldJob",
     "HttpRequest",
     "Imported",
     "InvalidArgument",
@@ -128,6 +130,7 @@ __all__ = [
     "WaitTimeout",
     "Why",
     "Worker",
+    "WorkerEntry",
     "WorkerInfo",
     "WrongType",
     "__version__",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
@@ -242,6 +243,21 @@ async def test_many_are_explained_by_one_question(store: JobStore) -> None:
     assert [one.why for one in found] == [Why.BEHIND, Why.DUE_IN] * 20
     assert [one.ahead for one in found[::2]] == list(range(20))
     assert spied.calls == {"explain": 1, "settings": 1, "workers": 1}
+
+
+async def test_those_who_ask_at_one_time_share_a_question_for_workers(store: JobStore) -> None:
+    await served(store)
+    jobs = await added(store, *(a_draft(f"{number}") for number in range(20)))
+    spied = SpiedStore(store)
+    explains = explaining(cast(JobStore, spied))
+    spied.away = {"workers"}
+    failed = await asyncio.gather(*(explains.each("q", [job]) for job in jobs), return_exceptions=True)
+    assert {type(one) for one in failed} == {StoreAway}
+    spied.away = set()
+    before = spied.calls["workers"]
+    found = await asyncio.gather(*(explains.each("q", [job]) for job in jobs))
+    assert [one.ahead for [one] in found] == list(range(20))
+    assert spied.calls["workers"] == before + 1
 
 
 async def test_of_jobs_that_are_not_due_or_have_ended_the_store_is_not_asked(store: JobStore) -> None:

@@ -111,7 +111,8 @@ def test_explain_and_logs_are_typed(shared_server: Server, client: Client, queue
     assert json.loads(said[0])["line"] == {"level": "INFO", "text": "line 0"}
     later = client.schedule("noop", queue=queue, delay=3600)
     done = typed(shared_server, "jobs", "explain", later.job_id, "--queue", queue)
-    assert (done.returncode, done.stdout.split(" at ")[0]) == (0, "DUE_IN: It is due in 1 h,")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(("DUE_IN: It is due in 1 h, at 20", "DUE_IN: It is due in 59 min "))
     answer = json.loads(typed(shared_server, "jobs", "explain", later.job_id, "--queue", queue, "--json").stdout)
     assert (answer["reason"], set(answer)) == ("DUE_IN", {"reason", "sentence", "time"})
     assert "why        It is due in" in typed(shared_server, "jobs", "get", later.job_id, "--queue", queue).stdout

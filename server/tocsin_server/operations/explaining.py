@@ -118,11 +118,8 @@ def explained(outlook: Outlook, around: Surroundings) -> Explanation:
 
 
 def _takers(job: Job, around: Surroundings) -> Sequence[WorkerFigures]:
-    """Who is given such jobs. Those that have a push target are sent there by any server that runs jobs."""
-    queue, type_, settings = job.queue, job.spec.type, around.settings
-    if settings.push_of(type_) is not None:
-        return [one for one in around.workers if not one.remote and (not one.queues or queue in one.queues)]
-    return [one for one in around.workers if one.takes(queue, type_) and settings.admits(type_, one.version)]
+    """Who is given such jobs. Those that have a push target are sent there by servers that make requests."""
+    return [one for one in around.workers if around.settings.given_to(one, job.queue, job.spec.type)]
 
 
 def _leased(outlook: Outlook, workers: Sequence[WorkerFigures]) -> Explanation:

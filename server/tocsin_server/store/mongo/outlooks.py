@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -34,10 +35,7 @@ class Outlooks:
 
     async def of(self, queue: str, job_ids: Sequence[str]) -> list[Outlook | None]:
         """As JobStore.explain."""
-        jobs = await self._jobs.load(queue, job_ids)
-        if not jobs:
-            return [None] * len(job_ids)
-        head, _ = await self._queues.read(queue)
+        jobs, (head, _) = await asyncio.gather(self._jobs.load(queue, job_ids), self._queues.read(queue))
         paused = None if head is None else head.get("paused")
         ahead = await self._ahead(queue, [job for job in jobs.values() if _is_due(job)])
         outlooks = {
