@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 
@@ -12,10 +13,13 @@ from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import Added, Draft, Terms
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.operations.gathering import CancelledUnsent, Gathering
+from tocsin_server.operations.leasing.riding import MOST_RIDING, Ride
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
 
 __all__ = ["CancelledUnsent", "ScheduleJobs", "Scheduled"]
+
+_NOW = timedelta(0)
 
 #: What a job was drafted as and what adding it did, or why it was refused.
 Scheduled = tuple[Draft, Added] | TocsinError
@@ -37,6 +41,8 @@ class ScheduleJobs:
         self._store = store
         self._settings_of = settings_of
         self._server_defaults = server_defaults
+        #: Asked for a claim to go with jobs that are due at once; None: nobody runs jobs here.
+        self.ride: Callable[[str, Mapping[str, int]], Awaitable[Ride | None]] | None = None
         self._gathering = Gathering[Draft, Added | TocsinError](self._add, linger, flush_jobs)
         self._unbroken = Unbroken()
 
@@ -71,8 +77,11 @@ class ScheduleJobs:
         await self._unbroken.close()
         await self._gathering.close()
 
-    async def _add(self, _queue: str, drafts: Sequence[Draft]) -> Sequence[Added | TocsinError]:
-        return await self._store.add(drafts)
+    async def _add(self, queue: str, drafts: Sequence[Draft]) -> Sequence[Added | TocsinError]:
+        ride = None
+        if self.ride is not None and len(drafts) <= MOST_RIDING and all(draft.when == _NOW for draft in drafts):
+            ride = await self.ride(queue, Counter(draft.spec.type for draft in drafts))
+        return await (self._store.add(drafts) if ride is None else ride.add(drafts))
 
     async def _settings(self, queues: Collection[str]) -> dict[str, QueueSettings | TocsinError]:
         """Of each queue, or why they cannot be had; raises that where there are none at all."""
