@@ -38,7 +38,6 @@ WIRE = {
 
 #: The worker runtime knows nothing of the server, and the server has these for its store.
 RUNTIME = {
-    "Credits": "a stream's, as its worker gives them and as the server takes them",
     "AttemptOutcome": "an attempt's end, as the runtime tells it and as the store records it",
     "Ending": "the same numbers on both sides, cast one into the other",
     "Seat": "what the runtime holds of its source, and what leasing gives for it",
