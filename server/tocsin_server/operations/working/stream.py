@@ -16,7 +16,7 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.errors import Draining, InvalidFields, TocsinError, Violation
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.job_errors import LeaseLost
-from tocsin_server.domain.lease import Claimed, Extended, Extension, Finished
+from tocsin_server.domain.lease import Claimed, Ending, Extended, Extension, Finished
 from tocsin_server.domain.states import State
 from tocsin_server.operations.finishing import STORE_TROUBLE, EndedAttempt
 from tocsin_server.operations.leasing.holdings import Held
@@ -276,13 +276,15 @@ class WorkerStream:
         """The outcomes that can be recorded, with what is known of their jobs here, which are held no more: whoever
         extends them meanwhile is not told that they were lost."""
         known: dict[int, EndedAttempt] = {}
+        detailed = job_log.details_wanted()
         for at, ended in enumerate(report.outcomes):
             if isinstance(ended, TocsinError):
                 continue
             lease = ended.lease
             self._reporting.add((lease.queue, lease.token))
             held = self.holder.forget(lease.queue, lease.token)
-            if held is not None and held.retry is not None:
+            # Of an attempt that completed nothing more is needed, but for who reads along.
+            if held is not None and held.retry is not None and (ended.ending is not Ending.COMPLETED or detailed):
                 ended = replace(ended, retry=held.retry, failures=held.failures, took=held.seconds)
             known[at] = ended
         return known
