@@ -14,6 +14,7 @@ WIRE = {
     "Cancel": "a part of a job",
     "Durability": "what the store promises, in the server's info",
     "Explanation": "why a job does not run, as it is found and as callers see it",
+    "HeldJob": "an attempt that a worker holds, as servers say it and as callers see it",
     "Imported": "what an import did",
     "Job": "what stands, as it is kept and as callers see it",
     "JobDefaults": "a queue's settings, given and kept",
