@@ -181,6 +181,7 @@ class Server:
         )
         health = Health(SERVICE_NAMES)
         self._loops = loops = self._make_loops(made, handlers, push, warnings, queue_settings, health, name)
+        scheduling.ride = loops.leasing.ride
         servicers = build_servicers(
             store,
             scheduling,

@@ -307,8 +307,12 @@ class GrpcSource(Source, Listener):
             self._credits.used(job.type)
             if job.token in self._held:
                 continue
-            if self._closing.is_set() or job.type not in seat.types:  # the runtime has ended; or nobody asked for it
+            if self._closing.is_set():  # the runtime has ended
                 self._late.append(job.token)
+                continue
+            if job.type not in seat.types:
+                self._outbox.report(Report(_not_asked_for(job), lambda taken: None))
+                self._ring()
                 continue
             self._held[job.token] = _Held(job.type, now)
             job_log.begins(job)
@@ -375,3 +379,9 @@ async def _comes_within(seconds: float, event: asyncio.Event) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def _not_asked_for(job: LeasedJob) -> pb.Outcome:
+    """What is said of a job that no server should have sent: another worker may have a handler for it."""
+    message = f"this worker has no handler for jobs of type {job.type}"
+    return pb.Outcome(token=job.token, failed=pb.Outcome.Failed(type="UnknownType", message=message))
