@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ JOBS = "from tocsin import Handlers\nhandlers = Handlers()\n@handlers.on('t')\nd
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[dict[str, Any]]]:
+def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]]:
     """What workers were made with; none runs. In the folder are handlers and a program."""
     found: list[dict[str, Any]] = []
 
@@ -45,7 +44,7 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[dict[
     (tmp_path / "myapp/jobs.py").write_text(JOBS)
     (tmp_path / "transcode.sh").write_text("#!/bin/sh\n")
     (tmp_path / "transcode.sh").chmod(0o755)
-    yield found
+    return found
 
 
 @pytest.mark.parametrize("line", sorted(set(LINES)))
@@ -85,7 +84,7 @@ async def test_a_program_runs_several_types(tocsin: Tocsin, made: list[dict[str,
     assert done.code == 0, done
     handlers = made[0]["handlers"]
     assert list(handlers) == ["a", "b"]
-    assert handlers.get("b").command == ("./transcode.sh", "--version")
+    assert handlers.get("b").command == program
     assert made[0]["stop_grace"].total_seconds() == 9
     assert made[0]["concurrency"] >= 1
 
