@@ -84,7 +84,7 @@ async def test_a_program_runs_several_types(tocsin: Tocsin, made: list[dict[str,
     assert done.code == 0, done
     handlers = made[0]["handlers"]
     assert list(handlers) == ["a", "b"]
-    assert handlers.get("b").command == program
+    assert handlers.get("b").command == ("./transcode.sh", "--version")
     assert made[0]["stop_grace"].total_seconds() == 9
     assert made[0]["concurrency"] >= 1
 
