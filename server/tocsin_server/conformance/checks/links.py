@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from tocsin.v1 import error_reason_pb2
 from tocsin.v1 import worker_service_pb2 as pb
 
 from tocsin_server.conformance.checking import check, expect
 from tocsin_server.conformance.stage import CONCURRENCY, LEASE, Stage
 
+_UNAVAILABLE = 14  # the status code
 _COMES_BACK = 8.0  # seconds; leases stand for 5
 
 
@@ -80,6 +82,29 @@ async def lost_answer(stage: Stage) -> None:
     await stage.run("echo", {"n": 1}, within=_COMES_BACK)
 
 
+@check("store_away", "an outcome that could not be recorded yet is said again")
+async def store_away(stage: Stage) -> None:
+    def refuse(message: Any) -> list[Any]:
+        acks = message.acks if isinstance(message, pb.StreamJobsResponse) else getattr(message, "results", ())
+        for ack in acks:
+            if isinstance(ack, pb.ReportOutcomesResponse.Result) and not refused:
+                refused.append(ack)
+                ack.Clear()
+                ack.error.code, ack.error.message = _UNAVAILABLE, "the store is away, says the kit"
+                ack.error_reason = error_reason_pb2.STORE_AWAY
+        return [message]
+
+    refused: list[Any] = []
+    job_id = await stage.schedule("sleep", {"ms": 300}, delay=0.3)
+    with stage.relay.altering(down=refuse):
+        lease = await stage.leased(job_id)
+        await stage.journal.until(
+            lambda: len(lease.outcomes) > 1, _COMES_BACK, "it did not say the outcome again that was not recorded"
+        )
+    await stage.ended(job_id, 5.0)
+    await stage.run("echo", {"n": 1})
+
+
 @check("server_drains", "told that its server shuts down, it goes on with another")
 async def server_drains(stage: Stage) -> None:
     drained: list[int] = []
@@ -117,4 +142,4 @@ async def slow_answers(stage: Stage) -> None:
     expect(job.attempt == 1, f"its lease was lost meanwhile: attempt {job.attempt} completed")
 
 
-CHECKS = (cut, cut_credits, other_server, lost_answer, server_drains, slow_answers)
+CHECKS = (cut, cut_credits, other_server, lost_answer, store_away, server_drains, slow_answers)
