@@ -27,7 +27,7 @@ from tocsin import (
     RawPayload,
     RetryPolicy,
 )
-from tocsin.v1 import job_pb2, worker_service_pb2
+from tocsin.v1 import job_pb2, worker_service_pb2, worker_service_pb2_grpc
 
 SECRET = "orders-secret-of-2026"
 StartServer = Callable[..., Server]
@@ -227,7 +227,7 @@ def by_token(scene: Scene, received: Received, **outcome: object) -> worker_serv
         outcomes=[worker_service_pb2.Outcome(token=token, **outcome)],  # type: ignore[arg-type]  # the test's own
     )
     with Stubs(scene.server.address) as stubs:
-        [result] = stubs.worker.ReportOutcomes(request).results
+        [result] = worker_service_pb2_grpc.WorkerServiceStub(stubs.channel).ReportOutcomes(request).results
     return result
 
 

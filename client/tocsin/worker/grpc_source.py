@@ -19,7 +19,7 @@ from tocsin.worker import job_log
 from tocsin.worker.addresses import Addresses
 from tocsin.worker.job_stream import JobStream, Listener, Route
 from tocsin.worker.messages import StoreTime, heartbeat_message, leased_job, outcome_message, stop_wish
-from tocsin.worker.outbox import GivenCredits, Outbox, Report
+from tocsin.worker.outbox import DueOutcome, GivenCredits, Outbox
 from tocsin.worker.slots import FreeSlots
 from tocsin.worker.source import AttemptOutcome, Heartbeat, HeartbeatAnswer, LeasedJob, Seat, Source
 
@@ -72,6 +72,9 @@ class GrpcSource(Source, Listener):
     worker: who it is, in the words of the protos. queues: which to take jobs of; None: all. narrow: types with fewer
     slots than there are in all. lease: how long leases hold unextended.
     """
+
+    #: The stream itself puts together what waits, and keeps the order.
+    patience = 0.0
 
     def __init__(
         self,
@@ -147,7 +150,7 @@ class GrpcSource(Source, Listener):
                 answer(at, False)
             else:
                 held.ended = True
-                self._outbox.report(Report(outcome_message(outcome, self._clock), partial(answer, at)))
+                self._outbox.report(DueOutcome(outcome_message(outcome, self._clock), partial(answer, at)))
         if len(answers) < len(outcomes):
             self._ring()
             await done
@@ -333,7 +336,7 @@ class GrpcSource(Source, Listener):
                 logger.error("an outcome was refused: %s", result.error.message)
             report.answered(False)
 
-    def _report_again(self, report: Report) -> None:
+    def _report_again(self, report: DueOutcome) -> None:
         self._outbox.report(report)
         self._ring()
 
