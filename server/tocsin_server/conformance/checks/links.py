@@ -20,8 +20,8 @@ async def cut(stage: Stage) -> None:
     jobs = [await stage.schedule("sleep", {"ms": 5_000}) for _ in range(2)]
     for job_id in jobs:
         await stage.running(job_id)
-    for gate in stage.gates:
-        gate.cut()
+    for door in stage.doors:
+        door.cut()
     for job_id in jobs:
         job = await stage.ended(job_id, 15.0)
         expect(job.attempt == 1, f"a job that ran at the cut was begun again: attempt {job.attempt} completed")
@@ -33,8 +33,8 @@ async def cut_credits(stage: Stage) -> None:
     held = [await stage.schedule("sleep", {"ms": 5_000}) for _ in range(2)]
     for job_id in held:
         await stage.running(job_id)
-    for gate in stage.gates:
-        gate.cut()
+    for door in stage.doors:
+        door.cut()
     stage.journal.most_out = 0
     more = [await stage.schedule("sleep", {"ms": 300}) for _ in range(2 * CONCURRENCY)]
     for job_id in held + more:
@@ -47,8 +47,8 @@ async def cut_credits(stage: Stage) -> None:
 async def other_server(stage: Stage) -> None:
     job_id = await stage.schedule("sleep", {"ms": 5_000})
     await stage.running(job_id)
-    used = [gate for gate in stage.gates if gate.links]
-    gone = used[:1] or stage.gates[:1]
+    used = [door for door in stage.doors if door.links]
+    gone = used[:1] or stage.doors[:1]
     gone[0].shut()
     try:
         job = await stage.ended(job_id, 15.0)
@@ -66,8 +66,8 @@ async def lost_answer(stage: Stage) -> None:
         if isinstance(message, pb.StreamJobsResponse) and not message.acks:
             return [message]
         lost.append(message)
-        for gate in stage.gates:
-            gate.cut()
+        for door in stage.doors:
+            door.cut()
         return []
 
     lost: list[Any] = []
@@ -129,14 +129,14 @@ async def server_drains(stage: Stage) -> None:
 async def slow_answers(stage: Stage) -> None:
     job_id = await stage.schedule("sleep", {"ms": 9_000})
     lease = await stage.running(job_id)
-    for gate in stage.gates:
-        gate.hold()
+    for door in stage.doors:
+        door.hold()
     before = len(lease.heartbeats)
     try:
         await asyncio.sleep(1.2 * LEASE.total_seconds())
     finally:
-        for gate in stage.gates:
-            gate.flow()
+        for door in stage.doors:
+            door.flow()
     expect(len(lease.heartbeats) > before, "it sent no heartbeat while it heard nothing")
     job = await stage.ended(job_id, 15.0)
     expect(job.attempt == 1, f"its lease was lost meanwhile: attempt {job.attempt} completed")
