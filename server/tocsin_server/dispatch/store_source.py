@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from tocsin.worker.slots import FreeSlots
 from tocsin.worker.source import AttemptOutcome, Heartbeat, HeartbeatAnswer, LeasedJob, Seat, Source
+from tocsin.worker.source import Ending as RunEnding
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import TocsinError
@@ -21,6 +22,9 @@ from tocsin_server.operations.leasing.holdings import Held
 from tocsin_server.operations.leasing.leasing import Leasing
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
+
+#: The store's word for a runtime's.
+_ENDINGS = {one: Ending(one) for one in RunEnding}
 
 
 class StoreSource(Source):
@@ -144,7 +148,7 @@ def _ended(held: Held, outcome: AttemptOutcome) -> EndedAttempt:
         error = JobError(outcome.error_type, outcome.error_message, outcome.error_trace)
     return EndedAttempt(
         held.lease,
-        Ending(outcome.ending),
+        _ENDINGS[outcome.ending],
         held.retry,
         held.failures,
         result=outcome.result,
