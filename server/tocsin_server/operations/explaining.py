@@ -47,7 +47,7 @@ class Explaining:
         self._clock = clock
         self._silent_since = silent_since
         self._read_workers = workers
-        self._workers: tuple[float, Sequence[WorkerFigures]] | None = None
+        self._workers: tuple[float, asyncio.Task[Sequence[WorkerFigures]]] | None = None
 
     async def explain(self, queue: str, job_id: str) -> Explanation:
         """One job. JobNotFound. A store that does not answer is a reason, too."""
@@ -85,10 +85,19 @@ class Explaining:
         return Surroundings(settings, move, workers)
 
     async def _all_workers(self) -> Sequence[WorkerFigures]:
+        """At most a second old. Those who ask at one time share a question, and what it raises."""
         now = asyncio.get_running_loop().time()
         if self._workers is None or self._workers[0] <= now:
-            self._workers = (now + _WORKERS_KEPT, await self._read_workers())
-        return self._workers[1]
+            self._workers = (now + _WORKERS_KEPT, asyncio.create_task(self._ask_for_workers()))
+        # A caller that leaves must not take the answer from the others.
+        return await asyncio.shield(self._workers[1])
+
+    async def _ask_for_workers(self) -> Sequence[WorkerFigures]:
+        try:
+            return await self._read_workers()
+        except BaseException:
+            self._workers = None  # the next one asks anew
+            raise
 
 
 def _must_be_asked(job: Job, now: datetime) -> bool:
@@ -111,14 +120,15 @@ def explained(outlook: Outlook, around: Surroundings) -> Explanation:
         return _due_later(outlook)
     if outlook.paused_since is not None:
         return _paused(outlook.paused_since, around.settings.pause_reason)
-    takers = [
-        worker
-        for worker in around.workers
-        if worker.takes(job.queue, job.spec.type) and around.settings.admits(job.spec.type, worker.version)
-    ]
+    takers = _takers(job, around)
     if not takers:
-        return _no_worker(job.spec.type)
+        return _no_worker(job.spec.type, around.settings)
     return _behind(outlook.ahead, job.spec.type, takers)
+
+
+def _takers(job: Job, around: Surroundings) -> Sequence[WorkerFigures]:
+    """Who is given such jobs. Those that have a push target are sent there by servers that make requests."""
+    return [one for one in around.workers if around.settings.given_to(one, job.queue, job.spec.type)]
 
 
 def _leased(outlook: Outlook, workers: Sequence[WorkerFigures]) -> Explanation:
@@ -175,9 +185,13 @@ def _paused(since: datetime, reason: str) -> Explanation:
     )
 
 
-def _no_worker(type_: str) -> Explanation:
-    sentence = f'It is due, and nobody who is heard of runs jobs of type "{type_}" from its queue: start a worker.'
-    return Explanation(Why.NO_WORKER, sentence, name=type_)
+def _no_worker(type_: str, settings: QueueSettings) -> Explanation:
+    who, what = f'nobody who is heard of runs jobs of type "{type_}" from its queue', "start a worker"
+    if settings.push_of(type_) is not None:
+        who, what = f'no server is heard of that sends jobs of type "{type_}" on', "start one without --no-dispatch"
+    elif lowest := settings.min_worker_version_of(type_):
+        who, what = f"{who} in version {lowest} or a later one", "start one of those"
+    return Explanation(Why.NO_WORKER, f"It is due, and {who}: {what}.", name=type_)
 
 
 def _behind(ahead: int | None, type_: str, takers: Sequence[WorkerFigures]) -> Explanation:

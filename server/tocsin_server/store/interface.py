@@ -264,7 +264,7 @@ class JobStore(ABC):
     @abstractmethod
     async def explain(self, queue: str, job_ids: Sequence[str]) -> list[Outlook | None]:
         """What claims would see of these jobs now, None where none stands; read from the indexes that claims read.
-        Cost O(log n) a job, and at most 100 records of due jobs that are not yet WAITING."""
+        Cost O(log n) a job, and at most some hundred records or entries of an index beside."""
 
     @abstractmethod
     async def finish(self, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:

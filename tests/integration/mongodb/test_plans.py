@@ -124,6 +124,8 @@ def queries(command: Document) -> Iterator[Query]:
         yield command["find"], command.get("filter", {}), command.get("sort", {})
     elif "distinct" in command:
         yield command["distinct"], command.get("query", {}), {}
+    elif "count" in command and "query" in command:
+        yield command["count"], command["query"], {}
     elif "aggregate" in command:
         yield command["aggregate"], *_of_pipeline(command["pipeline"])
         for stage in command["pipeline"]:

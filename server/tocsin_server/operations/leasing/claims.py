@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -16,7 +16,7 @@ from tocsin_server.domain.job_errors import LeaseLost
 from tocsin_server.domain.lease import Claim, Claimed, Extension
 from tocsin_server.operations.leasing.claimable import Claimable
 from tocsin_server.operations.leasing.riding import Ask, Ride
-from tocsin_server.operations.leasing.seats import Seat, Seats
+from tocsin_server.operations.leasing.seats import Fresh, Seat, Seats
 from tocsin_server.operations.retry_pause import retry_pause
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
@@ -210,9 +210,8 @@ class Claims:
 
     async def _freshen(self, queue: str) -> None:
         """See to it that the seats' slots are as the queue's settings say."""
-        asked: set[Callable[[str], Awaitable[None]]] = set()
-        # Hundreds of seats share one way to be fresh; those that come meanwhile are asked too.
-        while left := {seat.fresh for seat in self._seats.of(queue) if seat.fresh is not None} - asked:
+        asked: set[Fresh] = set()
+        while left := self._seats.freshened(queue) - asked:  # of those that come meanwhile, too
             for fresh in left:
                 await fresh(queue)
             asked |= left

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
 
 from tocsin_server.domain.lease import Claimed, Lease
-from tocsin_server.domain.queues import HeldJob, WorkerFigures
+from tocsin_server.domain.queues import WorkerFigures
 from tocsin_server.domain.workers import Ask, Poll, WorkerIdentity
-from tocsin_server.operations.leasing.holdings import Held, Holder, Holdings
+from tocsin_server.operations.leasing.holdings import Held, Holder, Holdings, named
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.working.stream import WorkerStream
 
@@ -22,9 +21,6 @@ _AFTER_CALL, _AFTER_STREAM = timedelta(seconds=60), timedelta(seconds=10)
 
 #: Workers that are remembered. Names come from callers.
 _MOST = 10_000
-
-#: Attempts named of a worker.
-HELD_NAMED = 100
 
 
 @dataclass(eq=False, slots=True)
@@ -79,19 +75,23 @@ class Workers:
 
     def extended(self, worker: WorkerIdentity, lease: timedelta, leases: Iterable[tuple[Lease, str]]) -> None:
         """A worker extended leases, each with its job's type."""
-        holder, now = self._called(worker, lease).holder, time.monotonic()
+        mine, now = self._called(worker, lease).holder, time.monotonic()
         for one, type_ in leases:
-            held = holder.take_over(one, type_)
+            # What it holds by a stream stays with that, which tells of cancels.
+            held = (self._holdings.owner(one) or mine).take_over(one, type_)
             held.renewed = held.heard = now
 
-    def held(self, worker: WorkerIdentity, lease: Lease) -> Held | None:
-        """What the worker holds by this lease, by calls."""
-        present = self._present.get(worker.name)
-        return None if present is None else present.holder.get(lease)
+    def held(self, lease: Lease) -> Held | None:
+        """What is held here by this lease; None: it is held by nobody."""
+        owner = self._holdings.owner(lease)
+        return None if owner is None else owner.get(lease)
 
     def done(self, worker: WorkerIdentity, leases: Iterable[Lease]) -> None:
         """A worker holds these no more."""
-        self._called(worker).holder.forget_all(leases)
+        self._called(worker)
+        for lease in leases:
+            if (owner := self._holdings.owner(lease)) is not None:
+                owner.forget(lease.queue, lease.token)
 
     # --- streams ---
 
@@ -160,8 +160,6 @@ def _figures(present: _Present) -> WorkerFigures:
         language=worker.language,
         labels=worker.labels,
         since=present.since,
-        held=tuple(
-            HeldJob(one.lease.queue, one.lease.job_id, one.type, one.lease.attempt) for one in islice(held, HELD_NAMED)
-        ),
+        held=named(held),
         free=free,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -25,6 +25,8 @@ from tocsin_server.store.mongo.queues import RATE_MINUTES, QueueDocuments, minut
 T = TypeVar("T")
 Counts = Mapping[State, Mapping[str, int]]
 
+_ALL_STATES = [int(state) for state in State]
+
 #: A count that took longer is kept for 20 times as long as it took: counting keeps a core busy for 5 % at most.
 _SLOW, _KEPT_TIMES = 1.0, 20
 
@@ -33,6 +35,20 @@ _SLOW, _KEPT_TIMES = 1.0, 20
 class _Counted(Generic[T]):
     answer: T
     good_until: float
+
+
+def indexed(queue: str, states: Collection[State], types: Collection[str]) -> Document:
+    """Jobs of a queue in any of these states and of any of these types (none: all), as the index `states` has them."""
+    condition: Document = {"queue": queue}
+    if states or types:
+        condition["state"] = _any_of(sorted(int(state) for state in states) or _ALL_STATES)
+    if types:
+        condition["type"] = _any_of(sorted(types))
+    return condition
+
+
+def _any_of(values: list[T]) -> T | Document:
+    return values[0] if len(values) == 1 else {"$in": values}
 
 
 class QueueCounts:
@@ -71,14 +87,12 @@ class QueueCounts:
 
     async def total(self, queue: str, wanted: JobFilter) -> int:
         """How many jobs match a filter of states and types alone."""
-        condition: Document = {"queue": queue}
-        if wanted.states or wanted.types:
-            condition["state"] = {"$in": sorted(int(state) for state in wanted.states or State)}
-        if wanted.types:
-            condition["type"] = {"$in": sorted(wanted.types)}
+        command = {"count": self._jobs.collection.name, "query": indexed(queue, wanted.states, wanted.types)}
 
         async def ask() -> int:
-            return await self._jobs.collection.count_documents(condition, hint="states", maxTimeMS=self._jobs.answer_ms)
+            # Not by an aggregation, which a mongod makes of count_documents: this one need not look into each entry.
+            answer = await self._jobs.collection.database.command({**command, "maxTimeMS": self._jobs.answer_ms})
+            return int(answer["n"])
 
         return await self._kept((queue, wanted.states, wanted.types), ask)
 

@@ -15,12 +15,11 @@ from tocsin_server.domain.filters import JobFilter, ListQuery, Order, Page, Posi
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.store.mongo.documents import HEAVY, Document, job_of
-from tocsin_server.store.mongo.figures import QueueCounts
+from tocsin_server.store.mongo.figures import QueueCounts, indexed
 from tocsin_server.store.mongo.jobs import Jobs
 
 _INSPECTED = 1_000  # jobs one call may look at
 _JOB_BYTES = 400  # what a job takes in an answer beside what is counted
-_ALL_STATES = [int(state) for state in State]
 _LIGHT = dict.fromkeys((*HEAVY, "errors.trace"), 0)  # all that View.BASIC shows
 _TESTED = dict.fromkeys(("state", "type", "priority", "due", "create", "end", "arrival", "tags", "bytes"), 1)
 
@@ -112,19 +111,13 @@ def _states(query: ListQuery) -> frozenset[State]:
 def _indexed(query: ListQuery) -> Document:
     """The part of the filter that an index answers (indexes.py: arrivals, states, tags, pending)."""
     wanted, states = query.filter, _states(query)
-    condition: Document = {"queue": query.queue}
     if wanted.tags and query.order is Order.NEWEST:
         name, value = next(iter(wanted.tags.items()))
-        condition["tags"] = f"{name}={value}"
-    elif states or wanted.types:
-        condition["state"] = {"$in": [int(state) for state in sorted(states)] or _ALL_STATES}
-        if query.order is Order.SOONEST:
-            # Only the partial index of pending jobs is in order of time; its condition must be seen to hold.
-            condition["state"] = (
-                int(next(iter(states))) if len(states) == 1 else {**condition["state"], "$lte": int(State.WAITING)}
-            )
-        if wanted.types:
-            condition["type"] = {"$in": sorted(wanted.types)}
+        return {"queue": query.queue, "tags": f"{name}={value}"}
+    condition = indexed(query.queue, states, wanted.types)
+    if query.order is Order.SOONEST and len(states) > 1:
+        # Only the partial index of pending jobs is in order of time; its condition must be seen to hold.
+        condition["state"] = {**condition["state"], "$lte": int(State.WAITING)}
     return condition
 
 

@@ -67,7 +67,7 @@ async def test_after_a_cut_it_goes_on_with_what_it_holds_at_another_server() -> 
         stream.end()
         anew = await other.stream()
         assert list(anew.hello.held_tokens) == [leased.token]
-        assert anew.credits == {"": 5}  # what is held takes one of them
+        assert anew.credits == {"": 4}  # what may begin beside it
         jobs.leave.open()
         [outcome] = await other.outcomes(1)
         assert (outcome.token, outcome.WhichOneof("outcome")) == (leased.token, "completed")
@@ -109,6 +109,40 @@ async def test_outcomes_that_were_not_answered_before_the_cut_are_sent_again() -
         again.lease(a_lease("quick"))
         await service.outcomes(4, again)
         assert len(jobs.begun) == 4
+
+
+async def test_last_words_that_were_written_while_no_server_was_there_come_before_the_outcome() -> None:
+    handlers, cut, said = Handlers(), Gate(), Gate()
+
+    @handlers.on("t")
+    async def handle(job: JobContext) -> None:
+        job.log("before the cut")
+        await cut.passed()
+        for number in range(2000):
+            job.log(f"line {number}")
+        said.open()
+
+    async with serving() as service, working(service.address, handlers):
+        stream = await service.stream()
+        leased = a_lease()
+        stream.lease(leased)
+        await service.until(lambda: stream.heartbeats)
+        service.refusing = grpc.StatusCode.UNAVAILABLE
+        stream.end()
+        await service.until(lambda: service.refused)
+        cut.open()
+        await said.passed()
+        refused = service.refused
+        await service.until(lambda: service.refused > refused + 1)  # its end is known by then
+        service.refusing = None
+        anew = await service.stream(2)
+        assert not anew.hello.held_tokens
+        first = anew.messages[0]
+        assert [outcome.token for outcome in first.outcomes] == [leased.token]
+        [beat] = first.heartbeats
+        texts = [line.text for line in beat.log]
+        assert (texts[0], texts[-1]) == ("line 0", "line 1999")
+        assert len(texts) <= 1000
 
 
 async def test_it_leaves_a_server_that_drains_at_once_where_there_is_another() -> None:
@@ -172,17 +206,20 @@ async def test_once_welcome_it_bears_with_refusals() -> None:
         await service.stream(2)
 
 
-async def test_of_typed_slots_that_are_held_as_many_are_given_anew() -> None:
+async def test_a_type_whose_slots_are_all_held_has_none_to_give() -> None:
     jobs = Jobs()
-    narrow = Handlers()
-    narrow.on("narrow", concurrency=2)(jobs.wait)
-    async with serving() as service, working(service.address, narrow, concurrency=6):
+    handlers = Handlers()
+    handlers.on("one", concurrency=1)(jobs.wait)
+    handlers.on("two", concurrency=2)(jobs.wait)
+    async with serving() as service, working(service.address, handlers, concurrency=6):
         stream = await service.stream()
-        stream.lease(a_lease("narrow"))
-        await service.until(lambda: stream.heartbeats)
+        stream.lease(a_lease("one"), a_lease("two"))
+        await service.until(lambda: len({beat.token for beat in stream.heartbeats}) == 2)
         stream.end()
-        assert (await service.stream(2)).credits == {"": 6, "narrow": 2}
+        anew = await service.stream(2)
+        assert anew.credits == {"": 4, "one": 0, "two": 1}
         jobs.leave.open()
+        await service.until(lambda: anew.credits == {"": 6, "one": 1, "two": 2})
 
 
 def test_addresses_are_taken_in_turn_and_failed_ones_rest() -> None:
