@@ -9,7 +9,6 @@ from datetime import timedelta
 
 from tocsin.worker.slots import FreeSlots
 from tocsin.worker.source import AttemptOutcome, Heartbeat, HeartbeatAnswer, LeasedJob, Seat, Source
-from tocsin.worker.source import Ending as RunEnding
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import TocsinError
@@ -24,8 +23,8 @@ from tocsin_server.operations.leasing.leasing import Leasing
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
 
-#: The store's word for a runtime's.
-_ENDINGS = {one: Ending(one) for one in RunEnding}
+#: The store's word for a runtime's, of which it has one or two more.
+_ENDINGS = {int(one): one for one in Ending}
 
 
 class StoreSource(Source):
