@@ -66,6 +66,7 @@ class Claims:
         self._failures: dict[str, int] = {}
         self._under_way: Counter[str] = Counter()  # by queue
         self._riding: tuple[Ask, asyncio.Task[None]] | None = None  # for which no turn was taken
+        self.looks: set[asyncio.Task[None]] = set()  # at when more is due
         self.slow: set[asyncio.Task[None]] = set()  # those that are not waited for
 
     @property
@@ -186,11 +187,16 @@ class Claims:
             self._deliver(queue, ask.lease, claimed, ask.alone)
         elif (empty := self._claimable.empty_claims(queue)) > _EMPTY_CLAIMS_FREE:
             self._hold(queue, min(0.001 * 2.0 ** min(empty - _EMPTY_CLAIMS_FREE, 10), _LONGEST_EMPTY_PAUSE))
-        if look:
-            try:
-                await self._ticker.look(queue)
-            except TocsinError as error:
-                _log.debug("look_failed", queue=queue, error=str(error))  # the next tick tells
+        if look:  # beside the next claim: more may be due now
+            task = asyncio.create_task(self._look(queue), name="look")
+            self.looks.add(task)
+            task.add_done_callback(self.looks.discard)
+
+    async def _look(self, queue: str) -> None:
+        try:
+            await self._ticker.look(queue)
+        except TocsinError as error:
+            _log.debug("look_failed", queue=queue, error=str(error))  # the next tick tells
 
     async def _fill(self, ask: Ask) -> bool:
         """Ask for what all seats together take of the queue. False: nothing, as its settings
