@@ -42,8 +42,8 @@ _NEEDING_TOOLS = {
         "Put node (18 or later) and npm on PATH, and run again.",
     ),
     "languages": (
-        "What docs/other-languages.md says of these languages was not tried:",
-        "Put Go, and Java (17 or later) with Maven, on PATH, and run again.",
+        "What the pages of these languages say, and their example workers, were not tried:",
+        "Put Go, node (20 or later) with npm, and Java (17 or later) with Maven, on PATH, and run again.",
     ),
     "peers": (
         "That the bench can measure these other queues was not tried:",
@@ -162,6 +162,17 @@ def compilers(pytestconfig: pytest.Config) -> Callable[..., None]:
             pytest.skip(f"{trouble}; see NOT RUN below")
 
     return need
+
+
+@pytest.fixture(scope="session")
+def not_run(pytestconfig: pytest.Config) -> Callable[[str, str], NoReturn]:
+    """`not_run("languages", why)` skips the test, and says so loudly at the end."""
+
+    def skip(untried: str, why: str) -> NoReturn:
+        pytestconfig.stash[_NOT_RUN][untried].add(why)
+        pytest.skip(f"{why}; see NOT RUN below")
+
+    return skip
 
 
 @pytest.fixture(scope="session")

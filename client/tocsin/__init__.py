@@ -13,7 +13,7 @@ from tocsin import _grpc_import as _grpc_import  # isort: split  # before anythi
 from tocsin._channel import Tls
 from tocsin.async_client import AsyncClient
 from tocsin.client import Client
-from tocsin.enums import Backoff, Durability, OnConflict, Outcome, Over, Reason, ReminderKind, State, View
+from tocsin.enums import Backoff, Durability, OnConflict, Outcome, Over, ReminderKind, State, View, Why
 from tocsin.errors import (
     Aborted,
     AlreadyExists,
@@ -53,6 +53,7 @@ from tocsin.worker.context import JobContext
 from tocsin.worker.errors import DoNotRetry, InvalidPayload, JobCancelled, RetryLater, UnfitPayload, UnfitResult
 from tocsin.worker.registry import Handlers
 from tocsin.worker.worker import Worker
+from tocsin.workers import HeldJob, WorkerEntry
 
 try:
     __version__ = _metadata.version("tocsin")
@@ -77,6 +78,7 @@ __all__ = [
     "Explanation",
     "FailedPrecondition",
     "Handlers",
+    "HeldJob",
     "HttpRequest",
     "Imported",
     "InvalidArgument",
@@ -100,7 +102,6 @@ __all__ = [
     "Queue",
     "QueueHealth",
     "RawPayload",
-    "Reason",
     "RefusedRecord",
     "Reminder",
     "ReminderKind",
@@ -127,7 +128,9 @@ __all__ = [
     "View",
     "Violation",
     "WaitTimeout",
+    "Why",
     "Worker",
+    "WorkerEntry",
     "WorkerInfo",
     "WrongType",
     "__version__",

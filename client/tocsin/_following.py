@@ -21,7 +21,7 @@ _PAUSE = 1.0  # seconds between two questions for new lines; the job's end cuts 
 
 
 @dataclass(frozen=True, slots=True)
-class LogPage:
+class LinesPage:
     """Some lines, and where to go on after them."""
 
     lines: list[LogLine]
@@ -40,14 +40,14 @@ def explain(job: JobLike, queue: str = "") -> PreparedCall[pb.ExplainJobResponse
 
 def log_page(
     job: JobLike, queue: str = "", attempt: int = 0, cursor: str = ""
-) -> PreparedCall[pb.ListJobLogsResponse, LogPage]:
+) -> PreparedCall[pb.ListJobLogsResponse, LinesPage]:
     """ListJobLogs, one page."""
     request = pb.ListJobLogsRequest(cursor=cursor)
     put_name(request, job, queue)
     put(request, "attempt", attempt, "attempt")
 
-    def read(answer: pb.ListJobLogsResponse) -> LogPage:
-        return LogPage([LogLine.read(entry) for entry in answer.lines], answer.next_cursor, answer.more)
+    def read(answer: pb.ListJobLogsResponse) -> LinesPage:
+        return LinesPage([LogLine.read(entry) for entry in answer.lines], answer.next_cursor, answer.more)
 
     return _calls.job_call("ListJobLogs", request, pb.ListJobLogsResponse, read, True)
 

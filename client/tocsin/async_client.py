@@ -33,6 +33,8 @@ from tocsin.reminders import BookingOptions, KindName, PaymentOptions, ReminderS
 from tocsin.requests import JobChanges, JobRequest, ListOptions, ScheduleOptions, StateName, ViewName
 from tocsin.transfer import Imported, OverName
 from tocsin.v1.transfer_pb2 import TransferRecord
+from tocsin.workers import WorkerEntry
+from tocsin.workers import pages as _worker_pages
 
 
 class AsyncClient:
@@ -264,6 +266,15 @@ class AsyncClient:
             async for page in pages:
                 for line in page:
                     yield line
+
+    async def workers(
+        self, *, queue: str = "", type: str = "", deadline: Span | None = None
+    ) -> AsyncGenerator[WorkerEntry, None]:
+        """Who runs jobs, by name: all, or who takes jobs of a queue, or of a type."""
+        async with aclosing(_worker_pages(self._connection, queue, type, deadline)) as pages:
+            async for page in pages:
+                for worker in page:
+                    yield worker
 
     async def queues(self, *, page_size: int = 0, deadline: Span | None = None) -> AsyncGenerator[Queue, None]:
         """All queues by name, with their counts."""

@@ -35,6 +35,8 @@ from tocsin.requests import JobChanges, JobRequest, ListOptions, ScheduleOptions
 from tocsin.transfer import Imported, OverName
 from tocsin.v1.job_service_pb2 import WatchJobsRequest
 from tocsin.v1.transfer_pb2 import TransferRecord
+from tocsin.workers import WorkerEntry
+from tocsin.workers import pages as _worker_pages
 
 Answer = TypeVar("Answer", bound=Message)
 Result = TypeVar("Result")
@@ -268,6 +270,11 @@ class Client:
         """
         pages = _following.log_pages(self._connection, job, queue, attempt, follow=follow, deadline=deadline)
         for page in self._loop.iterate(pages):
+            yield from page
+
+    def workers(self, *, queue: str = "", type: str = "", deadline: Span | None = None) -> Iterator[WorkerEntry]:
+        """Who runs jobs, by name: all, or who takes jobs of a queue, or of a type."""
+        for page in self._loop.iterate(_worker_pages(self._connection, queue, type, deadline)):
             yield from page
 
     def queues(self, *, page_size: int = 0, deadline: Span | None = None) -> Iterator[Queue]:

@@ -59,7 +59,7 @@ class View(StrEnum):
     FULL = "FULL"
 
 
-class Reason(StrEnum):
+class Why(StrEnum):
     """Why a job is not running."""
 
     DUE_IN = "DUE_IN"  # it is due later

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tocsin._times import read_time, time_in
-from tocsin.enums import Reason
+from tocsin.enums import Why
 from tocsin.v1 import following_pb2, job_pb2, worker_service_pb2
 
 _LEVELS = {number: name.lower() for name, number in worker_service_pb2.LogLine.Level.items() if number}
@@ -16,7 +16,7 @@ _LEVELS = {number: name.lower() for name, number in worker_service_pb2.LogLine.L
 class Explanation:
     """Why a job is not running, or who runs it. `sentence` says it for people, with the numbers."""
 
-    reason: Reason
+    reason: Why
     sentence: str
     time: datetime | None = None  # that the reason speaks of, by the store's clock
     name: str = ""  # that it speaks of
@@ -31,7 +31,7 @@ class Explanation:
     def read(cls, message: job_pb2.Explanation) -> Explanation:
         """From its message."""
         return cls(
-            reason=Reason(job_pb2.Explanation.Reason.Name(message.reason)),
+            reason=Why(job_pb2.Explanation.Reason.Name(message.reason)),
             sentence=message.sentence,
             time=time_in(message, "time"),
             name=message.name,

@@ -11,18 +11,21 @@ import asyncio
 import os
 import secrets
 import socket
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
+from tocsin.worker.context import JobContext
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 from tocsin.worker.registry import Handlers
 
 from tocsin_server.api.grpc_server import CallLimits, Connections, GrpcServer, Servicers
 from tocsin_server.api.health import Health
 from tocsin_server.api.job_service import JobService
+from tocsin_server.api.lease_tokens import token_of
 from tocsin_server.api.listening import CannotListen
 from tocsin_server.api.queue_service import QueueService
 from tocsin_server.api.reminder_service import ReminderService
@@ -30,12 +33,14 @@ from tocsin_server.api.server_service import ServerFacts, ServerService
 from tocsin_server.api.services import SERVICE_NAMES
 from tocsin_server.api.worker_service import WorkerService
 from tocsin_server.dispatch.dispatcher import Dispatcher
+from tocsin_server.dispatch.pushing import PushHandlers
 from tocsin_server.domain.defaults import JobDefaults
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
+from tocsin_server.domain.lease import Lease
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.domain.times import MILLISECOND, to_ms
 from tocsin_server.domain.words import counted
-from tocsin_server.handlers.builtin import Housekeeping, Outlets, builtin_handlers, outlets
+from tocsin_server.handlers.builtin import Housekeeping, Outlets, builtin_handlers, http_handler, outlets
 from tocsin_server.handlers.hello import hello_handlers
 from tocsin_server.handlers.server_loop import ServerLoop
 from tocsin_server.maintenance.cross_checker import CrossChecker
@@ -145,7 +150,9 @@ class Server:
         make = joined_store if self._beside else made_store
         made = await self._stack.enter_async_context(make(settings))
         store = made.store
-        handlers, warnings = self._handlers(store, out, own)
+        push = self._push_handlers()
+        handlers, warnings = self._handlers(store, out, own, push)
+        handled = sorted({*handlers, *push})
         await _open(made)
 
         name = f"{socket.gethostname()}:{secrets.token_hex(4)}"
@@ -167,13 +174,14 @@ class Server:
             version=VERSION,
             server=name,
             start_time=datetime.now(UTC),
-            handled_types=tuple(sorted(handlers)),
+            handled_types=tuple(handled),
             lease=settings.lease.duration,
             events_per_queue=settings.events.per_queue,
             quotas=quotas_of(settings),
         )
         health = Health(SERVICE_NAMES)
-        self._loops = loops = self._make_loops(made, handlers, warnings, queue_settings, health, name)
+        self._loops = loops = self._make_loops(made, handlers, push, warnings, queue_settings, health, name)
+        scheduling.ride = loops.leasing.ride
         servicers = build_servicers(
             store,
             scheduling,
@@ -201,7 +209,7 @@ class Server:
         self._stack.push_async_callback(self._grpc.stop, _CALLS_GRACE)
         self.address = f"{host}:{port}"
         await self._start_loops(self._loops)
-        await self._tell(store, name, [*made.warnings(), *warnings, *_open_to_all(settings.listen)], handlers)
+        await self._tell(store, name, [*made.warnings(), *warnings, *_open_to_all(settings.listen)], handled)
 
     def _own_handlers(self) -> Sequence[Handlers]:
         """The user's handlers, and that of the first job of `tocsin dev`. HandlersNotFound."""
@@ -210,20 +218,32 @@ class Server:
         groups = [load_handlers(spec) for spec in self._settings.handlers]
         return [*groups, hello_handlers()] if self._hello else groups
 
-    def _handlers(self, store: JobStore, out: Outlets, own: Sequence[Handlers]) -> tuple[Handlers, Sequence[str]]:
+    def _push_handlers(self) -> PushHandlers:
+        """What makes requests, and sends jobs to push targets."""
+        requests = http_handler(self._settings.http, _wire_token)
+        handlers = Handlers()
+        if self._settings.dispatch:
+            requests.register(handlers)
+        return PushHandlers(handlers, requests.push)
+
+    def _handlers(
+        self, store: JobStore, out: Outlets, own: Sequence[Handlers], push: PushHandlers
+    ) -> tuple[Handlers, Sequence[str]]:
         if not self._settings.dispatch:
             return Handlers(), ()
         loop = ServerLoop(asyncio.get_running_loop())
         builtin = builtin_handlers(out, store, ReminderFence(store), loop, _housekeeping(self._settings))
         try:
+            Handlers.merged(push, *own)  # they run beside the others, and no type has two handlers
             return Handlers.merged(builtin.handlers, *own), builtin.warnings
-        except ValueError as error:  # two handlers for one type
+        except ValueError as error:
             raise HandlersNotFound(str(error)) from error
 
     def _make_loops(
         self,
         made: MadeStore,
         handlers: Handlers,
+        push: PushHandlers,
         warnings: Sequence[str],
         queue_settings: QueueSettingsCache,
         health: Health,
@@ -261,6 +281,8 @@ class Server:
                 lease=settings.lease.duration,
                 concurrency=settings.concurrency,
                 type_concurrency=settings.type_concurrency,
+                push=push,
+                push_concurrency=settings.http.concurrency,
                 tick=settings.tick,
                 warnings=warnings,
                 failed=self.failed.set,
@@ -318,7 +340,7 @@ class Server:
         await self._stack.aclose()
         self._closed.set()
 
-    async def _tell(self, store: JobStore, name: str, warnings: Sequence[str], handlers: Handlers) -> None:
+    async def _tell(self, store: JobStore, name: str, warnings: Sequence[str], handled: Sequence[str]) -> None:
         info = await store.info()
         _log.info(
             "serving",
@@ -327,7 +349,7 @@ class Server:
             pid=os.getpid(),
             provider=f"{info.provider} ({info.version}{', embedded' if info.embedded else ''})",
             durability=info.durability.name.lower().replace("_", " "),
-            handlers=", ".join(sorted(handlers)) or "none",
+            handlers=", ".join(handled) or "none",
             queues=", ".join(self._settings.queues) or "all",
             version=VERSION,
         )
@@ -362,6 +384,11 @@ def build_servicers(
         ],
         drained=[watching, transfers, working],
     )
+
+
+def _wire_token(job: JobContext) -> str:
+    """The right to a job's attempt, for whoever ends it by WorkerService."""
+    return b64encode(token_of(Lease(job.queue, job.job_id, job.attempt, job.token), job.type)).decode()
 
 
 def _open_to_all(listen: str) -> Sequence[str]:

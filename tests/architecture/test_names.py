@@ -13,11 +13,13 @@ WIRE = {
     "Backoff": "the same numbers of the protos",
     "Cancel": "a part of a job",
     "Durability": "what the store promises, in the server's info",
+    "Explanation": "why a job does not run, as it is found and as callers see it",
     "Imported": "what an import did",
     "Job": "what stands, as it is kept and as callers see it",
     "JobDefaults": "a queue's settings, given and kept",
     "JobError": "a part of a job",
     "JobRequest": "what is asked for, before defaults",
+    "LogLine": "a line that an attempt wrote",
     "OnConflict": "the same numbers of the protos",
     "Progress": "a part of a job",
     "PushTarget": "a part of a queue's settings, given and kept",
@@ -31,10 +33,12 @@ WIRE = {
     "TocsinError": "the root of what is refused, where it is raised and where it arrives",
     "View": "the same numbers of the protos",
     "Violation": "one wrong field, where it is found and where it arrives",
+    "Why": "the same numbers of the protos",
 }
 
 #: The worker runtime knows nothing of the server, and the server has these for its store.
 RUNTIME = {
+    "Credits": "a stream's, as its worker gives them and as the server takes them",
     "AttemptOutcome": "an attempt's end, as the runtime tells it and as the store records it",
     "Ending": "the same numbers on both sides, cast one into the other",
     "Seat": "what the runtime holds of its source, and what leasing gives for it",

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 from tocsin_server.domain.commands import UpdateJob
-from tocsin_server.domain.job import Job, Payload, View
+from tocsin_server.domain.job import Job, New, Payload, View
+from tocsin_server.domain.job_errors import JobExists
 from tocsin_server.domain.lease import Claim, Extension
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
@@ -351,3 +352,26 @@ async def test_progress_is_of_the_attempt_that_reported_it(store: JobStore) -> N
     await store.extend([Extension(one.lease, (0.9, "nearly"))], MINUTE)
     await finished(store, failed(one, NOW))
     assert (await claimed_one(store)).job.progress is None
+
+
+async def test_jobs_are_added_and_claimed_in_one(store: JobStore) -> None:
+    await added(store, a_draft("low", priority=-1), a_draft("high", priority=1), a_draft("other", type="u"))
+    drafts = [a_draft("a"), a_draft("low"), a_draft("b", when=HOUR)]
+    answers, claim = await store.add_and_claim(drafts, {"t": 5}, 5, lease=MINUTE, request=a_request())
+    assert isinstance(claim, Claim)
+    assert names(claim) == ["high", "a", "low"]
+    assert [type(answer) for answer in answers] == [New, JobExists, New]
+    assert [(await read(store, one)).state for one in ("a", "b", "other")] == [
+        State.ACTIVE,
+        State.SCHEDULED,
+        State.WAITING,
+    ]
+    await finished(store, *(completed(one) for one in claim.claimed))
+
+
+async def test_more_than_one_call_carries_are_added_and_claimed_too(store: JobStore) -> None:
+    drafts = [a_draft(f"{n}", body=bytes(20_000)) for n in range(130)]
+    answers, claim = await store.add_and_claim(drafts, {"t": 5}, 5, lease=MINUTE, request=a_request())
+    assert isinstance(claim, Claim)
+    assert names(claim) == ["0", "1", "2", "3", "4"]
+    assert len(answers) == 130

@@ -100,8 +100,8 @@ async def test_places_are_those_in_which_jobs_are_claimed(store: JobStore, backd
 
 async def test_a_place_is_found_among_very_many(store: JobStore) -> None:
     await added(store, *(a_draft(f"{number}") for number in range(700)))
-    found = await store.explain("q", ["0", "499", "699"])
-    assert [one and one.ahead for one in found] in ([0, 499, 699], [0, 499, None])
+    found = await store.explain("q", ["0", "150", "699"])
+    assert [one and one.ahead for one in found] in ([0, 150, 699], [0, 150, None])
 
 
 async def test_where_very_many_are_due_at_once_no_place_is_said(store: JobStore, backdate: Backdate) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -216,6 +217,35 @@ async def test_of_too_many_bytes_the_middle_is_dropped(store: JobStore) -> None:
     most = limits.LOG_BYTES // limits.LOG_LINE_BYTES
     first = limits.LOG_HEAD_BYTES // limits.LOG_LINE_BYTES
     assert texts(await lines(store)) == [*said[:first], f"dropped {100 - most}", *said[first - most :]]
+
+
+def kept(said: Sequence[str]) -> list[str]:
+    """What a job keeps of lines in ASCII: a head, and as much of the end as fits beside it."""
+    head, size = 0, 0
+    while head < min(len(said), limits.LOG_HEAD_LINES) and size + len(said[head]) <= limits.LOG_HEAD_BYTES:
+        size += len(said[head])
+        head += 1
+    start = len(said)
+    while (
+        start > head and head + len(said) - start < limits.LOG_LINES and size + len(said[start - 1]) <= limits.LOG_BYTES
+    ):
+        start -= 1
+        size += len(said[start])
+    return [*said[:head], *([f"dropped {start - head}"] if start > head else []), *said[start:]]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_lines_of_any_length_are_kept_alike(store: JobStore, seed: int) -> None:
+    chance = random.Random(seed)
+    await added(store, a_draft("a"))
+    one = await claimed_one(store)
+    said: list[str] = []
+    for _ in range(12):
+        most = chance.choice((0, 10, 500, limits.LOG_LINE_BYTES))
+        new = [f"{n}".ljust(chance.randint(0, most), ".") for n in range(len(said), len(said) + chance.randint(1, 200))]
+        await write(store, one.lease, *new)
+        said += new
+        assert texts(await lines(store)) == kept(said)
 
 
 async def test_who_reads_on_hears_how_much_it_missed(store: JobStore) -> None:

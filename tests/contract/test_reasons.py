@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
 from support.spied_store import SpiedStore
+from tocsin_server.domain.defaults import JobDefaults, PushTarget
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.domain.explaining import Explanation, Why
 from tocsin_server.domain.job import View
@@ -124,6 +127,30 @@ async def test_nobody_runs_its_type(store: JobStore) -> None:
     assert (await why(store)).why is Why.BEHIND
 
 
+async def test_nobody_runs_its_type_in_a_version_that_is_late_enough(store: JobStore) -> None:
+    await added(store, a_draft("a"))
+    settings = QueueSettings(type_defaults={"t": JobDefaults(min_worker_version="2.10")})
+    await store.put_settings("q", settings, paused=False)
+    await store.announce([replace(SERVER, version="2.9.1")], "server 1", HOUR)
+    found = await why(store)
+    assert found.why is Why.NO_WORKER
+    assert "in version 2.10 or a later one" in found.sentence
+    await store.announce([replace(SERVER, version="2.11")], "server 1", HOUR)
+    assert (await why(store)).why is Why.BEHIND
+
+
+async def test_what_is_pushed_is_taken_by_servers_alone(store: JobStore) -> None:
+    await added(store, a_draft("a"))
+    settings = QueueSettings(type_defaults={"t": JobDefaults(push=PushTarget("http://10.0.0.1/"))})
+    await store.put_settings("q", settings, paused=False)
+    await store.announce([replace(SERVER, remote=True)], "server 1", HOUR)
+    found = await why(store)
+    assert found.why is Why.NO_WORKER
+    assert "10.0.0.1" not in found.sentence
+    await store.announce([replace(SERVER, types=("other",))], "server 1", HOUR)
+    assert (await why(store)).why is Why.BEHIND
+
+
 async def test_behind_others(store: JobStore, backdate: Backdate) -> None:
     await served(store)
     await added(store, a_draft("first"), a_draft("a"), a_draft("urgent", priority=1), a_draft("b", type="other"))
@@ -216,6 +243,21 @@ async def test_many_are_explained_by_one_question(store: JobStore) -> None:
     assert [one.why for one in found] == [Why.BEHIND, Why.DUE_IN] * 20
     assert [one.ahead for one in found[::2]] == list(range(20))
     assert spied.calls == {"explain": 1, "settings": 1, "workers": 1}
+
+
+async def test_those_who_ask_at_one_time_share_a_question_for_workers(store: JobStore) -> None:
+    await served(store)
+    jobs = await added(store, *(a_draft(f"{number}") for number in range(20)))
+    spied = SpiedStore(store)
+    explains = explaining(cast(JobStore, spied))
+    spied.away = {"workers"}
+    failed = await asyncio.gather(*(explains.each("q", [job]) for job in jobs), return_exceptions=True)
+    assert {type(one) for one in failed} == {StoreAway}
+    spied.away = set()
+    before = spied.calls["workers"]
+    found = await asyncio.gather(*(explains.each("q", [job]) for job in jobs))
+    assert [one.ahead for [one] in found] == list(range(20))
+    assert spied.calls["workers"] == before + 1
 
 
 async def test_of_jobs_that_are_not_due_or_have_ended_the_store_is_not_asked(store: JobStore) -> None:

@@ -25,7 +25,7 @@ from tocsin.cli.texts import (
 )
 from tocsin.enums import State
 from tocsin.following import Explanation, LogLine
-from tocsin.jobs import Job, JobChange
+from tocsin.jobs import Cancel, Job, JobChange
 from tocsin.queues import JobDefaults, PushTarget, Queue, QueueHealth, StateCounts
 from tocsin.reminders import ReminderSet
 from tocsin.requests import Retention, RetryPolicy
@@ -57,7 +57,7 @@ def print_job(job: Job) -> None:
     if job.progress is not None:
         facts.append(("progress", f"{job.progress.fraction:.0%} {job.progress.message}"))
     if job.cancel is not None:
-        facts.append(("cancel", f"asked {time_text(job.cancel.ask_time)} {job.cancel.reason}"))
+        facts.append(("cancel", _cancel(job.cancel)))
     payload = job.message.spec.WhichOneof("payload")
     if payload is not None:
         facts.append(("payload", _payload(job, payload)))
@@ -69,6 +69,13 @@ def print_job(job: Job) -> None:
         _print_facts([("error", said)], _width(facts))
         for line in shown(error.trace.rstrip()).split("\n"):
             _print_facts([("", f"  {line}")], _width(facts))
+
+
+def _cancel(cancel: Cancel) -> str:
+    """How far the wish got, and why it was made."""
+    steps = {"asked": cancel.ask_time, "told": cancel.deliver_time, "obeyed": cancel.obey_time}
+    said = ", ".join(f"{step} {time_text(time)}" for step, time in steps.items() if time is not None)
+    return f"{said} {cancel.reason}".rstrip()
 
 
 def print_explanation(explanation: Explanation) -> None:

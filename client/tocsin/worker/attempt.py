@@ -97,7 +97,8 @@ class Attempt:
         """What to record, given what the handler did (None: it still runs) and why it was asked to stop.
 
         None: nothing, the lease is lost. A cancelled attempt that completes is COMPLETED; one that passed its timeout
-        is not, whatever it returned afterwards.
+        is not, whatever it returned afterwards. One that was handed over goes on where it is, but for a cancel or a
+        timeout.
         """
         completed = raw is not None and raw.ending is Ending.COMPLETED
         match self.stop:
@@ -106,7 +107,8 @@ class Attempt:
             case Stop.LOST:
                 return None
             case Stop.DRAIN:
-                return raw if completed else AttemptOutcome(self.job, Ending.RELEASED)
+                goes_on = raw is not None and raw.ending is Ending.HANDED_OVER
+                return raw if completed or goes_on else AttemptOutcome(self.job, Ending.RELEASED)
             case Stop.TIMEOUT:
                 seconds = self.limit.total_seconds() if self.limit else 0.0
                 return self._failed(TIMEOUT, f"the attempt passed its limit of {seconds:g} s", raw)

@@ -75,6 +75,11 @@ class JobContext:
         return self._job.attempt
 
     @property
+    def token(self) -> bytes:
+        """The source's name for the right to this attempt; opaque. Who has it can end the attempt."""
+        return self._job.token
+
+    @property
     def failures(self) -> int:
         """Attempts that failed or timed out before this one."""
         return self._job.failures

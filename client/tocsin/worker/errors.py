@@ -30,6 +30,17 @@ class UnfitResult(DoNotRetry):
     """What the handler returned cannot be kept. Its work is done, so another attempt would only repeat it."""
 
 
+class HandedOver(Exception):
+    """The attempt goes on elsewhere: whoever has its token extends its lease and reports how it ended.
+
+    lease: how long it is given for that before anybody has heard of it.
+    """
+
+    def __init__(self, lease: timedelta) -> None:
+        self.lease = lease
+        super().__init__("goes on elsewhere")
+
+
 class JobCancelled(Exception):
     """The attempt was asked to stop and does. `reason` is the asker's."""
 

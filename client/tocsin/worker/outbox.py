@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from tocsin.v1 import worker_service_pb2 as pb
@@ -16,7 +16,7 @@ ITEMS = 1000
 ENOUGH_BYTES = 2 << 20
 
 
-class Credits:
+class GivenCredits:
     """Jobs that a server may still send on a stream: in all, and of types that have fewer slots than there are in all.
 
     They never come to more than there are free slots.
@@ -26,23 +26,12 @@ class Credits:
         self._unused = 0
         self._unused_of = dict.fromkeys(narrow, 0)
 
-    def first(self, free: FreeSlots, held: Iterable[str]) -> list[pb.StreamJobsRequest.Credit]:
-        """What to give with `hello`. Attempts that go on, whose types are `held`, take credits there as if they were
-        sent anew."""
+    def first(self, free: FreeSlots) -> list[pb.StreamJobsRequest.Credit]:
+        """What to give with `hello`: what may begin beside the attempts that go on."""
         given = self.more(free)
-        again = dict.fromkeys(self._unused_of, 0)
-        count = 0
-        for type in held:
-            count += 1
-            if type in again:
-                again[type] += 1
-        given.append(pb.StreamJobsRequest.Credit(n=count))
-        given.extend(
-            # A type without any credit of its own counts as bounded by the whole alone: one slot too many is less.
-            pb.StreamJobsRequest.Credit(type=type, n=more or (1 if not self._unused_of[type] else 0))
-            for type, more in again.items()
-        )
-        return [credit for credit in given if credit.n]
+        # Of a type without any credit as many jobs are sent as there are credits in all, unless it is given none.
+        given.extend(pb.StreamJobsRequest.Credit(type=type) for type, unused in self._unused_of.items() if not unused)
+        return given
 
     def more(self, free: FreeSlots) -> list[pb.StreamJobsRequest.Credit]:
         """What to give for slots that have become free since."""
@@ -66,7 +55,7 @@ class Credits:
 
 
 @dataclass(slots=True, eq=False)
-class Report:
+class DueOutcome:
     """An outcome to be sent, and who wants to hear what became of it: True, recorded; False, not taken."""
 
     outcome: pb.Outcome
@@ -78,14 +67,14 @@ class Outbox:
     """Keeps what waits to be sent, and outcomes that were sent until they are answered, over all streams."""
 
     def __init__(self) -> None:
-        self._due: deque[Report] = deque()
-        self._sent: deque[Report] = deque()  # on this stream
+        self._due: deque[DueOutcome] = deque()
+        self._sent: deque[DueOutcome] = deque()  # on this stream
         self._beats: dict[bytes, pb.Heartbeat] = {}
 
     def __len__(self) -> int:
         return len(self._due) + len(self._sent)
 
-    def report(self, report: Report) -> None:
+    def report(self, report: DueOutcome) -> None:
         """Send an outcome."""
         self._due.append(report)
 
@@ -102,7 +91,7 @@ class Outbox:
         self._due.extendleft(reversed(self._sent))
         self._sent.clear()
 
-    def answered(self) -> Report:
+    def answered(self) -> DueOutcome:
         """The outcome that was sent first and not answered yet. Raises IndexError: there is none."""
         return self._sent.popleft()
 

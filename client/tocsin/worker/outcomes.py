@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import traceback
 
-from tocsin.worker.errors import DoNotRetry, InvalidPayload, JobCancelled, RetryLater, UnfitResult
+from tocsin.worker.errors import DoNotRetry, HandedOver, InvalidPayload, JobCancelled, RetryLater, UnfitResult
 from tocsin.worker.payloads import encode_result
 from tocsin.worker.source import AttemptOutcome, Ending, LeasedJob
 
@@ -56,6 +56,8 @@ def _raised(job: LeasedJob, error: BaseException) -> AttemptOutcome:
     if isinstance(error, InvalidPayload):  # no trace: no code of the user's failed
         message = cut(str(error), ERROR_MESSAGE_BYTES)
         return AttemptOutcome(job, Ending.FAILED, error_type=INVALID_PAYLOAD, error_message=message, retryable=False)
+    if isinstance(error, HandedOver):
+        return AttemptOutcome(job, Ending.HANDED_OVER, lease=error.lease)
     stopped = isinstance(error, asyncio.CancelledError | JobCancelled)
     return AttemptOutcome(
         job,

@@ -6,7 +6,7 @@ from google.protobuf.message import DecodeError
 
 from tocsin.errors import InvalidArgument
 from tocsin.payloads import DecodedPayload, decode_payload, value_from_python
-from tocsin.v1 import job_pb2
+from tocsin.v1 import job_pb2, payloads_pb2
 from tocsin.worker.errors import UnfitPayload, UnfitResult
 
 #: CONTRACT: a result is at most this long, serialized.
@@ -22,7 +22,7 @@ def read_payload(kind: int, body: bytes) -> DecodedPayload:
 
 
 def encode_result(value: object) -> bytes | None:
-    """A serialized tocsin.v1.Result of what a handler returned: None, anything JSON can say, or bytes.
+    """A serialized tocsin.v1.Result of what a handler returned: None, anything JSON can say, bytes, or RawPayload.
 
     Raises UnfitResult where it is longer than 256 KiB, holds NaN, infinity or an integer above 2^53, is nested more
     than 32 deep, or is of another type.
@@ -32,6 +32,8 @@ def encode_result(value: object) -> bytes | None:
     result = job_pb2.Result()
     if isinstance(value, bytes | bytearray | memoryview):
         result.raw.body = bytes(value)
+    elif isinstance(value, payloads_pb2.RawPayload):
+        result.raw.CopyFrom(value)
     else:
         try:
             result.data.CopyFrom(value_from_python(value, "result"))

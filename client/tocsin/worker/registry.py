@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Protocol, TypeAlias, TypeVar, overload
@@ -43,6 +43,7 @@ class Handler:
 
     payload: Class | None = None  # class of the payload, the function's second argument; None: it has none
     read: Read | None = None  # how a dict becomes one
+    command: tuple[str, ...] = ()  # program and arguments: it is run in the function's stead
 
     def arguments(self, context: JobContext) -> tuple[object, ...]:
         """What the function is called with. Raises InvalidPayload where the payload is not of its class."""
@@ -58,7 +59,9 @@ class Handler:
 
     @property
     def name(self) -> str:
-        """Where the code stands, e.g. "myapp.jobs.resize_image"."""
+        """Where the code stands, e.g. "myapp.jobs.resize_image"; of a program its name."""
+        if self.command:
+            return self.command[0]
         function = self.function
         module = getattr(function, "__module__", None) or type(function).__module__
         return f"{module}.{getattr(function, '__qualname__', None) or type(function).__qualname__}"
@@ -161,6 +164,15 @@ class Handlers:
             result.include(handlers)
         return result
 
+    @classmethod
+    def for_program(cls, types: Iterable[str], command: Sequence[str]) -> Handlers:
+        """Handlers that run a program, the command line given, for jobs of these types. Raises ValueError as `on`."""
+        result = cls()
+        for type in dict.fromkeys(types):
+            result.on(type)(_no_function)
+            result._handlers[type] = replace(result._handlers[type], command=tuple(command))
+        return result
+
     @property
     def spec(self) -> str | None:
         """Where another process finds this object: "module:name". Set by the loader; None: nowhere."""
@@ -202,6 +214,10 @@ class Handlers:
                 f"type {handler.type!r} has a handler already, {taken.name}; "
                 f"give {handler.name} another type, or remove one of them"
             )
+
+
+def _no_function(job: JobContext) -> None:
+    raise AssertionError("a program is run in its stead")
 
 
 def _is_async(function: Callable[..., object]) -> bool:

@@ -19,6 +19,7 @@ from tocsin.worker.mailbox import Mailbox
 from tocsin.worker.registry import Handlers
 from tocsin.worker.runners.loops import HandlerLoops
 from tocsin.worker.runners.processes import HandlerProcesses
+from tocsin.worker.runners.programs import Programs
 from tocsin.worker.runners.threads import HandlerThreads
 from tocsin.worker.slots import FreeSlots, Slots
 from tocsin.worker.source import AttemptOutcome, Ending, LeasedJob, Seat, Source
@@ -89,7 +90,10 @@ class Runtime:
         self._said: Mailbox[Attempt] = Mailbox(lambda attempt: self._heartbeats.said(attempt))
         self._loops = HandlerLoops(self._ended, blocked_after)
         self._runners = Runners(
-            self._loops, HandlerThreads(self._ended), HandlerProcesses(self._ended, exit_grace=stop_grace)
+            self._loops,
+            HandlerThreads(self._ended),
+            HandlerProcesses(self._ended, exit_grace=stop_grace),
+            Programs(self._ended, exit_grace=stop_grace),
         )
         self._supervisor = Supervisor(
             handlers,
@@ -139,7 +143,8 @@ class Runtime:
         finally:
             beating.cancel()
             self._flusher.close()
-            for runner in (self._runners.processes, self._runners.threads, self._runners.loops):
+            runners = self._runners
+            for runner in (runners.programs, runners.processes, runners.threads, runners.loops):
                 await runner.close()
 
     async def drain(self, grace: timedelta) -> Drained:

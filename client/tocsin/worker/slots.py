@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 
 class Slots:
     """Counts free slots. An attempt takes one overall and one in its lane, and keeps both until its handler ends.
 
     Each type has a lane that all queues share, as wide as `by_type` says, else `each`, else as there are slots. A queue
-    with a number of its own for the type (`limit_queue`) has a lane of its own instead, narrower or wider.
+    with a number of its own for the type (`limit_queue`) has a lane of its own instead, narrower or wider. Of a type
+    that `by_type` does not have, attempts run from such queues alone.
 
     widened: called where attempts may begin that could not before. freed: called for each slot that becomes free.
     """
@@ -47,10 +48,10 @@ class Slots:
         old = self._own.get(queue, {})
         if by_type == old:
             return
-        types = [type for type in self._shared if old.get(type) != by_type.get(type)]
+        types = [type for type in {**self._shared, **old, **by_type} if old.get(type) != by_type.get(type)]
         before = {lane: self._left(*lane) for type in types for lane in ((queue, type), ("", type))}
         for type in types:
-            if (type in old) != (type in by_type):
+            if type in self._shared and (type in old) != (type in by_type):
                 self._shared_busy[type] += self._busy[queue, type] * (1 if type in old else -1)
         self._own[queue] = dict(by_type)
         if not by_type:
@@ -71,7 +72,12 @@ class Slots:
         queue, type = lane
         if queue:
             return self._own[queue][type] - self._busy[lane]
-        return self._shared[type] - self._shared_busy[type]
+        return self._shared[type] - self._shared_busy[type] if type in self._shared else 0
+
+    def types_of(self, queue: str) -> Collection[str]:
+        """Types that have a lane for attempts from the queue."""
+        own = self._own.get(queue)
+        return self.types if own is None else self.types | own.keys()
 
     def has_own(self, queue: str) -> bool:
         """Whether the queue has lanes of its own."""
@@ -84,7 +90,7 @@ class Slots:
         self._busy[queue, type] += more
         if not self._busy[queue, type]:
             del self._busy[queue, type]
-        if type not in self._own.get(queue, ()):
+        if type in self._shared and type not in self._own.get(queue, ()):
             self._shared_busy[type] += more
 
 
@@ -110,7 +116,7 @@ class FreeSlots:
 
     def take(self, queue: str, type: str) -> bool:
         """Promise one. False: there is none for it."""
-        if type not in self._slots.types or self.free <= 0:
+        if self.free <= 0:
             return False
         lane = self._slots.lane(queue, type)
         if self._left(lane) <= 0:
@@ -123,7 +129,7 @@ class FreeSlots:
     def _count(self, queue: str) -> Mapping[str, int]:
         if self.free <= 0:
             return {}
-        left = {type: self._left(self._slots.lane(queue, type)) for type in self._slots.types}
+        left = {type: self._left(self._slots.lane(queue, type)) for type in self._slots.types_of(queue)}
         return {type: min(count, self.free) for type, count in left.items() if count > 0}
 
     def _left(self, lane: tuple[str, str]) -> int:

@@ -39,6 +39,7 @@ class Ending(IntEnum):
     FAILED = 2  # the handler raised, or passed the timeout
     RELEASED = 3  # given back unfinished, counted neither as failure nor as crash
     CRASHED = 4  # its own process died
+    HANDED_OVER = 5  # it goes on elsewhere, under the same lease: nothing is recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class AttemptOutcome:
     error_trace: str = ""
     retryable: bool = True  # FAILED: False ends the job at once, whatever attempts are left
     retry_in: timedelta | None = None  # FAILED: the handler's own wish for the wait; None: the job's retry policy
+    lease: timedelta | None = None  # HANDED_OVER: how long the lease holds from now on
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,10 @@ class Seat(Protocol):
 
 class Source(ABC):
     """Leases jobs and takes their outcomes. All calls are made on one event loop, the runtime's."""
+
+    #: Seconds that outcomes wait for those before them, so that many are recorded together. A source may keep its
+    #: queues on several servers: what one of them does not take for long must not keep the others from theirs.
+    patience = 0.25
 
     @abstractmethod
     def sit(

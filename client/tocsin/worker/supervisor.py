@@ -32,14 +32,17 @@ class Graces:
 
 @dataclass(frozen=True, slots=True)
 class Runners:
-    """The three ways to call a handler."""
+    """The ways to call a handler."""
 
     loops: Runner
     threads: Runner
     processes: Runner
+    programs: Runner
 
     def of(self, handler: Handler, job: LeasedJob) -> Runner:
         """The one for this attempt. A handler that no other process can find runs in this one."""
+        if handler.command:
+            return self.programs
         if handler.spec is not None and (handler.process or job.crashes >= CRASHES_BEFORE_ALONE):
             return self.processes
         return self.loops if handler.is_async else self.threads

@@ -54,6 +54,8 @@ class Worker:
     must not share one. version: of your code, "2.11.0"; a type can be held to a lowest one. labels: to tell it by.
     lease: how long a job stays this worker's if nothing is heard of it, 5 s to 1 h. grace: how long what runs may take
     to end once the worker is stopped; then it is given back, and counts neither as a failure nor as an attempt.
+    stop_grace: how long an attempt may take to stop after a timeout, a lost lease or that grace; then it is killed, if
+    it runs in a process of its own, else abandoned.
 
     Handlers run apart from what talks to the server: one that blocks its event loop loses no lease.
 
@@ -72,6 +74,7 @@ class Worker:
         labels: Mapping[str, str] | None = None,
         lease: Span = 30,
         grace: Span = 25,
+        stop_grace: Span = 2,
         tls: Tls | None = None,
         token: str | None = None,
     ) -> None:
@@ -92,8 +95,12 @@ class Worker:
         if not timedelta(seconds=5) <= self._lease <= timedelta(hours=1):
             raise InvalidArgument.of("lease", "is 5 s to 1 h")
         self._grace = span(grace, "grace")
+        self._stop_grace = span(stop_grace, "stop_grace")
         self._lock = threading.Lock()
         self._thread: WorkerThread | None = None
+
+    def __repr__(self) -> str:
+        return f"Worker({self.name!r} at {', '.join(self._addresses)})"
 
     def run(self) -> None:
         """Work until stopped. Called in the main thread it takes SIGTERM and Ctrl-C: the first lets what runs end
@@ -145,7 +152,15 @@ class Worker:
             Addresses(self._addresses), self._route, self._who, queues=self._queues, narrow=narrow, lease=self._lease
         )
         slots.freed = source.freed
-        runtime = Runtime(source, self._handlers, slots=slots)
+        runtime = Runtime(source, self._handlers, slots=slots, stop_grace=self._stop_grace)
+        logger.info(
+            "worker %s runs %s of %s, %d at once, for %s",
+            self.name,
+            ", ".join(sorted(self._handlers)),
+            f"queues {', '.join(self._queues)}" if self._queues else "all queues",
+            slots.total,
+            ", ".join(self._addresses),
+        )
         connected = asyncio.create_task(source.run())
         running = asyncio.create_task(runtime.run())
         stopping = asyncio.create_task(_stop(stops, runtime))

@@ -18,7 +18,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from tocsin_server.api import wire
 from tocsin_server.api.aside import SMALL_BYTES
 from tocsin_server.api.wire_fields import LENGTH, fields_of
-from tocsin_server.domain import limits
+from tocsin_server.domain import http_requests, limits
 from tocsin_server.domain.errors import InvalidFields, TooLarge, Violation
 
 #: Entries of each repeated field of a request. A field that is not here is inside one of BYTES.
@@ -47,9 +47,11 @@ ENTRIES: Mapping[str, int] = {
     "tocsin.v1.ExportJobsRequest.queues": limits.EXPORT_QUEUES,
     "tocsin.v1.ImportJobsRequest.records": limits.IMPORT_RECORDS,
     "tocsin.v1.Job.errors": limits.ERRORS_KEPT,
+    "tocsin.v1.Explanation.job_ids": limits.EXPLAINED_IDS,
     "tocsin.v1.Queue.type_defaults": limits.TYPES_PER_QUEUE,
     "tocsin.v1.ScheduleBookingRemindersRequest.offsets": limits.REMINDERS_PER_SET,
     "tocsin.v1.SchedulePaymentRemindersRequest.offsets": limits.REMINDERS_PER_SET,
+    "tocsin.v1.PushTarget.headers": http_requests.HEADERS,
     "tocsin.v1.Worker.labels": limits.TAGS,
     "tocsin.v1.LeaseAsk.types": limits.ASKED_TYPES,
     "tocsin.v1.LeaseJobsRequest.asks": limits.ASKS,

@@ -61,7 +61,8 @@ def dev(
     outbox = Flag("tocsin dev", "mail.transport", f"file:{folder / 'outbox'}")
     sender = Flag("tocsin dev", "mail.sender", "Tocsin <tocsin@localhost>")
     texts = Flag("tocsin dev", "sms.url", f"file:{folder / 'outbox'}")
-    settings = loaded_or_exit("dev", flags, environ, config, [outbox, sender, texts]).settings
+    private = Flag("tocsin dev", "http.allow_private", True)  # what is called is on this machine, too
+    settings = loaded_or_exit("dev", flags, environ, config, [outbox, sender, texts, private]).settings
     if not is_loopback(settings.listen):
         raise refusal("dev", [f"{settings.listen} can be reached from outside; use `tocsin serve` for that"])
 

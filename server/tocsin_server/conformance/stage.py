@@ -184,6 +184,13 @@ class Stage:
                 return lines
             asked.cursor = page.next_cursor
 
+    async def running(self, job_id: str) -> Lease:
+        """The lease of a job's first attempt, once a heartbeat shows that the worker has begun it."""
+        lease = await self.leased(job_id)
+        within = LEASE.total_seconds()
+        await self.journal.until(lambda: lease.heartbeats, within, "it sent no heartbeat for a job that it was given")
+        return lease
+
     async def run(self, kind: str, payload: Any = None, within: float = 5.0, **options: Any) -> Job:
         """Schedule a job and have it run to its good end."""
         return await self.ended(await self.schedule(kind, payload, **options), within)

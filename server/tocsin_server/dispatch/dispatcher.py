@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -12,6 +13,7 @@ from tocsin.worker.runtime import Figures, Runtime
 from tocsin.worker.slots import Slots
 
 from tocsin_server.dispatch.lease_keeper import LeaseKeeper
+from tocsin_server.dispatch.pushing import PushHandlers, Pushing
 from tocsin_server.dispatch.queue_limits import QueueLimits
 from tocsin_server.dispatch.store_source import StoreSource
 from tocsin_server.domain.queues import WorkerFigures
@@ -30,9 +32,11 @@ class Dispatcher:
     name, version: how this process is called among the workers, and its handlers' version. queues: which to run jobs
     of; None: all.
     concurrency: how many jobs at a time, over all types; type_concurrency: of one type, where neither its handler nor
-    the queue's settings say otherwise. tick: how often the store is asked in case a wake-up was lost. failed: called
-    where it ends though nobody asked. keeper_store: makes another store on the same place, over which leases are
-    renewed while this loop is too busy to. Subscribes to `wakeups` and `ticker`, so make it before those are started.
+    the queue's settings say otherwise. push: what sends jobs on as HTTP requests, and push_concurrency how many of them
+    at a time; None: they are left to other processes. tick: how often the store is asked in case a wake-up was lost.
+    failed: called where it ends though nobody asked. keeper_store: makes another store on the same place, over which
+    leases are renewed while this loop is too busy to. Subscribes to `wakeups` and `ticker`, so make it before those are
+    started.
     """
 
     def __init__(
@@ -50,6 +54,8 @@ class Dispatcher:
         lease: timedelta = timedelta(seconds=30),
         concurrency: int = 20,
         type_concurrency: int = 5,
+        push: PushHandlers | None = None,
+        push_concurrency: int = 50,
         tick: timedelta = timedelta(seconds=1),
         warnings: Sequence[str] = (),
         failed: Callable[[], None] = lambda: None,
@@ -67,53 +73,79 @@ class Dispatcher:
             store, queue_settings, slots, wakeups, ticker, version=version, tick=tick, in_turn=leasing.in_turn
         )
         source = StoreSource(store, leasing, lease, queues=queues, fresh=self._limits.fresh)
-        self._runtime = Runtime(source, handlers, slots=slots)
-        self._keeper = None if keeper_store is None else LeaseKeeper(keeper_store, source.overdue, lease)
-        self._running: asyncio.Task[None] | None = None
+        self._runtimes = [Runtime(source, handlers, slots=slots)]
+        self._sources = [source]
+        self._pushing: Pushing | None = None
+        if push is not None:
+            self._pushing = Pushing(
+                store,
+                leasing,
+                wakeups,
+                ticker,
+                queue_settings,
+                push,
+                lease=lease,
+                queues=queues,
+                concurrency=push_concurrency,
+                tick=tick,
+            )
+            self._runtimes.append(self._pushing.runtime)
+            self._sources.append(self._pushing.source)
+        self._keeper = None
+        if keeper_store is not None:
+            self._keeper = LeaseKeeper(
+                keeper_store, lambda age: [held for one in self._sources for held in one.overdue(age)], lease
+            )
+        self._running: list[asyncio.Task[None]] = []
         self._since: datetime | None = None
 
     @property
     def last_tick(self) -> float | None:
         """time.monotonic() of the last tick in which this was alive and the store answered; None: not yet, or it
         should run jobs and does not."""
-        if self._running is not None and self._running.done():
+        if any(task.done() for task in self._running):
             return None
         return self._ticker.last_ok
 
     def figures(self) -> Figures:
         """Slots and what is in them."""
-        return self._runtime.figures()
+        all_ = [runtime.figures() for runtime in self._runtimes]
+        return Figures(*(sum(getattr(one, field.name) for one in all_) for field in fields(Figures)))
 
     async def start(self) -> None:
         """Begin to run jobs."""
-        if not len(self._handlers):
+        if not len(self._handlers) and self._pushing is None:
             return
         if self._keeper is not None:
             self._keeper.start()
-        self._running = asyncio.create_task(self._runtime.run(), name="runtime")
-        self._running.add_done_callback(self._tell_end)
+        for runtime in self._runtimes:
+            task = asyncio.create_task(runtime.run(), name="runtime")
+            task.add_done_callback(self._tell_end)
+            self._running.append(task)
         self._since = datetime.now(UTC)
 
     async def stop(self, grace: timedelta) -> None:
         """Claim no more, let what runs end within `grace`, give back the rest without counting it as an attempt."""
-        if self._running is None:
+        if not self._running:
             return
         try:
-            await self._drain(self._running, grace)
+            await asyncio.gather(*(self._drain(*one, grace) for one in zip(self._runtimes, self._running, strict=True)))
         finally:
             if self._keeper is not None:
                 await self._keeper.close()
             await self._limits.close()
+            if self._pushing is not None:
+                await self._pushing.targets.close()
 
     def _tell_end(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.critical("runtime_failed", exc_info=error)
             self._failed()
 
-    async def _drain(self, running: asyncio.Task[None], grace: timedelta) -> None:
+    async def _drain(self, runtime: Runtime, running: asyncio.Task[None], grace: timedelta) -> None:
         if running.done():
             return
-        drained = await self._runtime.drain(grace)
+        drained = await runtime.drain(grace)
         _log.info(
             "drained",
             ended=drained.ended,
@@ -125,17 +157,24 @@ class Dispatcher:
 
     def words(self) -> list[WorkerFigures]:
         """Who runs jobs in this process, where it does."""
-        if self._running is None:
+        if not self._running:
             return []
-        figures = self._runtime.figures()
+        handlers, *push = [runtime.figures() for runtime in self._runtimes]
         warnings = list(self._warnings)
-        if figures.blocked_loops:
+        if handlers.blocked_loops:
             warnings.append("a handler blocks its event loop: make it a plain function, or await")
-        if figures.abandoned:
+        if handlers.abandoned:
             warnings.append("handlers that did not stop when asked keep their slots")
-        word = WorkerFigures(
-            worker=self._name,
-            types=tuple(sorted(self._handlers)),
+        words = [self._word("", self._handlers, handlers, warnings)]
+        if self._pushing is not None:
+            # A name of its own: as one, many free slots of the handlers would hide that all requests hang.
+            words.append(self._word("/http", self._pushing.types, push[0], ()))
+        return words
+
+    def _word(self, part: str, types: Iterable[str], figures: Figures, warnings: Sequence[str]) -> WorkerFigures:
+        return WorkerFigures(
+            worker=f"{self._name}{part}",
+            types=tuple(sorted(types)),
             slots=figures.slots,
             busy=figures.busy,
             abandoned=figures.abandoned,
@@ -143,6 +182,6 @@ class Dispatcher:
             warnings=tuple(warnings),
             version=self._version,
             since=self._since,
+            held=self._sources[1 if part else 0].held(),
             free=max(0, figures.slots - figures.busy - figures.abandoned),
         )
-        return [word]

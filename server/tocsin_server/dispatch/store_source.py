@@ -16,8 +16,9 @@ from tocsin_server.domain.job import JobError
 from tocsin_server.domain.job_errors import LeaseLost
 from tocsin_server.domain.lease import Claimed, Ending, Extended, Extension
 from tocsin_server.domain.logs import LogLine
+from tocsin_server.domain.queues import HeldJob
 from tocsin_server.operations.finishing import EndedAttempt, shorten
-from tocsin_server.operations.leasing.holdings import Held
+from tocsin_server.operations.leasing.holdings import Held, named
 from tocsin_server.operations.leasing.leasing import Leasing
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
@@ -45,6 +46,7 @@ class StoreSource(Source):
         self._lease = lease
         self._queues = queues
         self._fresh = fresh
+        self._extending: set[asyncio.Future[list[Extended | TocsinError]]] = set()
         self._beat = asyncio.Event()
         self._holder = leasing.holdings.holder(lambda queue: self._beat.set())
 
@@ -54,11 +56,20 @@ class StoreSource(Source):
         capacity: Callable[[], FreeSlots],
         take: Callable[[Sequence[LeasedJob]], None],
     ) -> Seat:
+        return self._seat(types, capacity, take, self._queues)
+
+    def _seat(
+        self,
+        types: Collection[str],
+        capacity: Callable[[], FreeSlots],
+        take: Callable[[Sequence[LeasedJob]], None],
+        queues: Collection[str] | None,
+    ) -> Seat:
         def begin(claimed: Sequence[Claimed]) -> None:
             self._holder.hold(claimed)
             take([_leased(one) for one in claimed])
 
-        return self._leasing.seat(types, capacity, begin, queues=self._queues, lease=self._lease, fresh=self._fresh)
+        return self._leasing.seat(types, capacity, begin, queues=queues, lease=self._lease, fresh=self._fresh)
 
     async def extend(self, heartbeats: Sequence[Heartbeat]) -> Sequence[HeartbeatAnswer]:
         held = [self._holder.at(beat.job.queue, beat.job.token) for beat in heartbeats]
@@ -68,7 +79,7 @@ class StoreSource(Source):
             if one is not None
         ]
         asked = time.monotonic()
-        answers = iter(await self._store.extend(extensions, self._lease) if extensions else [])
+        answers = iter(await self._extend(extensions) if extensions else [])
         job_log.progressed(zip((one.type for one in held if one is not None), extensions, strict=True))
         found = []
         for one, beat in zip(held, heartbeats, strict=True):
@@ -83,17 +94,48 @@ class StoreSource(Source):
             found.append(_beat_answer(answer))
         return found
 
+    async def _extend(self, extensions: Sequence[Extension]) -> Sequence[Extended | TocsinError]:
+        extending = asyncio.ensure_future(self._store.extend(extensions, self._lease))
+        self._extending.add(extending)
+        extending.add_done_callback(self._extending.discard)
+        return await extending
+
+    def held(self) -> tuple[HeldJob, ...]:
+        """Some of what runs here."""
+        return named(self._holder.all())
+
     def overdue(self, age: timedelta) -> Sequence[Held]:
         """As Holder.overdue."""
         return self._holder.overdue(age)
 
     async def finish(self, outcomes: Sequence[AttemptOutcome]) -> Sequence[bool]:
+        handed_over = [(one.job, one.lease) for one in outcomes if one.lease is not None]
+        if not handed_over:
+            return await self._finish(outcomes)
+        # Those that end here and those that go on elsewhere do not wait for each other.
+        here = [outcome for outcome in outcomes if outcome.lease is None]
+        handing_over = asyncio.gather(*(self._hand_over(job, lease) for job, lease in handed_over))
+        recorded, _ = await asyncio.gather(self._finish(here), handing_over)
+        answers = iter(recorded)
+        return [outcome.lease is not None or next(answers) for outcome in outcomes]
+
+    async def _finish(self, outcomes: Sequence[AttemptOutcome]) -> Sequence[bool]:
         held = [self._holder.at(outcome.job.queue, outcome.job.token) for outcome in outcomes]
         ended = [_ended(one, outcome) for one, outcome in zip(held, outcomes, strict=True) if one is not None]
-        recorded = iter(await self._finishing.finish(ended))
+        recorded = iter(await self._finishing.finish(ended) if ended else ())
         for outcome in outcomes:
             self._holder.forget(outcome.job.queue, outcome.job.token)
         return [False if one is None else next(recorded) for one in held]
+
+    async def _hand_over(self, job: LeasedJob, span: timedelta) -> None:
+        """Leave a lease to whoever the job was handed to. That it is lost says nothing: who is fast has reported."""
+        held = self._holder.forget(job.queue, job.token)
+        if held is None:
+            return
+        # No heartbeat is sent from now on; one under way must not make the lease short again afterwards.
+        while self._extending:
+            await asyncio.wait(set(self._extending))
+        await self._finishing.leave(held.lease, span)
 
     @property
     def heartbeat_every(self) -> timedelta:

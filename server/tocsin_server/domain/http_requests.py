@@ -4,12 +4,16 @@ host are looked at when it is sent."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from datetime import timedelta
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from urllib.parse import SplitResult, urlsplit
 
 from tocsin_server.domain.record import record
+
+#: The type of jobs that are requests by themselves: no push target is theirs.
+HTTP_REQUEST = "http_request"
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 URL_CHARACTERS = 2_048
@@ -18,6 +22,7 @@ HEADER_VALUE_BYTES = 4 << 10
 BODY_BYTES = 512 << 10
 MAX_TIMEOUT = timedelta(hours=1)
 DEFAULT_TIMEOUT = timedelta(seconds=30)
+_LONGEST_WAIT = timedelta(days=1)  # who names a longer one is asked again after that
 SECRET_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}\Z")
 
 #: Refused in a job's headers. Those of the connection would let a request end where another begins, or go elsewhere
@@ -32,7 +37,7 @@ _OF_THE_SERVER_TOO = ("proxy-", "tocsin-")
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}\Z")  # RFC 9110, a token
 _HEADER_VALUE = re.compile(r"([\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?)?\Z")
-_HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.(?!-)[a-z0-9_-]{1,63})*\.?\Z")
+_HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.(?!-)[a-z0-9_-]{1,63})*\Z")
 #: What a resolver may take for a number of an IPv4 address: 2130706433, 0x7f.1, 017700000001.
 _NUMBER = re.compile(r"(0x[0-9a-f]*|[0-9]+)\Z")
 _NEVER = frozenset('\\"<>^`{|} ')
@@ -109,9 +114,40 @@ def _host(parts: SplitResult) -> tuple[str, bool]:
             return str(IPv4Address(host)), True
         except AddressValueError:
             raise UnfitAddress("has a number for its host: write an IPv4 address as four numbers, 192.0.2.1") from None
+    host = host.removesuffix(".")  # it says that the name is whole; certificates have it without
     if len(host) > 253 or not _HOST.match(host):
         raise UnfitAddress("has no host that can be looked up: A-Z a-z 0-9 - _ and dots between")
     return host, False
+
+
+def allowed(entries: Collection[str]) -> tuple[frozenset[str], Sequence[IPv4Network | IPv6Network]]:
+    """Names and networks that requests may go to, from one list. ValueError names the entry that is neither."""
+    names, networks = set(), []
+    for entry in entries:
+        try:
+            networks.append(ip_network(entry))
+        except ValueError:
+            name = entry.lower()
+            if not _HOST.match(name) or _NUMBER.match(name.rpartition(".")[2]):
+                raise ValueError(f"{entry!r} is neither a host's name nor a network such as 10.0.0.0/8") from None
+            names.add(name)
+    return frozenset(names), networks
+
+
+def wait_of(header: str | None, now: datetime) -> timedelta | None:
+    """The wait that a Retry-After header names (RFC 9110: seconds, or a date), at most a day; None: it names none."""
+    if header is None:
+        return None
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        wait = timedelta(seconds=int(text)) if len(text) <= 9 else _LONGEST_WAIT
+    else:
+        try:
+            then = parsedate_to_datetime(text)
+            wait = (then if then.tzinfo else then.replace(tzinfo=UTC)) - now
+        except (ValueError, OverflowError):
+            return None
+    return min(wait, _LONGEST_WAIT) if wait > timedelta(0) else None
 
 
 def unfit_headers(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:

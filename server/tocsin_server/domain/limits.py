@@ -20,6 +20,7 @@ LOG_LINE_BYTES = 4 << 10
 LOG_BYTES = 256 << 10  # of a job's lines together
 LOG_HEAD_LINES, LOG_HEAD_BYTES = 200, 64 << 10  # of them the first, which stay where lines are dropped
 LOG_PAGE_LINES = 500  # in one answer
+EXPLAINED_IDS = 100  # of jobs that one waits for
 BATCH_ITEMS = 1_000
 PAGE_SIZE = 1_000
 DEFAULT_PAGE_SIZE = 50

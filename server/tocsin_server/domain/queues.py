@@ -7,6 +7,7 @@ from dataclasses import field
 from datetime import datetime
 
 from tocsin_server.domain.defaults import UNSET, JobDefaults, PushTarget
+from tocsin_server.domain.http_requests import HTTP_REQUEST
 from tocsin_server.domain.record import record
 from tocsin_server.domain.states import State
 from tocsin_server.domain.versions import at_least
@@ -43,6 +44,13 @@ class QueueSettings:
         lowest = self.min_worker_version_of(type_)
         return self.push_of(type_) is None and (not lowest or at_least(version, lowest))
 
+    def given_to(self, worker: WorkerFigures, queue: str, type_: str) -> bool:
+        """Whether the worker is given jobs of this type, of the queue that these settings are of. What has a push
+        target is given to servers that make requests."""
+        if self.push_of(type_) is not None:
+            return not worker.remote and worker.takes(queue, HTTP_REQUEST)
+        return worker.takes(queue, type_) and self.admits(type_, worker.version)
+
     @property
     def chooses_workers(self) -> bool:
         """Whether not every worker is given all of its jobs."""
@@ -50,6 +58,8 @@ class QueueSettings:
 
     def push_of(self, type_: str) -> PushTarget | None:
         """Where due jobs of the type are sent; no worker and no handler is given them then. None: nowhere."""
+        if type_ == HTTP_REQUEST:
+            return None
         of_type = self.type_defaults.get(type_, UNSET).push
         return self.defaults.push if of_type is None else of_type
 

@@ -11,6 +11,7 @@ from tocsin_server.handlers import (
     booking_reminder,
     data_cleanup,
     email_notification,
+    http_request,
     payment_reminder,
     report_generation,
     sms_notification,
@@ -26,8 +27,10 @@ from tocsin_server.operations.cleanup import Cleanup
 from tocsin_server.operations.reminders.fence import ReminderFence
 from tocsin_server.operations.reporting.report import Reporting
 from tocsin_server.operations.reporting.retention import Retained
-from tocsin_server.settings import MailSettings, SmsSettings
+from tocsin_server.settings import HttpSettings, MailSettings, SmsSettings
 from tocsin_server.store.interface import JobStore
+from tocsin_server.webhooks.guard import Guard
+from tocsin_server.webhooks.sending import Caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,13 @@ class Builtin:
 
     handlers: Handlers
     warnings: tuple[str, ...]
+
+
+def http_handler(http: HttpSettings, token_of: http_request.TokenOf | None = None) -> http_request.HttpRequestHandler:
+    """Makes the requests of jobs, as the settings allow."""
+    guard = Guard(http.allow, allow_private=http.allow_private)
+    secrets = {name: [one.get_secret_value() for one in several] for name, several in http.secrets.items()}
+    return http_request.HttpRequestHandler(Caller(guard), secrets, token_of)
 
 
 def outlets(mail: MailSettings, sms: SmsSettings) -> Outlets:

@@ -111,14 +111,15 @@ def explained(outlook: Outlook, around: Surroundings) -> Explanation:
         return _due_later(outlook)
     if outlook.paused_since is not None:
         return _paused(outlook.paused_since, around.settings.pause_reason)
-    takers = [
-        worker
-        for worker in around.workers
-        if worker.takes(job.queue, job.spec.type) and around.settings.admits(job.spec.type, worker.version)
-    ]
+    takers = _takers(job, around)
     if not takers:
-        return _no_worker(job.spec.type)
+        return _no_worker(job.spec.type, around.settings)
     return _behind(outlook.ahead, job.spec.type, takers)
+
+
+def _takers(job: Job, around: Surroundings) -> Sequence[WorkerFigures]:
+    """Who is given such jobs. Those that have a push target are sent there by servers that make requests."""
+    return [one for one in around.workers if around.settings.given_to(one, job.queue, job.spec.type)]
 
 
 def _leased(outlook: Outlook, workers: Sequence[WorkerFigures]) -> Explanation:
@@ -175,9 +176,13 @@ def _paused(since: datetime, reason: str) -> Explanation:
     )
 
 
-def _no_worker(type_: str) -> Explanation:
-    sentence = f'It is due, and nobody who is heard of runs jobs of type "{type_}" from its queue: start a worker.'
-    return Explanation(Why.NO_WORKER, sentence, name=type_)
+def _no_worker(type_: str, settings: QueueSettings) -> Explanation:
+    who, what = f'nobody who is heard of runs jobs of type "{type_}" from its queue', "start a worker"
+    if settings.push_of(type_) is not None:
+        who, what = f'no server is heard of that sends jobs of type "{type_}" on', "start one without --no-dispatch"
+    elif lowest := settings.min_worker_version_of(type_):
+        who, what = f"{who} in version {lowest} or a later one", "start one of those"
+    return Explanation(Why.NO_WORKER, f"It is due, and {who}: {what}.", name=type_)
 
 
 def _behind(ahead: int | None, type_: str, takers: Sequence[WorkerFigures]) -> Explanation:

@@ -13,7 +13,7 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull, TocsinError
 from tocsin_server.domain.job import Job, JobError, View
 from tocsin_server.domain.job_errors import EndedOtherwise, LeaseLost
-from tocsin_server.domain.lease import AttemptOutcome, Ending, Finished, Lease, contradicts
+from tocsin_server.domain.lease import AttemptOutcome, Ending, Extended, Extension, Finished, Lease, contradicts
 from tocsin_server.domain.record import record
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.operations.retry_pause import retry_pause
@@ -157,6 +157,22 @@ class Finishing:
     async def give_back(self, leases: Sequence[Lease]) -> None:
         """Let go of leases whose attempts never began: their jobs are WAITING again, nothing counted."""
         await self._record([AttemptOutcome(lease, Ending.RELEASED) for lease in leases], lambda _at, _recorded: None)
+
+    async def leave(self, lease: Lease, span: timedelta) -> bool:
+        """Let a lease end `span` from now, for its attempt goes on elsewhere. False: it is no more. Repeats as `finish`
+        does."""
+        failures = 0
+        while True:
+            try:
+                [answer] = await self._store.extend([Extension(lease)], span)
+            except TocsinError as error:
+                answer = error
+            if isinstance(answer, Extended | LeaseLost):
+                return isinstance(answer, Extended)
+            if failures % _SAY_AGAIN == 0:
+                _log.warning("lease_not_left", **_names(lease), error=str(answer))
+            failures += 1
+            await asyncio.sleep(retry_pause(failures, _LONGEST_PAUSE))
 
     async def _with_policies(self, queue: str, ended: Sequence[EndedAttempt]) -> Sequence[EndedAttempt]:
         failures = 0

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
+from tocsin_server.domain.http_requests import HTTP_REQUEST
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, WorkerFigures
 from tocsin_server.domain.states import State
 from tocsin_server.domain.words import counted
@@ -93,6 +94,9 @@ def judged(
         for type_ in worker.types
         if not settings.chooses_workers or settings.admits(type_, worker.version)
     }
+    if any(HTTP_REQUEST in worker.types and not worker.remote for worker in workers):
+        # Servers that make requests send jobs to push targets, too.
+        served |= {t for counts in figures.counts.values() for t in counts if settings.push_of(t) is not None}
     unserved = _unserved(figures, State.WAITING, served)
     unserved_later = _unserved(figures, State.SCHEDULED, served)
     return QueueHealth(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 
@@ -12,10 +13,15 @@ from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import Added, Draft, Terms
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.operations.gathering import CancelledUnsent, Gathering
+from tocsin_server.operations.leasing.riding import MOST_RIDING, Ride
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
 
 __all__ = ["CancelledUnsent", "ScheduleJobs", "Scheduled"]
+
+_NOW = timedelta(0)
+_MOST_TERMS = 1_000  # that are remembered; queues and types are named by callers
+_NO_TERMS = (None, None)
 
 #: What a job was drafted as and what adding it did, or why it was refused.
 Scheduled = tuple[Draft, Added] | TocsinError
@@ -37,8 +43,13 @@ class ScheduleJobs:
         self._store = store
         self._settings_of = settings_of
         self._server_defaults = server_defaults
+        #: Asked for a claim to go with jobs that are due at once; None: nobody runs jobs here.
+        self.ride: Callable[[str, Mapping[str, int]], Awaitable[Ride | None]] | None = None
         self._gathering = Gathering[Draft, Added | TocsinError](self._add, linger, flush_jobs)
         self._unbroken = Unbroken()
+        # Terms of jobs that ask for nothing of their own, by queue and type, with the settings that they follow from.
+        # Jobs that share them are stored and answered sooner.
+        self._common: dict[tuple[str, str], tuple[QueueSettings, Terms]] = {}
 
     async def schedule(self, requests: Sequence[JobRequest]) -> list[Scheduled]:
         """Add jobs; each with its draft, in the order asked: as `JobStore.add` says.
@@ -71,8 +82,11 @@ class ScheduleJobs:
         await self._unbroken.close()
         await self._gathering.close()
 
-    async def _add(self, _queue: str, drafts: Sequence[Draft]) -> Sequence[Added | TocsinError]:
-        return await self._store.add(drafts)
+    async def _add(self, queue: str, drafts: Sequence[Draft]) -> Sequence[Added | TocsinError]:
+        ride = None
+        if self.ride is not None and len(drafts) <= MOST_RIDING and all(draft.when == _NOW for draft in drafts):
+            ride = await self.ride(queue, Counter(draft.spec.type for draft in drafts))
+        return await (self._store.add(drafts) if ride is None else ride.add(drafts))
 
     async def _settings(self, queues: Collection[str]) -> dict[str, QueueSettings | TocsinError]:
         """Of each queue, or why they cannot be had; raises that where there are none at all."""
@@ -90,7 +104,6 @@ class ScheduleJobs:
         self, requests: Sequence[JobRequest], settings: Mapping[str, QueueSettings | TocsinError]
     ) -> Iterator[Draft]:
         """The jobs to add, but for those of a queue whose settings cannot be had."""
-        common: dict[tuple[str, str], Terms] = {}  # of jobs that ask for nothing of their own, by queue and type
         for request in requests:
             of_queue = settings[request.queue]
             if isinstance(of_queue, TocsinError):
@@ -99,9 +112,12 @@ class ScheduleJobs:
                 yield request.draft(terms(request.overrides, self._below(of_queue, request.type)))
                 continue
             key = request.queue, request.type
-            shared = common.get(key)
-            if shared is None:
-                shared = common[key] = terms(UNSET, self._below(of_queue, request.type))
+            of_settings, shared = self._common.get(key, _NO_TERMS)
+            if of_settings is not of_queue or shared is None:
+                if len(self._common) >= _MOST_TERMS:
+                    self._common.clear()
+                shared = terms(UNSET, self._below(of_queue, request.type))
+                self._common[key] = of_queue, shared
             yield request.draft(shared)
 
     def _below(self, settings: QueueSettings, type_: str) -> JobDefaults:

@@ -8,7 +8,14 @@ needed here.)
 """
 
 from tocsin_server.settings.fields import describe, without
-from tocsin_server.settings.groups import EventSettings, MailSettings, RetentionSettings, RetrySettings, SmsSettings
+from tocsin_server.settings.groups import (
+    EventSettings,
+    HttpSettings,
+    MailSettings,
+    RetentionSettings,
+    RetrySettings,
+    SmsSettings,
+)
 from tocsin_server.settings.loading import Loaded, load
 from tocsin_server.settings.model import Settings
 from tocsin_server.settings.problems import SettingsError
@@ -24,6 +31,7 @@ __all__ = [
     "NOTHING",
     "EventSettings",
     "Flag",
+    "HttpSettings",
     "Loaded",
     "MailSettings",
     "Origin",

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 from tocsin_server.domain import limits
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.times import MILLISECOND
-from tocsin_server.settings.values import Duration
+from tocsin_server.settings.values import AllowedHosts, Duration, Secrets
 
 _RETRY = RetryPolicy()
 
@@ -162,6 +162,31 @@ class SmsSettings(BaseModel, frozen=True, extra="forbid"):
         default=None, description="Password of that user; without a user it is sent as a bearer token."
     )
     sender: str | None = Field(default=None, description="Number or name, for messages that name none.")
+
+
+class HttpSettings(BaseModel, frozen=True, extra="forbid"):
+    """Requests to other programs: jobs of type http_request, and those of types with a push target."""
+
+    concurrency: int = Field(
+        default=50,
+        ge=1,
+        le=10_000,
+        description="Requests at once, beside `concurrency`, where the queue's settings have no number for the type.",
+    )
+    secrets: Secrets = Field(
+        default_factory=dict,
+        description="Secrets that sign requests, by name, of 16 characters or more: orders=SECRET, or orders=NEW OLD "
+        "while one is rotated. In the file a table of texts or lists.",
+    )
+    allow: AllowedHosts = Field(
+        default=(),
+        description="Hosts, addresses and networks that requests may go to besides those on the internet: 10.1.0.0/16, "
+        "intranet.example.",
+    )
+    allow_private: bool = Field(
+        default=False,
+        description="Requests may go to this machine and to private networks. `tocsin dev` sets it.",
+    )
 
 
 class ReportSettings(BaseModel, frozen=True, extra="forbid"):

@@ -13,6 +13,7 @@ from tocsin_server.settings.groups import (
     DrainSettings,
     EventSettings,
     GatherSettings,
+    HttpSettings,
     LeaseSettings,
     LogSettings,
     MailSettings,
@@ -72,6 +73,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     events: EventSettings = EventSettings()
     mail: MailSettings = MailSettings()
     sms: SmsSettings = SmsSettings()
+    http: HttpSettings = HttpSettings()
     reports: ReportSettings = ReportSettings()
     gather: GatherSettings = GatherSettings()
     calls: CallSettings = CallSettings()

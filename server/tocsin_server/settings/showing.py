@@ -69,6 +69,8 @@ def secrets_of(settings: BaseModel) -> list[str]:
         if isinstance(value, SecretStr):
             text = value.get_secret_value()
             found += _secrets_in(place, text)
+        elif isinstance(value, dict):  # by name
+            found += [one.get_secret_value() for several in value.values() for one in several]
     return [secret for secret in found if secret]
 
 
@@ -93,6 +95,8 @@ def _unchecked(place: Place, value: object) -> str:
 
 
 def _shown(place: Place, value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={' '.join(HIDDEN for _ in several)}" for name, several in value.items()) or NOTHING
     if value is None or value == ():
         return NOTHING
     if isinstance(value, SecretStr):

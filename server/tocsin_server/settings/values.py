@@ -7,7 +7,9 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+
+from tocsin_server.domain.http_requests import allowed
 
 # In short, or in words as Agenda's processEvery has it: "30 seconds", "1 hour 30 minutes".
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|\s*(?:milliseconds?|seconds?|minutes?|hours?|days?))(?![A-Za-z])")
@@ -21,6 +23,7 @@ _UNITS = {
 }
 _BYTES = re.compile(r"(?P<amount>[0-9]{1,15}) ?(?:(?P<letter>[KMGT])(?P<binary>i)?)?B?\Z")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}\Z")
+_SECRET = re.compile(r"[\x21-\x7e]{16,1000}\Z")
 _LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]/]+):(?P<port>[0-9]{1,5})\Z")
 
 
@@ -78,10 +81,37 @@ def _listen(text: str) -> str:
     return text
 
 
-def _name(text: str) -> str:
+def _name(text: str, whose: str = "a queue's") -> str:
     if not _NAME.match(text):
-        raise ValueError("a queue's name is 1 to 100 of the characters A-Z a-z 0-9 . _ -")
+        raise ValueError(f"{whose} name is 1 to 100 of the characters A-Z a-z 0-9 . _ -")
     return text
+
+
+def _secrets(value: object) -> object:
+    """ "orders=NEW OLD, bills=ONE" as a table; in the file it is one already."""
+    if isinstance(value, str):
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        if not all(equals for _, equals, _ in pairs):
+            raise ValueError("write a name and its secrets: orders=SECRET, or orders=NEW OLD while one is rotated")
+        value = {name.strip(): secrets.split() for name, _, secrets in pairs}
+    if isinstance(value, dict):
+        return {name: (one,) if isinstance(one, str) else one for name, one in value.items()}
+    return value
+
+
+def _fit_secrets(secrets: dict[str, tuple[SecretStr, ...]]) -> dict[str, tuple[SecretStr, ...]]:
+    for name, several in secrets.items():
+        _name(name, "a secret's")
+        if not 1 <= len(several) <= 2:
+            raise ValueError(f"{name} has {len(several)} secrets: give one, or the new and the old one")
+        if any(not _SECRET.match(one.get_secret_value()) for one in several):
+            raise ValueError(f"a secret of {name} is too short, or has a space: use 16 characters or more of ASCII")
+    return secrets
+
+
+def _fit_hosts(entries: tuple[str, ...]) -> tuple[str, ...]:
+    allowed(entries)
+    return entries
 
 
 def _split(value: Any) -> Any:
@@ -99,4 +129,10 @@ ListenAddress = Annotated[str, AfterValidator(_listen)]
 
 #: Names separated by commas where they come as one text; a list in the file.
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-QueueNames = Annotated[tuple[Annotated[str, AfterValidator(_name)], ...], BeforeValidator(_split)]
+QueueNames = Annotated[tuple[Annotated[str, AfterValidator(lambda text: _name(text))], ...], BeforeValidator(_split)]
+
+#: Secrets by name, of each one or two.
+Secrets = Annotated[dict[str, tuple[SecretStr, ...]], BeforeValidator(_secrets), AfterValidator(_fit_secrets)]
+
+#: Names of hosts, addresses and networks.
+AllowedHosts = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_fit_hosts)]

@@ -138,6 +138,22 @@ class JobStore(ABC):
         may be. A job without id gets a UUIDv8 of create time and arrival. Cost O(log n) a job.
         """
 
+    #: Whether `add_and_claim` is one step on the way to the store, and not two.
+    claims_with_add = False
+
+    async def add_and_claim(
+        self, drafts: Sequence[Draft], types: Mapping[str, int], limit: int, *, lease: timedelta, request: bytes
+    ) -> tuple[list[Added | TocsinError], Claim | TocsinError]:
+        """Add jobs of one queue, and then claim from it, as `add` and `claim` say. Who listens for wake-ups may not be
+        told of what became due: the caller claims it. A claim that failed stands in its answer's place; where adding
+        failed that is raised, and the claim may have been made or not."""
+        added = await self.add(drafts)
+        try:
+            claim = await self.claim(drafts[0].spec.queue, types, limit, lease=lease, request=request)
+        except TocsinError as error:
+            return added, error
+        return added, claim
+
     @abstractmethod
     async def get(self, queue: str, job_ids: Sequence[str], view: View) -> list[Job | None]:
         """The jobs, None where none stands. Cost O(1) a job."""
@@ -248,7 +264,7 @@ class JobStore(ABC):
     @abstractmethod
     async def explain(self, queue: str, job_ids: Sequence[str]) -> list[Outlook | None]:
         """What claims would see of these jobs now, None where none stands; read from the indexes that claims read.
-        Cost O(log n) a job, and at most 100 records of due jobs that are not yet WAITING."""
+        Cost O(log n) a job, and at most some hundred records or entries of an index beside."""
 
     @abstractmethod
     async def finish(self, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:

@@ -7,7 +7,8 @@ import { patience, servers } from "./settings.js";
 type Answer<A> = (error: ServiceError | null, answer: A) => void;
 type Make<A> = (client: WorkerServiceClient, options: Partial<CallOptions>, then: Answer<A>) => ClientUnaryCall;
 
-const clients = servers.map((server) => new WorkerServiceClient(server, credentials.createInsecure()));
+const soon = { "grpc.initial_reconnect_backoff_ms": 200, "grpc.max_reconnect_backoff_ms": 1000 };
+const clients = servers.map((server) => new WorkerServiceClient(server, credentials.createInsecure(), soon));
 let current = 0; // the server to call: the next one after each failure
 
 /** Makes a call, each time with a deadline, until a server answers; undefined once it is stopped. All calls of a worker

@@ -8,7 +8,7 @@ export const servers = (TOCSIN_SERVER || "localhost:50051").split(",");
 export const queue = TOCSIN_QUEUE || "default";
 export const concurrency = Number(TOCSIN_CONCURRENCY || "10");
 export const lease = { seconds: parseInt(TOCSIN_LEASE || "30s"), nanos: 0 };
-export const heartbeatMs = (lease.seconds * 1000) / 3;
+export const heartbeatMs = Math.floor((lease.seconds * 1000) / 3);
 export const graceMs = 25_000; // how long attempts may go on once the worker is told to stop; then they are given back
 
 /** This process: a name that no other has. */

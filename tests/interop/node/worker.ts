@@ -31,13 +31,18 @@ async function work(server: string): Promise<void> {
   const channel = { "grpc.keepalive_time_ms": 10_000, "grpc.keepalive_timeout_ms": 5_000 };
   const client = new WorkerServiceClient(server, credentials.createInsecure(), channel);
   const beat = () => send({ heartbeats: held().map((attempt) => attempt.heartbeat()) });
-  const heartbeat = setInterval(beat, heartbeatMs);
+  let heartbeat = setInterval(beat, heartbeatMs);
   const opened = (stream = client.streamJobs());
   const end = new Promise((resolve) => opened.on("status", resolve));
   opened.on("error", (error) => console.error(`the stream ended: ${error.message}`)).on("data", hear);
-  const heldTokens = held().map((attempt) => attempt.leased.token); // each takes a credit
+  opened.on("data", ({ welcome }) => {
+    if (!welcome?.heartbeatEvery) return;
+    clearInterval(heartbeat); // more often for a while, where there are leases of an earlier stream
+    heartbeat = setInterval(beat, welcome.heartbeatEvery.seconds * 1000 + welcome.heartbeatEvery.nanos / 1e6);
+  });
+  const heldTokens = held().map((attempt) => attempt.leased.token);
   send({ hello: { worker: me, lease, heldTokens, asks: [{ queue, types }] } });
-  credits = concurrency - (running.size - heldTokens.length); // those that are lost have their slots still
+  credits = concurrency - running.size; // those that are lost have their slots still
   sent = 0;
   if (stopping) send({ goodbye: {} });
   flush();

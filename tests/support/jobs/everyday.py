@@ -87,3 +87,14 @@ def sync_until_cancelled(job: JobContext) -> None:
     while not job.cancelled:
         time.sleep(0.01)
     job.raise_if_cancelled()
+
+
+@handlers.on("writes_lines")
+async def writes_lines(job: JobContext) -> None:
+    """Logs as many lines as its payload says; where it says so, it fails then or waits to be cancelled."""
+    for number in range(job.data["lines"]):
+        await job.log(f"line {number}", "warning" if number % 2 else "info")
+    if job.data.get("fails"):
+        raise ValueError("it is to fail")
+    if job.data.get("waits"):
+        await asyncio.Event().wait()

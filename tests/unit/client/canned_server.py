@@ -12,6 +12,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
+from tocsin.v1 import following_pb2 as fpb
 from tocsin.v1 import job_pb2, job_service_pb2_grpc
 from tocsin.v1 import job_service_pb2 as pb
 
@@ -83,6 +84,7 @@ class CannedJobService(job_service_pb2_grpc.JobServiceServicer):
         self.watches: Iterator[list[pb.WatchJobsResponse | status_pb2.Status]] = iter(())
         self.jobs: dict[str, job_pb2.Job] = {}
         self.pages: Iterator[pb.ListJobsResponse] = iter(())
+        self.logs: Iterator[fpb.ListJobLogsResponse] = iter(())
 
     def asked(self, method: str) -> list[Any]:
         """The requests of one method, in order."""
@@ -142,6 +144,18 @@ class CannedJobService(job_service_pb2_grpc.JobServiceServicer):
     async def ListJobs(self, request: pb.ListJobsRequest, context: Any) -> pb.ListJobsResponse:
         await self._begin("ListJobs", request, context)
         return next(self.pages)
+
+    async def ExplainJob(self, request: fpb.ExplainJobRequest, context: Any) -> fpb.ExplainJobResponse:
+        await self._begin("ExplainJob", request, context)
+        return fpb.ExplainJobResponse(explanation=self.jobs[request.job_id].explanation)
+
+    async def ListJobLogs(self, request: fpb.ListJobLogsRequest, context: Any) -> fpb.ListJobLogsResponse:
+        await self._begin("ListJobLogs", request, context)
+        return next(self.logs)
+
+    async def WaitJob(self, request: fpb.WaitJobRequest, context: Any) -> fpb.WaitJobResponse:
+        await self._begin("WaitJob", request, context)
+        return fpb.WaitJobResponse(job=self.jobs[request.job_id])
 
     async def WatchJobs(self, request: pb.WatchJobsRequest, context: Any) -> AsyncIterator[pb.WatchJobsResponse]:
         await self._begin("WatchJobs", request, context)

@@ -20,6 +20,7 @@ from tocsin import (
     State,
     View,
     _calls,
+    _following,
     _queue_calls,
     _transferring,
 )
@@ -46,6 +47,9 @@ def every_call() -> dict[str, PreparedCall[Any, Any]]:
         "keep": _calls.schedule_one(_calls.schedule_request(JobRequest("x", job_id="a", on_conflict="KEEP"))),
         "batch": _calls.schedule_batch([_calls.schedule_request(JobRequest("x"))]),
         "get": _calls.get("a"),
+        "wait": _following.wait("a", "", 1),
+        "explain": _following.explain("a"),
+        "logs": _following.log_page("a"),
         "list": _calls.list_page({}),
         "count": _calls.count("", [], []),
         "cancel": _calls.cancel("a"),

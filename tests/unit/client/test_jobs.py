@@ -6,8 +6,20 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from google.protobuf import json_format
-from tocsin import Backoff, Cancel, EmailNotification, Job, JobError, Progress, Retention, RetryPolicy, State, View
-from tocsin.enums import OnConflict, Outcome
+from tocsin import (
+    Backoff,
+    Cancel,
+    EmailNotification,
+    Explanation,
+    Job,
+    JobError,
+    Progress,
+    Retention,
+    RetryPolicy,
+    State,
+    View,
+)
+from tocsin.enums import OnConflict, Outcome, Why
 from tocsin.v1 import job_pb2
 from tocsin.v1 import job_service_pb2 as pb
 
@@ -97,8 +109,30 @@ def test_the_words_are_those_of_the_protos() -> None:
         (Backoff, job_pb2.RetryPolicy.Backoff),
         (OnConflict, pb.ScheduleJobRequest.OnConflict),
         (Outcome, pb.ScheduleJobResponse.Outcome),
+        (Why, job_pb2.Explanation.Reason),
     ):
         assert list(words.__members__) == [name for name in proto.keys() if not name.endswith("UNSPECIFIED")]
+
+
+def test_an_explanation_reads_as_it_was_sent() -> None:
+    assert Job(WHOLE).explanation is None
+    job = job_pb2.Job()
+    job.CopyFrom(WHOLE)
+    job.explanation.reason, job.explanation.sentence, job.explanation.ahead = (
+        job_pb2.Explanation.BEHIND,
+        "It is due.",
+        0,
+    )
+    assert Job(job).explanation == Explanation(Why.BEHIND, "It is due.", ahead=0)
+    assert Job(job).to_dict()["explanation"] == {
+        **dict.fromkeys(("time", "seen_time", "active", "max")),
+        "reason": "BEHIND",
+        "sentence": "It is due.",
+        "name": "",
+        "worker": "",
+        "ahead": 0,
+        "job_ids": [],
+    }
 
 
 def test_a_job_shows_itself_in_a_line_and_can_stand_in_a_set() -> None:

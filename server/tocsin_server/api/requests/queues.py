@@ -19,6 +19,7 @@ from tocsin_server.api.times import to_span, to_time
 from tocsin_server.domain import limits
 from tocsin_server.domain.defaults import UNSET, JobDefaults, PushTarget
 from tocsin_server.domain.filters import JobFilter, Window
+from tocsin_server.domain.http_requests import HTTP_REQUEST
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.operations.queues import QueueChange
@@ -100,7 +101,10 @@ def check_settings(wrong: Violations, field: str, queue: queue_pb2.Queue) -> Non
     _check_defaults(wrong, f"{field}.defaults", queue.defaults)
     if wrong.count(f"{field}.type_defaults", queue.type_defaults, limits.TYPES_PER_QUEUE):
         for type_, defaults in queue.type_defaults.items():
-            _check_defaults(wrong, wrong.key(f"{field}.type_defaults", type_), defaults)
+            path = wrong.key(f"{field}.type_defaults", type_)
+            _check_defaults(wrong, path, defaults)
+            if type_ == HTTP_REQUEST and defaults.HasField("push"):
+                wrong.add(f"{path}.push", f"is not for {HTTP_REQUEST}, each of which says itself where it goes")
     for name in ("completed_max", "failed_max"):
         if queue.HasField(name):
             wrong.number(f"{field}.{name}", getattr(queue, name), 0, _MOST_KEPT)

@@ -86,8 +86,9 @@ def stream_jobs(request: pb.StreamJobsRequest, now: datetime) -> Heard:
     for name in ("heartbeats", "outcomes", "credits"):
         wrong.count(name, getattr(request, name), limits.BATCH_ITEMS)
     for i, credit in enumerate(request.credits):
-        if not 1 <= credit.n <= limits.CREDITS:
-            wrong.number(f"credits[{i}].n", credit.n, 1, limits.CREDITS)
+        lowest = 0 if credit.type else 1
+        if not lowest <= credit.n <= limits.CREDITS:
+            wrong.number(f"credits[{i}].n", credit.n, lowest, limits.CREDITS)
     unbegun = request.goodbye.unbegun_tokens
     wrong.count("goodbye.unbegun_tokens", unbegun, limits.HELD_TOKENS)
     if wrong:

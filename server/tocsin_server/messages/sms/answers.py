@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
 
+from tocsin_server.domain.http_requests import wait_of
 from tocsin_server.messages.errors import Deferred, Refused
 from tocsin_server.messages.sms.forms import Form
 
-_LONGEST_WAIT = timedelta(days=1)  # a provider that names a longer one is asked again after that
 _SAID_CHARACTERS = 200
 _LOGIN_REFUSED = (401, 403)
 # Beside 5xx: the provider had no time, or will have more.
@@ -38,22 +37,6 @@ def trouble(
         # Too many is said of all that we send, an error of the server mostly is.
         return Deferred(message, retry_in=wait_of(retry_after, datetime.now(UTC)), everyone=True)
     return Refused(message)
-
-
-def wait_of(retry_after: str | None, now: datetime) -> timedelta | None:
-    """The wait that a Retry-After header names (RFC 9110: seconds, or a date), at most a day; None: it names none."""
-    if retry_after is None:
-        return None
-    text = retry_after.strip()
-    if text.isascii() and text.isdigit():
-        wait = timedelta(seconds=int(text)) if len(text) <= 9 else _LONGEST_WAIT
-    else:
-        try:
-            then = parsedate_to_datetime(text)
-            wait = (then if then.tzinfo else then.replace(tzinfo=UTC)) - now
-        except (ValueError, OverflowError):
-            return None
-    return min(wait, _LONGEST_WAIT) if wait > timedelta(0) else None
 
 
 def _read(answer: bytes) -> object:

@@ -65,6 +65,15 @@ class Claimable:
             queue.due = due
             self._set_alarm(queue)
 
+    def stir(self, name: str, types: Collection[str]) -> bool:
+        """Jobs of these types come, and a claim with them: what was found of the others still holds. False: nothing is
+        known of the queue, or it is on hold."""
+        queue = self._queues.get(name)
+        if queue is None or queue.quiet or queue.held:
+            return False
+        queue.dry.difference_update(types)
+        return True
+
     def tick(self, ticks: Mapping[str, Tick]) -> None:
         """What the store says of queues; makes up for messages that were lost."""
         for name, tick in ticks.items():

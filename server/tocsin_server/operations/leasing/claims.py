@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -15,8 +13,9 @@ import structlog
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull, TocsinError
 from tocsin_server.domain.job_errors import LeaseLost
-from tocsin_server.domain.lease import Claimed, Extension
+from tocsin_server.domain.lease import Claim, Claimed, Extension
 from tocsin_server.operations.leasing.claimable import Claimable
+from tocsin_server.operations.leasing.riding import Ask, Ride
 from tocsin_server.operations.leasing.seats import Seat, Seats
 from tocsin_server.operations.retry_pause import retry_pause
 from tocsin_server.operations.store_clock import StoreClock
@@ -34,20 +33,6 @@ _EMPTY_CLAIMS_FREE, _LONGEST_EMPTY_PAUSE = 3, 0.016
 #: is not waited for at all. It, and any queue while several claims are slow, is asked for one job only: what comes
 #: late may find its slots taken.
 _PATIENCE, _SEVERAL_SLOW = 0.25, 4
-
-
-@dataclass(eq=False, slots=True)
-class _Ask:
-    """One claim. Where its answer was lost it is repeated with the same bytes until an answer comes."""
-
-    queue: str
-    lease: timedelta
-    alone: Seat | None = None  # for whom it is, where not for all whose leases last so long
-    types: dict[str, int] = field(default_factory=dict)  # once it is sent, as the limit
-    limit: int = 0
-    request: bytes = field(default_factory=lambda: secrets.token_bytes(8))
-    sent: float = field(default_factory=time.monotonic)
-    may_have_acted: bool = False
 
 
 class Claims:
@@ -77,9 +62,10 @@ class Claims:
         self._deliver = deliver
         self._changed = changed
         self._longest_pause = longest_pause
-        self._unanswered: dict[str, _Ask] = {}
+        self._unanswered: dict[str, Ask] = {}
         self._failures: dict[str, int] = {}
         self._under_way: Counter[str] = Counter()  # by queue
+        self._riding: tuple[Ask, asyncio.Task[None]] | None = None  # for which no turn was taken
         self.slow: set[asyncio.Task[None]] = set()  # those that are not waited for
 
     @property
@@ -94,12 +80,12 @@ class Claims:
     async def turn(self) -> bool:
         """Claim once from the queue whose turn it is, and wait for it a while. False: no queue is worth a claim for
         anyone."""
-        ask = self._next_ask()
-        if ask is None:
+        if self._riding is not None:
+            (ask, task), self._riding = self._riding, None
+        elif (next_ask := self._next_ask()) is not None:
+            ask, task = next_ask, self._begin(next_ask)
+        else:
             return False
-        self._under_way[ask.queue] += 1
-        task = asyncio.create_task(self._claim(ask), name="claim")
-        task.add_done_callback(partial(self._answered, ask.queue))
         await asyncio.wait({task}, timeout=0 if ask.queue in self._failures else _PATIENCE)
         if task.done():
             task.result()
@@ -109,7 +95,51 @@ class Claims:
             task.add_done_callback(partial(self._slow_ended, ask.queue))
         return True
 
-    def _next_ask(self) -> _Ask | None:
+    async def ride(self, queue: str, types: Mapping[str, int]) -> Ride | None:
+        """A claim to travel with so many jobs of each type, due now, that are about to be added to the queue. None:
+        there is no slot for each of them at once, or another claim is under way, or another queue's turn, or nothing is
+        known of the queue."""
+        if not self._store.claims_with_add or self._busy():
+            return None
+        try:
+            await self._freshen(queue)
+        except TocsinError:
+            return None
+        look = self._seats.look()
+        if self._busy() or self._claimable.next_for(look.wanted)[0] is not None:
+            return None
+        seat = next((seat for seat in self._seats.of(queue) if seat.request is None), None)
+        if seat is None:
+            return None
+        slots, limit = look.joined(queue, seat.lease, frozenset())
+        if limit < sum(types.values()) or any(slots.get(name, 0) < count for name, count in types.items()):
+            return None
+        if not self._claimable.stir(queue, types):
+            return None
+        ask = Ask(queue, seat.lease, types={name: slots[name] for name in types}, limit=limit)
+        ride = Ride(self._store, ask)
+        task = self._begin(ask, ride)
+        self._riding = ask, task
+        task.add_done_callback(self._ridden)
+        return ride
+
+    def _busy(self) -> bool:
+        return bool(self._under_way or self._unanswered or self._failures or self.slow)
+
+    def _begin(self, ask: Ask, ride: Ride | None = None) -> asyncio.Task[None]:
+        self._under_way[ask.queue] += 1
+        task = asyncio.create_task(self._claim(ask, self._claimable.rings(ask.queue), ride), name="claim")
+        task.add_done_callback(partial(self._answered, ask.queue))
+        return task
+
+    def _ridden(self, task: asyncio.Task[None]) -> None:
+        if self._riding is not None and self._riding[1] is task:  # else a turn waits for it
+            self._riding = None
+            if not task.cancelled() and (error := task.exception()) is not None:
+                _log.error("leasing_failed", exc_info=error)
+            self._changed()
+
+    def _next_ask(self) -> Ask | None:
         for queue, ask in self._unanswered.items():
             if not self._claimable.held(queue):
                 return ask
@@ -117,8 +147,8 @@ class Claims:
         if turn is None or seat is None:
             return None
         if seat.request is None:
-            return _Ask(turn, seat.lease)
-        return _Ask(turn, seat.lease, seat, request=seat.request(turn))
+            return Ask(turn, seat.lease)
+        return Ask(turn, seat.lease, seat, request=seat.request(turn))
 
     def _answered(self, queue: str, task: asyncio.Task[None]) -> None:
         self._under_way[queue] -= 1
@@ -135,17 +165,15 @@ class Claims:
             self._resume(queue)
         self._changed()
 
-    async def _claim(self, ask: _Ask) -> None:
-        queue, asked, rings = ask.queue, time.monotonic(), self._claimable.rings(ask.queue)
+    async def _claim(self, ask: Ask, rings: int, ride: Ride | None) -> None:
+        queue, asked = ask.queue, time.monotonic()
         try:
-            if not ask.may_have_acted and not await self._fill(ask):
+            if ride is None and not ask.may_have_acted and not await self._fill(ask):
                 # The settings were read, so the store is back: where it had failed before, nothing else would say so,
                 # and the queue would be held for ever.
                 self._failures.pop(queue, None)
                 return
-            claim = await self._store.claim(
-                queue, ask.types, ask.limit, lease=ask.lease, request=ask.request, repeated=ask.may_have_acted
-            )
+            claim = await (self._sent(ask) if ride is None else ride.answer)
             self._clock.heard(claim.now, asked)
             claimed = await self._still_leased(ask, claim.claimed)
         except Exception as error:
@@ -164,22 +192,31 @@ class Claims:
             except TocsinError as error:
                 _log.debug("look_failed", queue=queue, error=str(error))  # the next tick tells
 
-    async def _fill(self, ask: _Ask) -> bool:
+    async def _fill(self, ask: Ask) -> bool:
         """Ask for what all seats together take of the queue. False: nothing, as its settings
         now are, or since it has none of the types that somebody has a slot for."""
-        asked: set[Callable[[str], Awaitable[None]]] = set()
-        # Hundreds of seats share one way to be fresh; those that come meanwhile are asked too.
-        while left := {seat.fresh for seat in self._seats.of(ask.queue) if seat.fresh is not None} - asked:
-            for fresh in left:
-                await fresh(ask.queue)
-            asked |= left
+        await self._freshen(ask.queue)
         but = self._claimable.dry(ask.queue)
         ask.types, ask.limit = self._seats.look().joined(ask.queue, ask.lease, but, ask.alone)
         if ask.queue in self._failures or len(self.slow) >= _SEVERAL_SLOW:
             ask.types, ask.limit = dict.fromkeys(ask.types, 1), min(ask.limit, 1)
         return bool(ask.types)
 
-    async def _still_leased(self, ask: _Ask, claimed: Sequence[Claimed]) -> Sequence[Claimed]:
+    async def _freshen(self, queue: str) -> None:
+        """See to it that the seats' slots are as the queue's settings say."""
+        asked: set[Callable[[str], Awaitable[None]]] = set()
+        # Hundreds of seats share one way to be fresh; those that come meanwhile are asked too.
+        while left := {seat.fresh for seat in self._seats.of(queue) if seat.fresh is not None} - asked:
+            for fresh in left:
+                await fresh(queue)
+            asked |= left
+
+    async def _sent(self, ask: Ask) -> Claim:
+        return await self._store.claim(
+            ask.queue, ask.types, ask.limit, lease=ask.lease, request=ask.request, repeated=ask.may_have_acted
+        )
+
+    async def _still_leased(self, ask: Ask, claimed: Sequence[Claimed]) -> Sequence[Claimed]:
         """Those whose lease stands. An answer that comes late is of leases that have aged since they were granted."""
         if not claimed or not ask.may_have_acted or time.monotonic() - ask.sent < ask.lease.total_seconds() / 3:
             return claimed
@@ -189,7 +226,7 @@ class Claims:
                 raise answer
         return [one for one, answer in zip(claimed, answers, strict=True) if not isinstance(answer, TocsinError)]
 
-    def _failed(self, ask: _Ask, error: Exception) -> None:
+    def _failed(self, ask: Ask, error: Exception) -> None:
         failures = self._failures[ask.queue] = self._failures.get(ask.queue, 0) + 1
         if not isinstance(error, (StoreAway, StoreFull, OutcomeUnknown)):
             _log.error("claim_failed", queue=ask.queue, exc_info=error)

@@ -7,8 +7,10 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 
 from tocsin_server.domain.lease import Claimed, Lease
+from tocsin_server.domain.queues import HeldJob
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.telemetry import job_log
@@ -18,6 +20,9 @@ _LONGEST_BUSY = 300.0
 
 #: Seconds for which a cancel's message is remembered: it may overtake the answer to the claim of its job.
 _REMEMBERED, _MOST_CANCELS = 1.0, 1000
+
+#: Attempts named of a worker.
+HELD_NAMED = 100
 
 
 @dataclass(slots=True)
@@ -37,6 +42,13 @@ class Held:
     def seconds(self) -> float:
         """For how long it has been held."""
         return time.monotonic() - self.since
+
+
+def named(held: Iterable[Held]) -> tuple[HeldJob, ...]:
+    """What servers tell each other of these: the first HELD_NAMED."""
+    return tuple(
+        HeldJob(one.lease.queue, one.lease.job_id, one.type, one.lease.attempt) for one in islice(held, HELD_NAMED)
+    )
 
 
 class Holdings:

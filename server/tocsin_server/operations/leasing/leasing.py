@@ -17,6 +17,7 @@ from tocsin_server.operations.finishing import Finishing
 from tocsin_server.operations.leasing.claimable import Claimable
 from tocsin_server.operations.leasing.claims import Claims
 from tocsin_server.operations.leasing.holdings import Holdings
+from tocsin_server.operations.leasing.riding import Ride
 from tocsin_server.operations.leasing.seats import Capacity, Seat, Seats
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
@@ -124,6 +125,16 @@ class Leasing:
                 for task in late:
                     task.cancel()
                 await asyncio.gather(*late, return_exceptions=True)
+
+    async def ride(self, queue: str, types: Mapping[str, int]) -> Ride | None:
+        """A claim to travel with so many jobs of each type, due now, that are about to be added to the queue; None
+        where there is no slot for them at once. Whoever takes it calls its `add`."""
+        if self._closing:
+            return None
+        ride = await self._claims.ride(queue, types)
+        if ride is not None:
+            self._ticker.know(queue)  # nobody is rung
+        return ride
 
     def in_turn(self) -> list[str]:
         """Queues that may have something, but for which there is no free slot."""

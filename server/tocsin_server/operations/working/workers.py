@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
 
 from tocsin_server.domain.lease import Claimed, Lease
-from tocsin_server.domain.queues import HeldJob, WorkerFigures
+from tocsin_server.domain.queues import WorkerFigures
 from tocsin_server.domain.workers import Ask, Poll, WorkerIdentity
-from tocsin_server.operations.leasing.holdings import Held, Holder, Holdings
+from tocsin_server.operations.leasing.holdings import Held, Holder, Holdings, named
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.working.stream import WorkerStream
 
@@ -22,9 +21,6 @@ _AFTER_CALL, _AFTER_STREAM = timedelta(seconds=60), timedelta(seconds=10)
 
 #: Workers that are remembered. Names come from callers.
 _MOST = 10_000
-
-#: Attempts named of a worker.
-HELD_NAMED = 100
 
 
 @dataclass(eq=False, slots=True)
@@ -160,8 +156,6 @@ def _figures(present: _Present) -> WorkerFigures:
         language=worker.language,
         labels=worker.labels,
         since=present.since,
-        held=tuple(
-            HeldJob(one.lease.queue, one.lease.job_id, one.type, one.lease.attempt) for one in islice(held, HELD_NAMED)
-        ),
+        held=named(held),
         free=free,
     )

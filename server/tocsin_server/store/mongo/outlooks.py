@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,9 +17,11 @@ from tocsin_server.store.mongo.jobs import Jobs
 from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.mongo.transitions import Standing
 
-#: So many jobs ahead are counted; of more it is not said how many they are. Each is an entry of an index, read.
-_COUNTED = 500
+#: So many jobs ahead are counted; of more it is not said how many they are. All of them are read, in the order of an
+#: index: no condition could say where the reading ends that every planner would take for the end of a scan.
+_COUNTED = 200
 _NOT_YET_WAITING = 100
+_RANKED = {"type": 1, "priority": 1, "due": 1, "arrival": 1, "_id": 0}
 
 Rank = tuple[int, datetime, int]
 
@@ -32,18 +35,9 @@ class Outlooks:
 
     async def of(self, queue: str, job_ids: Sequence[str]) -> list[Outlook | None]:
         """As JobStore.explain."""
-        jobs = await self._jobs.load(queue, job_ids)
-        if not jobs:
-            return [None] * len(job_ids)
-        head, _ = await self._queues.read(queue)
+        jobs, (head, _) = await asyncio.gather(self._jobs.load(queue, job_ids), self._queues.read(queue))
         paused = None if head is None else head.get("paused")
-        due: dict[str, list[Standing]] = {}
-        for job in jobs.values():
-            if _is_due(job):
-                due.setdefault(job.document["type"], []).append(job)
-        ahead: dict[str, int] = {}
-        for type_, of_type in due.items():
-            ahead |= await self._ahead(queue, type_, of_type)
+        ahead = await self._ahead(queue, [job for job in jobs.values() if _is_due(job)])
         outlooks = {
             job_id: Outlook(
                 job_of(job.document, View.BASIC), job.now, paused, job.document.get("lease"), ahead.get(job_id)
@@ -52,46 +46,36 @@ class Outlooks:
         }
         return [outlooks.get(job_id) for job_id in job_ids]
 
-    async def _ahead(self, queue: str, type_: str, jobs: Sequence[Standing]) -> dict[str, int]:
-        """By job_id, of those of which it can be told."""
-        last = max(map(_rank, jobs))
-        now = max(job.now for job in jobs)
-        waiting = await self._before(queue, type_, last, _COUNTED, {"state": int(State.WAITING)})
-        late = {"state": int(State.SCHEDULED), "due": {"$lte": now}}
-        not_yet = await self._before(queue, type_, last, _NOT_YET_WAITING, late)
+    async def _ahead(self, queue: str, due: Sequence[Standing]) -> dict[str, int]:
+        """How many are taken before each of these due jobs, by job_id; of those of which it can be told."""
+        if not due:
+            return {}
+        late = {"queue": queue, "state": int(State.SCHEDULED), "due": {"$lte": max(job.now for job in due)}}
+        not_yet = await self._ranks(late, [("due", 1), ("arrival", 1)], _NOT_YET_WAITING + 1)
         if len(not_yet) > _NOT_YET_WAITING:
             return {}
         counted: dict[str, int] = {}
-        for job in jobs:
-            place = bisect_left(waiting, _rank(job))
-            if place <= _COUNTED:
-                counted[job.document["id"]] = place + bisect_left(not_yet, _rank(job))
+        for type_ in {job.document["type"] for job in due}:
+            condition = {"queue": queue, "state": int(State.WAITING), "type": type_}
+            waiting = sorted(rank for _, rank in await self._ranks(condition, BEST_FIRST, _COUNTED + 1))
+            others = sorted(rank for name, rank in not_yet if name == type_)
+            for job in due:
+                place = bisect_left(waiting, _rank(job.document))
+                if job.document["type"] == type_ and place <= _COUNTED:
+                    counted[job.document["id"]] = place + bisect_left(others, _rank(job.document))
         return counted
 
-    async def _before(self, queue: str, type_: str, last: Rank, most: int, condition: Document) -> list[Rank]:
-        """The ranks of the first of these jobs that come before the last one: one more than `most`."""
-        priority, due, arrival = -last[0], last[1], last[2]
-        earlier: list[dict[str, Any]] = [
-            {"priority": {"$gt": priority}},
-            {"priority": priority, "due": {"$lt": due}},
-            {"priority": priority, "due": due, "arrival": {"$lt": arrival}},
-        ]
-        matching = {"queue": queue, "type": type_, **condition, "$or": earlier}
+    async def _ranks(self, condition: Document, order: Sequence[tuple[str, int]], limit: int) -> list[tuple[str, Rank]]:
+        """Type and rank of the first of these jobs."""
         found = await self._jobs.run(
-            lambda: (
-                self._jobs.documents(matching, {"priority": 1, "due": 1, "arrival": 1, "_id": 0})
-                .sort(BEST_FIRST)
-                .limit(most + 1)
-                .to_list()
-            ),
-            read_only=True,
+            lambda: self._jobs.documents(condition, _RANKED).sort(order).limit(limit).to_list(), read_only=True
         )
-        return sorted((-one["priority"], one["due"], int(one["arrival"])) for one in found)
+        return [(one["type"], _rank(one)) for one in found]
 
 
 def _is_due(job: Standing) -> bool:
     return job.state is State.WAITING or (job.state is State.SCHEDULED and job.document["due"] <= job.now)
 
 
-def _rank(job: Standing) -> Rank:
-    return -job.document["priority"], job.document["due"], int(job.document["arrival"])
+def _rank(document: Mapping[str, Any]) -> Rank:
+    return -document["priority"], document["due"], int(document["arrival"])

@@ -18,7 +18,7 @@ from tocsin_server.domain.job_errors import (
     RevisionMismatch,
     WrongState,
 )
-from tocsin_server.domain.lease import Finished, Lease, LostLease
+from tocsin_server.domain.lease import Claim, Claimed, Finished, Lease, LostLease
 from tocsin_server.domain.quotas import too_many_jobs, too_many_types
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import to_time
@@ -126,3 +126,14 @@ def refusal(queue: str, job_id: str, verb: str, reply: Sequence[Any]) -> TocsinE
     if reply[0] == b"JOB_NOT_FOUND":
         return JobNotFound(queue, job_id)
     return WrongState(queue, job_id, State(reply[1]), verb)
+
+
+def claim(queue: str, answer: Sequence[Any], request: bytes) -> Claim:
+    """What claim.lua says."""
+    now, more, jobs = answer
+    claimed = []
+    for one in jobs:
+        job = job_of(queue, one, View.FULL)
+        token = job.arrival.to_bytes(6, "big") + request
+        claimed.append(Claimed(job, Lease(queue, job.job_id, job.attempt, token)))
+    return Claim(tuple(claimed), to_time(now), more == b"1")

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 
 	pb "example/gen/tocsin/v1"
@@ -20,7 +21,9 @@ var (
 
 func dial() (clients []pb.WorkerServiceClient) {
 	for _, server := range jobs.Servers {
-		connection, err := grpc.NewClient(server, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		soon := backoff.Config{BaseDelay: jobs.Patience(0), Multiplier: 1.6, MaxDelay: jobs.Patience(2)}
+		connection, err := grpc.NewClient(server, grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithConnectParams(grpc.ConnectParams{Backoff: soon, MinConnectTimeout: 5 * time.Second}))
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -49,9 +49,9 @@ func (w *worker) work(stop context.Context, server string) error {
 		return err
 	}
 	cut := make(chan error, 1)
-	go func() { cut <- w.listen(stream) }()
 	heartbeat, stopping := time.NewTicker(jobs.Lease/3), stop.Done()
 	defer heartbeat.Stop()
+	go func() { cut <- w.listen(stream, heartbeat) }()
 	for messages := w.hello(stop.Err() == nil); ; {
 		for _, message := range messages {
 			if stream.Send(message) != nil {
@@ -75,12 +75,17 @@ func (w *worker) work(stop context.Context, server string) error {
 	}
 }
 
+type stream = grpc.BidiStreamingClient[pb.StreamJobsRequest, pb.StreamJobsResponse]
+
 // listen takes what the server sends, until the stream ends.
-func (w *worker) listen(stream grpc.BidiStreamingClient[pb.StreamJobsRequest, pb.StreamJobsResponse]) error {
+func (w *worker) listen(stream stream, heartbeat *time.Ticker) error {
 	for {
 		message, err := stream.Recv()
 		if err != nil {
 			return err
+		}
+		if message.Welcome != nil { // more often for a while, where there are leases of an earlier stream
+			heartbeat.Reset(message.Welcome.HeartbeatEvery.AsDuration())
 		}
 		for _, leased := range message.Leased {
 			w.begin(leased)

@@ -26,7 +26,7 @@ type worker struct {
 	changed   chan struct{}            // something is to be sent
 }
 
-// hello begins a stream: what it holds, what must be said again, and as many credits as it has slots.
+// hello begins a stream: what it holds, what must be said again, and a credit for each free slot.
 func (w *worker) hello(more bool) []*pb.StreamJobsRequest {
 	w.Lock()
 	defer w.Unlock()
@@ -34,15 +34,12 @@ func (w *worker) hello(more bool) []*pb.StreamJobsRequest {
 		Worker: jobs.Me(), Lease: durationpb.New(jobs.Lease),
 		Asks: []*pb.LeaseAsk{{Queue: jobs.Queue, Types: jobs.Types()}},
 	}
-	w.credits = int32(jobs.Concurrency)
 	for token, attempt := range w.running {
-		if attempt.Lost {
-			w.credits-- // its slot is not free yet
-		} else {
-			hello.HeldTokens = append(hello.HeldTokens, []byte(token)) // each takes a credit
+		if !attempt.Lost {
+			hello.HeldTokens = append(hello.HeldTokens, []byte(token))
 		}
 	}
-	w.sent = 0
+	w.sent, w.credits = 0, int32(jobs.Concurrency-len(w.running))
 	return append([]*pb.StreamJobsRequest{{Hello: hello}}, w.unsent(more)...)
 }
 

@@ -139,3 +139,24 @@ def test_counts_are_right_whatever_comes(steps: list[tuple[str, str, str | dict[
         for name in (*QUEUES, "other"):
             room = {type: min(left(name, type), free) for type in TYPES if min(left(name, type), free) > 0}
             assert slots.capacity().of(name) == room
+
+
+def test_a_queue_may_have_a_lane_for_a_type_that_no_other_has() -> None:
+    slots = Slots(3, {"a": None})
+    assert widens(slots, lambda: slots.limit_queue("q", {"pushed": 2}))
+    assert (slots.capacity().of("q"), slots.capacity().of("r")) == ({"a": 3, "pushed": 2}, {"a": 3})
+    free = slots.capacity()
+    assert [free.take("r", "pushed"), *(free.take("q", "pushed") for _ in range(3))] == [False, True, True, False]
+    slots.take("q", "pushed")
+    slots.limit_queue("q", {})  # what runs goes on, and its slot comes back
+    assert slots.capacity().of("q") == {"a": 2}
+    slots.give("q", "pushed")
+    slots.limit_queue("q", {"pushed": 2})
+    assert slots.capacity().of("q") == {"a": 3, "pushed": 2}
+
+
+def test_a_lane_of_width_0_lets_nothing_begin() -> None:
+    slots = Slots(3, {"a": None, "b": None})
+    slots.limit_queue("q", {"a": 0})
+    assert (slots.capacity().of("q"), slots.capacity().of("r")) == ({"b": 3}, {"a": 3, "b": 3})
+    assert not slots.capacity().take("q", "a")

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from tocsin.payloads import MAX_DEPTH, struct_from_dict
 from tocsin.v1 import job_pb2, job_service_pb2
+from tocsin.v1.payloads_pb2 import RawPayload
 from tocsin.worker.context import JobContext
-from tocsin.worker.errors import DoNotRetry, JobCancelled, RetryLater
+from tocsin.worker.errors import DoNotRetry, HandedOver, JobCancelled, RetryLater
 from tocsin.worker.registry import Handlers
 from tocsin.worker.source import AttemptOutcome, Ending
 from unit.client.worker.memory_source import a_job, endings, running
@@ -250,3 +251,15 @@ async def test_a_thread_outlives_an_exception_that_was_put_into_it_after_its_han
             thread = int(job_pb2.Result.FromString(outcome.result or b"").data.number_value)
             # What stopit, func_timeout and the like do, too late.
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(TimeoutError))
+
+
+async def test_what_goes_on_elsewhere_says_for_how_long() -> None:
+    outcome = await outcome_of(throw(HandedOver(timedelta(minutes=15))), in_thread=False)
+    assert (outcome.ending, outcome.lease, outcome.error_type) == (Ending.HANDED_OVER, timedelta(minutes=15), "")
+
+
+async def test_bytes_with_their_content_type_are_a_result_too() -> None:
+    raw = RawPayload(content_type="image/png", body=b"\x89")
+    outcome = await outcome_of(lambda job: raw, in_thread=False)
+    assert outcome.result is not None
+    assert job_pb2.Result.FromString(outcome.result).raw == raw

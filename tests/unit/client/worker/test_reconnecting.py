@@ -67,7 +67,7 @@ async def test_after_a_cut_it_goes_on_with_what_it_holds_at_another_server() -> 
         stream.end()
         anew = await other.stream()
         assert list(anew.hello.held_tokens) == [leased.token]
-        assert anew.credits == {"": 5}  # what is held takes one of them
+        assert anew.credits == {"": 4}  # what may begin beside it
         jobs.leave.open()
         [outcome] = await other.outcomes(1)
         assert (outcome.token, outcome.WhichOneof("outcome")) == (leased.token, "completed")
@@ -172,17 +172,20 @@ async def test_once_welcome_it_bears_with_refusals() -> None:
         await service.stream(2)
 
 
-async def test_of_typed_slots_that_are_held_as_many_are_given_anew() -> None:
+async def test_a_type_whose_slots_are_all_held_has_none_to_give() -> None:
     jobs = Jobs()
-    narrow = Handlers()
-    narrow.on("narrow", concurrency=2)(jobs.wait)
-    async with serving() as service, working(service.address, narrow, concurrency=6):
+    handlers = Handlers()
+    handlers.on("one", concurrency=1)(jobs.wait)
+    handlers.on("two", concurrency=2)(jobs.wait)
+    async with serving() as service, working(service.address, handlers, concurrency=6):
         stream = await service.stream()
-        stream.lease(a_lease("narrow"))
-        await service.until(lambda: stream.heartbeats)
+        stream.lease(a_lease("one"), a_lease("two"))
+        await service.until(lambda: len({beat.token for beat in stream.heartbeats}) == 2)
         stream.end()
-        assert (await service.stream(2)).credits == {"": 6, "narrow": 2}
+        anew = await service.stream(2)
+        assert anew.credits == {"": 4, "one": 0, "two": 1}
         jobs.leave.open()
+        await service.until(lambda: anew.credits == {"": 6, "one": 1, "two": 2})
 
 
 def test_addresses_are_taken_in_turn_and_failed_ones_rest() -> None:

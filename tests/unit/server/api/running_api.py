@@ -78,7 +78,12 @@ class Api:
 
 @asynccontextmanager
 async def running_api(
-    spied: SpiedStore, *, connections: Connections = LASTING, leasing: bool = False, **limits: Any
+    spied: SpiedStore,
+    *,
+    connections: Connections = LASTING,
+    leasing: bool = False,
+    name: str = FACTS.server,
+    **limits: Any,
 ) -> AsyncIterator[Api]:
     """Two watches and a hundred other calls may be open; calls without a deadline end after 2 s.
 
@@ -91,9 +96,7 @@ async def running_api(
     wakeups.on_settings(settings.invalidate)
     wakeups.on_missed(ticker.read_all)
     seats = Leasing(store, Finishing(store), wakeups, ticker, clock)
-    working = Working(
-        store, seats, settings, wakeups, ticker, clock, server=FACTS.server, silent_since=ticker.silent_since
-    )
+    working = Working(store, seats, settings, wakeups, ticker, clock, server=name, silent_since=ticker.silent_since)
     scheduling, watching, health = ScheduleJobs(store, settings.get), Watching(store), Health(SERVICE_NAMES)
     reminders = Reminders(store, scheduling)
     server = GrpcServer(

@@ -110,7 +110,14 @@ async def test_a_port_that_is_taken_is_refused_in_a_line(api: Api, spied: SpiedS
     settings = QueueSettingsCache(store)
     scheduling = ScheduleJobs(store, settings.get)
     servicers = build_servicers(
-        store, scheduling, CancelJobs(store), Watching(store), settings, Reminders(store, scheduling), FACTS
+        store,
+        scheduling,
+        CancelJobs(store),
+        Watching(store),
+        settings,
+        Reminders(store, scheduling),
+        api.working,
+        FACTS,
     )
     second = GrpcServer(servicers, Health(SERVICE_NAMES), listen=api.address)
     with pytest.raises(CannotListen, match=api.address) as caught:

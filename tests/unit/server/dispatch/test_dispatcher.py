@@ -151,14 +151,14 @@ async def test_a_job_of_a_type_without_handler_stays_waiting(spied: SpiedStore, 
         assert (await read(spied.as_store, stranger)).state is State.WAITING
 
 
-async def test_it_says_in_the_store_what_it_runs_until_it_is_stopped(spied: SpiedStore, start: StartDispatcher) -> None:
+async def test_it_says_what_it_runs_until_it_is_stopped(spied: SpiedStore, start: StartDispatcher) -> None:
     async with start(the_handlers(), queues=["q", "b"]) as dispatcher:
-        [worker] = await until_async(spied.as_store.workers, within=5)
+        [worker] = dispatcher.words()
         assert (worker.worker, worker.types, worker.queues) == ("here", ("echo", "fail", "wait"), ("b", "q"))
         assert (worker.slots, worker.busy, worker.abandoned, worker.warnings) == (20, 0, 0, ())
-        assert worker.seen_time is not None
+        assert (worker.free, worker.remote) == (20, False)
         await dispatcher.stop(MINUTE)
-        assert await spied.as_store.workers() == []
+        assert dispatcher.words() == []
 
 
 async def test_without_handlers_it_claims_nothing_and_says_nothing(spied: SpiedStore, start: StartDispatcher) -> None:
@@ -166,7 +166,8 @@ async def test_without_handlers_it_claims_nothing_and_says_nothing(spied: SpiedS
     async with start(Handlers()) as dispatcher:
         await spied.until_called("ticks", 2)
         assert dispatcher.last_tick is not None
-    assert spied.calls["claim"] == spied.calls["announce"] == 0
+        assert dispatcher.words() == []
+    assert spied.calls["claim"] == 0
 
 
 async def test_the_last_tick_stands_still_while_the_store_is_away(spied: SpiedStore, start: StartDispatcher) -> None:

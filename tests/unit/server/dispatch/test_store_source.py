@@ -19,6 +19,10 @@ from tocsin.worker.slots import Slots
 from tocsin.worker.source import AttemptOutcome, Ending, Heartbeat, HeartbeatAnswer, LeasedJob
 from tocsin_server.dispatch.store_source import StoreSource
 from tocsin_server.domain.errors import StoreAway
+from tocsin_server.domain.lease import AttemptOutcome as StoreOutcome
+from tocsin_server.domain.lease import Ending as StoreEnding
+from tocsin_server.domain.lease import Finished, Lease
+from tocsin_server.domain.queues import HeldJob
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
@@ -98,6 +102,26 @@ async def test_a_failure_follows_the_jobs_own_policy(spied: SpiedStore, start_so
     found = await read(spied.as_store, "one")
     assert (found.state, found.failures, found.errors[0].message) == (State.SCHEDULED, 1, "no")
     assert found.schedule_time - found.create_time >= HOUR
+
+
+async def test_a_heartbeat_carries_lines_of_log(spied: SpiedStore, start_source: StartSource) -> None:
+    await added(spied.as_store, a_draft("one"))
+    async with start_source() as source:
+        job = await leased(source)
+        await source.extend([Heartbeat(job, log=[(2, "first"), (4, "second")]), Heartbeat(job, log=[(3, "third")])])
+    page = await spied.as_store.logs("q", "one")
+    assert page is not None
+    assert [(line.level, line.text) for line in page.lines] == [(2, "first"), (4, "second"), (3, "third")]
+
+
+async def test_what_runs_here_can_be_told_to_others(spied: SpiedStore, start_source: StartSource) -> None:
+    await added(spied.as_store, a_draft("one"))
+    async with start_source() as source:
+        assert source.held() == ()
+        job = await leased(source)
+        assert source.held() == (HeldJob("q", "one", "t", 1),)
+        await source.finish([AttemptOutcome(job, Ending.COMPLETED)])
+        assert source.held() == ()
 
 
 async def test_a_heartbeat_extends_and_tells_progress(
@@ -195,3 +219,41 @@ async def running(store: JobStore, job_id: str) -> bool:
 async def test_the_beat_is_a_third_of_the_lease(start_source: StartSource) -> None:
     async with start_source() as source:
         assert source.heartbeat_every == 10 * SECOND
+
+
+async def test_what_goes_on_elsewhere_keeps_its_lease_and_is_held_no_more(
+    spied: SpiedStore, start_source: StartSource
+) -> None:
+    store = spied.as_store
+    await added(store, a_draft("one"))
+    async with start_source() as source:
+        job = await leased(source)
+        # A heartbeat under way must not make the lease short again afterwards.
+        gate = spied.gates["extend"] = asyncio.Event()
+        beat = asyncio.create_task(source.extend([Heartbeat(job)]))
+        await spied.until_asked("extend", 1)
+        handing = asyncio.create_task(source.finish([AttemptOutcome(job, Ending.HANDED_OVER, lease=HOUR)]))
+        del spied.gates["extend"]
+        gate.set()
+        assert await handing == [True]
+        await beat
+        assert source.held() == ()
+        assert await source.extend([Heartbeat(job)]) == [HeartbeatAnswer(lost=True)]
+    end = (await store.ticks(["q"]))["q"].next_lease_end
+    assert end is not None
+    assert end - await store.ping() > 59 * MINUTE
+    assert (await read(store, "one")).state is State.ACTIVE
+
+
+async def test_what_was_ended_elsewhere_before_it_was_handed_over_is_no_trouble(
+    spied: SpiedStore, start_source: StartSource
+) -> None:
+    store = spied.as_store
+    await added(store, a_draft("one"), a_draft("two"))
+    async with start_source() as source:
+        one, two = await leased(source), await leased(source)
+        ended = StoreOutcome(Lease("q", "one", 1, one.token), StoreEnding.COMPLETED)
+        assert isinstance((await store.finish([ended]))[0], Finished)
+        outcomes = [AttemptOutcome(one, Ending.HANDED_OVER, lease=HOUR), AttemptOutcome(two, Ending.COMPLETED)]
+        assert await source.finish(outcomes) == [True, True]
+    assert {(await read(store, name)).state for name in ("one", "two")} == {State.COMPLETED}

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv6Address
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tocsin_server.domain.http_requests import UnfitAddress, WebAddress, unfit_headers, web_address
+from tocsin_server.domain.http_requests import UnfitAddress, WebAddress, allowed, unfit_headers, wait_of, web_address
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -15,8 +20,8 @@ from tocsin_server.domain.http_requests import UnfitAddress, WebAddress, unfit_h
         ("HTTP://Example.COM:8080/a/../b?c=%20d&e", WebAddress("http", "example.com", 8080, "/a/../b?c=%20d&e", False)),
         ("http://192.0.2.1?x", WebAddress("http", "192.0.2.1", 80, "/?x", True)),
         ("https://[2001:DB8::0:1]:8443/", WebAddress("https", "2001:db8::1", 8443, "/", True)),
-        ("http://[::ffff:127.0.0.1]/", WebAddress("http", "::ffff:7f00:1", 80, "/", True)),
-        ("http://my_host.internal./", WebAddress("http", "my_host.internal.", 80, "/", False)),
+        ("http://[::ffff:127.0.0.1]/", WebAddress("http", str(IPv6Address("::ffff:127.0.0.1")), 80, "/", True)),
+        ("http://my_host.internal./", WebAddress("http", "my_host.internal", 80, "/", False)),
         ("http://xn--bcher-kva.example/", WebAddress("http", "xn--bcher-kva.example", 80, "/", False)),
         ("http://7up.example/", WebAddress("http", "7up.example", 80, "/", False)),
     ],
@@ -124,3 +129,40 @@ def test_a_header_stands_there_once() -> None:
 def test_plain_headers_are_taken() -> None:
     fine = {"Authorization": "Bearer abc==", "X-Empty": "", "Content-Type": "text/plain; charset=utf-8", "X": "a\tb c"}
     assert list(unfit_headers(fine)) == []
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        (None, None),
+        ("7", timedelta(seconds=7)),
+        (" 120 ", timedelta(minutes=2)),
+        ("Tue, 24 Nov 2026 12:01:00 GMT", timedelta(minutes=1)),
+        ("99999999", timedelta(days=1)),
+        ("9" * 5000, timedelta(days=1)),
+        ("Fri, 24 Nov 2090 12:01:00 GMT", timedelta(days=1)),
+        ("0", None),
+        ("-3", None),
+        ("1.5", None),
+        ("٣", None),
+        ("Tue, 24 Nov 2026 11:59:00 GMT", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_and_at_most_a_day(header: str | None, wait: timedelta | None) -> None:
+    assert wait_of(header, NOW) == wait
+
+
+def test_allowed_places_are_names_and_networks() -> None:
+    names, networks = allowed(["Intranet.Example", "10.0.0.0/8", "127.0.0.1", "::1", "fd00::/8"])
+    assert names == {"intranet.example"}
+    assert [str(network) for network in networks] == ["10.0.0.0/8", "127.0.0.1/32", "::1/128", "fd00::/8"]
+
+
+@pytest.mark.parametrize(
+    "entry", ["", "10.0.0.1/8", "10.0.0.0/33", "*.example.com", "http://example.com", "10.1", "0x7f"]
+)
+def test_what_is_neither_a_name_nor_a_network_is_named(entry: str) -> None:
+    with pytest.raises(ValueError, match="neither a host's name nor a network"):
+        allowed([entry])

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from pydantic import ValidationError
 from support.loaded_settings import refused, settings
 from tocsin_server.domain.defaults import SERVER_DEFAULTS, JobDefaults
 from tocsin_server.domain.retry import Backoff
-from tocsin_server.settings import Settings, duration, show_duration
+from tocsin_server.settings import HttpSettings, Settings, duration, load, secrets_of, show_duration
 
 
 @pytest.mark.parametrize(
@@ -104,3 +105,46 @@ def test_a_first_wait_above_the_longest_is_refused_and_both_are_named() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         settings().listen = "127.0.0.1:1"
+
+
+NEW, OLD = "n" * 16, "o" * 16
+
+
+@pytest.mark.parametrize("written", [f"orders={NEW} {OLD}, bills={OLD}", {"orders": [NEW, OLD], "bills": OLD}])
+def test_secrets_are_written_by_name_one_or_two(written: object) -> None:
+    found = HttpSettings(secrets=written).secrets  # type: ignore[arg-type]  # as it comes from a variable or a file
+    assert {name: [one.get_secret_value() for one in several] for name, several in found.items()} == {
+        "orders": [NEW, OLD],
+        "bills": [OLD],
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        (NEW, "write a name and its secrets"),
+        ("orders=short", "too short"),
+        ("orders=", "has 0 secrets"),
+        (f"orders={NEW} {OLD} {NEW}", "has 3 secrets"),
+        (f"or ders={NEW}", "a secret's name"),
+        ({"orders": f"{NEW} {OLD}"}, "has a space"),
+    ],
+)
+def test_other_secrets_are_refused_and_not_told(written: object, why: str) -> None:
+    with pytest.raises(ValidationError, match=why) as refused:
+        HttpSettings(secrets=written)  # type: ignore[arg-type]  # on purpose
+    [problem] = refused.value.errors(include_input=False, include_url=False, include_context=False)
+    assert NEW not in problem["msg"]
+
+
+def test_places_that_may_be_asked_are_names_and_networks() -> None:
+    assert HttpSettings(allow="10.0.0.0/8, intranet.example").allow == ("10.0.0.0/8", "intranet.example")  # type: ignore[arg-type]  # as it comes from a variable
+    with pytest.raises(ValidationError, match=r"'\*\.example' is neither"):
+        HttpSettings(allow=("*.example",))
+
+
+def test_secrets_by_name_are_hidden_where_settings_are_shown() -> None:
+    loaded = load([], {"TOCSIN_HTTP__SECRETS": f"orders={NEW} {OLD}"})
+    [origin] = [one for one in loaded.origins if one.setting == "http.secrets"]
+    assert (origin.shown, origin.source) == ("orders=*** ***", "TOCSIN_HTTP__SECRETS")
+    assert {NEW, OLD} <= set(secrets_of(loaded.settings))

@@ -1,7 +1,7 @@
 #!lua
 -- add: store new jobs of one queue, in order.
 -- KEYS[1]  root of the queue
--- ARGV     1 epoch if the queue is new | then for each job:
+-- ARGV     1 epoch if the queue is new | 2 "1": whoever adds them claims next, so nobody need be rung | then for each job:
 --          head >BBI6Bi4: on_conflict, is a delay, ms, flags, priority; then the rest; "" where it is the last job's |
 --          own and payload (lib/job; of an id that the store is to make, its random bits)
 -- Returns  {1 if the queue is new, else 0, now_ms, new, others}. new: runs >I2BI6I6 of how many jobs, their state and due,
@@ -16,6 +16,7 @@
 local FAIL, KEEP, REPLACE = 1, 2, 3
 local HEAD, HEAD_LEN = '>BBI6Bi4', 13
 local known, others = {}, {}
+announce = ARGV[2] ~= '1'
 
 local found = redis.call('HMGET', key('q'), 'epoch', 'n')
 local last = tonumber(found[2] or 0)
@@ -35,7 +36,7 @@ end
 -- All at once, as one question; what a commit of this call changes is asked for again.
 local function ask_for_ids()
   local ids, own_ids = {}, false
-  for i = 2, #ARGV, 2 do
+  for i = 3, #ARGV, 2 do
     if ARGV[i] ~= '' then own_ids = math.floor(string.byte(ARGV[i], 9) / OWN_ID) % 2 == 1 end
     if own_ids then ids[#ids + 1] = struct.unpack('>I2c0', ARGV[i + 1]) end
   end
@@ -106,7 +107,7 @@ local function end_new_run()
   end
 end
 
-for i = 2, #ARGV, 2 do
+for i = 3, #ARGV, 2 do
   if ARGV[i] ~= '' then
     asked = read_head(ARGV[i])
     asked.type = struct.unpack('>Bc0', asked.rest)

@@ -2,37 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from tocsin_server.messages.errors import Deferred, Refused
-from tocsin_server.messages.sms.answers import trouble, wait_of
+from tocsin_server.messages.sms.answers import trouble
 from tocsin_server.messages.sms.forms import JsonForm, TwilioForm
-
-NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("header", "wait"),
-    [
-        (None, None),
-        ("7", timedelta(seconds=7)),
-        (" 120 ", timedelta(minutes=2)),
-        ("Tue, 24 Nov 2026 12:01:00 GMT", timedelta(minutes=1)),
-        ("99999999", timedelta(days=1)),
-        ("9" * 5000, timedelta(days=1)),
-        ("Fri, 24 Nov 2090 12:01:00 GMT", timedelta(days=1)),
-        ("0", None),
-        ("-3", None),
-        ("1.5", None),
-        ("٣", None),
-        ("Tue, 24 Nov 2026 11:59:00 GMT", None),
-        ("soon", None),
-        ("", None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date_and_at_most_a_day(header: str | None, wait: timedelta | None) -> None:
-    assert wait_of(header, NOW) == wait
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])

@@ -17,7 +17,8 @@ end
 local function drop_oldest(log, arrival)
   local number = log.first
   local new = log.new[number]
-  log.tail_bytes = log.tail_bytes - (new and #new or redis.call('HSTRLEN', key('l' .. arrival), number)) + LINE_HEAD
+  local line = new or redis.call('HGET', key('l' .. arrival), number) or ''
+  log.tail_bytes = log.tail_bytes - math.max(0, #line - LINE_HEAD)
   if new then log.new[number] = nil else log.gone[#log.gone + 1] = number end
   log.first = number + 1
 end

@@ -2,6 +2,7 @@ import dev.tocsin.v1.WorkerServiceGrpc;
 import dev.tocsin.v1.WorkerServiceGrpc.WorkerServiceBlockingStub;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
+import io.grpc.ManagedChannel;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import java.util.Arrays;
@@ -16,9 +17,10 @@ final class Calls {
     A make(WorkerServiceBlockingStub client);
   }
 
-  private final List<WorkerServiceBlockingStub> clients = Arrays.stream(Settings.SERVERS)
-      .map(server -> Grpc.newChannelBuilder(server, InsecureChannelCredentials.create()).build())
-      .map(WorkerServiceGrpc::newBlockingStub).toList();
+  private final List<ManagedChannel> channels = Arrays.stream(Settings.SERVERS)
+      .map(server -> Grpc.newChannelBuilder(server, InsecureChannelCredentials.create()).build()).toList();
+  private final List<WorkerServiceBlockingStub> clients =
+      channels.stream().map(WorkerServiceGrpc::newBlockingStub).toList();
   private final AtomicInteger current = new AtomicInteger(); // the server to call: the next one after each failure
 
   /**
@@ -32,6 +34,7 @@ final class Calls {
       } catch (StatusRuntimeException error) {
         System.err.println("a call failed: " + error.getMessage());
         Thread.sleep(Settings.patience(failures));
+        channels.forEach(ManagedChannel::resetConnectBackoff); // which grows to two minutes else
       }
     }
   }

@@ -1,4 +1,5 @@
 import com.google.protobuf.ByteString;
+import com.google.protobuf.util.Durations;
 import dev.tocsin.v1.Heartbeat;
 import dev.tocsin.v1.Outcome;
 import dev.tocsin.v1.ReportOutcomesResponse;
@@ -16,6 +17,7 @@ import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.TimeUnit;
 
 /** A worker that has everything on one stream: outcomes and credits up, jobs and cancels down. */
@@ -31,6 +33,7 @@ public final class StreamWorker {
   private int credits; // to give: one for each attempt that has ended
   private boolean stopping;
   private StreamObserver<StreamJobsRequest> stream; // null: there is none
+  private ScheduledFuture<?> heartbeats;
 
   public static void main(String[] arguments) throws Exception {
     new StreamWorker().run();
@@ -38,8 +41,6 @@ public final class StreamWorker {
 
   private void run() throws Exception {
     Stop.onSignal(this::stop);
-    long every = Settings.LEASE.toMillis() / 3;
-    timer.scheduleAtFixedRate(this::heartbeat, every, every, TimeUnit.MILLISECONDS);
     for (int server = 0, failures = 0; !done(); server++) {
       var begun = System.nanoTime();
       work(Settings.SERVERS[server % Settings.SERVERS.length]);
@@ -58,9 +59,9 @@ public final class StreamWorker {
       stream = WorkerServiceGrpc.newStub(channel).streamJobs(listener);
       var held = running.values().stream().filter(attempt -> !attempt.lost).map(Attempt::token).toList();
       var hello = StreamJobsRequest.Hello.newBuilder().setWorker(Settings.ME).setLease(Settings.lease())
-          .addAsks(Settings.ask()).addAllHeldTokens(held); // each takes a credit
+          .addAsks(Settings.ask()).addAllHeldTokens(held);
       stream.onNext(StreamJobsRequest.newBuilder().setHello(hello).build());
-      credits = Settings.CONCURRENCY - (running.size() - held.size()); // those that are lost have their slots still
+      credits = Settings.CONCURRENCY - running.size(); // those that are lost have their slots still
       sent = 0;
       if (stopping) stream.onNext(GOODBYE);
       flush();
@@ -91,6 +92,11 @@ public final class StreamWorker {
   }
 
   private synchronized void hear(StreamJobsResponse message) {
+    if (message.hasWelcome()) { // more often for a while, where there are leases of an earlier stream
+      if (heartbeats != null) heartbeats.cancel(false);
+      var every = Durations.toMillis(message.getWelcome().getHeartbeatEvery());
+      heartbeats = timer.scheduleAtFixedRate(this::heartbeat, every, every, TimeUnit.MILLISECONDS);
+    }
     for (var leased : message.getLeasedList())
       running.computeIfAbsent(leased.getToken(), token -> new Attempt(leased, this::ended).begin());
     for (var cancel : message.getCancelsList())

@@ -1,0 +1,43 @@
+"""What scripts are given: the arguments of those that are not given a line an item."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import TypeAlias
+
+from tocsin_server.domain.lease import AttemptOutcome, Ending
+from tocsin_server.domain.times import to_ms
+from tocsin_server.store.redis import records
+
+#: Of one item of a batch.
+Arguments: TypeAlias = tuple[bytes, ...]
+
+
+def add_arguments(arguments: Iterable[Arguments], *, claimed: bool = False) -> list[bytes | str]:
+    """What add.lua is given. claimed: whoever sends it claims what is due next."""
+    flat: list[bytes | str] = [secrets.token_hex(8), b"1" if claimed else b""]
+    last: bytes | None = None
+    for head, body in arguments:
+        flat += (b"" if head is last else head, body)
+        last = head
+    return flat
+
+
+def claim_arguments(
+    types: Mapping[str, int], limit: int, lease: timedelta, request: bytes, repeated: bool = False
+) -> list[bytes | str | int]:
+    """What claim.lua is given."""
+    return [limit, to_ms(lease), request, int(repeated), *(part for one in types.items() for part in one)]
+
+
+def finish_arguments(outcome: AttemptOutcome) -> Arguments:
+    """How an attempt ended, as finish.lua reads it."""
+    said = b""
+    if outcome.ending is Ending.COMPLETED:
+        said = b"" if outcome.result is None else b"+" + outcome.result
+    elif outcome.error is not None:
+        said = records.error_bytes(outcome.error)
+    retry_ms = -1 if outcome.retry_in is None else to_ms(outcome.retry_in)
+    return outcome.lease.token, outcome.ending.name.encode(), said, str(retry_ms).encode()

@@ -1,0 +1,1 @@
+"""The way out to other programs: HTTP requests that jobs make."""
