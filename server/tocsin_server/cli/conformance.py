@@ -13,7 +13,7 @@ import typer
 from tocsin_server.cli.running import refusal
 from tocsin_server.conformance.checks import ALL
 from tocsin_server.conformance.programs import CannotRun
-from tocsin_server.conformance.run import Verdict, run_checks
+from tocsin_server.conformance.run import CheckResult, run_checks
 from tocsin_server.conformance.stage import CONCURRENCY, LEASE
 
 _UNFIT = 1  # exit code
@@ -67,7 +67,7 @@ def conformance(
     typer.echo(f"\n{len(verdicts)} checks passed in {took}")
 
 
-def _tell(verdict: Verdict) -> None:
+def _tell(verdict: CheckResult) -> None:
     mark = "FAILED" if verdict.wrong else "ok"
     typer.echo(f"{mark:6}  {verdict.check.name:{_NAME}}  {verdict.seconds:5.1f} s  {verdict.check.proves}")
     if verdict.wrong:
