@@ -182,7 +182,8 @@ async def test_a_cut_stream_keeps_its_leases_for_a_short_while_and_another_serve
     async with streaming(api.workers, hello=hello(lease=600), credits=[credit(2)]) as stream:
         jobs = await stream.next_jobs(2)
         stream.cut()
-        await spied.until_called("extend", 1)
+        async with asyncio.timeout(10):
+            await spied.until_called("extend", 1)
         [extensions, length] = spied.arguments["extend"][-1][0]
         assert ({one.lease.job_id for one in extensions}, length) == (set(ids), timedelta(seconds=10))
     async with running_api(spied, leasing=True, name="tests-2") as other:
@@ -301,6 +302,24 @@ async def test_one_that_never_reads_holds_no_more_than_its_credits(api: Api) -> 
             return page.total_size > 20
 
         await until_async(unsent_are_back, within=10)
+
+
+async def test_what_waits_too_long_for_a_reader_goes_to_others_and_comes_once_he_reads(api: Api) -> None:
+    blob = {"text": "x" * 300_000}
+    for _ in range(40):
+        await api.jobs.ScheduleJob(request("q", "t", blob))
+    async with streaming(api.workers, hello=hello(lease=5), credits=[credit(40)]) as stream:
+        await until_async(lambda: _waiting(api, 0), within=10)
+        await until_async(lambda: _waiting(api, 1), within=10)  # after a third of the lease
+        listed = await api.jobs.ListJobs(jpb.ListJobsRequest(queue="q", states=[State.WAITING]))
+        assert {(one.crashes, one.failures) for one in listed.jobs} == {(0, 0)}
+        seen = {one.job.job_id for one in await stream.next_jobs(40, within=20)}
+        assert len(seen) == 40
+
+
+async def _waiting(api: Api, least: int) -> bool:
+    page = await api.jobs.ListJobs(jpb.ListJobsRequest(queue="q", states=[State.WAITING]))
+    return page.total_size >= least if least else page.total_size == 0
 
 
 async def test_large_jobs_come_in_several_messages(api: Api) -> None:
