@@ -92,6 +92,24 @@ async def test_a_poll_ends_empty_when_its_time_is_over(api: Api) -> None:
     assert await leased(api, wait=0.05) == []
 
 
+async def test_a_job_that_came_between_two_polls_is_given_to_the_next(api: Api) -> None:
+    assert await leased(api, wait=0.05) == []
+    [job_id] = await add(api)
+    [one] = await leased(api, wait=0.5)
+    assert one.job.job_id == job_id
+
+
+async def test_a_job_whose_message_was_lost_is_found_within_a_tick(api: Api) -> None:
+    await leased(api, wait=0.05)
+    api.store.deaf = True
+    waiting = asyncio.ensure_future(leased(api, wait=10))
+    await waits_for_jobs(api, 10)
+    began = asyncio.get_running_loop().time()
+    await add(api)
+    assert len(await waiting) == 1
+    assert asyncio.get_running_loop().time() - began < 3
+
+
 async def test_its_deadline_ends_a_poll_before_its_wait_does(api: Api) -> None:
     answer = await api.workers.LeaseJobs(poll(wait=60), timeout=0.5)
     assert list(answer.jobs) == []
