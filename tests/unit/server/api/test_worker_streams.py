@@ -260,20 +260,22 @@ async def test_a_drained_stream_of_one_who_holds_jobs_is_ended_with_the_server(a
         await stream.next_jobs(1)
         await api.server.drain()
         await stream.until(lambda: stream.drained)
+        shortened = asyncio.ensure_future(api.store.until_called("extend", 1))
         ending = asyncio.ensure_future(api.working.end(timedelta(0)))
         why = refusal(await stream.trailing())
         assert (why.code, why.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
         await ending
-        await api.store.until_called("extend", 1)  # what it holds is shortened
+        await shortened
 
 
 async def test_a_second_stream_takes_leases_over_from_the_first(api: Api) -> None:
     await add(api)
     async with streaming(api.workers, hello=hello(), credits=[credit(1)]) as first:
         [one] = await first.next_jobs(1)
+        taken_over = asyncio.ensure_future(api.store.until_called("extend", 1))
         async with streaming(api.workers, hello=hello(held=[one.token])) as second:
             await second.until(lambda: second.welcome)
-            await api.store.until_called("extend", 1)
+            await taken_over
             first.cut()
             await api.jobs.CancelJob(jpb.CancelJobRequest(queue="q", job_id=one.job.job_id))
             await second.until(lambda: second.cancels)
