@@ -123,13 +123,15 @@ async def test_jobs_of_all_queues_are_leased(api: Api, wait: float) -> None:
 
 
 async def test_a_poll_that_is_cancelled_gives_back_what_came_for_it(api: Api) -> None:
-    api.store.gates["claim"] = asyncio.Event()
+    gate = api.store.gates["claim"] = asyncio.Event()
+    asked = asyncio.ensure_future(api.store.until_asked("claim", 1))
     [job_id] = await add(api)
     call = api.workers.LeaseJobs(poll())
-    waiting = asyncio.ensure_future(api.store.until_asked("claim", 1))
-    await asyncio.wait({waiting, asyncio.ensure_future(call.code())}, return_when=asyncio.FIRST_COMPLETED)
+    answer = asyncio.ensure_future(call.code())
+    await asked
     call.cancel()
-    api.store.gates["claim"].set()
+    assert await answer is grpc.StatusCode.CANCELLED
+    gate.set()
 
     async def given_back() -> bool:
         now = await job(api, job_id)
