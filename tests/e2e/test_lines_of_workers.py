@@ -35,5 +35,8 @@ def test_lines_are_kept_in_the_order_in_which_they_came(shared_server: Server, q
                 break
         stream.cancel()
         asked = following_pb2.ListJobLogsRequest(queue=queue, job_id=job.job_id)
-        texts = [entry.line.text for entry in stubs.jobs.ListJobLogs(asked).lines]
+        texts: list[str] = []
+        while (page := stubs.jobs.ListJobLogs(asked)).lines:
+            texts += [entry.line.text for entry in page.lines]
+            asked.cursor = page.next_cursor
     assert texts == [str(number) for number in range(MESSAGES * LINES)]
