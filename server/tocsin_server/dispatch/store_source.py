@@ -23,6 +23,9 @@ from tocsin_server.operations.leasing.leasing import Leasing
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
 
+#: The store's word for a runtime's, of which it has one or two more.
+_ENDINGS = {int(one): one for one in Ending}
+
 
 class StoreSource(Source):
     """Leases from the store, and records outcomes there.
@@ -186,7 +189,7 @@ def _ended(held: Held, outcome: AttemptOutcome) -> EndedAttempt:
         error = JobError(outcome.error_type, outcome.error_message, outcome.error_trace)
     return EndedAttempt(
         held.lease,
-        Ending(outcome.ending),
+        _ENDINGS[outcome.ending],
         held.retry,
         held.failures,
         result=outcome.result,
