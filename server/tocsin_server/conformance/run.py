@@ -31,14 +31,14 @@ async def run_checks(
     command: Sequence[str], checks: Sequence[Check], tell: Callable[[CheckResult], None]
 ) -> list[CheckResult]:
     """Run these against the worker that `command` starts; `tell` hears of each as it ends. CannotRun."""
-    verdicts = []
+    results = []
     with tempfile.TemporaryDirectory(prefix="tocsin-") as folder:
         async with Stage(command, Path(folder)) as stage:
             for check in checks:
-                verdict = await _run(check, stage)
-                tell(verdict)
-                verdicts.append(verdict)
-    return verdicts
+                result = await _run(check, stage)
+                tell(result)
+                results.append(result)
+    return results
 
 
 async def _run(check: Check, stage: Stage) -> CheckResult:

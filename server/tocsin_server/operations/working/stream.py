@@ -164,7 +164,7 @@ class WorkerStream:
             self._ready.set()
         if heard.heartbeats:
             self._unanswered += len(heard.heartbeats)
-            self._extending.add(self._begin(self._extend(heard.heartbeats)))
+            self._extending.add(self._begin(self._extend(heard.heartbeats, set(self._extending))))
         if heard.outcomes:
             self._unanswered += len(heard.outcomes)
             report = _Report(heard.outcomes)
@@ -343,12 +343,16 @@ class WorkerStream:
         except STORE_TROUBLE as error:
             return [error] * len(outcomes)
 
-    async def _extend(self, heartbeats: Sequence[tuple[Extension, str]]) -> None:
+    async def _extend(
+        self, heartbeats: Sequence[tuple[Extension, str]], earlier: Collection[asyncio.Task[None]]
+    ) -> None:
         for extension, type_ in heartbeats:
             lease = extension.lease
             if (lease.queue, lease.token) not in self._reporting:
                 self.holder.take_over(lease, type_)
         job_log.progressed((type_, extension) for extension, type_ in heartbeats)
+        if earlier and any(extension.log for extension, _ in heartbeats):
+            await asyncio.wait(earlier)  # lines are kept in the order in which they come
         await self._tell([extension for extension, _ in heartbeats])  # where it fails, the next beat extends them
         self._unanswered -= len(heartbeats)
         self._make_room()
