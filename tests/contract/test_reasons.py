@@ -147,7 +147,9 @@ async def test_what_is_pushed_is_taken_by_servers_alone(store: JobStore) -> None
     found = await why(store)
     assert found.why is Why.NO_WORKER
     assert "10.0.0.1" not in found.sentence
-    await store.announce([replace(SERVER, types=("other",))], "server 1", HOUR)
+    await store.announce([SERVER], "server 1", HOUR)  # its handlers give way
+    assert (await why(store)).why is Why.NO_WORKER
+    await store.announce([SERVER, replace(SERVER, worker="server 1/http", types=("http_request",))], "server 1", HOUR)
     assert (await why(store)).why is Why.BEHIND
 
 
