@@ -34,13 +34,13 @@ class NotBuilt(Exception):
 
 
 def command(language: str, program: str) -> list[str]:
-    """What starts a program of an example: "worker", "poll" or "client". Builds it where it is not built. NotBuilt."""
+    """What starts a program of an example: "worker", "poll", "client" or "many". Builds it first. NotBuilt."""
     folder = built(language)
     if language == "go":
         return [str(folder / "bin" / program)]
     if language == "node":
         return ["node", str(folder / "build" / f"{program}.js")]
-    name = {"worker": "StreamWorker", "poll": "PollWorker", "client": "Client"}[program]
+    name = {"worker": "StreamWorker", "poll": "PollWorker", "client": "Client", "many": "Many"}[program]
     return ["java", "-cp", f"{folder}/target/classes:{folder}/target/lib/*", name]
 
 
@@ -70,7 +70,7 @@ def _build_go(folder: Path) -> None:
     options = ["--go_out=gen", "--go_opt=paths=source_relative", "--go-grpc_out=gen"]
     options += ["--go-grpc_opt=paths=source_relative"]
     _run([*_PROTOC, *options, *_protos()], folder, path=sorted(plugins))
-    _run(["go", "build", "-o", "bin/", "./worker", "./poll", "./client"], folder)
+    _run(["go", "build", "-o", "bin/", "./worker", "./poll", "./client", "./many"], folder)
 
 
 def _build_node(folder: Path) -> None:

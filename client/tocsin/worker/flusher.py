@@ -14,10 +14,6 @@ logger = logging.getLogger("tocsin.worker")
 #: CONTRACT: a batch has at most this many items.
 BATCH = 1000
 
-#: Seconds that outcomes wait for those before them. A source may keep its queues on several servers: what one of them
-#: does not take for long must not keep the others from theirs.
-PATIENCE = 0.25
-
 #: Seconds between two tries to record what the source has raised at: the first, and the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
@@ -69,7 +65,7 @@ class Flusher:
                 self._under_way[task] = len(batch)
                 task.add_done_callback(self._recorded)
                 del batch  # payloads must not wait here for the next one
-                await asyncio.wait({task}, timeout=PATIENCE)
+                await asyncio.wait({task}, timeout=self._source.patience)
         finally:
             self._task = None
 

@@ -19,7 +19,7 @@ from tocsin.worker import job_log
 from tocsin.worker.addresses import Addresses
 from tocsin.worker.job_stream import JobStream, Listener, Route
 from tocsin.worker.messages import StoreTime, heartbeat_message, leased_job, outcome_message, stop_wish
-from tocsin.worker.outbox import GivenCredits, Outbox, Report
+from tocsin.worker.outbox import DueOutcome, GivenCredits, Outbox
 from tocsin.worker.slots import FreeSlots
 from tocsin.worker.source import AttemptOutcome, Heartbeat, HeartbeatAnswer, LeasedJob, Seat, Source
 
@@ -72,6 +72,9 @@ class GrpcSource(Source, Listener):
     worker: who it is, in the words of the protos. queues: which to take jobs of; None: all. narrow: types with fewer
     slots than there are in all. lease: how long leases hold unextended.
     """
+
+    #: The stream itself puts together what waits, and keeps the order.
+    patience = 0.0
 
     def __init__(
         self,
@@ -147,7 +150,7 @@ class GrpcSource(Source, Listener):
                 answer(at, False)
             else:
                 held.ended = True
-                self._outbox.report(Report(outcome_message(outcome, self._clock), partial(answer, at)))
+                self._outbox.report(DueOutcome(outcome_message(outcome, self._clock), partial(answer, at)))
         if len(answers) < len(outcomes):
             self._ring()
             await done
@@ -304,8 +307,12 @@ class GrpcSource(Source, Listener):
             self._credits.used(job.type)
             if job.token in self._held:
                 continue
-            if self._closing.is_set() or job.type not in seat.types:  # the runtime has ended; or nobody asked for it
+            if self._closing.is_set():  # the runtime has ended
                 self._late.append(job.token)
+                continue
+            if job.type not in seat.types:
+                self._outbox.report(Report(_not_asked_for(job), lambda taken: None))
+                self._ring()
                 continue
             self._held[job.token] = _Held(job.type, now)
             job_log.begins(job)
@@ -329,7 +336,7 @@ class GrpcSource(Source, Listener):
                 logger.error("an outcome was refused: %s", result.error.message)
             report.answered(False)
 
-    def _report_again(self, report: Report) -> None:
+    def _report_again(self, report: DueOutcome) -> None:
         self._outbox.report(report)
         self._ring()
 
@@ -372,3 +379,9 @@ async def _comes_within(seconds: float, event: asyncio.Event) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def _not_asked_for(job: LeasedJob) -> pb.Outcome:
+    """What is said of a job that no server should have sent: another worker may have a handler for it."""
+    message = f"this worker has no handler for jobs of type {job.type}"
+    return pb.Outcome(token=job.token, failed=pb.Outcome.Failed(type="UnknownType", message=message))

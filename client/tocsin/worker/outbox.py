@@ -55,7 +55,7 @@ class GivenCredits:
 
 
 @dataclass(slots=True, eq=False)
-class Report:
+class DueOutcome:
     """An outcome to be sent, and who wants to hear what became of it: True, recorded; False, not taken."""
 
     outcome: pb.Outcome
@@ -67,14 +67,14 @@ class Outbox:
     """Keeps what waits to be sent, and outcomes that were sent until they are answered, over all streams."""
 
     def __init__(self) -> None:
-        self._due: deque[Report] = deque()
-        self._sent: deque[Report] = deque()  # on this stream
+        self._due: deque[DueOutcome] = deque()
+        self._sent: deque[DueOutcome] = deque()  # on this stream
         self._beats: dict[bytes, pb.Heartbeat] = {}
 
     def __len__(self) -> int:
         return len(self._due) + len(self._sent)
 
-    def report(self, report: Report) -> None:
+    def report(self, report: DueOutcome) -> None:
         """Send an outcome."""
         self._due.append(report)
 
@@ -91,7 +91,7 @@ class Outbox:
         self._due.extendleft(reversed(self._sent))
         self._sent.clear()
 
-    def answered(self) -> Report:
+    def answered(self) -> DueOutcome:
         """The outcome that was sent first and not answered yet. Raises IndexError: there is none."""
         return self._sent.popleft()
 

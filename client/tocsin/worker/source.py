@@ -89,6 +89,10 @@ class Seat(Protocol):
 class Source(ABC):
     """Leases jobs and takes their outcomes. All calls are made on one event loop, the runtime's."""
 
+    #: Seconds that outcomes wait for those before them, so that many are recorded together. A source may keep its
+    #: queues on several servers: what one of them does not take for long must not keep the others from theirs.
+    patience = 0.25
+
     @abstractmethod
     def sit(
         self,

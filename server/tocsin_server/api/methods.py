@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeAlias, cast
@@ -90,8 +90,7 @@ def _method_handler(
     # A worker may have nothing to say for hours, once it has said who it is.
     idle_to_read = None if method.kind is MethodKind.WORKER else gate.idle
 
-    @asynccontextmanager
-    async def only_request(call: Call) -> AsyncIterator[Message]:
+    async def only_request(call: Call) -> bytes:
         check_metadata(call.context.invocation_metadata() or ())
         try:
             raw = await _next(call.context, gate.idle, late)
@@ -99,8 +98,7 @@ def _method_handler(
             raise CancelledUnsent from None
         if raw is None:
             raise InvalidFields([Violation("request", "is missing: the call ended without it")])
-        with gate.in_flight.held(weight(raw)):
-            yield read(public, as_read, await inflated(raw))
+        return raw
 
     async def requests(call: Call) -> AsyncIterator[Message]:
         check_metadata(call.context.invocation_metadata() or ())
@@ -120,13 +118,15 @@ def _method_handler(
                 await _write(call.context, answer.SerializeToString(), idle_to_write)
 
     async def unary(call: Call) -> bytes:
-        async with only_request(call) as request:
-            answer: Message = await behaviour(request, call)
+        raw = await only_request(call)
+        with gate.in_flight.held(weight(raw)):
+            answer: Message = await behaviour(read(public, as_read, await inflated(raw)), call)
         return answer.SerializeToString()
 
     async def answers_stream(call: Call) -> None:
-        async with only_request(call) as request:
-            answers = behaviour(request, call)
+        raw = await only_request(call)
+        with gate.in_flight.held(weight(raw)):
+            answers = behaviour(read(public, as_read, await inflated(raw)), call)
         await written(call, answers)
 
     async def asked_stream(call: Call) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import textwrap
 import time
 from typing import Annotated
@@ -49,6 +50,8 @@ def conformance(
     known = {check.name for check in ALL}
     if unknown := [name for name in only or () if name not in known]:
         raise refusal("conformance", [f"there is no check {name}; see --list" for name in unknown])
+    if shutil.which(program[0]) is None:
+        raise refusal("conformance", [f"there is no program {program[0]}"])
     checks = [check for check in ALL if not only or check.name in only]
     begun = time.monotonic()
     typer.echo(f"{' '.join(program)}, with {CONCURRENCY} slots and leases of {LEASE.total_seconds():g} s")

@@ -32,9 +32,13 @@ class QueueSettingsCache:
         self._store = store
         self._ttl = ttl.total_seconds()
         self._kept: dict[str, tuple[float, asyncio.Task[QueueSettings]]] = {}
+        self._renewing: dict[str, asyncio.Task[QueueSettings]] = {}
 
     async def get(self, queue: str) -> QueueSettings:
-        """The queue's settings. Concurrent callers share one question to the store; StoreAway goes to each of them."""
+        """The queue's settings. Concurrent callers share one question to the store; StoreAway goes to each of them.
+
+        In the second half of their time they are asked for beside whoever uses them: of a queue that is in use nobody
+        waits for them."""
         now = asyncio.get_running_loop().time()
         kept = self._kept.get(queue)
         if kept is None or kept[0] <= now or (kept[1].done() and _failed(kept[1])):
@@ -42,6 +46,8 @@ class QueueSettingsCache:
                 self._kept.clear()
             kept = self._kept[queue] = (now + self._ttl, asyncio.create_task(self._read(queue)))
             kept[1].add_done_callback(_failed)  # has been seen, also where all callers have left
+        elif kept[0] - now < self._ttl / 2 and kept[1].done() and queue not in self._renewing:
+            self._renew(queue, now)
         task = kept[1]
         # A caller that leaves must not take the answer from the others.
         return task.result() if task.done() else await asyncio.shield(task)
@@ -49,6 +55,17 @@ class QueueSettingsCache:
     def invalidate(self, queue: str) -> None:
         """Forget the queue's settings."""
         self._kept.pop(queue, None)
+        self._renewing.pop(queue, None)  # it may have been answered before they changed
+
+    def _renew(self, queue: str, now: float) -> None:
+        def renewed(task: asyncio.Task[QueueSettings]) -> None:
+            if self._renewing.get(queue) is task:
+                del self._renewing[queue]
+                if not _failed(task):
+                    self._kept[queue] = (now + self._ttl, task)
+
+        task = self._renewing[queue] = asyncio.create_task(self._read(queue))
+        task.add_done_callback(renewed)
 
     async def _read(self, queue: str) -> QueueSettings:
         [settings] = await self._store.settings([queue])

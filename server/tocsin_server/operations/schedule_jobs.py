@@ -20,6 +20,8 @@ from tocsin_server.telemetry import job_log
 __all__ = ["CancelledUnsent", "ScheduleJobs", "Scheduled"]
 
 _NOW = timedelta(0)
+_MOST_TERMS = 1_000  # that are remembered; queues and types are named by callers
+_NO_TERMS = (None, None)
 
 #: What a job was drafted as and what adding it did, or why it was refused.
 Scheduled = tuple[Draft, Added] | TocsinError
@@ -45,6 +47,9 @@ class ScheduleJobs:
         self.ride: Callable[[str, Mapping[str, int]], Awaitable[Ride | None]] | None = None
         self._gathering = Gathering[Draft, Added | TocsinError](self._add, linger, flush_jobs)
         self._unbroken = Unbroken()
+        # Terms of jobs that ask for nothing of their own, by queue and type, with the settings that they follow from.
+        # Jobs that share them are stored and answered sooner.
+        self._common: dict[tuple[str, str], tuple[QueueSettings, Terms]] = {}
 
     async def schedule(self, requests: Sequence[JobRequest]) -> list[Scheduled]:
         """Add jobs; each with its draft, in the order asked: as `JobStore.add` says.
@@ -99,7 +104,6 @@ class ScheduleJobs:
         self, requests: Sequence[JobRequest], settings: Mapping[str, QueueSettings | TocsinError]
     ) -> Iterator[Draft]:
         """The jobs to add, but for those of a queue whose settings cannot be had."""
-        common: dict[tuple[str, str], Terms] = {}  # of jobs that ask for nothing of their own, by queue and type
         for request in requests:
             of_queue = settings[request.queue]
             if isinstance(of_queue, TocsinError):
@@ -108,9 +112,12 @@ class ScheduleJobs:
                 yield request.draft(terms(request.overrides, self._below(of_queue, request.type)))
                 continue
             key = request.queue, request.type
-            shared = common.get(key)
-            if shared is None:
-                shared = common[key] = terms(UNSET, self._below(of_queue, request.type))
+            of_settings, shared = self._common.get(key, _NO_TERMS)
+            if of_settings is not of_queue or shared is None:
+                if len(self._common) >= _MOST_TERMS:
+                    self._common.clear()
+                shared = terms(UNSET, self._below(of_queue, request.type))
+                self._common[key] = of_queue, shared
             yield request.draft(shared)
 
     def _below(self, settings: QueueSettings, type_: str) -> JobDefaults:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeAlias
@@ -45,27 +44,19 @@ class Call:
     caller: str = ""  # the name of who calls; empty, as nobody logs in yet
 
 
+#: What is done for a call. It reads its requests itself.
+Work: TypeAlias = Callable[[Call], Awaitable[bytes | None]]
+
+
 class Interceptor(Protocol):
     """One concern around every call."""
 
-    def around(self, call: Call) -> AbstractAsyncContextManager[None]:
-        """The context in which the call's work is done."""
-
-
-#: What is done for a call. It reads its requests itself.
-Work: TypeAlias = Callable[[Call], Awaitable[bytes | None]]
+    def around(self, work: Work) -> Work:
+        """The work, done with this around it."""
 
 
 def around(interceptors: Sequence[Interceptor], work: Work) -> Work:
     """The work with the interceptors around it, the first outermost."""
     for interceptor in reversed(interceptors):
-        work = _around(interceptor, work)
+        work = interceptor.around(work)
     return work
-
-
-def _around(interceptor: Interceptor, work: Work) -> Work:
-    async def done(call: Call) -> bytes | None:
-        async with interceptor.around(call):
-            return await work(call)
-
-    return done

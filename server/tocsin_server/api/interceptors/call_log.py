@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import grpc
 import structlog
 
-from tocsin_server.api.interceptors.call import Call, MethodKind
+from tocsin_server.api.interceptors.call import Call, MethodKind, Work
 
 #: Calls that went well are logged where they took so long; others of them only when debugging, for a log line costs a
 #: tenth of a call.
@@ -35,25 +33,29 @@ class CallLog:
         # Bound once: the server is made after logging was set up, and to bind anew costs as much as a log line.
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin_server.api").bind()
 
-    @asynccontextmanager
-    async def around(self, call: Call) -> AsyncIterator[None]:
+    def around(self, work: Work) -> Work:
         """Outermost: it sees the final status."""
-        began = time.monotonic()
-        code: str | None = None
-        try:
-            yield
-        except asyncio.CancelledError:
-            code = grpc.StatusCode.CANCELLED.name
-            raise
-        finally:
-            code = code or _code(call)
-            seconds = time.monotonic() - began
-            level = _level(code, seconds, call.method.kind)
-            if self._log.is_enabled_for(level) and (level != logging.INFO or self._room()):
-                ms, peer = round(seconds * 1000, 1), call.context.peer()
-                more = {"unlogged": self._unlogged} if self._unlogged else {}
-                self._unlogged = 0
-                self._log.log(level, "call", method=call.method.path, code=code, ms=ms, peer=peer, **more)
+
+        async def done(call: Call) -> bytes | None:
+            began = time.monotonic()
+            code: str | None = None
+            try:
+                return await work(call)
+            except asyncio.CancelledError:
+                code = grpc.StatusCode.CANCELLED.name
+                raise
+            finally:
+                self._tell(call, code or _code(call), time.monotonic() - began)
+
+        return done
+
+    def _tell(self, call: Call, code: str, seconds: float) -> None:
+        level = _level(code, seconds, call.method.kind)
+        if self._log.is_enabled_for(level) and (level != logging.INFO or self._room()):
+            ms, peer = round(seconds * 1000, 1), call.context.peer()
+            more = {"unlogged": self._unlogged} if self._unlogged else {}
+            self._unlogged = 0
+            self._log.log(level, "call", method=call.method.path, code=code, ms=ms, peer=peer, **more)
 
     def _room(self) -> bool:
         now = time.monotonic()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from tocsin_server.api.interceptors.call import Call, Context, MethodKind
+from tocsin_server.api.interceptors.call import Call, Context, MethodKind, Work
 from tocsin_server.domain.errors import DeadlineOutcomeUnknown, DeadlinePassed, ReadTooSlow
 from tocsin_server.operations.schedule_jobs import CancelledUnsent
 
@@ -36,32 +34,39 @@ class Deadline:
     def __init__(self, default: timedelta) -> None:
         self._default = default.total_seconds()
 
-    @asynccontextmanager
-    async def around(self, call: Call) -> AsyncIterator[None]:
+    def around(self, work: Work) -> Work:
         """Raises DeadlinePassed where nothing was sent to the store, ReadTooSlow, DeadlineOutcomeUnknown."""
+
+        async def done(call: Call) -> bytes | None:
+            seconds = self._seconds(call)
+            if seconds is None:
+                return await work(call)
+            if seconds <= 0:
+                raise DeadlinePassed
+            timer = _Timer(seconds)
+            try:
+                return await work(call)
+            except asyncio.CancelledError as error:
+                if not timer.expired:
+                    raise
+                timer.take_back()
+                if isinstance(error, CancelledUnsent):
+                    raise DeadlinePassed from None
+                raise (ReadTooSlow if call.method.reads else DeadlineOutcomeUnknown)() from None
+            finally:
+                timer.stop()
+
+        return done
+
+    def _seconds(self, call: Call) -> float | None:
+        """How long the call may take; None: as long as it likes."""
         if call.method.kind is MethodKind.WATCH:
-            yield
-            return
+            return None
         # Without a deadline it is None, whatever the stubs say.
         left: float | None = call.context.time_remaining()
-        if left is None and call.method.kind is not MethodKind.CALL:
-            yield
-            return
-        seconds = self._default if left is None else left - min(_EARLIER, left * _EARLIER_SHARE)
-        if seconds <= 0:
-            raise DeadlinePassed
-        timer = _Timer(seconds)
-        try:
-            yield
-        except asyncio.CancelledError as error:
-            if not timer.expired:
-                raise
-            timer.take_back()
-            if isinstance(error, CancelledUnsent):
-                raise DeadlinePassed from None
-            raise (ReadTooSlow if call.method.reads else DeadlineOutcomeUnknown)() from None
-        finally:
-            timer.stop()
+        if left is None:
+            return self._default if call.method.kind is MethodKind.CALL else None
+        return left - min(_EARLIER, left * _EARLIER_SHARE)
 
 
 class _Timer:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-from tocsin_server.api.interceptors.call import Call
+from tocsin_server.api.interceptors.call import Call, Work
 from tocsin_server.domain.errors import Draining
 
 
@@ -19,9 +16,12 @@ class DrainGate:
         """Refuse all further calls."""
         self._closed = True
 
-    @asynccontextmanager
-    async def around(self, call: Call) -> AsyncIterator[None]:
+    def around(self, work: Work) -> Work:
         """Raises Draining once closed."""
-        if self._closed:
-            raise Draining
-        yield
+
+        async def done(call: Call) -> bytes | None:
+            if self._closed:
+                raise Draining
+            return await work(call)
+
+        return done

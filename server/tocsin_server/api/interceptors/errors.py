@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import NoReturn
 
 import grpc
@@ -13,7 +11,7 @@ import structlog
 from grpc_status import rpc_status
 
 from tocsin_server.api.errors import to_status
-from tocsin_server.api.interceptors.call import Call, CallerLeft, Context
+from tocsin_server.api.interceptors.call import Call, CallerLeft, Context, Work
 from tocsin_server.domain.errors import Internal, TocsinError
 
 # Seconds. Whoever does not read what was sent before never comes to the refusal, and would hold the call for ever.
@@ -26,19 +24,22 @@ class Errors:
     def __init__(self) -> None:
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin_server.api")
 
-    @asynccontextmanager
-    async def around(self, call: Call) -> AsyncIterator[None]:
+    def around(self, work: Work) -> Work:
         """Everything inside may raise any TocsinError."""
-        try:
-            yield
-        except TocsinError as error:
-            await _abort(call.context, error)
-        except grpc.aio.AbortError:
-            raise
-        except Exception:
-            fault = Internal(uuid.uuid4().hex)
-            self._log.exception("fault", method=call.method.path, error_id=fault.error_id)
-            await _abort(call.context, fault)
+
+        async def done(call: Call) -> bytes | None:
+            try:
+                return await work(call)
+            except TocsinError as error:
+                await _abort(call.context, error)
+            except grpc.aio.AbortError:
+                raise
+            except Exception:
+                fault = Internal(uuid.uuid4().hex)
+                self._log.exception("fault", method=call.method.path, error_id=fault.error_id)
+                await _abort(call.context, fault)
+
+        return done
 
 
 async def _abort(context: Context, error: TocsinError) -> NoReturn:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 
-from tocsin_server.api.interceptors.call import Call, MethodKind
+from tocsin_server.api.interceptors.call import Call, MethodKind, Work
 from tocsin_server.domain.errors import TooManyCalls
 
 
@@ -20,24 +19,27 @@ class Overload:
         self._open = dict.fromkeys(limits, 0)
         self._of_clients: Counter[tuple[MethodKind, str]] = Counter()
 
-    @asynccontextmanager
-    async def around(self, call: Call) -> AsyncIterator[None]:
+    def around(self, work: Work) -> Work:
         """Raises TooManyCalls."""
-        kind = call.method.kind
-        if self._open[kind] >= self._limits[kind]:
-            raise TooManyCalls(kind.value, self._limits[kind])
-        most = self._client_limits.get(kind)
-        client = None if most is None else (kind, call.context.peer().rpartition(":")[0])
-        if client is not None and most is not None and self._of_clients[client] >= most:
-            raise TooManyCalls(kind.value, most, of_client=True)
-        self._open[kind] += 1
-        if client is not None:
-            self._of_clients[client] += 1
-        try:
-            yield
-        finally:
-            self._open[kind] -= 1
+
+        async def done(call: Call) -> bytes | None:
+            kind = call.method.kind
+            if self._open[kind] >= self._limits[kind]:
+                raise TooManyCalls(kind.value, self._limits[kind])
+            most = self._client_limits.get(kind)
+            client = None if most is None else (kind, call.context.peer().rpartition(":")[0])
+            if client is not None and most is not None and self._of_clients[client] >= most:
+                raise TooManyCalls(kind.value, most, of_client=True)
+            self._open[kind] += 1
             if client is not None:
-                self._of_clients[client] -= 1
-                if not self._of_clients[client]:
-                    del self._of_clients[client]
+                self._of_clients[client] += 1
+            try:
+                return await work(call)
+            finally:
+                self._open[kind] -= 1
+                if client is not None:
+                    self._of_clients[client] -= 1
+                    if not self._of_clients[client]:
+                        del self._of_clients[client]
+
+        return done

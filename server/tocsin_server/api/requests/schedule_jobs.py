@@ -32,9 +32,22 @@ _BACKOFF = {int(v): k for k, v in job_pb2.RetryPolicy.Backoff.items()}
 #: Said of an id that would keep a reminder from being sent.
 RESERVED = "has the form of a reminder's, which ReminderService alone makes: give the job another id"
 _NOTHING = timedelta(0)
+_PLAIN_DELAY = 10 * 365 * 86_400  # seconds
 _HOW = {0: OnConflict.FAIL, **{int(how): how for how in OnConflict}}
 _BUILT_IN = frozenset(BUILT_IN_TYPES.values())
 _DATA = job_pb2.JobSpec.DATA_FIELD_NUMBER
+
+
+def _plain_when(request: job_service_pb2.ScheduleJobRequest) -> datetime | timedelta | None:
+    """When the job is due, as far as a look tells that this is right; None where it does not."""
+    match request.WhichOneof("when"):
+        case None:
+            return _NOTHING
+        case "delay":
+            delay = request.delay
+            if 0 <= delay.seconds < _PLAIN_DELAY and delay.nanos == 0:
+                return timedelta(seconds=delay.seconds)
+    return None
 
 
 def schedule_job(request: job_service_pb2.ScheduleJobRequest) -> JobRequest:
@@ -46,7 +59,7 @@ def schedule_job(request: job_service_pb2.ScheduleJobRequest) -> JobRequest:
     if (
         request.on_conflict in _HOW
         and not request.job_id
-        and request.WhichOneof("when") is None
+        and (when := _plain_when(request)) is not None
         and is_name(spec.type)
         and spec.type not in _BUILT_IN
         and (not spec.queue or is_name(spec.queue))
@@ -59,6 +72,7 @@ def schedule_job(request: job_service_pb2.ScheduleJobRequest) -> JobRequest:
             spec.type,
             None if name is None else Payload(_DATA, body),
             spec.priority,
+            when=when,
             on_conflict=_HOW[request.on_conflict],
         )
     _check_job(request)

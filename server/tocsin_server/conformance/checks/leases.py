@@ -82,7 +82,7 @@ async def begun_once(stage: Stage) -> None:
 
 
 @check(
-    "late_result", "it reports each attempt with its own token; a late result is refused, and it goes on", within=50.0
+    "late_result", "each attempt has its own token: a late result is refused, and the next goes on", within=50.0
 )
 async def late_result(stage: Stage) -> None:
     job_id = await stage.schedule("sleep", {"ms": 11_000}, retry=_SOON)

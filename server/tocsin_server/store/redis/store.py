@@ -61,6 +61,7 @@ from tocsin_server.store.redis.wake_channel import WakeChannel
 
 FORMAT = 2  # of what is stored; a server refuses another one
 _CALL_JOBS, _CALL_BYTES = 50, 1 << 20  # what one script call may carry, so that none holds Redis for long
+_EXPLAINED_A_CALL = 20  # finding a job's place among 100,000 takes Redis 90 µs
 _SETTINGS_FIELDS = ("paused", "reason", "settings", "cmax", "fmax")
 
 
@@ -271,8 +272,9 @@ class RedisStore(JobStore):
 
     async def explain(self, queue: str, job_ids: Sequence[str]) -> list[Outlook | None]:
         found: list[Outlook | None] = []
-        for start in range(0, len(job_ids), _CALL_JOBS):
-            now, paused, *answers = await self._run("explain", queue, *map(_id, job_ids[start : start + _CALL_JOBS]))
+        for start in range(0, len(job_ids), _EXPLAINED_A_CALL):
+            part = job_ids[start : start + _EXPLAINED_A_CALL]
+            now, paused, *answers = await self._run("explain", queue, *map(_id, part))
             found += [replies.outlook(queue, now, paused, answer) for answer in answers]
         return found
 

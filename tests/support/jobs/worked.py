@@ -1,0 +1,58 @@
+"""Handlers for workers: one of each kind, and some that last."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from tocsin import Handlers, JobContext
+
+from support.journal import note
+
+handlers = Handlers()
+
+
+@dataclass
+class Sum:
+    """A payload."""
+
+    numbers: list[int]
+
+
+@handlers.on("on_loop")
+async def on_loop(job: JobContext) -> dict[str, Any]:
+    """Logs, and returns what it was given."""
+    await job.progress(0.5, "half way")
+    job.log("on a loop")
+    return job.data
+
+
+@handlers.on("in_thread", concurrency=2)
+def in_thread(job: JobContext) -> dict[str, Any]:
+    """The same in a thread."""
+    job.log("in a thread", "warning")
+    return job.data
+
+
+@handlers.on("in_process", process=True)
+def in_process(job: JobContext) -> dict[str, Any]:
+    """The same in a process of its own."""
+    job.log("in a process", "error")
+    return job.data
+
+
+@handlers.on("sum", payload=Sum)
+def sum_(job: JobContext, payload: Sum) -> int:
+    """Takes a class."""
+    return sum(payload.numbers)
+
+
+@handlers.on("lasts")
+async def lasts(job: JobContext) -> None:
+    """Lasts as many seconds as it is told, and journals its start and end."""
+    note("start", job.job_id, job.attempt)
+    try:
+        await asyncio.sleep(job.data["seconds"])
+    finally:
+        note("end", job.job_id, job.attempt)
