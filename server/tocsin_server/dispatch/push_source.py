@@ -18,6 +18,8 @@ class PushSource(StoreSource):
     the runtime's slots.
     """
 
+    _apart = True
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._types: dict[str, Collection[str]] = {}  # by queue

@@ -31,6 +31,9 @@ class StoreSource(Source):
     before it is claimed from, so that the slots are as its settings say.
     """
 
+    #: Whether its slots are no room for the jobs of other seats, as Seat says.
+    _apart = False
+
     def __init__(
         self,
         store: JobStore,
@@ -69,7 +72,9 @@ class StoreSource(Source):
             self._holder.hold(claimed)
             take([_leased(one) for one in claimed])
 
-        return self._leasing.seat(types, capacity, begin, queues=queues, lease=self._lease, fresh=self._fresh)
+        return self._leasing.seat(
+            types, capacity, begin, queues=queues, lease=self._lease, fresh=self._fresh, apart=self._apart
+        )
 
     async def extend(self, heartbeats: Sequence[Heartbeat]) -> Sequence[HeartbeatAnswer]:
         held = [self._holder.at(beat.job.queue, beat.job.token) for beat in heartbeats]

@@ -81,9 +81,7 @@ async def begun_once(stage: Stage) -> None:
     expect(len(lease.outcomes) == 1, f"it reported {len(lease.outcomes)} outcomes of one lease")
 
 
-@check(
-    "late_result", "each attempt has its own token: a late result is refused, and the next goes on", within=50.0
-)
+@check("late_result", "each attempt has its own token: a late result is refused, and the next goes on", within=50.0)
 async def late_result(stage: Stage) -> None:
     job_id = await stage.schedule("sleep", {"ms": 11_000}, retry=_SOON)
     first = await stage.running(job_id)

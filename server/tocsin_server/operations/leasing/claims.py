@@ -28,6 +28,10 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 #: empty claims in a row the next one waits, 2 ms, 4 ms, ... 16 ms.
 _EMPTY_CLAIMS_FREE, _LONGEST_EMPTY_PAUSE = 3, 0.016
 
+#: Seconds between two claims of a queue that are for seats apart only and bring nothing. Where a claim for others is
+#: due they take part in it, at no cost.
+_PACE = 0.02
+
 #: A claim is waited for so many seconds; then the queues take their turns without it. Queues may stand on different
 #: servers, as in a cluster: one that hangs must not hold up what stands on the others. A queue whose last claim failed
 #: is not waited for at all. It, and any queue while several claims are slow, is asked for one job only: what comes
@@ -66,6 +70,7 @@ class Claims:
         self._failures: dict[str, int] = {}
         self._under_way: Counter[str] = Counter()  # by queue
         self._riding: tuple[Ask, asyncio.Task[None]] | None = None  # for which no turn was taken
+        self._paced: set[str] = set()  # queues that seats apart do not ask for just now
         self.slow: set[asyncio.Task[None]] = set()  # those that are not waited for
 
     @property
@@ -105,7 +110,7 @@ class Claims:
             await self._freshen(queue)
         except TocsinError:
             return None
-        look = self._seats.look()
+        look = self._seats.look(self._paced)
         if self._busy() or self._claimable.next_for(look.wanted)[0] is not None:
             return None
         seat = next((seat for seat in self._seats.of(queue) if seat.request is None), None)
@@ -143,7 +148,7 @@ class Claims:
         for queue, ask in self._unanswered.items():
             if not self._claimable.held(queue):
                 return ask
-        turn, seat = self._claimable.next_for(self._seats.look().wanted)
+        turn, seat = self._claimable.next_for(self._seats.look(self._paced).wanted)
         if turn is None or seat is None:
             return None
         if seat.request is None:
@@ -181,9 +186,11 @@ class Claims:
             return
         self._unanswered.pop(queue, None)
         self._failures.pop(queue, None)
-        look = self._claimable.claimed(queue, ask.types, ask.limit, claim, rings)
+        look = self._claimable.claimed(queue, ask.types, ask.limit, claim, rings, apart=ask.apart)
         if claimed:
             self._deliver(queue, ask.lease, claimed, ask.alone)
+        elif ask.apart:
+            self._pace(queue)
         elif (empty := self._claimable.empty_claims(queue)) > _EMPTY_CLAIMS_FREE:
             self._hold(queue, min(0.001 * 2.0 ** min(empty - _EMPTY_CLAIMS_FREE, 10), _LONGEST_EMPTY_PAUSE))
         if look:
@@ -197,7 +204,9 @@ class Claims:
         now are, or since it has none of the types that somebody has a slot for."""
         await self._freshen(ask.queue)
         but = self._claimable.dry(ask.queue)
-        ask.types, ask.limit = self._seats.look().joined(ask.queue, ask.lease, but, ask.alone)
+        look = self._seats.look()
+        ask.types, ask.limit = look.joined(ask.queue, ask.lease, but, ask.alone)
+        ask.apart = look.only_apart
         if ask.queue in self._failures or len(self.slow) >= _SEVERAL_SLOW:
             ask.types, ask.limit = dict.fromkeys(ask.types, 1), min(ask.limit, 1)
         return bool(ask.types)
@@ -244,6 +253,15 @@ class Claims:
     def _hold(self, queue: str, seconds: float) -> None:
         self._claimable.hold(queue)
         asyncio.get_running_loop().call_later(seconds, self._resume, queue)
+
+    def _pace(self, queue: str) -> None:
+        """Nothing was there for seats apart: the next rings of the queue are hardly for them. They wait, no other does."""
+        self._paced.add(queue)
+        asyncio.get_running_loop().call_later(_PACE, self._paced_enough, queue)
+
+    def _paced_enough(self, queue: str) -> None:
+        self._paced.discard(queue)
+        self._changed()
 
     def _resume(self, queue: str) -> None:
         self._claimable.resume(queue)

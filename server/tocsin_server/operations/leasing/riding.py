@@ -35,6 +35,7 @@ class Ask:
     request: bytes = field(default_factory=lambda: secrets.token_bytes(8))
     sent: float = field(default_factory=time.monotonic)
     may_have_acted: bool = False
+    apart: bool = False  # all for whom it is are apart
 
 
 class Ride:
