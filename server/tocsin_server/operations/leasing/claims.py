@@ -255,7 +255,7 @@ class Claims:
         asyncio.get_running_loop().call_later(seconds, self._resume, queue)
 
     def _pace(self, queue: str) -> None:
-        """Nothing was there for seats apart, so the next rings are hardly for them: they wait a little, no other does."""
+        """Nothing was there for seats apart, so the next rings hardly are for them: they wait, and no other does."""
         self._paced.add(queue)
         asyncio.get_running_loop().call_later(_PACE, self._paced_enough, queue)
 

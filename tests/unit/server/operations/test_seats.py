@@ -205,7 +205,7 @@ async def test_what_seats_apart_have_free_is_no_room_for_others(spied: SpiedStor
         await few.until(2)
         await push[0].until(2)
     # Six stand of a, b and c, and with the nine free slots of the others as room all six would have come.
-    assert [limit for (_, _, limit), _ in spied.arguments["claim"]][0] == 2
+    assert next(limit for (_, _, limit), _ in spied.arguments["claim"]) == 2
     assert (len(few.given), spied.calls["finish"]) == (2, 0)
 
 
