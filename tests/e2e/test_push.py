@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -169,23 +170,24 @@ def test_no_target_may_be_set_for_requests(scene: Scene) -> None:
 
 
 def test_requests_at_once_are_bounded_and_take_none_of_the_handlers_slots(scene: Scene) -> None:
-    gate, inside, most = threading.Event(), [0], [0]
-    lock = threading.Lock()
+    gate, lock = threading.Event(), threading.Lock()
+    inside, most = Counter[str](), Counter[str]()
 
     def wait(received: Received) -> None:
-        with lock:
-            inside[0] += 1
-            most[0] = max(most[0], inside[0])
-        gate.wait(30)
-        with lock:
-            inside[0] -= 1
+        for change in (1, -1):
+            with lock:
+                for name in (received.path, "all"):
+                    inside[name] += change
+                    most[name] = max(most[name], inside[name])
+            if change == 1:
+                gate.wait(30)
 
     scene.target.on_request = wait
     scene.client.update_queue("q", types={"two": scene.push("/two", concurrency=2), "wide": scene.push("/wide")})
     two = [scene.client.schedule("two", queue="q") for _ in range(5)]
-    until(lambda: inside[0] == 2, within=10, what="two of them are under way")
+    until(lambda: inside["/two"] == 2, within=10, what="two of them are under way")
     wide = [scene.client.schedule("wide", queue="q") for _ in range(30)]
-    until(lambda: inside[0] == 10, within=10, what="as many requests as http.concurrency says")
+    until(lambda: inside["all"] == 10, within=10, what="as many requests as http.concurrency says")
     # With all slots of requests taken, handlers run.
     assert scene.done("short").state == "COMPLETED"
     health = scene.client.queue_health("q")
@@ -194,7 +196,7 @@ def test_requests_at_once_are_bounded_and_take_none_of_the_handlers_slots(scene:
     gate.set()
     for job in (*two, *wide):
         assert scene.client.wait(job, queue="q", timeout=30).state == "COMPLETED"
-    assert most[0] == 10
+    assert (most["/two"], most["all"]) == (2, 10)
 
 
 def test_a_cancel_ends_a_request_under_way(scene: Scene) -> None:

@@ -20,6 +20,7 @@ from tocsin_server.domain.queues import HeldJob
 from tocsin_server.operations.finishing import EndedAttempt, shorten
 from tocsin_server.operations.leasing.holdings import Held, named
 from tocsin_server.operations.leasing.leasing import Leasing
+from tocsin_server.operations.leasing.seats import Capacity
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
 
@@ -64,7 +65,7 @@ class StoreSource(Source):
     def _seat(
         self,
         types: Collection[str],
-        capacity: Callable[[], FreeSlots],
+        capacity: Callable[[], Capacity],
         take: Callable[[Sequence[LeasedJob]], None],
         queues: Collection[str] | None,
     ) -> Seat:

@@ -39,6 +39,8 @@ class Sent:
 
     async def push(self, job: JobContext, target: PushTarget) -> None:
         self.jobs[job.queue, job.type, target.url] += 1
+        if self.gate is not None:
+            await self.gate.wait()
 
     async def until(self, queue: str, type_: str, url: str, count: int = 1) -> None:
         async def so_many() -> bool:
@@ -155,3 +157,20 @@ async def test_where_word_of_a_target_was_lost_it_is_found_with_the_next_names(
         for keep in parts.ticker._keepers:
             keep(frozenset(["q"]))
         await sent.until("q", "strange", HERE.url)
+
+
+async def test_no_more_are_under_way_than_there_are_slots_and_than_the_type_has(
+    spied: SpiedStore, start: Start, sent: Sent
+) -> None:
+    sent.gate = asyncio.Event()
+    types = {"one": JobDefaults(push=HERE, concurrency=1), "wide": JobDefaults(push=HERE)}
+    await spied.as_store.put_settings("q", QueueSettings(type_defaults=types), paused=False)
+    await add(spied, "q", *["one"] * 4, *["wide"] * 4)
+    async with start():
+        await sent.until("q", "one", HERE.url)
+        await sent.until("q", "wide", HERE.url, 2)
+        await spied.until_called("ticks", 3)
+        assert sent.jobs.total() == 3
+        sent.gate.set()
+        await sent.until("q", "one", HERE.url, 4)
+        await sent.until("q", "wide", HERE.url, 4)
