@@ -14,6 +14,7 @@ WIRE = {
     "Cancel": "a part of a job",
     "Durability": "what the store promises, in the server's info",
     "Explanation": "why a job does not run, as it is found and as callers see it",
+    "HeldJob": "an attempt that a worker holds, as servers say it and as callers see it",
     "Imported": "what an import did",
     "Job": "what stands, as it is kept and as callers see it",
     "JobDefaults": "a queue's settings, given and kept",
@@ -38,7 +39,6 @@ WIRE = {
 
 #: The worker runtime knows nothing of the server, and the server has these for its store.
 RUNTIME = {
-    "Credits": "a stream's, as its worker gives them and as the server takes them",
     "AttemptOutcome": "an attempt's end, as the runtime tells it and as the store records it",
     "Ending": "the same numbers on both sides, cast one into the other",
     "Seat": "what the runtime holds of its source, and what leasing gives for it",

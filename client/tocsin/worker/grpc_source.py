@@ -311,7 +311,7 @@ class GrpcSource(Source, Listener):
                 self._late.append(job.token)
                 continue
             if job.type not in seat.types:
-                self._outbox.report(Report(_not_asked_for(job), lambda taken: None))
+                self._outbox.report(DueOutcome(_not_asked_for(job), lambda taken: None))
                 self._ring()
                 continue
             self._held[job.token] = _Held(job.type, now)
