@@ -37,6 +37,9 @@ class Sent:
     async def _run(self, job: JobContext) -> None:
         self.jobs[job.queue, job.type, ""] += 1
 
+    async def request(self, job: JobContext) -> None:
+        self.jobs[job.queue, job.type, ""] += 1
+
     async def push(self, job: JobContext, target: PushTarget) -> None:
         self.jobs[job.queue, job.type, target.url] += 1
         if self.gate is not None:
@@ -62,12 +65,14 @@ def start(spied: SpiedStore, start_parts: StartParts, sent: Sent) -> Start:
     @contextlib.asynccontextmanager
     async def start(queues: list[str] | None = None) -> AsyncIterator[Parts]:
         made: list[Dispatcher] = []
+        requests = Handlers()
+        requests.on("http_request")(sent.request)
 
         def make(parts: Parts) -> None:
             settings = QueueSettingsCache(spied.as_store, ttl=TICK)
             parts.wakeups.on_settings(settings.invalidate)
             args = (spied.as_store, sent.handlers, parts.leasing, parts.wakeups, parts.ticker, settings)
-            push = PushHandlers(Handlers(), sent.push)
+            push = PushHandlers(requests, sent.push)
             made.append(Dispatcher(*args, name="here", tick=TICK, push=push, push_concurrency=3, queues=queues))
 
         async with start_parts(before=make, tick=TICK) as parts:
