@@ -141,7 +141,9 @@ class Claimable:
     def leave(self, types: Collection[str], queues: Collection[str] | None = None) -> None:
         """One that took these types of these queues does so no more."""
         for name in (None,) if queues is None else queues:
-            serving = self._serving[name]
+            serving = self._serving.get(name)
+            if serving is None:  # it took no types at all, and was not the only one
+                continue
             serving.subtract(types)
             for type_ in types:
                 if serving[type_] <= 0:
