@@ -211,7 +211,9 @@ def test_a_request_under_way_is_given_back_when_the_server_stops(
     scene: Scene, redis: RedisBackend, serve: StartServer
 ) -> None:
     scene.target.replies.append(Reply(silent=True))
-    job = scene.client.schedule(HttpRequest(url=scene.target.url))
+    request = HttpRequest(url=scene.target.url)
+    request.timeout.FromSeconds(600)  # it is the server's end that ends it
+    job = scene.client.schedule(request)
     first = scene.target.next()
     other = serve(redis.url, TOCSIN_HTTP__ALLOW="127.0.0.1")
     assert scene.server.stop(60) == 0
