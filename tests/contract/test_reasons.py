@@ -12,6 +12,7 @@ from support.spied_store import SpiedStore
 from tocsin_server.domain.defaults import JobDefaults, PushTarget
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.domain.explaining import Explanation, Why
+from tocsin_server.domain.http_requests import HTTP_REQUEST
 from tocsin_server.domain.job import View
 from tocsin_server.domain.job_errors import JobNotFound
 from tocsin_server.domain.lease import Extended, Extension
@@ -139,11 +140,11 @@ async def test_nobody_runs_its_type_in_a_version_that_is_late_enough(store: JobS
     assert (await why(store)).why is Why.BEHIND
 
 
-async def test_what_is_pushed_is_taken_by_servers_alone(store: JobStore) -> None:
+async def test_what_is_pushed_is_taken_by_servers_that_make_requests(store: JobStore) -> None:
     await added(store, a_draft("a"))
     settings = QueueSettings(type_defaults={"t": JobDefaults(push=PushTarget("http://10.0.0.1/"))})
     await store.put_settings("q", settings, paused=False)
-    await store.announce([replace(SERVER, remote=True)], "server 1", HOUR)
+    await store.announce([SERVER, replace(SERVER, types=(HTTP_REQUEST,), remote=True)], "server 1", HOUR)
     found = await why(store)
     assert found.why is Why.NO_WORKER
     assert "10.0.0.1" not in found.sentence

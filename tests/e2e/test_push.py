@@ -56,7 +56,7 @@ class Scene:
 def scene(redis: RedisBackend, serve: StartServer, journal: Journal) -> Iterator[Scene]:
     """A server that may send to this machine, with handlers of its own, and something to send to."""
     said = {"ALLOW": "127.0.0.1", "SECRETS": f"orders={SECRET}", "CONCURRENCY": "10"}
-    env = {f"TOCSIN_HTTP__{name}": value for name, value in said.items()}
+    env = {"TOCSIN_DRAIN__GRACE": "2s", **{f"TOCSIN_HTTP__{name}": value for name, value in said.items()}}
     server = serve(redis.url, handlers="support.jobs.tuned", **env, **journal.env)
     with http_target() as target, Client(server.address) as client:
         yield Scene(client, target, journal, server)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,12 @@ def start(tmp_path: Path, journal: Journal) -> Iterator[StartWorker]:
         worker.wait()
 
 
-def state(client: Client, job_id: str, queue: str = "default") -> str:
-    return client.get(job_id, queue=queue).state.name
+def state(client: Client, job_id: str, wanted: str) -> bool:
+    return client.get(job_id).state == wanted
+
+
+def gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
 
 
 def test_handlers_of_all_kinds_run_unchanged_in_a_worker(
@@ -61,9 +66,9 @@ def test_handlers_of_all_kinds_run_unchanged_in_a_worker(
     address = serve(store.url, "--no-dispatch").address
     start("support.jobs.worked", "--server", address, "--name", "all-kinds")
     kinds = {
-        "on_loop": ("INFO", "on a loop"),
-        "in_thread": ("WARNING", "in a thread"),
-        "in_process": ("ERROR", "in a process"),
+        "on_loop": ("info", "on a loop"),
+        "in_thread": ("warning", "in a thread"),
+        "in_process": ("error", "in a process"),
     }
     with Client(address) as client:
         jobs = {kind: client.schedule(kind, {"n": 1, "ä": [None]}) for kind in kinds}
@@ -89,7 +94,7 @@ def test_sigterm_lets_jobs_end_gives_back_the_rest_and_exits_0(
         until(lambda: journal.starts().keys() == {ends.job_id, goes_on.job_id}, within=30)
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(timeout=30) == 0
-        assert state(client, ends.job_id) == "COMPLETED"
+        assert state(client, ends.job_id, "COMPLETED")
         given_back = client.get(goes_on.job_id)
         assert (given_back.state, given_back.failures, given_back.crashes) == ("WAITING", 0, 0)
         start("support.jobs.worked", "--server", address)
@@ -127,7 +132,7 @@ async def test_a_server_that_drains_hands_its_workers_on(redis: RedisBackend, se
         for server, other in (servers, reversed(servers)):
             with Client(other.address) as client:
                 lasting = client.schedule("lasts", {"seconds": 3})
-                until(lambda job=lasting: state(client, job.job_id) == "ACTIVE", within=30)
+                until(partial(state, client, lasting.job_id, "ACTIVE"), within=30)
                 server.stop()
                 done.append(client.wait(lasting, timeout=30))
                 server.start()
@@ -177,6 +182,6 @@ def test_a_program_runs_jobs_and_its_group_ends_with_a_cancel_and_a_timeout(
         until(lambda: client.get(timed).failures >= 1, within=30)
         assert client.get(timed).errors[0].type == "TIMEOUT"
         for child in children.values():
-            until(lambda pid=child: not Path(f"/proc/{pid}").exists(), within=10)
+            until(partial(gone, child), within=10)
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(timeout=30) == 0

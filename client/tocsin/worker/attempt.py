@@ -152,4 +152,6 @@ Ended = tuple[Attempt, AttemptOutcome]
 
 
 def _shorter(one: timedelta | None, other: timedelta | None) -> timedelta | None:
-    return min((limit for limit in (one, other) if limit is not None), default=None)
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

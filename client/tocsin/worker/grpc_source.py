@@ -12,7 +12,7 @@ from functools import partial
 
 import grpc
 
-from tocsin.errors import ServerError, TocsinError, Unavailable
+from tocsin.errors import ServerError, TocsinError
 from tocsin.v1 import error_reason_pb2
 from tocsin.v1 import worker_service_pb2 as pb
 from tocsin.worker import job_log
@@ -119,8 +119,7 @@ class GrpcSource(Source, Listener):
         return self._seat
 
     async def extend(self, heartbeats: Sequence[Heartbeat]) -> Sequence[HeartbeatAnswer]:
-        if self._stream is None or not self._stream.welcomed:
-            raise Unavailable("no server is reached")
+        # While no server is reached they wait: the next stream's hello extends what is held, and carries their words.
         answers = []
         for beat in heartbeats:
             held = self._held.get(beat.job.token)

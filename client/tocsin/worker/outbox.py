@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from tocsin.v1 import worker_service_pb2 as pb
+from tocsin.worker.log_lines import WAITING_LINES
 from tocsin.worker.slots import FreeSlots
 
 #: CONTRACT: a message has at most so many outcomes, and so many heartbeats.
@@ -85,6 +86,8 @@ class Outbox:
             self._beats[heartbeat.token] = heartbeat
         else:
             waiting.MergeFrom(heartbeat)
+            if len(waiting.log) > WAITING_LINES:  # no server is reached for long
+                del waiting.log[WAITING_LINES // 2 : -WAITING_LINES // 2]
 
     def begin_stream(self) -> None:
         """On a new stream: what was sent on the one before, and not answered, is sent again."""
@@ -103,7 +106,8 @@ class Outbox:
             message.heartbeats.append(beat)
             if beat.log:
                 room -= beat.ByteSize()
-        while self._due and room > 0 and len(message.outcomes) < ITEMS:
+        # An attempt's last words go before its outcome.
+        while self._due and not self._beats and room > 0 and len(message.outcomes) < ITEMS:
             report = self._due.popleft()
             message.outcomes.append(report.outcome)
             self._sent.append(report)

@@ -7,12 +7,21 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
-from typing import Protocol
+from typing import Protocol, TypeVar, dataclass_transform
 
 from tocsin.worker.slots import FreeSlots
 
+_T = TypeVar("_T")
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def _value(cls: type[_T]) -> type[_T]:
+    """What is never changed once it is made; the type checker holds that. A frozen dataclass takes 60 ns more for each
+    field of each job that is run."""
+    return dataclass(slots=True, unsafe_hash=True)(cls)
+
+
+@_value
 class LeasedJob:
     """A job and the right to run one attempt of it."""
 
@@ -42,7 +51,7 @@ class Ending(IntEnum):
     HANDED_OVER = 5  # it goes on elsewhere, under the same lease: nothing is recorded
 
 
-@dataclass(frozen=True, slots=True)
+@_value
 class AttemptOutcome:
     """How an attempt ended, with what it has to say."""
 

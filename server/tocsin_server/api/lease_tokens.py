@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 from tocsin_server.api.requests.violations import is_name
 from tocsin_server.domain import limits
@@ -28,12 +29,23 @@ def read_token(raw: bytes) -> HeldToken | None:
         return None
     _, attempt, token, queue, kind = _HEAD.unpack_from(raw)
     at_queue = _HEAD.size + token
-    at_type, at_id = at_queue + queue, at_queue + queue + kind
+    at_type = at_queue + queue
+    at_id = at_type + kind
+    named = _names(raw[at_queue:at_type], raw[at_type:at_id])
+    if named is None or not token or not 0 < len(raw) - at_id <= limits.JOB_ID_BYTES:
+        return None
     try:
-        lease = Lease(raw[at_queue:at_type].decode(), raw[at_id:].decode(), attempt, raw[_HEAD.size : at_queue])
-        type_ = raw[at_type:at_id].decode()
+        job_id = raw[at_id:].decode()
     except UnicodeDecodeError:
         return None
-    if not (token and is_name(lease.queue) and is_name(type_) and 0 < len(raw) - at_id <= limits.JOB_ID_BYTES):
+    return HeldToken(Lease(named[0], job_id, attempt, raw[_HEAD.size : at_queue]), named[1])
+
+
+@lru_cache(1024)
+def _names(queue: bytes, kind: bytes) -> tuple[str, str] | None:
+    """Queue and type; None where they cannot be."""
+    try:
+        names = queue.decode(), kind.decode()
+    except UnicodeDecodeError:
         return None
-    return HeldToken(lease, type_)
+    return names if all(map(is_name, names)) else None

@@ -62,3 +62,14 @@ def _varint(raw: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
     raise Broken
+
+
+def varint(value: int) -> bytes:
+    """The bytes of a number that is not negative."""
+    if value < len(_SMALL):
+        return _SMALL[value]
+    return bytes([value & 0x7F | 0x80]) + varint(value >> 7)
+
+
+_SMALL = [bytes([value]) for value in range(0x80)]
+_SMALL += [bytes([value & 0x7F | 0x80, value >> 7]) for value in range(0x80, 1 << 12)]

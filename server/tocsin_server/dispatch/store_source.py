@@ -24,6 +24,9 @@ from tocsin_server.operations.leasing.seats import Capacity
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
 
+#: The store's word for a runtime's, of which it has one or two more.
+_ENDINGS = {int(one): one for one in Ending}
+
 
 class StoreSource(Source):
     """Leases from the store, and records outcomes there.
@@ -192,7 +195,7 @@ def _ended(held: Held, outcome: AttemptOutcome) -> EndedAttempt:
         error = JobError(outcome.error_type, outcome.error_message, outcome.error_trace)
     return EndedAttempt(
         held.lease,
-        Ending(outcome.ending),
+        _ENDINGS[outcome.ending],
         held.retry,
         held.failures,
         result=outcome.result,

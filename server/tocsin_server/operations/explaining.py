@@ -47,7 +47,7 @@ class Explaining:
         self._clock = clock
         self._silent_since = silent_since
         self._read_workers = workers
-        self._workers: tuple[float, Sequence[WorkerFigures]] | None = None
+        self._workers: tuple[float, asyncio.Task[Sequence[WorkerFigures]]] | None = None
 
     async def explain(self, queue: str, job_id: str) -> Explanation:
         """One job. JobNotFound. A store that does not answer is a reason, too."""
@@ -85,10 +85,19 @@ class Explaining:
         return Surroundings(settings, move, workers)
 
     async def _all_workers(self) -> Sequence[WorkerFigures]:
+        """At most a second old. Those who ask at one time share a question, and what it raises."""
         now = asyncio.get_running_loop().time()
         if self._workers is None or self._workers[0] <= now:
-            self._workers = (now + _WORKERS_KEPT, await self._read_workers())
-        return self._workers[1]
+            self._workers = (now + _WORKERS_KEPT, asyncio.create_task(self._ask_for_workers()))
+        # A caller that leaves must not take the answer from the others.
+        return await asyncio.shield(self._workers[1])
+
+    async def _ask_for_workers(self) -> Sequence[WorkerFigures]:
+        try:
+            return await self._read_workers()
+        except BaseException:
+            self._workers = None  # the next one asks anew
+            raise
 
 
 def _must_be_asked(job: Job, now: datetime) -> bool:

@@ -71,11 +71,13 @@ def ended(
     type_: str, retry: RetryPolicy, failures: int, outcome: AttemptOutcome, recorded: Finished, took: float
 ) -> None:
     """An attempt's end that was recorded. `failures`: of the job before it; `took`: seconds."""
+    well = outcome.ending in (Ending.COMPLETED, Ending.RELEASED)
+    if well and not details_wanted():
+        return
     of = _attempt(outcome.lease, type_)
-    if outcome.ending in (Ending.COMPLETED, Ending.RELEASED):
-        if details_wanted():
-            event = "job_completed" if outcome.ending is Ending.COMPLETED else "attempt_given_back"
-            _log.debug(event, **of, state=recorded.state.name, seconds=round(took, 4))
+    if well:
+        event = "job_completed" if outcome.ending is Ending.COMPLETED else "attempt_given_back"
+        _log.debug(event, **of, state=recorded.state.name, seconds=round(took, 4))
         return
     error = outcome.error or JobError("", "")
     texts = {"error_message": error.message, "error_trace": error.trace}

@@ -52,7 +52,7 @@ def _panel(column: Column, systems: Sequence[Measured]) -> list[str]:
     parts = [f'<text y="12" font-weight="600" fill="{_INK}">{escape(_SHOWN[column.name])}</text>']
     for row, one in enumerate(systems):
         top = _TITLE + row * _BAR
-        ours = one.name == TOCSIN
+        ours = one.name.startswith(TOCSIN)
         weight = ' font-weight="600"' if ours else ""
         parts.append(
             f'<text x="{_LABEL - 8}" y="{top}" text-anchor="end" fill="{_INK}"{weight}>{escape(one.name)}</text>'

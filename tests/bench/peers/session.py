@@ -20,21 +20,33 @@ from bench.peers.protocol import Driver
 #: The same for all, and nothing is written to disk.
 REDIS_OPTIONS = ("--save", "", "--appendonly", "no")
 
+_HANDLERS = "bench.peers.tocsin_handlers"
+_SLOTS = "200"
+
 
 class Session:
     """What a measure has. Jobs wait until `begin`, which is said to `runner`: the program that can let them run."""
 
-    def __init__(self, redis: RedisBackend, empty: int, client: Driver, worker: Driver, runner: Driver) -> None:
+    def __init__(
+        self,
+        redis: RedisBackend,
+        empty: int,
+        client: Driver,
+        worker: Driver,
+        runner: Driver,
+        server: Driver | None = None,
+    ) -> None:
         self.empty = empty  # bytes in use before anybody came
         self.redis, self.client, self.worker, self._runner = redis, client, worker, runner
+        self._processes = [one for one in (client, worker, server) if one is not None]
 
     def begin(self, *, rate: bool = False) -> None:
         """Let the worker run jobs. `rate`: nothing but the rate counts."""
         self._runner.ask("work", rate=rate)
 
     def span(self, jobs: int) -> Span:
-        """Times so many jobs, with the processor time of the system's own processes, both of them, and of Redis."""
-        return Span(jobs, lambda: self.client.seconds() + self.worker.seconds(), self._redis_seconds)
+        """Times so many jobs, with the processor time of the system's own processes, all of them, and of Redis."""
+        return Span(jobs, lambda: sum(one.seconds() for one in self._processes), self._redis_seconds)
 
     def memory(self) -> int:
         """Bytes in use in Redis. It cuts the system's connections: what they take comes and goes."""
@@ -62,6 +74,7 @@ class System(ABC):
 
     name: str
     about: Mapping[str, Any]  # what its driver said of itself, once a session has been
+    only_works = False  # it differs from another only in who runs the jobs
 
     @abstractmethod
     def session(self, folder: Path, *, working: bool) -> AbstractContextManager[Session]:
@@ -103,17 +116,45 @@ class TocsinSystem(System):
     def session(self, folder: Path, *, working: bool) -> Iterator[Session]:
         folder.mkdir(parents=True)
         address = f"127.0.0.1:{free_port()}"
-        flags = ["--handlers", "bench.peers.tocsin_handlers"] if working else ["--no-dispatch"]
+        flags = ["--handlers", _HANDLERS] if working else ["--no-dispatch"]
+        with self._served(folder, address, *flags) as (redis, empty, server), self._client(folder) as client:
+            self.about = client.open(url=address, data=DATA)
+            if working:
+                client.ask("hold")
+            yield Session(redis, empty, client, server, client)
+
+    @contextmanager
+    def _served(self, folder: Path, address: str, *flags: str) -> Iterator[tuple[RedisBackend, int, Driver]]:
+        """A server on an empty Redis, and the bytes that were in use there before it came."""
         with RedisBackend(folder / "redis", *REDIS_OPTIONS) as redis:
             empty = _memory(redis)
-            env = {"REDIS_URL": redis.url, "TOCSIN_CONCURRENCY": "200", "TOCSIN_LOG__LEVEL": "warning"}
-            serve = self._driver("server", "serve", "--listen", address, *flags, folder=folder, **env)
-            with serve as server, self._driver("client", folder=folder) as client:
-                self.about = client.open(url=address, data=DATA)
-                if working:
-                    client.ask("hold")
-                yield Session(redis, empty, client, server, client)
+            env = {"REDIS_URL": redis.url, "TOCSIN_CONCURRENCY": _SLOTS, "TOCSIN_LOG__LEVEL": "warning"}
+            with self._driver("command", "serve", "--listen", address, *flags, folder=folder, **env) as server:
+                yield redis, empty, server
 
-    def _driver(self, role: str, *arguments: str, folder: Path, **env: str) -> Driver:
-        command = [sys.executable, "-P", "-m", f"bench.peers.tocsin_{role}", *arguments]
-        return Driver(f"Tocsin, {role}", command, folder=folder, env=catalogue.environment(**env))
+    def _client(self, folder: Path) -> Driver:
+        return self._driver("client", folder=folder)
+
+    def _driver(self, program: str, *arguments: str, folder: Path, **env: str) -> Driver:
+        command = [sys.executable, "-P", "-m", f"bench.peers.tocsin_{program}", *arguments]
+        role = arguments[0] if arguments else program
+        return Driver(f"{self.name}, {role}", command, folder=folder, env=catalogue.environment(**env))
+
+
+class TocsinWorkerSystem(TocsinSystem):
+    """Tocsin, where a process of its own runs the jobs, over gRPC: `tocsin worker`."""
+
+    name = "Tocsin, worker in Python"
+    only_works = True
+
+    @contextmanager
+    def session(self, folder: Path, *, working: bool) -> Iterator[Session]:
+        folder.mkdir(parents=True)
+        address = f"127.0.0.1:{free_port()}"
+        with self._served(folder, address, "--no-dispatch") as (redis, empty, server), self._client(folder) as client:
+            about = client.open(url=address, data=DATA)
+            self.about = {**about, "settings": f"`tocsin worker`, concurrency {_SLOTS}, over StreamJobs"}
+            client.ask("hold")
+            arguments = ("worker", _HANDLERS, "--server", address, "--concurrency", _SLOTS)
+            with self._driver("command", *arguments, folder=folder) as worker:
+                yield Session(redis, empty, client, worker, client, server)

@@ -11,7 +11,7 @@ from bench.figures import Figure, Sample, over_rounds
 from bench.peers.catalogue import peers
 from bench.peers.having import NotHad
 from bench.peers.protocol import Cannot, Trouble
-from bench.peers.session import PeerSystem, System, TocsinSystem
+from bench.peers.session import PeerSystem, System, TocsinSystem, TocsinWorkerSystem
 from bench.peers.works import WORKS, PeerSizes, Work, beside
 
 Say = Callable[[str], None]
@@ -59,7 +59,9 @@ def compare(
 ) -> Comparison:
     """Measure Tocsin and these peers. The order of systems is another in each round."""
     found = Comparison(sizes)
-    systems: list[tuple[System, Measured]] = [(TocsinSystem(), Measured(TOCSIN, "python"))]
+    systems: list[tuple[System, Measured]] = [
+        (system, Measured(system.name, "python")) for system in (TocsinSystem(), TocsinWorkerSystem())
+    ]
     for name in names:
         peer = peers()[name]
         try:
@@ -77,6 +79,8 @@ def compare(
         for work in works:
             for system, measured in systems[turn:] + systems[:turn]:
                 if work.name in measured.cannot or (work.tocsin_alone and measured.name != TOCSIN):
+                    continue
+                if system.only_works and not work.working:
                     continue
                 say(f"  {work.name}: {measured.name}")
                 try:

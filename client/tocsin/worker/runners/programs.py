@@ -147,7 +147,7 @@ async def _talk(attempt: Attempt, process: Process, pipes: _Pipes, body: bytes) 
     loop = asyncio.get_running_loop()
     output, errors = bytearray(), bytearray()
     transports: list[asyncio.BaseTransport] = []
-    stdin, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(feeding, "wb", buffering=0))
+    stdin, fed = await loop.connect_write_pipe(_Feeding, os.fdopen(feeding, "wb", buffering=0))
     try:
         stdin.write(body)  # it need not read
         stdin.write_eof()
@@ -161,10 +161,18 @@ async def _talk(attempt: Attempt, process: Process, pipes: _Pipes, body: bytes) 
             task.cancel()
         await asyncio.wait(reading)
     finally:
-        stdin.abort()
+        if not fed.over:
+            stdin.abort()
         for transport in transports:
             transport.close()
     return bytes(output), bytes(errors)
+
+
+class _Feeding(asyncio.BaseProtocol):
+    over = False  # all was written, or the program closed its end; asyncio bears no abort then
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.over = True
 
 
 async def _reader(end: int, transports: list[asyncio.BaseTransport]) -> asyncio.StreamReader:

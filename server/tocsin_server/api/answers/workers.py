@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, MutableSequence, Sequence
 from datetime import timedelta
+from typing import cast
 
 from tocsin.v1 import error_reason_pb2, job_pb2
 from tocsin.v1 import worker_service_pb2 as pb
 
 from tocsin_server.api import page_tokens, wire
-from tocsin_server.api.answers.job import fill
+from tocsin_server.api.answers.leased_jobs import leased_job
 from tocsin_server.api.errors import ITEM_STATUS_BYTES, to_status
 from tocsin_server.api.lease_tokens import token_of
 from tocsin_server.api.sized import AnswerRoom
 from tocsin_server.api.times import set_span, set_time
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import Draining, TocsinError
-from tocsin_server.domain.job import Job, View
+from tocsin_server.domain.job import Job
 from tocsin_server.domain.job_errors import LeaseLost
 from tocsin_server.domain.lease import Claimed, Extended, Finished
 from tocsin_server.domain.queues import WorkerFigures
+from tocsin_server.domain.states import State
 from tocsin_server.operations.working.conversation import Sending
 
 _LeaseJobsResponse = wire.shadow(pb.LeaseJobsResponse)
@@ -28,9 +30,16 @@ _ExtendLeasesResponse = wire.shadow(pb.ExtendLeasesResponse)
 _StreamJobsResponse = wire.shadow(pb.StreamJobsResponse)
 _ListWorkersResponse = wire.shadow(pb.ListWorkersResponse)
 
+_Result = wire.shadow(pb.ReportOutcomesResponse.Result)
+_RECORDED = {
+    state: pb.ReportOutcomesResponse.Result(state=job_pb2.Job.State.ValueType(state)).SerializeToString()
+    for state in State
+}
+
 #: Bytes that a job takes at most beside its payload and its errors: names, times, tags, progress, its cancel and its
 #: token. Of any other entry, and of one that has no text.
 _JOB_BYTES, _ENTRY_BYTES, _SMALL_BYTES = 12_000, 4_096, 300
+_AROUND_BYTES = 6  # a tag and a length
 
 _HELD_SHOWN = 100  # attempts of a worker
 
@@ -38,19 +47,19 @@ _HELD_SHOWN = 100  # attempts of a worker
 def leased(claimed: Sequence[Claimed], lease: timedelta) -> tuple[pb.LeaseJobsResponse, Sequence[Claimed]]:
     """The answer to a poll, and the jobs that have no room in it."""
     answer, room = _LeaseJobsResponse(), limits.RESPONSE_BYTES
+    jobs = cast(MutableSequence[bytes], answer.jobs)
     for at, one in enumerate(claimed):
         room -= _most_bytes(one.job)
         if room < 0 and at:
             return answer, claimed[at:]
-        _fill_leased(answer.jobs.add(), one, lease)
+        jobs.append(leased_job(one, lease))
     return answer, ()
 
 
 def reported(items: Iterable[Finished | TocsinError]) -> pb.ReportOutcomesResponse:
     """What became of outcomes."""
     answer = _ReportOutcomesResponse()
-    for item in items:
-        _fill_report(answer.results.add(), item)
+    cast(MutableSequence[bytes], answer.results).extend(map(_report, items))
     return answer
 
 
@@ -80,13 +89,9 @@ def messages(sending: Sending, server: str) -> Iterator[pb.StreamJobsResponse]:
     if sending.drain:
         set_span(answer.drain.retry_after, Draining.retry_after)
 
-    for ack in sending.acks:
-        if isinstance(ack, Finished):
-            answer.acks.add().state = job_pb2.Job.State.ValueType(ack.state)
-            room -= _SMALL_BYTES
-        else:
-            _fill_report(answer.acks.add(), ack)
-            room -= ITEM_STATUS_BYTES
+    for raw in map(_report, sending.acks):
+        cast(MutableSequence[bytes], answer.acks).append(raw)
+        room -= len(raw) + _AROUND_BYTES
         if room < _ENTRY_BYTES:
             yield answer
             answer, room = _StreamJobsResponse(), limits.RESPONSE_BYTES
@@ -109,7 +114,7 @@ def messages(sending: Sending, server: str) -> Iterator[pb.StreamJobsResponse]:
         if size > room:
             yield answer
             answer, room = _StreamJobsResponse(), limits.RESPONSE_BYTES
-        _fill_leased(answer.leased.add(), one, sending.lease)
+        cast(MutableSequence[bytes], answer.leased).append(leased_job(one, sending.lease))
         room -= size
     if room < limits.RESPONSE_BYTES or sending.beat or sending.drain:
         yield answer
@@ -157,21 +162,13 @@ def _most_bytes(job: Job) -> int:
     return body + traces + _JOB_BYTES
 
 
-def _fill_leased(target: pb.LeasedJob, claimed: Claimed, lease: timedelta) -> None:
-    job = claimed.job
-    fill(target.job, job, View.FULL)
-    target.token = token_of(claimed.lease, job.spec.type)
-    if job.start_time is not None:
-        set_time(target.lease_end, job.start_time + lease)
-    set_span(target.lease, lease)
-
-
-def _fill_report(target: pb.ReportOutcomesResponse.Result, item: Finished | TocsinError) -> None:
+def _report(item: Finished | TocsinError) -> bytes:
+    """A tocsin.v1.ReportOutcomesResponse.Result."""
     if isinstance(item, Finished):
-        target.state = job_pb2.Job.State.ValueType(item.state)
-    else:
-        _fill_error(target, item)
-        target.error_reason = error_reason_pb2.ErrorReason.Value(item.reason)
+        return _RECORDED[item.state]
+    result = _Result(error_reason=error_reason_pb2.ErrorReason.Value(item.reason))
+    _fill_error(result, item)
+    return result.SerializeToString()
 
 
 def _fill_error(target: pb.ReportOutcomesResponse.Result | pb.ExtendLeasesResponse.Result, error: TocsinError) -> None:

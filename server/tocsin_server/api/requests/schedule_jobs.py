@@ -14,6 +14,7 @@ from tocsin.v1 import job_pb2, job_service_pb2
 
 from tocsin_server.api import wire
 from tocsin_server.api.reading import read
+from tocsin_server.api.requests.alike import Alike
 from tocsin_server.api.requests.payloads.checking import BUILT_IN_TYPES, check_payload, is_plain_data
 from tocsin_server.api.requests.violations import Violations, is_name
 from tocsin_server.api.times import to_span, to_time
@@ -32,6 +33,7 @@ _BACKOFF = {int(v): k for k, v in job_pb2.RetryPolicy.Backoff.items()}
 #: Said of an id that would keep a reminder from being sent.
 RESERVED = "has the form of a reminder's, which ReminderService alone makes: give the job another id"
 _NOTHING = timedelta(0)
+_alike = Alike()
 _PLAIN_DELAY = 10 * 365 * 86_400  # seconds
 _HOW = {0: OnConflict.FAIL, **{int(how): how for how in OnConflict}}
 _BUILT_IN = frozenset(BUILT_IN_TYPES.values())
@@ -92,7 +94,11 @@ def schedule_job(request: job_service_pb2.ScheduleJobRequest) -> JobRequest:
 
 def schedule_job_bytes(raw: bytes) -> JobRequest:
     """One job of a batch, of which each is read by itself."""
-    return schedule_job(read(job_service_pb2.ScheduleJobRequest, _ScheduleJobRequest, raw))
+    if (asked := _alike.read(raw)) is not None:
+        return asked
+    asked = schedule_job(read(job_service_pb2.ScheduleJobRequest, _ScheduleJobRequest, raw))
+    _alike.learn(raw, asked)
+    return asked
 
 
 def batch_schedule_jobs(request: job_service_pb2.BatchScheduleJobsRequest) -> Sequence[bytes]:

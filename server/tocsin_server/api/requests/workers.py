@@ -11,8 +11,9 @@ from google.protobuf.message import DecodeError
 from tocsin.v1 import job_pb2
 from tocsin.v1 import worker_service_pb2 as pb
 
-from tocsin_server.api import page_tokens
+from tocsin_server.api import page_tokens, wire
 from tocsin_server.api.lease_tokens import read_token
+from tocsin_server.api.reading import read as read_message
 from tocsin_server.api.requests.jobs import check_page_size, page_size, queue_of
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.api.times import to_span, to_time
@@ -26,6 +27,9 @@ from tocsin_server.operations.finishing import EndedAttempt, shorten
 from tocsin_server.operations.working.conversation import Heard, Hello
 
 _NO_TOKEN = "is no token of a lease: give it as it came with the job"  # noqa: S105 - a sentence
+_Outcome = wire.shadow(pb.Outcome)
+_TOKEN, _COMPLETED = 0x0A, b"\x12\x00"  # the tag of an outcome's token, and an empty Completed
+_ONE_BYTE = 0x80  # lengths below it have one
 _LEVELS = range(1, 5)
 _INFO = 2
 _NO_ERROR = "ERROR"
@@ -192,10 +196,20 @@ def _lease(
 
 def outcomes(items: Iterable[pb.Outcome], now: datetime) -> list[EndedAttempt | TocsinError]:
     """How attempts ended; the refusal of one that cannot be read stands in its place."""
-    return [_outcome(one, now) for one in items]
+    return [_outcome(raw, now) for raw in cast(Iterable[bytes], items)]
 
 
-def _outcome(outcome: pb.Outcome, now: datetime) -> EndedAttempt | TocsinError:
+def _outcome(raw: bytes, now: datetime) -> EndedAttempt | TocsinError:
+    # Most attempts complete and say nothing. Such an outcome is read here at a fifth of the cost.
+    if raw.endswith(_COMPLETED) and raw[0] == _TOKEN and raw[1] == len(raw) - 2 - len(_COMPLETED) < _ONE_BYTE:
+        read = read_token(raw[2 : -len(_COMPLETED)])
+        return (
+            _refused("token", _NO_TOKEN) if read is None else EndedAttempt(read.lease, Ending.COMPLETED, type=read.type)
+        )
+    try:
+        outcome = read_message(pb.Outcome, _Outcome, raw)
+    except TocsinError as refusal:
+        return refusal.with_traceback(None)
     read = read_token(outcome.token)
     if read is None:
         return _refused("token", _NO_TOKEN)

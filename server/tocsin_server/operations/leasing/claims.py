@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -16,7 +16,7 @@ from tocsin_server.domain.job_errors import LeaseLost
 from tocsin_server.domain.lease import Claim, Claimed, Extension
 from tocsin_server.operations.leasing.claimable import Claimable
 from tocsin_server.operations.leasing.riding import Ask, Ride
-from tocsin_server.operations.leasing.seats import Seat, Seats
+from tocsin_server.operations.leasing.seats import Fresh, Seat, Seats
 from tocsin_server.operations.retry_pause import retry_pause
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
@@ -71,6 +71,7 @@ class Claims:
         self._under_way: Counter[str] = Counter()  # by queue
         self._riding: tuple[Ask, asyncio.Task[None]] | None = None  # for which no turn was taken
         self._paced: set[str] = set()  # queues that seats apart do not ask for just now
+        self.looks: set[asyncio.Task[None]] = set()  # at when more is due
         self.slow: set[asyncio.Task[None]] = set()  # those that are not waited for
 
     @property
@@ -193,11 +194,16 @@ class Claims:
             self._pace(queue)
         elif (empty := self._claimable.empty_claims(queue)) > _EMPTY_CLAIMS_FREE:
             self._hold(queue, min(0.001 * 2.0 ** min(empty - _EMPTY_CLAIMS_FREE, 10), _LONGEST_EMPTY_PAUSE))
-        if look:
-            try:
-                await self._ticker.look(queue)
-            except TocsinError as error:
-                _log.debug("look_failed", queue=queue, error=str(error))  # the next tick tells
+        if look:  # beside the next claim: more may be due now
+            task = asyncio.create_task(self._look(queue), name="look")
+            self.looks.add(task)
+            task.add_done_callback(self.looks.discard)
+
+    async def _look(self, queue: str) -> None:
+        try:
+            await self._ticker.look(queue)
+        except TocsinError as error:
+            _log.debug("look_failed", queue=queue, error=str(error))  # the next tick tells
 
     async def _fill(self, ask: Ask) -> bool:
         """Ask for what all seats together take of the queue. False: nothing, as its settings
@@ -213,9 +219,8 @@ class Claims:
 
     async def _freshen(self, queue: str) -> None:
         """See to it that the seats' slots are as the queue's settings say."""
-        asked: set[Callable[[str], Awaitable[None]]] = set()
-        # Hundreds of seats share one way to be fresh; those that come meanwhile are asked too.
-        while left := {seat.fresh for seat in self._seats.of(queue) if seat.fresh is not None} - asked:
+        asked: set[Fresh] = set()
+        while left := self._seats.freshened(queue) - asked:  # of those that come meanwhile, too
             for fresh in left:
                 await fresh(queue)
             asked |= left

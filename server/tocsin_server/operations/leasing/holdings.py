@@ -56,6 +56,7 @@ class Holdings:
 
     def __init__(self, wakeups: Wakeups) -> None:
         self._holders: defaultdict[str, set[Holder]] = defaultdict(set)  # by queue
+        self._owners: dict[tuple[str, bytes], Holder] = {}  # by queue and token: each is held by one alone
         self._cancels: dict[str, float] = {}  # by queue: when one was last asked of a job that runs somewhere
         wakeups.on_cancel(self._hear_cancel)
 
@@ -71,6 +72,21 @@ class Holdings:
         if len(self._cancels) >= _MOST_CANCELS:
             self._cancels.clear()
         self._cancels[queue] = time.monotonic()
+
+    def owner(self, lease: Lease) -> Holder | None:
+        """Who holds the attempt; None: nobody here."""
+        return self._owners.get((lease.queue, lease.token))
+
+    def own(self, key: tuple[str, bytes], holder: Holder) -> None:
+        """The holder has the attempt of this queue and token; who had it has it no more."""
+        before = self._owners.get(key)
+        if before is not None:
+            before.forget(*key)
+        self._owners[key] = holder
+
+    def disown(self, key: tuple[str, bytes]) -> None:
+        """Nobody holds it."""
+        self._owners.pop(key, None)
 
     def held(self, queue: str, holder: Holder, now: float) -> None:
         """The holder has more of the queue."""
@@ -146,6 +162,7 @@ class Holder:
         """It has ended, or its lease is lost. What it was."""
         held = self._held.pop((queue, token), None)
         if held is not None:
+            self._holdings.disown((queue, token))
             of_queue = self._by_queue[queue]
             del of_queue[token]
             if not of_queue:
@@ -160,5 +177,6 @@ class Holder:
 
     def _add(self, held: Held) -> None:
         queue, token = held.lease.queue, held.lease.token
+        self._holdings.own((queue, token), self)
         self._held[queue, token] = held
         self._by_queue.setdefault(queue, {})[token] = held

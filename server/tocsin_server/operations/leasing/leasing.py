@@ -121,7 +121,7 @@ class Leasing:
         self._changed.set()
         until = time.monotonic() + within.total_seconds()
         # The loop first: its last claim may have something to give back.
-        for tasks in ({self._task} if self._task else set(), self._claims.slow, self._giving_back):
+        for tasks in ({self._task} if self._task else set(), self._claims.slow, self._claims.looks, self._giving_back):
             if tasks:
                 _, late = await asyncio.wait(tasks, timeout=max(0.0, until - time.monotonic()))
                 for task in late:

@@ -8,8 +8,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import timedelta
 from heapq import merge
+from itertools import count
 from operator import itemgetter
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import structlog
 
@@ -19,6 +20,13 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 #: What one claim may ask for.
 MOST = 1000
+
+#: So many seats join in one claim at most. No store leases more jobs by one, and who is served goes to the end of the
+#: row; so those behind come forward.
+_JOINED = 200
+
+#: Brings what is known of a queue up to date.
+Fresh: TypeAlias = Callable[[str], Awaitable[None]]
 
 
 class Capacity(Protocol):
@@ -57,7 +65,7 @@ class Seat:
     lease: timedelta
     capacity: Callable[[], Capacity]
     take: Callable[[Sequence[Claimed]], None]
-    fresh: Callable[[str], Awaitable[None]] | None = None
+    fresh: Fresh | None = None
     request: Callable[[str], bytes] | None = None
     apart: bool = False
     on_widened: Callable[[Seat], None]
@@ -82,50 +90,76 @@ class Seats:
         # Each seat's place in the row, by queue; under None those that take of all queues.
         self._hungry: dict[str | None, dict[Seat, int]] = {}
         self._last = 0
+        # How they become fresh, by queue, each way as often as a seat has it: hundreds of seats share one.
+        self._fresh: dict[str | None, Counter[Fresh]] = {}
 
     def add(self, seat: Seat) -> None:
         """It has free slots, or may have."""
         self._last += 1
         for queue in _named(seat):
-            self._hungry.setdefault(queue, {}).setdefault(seat, self._last)
+            seats = self._hungry.setdefault(queue, {})
+            if seat not in seats:
+                seats[seat] = self._last
+                if seat.fresh is not None:
+                    self._fresh.setdefault(queue, Counter())[seat.fresh] += 1
 
     def remove(self, seat: Seat) -> None:
         """It has none, or has left."""
         for queue in _named(seat):
             seats = self._hungry.get(queue)
-            if seats is not None:
-                seats.pop(seat, None)
-                if not seats:
-                    del self._hungry[queue]
+            if seats is None or seats.pop(seat, None) is None:
+                continue
+            if not seats:
+                del self._hungry[queue]
+            if seat.fresh is not None:
+                ways = self._fresh[queue]
+                ways[seat.fresh] -= 1
+                if not ways[seat.fresh]:
+                    del ways[seat.fresh]
+                if not ways:
+                    del self._fresh[queue]
 
     def look(self, paced: AbstractSet[str] = frozenset()) -> Look:
         """What may begin at this moment. paced: queues that those apart do not ask for just now."""
         return Look(self, paced)
 
     def of(self, queue: str) -> Iterable[Seat]:
-        """Those that take jobs of the queue, as they stand in the row."""
+        """Those that take jobs of the queue, as they stand in the row. Of a thousand the first few are mostly enough,
+        so each is looked for when it is asked for: the row must not change meanwhile."""
         named, all_ = self._hungry.get(queue), self._hungry.get(None)
         if named and all_:
-            return [seat for seat, _ in merge(named.items(), all_.items(), key=itemgetter(1))]
+            return (seat for seat, _ in merge(named.items(), all_.items(), key=itemgetter(1)))
         return named or all_ or ()
+
+    def freshened(self, queue: str) -> set[Fresh]:
+        """How those that take jobs of the queue become fresh."""
+        return {*self._fresh.get(queue, ()), *self._fresh.get(None, ())}
+
+    def sits(self, seat: Seat, queue: str) -> bool:
+        """Whether the seat stands in the queue's row."""
+        return any(seat in self._hungry.get(name, ()) for name in (queue, None))
 
     def deal(
         self, queue: str, lease: timedelta, claimed: Sequence[Claimed], alone: Seat | None = None
     ) -> list[Claimed]:
         """Hand out jobs of a queue, best first, one to each seat with a slot for it in turn; or to `alone`, for which
         they were claimed. Returns those that nobody has a slot for."""
-        seats = [(seat, seat.capacity(), list[Claimed]()) for seat in self.of(queue) if _joins(seat, lease, alone)]
+        row = iter(self.parts_of(queue, lease, alone))
+        seats: list[tuple[Seat, Capacity, list[Claimed]]] = []  # of the row, as far as it was needed
         left: list[Claimed] = []
         at = 0
         for one in claimed:
-            for step in range(len(seats)):
-                _, capacity, given = seats[(at + step) % len(seats)]
+            for step in count(at):
+                if step == len(seats) and (seat := next(row, None)) is not None:
+                    seats.append((seat, seat.capacity(), []))
+                if step >= at + len(seats):  # all were asked, and there are no others
+                    left.append(one)
+                    break
+                _, capacity, given = seats[step % len(seats)]
                 if capacity.take(queue, one.job.spec.type):
                     given.append(one)
-                    at += step + 1
+                    at = step + 1
                     break
-            else:
-                left.append(one)
         served = [(seat, given) for seat, _, given in seats if given]
         for seat, _ in served:
             self.remove(seat)
@@ -137,6 +171,13 @@ class Seats:
                 # What it has not begun runs out of its lease. The others are given theirs.
                 _log.exception("jobs_not_taken", queue=queue, jobs=len(given))
         return left
+
+    def parts_of(self, queue: str, lease: timedelta, alone: Seat | None) -> Iterable[Seat]:
+        """Those that have a part in a claim: who share claims and whose leases last so long, or the one that claims for
+        itself."""
+        if alone is not None:
+            return (alone,) if self.sits(alone, queue) else ()
+        return (seat for seat in self.of(queue) if seat.request is None and seat.lease == lease)
 
 
 class Look:
@@ -150,15 +191,19 @@ class Look:
 
     def wanted(self, queue: str, but: AbstractSet[str]) -> Seat | None:
         """The first seat with a slot for a job of the queue whose type is another than these."""
-        for seat in list(self._seats.of(queue)):
+        found, full = None, list[Seat]()
+        for seat in self._seats.of(queue):
             capacity = self._capacity(seat)
             if capacity.free <= 0:
-                self._seats.remove(seat)
+                full.append(seat)
             elif seat.apart and queue in self._paced:
                 continue
             elif not capacity.of(queue).keys() <= but:
-                return seat
-        return None
+                found = seat
+                break
+        for seat in full:
+            self._seats.remove(seat)
+        return found
 
     @property
     def only_apart(self) -> bool:
@@ -171,20 +216,22 @@ class Look:
         """How many jobs of each type but these, and how many in all, the seats whose leases last so long take of the
         queue; or one seat that claims for itself alone."""
         types, apart = Counter[str](), Counter[str]()
-        limit = apart_limit = 0
-        for seat in self._seats.of(queue):
+        limit = apart_limit = joined = 0
+        for seat in self._seats.parts_of(queue, lease, alone):
             capacity = self._capacity(seat)
-            if capacity.free <= 0 or not _joins(seat, lease, alone):
+            if (free := capacity.free) <= 0:
                 continue
-            slots = {type_: count for type_, count in capacity.of(queue).items() if type_ not in but}
-            if not slots:
-                continue
-            if seat.apart:
-                apart_limit = max(apart_limit, capacity.free)
-            else:
-                limit += capacity.free
-            for type_, count in slots.items():
-                (apart if seat.apart else types)[type_] += min(count, capacity.free)
+            slots = [(type_, most) for type_, most in capacity.of(queue).items() if type_ not in but]
+            if slots:
+                joined += 1
+                if seat.apart:
+                    apart_limit = max(apart_limit, free)
+                else:
+                    limit += free
+                for type_, most in slots:
+                    (apart if seat.apart else types)[type_] += min(most, free)
+                if joined == _JOINED:
+                    break
         self._only_apart = not limit
         # Of either kind no more may come than it has slots for, whatever the other has.
         limits = [most for most, wanted in ((limit, types), (apart_limit, apart)) if wanted.total() > most]
@@ -197,11 +244,6 @@ class Look:
         if capacity is None:
             capacity = self._capacities[seat] = seat.capacity()
         return capacity
-
-
-def _joins(seat: Seat, lease: timedelta, alone: Seat | None) -> bool:
-    """Whether the seat has a part in a claim: of those that share them, or of the one that claims for itself."""
-    return seat is alone if alone is not None or seat.request is not None else seat.lease == lease
 
 
 def _named(seat: Seat) -> Collection[str | None]:

@@ -55,7 +55,7 @@ class WorkerCalls:
 
     async def report(self, worker: WorkerIdentity, ended: Sequence[EndedAttempt]) -> Sequence[Finished | TocsinError]:
         """What became of each outcome, in order. Raises only where all of it failed: what the store raises."""
-        done = await self._outcomes.report([self._known(worker, one) for one in ended])
+        done = await self._outcomes.report([self._known(one) for one in ended])
         over = [one.lease for one, answer in zip(ended, done, strict=True) if not isinstance(answer, STORE_TROUBLE)]
         self._workers.done(worker, over)
         return done
@@ -86,9 +86,9 @@ class WorkerCalls:
         """End all polls with Draining."""
         self._polling.drain()
 
-    def _known(self, worker: WorkerIdentity, ended: EndedAttempt) -> EndedAttempt:
+    def _known(self, ended: EndedAttempt) -> EndedAttempt:
         """With what is known here of its job."""
-        held = self._workers.held(worker, ended.lease)
+        held = self._workers.held(ended.lease)
         if held is None or held.retry is None:
             return ended
         return replace(ended, retry=held.retry, failures=held.failures, took=held.seconds)

@@ -37,6 +37,8 @@ class Credits:
 
     def of(self, types: Iterable[str]) -> Mapping[str, int]:
         """How many jobs of each type may still be sent; types of which none may are left out."""
+        if not self._typed:  # nobody bounds any type by itself
+            return dict.fromkeys(types, self._any) if self._any else {}
         left = {type_: self._left(type_) for type_ in types}
         return {type_: count for type_, count in left.items() if count > 0}
 

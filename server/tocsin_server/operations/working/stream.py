@@ -13,10 +13,10 @@ from typing import Any
 import structlog
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.errors import InvalidFields, TocsinError, Violation
+from tocsin_server.domain.errors import Draining, InvalidFields, TocsinError, Violation
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.job_errors import LeaseLost
-from tocsin_server.domain.lease import Claimed, Extended, Extension, Finished
+from tocsin_server.domain.lease import Claimed, Ending, Extended, Extension, Finished
 from tocsin_server.domain.states import State
 from tocsin_server.operations.finishing import STORE_TROUBLE, EndedAttempt
 from tocsin_server.operations.leasing.holdings import Held
@@ -113,7 +113,7 @@ class WorkerStream:
         self._looking = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._extending: set[asyncio.Task[None]] = set()  # of those
-        self._heard_all = self._said_goodbye = False
+        self._heard_all = self._said_goodbye = self._draining = False
         self._failure: BaseException | None = None
 
     @property
@@ -192,7 +192,7 @@ class WorkerStream:
     def drain(self) -> None:
         """Be given no more jobs, and tell the worker."""
         self.leave()
-        self._next.drain = True
+        self._next.drain = self._draining = True
         self._ready.set()
 
     def end(self, why: BaseException | None = None) -> None:
@@ -226,12 +226,14 @@ class WorkerStream:
             self._make_room()
             if sending:
                 yield sending
-                if self._heard_all:
+                if self._heard_all or self._draining:
                     self._ready.set()
             elif self._failure is not None:
                 raise self._failure
             elif self._heard_all and not self._tasks:
                 return
+            elif self._draining and not self.holder and not self._tasks:
+                raise Draining
 
     def _take(self, claimed: Sequence[Claimed]) -> None:
         self.holder.hold(claimed)
@@ -267,20 +269,22 @@ class WorkerStream:
         self._extending.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.end(error)
-        elif self._heard_all and not self._tasks:
+        elif (self._heard_all or self._draining) and not self._tasks:
             self._ready.set()
 
     def _taken_from_held(self, report: _Report) -> dict[int, EndedAttempt]:
         """The outcomes that can be recorded, with what is known of their jobs here, which are held no more: whoever
         extends them meanwhile is not told that they were lost."""
         known: dict[int, EndedAttempt] = {}
+        detailed = job_log.details_wanted()
         for at, ended in enumerate(report.outcomes):
             if isinstance(ended, TocsinError):
                 continue
             lease = ended.lease
             self._reporting.add((lease.queue, lease.token))
             held = self.holder.forget(lease.queue, lease.token)
-            if held is not None and held.retry is not None:
+            # Of an attempt that completed nothing more is needed, but for who reads along.
+            if held is not None and held.retry is not None and (ended.ending is not Ending.COMPLETED or detailed):
                 ended = replace(ended, retry=held.retry, failures=held.failures, took=held.seconds)
             known[at] = ended
         return known

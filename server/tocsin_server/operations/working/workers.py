@@ -75,19 +75,23 @@ class Workers:
 
     def extended(self, worker: WorkerIdentity, lease: timedelta, leases: Iterable[tuple[Lease, str]]) -> None:
         """A worker extended leases, each with its job's type."""
-        holder, now = self._called(worker, lease).holder, time.monotonic()
+        mine, now = self._called(worker, lease).holder, time.monotonic()
         for one, type_ in leases:
-            held = holder.take_over(one, type_)
+            # What it holds by a stream stays with that, which tells of cancels.
+            held = (self._holdings.owner(one) or mine).take_over(one, type_)
             held.renewed = held.heard = now
 
-    def held(self, worker: WorkerIdentity, lease: Lease) -> Held | None:
-        """What the worker holds by this lease, by calls."""
-        present = self._present.get(worker.name)
-        return None if present is None else present.holder.get(lease)
+    def held(self, lease: Lease) -> Held | None:
+        """What is held here by this lease; None: it is held by nobody."""
+        owner = self._holdings.owner(lease)
+        return None if owner is None else owner.get(lease)
 
     def done(self, worker: WorkerIdentity, leases: Iterable[Lease]) -> None:
         """A worker holds these no more."""
-        self._called(worker).holder.forget_all(leases)
+        self._called(worker)
+        for lease in leases:
+            if (owner := self._holdings.owner(lease)) is not None:
+                owner.forget(lease.queue, lease.token)
 
     # --- streams ---
 

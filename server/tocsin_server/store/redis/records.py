@@ -52,8 +52,19 @@ def _number(six: bytes) -> int:
     return int.from_bytes(six, "big")
 
 
+_STATES = {int(state): state for state in State}
+_ACTIVE = int(State.ACTIVE)
+
+
+@lru_cache(maxsize=4096)
 def _some_time(six: bytes) -> datetime | None:
+    """Jobs that were made or leased together have the same times."""
     return to_time(ms) if (ms := int.from_bytes(six, "big")) else None
+
+
+@lru_cache(maxsize=4096)
+def _time(six: bytes) -> datetime:
+    return to_time(int.from_bytes(six, "big"))
 
 
 # --- what goes in ---
@@ -278,11 +289,11 @@ def job_of(queue: str, answer: bytes | list[Any], view: View) -> Job:
     job = Job(
         job_id,
         _read_spec(record, own_at, queue, flags, priority, payload),
-        State(state),
-        to_time(_number(create)),
-        to_time(_number(due)),
+        _STATES[state],
+        _time(create),
+        _time(due),
         _some_time(start),
-        None if state == State.ACTIVE else _some_time(end),  # its lease's
+        None if state == _ACTIVE else _some_time(end),  # its lease's
         attempt,
         failures,
         crashes,

@@ -111,6 +111,40 @@ async def test_outcomes_that_were_not_answered_before_the_cut_are_sent_again() -
         assert len(jobs.begun) == 4
 
 
+async def test_last_words_that_were_written_while_no_server_was_there_come_before_the_outcome() -> None:
+    handlers, cut, said = Handlers(), Gate(), Gate()
+
+    @handlers.on("t")
+    async def handle(job: JobContext) -> None:
+        job.log("before the cut")
+        await cut.passed()
+        for number in range(2000):
+            job.log(f"line {number}")
+        said.open()
+
+    async with serving() as service, working(service.address, handlers):
+        stream = await service.stream()
+        leased = a_lease()
+        stream.lease(leased)
+        await service.until(lambda: stream.heartbeats)
+        service.refusing = grpc.StatusCode.UNAVAILABLE
+        stream.end()
+        await service.until(lambda: service.refused)
+        cut.open()
+        await said.passed()
+        refused = service.refused
+        await service.until(lambda: service.refused > refused + 1)  # its end is known by then
+        service.refusing = None
+        anew = await service.stream(2)
+        assert not anew.hello.held_tokens
+        first = anew.messages[0]
+        assert [outcome.token for outcome in first.outcomes] == [leased.token]
+        [beat] = first.heartbeats
+        texts = [line.text for line in beat.log]
+        assert (texts[0], texts[-1]) == ("line 0", "line 1999")
+        assert len(texts) <= 1000
+
+
 async def test_it_leaves_a_server_that_drains_at_once_where_there_is_another() -> None:
     jobs = Jobs()
     async with (

@@ -11,14 +11,7 @@ import pytest
 from support.eventually import until_async
 from support.spied_store import SpiedStore
 from support.stubs import Refusal, refusal, refusal_in, request
-from tocsin.v1 import job_pb2, queue_service_pb2
-from tocsin.v1 import job_service_pb2 as jpb
-from tocsin.v1 import worker_service_pb2 as pb
-from tocsin_server.api.lease_tokens import read_token, token_of
-from tocsin_server.domain import limits
-from tocsin_server.domain.lease import Lease
-from unit.server.api.running_api import Api, running_api
-from unit.server.api.worker_messages import (
+from support.worker_messages import (
     ME,
     completed,
     extend,
@@ -28,6 +21,13 @@ from unit.server.api.worker_messages import (
     released,
     report,
 )
+from tocsin.v1 import job_pb2, queue_service_pb2
+from tocsin.v1 import job_service_pb2 as jpb
+from tocsin.v1 import worker_service_pb2 as pb
+from tocsin_server.api.lease_tokens import read_token, token_of
+from tocsin_server.domain import limits
+from tocsin_server.domain.lease import Lease
+from unit.server.api.running_api import Api, running_api
 
 State = job_pb2.Job.State
 

@@ -1,4 +1,4 @@
-"""`tocsin serve`, as it is, in a process that tells besides when jobs began: the worker among the bench's programs."""
+"""`tocsin serve` or `tocsin worker`, as it is, in a process that tells besides when jobs began."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.peers.tocsin_handlers import CLOCK
 
 
 def _answers(said: TextIO) -> None:
-    """The questions that a worker is asked; the server's own thread is not held up."""
+    """The questions that a worker is asked; the command's own thread is not held up."""
 
     def say(message: object) -> None:
         said.write(json.dumps(message) + "\n")

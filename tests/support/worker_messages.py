@@ -117,14 +117,15 @@ class Stream:
             while not there():
                 await self.read()
 
-    async def next_jobs(self, count: int) -> list[pb.LeasedJob]:
+    async def next_jobs(self, count: int, within: float = 10) -> list[pb.LeasedJob]:
         """The next jobs."""
-        await self.until(lambda: len(self.leased) >= count)
+        await self.until(lambda: len(self.leased) >= count, within)
         return [self.leased.popleft() for _ in range(count)]
 
     async def code(self) -> grpc.StatusCode:
         """How it ended."""
-        return await self._call.code()
+        code: grpc.StatusCode = await self._call.code()
+        return code
 
     async def trailing(self) -> grpc.aio.AioRpcError:
         """The refusal that it ended with."""
