@@ -88,6 +88,7 @@ class Leasing:
         lease: timedelta = timedelta(seconds=30),
         fresh: Callable[[str], Awaitable[None]] | None = None,
         request: Callable[[str], bytes] | None = None,
+        apart: bool = False,
     ) -> Seat:
         """Take jobs of these types from now on, until the seat is left: what each argument is, Seat says.
 
@@ -104,6 +105,7 @@ class Leasing:
             take=take,
             fresh=fresh,
             request=request,
+            apart=apart,
             on_widened=self._widened,
             on_leave=self._leave,
         )
