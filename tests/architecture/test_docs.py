@@ -29,6 +29,6 @@ def test_each_setting_is_documented_and_none_besides() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_each_link_leads_somewhere(page: Path) -> None:
-    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)  # Go's generics look like links
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)  # code is no link
     targets = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", prose)
     assert [target for target in targets if "://" not in target and not (page.parent / target).exists()] == []

@@ -18,6 +18,7 @@ ALLOWED = {
     "unit/client/worker/test_draining.py": "a source that answers slowly",
     "bench/": "a load generator keeps time",
     "support/mail_probe.py": "a mail server that takes its time",
+    "support/wrong_worker.py": "a worker: its jobs take their time, and its heartbeats are sent by the clock",
 }
 
 

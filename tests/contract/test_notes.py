@@ -158,11 +158,11 @@ async def test_notes_come_by_key_and_go_on_after_one(store: JobStore) -> None:
 
 
 async def test_many_notes_are_all_found_and_each_once(store: JobStore) -> None:
-    keys = [f"{n:04}" for n in range(1_150)]
+    keys = [f"{n:04}" for n in range(250)]  # more than a first answer of MongoDB's has, or a small hash of Redis
     await asyncio.gather(*(write(store, key.encode(), 0, key=key) for key in keys))
-    first = await store.notes("q")
-    assert [note.key for note in first] == keys[:1_000]
-    assert [note.key for note in await store.notes("q", after=first[-1].key)] == keys[1_000:]
+    first = await store.notes("q", limit=220)
+    assert [note.key for note in first] == keys[:220]
+    assert [note.key for note in await store.notes("q", after=first[-1].key)] == keys[220:]
 
 
 async def test_a_note_whose_time_is_over_is_none(store: JobStore) -> None:

@@ -111,9 +111,11 @@ class WrongWorker:
             self.lost.add(token)
             self._end(token, Release("lost"))
         for ack in message.acks:
-            self.ended.popleft()
+            outcome = self.ended.popleft()
             self.sent -= 1
-            if ack.HasField("error"):
+            if ack.error.code == grpc.StatusCode.UNAVAILABLE.value[0]:
+                self.ended.append(outcome)
+            elif ack.HasField("error"):
                 sys.stderr.write(f"not taken: {ack.error.message}\n")
         self._flush()
 

@@ -13,7 +13,7 @@ import typer
 from tocsin_server.cli.running import refusal
 from tocsin_server.conformance.checks import ALL
 from tocsin_server.conformance.programs import CannotRun
-from tocsin_server.conformance.run import Finding, run_checks
+from tocsin_server.conformance.run import CheckResult, run_checks
 from tocsin_server.conformance.stage import CONCURRENCY, LEASE
 
 _UNFIT = 1  # exit code
@@ -56,21 +56,21 @@ def conformance(
     begun = time.monotonic()
     typer.echo(f"{' '.join(program)}, with {CONCURRENCY} slots and leases of {LEASE.total_seconds():g} s")
     try:
-        findings = asyncio.run(run_checks(program, checks, _tell))
+        results = asyncio.run(run_checks(program, checks, _tell))
     except CannotRun as trouble:
         raise refusal("conformance", [str(trouble)]) from None
-    failed = [finding.check.name for finding in findings if finding.wrong]
+    failed = [result.check.name for result in results if result.wrong]
     took = f"{time.monotonic() - begun:.0f} s"
     if failed:
-        typer.echo(f"\n{len(failed)} of {len(findings)} checks failed in {took}: {', '.join(failed)}")
+        typer.echo(f"\n{len(failed)} of {len(results)} checks failed in {took}: {', '.join(failed)}")
         raise typer.Exit(_UNFIT)
-    typer.echo(f"\n{len(findings)} checks passed in {took}")
+    typer.echo(f"\n{len(results)} checks passed in {took}")
 
 
-def _tell(finding: Finding) -> None:
-    mark = "FAILED" if finding.wrong else "ok"
-    typer.echo(f"{mark:6}  {finding.check.name:{_NAME}}  {finding.seconds:5.1f} s  {finding.check.proves}")
-    if finding.wrong:
-        typer.echo(f"        {finding.wrong}")
-        if finding.said:
-            typer.echo(textwrap.indent(f"the worker wrote at last:\n{finding.said.rstrip()}", "        "))
+def _tell(result: CheckResult) -> None:
+    mark = "FAILED" if result.wrong else "ok"
+    typer.echo(f"{mark:6}  {result.check.name:{_NAME}}  {result.seconds:5.1f} s  {result.check.proves}")
+    if result.wrong:
+        typer.echo(f"        {result.wrong}")
+        if result.said:
+            typer.echo(textwrap.indent(f"the worker wrote at last:\n{result.said.rstrip()}", "        "))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tocsin_server.conformance.journal import Unfit
+from tocsin_server.conformance.journal import NotConforming
 from tocsin_server.conformance.stage import Stage
 
 Run = Callable[[Stage], Awaitable[None]]
@@ -15,7 +15,7 @@ _WITHIN = 30.0  # seconds; none takes half as long where all is well
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that a worker must do. `run` raises Unfit where it does not."""
+    """One thing that a worker must do. `run` raises NotConforming where it does not."""
 
     name: str
     proves: str
@@ -34,6 +34,6 @@ def check(name: str, proves: str, *, within: float = _WITHIN, ends_worker: bool 
 
 
 def expect(holds: object, otherwise: str) -> None:
-    """Unfit, saying what is otherwise, unless something holds."""
+    """NotConforming, saying what is otherwise, unless something holds."""
     if not holds:
-        raise Unfit(otherwise)
+        raise NotConforming(otherwise)

@@ -13,12 +13,12 @@ from tocsin.v1 import worker_service_pb2 as pb
 T = TypeVar("T")
 
 
-class Unfit(Exception):
+class NotConforming(Exception):
     """The worker did not do what a check wants; the message says what it did."""
 
 
 @dataclass(eq=False, slots=True)
-class Lease:
+class SeenLease:
     """One lease, from the moment it passed on its way to the worker. Times are those of the monotonic clock."""
 
     token: bytes
@@ -52,7 +52,7 @@ class Journal:
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
-        self._leases: dict[bytes, Lease] = {}
+        self._leases: dict[bytes, SeenLease] = {}
         self.begin()
 
     def begin(self) -> None:
@@ -72,11 +72,11 @@ class Journal:
         self._changed = asyncio.Event()
 
     @property
-    def leases(self) -> list[Lease]:
+    def leases(self) -> list[SeenLease]:
         """In the order they were given."""
         return list(self._leases.values())
 
-    def of(self, job_id: str, attempt: int = 1) -> Lease | None:
+    def of(self, job_id: str, attempt: int = 1) -> SeenLease | None:
         """The lease of a job's attempt, once it was given."""
         found = (lease for lease in self._leases.values() if (lease.job_id, lease.attempt) == (job_id, attempt))
         return next(found, None)
@@ -86,7 +86,7 @@ class Journal:
         return sum(lease.open for lease in self._leases.values())
 
     async def until(self, look: Callable[[], T | None], within: float, what: str) -> T:
-        """What `look` finds, once it is something. Unfit after so many seconds: "within 5 s WHAT"."""
+        """What `look` finds, once it is something. NotConforming after so many seconds: "within 5 s WHAT"."""
         ends = time.monotonic() + within
         while not (found := look()):
             changed = self._changed
@@ -96,7 +96,7 @@ class Journal:
                     await changed.wait()
             except TimeoutError:
                 if time.monotonic() >= ends:
-                    raise Unfit(f"within {within:g} s {what}") from None
+                    raise NotConforming(f"within {within:g} s {what}") from None
         return found
 
     # --- what the relay tells ---
@@ -107,7 +107,7 @@ class Journal:
         for job in jobs:
             ends = now + job.lease.ToTimedelta().total_seconds()
             known = (job.token, job.job.queue, job.job.job_id, job.job.spec.type, job.job.attempt, now, ends)
-            self._leases.setdefault(job.token, Lease(*known))
+            self._leases.setdefault(job.token, SeenLease(*known))
         self.most_out = max(self.most_out, self.out())
         self.ring()
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from tocsin import TocsinError
 
 from tocsin_server.conformance.checking import Check
-from tocsin_server.conformance.journal import Unfit
+from tocsin_server.conformance.journal import NotConforming
 from tocsin_server.conformance.stage import Stage
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """What one check found. `wrong` is empty where the worker passed; `said` is then, too, else the end of what the
     worker wrote."""
 
@@ -27,19 +27,21 @@ class Finding:
     said: str = ""
 
 
-async def run_checks(command: Sequence[str], checks: Sequence[Check], tell: Callable[[Finding], None]) -> list[Finding]:
+async def run_checks(
+    command: Sequence[str], checks: Sequence[Check], tell: Callable[[CheckResult], None]
+) -> list[CheckResult]:
     """Run these against the worker that `command` starts; `tell` hears of each as it ends. CannotRun."""
-    findings = []
+    results = []
     with tempfile.TemporaryDirectory(prefix="tocsin-") as folder:
         async with Stage(command, Path(folder)) as stage:
             for check in checks:
-                finding = await _run(check, stage)
-                tell(finding)
-                findings.append(finding)
-    return findings
+                result = await _run(check, stage)
+                tell(result)
+                results.append(result)
+    return results
 
 
-async def _run(check: Check, stage: Stage) -> Finding:
+async def _run(check: Check, stage: Stage) -> CheckResult:
     """A worker that passed serves the next check, too; after a failure another is started."""
     begun, wrong, said = time.monotonic(), "", ""
     try:
@@ -52,7 +54,7 @@ async def _run(check: Check, stage: Stage) -> Finding:
             await check.run(stage)
         if not check.ends_worker:
             stage.check_alive()
-    except Unfit as unfit:
+    except NotConforming as unfit:
         wrong = str(unfit)
     except TimeoutError:
         wrong = f"it was not done within {check.within:g} s"
@@ -62,4 +64,4 @@ async def _run(check: Check, stage: Stage) -> Finding:
     if wrong or check.ends_worker:
         said = stage.said() if wrong else ""
         await stage.drop_worker()
-    return Finding(check, seconds, wrong, said)
+    return CheckResult(check, seconds, wrong, said)

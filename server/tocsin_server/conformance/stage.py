@@ -13,8 +13,8 @@ import grpc
 from tocsin import AsyncClient, Job, State, TocsinError
 from tocsin.v1 import following_pb2, job_service_pb2_grpc
 
-from tocsin_server.conformance.gate import Gate
-from tocsin_server.conformance.journal import Journal, Lease, Unfit
+from tocsin_server.conformance.door import Door
+from tocsin_server.conformance.journal import Journal, NotConforming, SeenLease
 from tocsin_server.conformance.programs import Program, TocsinServer, worker_environment
 from tocsin_server.conformance.relay import Relay
 
@@ -46,10 +46,10 @@ class Stage:
         self.relay = Relay(server.address, self.journal)
         await self.relay.open()
         self._stack.push_async_callback(self.relay.close)
-        self.gates = [Gate(("127.0.0.1", self.relay.port)) for _ in range(2)]
-        for gate in self.gates:
-            await gate.open()
-            self._stack.push_async_callback(gate.close)
+        self.doors = [Door(("127.0.0.1", self.relay.port)) for _ in range(2)]
+        for door in self.doors:
+            await door.open()
+            self._stack.push_async_callback(door.close)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -59,15 +59,15 @@ class Stage:
     # --- the worker ---
 
     async def start_worker(self) -> None:
-        """Start the program, on a new queue, and wait until it asks for jobs. Unfit if it does not."""
+        """Start the program, on a new queue, and wait until it asks for jobs. NotConforming if it does not."""
         self._starts += 1
         self.queue = f"conformance-{self._starts}"
         self.journal.begin()
-        for gate in self.gates:
-            gate.unshut()
-            gate.flow()
+        for door in self.doors:
+            door.unshut()
+            door.flow()
         settings = {
-            "TOCSIN_SERVER": ",".join(f"127.0.0.1:{gate.port}" for gate in self.gates),
+            "TOCSIN_SERVER": ",".join(f"127.0.0.1:{door.port}" for door in self.doors),
             "TOCSIN_QUEUE": self.queue,
             "TOCSIN_CONCURRENCY": str(CONCURRENCY),
             "TOCSIN_LEASE": f"{LEASE.total_seconds():g}s",
@@ -88,9 +88,9 @@ class Stage:
         return self._worker is None or self._worker.exit_code is not None
 
     def check_alive(self) -> None:
-        """Unfit if the worker's process has ended."""
+        """NotConforming if the worker's process has ended."""
         if self._worker is not None and self._worker.exit_code is not None:
-            raise Unfit(f"the worker ended by itself, with exit code {self._worker.exit_code}")
+            raise NotConforming(f"the worker ended by itself, with exit code {self._worker.exit_code}")
 
     def stand_still(self) -> None:
         """Stop the worker's processes where they are: SIGSTOP."""
@@ -105,10 +105,10 @@ class Stage:
         self._running().tell(signal.SIGTERM)
 
     async def exit_code(self, within: float) -> int:
-        """The worker's exit code. Unfit if it does not end."""
+        """The worker's exit code. NotConforming if it does not end."""
         code = await self._running().ended(within)
         if code is None:
-            raise Unfit(f"it did not end within {within:g} s of SIGTERM")
+            raise NotConforming(f"it did not end within {within:g} s of SIGTERM")
         return code
 
     async def drop_worker(self) -> None:
@@ -128,13 +128,13 @@ class Stage:
             return False
         try:
             await self.journal.until(lambda: self.journal.out() == 0, _IDLE_WITHIN, "")
-        except Unfit:
+        except NotConforming:
             return False
         return True
 
     def _running(self) -> Program:
         if self._worker is None:
-            raise Unfit("no worker runs")
+            raise NotConforming("no worker runs")
         return self._worker
 
     def said(self) -> str:
@@ -153,21 +153,21 @@ class Stage:
         return await self.client.get(job_id, queue=self.queue)
 
     async def ended(self, job_id: str, within: float, state: State | None = State.COMPLETED) -> Job:
-        """The job once it has ended. Unfit: it has not in time, or not so."""
+        """The job once it has ended. NotConforming: it has not in time, or not so."""
         try:
             await self.client.wait(job_id, queue=self.queue, timeout=within)
         except TocsinError:
             self.check_alive()
             job = await self.job(job_id)
             if not job.state.ended:
-                raise Unfit(f"a job of type {job.type} is {job.state} after {within:g} s") from None
+                raise NotConforming(f"a job of type {job.type} is {job.state} after {within:g} s") from None
         job = await self.job(job_id)
         if state is not None and job.state is not state:
             error = f": {job.errors[-1].type}: {job.errors[-1].message}" if job.errors else ""
-            raise Unfit(f"a job of type {job.type} is {job.state}, not {state}{error}")
+            raise NotConforming(f"a job of type {job.type} is {job.state}, not {state}{error}")
         return job
 
-    async def leased(self, job_id: str, attempt: int = 1, within: float = 5.0) -> Lease:
+    async def leased(self, job_id: str, attempt: int = 1, within: float = 5.0) -> SeenLease:
         """The lease of a job's attempt, once the worker was given it."""
         return await self.journal.until(
             lambda: self.journal.of(job_id, attempt), within, f"attempt {attempt} of a job was not leased by it"
@@ -184,7 +184,7 @@ class Stage:
                 return lines
             asked.cursor = page.next_cursor
 
-    async def running(self, job_id: str) -> Lease:
+    async def running(self, job_id: str) -> SeenLease:
         """The lease of a job's first attempt, once a heartbeat shows that the worker has begun it."""
         lease = await self.leased(job_id)
         within = LEASE.total_seconds()

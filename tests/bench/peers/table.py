@@ -113,7 +113,11 @@ def comparisons(systems: Sequence[Measured], column: Column) -> list[tuple[str, 
     ours = next((one.figures.get(column.name) for one in systems if one.name == TOCSIN), None)
     if ours is None or not column.compared:
         return []
-    peers = [one for one in systems if not one.name.startswith(TOCSIN) and name in one.figures and not _starts_early(one, name)]
+    peers = [
+        one
+        for one in systems
+        if not one.name.startswith(TOCSIN) and name in one.figures and not _starts_early(one, name)
+    ]
 
     def best(of: Callable[[Measured], bool]) -> Measured | None:
         among = sorted((one for one in peers if of(one)), key=lambda one: one.figures[name].median)

@@ -87,6 +87,29 @@ async def test_a_claim_of_many_types_is_cut_into_queries_that_an_index_can_answe
     assert max(widths) <= 100
 
 
+async def test_a_claim_asks_once_for_all_types_though_few_of_some_may_run(store: MongoStore) -> None:
+    """Each type with a limit of its own would be a query of its own, for each claim."""
+    limits = {"often": 9} | {f"type-{number}": 2 for number in range(9)}
+    await added(store, *(a_draft(type=name) for name in limits))
+    with tracing() as trace:
+        claim = await store.claim("q", limits, 9, lease=MINUTE, request=a_request())
+    assert len(claim.claimed) == 9
+    assert len(sent(trace, "aggregate")) == 2  # and what has come due
+
+
+async def test_a_type_of_which_no_more_may_run_hides_no_other(store: MongoStore) -> None:
+    await added(store, *(a_draft(f"first {number}", type="first", priority=9) for number in range(30)))
+    await added(store, *(a_draft(f"second {number}", type="second", priority=5) for number in range(30)))
+    await added(store, *(a_draft(f"third {number}", type="third") for number in range(3)))
+    limits = {"first": 2, "second": 1, "third": 9}
+    claim = await store.claim("q", limits, 9, lease=MINUTE, request=a_request())
+    assert [one.job.job_id for one in claim.claimed] == [
+        *("first 0", "first 1", "second 0"),
+        *("third 0", "third 1", "third 2"),
+    ]
+    assert not claim.more
+
+
 async def test_a_page_by_schedule_time_is_bounded_by_where_the_last_one_ended(store: MongoStore) -> None:
     """The rest of where it goes on is an `$or`, which bounds nothing for sure."""
     await added(store, *(a_draft(f"{number}", when=HOUR) for number in range(5)))

@@ -63,6 +63,15 @@ async def _cancel(store: MongoStore) -> Call:
     return lambda: store.cancel("q", [wish(f"{number}") for number in range(64)])
 
 
+async def _cancel_none(store: MongoStore) -> Call:
+    return lambda: store.cancel("q", [wish(f"{number}") for number in range(64)])
+
+
+async def _cancel_again(store: MongoStore) -> Call:
+    await (await _cancel(store))()
+    return lambda: store.cancel("q", [wish(f"{number}") for number in range(64)])
+
+
 async def _heartbeat(store: MongoStore) -> Call:
     await added(store, a_draft("a"))
     one = await claimed_one(store)
@@ -79,6 +88,8 @@ CALLS: dict[str, tuple[Callable[[MongoStore], Awaitable[Call]], int, int, int]] 
     "claim in vain": (_claim_in_vain, 1, 0, 3),
     "finish": (_finish, 3, 2, 3),
     "cancel 64": (_cancel, 4, 2, 4),
+    "cancel what is not there": (_cancel_none, 2, 1, 2),
+    "cancel again": (_cancel_again, 2, 1, 2),
     "heartbeat": (_heartbeat, 1, 1, 1),
 }
 

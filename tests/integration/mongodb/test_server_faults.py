@@ -287,6 +287,16 @@ async def test_a_full_disk_is_store_full_and_changes_nothing(
             await store.add([a_draft(), a_draft("b")])
 
 
+async def test_a_disk_that_is_full_inside_a_statement_of_many_jobs_leaves_the_outcome_unknown(
+    store: MongoStore, no_faults: Database[Document]
+) -> None:
+    """What came first stands, and the server's answer does not say so."""
+    await added(store, a_draft("a"), a_draft("b"))
+    for names, refusal in ((["a"], StoreFull), (["a", "b"], OutcomeUnknown)):
+        with fault(no_faults.client, failCommands=["update"], errorCode=14031), pytest.raises(refusal):
+            await store.cancel("q", [wish(name) for name in names])
+
+
 async def test_each_call_outlives_a_connection_that_is_closed_on_its_first_write(
     store: MongoStore, no_faults: Database[Document]
 ) -> None:

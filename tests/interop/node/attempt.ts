@@ -43,6 +43,11 @@ export class Attempt {
     this.control.abort(why);
   }
 
+  lose(): void {
+    this.lost = true;
+    this.stop(new Release("its lease was lost"));
+  }
+
   /** How far it is, 0 to 1. Sent with the next heartbeat. */
   progress(fraction: number, message: string): void {
     this.said = { progress: { fraction, message, updateTime: undefined } };

@@ -56,8 +56,7 @@ async function extend(heartbeats: Heartbeat[]): Promise<void> {
     const attempt = running.get(heartbeats[n].token.toString("hex"));
     if (!attempt) return;
     if (cancel) attempt.stop(new Release(`cancelled: ${cancel.reason}`));
-    attempt.lost = lost; // its outcome would not be taken
-    if (lost) attempt.stop(new Release("its lease was lost"));
+    if (lost) attempt.lose(); // its outcome would not be taken
   });
 }
 

@@ -10,11 +10,14 @@ const running = new Map<string, Attempt>(); // by token
 const ended: Outcome[] = []; // which no server has acknowledged; first those that this stream was sent
 let sent = 0; // how many these are
 const lastWords: Heartbeat[] = []; // of attempts that have ended; they go before the outcomes
+let again = 0; // outcomes that wait to be sent once more
 let credits = 0; // to give: one for each attempt that has ended
 let stopping = false;
 let stream: ClientDuplexStream<StreamJobsRequest, StreamJobsResponse> | undefined;
 
-const idle = () => running.size === 0 && ended.length === 0;
+const idle = () => running.size + ended.length + again === 0;
+const held = () => [...running.values()].filter((attempt) => !attempt.lost);
+const known = (token: Buffer) => running.get(token.toString("hex"));
 const send = (message: DeepPartial<StreamJobsRequest>) => stream?.write(StreamJobsRequest.fromPartial(message));
 
 process.on("SIGTERM", stop).on("SIGINT", stop);
@@ -52,20 +55,11 @@ async function work(server: string): Promise<void> {
   client.close();
 }
 
-function held(): Attempt[] {
-  return [...running.values()].filter((attempt) => !attempt.lost);
-}
-
 function hear(message: StreamJobsResponse): void {
   for (const leased of message.leased)
-    if (!running.has(leased.token.toString("hex"))) running.set(leased.token.toString("hex"), new Attempt(leased, end));
-  for (const { token, wish } of message.cancels)
-    running.get(token.toString("hex"))?.stop(new Release(`cancelled: ${wish?.reason}`));
-  for (const token of message.lost) {
-    const attempt = running.get(token.toString("hex"));
-    if (attempt) attempt.lost = true; // its outcome would not be taken
-    attempt?.stop(new Release("its lease was lost"));
-  }
+    if (!known(leased.token)) running.set(leased.token.toString("hex"), new Attempt(leased, end));
+  for (const { token, wish } of message.cancels) known(token)?.stop(new Release(`cancelled: ${wish?.reason}`));
+  for (const token of message.lost) known(token)?.lose(); // its outcome would not be taken
   message.acks.forEach(acknowledged);
   if (message.drain) stream?.cancel(); // on to the next server, or to this one when it is back
   flush();
@@ -74,8 +68,10 @@ function hear(message: StreamJobsResponse): void {
 function end(attempt: Attempt, outcome: Outcome): void {
   running.delete(attempt.token);
   credits++;
-  if (!attempt.lost) lastWords.push(...attempt.lastWords());
-  if (!attempt.lost) ended.push(outcome);
+  if (!attempt.lost) {
+    lastWords.push(...attempt.lastWords());
+    ended.push(outcome);
+  }
   flush();
 }
 
@@ -83,12 +79,16 @@ function end(attempt: Attempt, outcome: Outcome): void {
 function acknowledged({ error }: ReportOutcomesResponse_Result): void {
   const outcome = ended.shift()!;
   sent--;
-  if (error?.code === status.UNAVAILABLE) setTimeout(() => flush(ended.push(outcome)), 1000); // the store is away
-  else if (error) console.error(`an outcome was not taken: ${error.message}`); // the job runs again, or has
+  if (error?.code !== status.UNAVAILABLE) {
+    if (error) console.error(`an outcome was not taken: ${error.message}`); // the job runs again, or has
+    return;
+  }
+  again++; // the store is away
+  setTimeout(() => flush(again--, ended.push(outcome)), 1000);
 }
 
 // Sends what this stream was not sent yet.
-function flush(_?: unknown): void {
+function flush(..._: unknown[]): void {
   if (!stream) return;
   for (const beat of lastWords.splice(0)) send({ heartbeats: [beat] });
   const outcomes = ended.slice(sent);

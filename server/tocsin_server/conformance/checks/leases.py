@@ -11,7 +11,7 @@ from tocsin import RetryPolicy
 from tocsin.v1 import worker_service_pb2 as pb
 
 from tocsin_server.conformance.checking import check, expect
-from tocsin_server.conformance.journal import Lease
+from tocsin_server.conformance.journal import SeenLease
 from tocsin_server.conformance.stage import CONCURRENCY, LEASE, Stage
 
 _LEASE = LEASE.total_seconds()
@@ -100,7 +100,7 @@ async def late_result(stage: Stage) -> None:
     await stage.run("echo", {"n": 1})
 
 
-def _untold(lost: Sequence[Lease]) -> Any:
+def _untold(lost: Sequence[SeenLease]) -> Any:
     """The worker is not told that these leases are lost."""
     tokens = {lease.token for lease in lost}
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from tocsin.v1 import error_reason_pb2
 from tocsin.v1 import worker_service_pb2 as pb
 
 from tocsin_server.conformance.checking import check, expect
 from tocsin_server.conformance.stage import CONCURRENCY, LEASE, Stage
 
+_UNAVAILABLE = 14  # the status code
 _COMES_BACK = 8.0  # seconds; leases stand for 5
 
 
@@ -18,8 +20,8 @@ async def cut(stage: Stage) -> None:
     jobs = [await stage.schedule("sleep", {"ms": 5_000}) for _ in range(2)]
     for job_id in jobs:
         await stage.running(job_id)
-    for gate in stage.gates:
-        gate.cut()
+    for door in stage.doors:
+        door.cut()
     for job_id in jobs:
         job = await stage.ended(job_id, 15.0)
         expect(job.attempt == 1, f"a job that ran at the cut was begun again: attempt {job.attempt} completed")
@@ -31,8 +33,8 @@ async def cut_credits(stage: Stage) -> None:
     held = [await stage.schedule("sleep", {"ms": 5_000}) for _ in range(2)]
     for job_id in held:
         await stage.running(job_id)
-    for gate in stage.gates:
-        gate.cut()
+    for door in stage.doors:
+        door.cut()
     stage.journal.most_out = 0
     more = [await stage.schedule("sleep", {"ms": 300}) for _ in range(2 * CONCURRENCY)]
     for job_id in held + more:
@@ -45,8 +47,8 @@ async def cut_credits(stage: Stage) -> None:
 async def other_server(stage: Stage) -> None:
     job_id = await stage.schedule("sleep", {"ms": 5_000})
     await stage.running(job_id)
-    used = [gate for gate in stage.gates if gate.links]
-    gone = used[:1] or stage.gates[:1]
+    used = [door for door in stage.doors if door.links]
+    gone = used[:1] or stage.doors[:1]
     gone[0].shut()
     try:
         job = await stage.ended(job_id, 15.0)
@@ -64,8 +66,8 @@ async def lost_answer(stage: Stage) -> None:
         if isinstance(message, pb.StreamJobsResponse) and not message.acks:
             return [message]
         lost.append(message)
-        for gate in stage.gates:
-            gate.cut()
+        for door in stage.doors:
+            door.cut()
         return []
 
     lost: list[Any] = []
@@ -78,6 +80,29 @@ async def lost_answer(stage: Stage) -> None:
     job = await stage.ended(job_id, 5.0)
     expect(job.attempt == 1, f"the job was run {job.attempt} times")
     await stage.run("echo", {"n": 1}, within=_COMES_BACK)
+
+
+@check("store_away", "an outcome that could not be recorded yet is said again")
+async def store_away(stage: Stage) -> None:
+    def refuse(message: Any) -> list[Any]:
+        acks = message.acks if isinstance(message, pb.StreamJobsResponse) else getattr(message, "results", ())
+        for ack in acks:
+            if isinstance(ack, pb.ReportOutcomesResponse.Result) and not refused:
+                refused.append(ack)
+                ack.Clear()
+                ack.error.code, ack.error.message = _UNAVAILABLE, "the store is away, says the kit"
+                ack.error_reason = error_reason_pb2.STORE_AWAY
+        return [message]
+
+    refused: list[Any] = []
+    job_id = await stage.schedule("sleep", {"ms": 300}, delay=0.3)
+    with stage.relay.altering(down=refuse):
+        lease = await stage.leased(job_id)
+        await stage.journal.until(
+            lambda: len(lease.outcomes) > 1, _COMES_BACK, "it did not say the outcome again that was not recorded"
+        )
+    await stage.ended(job_id, 5.0)
+    await stage.run("echo", {"n": 1})
 
 
 @check("server_drains", "told that its server shuts down, it goes on with another")
@@ -104,17 +129,17 @@ async def server_drains(stage: Stage) -> None:
 async def slow_answers(stage: Stage) -> None:
     job_id = await stage.schedule("sleep", {"ms": 9_000})
     lease = await stage.running(job_id)
-    for gate in stage.gates:
-        gate.hold()
+    for door in stage.doors:
+        door.hold()
     before = len(lease.heartbeats)
     try:
         await asyncio.sleep(1.2 * LEASE.total_seconds())
     finally:
-        for gate in stage.gates:
-            gate.flow()
+        for door in stage.doors:
+            door.flow()
     expect(len(lease.heartbeats) > before, "it sent no heartbeat while it heard nothing")
     job = await stage.ended(job_id, 15.0)
     expect(job.attempt == 1, f"its lease was lost meanwhile: attempt {job.attempt} completed")
 
 
-CHECKS = (cut, cut_credits, other_server, lost_answer, server_drains, slow_answers)
+CHECKS = (cut, cut_credits, other_server, lost_answer, store_away, server_drains, slow_answers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tocsin_server.conformance.checking import check, expect
-from tocsin_server.conformance.journal import Unfit
+from tocsin_server.conformance.journal import NotConforming
 from tocsin_server.conformance.stage import CONCURRENCY, Stage
 
 
@@ -54,9 +54,9 @@ async def idle(stage: Stage) -> None:
     before = stage.journal.messages
     try:
         await stage.journal.until(lambda: stage.journal.messages > before + 10 * CONCURRENCY, 4.0, "")
-    except Unfit:
+    except NotConforming:
         return
-    raise Unfit(f"it sent more than {10 * CONCURRENCY} messages in 4 s, with nothing to do")
+    raise NotConforming(f"it sent more than {10 * CONCURRENCY} messages in 4 s, with nothing to do")
 
 
 CHECKS = (identity, progress, logs, log_limits, idle)

@@ -38,12 +38,12 @@ async def drain_idle(stage: Stage) -> None:
 async def drain_cut(stage: Stage) -> None:
     running = await stage.schedule("sleep", {"ms": 3_000})
     lease = await stage.running(running)
-    for gate in stage.gates:
-        gate.shut()
+    for door in stage.doors:
+        door.shut()
     stage.terminate()
     await asyncio.sleep(_OUTAGE)
-    for gate in stage.gates:
-        gate.unshut()
+    for door in stage.doors:
+        door.unshut()
     job = await stage.ended(running, 10.0, State.COMPLETED)
     expect(job.attempt == 1 and lease.recorded, f"attempt {job.attempt} completed")
     code = await stage.exit_code(within=8.0)

@@ -7,7 +7,8 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -142,22 +143,28 @@ class ClaimJobs:
         await self._commit.write(queue, due)  # who lost was made WAITING by somebody else
 
     async def _best(self, queue: str, types: Mapping[str, int], limit: int) -> list[Standing]:
-        """The best WAITING jobs, one more than can be taken; a bounded number of each type."""
-        limit = min(limit, _LEASED)
-        free = [name for name, most in types.items() if most >= limit]
-        groups: list[tuple[Sequence[str], int]] = [
-            (free[start : start + _TYPES_A_QUERY], limit + 1) for start in range(0, len(free), _TYPES_A_QUERY)
-        ]
-        groups += [([name], most) for name, most in types.items() if 0 < most < limit]
+        """The best WAITING jobs: as many as can be taken, and one more."""
+        open_ = [name for name, most in types.items() if most > 0]
+        groups = (open_[start : start + _TYPES_A_QUERY] for start in range(0, len(open_), _TYPES_A_QUERY))
+        found = await asyncio.gather(*(self._best_of(queue, names, types, min(limit, _LEASED)) for names in groups))
+        return sorted((job for group in found for job in group), key=_best_first)
 
-        async def of(names: Sequence[str], most: int) -> list[Standing]:
+    async def _best_of(
+        self, queue: str, names: Sequence[str], types: Mapping[str, int], limit: int
+    ) -> Iterable[Standing]:
+        """Of these types, by one query; by another one where those of which not all may be taken hide the others."""
+        most = (limit + 1) * (_AMONG if self._contended(queue) else 1)
+        found: dict[str, Standing] = {}
+        while names:
             condition: Document = {"queue": queue, "state": int(State.WAITING)}
             condition["type"] = names[0] if len(names) == 1 else {"$in": list(names)}
-            return await self._jobs.find(condition, sort=BEST_FIRST, limit=most)
-
-        among = _AMONG if self._contended(queue) else 1
-        found = await asyncio.gather(*(of(names, most * among) for names, most in groups))
-        return sorted((job for group in found for job in group), key=_best_first)
+            asked = await self._jobs.find(condition, sort=BEST_FIRST, limit=most)
+            found |= {job.document["_id"]: job for job in asked}
+            of_type = Counter(job.document["type"] for job in found.values())
+            if len(asked) < most or sum(min(number, types[name]) for name, number in of_type.items()) >= limit:
+                break
+            names = [name for name in names if of_type[name] < types[name]]
+        return found.values()
 
     async def _undo(self, queue: str, taken: Sequence[Standing]) -> None:
         again = await self._jobs.load(queue, [job.document["id"] for job in taken])

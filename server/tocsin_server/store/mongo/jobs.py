@@ -172,11 +172,14 @@ class Jobs:
         async def send() -> BulkWriteResult:
             return await self.collection.bulk_write(writes, ordered=False)
 
+        many = any(isinstance(write, (UpdateMany, DeleteMany)) for write in writes)
         try:
             return await self.run(send)
+        except StoreFull as error:
+            # A statement of many documents that fails says of none that it was written, and what came first stands.
+            raise (OutcomeUnknown(str(error)) if many else error) from error
         except OutcomeUnknown as error:
-            alone = not any(isinstance(write, (UpdateMany, DeleteMany)) for write in writes)
-            if alone or not isinstance(error.__cause__, AutoReconnect):
+            if not many or not isinstance(error.__cause__, AutoReconnect):
                 raise
         with unknown_after(True):
             return await self.run(send)

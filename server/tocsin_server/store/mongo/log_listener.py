@@ -31,6 +31,7 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(milliseconds=50), timedelta(seconds=2)
 _FASTEST_LOOK, _SLOWEST_LOOK = timedelta(milliseconds=20), timedelta(milliseconds=500)
 _AWAIT = timedelta(seconds=5)  # of one question of a stream
+_ON_THE_WAY = timedelta(seconds=1)  # which its answer may be
 
 #: What a look has told of the number of queues is good for so long.
 _LATELY = 2 * _SLOWEST_LOOK
@@ -146,7 +147,8 @@ class LogListener:
             {"$project": {"fullDocument.queue": 1, "fullDocument.wake": 1}},
         ]
         # A question that waits longer than an answer may take would end the connection, again and again.
-        longest = min(_AWAIT, self._connection.answer_within / 2)
+        within = self._connection.answer_within
+        longest = min(_AWAIT, max(within / 2, within - _ON_THE_WAY))
         async with await self._events.watch(pipeline, max_await_time_ms=int(longest.total_seconds() * 1000)) as stream:
             self._tell(Wake("", None, missed=True))
             self._streaming = True

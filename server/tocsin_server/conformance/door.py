@@ -8,7 +8,7 @@ import contextlib
 _CHUNK = 1 << 16
 
 
-class Gate:
+class Door:
     """Listens on a free loopback port and passes bytes to `target`. Of one event loop."""
 
     def __init__(self, target: tuple[str, int]) -> None:

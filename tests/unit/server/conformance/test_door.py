@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from tocsin_server.conformance.gate import Gate
+from tocsin_server.conformance.door import Door
 
 
 @pytest.fixture
-async def echoing() -> AsyncIterator[Gate]:
-    """A gate before a server that sends back what it is sent."""
+async def echoing() -> AsyncIterator[Door]:
+    """A door before a server that sends back what it is sent."""
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(100):
@@ -19,15 +19,15 @@ async def echoing() -> AsyncIterator[Gate]:
         writer.close()
 
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
-    gate = Gate(server.sockets[0].getsockname())
-    await gate.open()
-    yield gate
-    await gate.close()
+    door = Door(server.sockets[0].getsockname())
+    await door.open()
+    yield door
+    await door.close()
     server.close()
 
 
-async def said_back(gate: Gate) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
+async def said_back(door: Door) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
     writer.write(b"here?")
     assert await reader.readexactly(5) == b"here?"
     return reader, writer
@@ -40,7 +40,7 @@ async def ended(reader: asyncio.StreamReader) -> bool:
         return True
 
 
-async def test_a_cut_ends_what_stands_and_lets_new_ones_in(echoing: Gate) -> None:
+async def test_a_cut_ends_what_stands_and_lets_new_ones_in(echoing: Door) -> None:
     reader, writer = await said_back(echoing)
     echoing.cut()
     assert await ended(reader)
@@ -49,7 +49,7 @@ async def test_a_cut_ends_what_stands_and_lets_new_ones_in(echoing: Gate) -> Non
     again.close()
 
 
-async def test_shut_it_lets_nobody_in(echoing: Gate) -> None:
+async def test_shut_it_lets_nobody_in(echoing: Door) -> None:
     echoing.shut()
     reader, writer = await asyncio.open_connection("127.0.0.1", echoing.port)
     assert await ended(reader)
@@ -59,7 +59,7 @@ async def test_shut_it_lets_nobody_in(echoing: Gate) -> None:
     again.close()
 
 
-async def test_held_what_the_server_sends_waits(echoing: Gate) -> None:
+async def test_held_what_the_server_sends_waits(echoing: Door) -> None:
     reader, writer = await said_back(echoing)
     echoing.hold()
     writer.write(b"late")
