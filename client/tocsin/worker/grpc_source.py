@@ -271,6 +271,7 @@ class GrpcSource(Source, Listener):
         if message.HasField("welcome"):
             self._welcomed, self._away = True, False
             self._addresses.reached()
+            self._outbox.stream_answered()
             logger.info("connected to %s as %s", message.welcome.server or "the server", self._worker.name)
             every = message.welcome.heartbeat_every.ToTimedelta()
             if timedelta(0) < every < self.heartbeat_every:

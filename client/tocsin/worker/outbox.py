@@ -71,6 +71,8 @@ class Outbox:
         self._due: deque[DueOutcome] = deque()
         self._sent: deque[DueOutcome] = deque()  # on this stream
         self._beats: dict[bytes, pb.Heartbeat] = {}
+        self._unsure: list[pb.Heartbeat] = []  # sent on a stream that no server has answered yet
+        self._answered = False
 
     def __len__(self) -> int:
         return len(self._due) + len(self._sent)
@@ -93,6 +95,16 @@ class Outbox:
         """On a new stream: what was sent on the one before, and not answered, is sent again."""
         self._due.extendleft(reversed(self._sent))
         self._sent.clear()
+        again, self._unsure = [*self._unsure, *self._beats.values()], []
+        self._beats.clear()
+        for beat in again:
+            self.beat(beat)
+        self._answered = False
+
+    def stream_answered(self) -> None:
+        """A server is there and reads what is sent."""
+        self._answered = True
+        self._unsure.clear()
 
     def answered(self) -> DueOutcome:
         """The outcome that was sent first and not answered yet. Raises IndexError: there is none."""
@@ -104,6 +116,8 @@ class Outbox:
         while self._beats and room > 0 and len(message.heartbeats) < ITEMS:
             beat = self._beats.pop(next(iter(self._beats)))
             message.heartbeats.append(beat)
+            if not self._answered:
+                self._unsure.append(beat)
             if beat.log:
                 room -= beat.ByteSize()
         # An attempt's last words go before its outcome.
