@@ -13,7 +13,7 @@ import typer
 from tocsin_server.cli.running import refusal
 from tocsin_server.conformance.checks import ALL
 from tocsin_server.conformance.programs import CannotRun
-from tocsin_server.conformance.run import Verdict, run_checks
+from tocsin_server.conformance.run import CheckResult, run_checks
 from tocsin_server.conformance.stage import CONCURRENCY, LEASE
 
 _UNFIT = 1  # exit code
@@ -56,21 +56,21 @@ def conformance(
     begun = time.monotonic()
     typer.echo(f"{' '.join(program)}, with {CONCURRENCY} slots and leases of {LEASE.total_seconds():g} s")
     try:
-        verdicts = asyncio.run(run_checks(program, checks, _tell))
+        results = asyncio.run(run_checks(program, checks, _tell))
     except CannotRun as trouble:
         raise refusal("conformance", [str(trouble)]) from None
-    failed = [verdict.check.name for verdict in verdicts if verdict.wrong]
+    failed = [result.check.name for result in results if result.wrong]
     took = f"{time.monotonic() - begun:.0f} s"
     if failed:
-        typer.echo(f"\n{len(failed)} of {len(verdicts)} checks failed in {took}: {', '.join(failed)}")
+        typer.echo(f"\n{len(failed)} of {len(results)} checks failed in {took}: {', '.join(failed)}")
         raise typer.Exit(_UNFIT)
-    typer.echo(f"\n{len(verdicts)} checks passed in {took}")
+    typer.echo(f"\n{len(results)} checks passed in {took}")
 
 
-def _tell(verdict: Verdict) -> None:
-    mark = "FAILED" if verdict.wrong else "ok"
-    typer.echo(f"{mark:6}  {verdict.check.name:{_NAME}}  {verdict.seconds:5.1f} s  {verdict.check.proves}")
-    if verdict.wrong:
-        typer.echo(f"        {verdict.wrong}")
-        if verdict.said:
-            typer.echo(textwrap.indent(f"the worker wrote at last:\n{verdict.said.rstrip()}", "        "))
+def _tell(result: CheckResult) -> None:
+    mark = "FAILED" if result.wrong else "ok"
+    typer.echo(f"{mark:6}  {result.check.name:{_NAME}}  {result.seconds:5.1f} s  {result.check.proves}")
+    if result.wrong:
+        typer.echo(f"        {result.wrong}")
+        if result.said:
+            typer.echo(textwrap.indent(f"the worker wrote at last:\n{result.said.rstrip()}", "        "))

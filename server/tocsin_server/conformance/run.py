@@ -17,7 +17,7 @@ from tocsin_server.conformance.stage import Stage
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CheckResult:
     """What one check found. `wrong` is empty where the worker passed; `said` is then, too, else the end of what the
     worker wrote."""
 
@@ -27,19 +27,21 @@ class Verdict:
     said: str = ""
 
 
-async def run_checks(command: Sequence[str], checks: Sequence[Check], tell: Callable[[Verdict], None]) -> list[Verdict]:
+async def run_checks(
+    command: Sequence[str], checks: Sequence[Check], tell: Callable[[CheckResult], None]
+) -> list[CheckResult]:
     """Run these against the worker that `command` starts; `tell` hears of each as it ends. CannotRun."""
-    verdicts = []
+    results = []
     with tempfile.TemporaryDirectory(prefix="tocsin-") as folder:
         async with Stage(command, Path(folder)) as stage:
             for check in checks:
-                verdict = await _run(check, stage)
-                tell(verdict)
-                verdicts.append(verdict)
-    return verdicts
+                result = await _run(check, stage)
+                tell(result)
+                results.append(result)
+    return results
 
 
-async def _run(check: Check, stage: Stage) -> Verdict:
+async def _run(check: Check, stage: Stage) -> CheckResult:
     """A worker that passed serves the next check, too; after a failure another is started."""
     begun, wrong, said = time.monotonic(), "", ""
     try:
@@ -62,4 +64,4 @@ async def _run(check: Check, stage: Stage) -> Verdict:
     if wrong or check.ends_worker:
         said = stage.said() if wrong else ""
         await stage.drop_worker()
-    return Verdict(check, seconds, wrong, said)
+    return CheckResult(check, seconds, wrong, said)

@@ -146,6 +146,9 @@ class StoreSource(Source):
             await asyncio.wait(set(self._extending))
         await self._finishing.leave(held.lease, span)
 
+    async def lull(self) -> None:
+        await self._leasing.lull()
+
     @property
     def heartbeat_every(self) -> timedelta:
         return self._lease / 3

@@ -71,6 +71,8 @@ class Claims:
         self._under_way: Counter[str] = Counter()  # by queue
         self._riding: tuple[Ask, asyncio.Task[None]] | None = None  # for which no turn was taken
         self._paced: set[str] = set()  # queues that seats apart do not ask for just now
+        self.calm = asyncio.Event()  # not set while more jobs are about to come
+        self.calm.set()
         self.looks: set[asyncio.Task[None]] = set()  # at when more is due
         self.slow: set[asyncio.Task[None]] = set()  # those that are not waited for
 
@@ -91,6 +93,7 @@ class Claims:
         elif (next_ask := self._next_ask()) is not None:
             ask, task = next_ask, self._begin(next_ask)
         else:
+            self.calm.set()
             return False
         await asyncio.wait({task}, timeout=0 if ask.queue in self._failures else _PATIENCE)
         if task.done():
@@ -183,10 +186,15 @@ class Claims:
             self._clock.heard(claim.now, asked)
             claimed = await self._still_leased(ask, claim.claimed)
         except Exception as error:
+            self.calm.set()
             self._failed(ask, error)
             return
         self._unanswered.pop(queue, None)
         self._failures.pop(queue, None)
+        if claim.more and claimed:
+            self.calm.clear()
+        else:
+            self.calm.set()
         look = self._claimable.claimed(queue, ask.types, ask.limit, claim, rings, apart=ask.apart)
         if claimed:
             self._deliver(queue, ask.lease, claimed, ask.alone)
