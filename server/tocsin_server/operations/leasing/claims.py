@@ -15,7 +15,7 @@ from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull, To
 from tocsin_server.domain.job_errors import LeaseLost
 from tocsin_server.domain.lease import Claim, Claimed, Extension
 from tocsin_server.operations.leasing.claimable import Claimable
-from tocsin_server.operations.leasing.riding import Ask, Ride
+from tocsin_server.operations.leasing.riding import ClaimCall, Ride
 from tocsin_server.operations.leasing.seats import Fresh, Seat, Seats
 from tocsin_server.operations.retry_pause import retry_pause
 from tocsin_server.operations.store_clock import StoreClock
@@ -66,13 +66,13 @@ class Claims:
         self._deliver = deliver
         self._changed = changed
         self._longest_pause = longest_pause
-        self._unanswered: dict[str, Ask] = {}
+        self._unanswered: dict[str, ClaimCall] = {}
         self._failures: dict[str, int] = {}
         self._under_way: Counter[str] = Counter()  # by queue
-        self._riding: tuple[Ask, asyncio.Task[None]] | None = None  # for which no turn was taken
-        self._paced: set[str] = set()  # queues that seats apart do not ask for just now
+        self._riding: tuple[ClaimCall, asyncio.Task[None]] | None = None  # for which no turn was taken
         self.calm = asyncio.Event()  # not set while more jobs are about to come
         self.calm.set()
+        self._paced: set[str] = set()  # queues that seats apart do not ask for just now
         self.looks: set[asyncio.Task[None]] = set()  # at when more is due
         self.slow: set[asyncio.Task[None]] = set()  # those that are not waited for
 
@@ -125,7 +125,7 @@ class Claims:
             return None
         if not self._claimable.stir(queue, types):
             return None
-        ask = Ask(queue, seat.lease, types={name: slots[name] for name in types}, limit=limit)
+        ask = ClaimCall(queue, seat.lease, types={name: slots[name] for name in types}, limit=limit)
         ride = Ride(self._store, ask)
         task = self._begin(ask, ride)
         self._riding = ask, task
@@ -135,7 +135,7 @@ class Claims:
     def _busy(self) -> bool:
         return bool(self._under_way or self._unanswered or self._failures or self.slow)
 
-    def _begin(self, ask: Ask, ride: Ride | None = None) -> asyncio.Task[None]:
+    def _begin(self, ask: ClaimCall, ride: Ride | None = None) -> asyncio.Task[None]:
         self._under_way[ask.queue] += 1
         task = asyncio.create_task(self._claim(ask, self._claimable.rings(ask.queue), ride), name="claim")
         task.add_done_callback(partial(self._answered, ask.queue))
@@ -148,7 +148,7 @@ class Claims:
                 _log.error("leasing_failed", exc_info=error)
             self._changed()
 
-    def _next_ask(self) -> Ask | None:
+    def _next_ask(self) -> ClaimCall | None:
         for queue, ask in self._unanswered.items():
             if not self._claimable.held(queue):
                 return ask
@@ -156,8 +156,8 @@ class Claims:
         if turn is None or seat is None:
             return None
         if seat.request is None:
-            return Ask(turn, seat.lease)
-        return Ask(turn, seat.lease, seat, request=seat.request(turn))
+            return ClaimCall(turn, seat.lease)
+        return ClaimCall(turn, seat.lease, seat, request=seat.request(turn))
 
     def _answered(self, queue: str, task: asyncio.Task[None]) -> None:
         self._under_way[queue] -= 1
@@ -174,7 +174,7 @@ class Claims:
             self._resume(queue)
         self._changed()
 
-    async def _claim(self, ask: Ask, rings: int, ride: Ride | None) -> None:
+    async def _claim(self, ask: ClaimCall, rings: int, ride: Ride | None) -> None:
         queue, asked = ask.queue, time.monotonic()
         try:
             if ride is None and not ask.may_have_acted and not await self._fill(ask):
@@ -213,8 +213,8 @@ class Claims:
         except TocsinError as error:
             _log.debug("look_failed", queue=queue, error=str(error))  # the next tick tells
 
-    async def _fill(self, ask: Ask) -> bool:
-        """Ask for what all seats together take of the queue. False: nothing, as its settings
+    async def _fill(self, ask: ClaimCall) -> bool:
+        """ClaimCall for what all seats together take of the queue. False: nothing, as its settings
         now are, or since it has none of the types that somebody has a slot for."""
         await self._freshen(ask.queue)
         but = self._claimable.dry(ask.queue)
@@ -233,12 +233,12 @@ class Claims:
                 await fresh(queue)
             asked |= left
 
-    async def _sent(self, ask: Ask) -> Claim:
+    async def _sent(self, ask: ClaimCall) -> Claim:
         return await self._store.claim(
             ask.queue, ask.types, ask.limit, lease=ask.lease, request=ask.request, repeated=ask.may_have_acted
         )
 
-    async def _still_leased(self, ask: Ask, claimed: Sequence[Claimed]) -> Sequence[Claimed]:
+    async def _still_leased(self, ask: ClaimCall, claimed: Sequence[Claimed]) -> Sequence[Claimed]:
         """Those whose lease stands. An answer that comes late is of leases that have aged since they were granted."""
         if not claimed or not ask.may_have_acted or time.monotonic() - ask.sent < ask.lease.total_seconds() / 3:
             return claimed
@@ -248,7 +248,7 @@ class Claims:
                 raise answer
         return [one for one, answer in zip(claimed, answers, strict=True) if not isinstance(answer, TocsinError)]
 
-    def _failed(self, ask: Ask, error: Exception) -> None:
+    def _failed(self, ask: ClaimCall, error: Exception) -> None:
         failures = self._failures[ask.queue] = self._failures.get(ask.queue, 0) + 1
         if not isinstance(error, (StoreAway, StoreFull, OutcomeUnknown)):
             _log.error("claim_failed", queue=ask.queue, exc_info=error)

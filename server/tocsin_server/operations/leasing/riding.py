@@ -24,7 +24,7 @@ MOST_RIDING = 20
 
 
 @dataclass(eq=False, slots=True)
-class Ask:
+class ClaimCall:
     """One claim. Where its answer was lost it is repeated with the same bytes until an answer comes."""
 
     queue: str
@@ -41,7 +41,7 @@ class Ask:
 class Ride:
     """A claim that whoever adds jobs takes along: it must call `add`, once and at once."""
 
-    def __init__(self, store: JobStore, ask: Ask) -> None:
+    def __init__(self, store: JobStore, ask: ClaimCall) -> None:
         self._store = store
         self._ask = ask
         self.answer: asyncio.Future[Claim] = asyncio.get_running_loop().create_future()
