@@ -148,7 +148,9 @@ async def test_what_is_pushed_is_taken_by_servers_that_make_requests(store: JobS
     found = await why(store)
     assert found.why is Why.NO_WORKER
     assert "10.0.0.1" not in found.sentence
-    await store.announce([replace(SERVER, types=(HTTP_REQUEST,))], "server 1", HOUR)
+    await store.announce([SERVER], "server 1", HOUR)  # its handlers give way
+    assert (await why(store)).why is Why.NO_WORKER
+    await store.announce([SERVER, replace(SERVER, worker="server 1/http", types=("http_request",))], "server 1", HOUR)
     assert (await why(store)).why is Why.BEHIND
 
 

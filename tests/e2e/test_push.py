@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -55,7 +56,7 @@ class Scene:
 def scene(redis: RedisBackend, serve: StartServer, journal: Journal) -> Iterator[Scene]:
     """A server that may send to this machine, with handlers of its own, and something to send to."""
     said = {"ALLOW": "127.0.0.1", "SECRETS": f"orders={SECRET}", "CONCURRENCY": "10"}
-    env = {f"TOCSIN_HTTP__{name}": value for name, value in said.items()}
+    env = {"TOCSIN_DRAIN__GRACE": "2s", **{f"TOCSIN_HTTP__{name}": value for name, value in said.items()}}
     server = serve(redis.url, handlers="support.jobs.tuned", **env, **journal.env)
     with http_target() as target, Client(server.address) as client:
         yield Scene(client, target, journal, server)
@@ -169,23 +170,24 @@ def test_no_target_may_be_set_for_requests(scene: Scene) -> None:
 
 
 def test_requests_at_once_are_bounded_and_take_none_of_the_handlers_slots(scene: Scene) -> None:
-    gate, inside, most = threading.Event(), [0], [0]
-    lock = threading.Lock()
+    gate, lock = threading.Event(), threading.Lock()
+    inside, most = Counter[str](), Counter[str]()
 
     def wait(received: Received) -> None:
-        with lock:
-            inside[0] += 1
-            most[0] = max(most[0], inside[0])
-        gate.wait(30)
-        with lock:
-            inside[0] -= 1
+        for change in (1, -1):
+            with lock:
+                for name in (received.path, "all"):
+                    inside[name] += change
+                    most[name] = max(most[name], inside[name])
+            if change == 1:
+                gate.wait(30)
 
     scene.target.on_request = wait
     scene.client.update_queue("q", types={"two": scene.push("/two", concurrency=2), "wide": scene.push("/wide")})
     two = [scene.client.schedule("two", queue="q") for _ in range(5)]
-    until(lambda: inside[0] == 2, within=10, what="two of them are under way")
+    until(lambda: inside["/two"] == 2, within=10, what="two of them are under way")
     wide = [scene.client.schedule("wide", queue="q") for _ in range(30)]
-    until(lambda: inside[0] == 10, within=10, what="as many requests as http.concurrency says")
+    until(lambda: inside["all"] == 10, within=10, what="as many requests as http.concurrency says")
     # With all slots of requests taken, handlers run.
     assert scene.done("short").state == "COMPLETED"
     health = scene.client.queue_health("q")
@@ -194,7 +196,7 @@ def test_requests_at_once_are_bounded_and_take_none_of_the_handlers_slots(scene:
     gate.set()
     for job in (*two, *wide):
         assert scene.client.wait(job, queue="q", timeout=30).state == "COMPLETED"
-    assert most[0] == 10
+    assert (most["/two"], most["all"]) == (2, 10)
 
 
 def test_a_cancel_ends_a_request_under_way(scene: Scene) -> None:
@@ -209,7 +211,9 @@ def test_a_request_under_way_is_given_back_when_the_server_stops(
     scene: Scene, redis: RedisBackend, serve: StartServer
 ) -> None:
     scene.target.replies.append(Reply(silent=True))
-    job = scene.client.schedule(HttpRequest(url=scene.target.url))
+    request = HttpRequest(url=scene.target.url)
+    request.timeout.FromSeconds(600)  # it is the server's end that ends it
+    job = scene.client.schedule(request)
     first = scene.target.next()
     other = serve(redis.url, TOCSIN_HTTP__ALLOW="127.0.0.1")
     assert scene.server.stop(60) == 0

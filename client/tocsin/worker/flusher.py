@@ -60,6 +60,7 @@ class Flusher:
     async def _flush(self) -> None:
         try:
             while self._due:
+                await self._source.lull()
                 batch, self._due = self._due[:BATCH], self._due[BATCH:]
                 task = asyncio.create_task(self._record(batch))
                 self._under_way[task] = len(batch)

@@ -125,6 +125,10 @@ class Source(ABC):
         """Record outcomes, in order; False where the lease was lost, and only there. Repeats by itself while the store
         is away or takes no writes."""
 
+    async def lull(self) -> None:  # noqa: B027 - most sources cannot tell
+        """Return once no jobs are about to come, or very soon: they begin sooner where outcomes are recorded after
+        them. At once where there is no telling."""
+
     @property
     @abstractmethod
     def heartbeat_every(self) -> timedelta:

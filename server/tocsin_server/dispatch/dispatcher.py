@@ -157,7 +157,7 @@ class Dispatcher:
 
     def words(self) -> list[WorkerFigures]:
         """Who runs jobs in this process, where it does."""
-        if not self._running:
+        if all(task.done() for task in self._running):  # none began, or all have ended
             return []
         handlers, *push = [runtime.figures() for runtime in self._runtimes]
         warnings = list(self._warnings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from tocsin.worker.slots import FreeSlots
@@ -18,6 +18,8 @@ class PushSource(StoreSource):
     the runtime's slots.
     """
 
+    _apart = True
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._types: dict[str, Collection[str]] = {}  # by queue
@@ -29,10 +31,10 @@ class PushSource(StoreSource):
         capacity: Callable[[], FreeSlots],
         take: Callable[[Sequence[LeasedJob]], None],
     ) -> Seat:
-        def seat(queue: str, types: Collection[str]) -> Seat:
-            return self._seat(types, capacity, take, [queue])
+        def seat(types: Collection[str], queues: Collection[str] | None) -> Seat:
+            return self._seat(types, lambda: _Part(capacity(), types), take, queues)
 
-        self._row = _Row(self._seat(types, capacity, take, self._queues), seat)
+        self._row = _Row(seat(types, self._queues), lambda queue, types: seat(types, [queue]))
         for queue, pushed in self._types.items():
             self._row.serve(queue, pushed)
         return self._row
@@ -44,6 +46,24 @@ class PushSource(StoreSource):
             del self._types[queue]
         if self._row is not None:
             self._row.serve(queue, self._types.get(queue, ()))
+
+
+class _Part:
+    """Free slots as far as they are for some types: of no type do two seats say that they take it."""
+
+    def __init__(self, whole: FreeSlots, types: Collection[str]) -> None:
+        self._whole = whole
+        self._types = types
+
+    @property
+    def free(self) -> int:
+        return self._whole.free
+
+    def of(self, queue: str) -> Mapping[str, int]:
+        return {type_: count for type_, count in self._whole.of(queue).items() if type_ in self._types}
+
+    def take(self, queue: str, type_: str, /) -> bool:
+        return type_ in self._types and self._whole.take(queue, type_)
 
 
 class _Row:

@@ -20,6 +20,7 @@ from tocsin_server.domain.queues import HeldJob
 from tocsin_server.operations.finishing import EndedAttempt, shorten
 from tocsin_server.operations.leasing.holdings import Held, named
 from tocsin_server.operations.leasing.leasing import Leasing
+from tocsin_server.operations.leasing.seats import Capacity
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
 
@@ -33,6 +34,9 @@ class StoreSource(Source):
     lease: how long leases hold unextended. queues: which to take jobs of; None: all. fresh: awaited with a queue
     before it is claimed from, so that the slots are as its settings say.
     """
+
+    #: Whether its slots are no room for the jobs of other seats, as Seat says.
+    _apart = False
 
     def __init__(
         self,
@@ -64,7 +68,7 @@ class StoreSource(Source):
     def _seat(
         self,
         types: Collection[str],
-        capacity: Callable[[], FreeSlots],
+        capacity: Callable[[], Capacity],
         take: Callable[[Sequence[LeasedJob]], None],
         queues: Collection[str] | None,
     ) -> Seat:
@@ -72,7 +76,9 @@ class StoreSource(Source):
             self._holder.hold(claimed)
             take([_leased(one) for one in claimed])
 
-        return self._leasing.seat(types, capacity, begin, queues=queues, lease=self._lease, fresh=self._fresh)
+        return self._leasing.seat(
+            types, capacity, begin, queues=queues, lease=self._lease, fresh=self._fresh, apart=self._apart
+        )
 
     async def extend(self, heartbeats: Sequence[Heartbeat]) -> Sequence[HeartbeatAnswer]:
         held = [self._holder.at(beat.job.queue, beat.job.token) for beat in heartbeats]
@@ -139,6 +145,9 @@ class StoreSource(Source):
         while self._extending:
             await asyncio.wait(set(self._extending))
         await self._finishing.leave(held.lease, span)
+
+    async def lull(self) -> None:
+        await self._leasing.lull()
 
     @property
     def heartbeat_every(self) -> timedelta:

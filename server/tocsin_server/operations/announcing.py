@@ -40,7 +40,7 @@ class Announcing:
         self._by = by
         self._words = words
         self._wake = asyncio.Event()
-        self._said: Sequence[WorkerFigures] = ()
+        self._said: list[WorkerFigures] = []
         self._renew = 0.0
         self._loop = Loop(self._run, "announce")
 
@@ -77,8 +77,8 @@ class Announcing:
 
     async def _run(self) -> None:
         while True:
-            await self._announce()
             self._wake.clear()
+            await self._announce()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_EVERY.total_seconds()):
                     await self._wake.wait()

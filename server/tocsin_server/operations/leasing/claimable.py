@@ -141,7 +141,9 @@ class Claimable:
     def leave(self, types: Collection[str], queues: Collection[str] | None = None) -> None:
         """One that took these types of these queues does so no more."""
         for name in (None,) if queues is None else queues:
-            serving = self._serving[name]
+            serving = self._serving.get(name)
+            if serving is None:  # it took no types at all, and was not the only one
+                continue
             serving.subtract(types)
             for type_ in types:
                 if serving[type_] <= 0:
@@ -175,14 +177,16 @@ class Claimable:
         """How often the queue rang; take it before a claim and give it to `claimed`."""
         return self._queues[name].rings
 
-    def claimed(self, name: str, types: Mapping[str, int], limit: int, claim: Claim, rings: int) -> bool:
+    def claimed(
+        self, name: str, types: Mapping[str, int], limit: int, claim: Claim, rings: int, *, apart: bool = False
+    ) -> bool:
         """What a claim brought; the queue goes to the end of the row.
 
         Returns whether the due time that the queue was known to have has been claimed for, so that the next one must
-        be asked for.
+        be asked for. apart: it is not counted among those that brought nothing.
         """
         queue = self._queues[name]
-        queue.empty = 0 if claim.claimed or claim.more else queue.empty + 1
+        queue.empty = 0 if claim.claimed or claim.more else queue.empty + (not apart)
         if not claim.more and len(claim.claimed) < limit and queue.rings == rings:
             brought = Counter(claimed.job.spec.type for claimed in claim.claimed)
             queue.dry.update(name for name, most in types.items() if brought[name] < most)

@@ -15,7 +15,7 @@ from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull, To
 from tocsin_server.domain.job_errors import LeaseLost
 from tocsin_server.domain.lease import Claim, Claimed, Extension
 from tocsin_server.operations.leasing.claimable import Claimable
-from tocsin_server.operations.leasing.riding import Ask, Ride
+from tocsin_server.operations.leasing.riding import ClaimCall, Ride
 from tocsin_server.operations.leasing.seats import Fresh, Seat, Seats
 from tocsin_server.operations.retry_pause import retry_pause
 from tocsin_server.operations.store_clock import StoreClock
@@ -27,6 +27,10 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 #: A queue that rings again and again for jobs of types which nobody here runs is asked at most so often: after a few
 #: empty claims in a row the next one waits, 2 ms, 4 ms, ... 16 ms.
 _EMPTY_CLAIMS_FREE, _LONGEST_EMPTY_PAUSE = 3, 0.016
+
+#: Seconds between two claims of a queue that are for seats apart only and bring nothing. Where a claim for others is
+#: due they take part in it, at no cost.
+_PACE = 0.02
 
 #: A claim is waited for so many seconds; then the queues take their turns without it. Queues may stand on different
 #: servers, as in a cluster: one that hangs must not hold up what stands on the others. A queue whose last claim failed
@@ -62,10 +66,13 @@ class Claims:
         self._deliver = deliver
         self._changed = changed
         self._longest_pause = longest_pause
-        self._unanswered: dict[str, Ask] = {}
+        self._unanswered: dict[str, ClaimCall] = {}
         self._failures: dict[str, int] = {}
         self._under_way: Counter[str] = Counter()  # by queue
-        self._riding: tuple[Ask, asyncio.Task[None]] | None = None  # for which no turn was taken
+        self._riding: tuple[ClaimCall, asyncio.Task[None]] | None = None  # for which no turn was taken
+        self.calm = asyncio.Event()  # not set while more jobs are about to come
+        self.calm.set()
+        self._paced: set[str] = set()  # queues that seats apart do not ask for just now
         self.looks: set[asyncio.Task[None]] = set()  # at when more is due
         self.slow: set[asyncio.Task[None]] = set()  # those that are not waited for
 
@@ -86,6 +93,7 @@ class Claims:
         elif (next_ask := self._next_ask()) is not None:
             ask, task = next_ask, self._begin(next_ask)
         else:
+            self.calm.set()
             return False
         await asyncio.wait({task}, timeout=0 if ask.queue in self._failures else _PATIENCE)
         if task.done():
@@ -106,7 +114,7 @@ class Claims:
             await self._freshen(queue)
         except TocsinError:
             return None
-        look = self._seats.look()
+        look = self._seats.look(self._paced)
         if self._busy() or self._claimable.next_for(look.wanted)[0] is not None:
             return None
         seat = next((seat for seat in self._seats.of(queue) if seat.request is None), None)
@@ -117,7 +125,7 @@ class Claims:
             return None
         if not self._claimable.stir(queue, types):
             return None
-        ask = Ask(queue, seat.lease, types={name: slots[name] for name in types}, limit=limit)
+        ask = ClaimCall(queue, seat.lease, types={name: slots[name] for name in types}, limit=limit)
         ride = Ride(self._store, ask)
         task = self._begin(ask, ride)
         self._riding = ask, task
@@ -127,7 +135,7 @@ class Claims:
     def _busy(self) -> bool:
         return bool(self._under_way or self._unanswered or self._failures or self.slow)
 
-    def _begin(self, ask: Ask, ride: Ride | None = None) -> asyncio.Task[None]:
+    def _begin(self, ask: ClaimCall, ride: Ride | None = None) -> asyncio.Task[None]:
         self._under_way[ask.queue] += 1
         task = asyncio.create_task(self._claim(ask, self._claimable.rings(ask.queue), ride), name="claim")
         task.add_done_callback(partial(self._answered, ask.queue))
@@ -140,16 +148,16 @@ class Claims:
                 _log.error("leasing_failed", exc_info=error)
             self._changed()
 
-    def _next_ask(self) -> Ask | None:
+    def _next_ask(self) -> ClaimCall | None:
         for queue, ask in self._unanswered.items():
             if not self._claimable.held(queue):
                 return ask
-        turn, seat = self._claimable.next_for(self._seats.look().wanted)
+        turn, seat = self._claimable.next_for(self._seats.look(self._paced).wanted)
         if turn is None or seat is None:
             return None
         if seat.request is None:
-            return Ask(turn, seat.lease)
-        return Ask(turn, seat.lease, seat, request=seat.request(turn))
+            return ClaimCall(turn, seat.lease)
+        return ClaimCall(turn, seat.lease, seat, request=seat.request(turn))
 
     def _answered(self, queue: str, task: asyncio.Task[None]) -> None:
         self._under_way[queue] -= 1
@@ -166,7 +174,7 @@ class Claims:
             self._resume(queue)
         self._changed()
 
-    async def _claim(self, ask: Ask, rings: int, ride: Ride | None) -> None:
+    async def _claim(self, ask: ClaimCall, rings: int, ride: Ride | None) -> None:
         queue, asked = ask.queue, time.monotonic()
         try:
             if ride is None and not ask.may_have_acted and not await self._fill(ask):
@@ -178,13 +186,20 @@ class Claims:
             self._clock.heard(claim.now, asked)
             claimed = await self._still_leased(ask, claim.claimed)
         except Exception as error:
+            self.calm.set()
             self._failed(ask, error)
             return
         self._unanswered.pop(queue, None)
         self._failures.pop(queue, None)
-        look = self._claimable.claimed(queue, ask.types, ask.limit, claim, rings)
+        if claim.more and claimed:
+            self.calm.clear()
+        else:
+            self.calm.set()
+        look = self._claimable.claimed(queue, ask.types, ask.limit, claim, rings, apart=ask.apart)
         if claimed:
             self._deliver(queue, ask.lease, claimed, ask.alone)
+        elif ask.apart:
+            self._pace(queue)
         elif (empty := self._claimable.empty_claims(queue)) > _EMPTY_CLAIMS_FREE:
             self._hold(queue, min(0.001 * 2.0 ** min(empty - _EMPTY_CLAIMS_FREE, 10), _LONGEST_EMPTY_PAUSE))
         if look:  # beside the next claim: more may be due now
@@ -198,12 +213,14 @@ class Claims:
         except TocsinError as error:
             _log.debug("look_failed", queue=queue, error=str(error))  # the next tick tells
 
-    async def _fill(self, ask: Ask) -> bool:
-        """Ask for what all seats together take of the queue. False: nothing, as its settings
+    async def _fill(self, ask: ClaimCall) -> bool:
+        """ClaimCall for what all seats together take of the queue. False: nothing, as its settings
         now are, or since it has none of the types that somebody has a slot for."""
         await self._freshen(ask.queue)
         but = self._claimable.dry(ask.queue)
-        ask.types, ask.limit = self._seats.look().joined(ask.queue, ask.lease, but, ask.alone)
+        look = self._seats.look()
+        ask.types, ask.limit = look.joined(ask.queue, ask.lease, but, ask.alone)
+        ask.apart = look.only_apart
         if ask.queue in self._failures or len(self.slow) >= _SEVERAL_SLOW:
             ask.types, ask.limit = dict.fromkeys(ask.types, 1), min(ask.limit, 1)
         return bool(ask.types)
@@ -216,12 +233,12 @@ class Claims:
                 await fresh(queue)
             asked |= left
 
-    async def _sent(self, ask: Ask) -> Claim:
+    async def _sent(self, ask: ClaimCall) -> Claim:
         return await self._store.claim(
             ask.queue, ask.types, ask.limit, lease=ask.lease, request=ask.request, repeated=ask.may_have_acted
         )
 
-    async def _still_leased(self, ask: Ask, claimed: Sequence[Claimed]) -> Sequence[Claimed]:
+    async def _still_leased(self, ask: ClaimCall, claimed: Sequence[Claimed]) -> Sequence[Claimed]:
         """Those whose lease stands. An answer that comes late is of leases that have aged since they were granted."""
         if not claimed or not ask.may_have_acted or time.monotonic() - ask.sent < ask.lease.total_seconds() / 3:
             return claimed
@@ -231,7 +248,7 @@ class Claims:
                 raise answer
         return [one for one, answer in zip(claimed, answers, strict=True) if not isinstance(answer, TocsinError)]
 
-    def _failed(self, ask: Ask, error: Exception) -> None:
+    def _failed(self, ask: ClaimCall, error: Exception) -> None:
         failures = self._failures[ask.queue] = self._failures.get(ask.queue, 0) + 1
         if not isinstance(error, (StoreAway, StoreFull, OutcomeUnknown)):
             _log.error("claim_failed", queue=ask.queue, exc_info=error)
@@ -249,6 +266,15 @@ class Claims:
     def _hold(self, queue: str, seconds: float) -> None:
         self._claimable.hold(queue)
         asyncio.get_running_loop().call_later(seconds, self._resume, queue)
+
+    def _pace(self, queue: str) -> None:
+        """Nothing was there for seats apart, so the next rings hardly are for them: they wait, and no other does."""
+        self._paced.add(queue)
+        asyncio.get_running_loop().call_later(_PACE, self._paced_enough, queue)
+
+    def _paced_enough(self, queue: str) -> None:
+        self._paced.discard(queue)
+        self._changed()
 
     def _resume(self, queue: str) -> None:
         self._claimable.resume(queue)

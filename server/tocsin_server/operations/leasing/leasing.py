@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -25,6 +26,10 @@ from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.store.interface import JobStore
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+#: Seconds that outcomes wait for jobs that are about to begin. Where many are due at once, the last begins sooner by
+#: what it takes to record the ends of the first.
+_LONGEST_RUSH = 0.01
 
 _LONGEST_SLEEP = 60.0  # seconds; a due time years ahead is looked at again now and then
 
@@ -83,6 +88,7 @@ class Leasing:
         lease: timedelta = timedelta(seconds=30),
         fresh: Callable[[str], Awaitable[None]] | None = None,
         request: Callable[[str], bytes] | None = None,
+        apart: bool = False,
     ) -> Seat:
         """Take jobs of these types from now on, until the seat is left: what each argument is, Seat says.
 
@@ -99,6 +105,7 @@ class Leasing:
             take=take,
             fresh=fresh,
             request=request,
+            apart=apart,
             on_widened=self._widened,
             on_leave=self._leave,
         )
@@ -135,6 +142,14 @@ class Leasing:
         if ride is not None:
             self._ticker.know(queue)  # nobody is rung
         return ride
+
+    async def lull(self) -> None:
+        """Return once no claim is under way of a queue whose last one said that there is more; after 10 ms anyway."""
+        calm = self._claims.calm
+        if not calm.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LONGEST_RUSH):
+                    await calm.wait()
 
     def in_turn(self) -> list[str]:
         """Queues that may have something, but for which there is no free slot."""

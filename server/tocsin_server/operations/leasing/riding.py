@@ -24,7 +24,7 @@ MOST_RIDING = 20
 
 
 @dataclass(eq=False, slots=True)
-class Ask:
+class ClaimCall:
     """One claim. Where its answer was lost it is repeated with the same bytes until an answer comes."""
 
     queue: str
@@ -35,12 +35,13 @@ class Ask:
     request: bytes = field(default_factory=lambda: secrets.token_bytes(8))
     sent: float = field(default_factory=time.monotonic)
     may_have_acted: bool = False
+    apart: bool = False  # all for whom it is are apart
 
 
 class Ride:
     """A claim that whoever adds jobs takes along: it must call `add`, once and at once."""
 
-    def __init__(self, store: JobStore, ask: Ask) -> None:
+    def __init__(self, store: JobStore, ask: ClaimCall) -> None:
         self._store = store
         self._ask = ask
         self.answer: asyncio.Future[Claim] = asyncio.get_running_loop().create_future()

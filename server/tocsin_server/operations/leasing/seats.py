@@ -55,6 +55,9 @@ class Seat:
     capacity: how many may begin now. take: called with what was leased for it; it must begin them, or give them back.
     fresh: awaited with the queue before each claim, so that `capacity` is as the queue's settings say.
     request: the request bytes of its claims, by queue, where it claims for itself alone; None: it shares claims.
+    apart: its slots are no other seat's, but for others that are apart, with which it shares all of them. What it has
+    free is no room for the jobs of the others; and where it alone has some, it is asked for now and then only, for of
+    most queues it takes next to nothing.
     """
 
     types: AbstractSet[str]
@@ -64,6 +67,7 @@ class Seat:
     take: Callable[[Sequence[Claimed]], None]
     fresh: Fresh | None = None
     request: Callable[[str], bytes] | None = None
+    apart: bool = False
     on_widened: Callable[[Seat], None]
     on_leave: Callable[[Seat], None]
 
@@ -115,9 +119,9 @@ class Seats:
                 if not ways:
                     del self._fresh[queue]
 
-    def look(self) -> Look:
-        """What may begin at this moment."""
-        return Look(self)
+    def look(self, paced: AbstractSet[str] = frozenset()) -> Look:
+        """What may begin at this moment. paced: queues that those apart do not ask for just now."""
+        return Look(self, paced)
 
     def of(self, queue: str) -> Iterable[Seat]:
         """Those that take jobs of the queue, as they stand in the row. Of a thousand the first few are mostly enough,
@@ -179,9 +183,11 @@ class Seats:
 class Look:
     """The seats' free slots at one moment, each asked for once."""
 
-    def __init__(self, seats: Seats) -> None:
+    def __init__(self, seats: Seats, paced: AbstractSet[str] = frozenset()) -> None:
         self._seats = seats
+        self._paced = paced
         self._capacities: dict[Seat, Capacity] = {}
+        self._only_apart = False
 
     def wanted(self, queue: str, but: AbstractSet[str]) -> Seat | None:
         """The first seat with a slot for a job of the queue whose type is another than these."""
@@ -190,6 +196,8 @@ class Look:
             capacity = self._capacity(seat)
             if capacity.free <= 0:
                 full.append(seat)
+            elif seat.apart and queue in self._paced:
+                continue
             elif not capacity.of(queue).keys() <= but:
                 found = seat
                 break
@@ -197,13 +205,18 @@ class Look:
             self._seats.remove(seat)
         return found
 
+    @property
+    def only_apart(self) -> bool:
+        """Whether all that had a part in what `joined` said last are apart."""
+        return self._only_apart
+
     def joined(
         self, queue: str, lease: timedelta, but: AbstractSet[str], alone: Seat | None = None
     ) -> tuple[dict[str, int], int]:
         """How many jobs of each type but these, and how many in all, the seats whose leases last so long take of the
         queue; or one seat that claims for itself alone."""
-        types: Counter[str] = Counter()
-        limit = joined = 0
+        types, apart = Counter[str](), Counter[str]()
+        limit = apart_limit = joined = 0
         for seat in self._seats.parts_of(queue, lease, alone):
             capacity = self._capacity(seat)
             if (free := capacity.free) <= 0:
@@ -211,14 +224,20 @@ class Look:
             slots = [(type_, most) for type_, most in capacity.of(queue).items() if type_ not in but]
             if slots:
                 joined += 1
-                limit += free
+                if seat.apart:
+                    apart_limit = max(apart_limit, free)
+                else:
+                    limit += free
                 for type_, most in slots:
-                    types[type_] += min(most, free)
+                    (apart if seat.apart else types)[type_] += min(most, free)
                 if joined == _JOINED:
                     break
+        self._only_apart = not limit
+        # Of either kind no more may come than it has slots for, whatever the other has.
+        limits = [most for most, wanted in ((limit, types), (apart_limit, apart)) if wanted.total() > most]
         # Cut at the end: a seat with a thousand free slots must not hide the types of those behind it.
-        limit = min(limit, MOST)
-        return {type_: min(count, limit) for type_, count in types.items()}, limit
+        limit = min(*limits, limit + apart_limit, MOST)
+        return {type_: min(count, limit) for type_, count in (types + apart).items()}, limit
 
     def _capacity(self, seat: Seat) -> Capacity:
         capacity = self._capacities.get(seat)

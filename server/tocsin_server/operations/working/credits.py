@@ -52,6 +52,13 @@ class Credits:
             self._any -= 1
         return True
 
+    def take_back(self, type_: str) -> None:
+        """A job of the type was not sent after all."""
+        if type_ in self._typed:
+            self._typed[type_] += 1
+        if self._any is not None:
+            self._any += 1
+
     def _left(self, type_: str) -> int:
         any_, typed = self._any, self._typed.get(type_)
         if typed is None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from datetime import timedelta
 from itertools import chain
 
-from tocsin_server.domain.errors import TocsinError
+import structlog
+
+from tocsin_server.domain.errors import Internal, TocsinError
 from tocsin_server.domain.lease import Finished
 from tocsin_server.operations.finishing import EndedAttempt, Finishing
 from tocsin_server.operations.gathering import Gathering
 from tocsin_server.store.batching import by_queue
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 _Reported = list[Finished | TocsinError]
 
@@ -35,7 +40,25 @@ class Outcomes:
         await self._several.close()
 
     async def _record(self, _queue: str, batches: Sequence[Sequence[EndedAttempt]]) -> Sequence[_Reported]:
-        if len(batches) == 1:
-            return [await self._finishing.report(batches[0])]
-        answers = iter(await self._finishing.report(list(chain.from_iterable(batches))))
+        ended = batches[0] if len(batches) == 1 else list(chain.from_iterable(batches))
+        try:
+            answers = iter(await self._finishing.report(ended))
+        except TocsinError:
+            raise
+        except Exception:
+            # One that the store cannot take must not keep its neighbours from being recorded.
+            answers = iter([await self._alone(one) for one in ended])
         return [[next(answers) for _ in batch] for batch in batches]
+
+    async def _alone(self, ended: EndedAttempt) -> Finished | TocsinError:
+        try:
+            [answer] = await self._finishing.report([ended])
+        except TocsinError as error:
+            return error
+        except Exception as error:
+            fault, lease = Internal(uuid.uuid4().hex), ended.lease
+            _log.error(
+                "outcome_refused", error_id=fault.error_id, queue=lease.queue, job_id=lease.job_id, exc_info=error
+            )
+            return fault
+        return answer

@@ -74,12 +74,12 @@ class _AskedSlots:
     def of(self, queue: str) -> Mapping[str, int]:
         """As Capacity says."""
         stream = self._stream
-        return stream.credits.of(stream.allowed(queue, self._types)) if stream.sits else {}
+        return stream.credits.of(stream.allowed(queue, self._types)) if stream.takes else {}
 
     def take(self, queue: str, type_: str, /) -> bool:
         """As Capacity says."""
         stream = self._stream
-        if not stream.sits or type_ not in self._types or type_ not in stream.allowed(queue, (type_,)):
+        if not stream.takes or type_ not in self._types or type_ not in stream.allowed(queue, (type_,)):
             return False
         return stream.credits.take(type_)
 
@@ -101,6 +101,8 @@ class WorkerStream:
         self.credits = Credits()
         self.holder = parts.leasing.holdings.holder(self._cancel_asked)
         self.sits = False  # jobs may be sent
+        self._stuck = False  # but its worker does not read
+        self._unread: asyncio.TimerHandle | None = None  # until then what waits to be sent may wait
         self.types = frozenset[str]().union(*(ask.types for ask in hello.asks))
         self._seats: list[Seat] = []
         self._next = Sending(hello.lease)
@@ -119,7 +121,12 @@ class WorkerStream:
     @property
     def free(self) -> int:
         """How many jobs may be sent now."""
-        return self.credits.unused if self.sits else 0
+        return self.credits.unused if self.takes else 0
+
+    @property
+    def takes(self) -> bool:
+        """Whether it may be given jobs."""
+        return self.sits and not self._stuck
 
     def allowed(self, queue: str, types: Collection[str]) -> Collection[str]:
         """Of these types, those of which its worker is given jobs of the queue."""
@@ -184,10 +191,7 @@ class WorkerStream:
         for seat in self._seats:
             seat.leave()
         self._seats.clear()
-        unsent = [one.lease for one in self._next.leased]
-        self._next.leased = []
-        self.holder.forget_all(unsent)
-        self._parts.handing_back.give_back(unsent)
+        self._give_back_unsent()
 
     def drain(self) -> None:
         """Be given no more jobs, and tell the worker."""
@@ -222,6 +226,11 @@ class WorkerStream:
             await self._ready.wait()
             self._ready.clear()
             sending, self._next = self._next, Sending(self.hello.lease)
+            if self._unread is not None:
+                self._unread.cancel()
+            if self._stuck:
+                self._stuck = False
+                self.widened()
             self._unanswered -= len(sending.acks)
             self._make_room()
             if sending:
@@ -237,8 +246,27 @@ class WorkerStream:
 
     def _take(self, claimed: Sequence[Claimed]) -> None:
         self.holder.hold(claimed)
+        if not self._next.leased:
+            patience = self.hello.lease.total_seconds() / 3
+            self._unread = asyncio.get_running_loop().call_later(patience, self._is_not_read)
         self._next.leased.extend(claimed)
         self._ready.set()
+
+    def _is_not_read(self) -> None:
+        """What waits to be sent goes to others, before its leases end and count as crashes. No more is taken until the
+        worker reads."""
+        self._stuck = True
+        for one in self._next.leased:
+            self.credits.take_back(one.job.spec.type)
+        self._give_back_unsent()
+
+    def _give_back_unsent(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+        unsent = [one.lease for one in self._next.leased]
+        self._next.leased = []
+        self.holder.forget_all(unsent)
+        self._parts.handing_back.give_back(unsent)
 
     def _make_room(self) -> None:
         if self._unanswered + len(self._next.lost) > _MOST_UNANSWERED:

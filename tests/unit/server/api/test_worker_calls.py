@@ -92,6 +92,24 @@ async def test_a_poll_ends_empty_when_its_time_is_over(api: Api) -> None:
     assert await leased(api, wait=0.05) == []
 
 
+async def test_a_job_that_came_between_two_polls_is_given_to_the_next(api: Api) -> None:
+    assert await leased(api, wait=0.05) == []
+    [job_id] = await add(api)
+    [one] = await leased(api, wait=0.5)
+    assert one.job.job_id == job_id
+
+
+async def test_a_job_whose_message_was_lost_is_found_within_a_tick(api: Api) -> None:
+    await leased(api, wait=0.05)
+    api.store.deaf = True
+    waiting = asyncio.ensure_future(leased(api, wait=10))
+    await waits_for_jobs(api, 10)
+    began = asyncio.get_running_loop().time()
+    await add(api)
+    assert len(await waiting) == 1
+    assert asyncio.get_running_loop().time() - began < 3
+
+
 async def test_its_deadline_ends_a_poll_before_its_wait_does(api: Api) -> None:
     answer = await api.workers.LeaseJobs(poll(wait=60), timeout=0.5)
     assert list(answer.jobs) == []
@@ -105,13 +123,15 @@ async def test_jobs_of_all_queues_are_leased(api: Api, wait: float) -> None:
 
 
 async def test_a_poll_that_is_cancelled_gives_back_what_came_for_it(api: Api) -> None:
-    api.store.gates["claim"] = asyncio.Event()
+    gate = api.store.gates["claim"] = asyncio.Event()
+    asked = asyncio.ensure_future(api.store.until_asked("claim", 1))
     [job_id] = await add(api)
     call = api.workers.LeaseJobs(poll())
-    waiting = asyncio.ensure_future(api.store.until_asked("claim", 1))
-    await asyncio.wait({waiting, asyncio.ensure_future(call.code())}, return_when=asyncio.FIRST_COMPLETED)
+    answer = asyncio.ensure_future(call.code())
+    await asked
     call.cancel()
-    api.store.gates["claim"].set()
+    assert await answer is grpc.StatusCode.CANCELLED
+    gate.set()
 
     async def given_back() -> bool:
         now = await job(api, job_id)

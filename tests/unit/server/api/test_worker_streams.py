@@ -182,7 +182,8 @@ async def test_a_cut_stream_keeps_its_leases_for_a_short_while_and_another_serve
     async with streaming(api.workers, hello=hello(lease=600), credits=[credit(2)]) as stream:
         jobs = await stream.next_jobs(2)
         stream.cut()
-        await spied.until_called("extend", 1)
+        async with asyncio.timeout(10):
+            await spied.until_called("extend", 1)
         [extensions, length] = spied.arguments["extend"][-1][0]
         assert ({one.lease.job_id for one in extensions}, length) == (set(ids), timedelta(seconds=10))
     async with running_api(spied, leasing=True, name="tests-2") as other:
@@ -259,20 +260,22 @@ async def test_a_drained_stream_of_one_who_holds_jobs_is_ended_with_the_server(a
         await stream.next_jobs(1)
         await api.server.drain()
         await stream.until(lambda: stream.drained)
+        shortened = asyncio.ensure_future(api.store.until_called("extend", 1))
         ending = asyncio.ensure_future(api.working.end(timedelta(0)))
         why = refusal(await stream.trailing())
         assert (why.code, why.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
         await ending
-        await api.store.until_called("extend", 1)  # what it holds is shortened
+        await shortened
 
 
 async def test_a_second_stream_takes_leases_over_from_the_first(api: Api) -> None:
     await add(api)
     async with streaming(api.workers, hello=hello(), credits=[credit(1)]) as first:
         [one] = await first.next_jobs(1)
+        taken_over = asyncio.ensure_future(api.store.until_called("extend", 1))
         async with streaming(api.workers, hello=hello(held=[one.token])) as second:
             await second.until(lambda: second.welcome)
-            await api.store.until_called("extend", 1)
+            await taken_over
             first.cut()
             await api.jobs.CancelJob(jpb.CancelJobRequest(queue="q", job_id=one.job.job_id))
             await second.until(lambda: second.cancels)
@@ -301,6 +304,24 @@ async def test_one_that_never_reads_holds_no_more_than_its_credits(api: Api) -> 
             return page.total_size > 20
 
         await until_async(unsent_are_back, within=10)
+
+
+async def test_what_waits_too_long_for_a_reader_goes_to_others_and_comes_once_he_reads(api: Api) -> None:
+    blob = {"text": "x" * 300_000}
+    for _ in range(40):
+        await api.jobs.ScheduleJob(request("q", "t", blob))
+    async with streaming(api.workers, hello=hello(lease=5), credits=[credit(40)]) as stream:
+        await until_async(lambda: _waiting(api, 0), within=10)
+        await until_async(lambda: _waiting(api, 1), within=10)  # after a third of the lease
+        listed = await api.jobs.ListJobs(jpb.ListJobsRequest(queue="q", states=[State.WAITING]))
+        assert {(one.crashes, one.failures) for one in listed.jobs} == {(0, 0)}
+        seen = {one.job.job_id for one in await stream.next_jobs(40, within=20)}
+        assert len(seen) == 40
+
+
+async def _waiting(api: Api, least: int) -> bool:
+    page = await api.jobs.ListJobs(jpb.ListJobsRequest(queue="q", states=[State.WAITING]))
+    return page.total_size >= least if least else page.total_size == 0
 
 
 async def test_large_jobs_come_in_several_messages(api: Api) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -385,3 +385,26 @@ async def test_a_claim_that_was_never_sent_is_not_repeated(spied: SpiedStore, st
         await added(spied.as_store, a_draft())
         await leased_one(parts, fresh=fresh)
     assert [(arguments[1], kwargs["repeated"]) for arguments, kwargs in spied.arguments["claim"]] == [({"t": 1}, False)]
+
+
+async def test_outcomes_wait_while_more_jobs_are_about_to_come(spied: SpiedStore, start_parts: StartParts) -> None:
+    store, came, enough = spied.as_store, list[Claimed](), asyncio.Event()
+
+    def take(claimed: Sequence[Claimed]) -> None:
+        came.extend(claimed)
+        if len(came) == 120:
+            enough.set()
+
+    async with start_parts() as parts, asyncio.timeout(5):
+        await parts.leasing.lull()  # nothing has come yet
+        await added(store, *(a_draft() for _ in range(120)))
+        gate = spied.gates["claim"] = asyncio.Event()
+        asked = asyncio.create_task(spied.until_asked("claim", 2))
+        parts.leasing.seat(["t"], lambda: FreeForAll({"t": 200}, 200 - len(came)), take)
+        gate.set()
+        await asked
+        waiting = asyncio.create_task(parts.leasing.lull())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        await waiting
+        await enough.wait()

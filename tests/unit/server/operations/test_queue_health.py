@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tocsin_server.domain.defaults import JobDefaults, PushTarget
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, WorkerFigures
 from tocsin_server.domain.states import State
 from tocsin_server.operations.queue_health import QueueHealth, judged
@@ -120,3 +122,12 @@ def test_many_failures_are_a_warning(failed: int, completed: int, warned: bool) 
         assert f"{failed / (failed + completed):.0%} of the attempts of the last five minutes failed" in lines[0]
         assert "boom 12, mail 1" in lines[0]
     assert found.error == ""
+
+
+def test_what_has_a_push_target_is_served_by_who_makes_requests_and_by_nobody_else() -> None:
+    pushed = QueueSettings(type_defaults={"mail": JobDefaults(push=PushTarget("https://example.com/"))})
+    waiting = {State.WAITING: {"mail": 1}}
+    requests = replace(SERVER, worker="server/http", types=("http_request",))
+    assert health(waiting, SERVER, settings=pushed).unserved_types == ("mail",)
+    assert health(waiting, SERVER, replace(requests, remote=True), settings=pushed).unserved_types == ("mail",)
+    assert health(waiting, SERVER, requests, settings=pushed).unserved_types == ()

@@ -24,12 +24,14 @@ class Worker:
         slots: int = 5,
         queues: Collection[str] | None = None,
         lease: timedelta = MINUTE,
+        *,
+        apart: bool = False,
     ) -> None:
         self.given: list[Claimed] = []
         self.times: list[int] = []  # how many came at once
         self.slots = slots
         self._types = types
-        self.seat = parts.leasing.seat(types, self._capacity, self._take, queues=queues, lease=lease)
+        self.seat = parts.leasing.seat(types, self._capacity, self._take, queues=queues, lease=lease, apart=apart)
 
     def _capacity(self) -> FreeForAll:
         free = self.slots - len(self.given)
@@ -193,3 +195,31 @@ async def test_long_polls_one_after_another_cost_a_claim_only_where_something_ri
             worker.seat.leave()
         await spied.until_called("ticks", 2)
         assert spied.calls["claim"] <= 2
+
+
+async def test_what_seats_apart_have_free_is_no_room_for_others(spied: SpiedStore, start_parts: StartParts) -> None:
+    await added(spied.as_store, *(a_draft(type=type_) for type_ in "aabbccpp"))
+    async with start_parts(tick=HOUR) as parts:
+        push = [Worker(parts, types, slots=9, apart=True) for types in ("p", "r")]  # the same nine slots
+        few = Worker(parts, "abc", slots=2)
+        await few.until(2)
+        await push[0].until(2)
+    # Six stand of a, b and c, and with the nine free slots of the others as room all six would have come.
+    assert next(limit for (_, _, limit), _ in spied.arguments["claim"]) == 2
+    assert (len(few.given), spied.calls["finish"]) == (2, 0)
+
+
+async def test_seats_apart_that_find_nothing_ask_now_and_then_and_hold_up_nobody(
+    spied: SpiedStore, start_parts: StartParts
+) -> None:
+    async with start_parts(tick=HOUR) as parts:
+        Worker(parts, "p", apart=True)
+        await added(spied.as_store, a_draft())
+        await spied.until_called("claim", 1)
+        before, begun = spied.calls["claim"], asyncio.get_running_loop().time()
+        for _ in range(30):  # each rings
+            await added(spied.as_store, a_draft())
+        took = asyncio.get_running_loop().time() - begun
+        assert spied.calls["claim"] - before <= took / 0.02 + 2
+        other = Worker(parts, slots=31)
+        assert len(await other.until(31)) == 31

@@ -8,7 +8,7 @@
 -- Clock    the server's; no caller's time comes in
 -- Bounds   looks at 50 due jobs at most, leases at most 50 and 1 MiB a call
 -- Why one script: a crash between taking and leasing would lose the job.
---- @include lib/keys lib/clock lib/job lib/rows lib/events lib/tick lib/commit lib/transitions lib/promote
+--- @include lib/keys lib/clock lib/job lib/rows lib/events lib/tick lib/commit lib/transitions lib/promote lib/heads
 local limit, lease_ms, request = math.min(tonumber(ARGV[1]), 50), tonumber(ARGV[2]), ARGV[3]
 local taken, bytes, more = {}, 0, false
 announce = false  -- what becomes WAITING here was due, and who waits for it has a timer of its own
@@ -51,45 +51,9 @@ end
 -- Due jobs stand in rows beside those, to be leased from where they are: to make each WAITING first costs as much as to
 -- lease it. `due_left`: those that are made WAITING in the end. `horizon`: what comes after it may not be the best.
 local due_left, horizon, stood = {}, false, {}
-
-local function look_at_due()
-  local by_meta, by_type = {}, {}
-  for _, arrival in ipairs(due) do
-    local meta = read(arrival)
-    local job = meta and (by_meta[meta] or parse(meta))
-    if not job or job.state ~= SCHEDULED then
-      redis.call('ZREM', key('s'), arrival)
-    else
-      by_meta[meta], due_left[arrival] = job, true
-      horizon = struct.pack('>I6', job.due) .. arrival
-      if (left[job.type] or 0) > 0 then
-        local list = by_type[job.type] or {}
-        by_type[job.type], list[#list + 1] = list, {-job.priority, horizon}
-      end
-    end
-  end
-  horizon = behind and horizon
-  for type, list in pairs(by_type) do
-    table.sort(list, function(a, b) return a[1] < b[1] or (a[1] == b[1] and a[2] < b[2]) end)
-    local row = {}
-    for i, one in ipairs(list) do row[2 * i - 1], row[2 * i] = one[2], one[1] end
-    rows[#rows + 1] = {type = type, row = row, at = 1, due = true}
-  end
-end
-
-if #due > 0 then look_at_due() end
-
-local function best()
-  local found, score, member
-  for i = 1, #rows do
-    local r = rows[i]
-    if r.at <= #r.row and left[r.type] > 0 then
-      local s, m = tonumber(r.row[r.at + 1]), r.row[r.at]
-      if not found or s < score or (s == score and m < member) then found, score, member = r, s, m end
-    end
-  end
-  if horizon and found and (score > 0 or (score == 0 and member > horizon)) then return nil end
-  return found, member
+if #due > 0 then
+  local last = add_due_rows(due, left, rows, due_left)
+  horizon = behind and last
 end
 
 local alike = {}  -- by meta: a job that stood so, and what it is now
@@ -113,7 +77,7 @@ local function tell_due(meta, arrival, own)
 end
 
 while #taken < limit do
-  local r, member = best()
+  local r, member = best_of(rows, left, horizon)
   if not r then break end
   r.at = r.at + 2
   local arrival = string.sub(member, 7)
