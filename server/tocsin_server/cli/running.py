@@ -23,7 +23,8 @@ from tocsin_server.telemetry.logs import configure_logs
 SWITCH_INTERVAL = 0.0005
 
 #: So many objects more than have gone, and Python looks for rings of objects that nobody refers to (it has 700). A
-#: batch makes tens of thousands at once, and hardly anything here makes rings: the looks were a tenth to a fifth of a job's time.
+#: batch makes tens of thousands at once, and hardly anything here makes rings: the looks were a tenth or more
+#: of a job's time.
 LOOK_FOR_RINGS_AFTER = 25_000
 
 FAILED = 1  # exit code: it stopped though nobody asked it to, and should be started again
