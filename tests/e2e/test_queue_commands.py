@@ -84,7 +84,7 @@ def test_what_was_set_is_taken_back(tocsin: Tocsin, queue: str) -> None:
     [
         ("", 2, "name what to change"),
         ("--type x --completed-max 5", 2, "--completed-max is of the whole queue"),
-        ("--type x --clear failed-max", 2, "is none of all, concurrency, max-attempts"),
+        ("--type x --clear failed-max", 2, "is none of all, concurrency, min-worker-version"),
         ("--clear colour", 2, "'colour' is none of all, concurrency"),
         ("--clear jitter --jitter 0.5", 2, "given a value and cleared"),
         ("--backoff sometimes", 2, "is not one of fixed, exponential"),

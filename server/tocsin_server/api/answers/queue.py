@@ -49,7 +49,8 @@ def _fill_defaults(target: queue_pb2.JobDefaults, defaults: JobDefaults) -> None
         retry.jitter = defaults.jitter
     if defaults.concurrency is not None:
         target.concurrency = defaults.concurrency
-    target.min_worker_version = defaults.min_worker_version or ""
+    if defaults.min_worker_version:
+        target.min_worker_version = defaults.min_worker_version
     if (push := defaults.push) is not None:
         target.push.url, target.push.secret_ref = push.url, push.secret_ref
         target.push.headers.update(push.headers)

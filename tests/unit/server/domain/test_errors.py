@@ -39,6 +39,7 @@ from tocsin_server.domain.errors import (
     WatchAged,
 )
 from tocsin_server.domain.job_errors import (
+    EndedOtherwise,
     JobActive,
     JobExists,
     JobNotFound,
@@ -62,6 +63,7 @@ ALL: list[TocsinError] = [
     JobActive("q", "a"),
     WrongState("q", "a", State.FAILED, "CancelJob"),
     LeaseLost("q", "a", 2),
+    EndedOtherwise("q", "a", 2),
     RevisionMismatch("q", "a", 3, 4),
     QuotaExceeded("types in queue 'q'", 1_000, "Use fewer types."),
     TooManyCalls("watch", 10_000),
@@ -152,6 +154,7 @@ ADVICE = {
     JobExists: "KEEP",
     JobActive: "Cancel it, or wait",
     WrongState: "nothing was changed",
+    EndedOtherwise: "report one outcome",
     LeaseLost: "Drop it",
     RevisionMismatch: "Read it again",
     QuotaExceeded: "Use fewer",
