@@ -35,8 +35,12 @@ def test_processor_of_a_custom_type(lines: Lines, store: StoreBackend, start: St
         assert (done.state, done.result) == ("COMPLETED", {"bytes": 5})
 
 
-def test_no_worker_yet(lines: Lines) -> None:
-    assert "No such command 'worker'." in lines.shell(exits=2)
+def test_processes_of_their_own(lines: Lines, store: StoreBackend, start: StartServer, python_path: str) -> None:
+    server = start(store, "--no-dispatch")
+    lines.at(server.address).background({"PYTHONPATH": python_path, "TOCSIN_ADDRESS": server.address})
+    with Client(server.address) as client:
+        done = client.wait(client.schedule("resize_image", {"path": "a.png"}), timeout=30)
+        assert (done.state, done.result) == ("COMPLETED", {"bytes": 5})
 
 
 def test_booking_reminders(lines: Lines, client: Client) -> None:

@@ -34,7 +34,9 @@ on_redis = pytest.mark.parametrize("server", ["redis"], indirect=True)
 @on_redis
 def test_no_handler(lines: Lines, client: Client) -> None:
     client.schedule("send_fax")
-    assert "no process runs jobs of type send_fax: start a server that has a handler for it" in lines.shell(exits=4)
+    assert "no process runs jobs of type send_fax: start a server or a worker that has a handler for it" in lines.shell(
+        exits=4
+    )
 
 
 @on_redis

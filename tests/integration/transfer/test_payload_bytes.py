@@ -10,7 +10,7 @@ from support.mongo_backend import MongoBackend
 from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.stubs import Stubs
-from tocsin.v1 import job_service_pb2
+from tocsin.v1 import following_pb2
 
 from integration.transfer.conftest import Tocsin
 
@@ -48,9 +48,10 @@ def schedule(stubs: Stubs) -> None:
 
 
 def shown(stubs: Stubs, job_id: str) -> bytes:
-    """The answer of GetJob, in bytes."""
-    asked = job_service_pb2.GetJobRequest(queue="q", job_id=job_id).SerializeToString()
-    answer: bytes = stubs.channel.unary_unary("/tocsin.v1.JobService/GetJob")(asked)
+    """The job in view FULL, in bytes. GetJob would say, besides, how long it is until it is due."""
+    asked = following_pb2.WaitJobRequest(queue="q", job_id=job_id)
+    asked.wait.SetInParent()
+    answer: bytes = stubs.channel.unary_unary("/tocsin.v1.JobService/WaitJob")(asked.SerializeToString())
     return answer
 
 
