@@ -66,7 +66,7 @@ class ScheduleJobs:
             added = [await self._gathering.send(drafts[0].spec.queue, drafts[0])]
         else:
             added = await self._unbroken.run(self._store.add(drafts))
-        job_log.scheduled(drafts, added)
+            job_log.scheduled(drafts, added)
         done: list[Scheduled] = [
             answer if isinstance(answer, TocsinError) else (draft, answer)
             for draft, answer in zip(drafts, added, strict=True)
@@ -86,7 +86,15 @@ class ScheduleJobs:
         ride = None
         if self.ride is not None and len(drafts) <= MOST_RIDING and all(draft.when == _NOW for draft in drafts):
             ride = await self.ride(queue, Counter(draft.spec.type for draft in drafts))
-        return await (self._store.add(drafts) if ride is None else ride.add(drafts))
+
+        def tell(added: Sequence[Added | TocsinError]) -> None:
+            job_log.scheduled(drafts, added)
+
+        if ride is not None:
+            return await ride.add(drafts, tell)
+        added = await self._store.add(drafts)
+        tell(added)
+        return added
 
     async def _settings(self, queues: Collection[str]) -> dict[str, QueueSettings | TocsinError]:
         """Of each queue, or why they cannot be had; raises that where there are none at all."""

@@ -26,7 +26,7 @@ def test_a_server_tells_its_hosts_name_and_neither_its_process_nor_its_folders(
     with Stubs(server.address) as stubs:
         info, health = stubs.server.GetServerInfo(server_service_pb2.GetServerInfoRequest()), stubs.health("q")
     assert info.server.startswith(f"{socket.gethostname()}:")
-    assert [worker.worker for worker in health.workers] == [info.server]
+    assert [worker.worker for worker in health.workers] == [info.server, f"{info.server}/http"]
     assert {warning.partition(":")[0] for warning in health.warnings} >= {"mail.templates", "report_generation"}
     for told in (info, health):
         assert str(tmp_path) not in str(told)

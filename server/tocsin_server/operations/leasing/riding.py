@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -46,8 +46,11 @@ class Ride:
         self._ask = ask
         self.answer: asyncio.Future[Claim] = asyncio.get_running_loop().create_future()
 
-    async def add(self, drafts: Sequence[Draft]) -> list[Added | TocsinError]:
-        """Add jobs to the claim's queue. Raises what the store raises; the claim has failed then, too."""
+    async def add(
+        self, drafts: Sequence[Draft], tell: Callable[[Sequence[Added | TocsinError]], None]
+    ) -> list[Added | TocsinError]:
+        """Add jobs to the claim's queue, and `tell` of them before any begins. Raises what the store raises; the claim
+        has failed then, too."""
         ask = self._ask
         try:
             added, claim = await self._store.add_and_claim(
@@ -56,6 +59,7 @@ class Ride:
         except BaseException as error:
             self._end(error if isinstance(error, Exception) else OutcomeUnknown("whoever sent it has left"))
             raise
+        tell(added)
         self._end(claim)
         return added
 
