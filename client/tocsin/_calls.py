@@ -5,7 +5,7 @@ Both clients are a line a method over this module. A call may be repeated where 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, TypeVar
@@ -180,16 +180,38 @@ def count(queue: str, states: Sequence[StateName], types: Sequence[str]) -> Prep
     return job_call("ListJobs", request, pb.ListJobsResponse, lambda answer: answer.total_size, True)
 
 
-def cancel(
-    job: JobLike, queue: str = "", reason: str = "", grace: Span | None = None
-) -> PreparedCall[pb.CancelJobResponse, Job]:
-    """CancelJob: a second time changes nothing."""
+def cancel_request(job: JobLike, queue: str = "", reason: str = "", grace: Span | None = None) -> pb.CancelJobRequest:
+    """The request that cancels one job. Raises InvalidArgument (or WrongType, which is one)."""
     request = pb.CancelJobRequest()
     put_name(request, job, queue)
     put(request, "reason", reason, "reason")
     if grace is not None:
         put_duration(request.grace, grace, "grace")
+    return request
+
+
+def cancel_one(request: pb.CancelJobRequest) -> PreparedCall[pb.CancelJobResponse, Job]:
+    """CancelJob: a second time changes nothing."""
     return job_call("CancelJob", request, pb.CancelJobResponse, lambda answer: Job(answer.job), True)
+
+
+def of_one_batch(request: pb.CancelJobRequest) -> Hashable:
+    """The same for all that can be asked for in one BatchCancelJobs."""
+    grace = (request.grace.seconds, request.grace.nanos) if request.HasField("grace") else None
+    return request.queue, request.reason, grace
+
+
+def cancel_batch(
+    requests: Sequence[pb.CancelJobRequest],
+) -> PreparedCall[pb.BatchCancelJobsResponse, CancelledMany]:
+    """BatchCancelJobs of requests that can be asked for in one."""
+    first = requests[0]
+    batch = pb.BatchCancelJobsRequest(
+        queue=first.queue, job_ids=[request.job_id for request in requests], reason=first.reason
+    )
+    if first.HasField("grace"):
+        batch.grace.CopyFrom(first.grace)
+    return _cancelled(batch, repeatable=True)
 
 
 def cancel_ids(
@@ -329,7 +351,12 @@ def _cancel_many(
     put(request, "reason", reason, "reason")
     if grace is not None:
         put_duration(request.grace, grace, "grace")
+    return _cancelled(request, repeatable=repeatable)
 
+
+def _cancelled(
+    request: pb.BatchCancelJobsRequest, *, repeatable: bool
+) -> PreparedCall[pb.BatchCancelJobsResponse, CancelledMany]:
     def read(answer: pb.BatchCancelJobsResponse) -> CancelledMany:
         results = tuple(from_status(r.error) if r.HasField("error") else Job(r.job) for r in answer.results)
         return CancelledMany(results, answer.cancelled, answer.asked)

@@ -7,6 +7,7 @@ import os
 import time
 import weakref
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
@@ -49,7 +50,7 @@ class Connection:
         self._under_way = 0  # calls of any kind
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._gathering: Gathering | None = None  # of that loop
+        self._gathered: _Gathered | None = None  # on that loop
 
     async def invoke(self, call: PreparedCall[Answer, Result], deadline: Span | None = None) -> Result:
         """The result of a call. `deadline` bounds it with all its repeats."""
@@ -63,9 +64,18 @@ class Connection:
     async def schedule(self, request: pb.ScheduleJobRequest, deadline: Span | None = None) -> Job:
         """The job that stands now; travels with other schedule calls under way."""
         return await repeating(
-            lambda left: self._gathered().send(request, left),
+            lambda left: self._gathering().schedules.send(request, left),
             seconds=self._seconds(deadline),
             repeatable=_calls.may_schedule_twice(request),
+            enabled=self.retries,
+        )
+
+    async def cancel(self, request: pb.CancelJobRequest, deadline: Span | None = None) -> Job:
+        """The job as it stands now; travels with other cancel calls under way. A second time changes nothing."""
+        return await repeating(
+            lambda left: self._gathering().cancels.send(request, left),
+            seconds=self._seconds(deadline),
+            repeatable=True,
             enabled=self.retries,
         )
 
@@ -98,10 +108,11 @@ class Connection:
         raise refusal
 
     async def close(self) -> None:
-        """End open calls and disconnect. Scheduling that is under way is waited for."""
+        """End open calls and disconnect. Scheduling and cancelling that are under way are waited for."""
         if not self._closed:
-            if self._gathering is not None and self._is_here:
-                await self._gathering.close()
+            if self._gathered is not None and self._is_here:
+                await self._gathered.schedules.close()
+                await self._gathered.cancels.close()
             self._closed = True
             await self.disconnect()
 
@@ -155,12 +166,20 @@ class Connection:
     ) -> list[Job | TocsinError]:
         return await self._once(_calls.schedule_batch(requests), seconds)
 
+    async def _cancel_one(self, request: pb.CancelJobRequest, seconds: float) -> Job:
+        return await self._once(_calls.cancel_one(request), seconds)
+
+    async def _cancel_batch(
+        self, requests: Sequence[pb.CancelJobRequest], seconds: float
+    ) -> Sequence[Job | TocsinError]:
+        return (await self._once(_calls.cancel_batch(requests), seconds)).results
+
     @property
     def _is_here(self) -> bool:
         return self._pid == os.getpid()
 
     def _open(self) -> grpc.aio.Channel:
-        self._gathered()
+        self._gathering()
         if self._channel is None or not self._is_here:
             _forking.check()
             channel = open_channel(self.address, self._tls)
@@ -170,12 +189,12 @@ class Connection:
             self._owner.atexit = False
         return self._channel
 
-    def _gathered(self) -> Gathering:
+    def _gathering(self) -> _Gathered:
         """What gathers on the running loop. A loop that was closed is followed by that of the next call."""
         if self._closed:
             raise UnusableClient("this client is closed")
         loop = asyncio.get_running_loop()
-        if self._gathering is None or self._loop is not loop:
+        if self._gathered is None or self._loop is not loop:
             if self._channel is not None and self._loop is not None and self._is_here:
                 if not self._loop.is_closed():
                     raise UnusableClient(
@@ -184,8 +203,11 @@ class Connection:
                     )
                 self._forget()
             self._loop = loop
-            self._gathering = Gathering(self._schedule_one, self._schedule_batch)
-        return self._gathering
+            self._gathered = _Gathered(
+                Gathering(self._schedule_one, self._schedule_batch, lambda _: None),
+                Gathering(self._cancel_one, self._cancel_batch, _calls.of_one_batch),
+            )
+        return self._gathered
 
     def _forget(self) -> grpc.aio.Channel:
         """The channel, which is ours no more."""
@@ -209,6 +231,14 @@ class Connection:
         if deadline is not None:
             return span(deadline, "deadline").total_seconds()
         return max(self.deadline, patience or self.deadline).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    """What gathers on one event loop."""
+
+    schedules: Gathering[pb.ScheduleJobRequest]
+    cancels: Gathering[pb.CancelJobRequest]
 
 
 class Clock:

@@ -144,9 +144,10 @@ class AsyncClient:
     ) -> Job:
         """Cancel a job. One that runs is asked to stop within `grace` (30 s): it is ACTIVE until it does.
 
-        Cancelling again is fine. Raises NotFound, and FailedPrecondition where it is COMPLETED or FAILED.
+        Cancelling again is fine, and calls made at the same time travel together. Raises NotFound, and
+        FailedPrecondition where it is COMPLETED or FAILED.
         """
-        return await self._connection.invoke(_calls.cancel(job, queue, reason, grace), deadline)
+        return await self._connection.cancel(_calls.cancel_request(job, queue, reason, grace), deadline)
 
     async def cancel_many(
         self,

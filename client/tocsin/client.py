@@ -146,9 +146,10 @@ class Client:
     ) -> Job:
         """Cancel a job. One that runs is asked to stop within `grace` (30 s): it is ACTIVE until it does.
 
-        Cancelling again is fine. Raises NotFound, and FailedPrecondition where it is COMPLETED or FAILED.
+        Cancelling again is fine, and calls made at the same time travel together. Raises NotFound, and
+        FailedPrecondition where it is COMPLETED or FAILED.
         """
-        return self._invoke(_calls.cancel(job, queue, reason, grace), deadline)
+        return self._loop.run(self._connection.cancel(_calls.cancel_request(job, queue, reason, grace), deadline))
 
     def cancel_many(
         self,

@@ -19,13 +19,22 @@ from support.stubs import Refusal, Stubs, refusal
 
 from fuzz.messages import messages
 
-for _module in ("job_service_pb2", "queue_service_pb2", "reminder_service_pb2", "server_service_pb2"):
+SERVICES = {
+    "JobService": "job_service_pb2",
+    "QueueService": "queue_service_pb2",
+    "ReminderService": "reminder_service_pb2",
+    "ServerService": "server_service_pb2",
+    "WorkerService": "worker_service_pb2",
+}
+for _module in SERVICES.values():
     importlib.import_module(f"tocsin.v1.{_module}")
 RPCS = [
     method
-    for service in ("JobService", "QueueService", "ReminderService", "ServerService")
+    for service in SERVICES
     for method in descriptor_pool.Default().FindServiceByName(f"tocsin.v1.{service}").methods
 ]
+#: Calls that may have nothing to tell for as long as their request says.
+WAITING = {"WaitJob", "LeaseJobs"}
 ALLOWED = {
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.NOT_FOUND,
@@ -68,6 +77,7 @@ def test_any_request_is_answered_or_refused_for_a_reason_and_then_changes_nothin
 ) -> None:
     path = f"/{rpc.containing_service.full_name}/{rpc.name}"  # type: ignore[attr-defined]  # a MethodDescriptor
     asks = rpc.input_type  # type: ignore[attr-defined]
+    waits = rpc.server_streaming or rpc.name in WAITING  # type: ignore[attr-defined]
 
     @settings(
         max_examples=examples,
@@ -96,15 +106,19 @@ def test_any_request_is_answered_or_refused_for_a_reason_and_then_changes_nothin
 
     def answer(request: Message) -> Refusal | None:
         """Why it was refused; None if it was not."""
+        sent = request.SerializeToString()
         try:
-            if rpc.server_streaming:  # type: ignore[attr-defined]
-                for _ in stubs.channel.unary_stream(path)(request.SerializeToString(), timeout=0.3):
+            if rpc.client_streaming:  # type: ignore[attr-defined]
+                for _ in stubs.channel.stream_stream(path)(iter([sent]), timeout=0.3):
+                    break
+            elif rpc.server_streaming:  # type: ignore[attr-defined]
+                for _ in stubs.channel.unary_stream(path)(sent, timeout=0.3):
                     break
             else:
-                stubs.channel.unary_unary(path)(request.SerializeToString(), timeout=20)
+                stubs.channel.unary_unary(path)(sent, timeout=0.3 if waits else 20)
         except grpc.RpcError as error:
-            if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED and rpc.server_streaming:  # type: ignore[attr-defined]
-                return None  # a watch that was taken, with nothing to tell
+            if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED and waits:
+                return None  # taken, with nothing to tell
             return refusal(error)
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
@@ -73,14 +74,15 @@ class RequestBytes:
         # Where many are under way still, and no further one comes, their end must lead here again.
         self._many, self._giving_back = self._held >= _MUCH, False
         loop = asyncio.get_running_loop()
-        loop.run_in_executor(None, _give_memory_back)
-        # What goes with the last of them, their answers, say, may be freed a little later.
-        loop.call_later(_GIVE_BACK_AFTER, loop.run_in_executor, None, _give_memory_back)
+        # What goes with the last of them, their answers, say, may be freed a little later, or more than that.
+        for times in range(3):
+            loop.call_later(times * _GIVE_BACK_AFTER, loop.run_in_executor, None, _give_memory_back)
 
 
 def _give_memory_back() -> None:
     """C's library keeps what was freed for its next use, and what is left in between keeps it from being returned: of
     twenty batches of 16 MiB at once a server kept 620 MiB. Takes some milliseconds."""
+    gc.collect()  # a server looks for rings rarely by itself, and requests may hang in some
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "malloc_trim"):  # musl has a library of another kind

@@ -13,6 +13,8 @@ import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from support import example_workers
+
 HERE = Path(__file__).resolve().parent
 CACHE = Path.home() / ".cache" / "tocsin-bench"
 INSTALL_SECONDS = 300
@@ -76,6 +78,23 @@ def go_program(file: Path) -> Path:
         _run([go, "build", "-trimpath", "-o", str(folder / file.stem), file.name], HERE / "go")
 
     return _made(file.stem, sources, build) / file.stem
+
+
+def tocsin_go_worker() -> Path:
+    """The example worker in Go of tests/interop with the bench's handlers in the place of its own. Raises NotHad."""
+    go = program("go")
+    try:
+        example = example_workers.built("go")
+    except example_workers.NotBuilt as trouble:
+        raise NotHad(str(trouble)) from None
+    handlers = HERE / "tocsin_go" / "handlers.go"
+
+    def build(folder: Path) -> None:
+        shutil.copytree(example, folder, dirs_exist_ok=True)
+        shutil.copy(handlers, folder / "jobs")
+        _run([go, "build", "-trimpath", "-o", "tocsin-worker", "./worker"], folder)
+
+    return _made("tocsin-go", [example.name, handlers], build) / "tocsin-worker"
 
 
 def _made(name: str, of: Sequence[Path | str], make: Callable[[Path], None]) -> Path:

@@ -12,9 +12,9 @@ from typing import Any
 from support.ports import free_port
 from support.redis_backend import RedisBackend
 
-from bench.bed import DATA
+from bench.bed import DATA, QUEUE
 from bench.figures import Span
-from bench.peers import catalogue
+from bench.peers import catalogue, having
 from bench.peers.protocol import Driver
 
 #: The same for all, and nothing is written to disk.
@@ -146,15 +146,33 @@ class TocsinWorkerSystem(TocsinSystem):
 
     name = "Tocsin, worker in Python"
     only_works = True
+    _settings = f"`tocsin worker`, concurrency {_SLOTS}, over StreamJobs"
 
     @contextmanager
     def session(self, folder: Path, *, working: bool) -> Iterator[Session]:
         folder.mkdir(parents=True)
         address = f"127.0.0.1:{free_port()}"
         with self._served(folder, address, "--no-dispatch") as (redis, empty, server), self._client(folder) as client:
-            about = client.open(url=address, data=DATA)
-            self.about = {**about, "settings": f"`tocsin worker`, concurrency {_SLOTS}, over StreamJobs"}
+            self.about = {**client.open(url=address, data=DATA), "settings": self._settings}
             client.ask("hold")
-            arguments = ("worker", _HANDLERS, "--server", address, "--concurrency", _SLOTS)
-            with self._driver("command", *arguments, folder=folder) as worker:
+            with self._worker(folder, address) as worker:
                 yield Session(redis, empty, client, worker, client, server)
+
+    def _worker(self, folder: Path, address: str) -> Driver:
+        arguments = ("worker", _HANDLERS, "--server", address, "--concurrency", _SLOTS)
+        return self._driver("command", *arguments, folder=folder)
+
+
+class TocsinGoSystem(TocsinWorkerSystem):
+    """The same with the example worker in Go, with a handler of the bench's. NotHad: it cannot be built."""
+
+    name = "Tocsin, worker in Go"
+    _settings = f"the example worker of tests/interop/go, concurrency {_SLOTS}, over StreamJobs"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._program = having.tocsin_go_worker()
+
+    def _worker(self, folder: Path, address: str) -> Driver:
+        env = catalogue.environment(TOCSIN_SERVER=address, TOCSIN_QUEUE=QUEUE, TOCSIN_CONCURRENCY=_SLOTS)
+        return Driver(f"{self.name}, worker", [str(self._program)], folder=folder, env=env)

@@ -16,9 +16,9 @@ from support.stubs import request
 from tocsin import AsyncClient, Job, JobRequest
 from tocsin.v1 import job_service_pb2, job_service_pb2_grpc, queue_service_pb2, queue_service_pb2_grpc
 
+from bench.bed import QUEUE
 from bench.peers.python.driver import Item, Peer, Questions, Step, now, run
 
-_QUEUE = "bench"
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _HOUR = 3_600_000
 
@@ -42,10 +42,10 @@ class Tocsin(Peer):
         self.client = AsyncClient(url)
 
     async def add(self, item: Item) -> Job:
-        return await self.client.schedule("noop", item.data, queue=_QUEUE, at=_time(item))
+        return await self.client.schedule("noop", item.data, queue=QUEUE, at=_time(item))
 
     def build(self, items: Sequence[Item]) -> job_service_pb2.BatchScheduleJobsRequest:
-        requests = [request(_QUEUE, "noop", item.data, at=_time(item)) for item in items]
+        requests = [request(QUEUE, "noop", item.data, at=_time(item)) for item in items]
         return job_service_pb2.BatchScheduleJobsRequest(requests=requests)
 
     async def bulk(self, built: job_service_pb2.BatchScheduleJobsRequest) -> None:
@@ -55,7 +55,7 @@ class Tocsin(Peer):
 
     async def plain(self, items: Sequence[Item]) -> None:
         """The same from plain values."""
-        wanted = [JobRequest("noop", item.data, queue=_QUEUE, at=_time(item)) for item in items]
+        wanted = [JobRequest("noop", item.data, queue=QUEUE, at=_time(item)) for item in items]
         if not all(isinstance(one, Job) for one in await self.client.schedule_many(wanted)):
             raise RuntimeError("a job was refused")
 
@@ -63,16 +63,16 @@ class Tocsin(Peer):
         await self.client.cancel(handle)
 
     async def count(self) -> int:
-        health = await self._queues.GetQueueHealth(queue_service_pb2.GetQueueHealthRequest(queue=_QUEUE))
+        health = await self._queues.GetQueueHealth(queue_service_pb2.GetQueueHealthRequest(queue=QUEUE))
         return int(health.counts.scheduled + health.counts.waiting)
 
     async def work(self, started: Callable[[], None]) -> None:
         """The queue's jobs may run; the server's process tells when they began."""
-        await self._queues.ResumeQueue(queue_service_pb2.ResumeQueueRequest(queue=_QUEUE))
+        await self._queues.ResumeQueue(queue_service_pb2.ResumeQueueRequest(queue=QUEUE))
 
     async def hold(self) -> None:
         """They may not, until then."""
-        await self._queues.PauseQueue(queue_service_pb2.PauseQueueRequest(queue=_QUEUE))
+        await self._queues.PauseQueue(queue_service_pb2.PauseQueueRequest(queue=QUEUE))
 
 
 class TocsinQuestions(Questions):
@@ -90,7 +90,7 @@ class TocsinQuestions(Questions):
         made = [
             one
             for one in await self._peer.client.schedule_many(
-                [JobRequest("noop", item.data, queue=_QUEUE, at=_time(item)) for item in items]
+                [JobRequest("noop", item.data, queue=QUEUE, at=_time(item)) for item in items]
             )
             if isinstance(one, Job)
         ]

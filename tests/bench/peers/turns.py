@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from bench.figures import Figure, Sample, over_rounds
 from bench.peers.catalogue import peers
 from bench.peers.having import NotHad
 from bench.peers.protocol import Cannot, Trouble
-from bench.peers.session import PeerSystem, System, TocsinSystem, TocsinWorkerSystem
+from bench.peers.session import PeerSystem, System, TocsinGoSystem, TocsinSystem, TocsinWorkerSystem
 from bench.peers.works import WORKS, PeerSizes, Work, beside
 
 Say = Callable[[str], None]
@@ -59,13 +60,17 @@ def compare(
 ) -> Comparison:
     """Measure Tocsin and these peers. The order of systems is another in each round."""
     found = Comparison(sizes)
-    systems: list[tuple[System, Measured]] = [
-        (system, Measured(system.name, "python")) for system in (TocsinSystem(), TocsinWorkerSystem())
+    wanted: list[tuple[str, str, Callable[[], System]]] = [
+        (TocsinSystem.name, "python", TocsinSystem),
+        (TocsinWorkerSystem.name, "python", TocsinWorkerSystem),
+        (TocsinGoSystem.name, "go", TocsinGoSystem),
     ]
-    for name in names:
-        peer = peers()[name]
+    for peer in (peers()[name] for name in names):
+        wanted.append((peer.name, peer.language, partial(PeerSystem, peer, folder / "programs")))
+    systems: list[tuple[System, Measured]] = []
+    for name, language, made in wanted:
         try:
-            systems.append((PeerSystem(peer, folder / "programs"), Measured(name, peer.language)))
+            systems.append((made(), Measured(name, language)))
         except NotHad as trouble:
             say(f"NOT RUN: {name}: {trouble}")
             found.not_run.append(f"{name}: {trouble}")

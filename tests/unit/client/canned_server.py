@@ -71,7 +71,8 @@ class CannedJobService(job_service_pb2_grpc.JobServiceServicer):
     """Schedules whatever comes, unless told to refuse it, and keeps what it was asked.
 
     `refuse` decides for each job; `failing` are refusals of whole calls, one a call; `gate`, closed, holds back the
-    calls that schedule; `watches` are what each watch in turn says (a Status ends it so); `jobs` can be read.
+    calls that schedule; `watches` are what each watch in turn says (a Status ends it so); `jobs` can be read; who asks
+    for several at once is told of those `missing`.
     """
 
     def __init__(self) -> None:
@@ -83,6 +84,7 @@ class CannedJobService(job_service_pb2_grpc.JobServiceServicer):
         self.arrived = asyncio.Event()
         self.watches: Iterator[list[pb.WatchJobsResponse | status_pb2.Status]] = iter(())
         self.jobs: dict[str, job_pb2.Job] = {}
+        self.missing: set[str] = set()
         self.pages: Iterator[pb.ListJobsResponse] = iter(())
         self.logs: Iterator[fpb.ListJobLogsResponse] = iter(())
 
@@ -138,7 +140,10 @@ class CannedJobService(job_service_pb2_grpc.JobServiceServicer):
         await self._begin("BatchCancelJobs", request, context)
         answer = pb.BatchCancelJobsResponse(cancelled=len(request.job_ids))
         for job_id in request.job_ids:
-            answer.results.add(job_id=job_id, job=a_job(job_id, State.CANCELLED))
+            if job_id in self.missing:
+                answer.results.add(job_id=job_id, error=NOT_FOUND)
+            else:
+                answer.results.add(job_id=job_id, job=a_job(job_id, State.CANCELLED))
         return answer
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Any) -> pb.ListJobsResponse:

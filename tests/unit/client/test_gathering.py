@@ -1,4 +1,4 @@
-"""schedule() calls made at the same time travel together, and harm each other in nothing."""
+"""schedule() calls made at the same time travel together, cancel() calls too, and harm each other in nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import grpc
 import pytest
 from google.rpc import status_pb2
 from support.eventually import until_async
-from tocsin import AlreadyExists, AsyncClient, Client, DeadlineExceeded, InvalidArgument, Job, Unavailable
+from tocsin import AlreadyExists, AsyncClient, Client, DeadlineExceeded, InvalidArgument, Job, NotFound, Unavailable
 from tocsin._gathering import LANES, MAX_ITEMS, Gathering
 from tocsin.v1 import job_service_pb2 as pb
 from unit.client.canned_server import UNKNOWN_OUTCOME, CannedJobService, a_job, refusal
@@ -150,7 +150,7 @@ async def test_a_batch_is_bounded_in_items_and_bytes() -> None:
         batches.append([request.ByteSize()])
         return Job(a_job())
 
-    gathering = Gathering(send_one, send_many, lanes=1)
+    gathering = Gathering(send_one, send_many, lambda _: None, lanes=1)
     small = [pb.ScheduleJobRequest(job_id="a") for _ in range(2500)]
     large = [pb.ScheduleJobRequest() for _ in range(20)]
     for request in large:
@@ -158,6 +158,40 @@ async def test_a_batch_is_bounded_in_items_and_bytes() -> None:
     await asyncio.gather(*(gathering.send(request, 10) for request in small + large))
     assert [len(sizes) for sizes in batches] == [MAX_ITEMS, MAX_ITEMS, 508, 8, 4]
     assert max(sum(sizes) for sizes in batches) <= 8 * 1024 * 1024
+
+
+async def test_cancels_of_one_queue_reason_and_grace_travel_together(
+    client: AsyncClient, service: CannedJobService
+) -> None:
+    service.missing = {"gone"}
+    calls = [client.cancel(job_id, queue="q", reason="late", grace=3) for job_id in ("a", "gone", "a")]
+    others = [client.cancel("b", queue="q"), client.cancel("c"), client.cancel("d"), client.cancel("e", grace=3)]
+    answers = await asyncio.gather(*calls, *others, return_exceptions=True)
+    told = [answer.job_id if isinstance(answer, Job) else type(answer) for answer in answers]
+    assert told == ["a", NotFound, "a", "b", "c", "d", "e"]
+    assert {request.job_id for request in service.asked("CancelJob")} == {"b", "e"}
+    two, one = sorted(service.asked("BatchCancelJobs"), key=lambda batch: len(batch.job_ids))
+    assert (one.queue, one.reason, one.grace.seconds, list(one.job_ids)) == ("q", "late", 3, ["a", "gone", "a"])
+    assert (two.queue, two.HasField("grace"), list(two.job_ids)) == ("", False, ["c", "d"])
+
+
+async def test_no_kind_waits_for_all_of_another() -> None:
+    order: list[tuple[str, int]] = []
+
+    async def send_many(requests: object, seconds: float) -> list[Job]:
+        assert isinstance(requests, list)
+        order.append((requests[0].queue, len(requests)))
+        return [Job(a_job())] * len(requests)
+
+    async def send_one(request: pb.CancelJobRequest, seconds: float) -> Job:
+        order.append((request.queue, 1))
+        return Job(a_job())
+
+    gathering = Gathering(send_one, send_many, lambda request: request.queue, lanes=1)
+    many = [pb.CancelJobRequest(queue="many", job_id="a")] * 2500
+    lone = pb.CancelJobRequest(queue="lone", job_id="a")
+    await asyncio.gather(*(gathering.send(request, 10) for request in [*many, lone]))
+    assert order == [("many", 1000), ("lone", 1), ("many", 1000), ("many", 500)]
 
 
 async def test_closing_waits_for_what_is_under_way(address: str, service: CannedJobService) -> None:
@@ -180,7 +214,8 @@ async def test_threads_that_share_a_blocking_client_travel_together(address: str
 
         async def all_asked() -> bool:
             sent = len(service.asked("ScheduleJob")) + sum(len(b.requests) for b in service.asked("BatchScheduleJobs"))
-            return sent + len(client._connection._gathering._waiting) == 20
+            gathered = client._connection._gathered
+            return gathered is not None and sent + len(gathered.schedules._waiting.get(None, ())) == 20
 
         await until_async(all_asked, within=10)
         service.gate.set()

@@ -70,6 +70,7 @@ func (w *worker) work(stop context.Context, server string) error {
 		case <-heartbeat.C:
 			messages = w.heartbeats()
 		case <-w.changed:
+			time.Sleep(time.Millisecond) // what ends meanwhile goes along
 			messages = w.outcomes(stopping != nil)
 		}
 	}
