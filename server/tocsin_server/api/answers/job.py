@@ -187,7 +187,7 @@ def fill(target: job_pb2.Job, job: Job, view: View) -> None:
         _fill_cancel(target.cancel, job.cancel)
 
 
-class Written:
+class AlikeWriter:
     """Writes jobs of one call in view BASIC. A store that read some alike gave them one spec (store/redis/records.py):
     they differ in their ids alone, and to copy what was written last costs a quarter of writing it."""
 

@@ -307,7 +307,7 @@ def _read_id(record: bytes, own_at: int, flags: int, create: bytes) -> tuple[str
     return made_id(create, record[own_at : own_at + 4], record[:_ARRIVAL]), own_at + 4
 
 
-class ReadAlike:
+class AlikeReader:
     """Jobs from answers of one call, in view BASIC. Jobs that stand alike share one spec and all else that is not their
     own; to read another one then costs a fifth."""
 

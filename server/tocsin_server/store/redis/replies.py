@@ -22,7 +22,7 @@ from tocsin_server.domain.lease import Claim, Claimed, Finished, Lease, LostLeas
 from tocsin_server.domain.quotas import too_many_jobs, too_many_types
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import to_time
-from tocsin_server.store.redis.records import ReadAlike, job_of, lease_end, made_id, six_bytes
+from tocsin_server.store.redis.records import AlikeReader, job_of, lease_end, made_id, six_bytes
 
 _RUN = struct.Struct(">HB6s6s")  # new jobs: how many, state, due, arrival of the first; state 0: of one that is not new
 _STATES = {int(state): state for state in State}
@@ -107,7 +107,7 @@ def finished(lease: Lease, word: int, state: int) -> Finished | TocsinError:
 
 def cancelled(queue: str, job_ids: Sequence[str], reply: Sequence[Sequence[Any]]) -> list[Job | TocsinError]:
     """What cancel.lua says."""
-    read = ReadAlike(queue)
+    read = AlikeReader(queue)
     return [
         read(answer[1]) if answer[0] == b"OK" else refusal(queue, job_id, "CancelJob", answer)
         for job_id, answer in zip(job_ids, reply, strict=True)
