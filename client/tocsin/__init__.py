@@ -50,7 +50,15 @@ from tocsin.v1.payloads_pb2 import (
 )
 from tocsin.v1.transfer_pb2 import TransferRecord
 from tocsin.worker.context import JobContext
-from tocsin.worker.errors import DoNotRetry, InvalidPayload, JobCancelled, RetryLater, UnfitPayload, UnfitResult
+from tocsin.worker.errors import (
+    DoNotRetry,
+    InvalidPayload,
+    JobCancelled,
+    Release,
+    RetryLater,
+    UnfitPayload,
+    UnfitResult,
+)
 from tocsin.worker.registry import Handlers
 from tocsin.worker.worker import Worker
 from tocsin.workers import HeldJob, WorkerEntry
@@ -103,6 +111,7 @@ __all__ = [
     "QueueHealth",
     "RawPayload",
     "RefusedRecord",
+    "Release",
     "Reminder",
     "ReminderKind",
     "ReminderSet",
