@@ -18,11 +18,6 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps `preview` a command of its own while it is the only one."""
-
-
 @app.command()
 def preview(
     cron: Annotated[

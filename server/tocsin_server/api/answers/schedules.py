@@ -13,15 +13,23 @@ from tocsin_server.api.times import set_span, set_time
 from tocsin_server.domain.schedules.timing import DstFold, DstGap, Excluded, Jittered, Note, Occurrence
 
 
-def preview(occurrences: Iterable[Occurrence]) -> pb.PreviewScheduleResponse:
-    """As many as there is room for."""
-    answer, room = pb.PreviewScheduleResponse(), AnswerRoom()
-    for one in occurrences:
-        entry = _occurrence(one)
-        if not room.takes(entry):
-            break
-        answer.occurrences.append(entry)
-    return answer
+class Preview:
+    """An answer that takes times as they come, as many as there is room for."""
+
+    def __init__(self) -> None:
+        self.answer = pb.PreviewScheduleResponse()
+        self._room = AnswerRoom()
+
+    def take(self, occurrences: Iterable[Occurrence]) -> bool:
+        """Whether there were any, and there is room for more."""
+        any_came = False
+        for one in occurrences:
+            entry = _occurrence(one)
+            if not self._room.takes(entry):
+                return False
+            self.answer.occurrences.append(entry)
+            any_came = True
+        return any_came
 
 
 def _occurrence(one: Occurrence) -> schedule_pb2.Occurrence:

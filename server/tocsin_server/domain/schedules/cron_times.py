@@ -37,11 +37,8 @@ def instants(lines: Sequence[CronLine], clock: WallClock, after: datetime) -> It
 
 
 def _fixed(line: CronLine, clock: WallClock, after: datetime) -> Iterator[Instant]:
-    start = clock.at(after)
-    if start.fold:  # all that the wall clock shows now, it has shown
-        start = clock.end_of_fold(after) - _SECOND
     last = after
-    for wall in line.walls(start):
+    for wall in line.walls(clock.at(after)):
         instant = clock.shows(wall)
         if instant.time > last:
             yield instant

@@ -10,6 +10,8 @@ from tocsin_server.domain.schedules.timing import Calendar
 from tocsin_server.domain.schedules.wall_clock import WallClock
 from tocsin_server.domain.time_zones import zone_of
 
+_YEARS_KEPT = 8
+
 
 class DaysOff:
     """A calendar made ready. Its days are those of its own zone, or of the schedule's where it has none."""
@@ -36,8 +38,10 @@ class DaysOff:
         return self.has(self.clock.at(time).date())
 
     def _in_year(self, year: int) -> frozenset[date]:
-        """Days of the yearly spans that begin in a year, which are reckoned once."""
+        """Days of the yearly spans that begin in a year, which are reckoned once in a row of years."""
         found = self._years.get(year)
         if found is None:
+            if len(self._years) == _YEARS_KEPT:
+                self._years.clear()
             found = self._years[year] = frozenset(day for one in self._yearly for day in one.in_year(year))
         return found

@@ -22,7 +22,9 @@ from tocsin_server.domain.time_zones import UnknownZone, zone_of
 MOST_BYTES = 256 << 10
 MOST_EVENTS = 2_000
 MOST_DAYS = 366  # of one event
-MOST_COUNT = 1_000  # of a repeated event that ends after so many
+MOST_DATES = 20_000  # of all single events
+MOST_STARTS, MOST_YEARLY_DAYS = 1_000, 5_000  # of all yearly events in one year
+MOST_COUNT = 200  # of a repeated event that ends after so many
 
 _WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _BY_DAY = re.compile(rf"([+-]?[1-5])?({'|'.join(_WEEKDAYS)})")
@@ -84,6 +86,7 @@ def read_ics(text: str, zone: ZoneInfo) -> IcsDays:
         raise UnreadCalendar(f"ends before END:{inside[-1]}")
     if not events:
         raise UnreadCalendar("has no event (BEGIN:VEVENT)")
+    _check_yearly(days.yearly)
     return days
 
 
@@ -125,11 +128,29 @@ def _add(days: IcsDays, event: dict[str, list[_Property]], end_line: int, zone: 
     left_out = frozenset(_date(day) for one in event.get("EXDATE", ()) for day in _times(one, zone))
     for one in event.get("RDATE", ()):
         for day in _times(one, zone):
-            days.dates.update(span(_date(day), length))
+            _add_dates(days, _date(day), length)
     if "RRULE" in event:
         days.yearly.append(_yearly(event["RRULE"][0], first, length, left_out, zone))
     elif first not in left_out:
-        days.dates.update(span(first, length))
+        _add_dates(days, first, length)
+
+
+def _check_yearly(rules: list[Yearly]) -> None:
+    """Each year that is looked at costs as much as they have days in it."""
+    starts = days = 0
+    for rule in rules:
+        count = rule.most_starts()
+        starts, days = starts + count, days + count * rule.days
+        if starts > MOST_STARTS or days > MOST_YEARLY_DAYS:
+            raise UnreadCalendar(
+                f"has yearly events of more than {MOST_YEARLY_DAYS:,} days a year, or more than {MOST_STARTS:,} of them"
+            )
+
+
+def _add_dates(days: IcsDays, first: date, length: int) -> None:
+    days.dates.update(span(first, length))
+    if len(days.dates) > MOST_DATES:
+        raise UnreadCalendar(f"has more than the {MOST_DATES:,} days that are allowed")
 
 
 def _length(event: dict[str, list[_Property]], start: date, zone: ZoneInfo) -> int:
@@ -236,7 +257,7 @@ def _numbers(one: _Property, parts: dict[str, str], name: str, least: int, most:
 
 def _ending_after(rule: Yearly, count: int) -> Yearly:
     """With the day of its last span as `until`."""
-    years = range(rule.start.year, min(rule.start.year + MOST_COUNT * rule.interval, date.max.year) + 1)
+    years = range(rule.start.year, min(rule.start.year + MOST_COUNT * rule.interval, date.max.year) + 1, rule.interval)
     starts = islice((day for year in years for day in rule.starts(year)), count)
     return replace(rule, until=max(starts, default=rule.start))
 

@@ -34,7 +34,7 @@ MOST_DAYS_MOVED = 31
 #: Times a day of a schedule whose times are moved: each of up to 62 days is looked at for the next.
 MOST_MOVED_A_DAY = 96
 #: Excluded days, or times, after which no further one is looked for.
-MOST_EXCLUDED = 2_000
+MOST_EXCLUDED = 1_000
 
 _DAY = timedelta(days=1)
 # A day can last 25 hours and more, so moving by days may take one hour more than that.

@@ -71,13 +71,6 @@ class WallClock:
             low = high
         return None
 
-    def end_of_fold(self, time: datetime) -> datetime:
-        """What it shows, for the first time, right after the times that it is showing again at `time`."""
-        before = self.at(time).replace(tzinfo=self.zone, fold=0)
-        offset = before.utcoffset() or timedelta(0)
-        change = self._first_with_another_offset(before.astimezone(UTC).replace(microsecond=0), time)
-        return change.replace(tzinfo=None) + offset
-
     def _first_with_another_offset(self, low: datetime, high: datetime) -> datetime:
         """Between `low` and `high`, which has another offset than `low`; to the second."""
         offset = self.offset(low)

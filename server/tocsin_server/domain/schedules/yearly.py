@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import calendar
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 
 from tocsin_server.domain.record import record
@@ -37,19 +37,34 @@ class Yearly:
                 if (found := date(year, month, day)) >= self.start:
                     yield found
 
-    def _days(self, year: int, month: int) -> list[int]:
-        last = calendar.monthrange(year, month)[1]
-        if not self.month_days and not self.weekdays:
-            return [self.start.day] if self.start.day <= last else []
-        return [day for day in range(1, last + 1) if self._fits(date(year, month, day), last)]
+    def most_starts(self) -> int:
+        """In a year."""
+        months = len(self.months) or (12 if self.month_days else 1)
+        a_month = len(self.month_days) or sum(1 if place else 5 for place, _ in self.weekdays) or 1
+        return months * min(a_month, 31)
 
-    def _fits(self, day: date, last: int) -> bool:
-        if self.month_days and not {day.day, day.day - last - 1} & set(self.month_days):
-            return False
-        if not self.weekdays:
-            return True
-        places = (0, (day.day + 6) // 7, -((last - day.day) // 7 + 1))
-        return any((place, day.weekday()) in self.weekdays for place in places)
+    def _days(self, year: int, month: int) -> list[int]:
+        first, last = calendar.monthrange(year, month)
+        if self.month_days:
+            days = {day if day > 0 else last + 1 + day for day in self.month_days} & set(range(1, last + 1))
+            if self.weekdays:
+                days &= _weekdays(self.weekdays, first, last)
+            return sorted(days)
+        if self.weekdays:
+            return sorted(_weekdays(self.weekdays, first, last))
+        return [self.start.day] if self.start.day <= last else []
+
+
+def _weekdays(wanted: Iterable[tuple[int, int]], first: int, last: int) -> set[int]:
+    """Days of a month that begins on the weekday `first` and has `last` days."""
+    found = set[int]()
+    for place, weekday in wanted:
+        days = range(1 + (weekday - first) % 7, last + 1, 7)
+        if place == 0:
+            found |= set(days)
+        elif abs(place) <= len(days):
+            found.add(days[place - 1 if place > 0 else place])
+    return found
 
 
 def span(start: date, days: int) -> Iterator[date]:

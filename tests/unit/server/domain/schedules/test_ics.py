@@ -110,11 +110,17 @@ def test_long_lines_are_continued_and_any_line_end_will_do() -> None:
         (text("DTSTART:20260501|RRULE:FREQ=YEARLY;BYDAY=4TH"), "BYDAY is read together with BYMONTH only"),
         (text("DTSTART:20260501|RRULE:FREQ=YEARLY;BYMONTH=5;BYDAY=9TH"), "'9TH' is no BYDAY"),
         (text("DTSTART:20260501|RRULE:FREQ=YEARLY;BYMONTH=13"), "BYMONTH is '13', not 1 to 12"),
-        (text("DTSTART:20260501|RRULE:FREQ=YEARLY;COUNT=0"), "COUNT is '0', not 1 to 1,000"),
+        (text("DTSTART:20260501|RRULE:FREQ=YEARLY;COUNT=0"), "COUNT is '0', not 1 to 200"),
         (text("DTSTART:20260501|RRULE:FREQ=YEARLY;INTERVAL="), "INTERVAL is '', not 1 to 1,000"),
         (text("DTSTART:20260501|RRULE:FREQ"), "'FREQ' is no part of an RRULE"),
         (text("DTSTART:20260501|RECURRENCE-ID:20260501"), "line 7: RECURRENCE-ID is not read"),
         (text(*["DTSTART:20260501"] * (ics.MOST_EVENTS + 1)), "has more than the 2,000 events"),
+        (
+            text("DTSTART:20260501|DTEND:20270501|RRULE:FREQ=YEARLY;BYMONTHDAY=1,2"),
+            "events of more than 5,000 days",
+        ),
+        (text(*[f"DTSTART:2026{n % 12 + 1:02}01|RRULE:FREQ=YEARLY" for n in range(1001)]), "more than 1,000 of them"),
+        (text(*[f"DTSTART:{2000 + n}0101|DTEND:{2001 + n}0101" for n in range(60)]), "more than the 20,000 days"),
         (text("DTSTART:20260501|X:" + "é" * (ics.MOST_BYTES // 2)), "has 262,[0-9]+ bytes, at most 262,144"),
     ],
 )
@@ -139,6 +145,11 @@ def test_any_event_is_read_or_refused_for_what_it_is(lines: list[str]) -> None:
     off.has(date(2026, 5, 1))
     off.has(date(9999, 12, 31))
     off.has(date(1, 1, 1))
+
+
+def test_a_29_february_that_ends_after_so_many_leap_years() -> None:
+    whole = text("DTSTART:20200229|RRULE:FREQ=YEARLY;COUNT=3")
+    assert days(whole, date(2020, 1, 1), date(2036, 12, 31)) == ["2020-02-29", "2024-02-29", "2028-02-29"]
 
 
 def test_days_are_those_of_the_calendars_zone() -> None:
