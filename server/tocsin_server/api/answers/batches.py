@@ -9,7 +9,7 @@ from tocsin.v1 import bulk_pb2, error_reason_pb2, job_pb2
 from tocsin.v1 import job_service_pb2 as pb
 
 from tocsin_server.api import wire
-from tocsin_server.api.answers.job import fill, fill_scheduled, slim
+from tocsin_server.api.answers.job import AlikeWriter, fill, fill_scheduled, slim
 from tocsin_server.api.errors import ITEM_STATUS_BYTES, to_status
 from tocsin_server.api.sized import too_large
 from tocsin_server.domain import limits
@@ -78,6 +78,7 @@ def scheduled(items: Iterable[Scheduled]) -> pb.BatchScheduleJobsResponse:
 def cancelled(job_ids: Iterable[str], items: Iterable[Job | TocsinError]) -> pb.BatchCancelJobsResponse:
     """The answer to a batch of ids to cancel."""
     target = _BatchCancelJobsResponse()
+    writer = AlikeWriter()
     for job_id, item in zip(job_ids, items, strict=True):
         result = target.results.add()
         if isinstance(item, TocsinError):
@@ -86,7 +87,7 @@ def cancelled(job_ids: Iterable[str], items: Iterable[Job | TocsinError]) -> pb.
             _refuse(result, item)
             continue
         result.job_id = job_id
-        fill(result.job, item, View.BASIC)
+        writer.fill(result.job, item)
         if item.state is State.CANCELLED:
             target.cancelled += 1
         else:

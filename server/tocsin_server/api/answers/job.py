@@ -187,6 +187,27 @@ def fill(target: job_pb2.Job, job: Job, view: View) -> None:
         _fill_cancel(target.cancel, job.cancel)
 
 
+class AlikeWriter:
+    """Writes jobs of one call in view BASIC. A store that read some alike gave them one spec (store/redis/records.py):
+    they differ in their ids alone, and to copy what was written last costs a quarter of writing it."""
+
+    __slots__ = ("_job", "_message")
+
+    def __init__(self) -> None:
+        self._job: Job | None = None
+        self._message = _Job()
+
+    def fill(self, target: job_pb2.Job, job: Job) -> None:
+        """Write a job into the field `target`, which is empty."""
+        last = self._job
+        if last is None or job.spec is not last.spec or job.revision != last.revision:
+            fill(target, job, View.BASIC)
+            self._job, self._message = job, target
+            return
+        target.CopyFrom(self._message)
+        target.job_id = job.job_id
+
+
 def slim(target: job_pb2.Job) -> None:
     """Take out of a job what makes it large in view BASIC, where an answer of many would pass the limit otherwise."""
     target.ClearField("errors")
