@@ -23,32 +23,32 @@ _NUMBER = struct.Struct("<cd").pack  # 2 number_value
 _SHORT = [bytes((length,)) for length in range(128)]
 
 
-class Unfit(Exception):
+class CannotTravel(Exception):
     """A value that cannot travel, and where it stands: ".a[0].b", a part before each raise through a level."""
 
     def __init__(self, what: str) -> None:
         super().__init__(what)
         self.what, self.path = what, ""
 
-    def at(self, part: str) -> Unfit:
+    def at(self, part: str) -> CannotTravel:
         """The same, one level further out."""
         self.path = part + self.path
         return self
 
 
 def struct_bytes(data: Mapping[str, object], depth: int = MAX_DEPTH) -> bytes:
-    """A Struct. Raises Unfit."""
+    """A Struct. Raises CannotTravel."""
     if depth == 0:
-        raise Unfit(f"is nested more than {MAX_DEPTH} deep")
+        raise CannotTravel(f"is nested more than {MAX_DEPTH} deep")
     parts: list[bytes] = []
     for key, value in data.items():
         if not isinstance(key, str):
-            raise Unfit(f"has the key {key!r}; keys must be strings")
+            raise CannotTravel(f"has the key {key!r}; keys must be strings")
         head = _key_bytes(key)
         try:
             held = value_bytes(value, depth)
-        except Unfit as unfit:
-            raise unfit.at(f".{key}") from None
+        except CannotTravel as refused:
+            raise refused.at(f".{key}") from None
         size = len(held)
         entry = len(head) + 1 + size  # of the map: 1 key, 2 value
         if entry < 126:
@@ -60,7 +60,7 @@ def struct_bytes(data: Mapping[str, object], depth: int = MAX_DEPTH) -> bytes:
 
 
 def value_bytes(value: object, depth: int) -> bytes:
-    """A Value. Raises Unfit."""
+    """A Value. Raises CannotTravel."""
     # bool before int: True is an int in Python.
     if isinstance(value, str):
         return b"\x1a" + _measured(_utf8(value))
@@ -70,31 +70,31 @@ def value_bytes(value: object, depth: int) -> bytes:
         return _TRUE if value else _FALSE
     if isinstance(value, int):
         if abs(value) > MAX_INTEGER:
-            raise Unfit(
+            raise CannotTravel(
                 "is an integer above 2^53, which a number in JSON cannot hold exactly; "
                 "send it as a string, or the whole payload as bytes (raw)"
             )
         return _NUMBER(b"\x11", value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise Unfit(f"is {value}; only finite numbers can be sent")
+            raise CannotTravel(f"is {value}; only finite numbers can be sent")
         return _NUMBER(b"\x11", value)
     if isinstance(value, Mapping):
         return b"\x2a" + _measured(struct_bytes(value, depth - 1))
     if isinstance(value, list | tuple):
         return b"\x32" + _measured(_list_bytes(value, depth))
-    raise Unfit(f"is a {type(value).__name__}; a payload holds None, bool, int, float, str, dict and list")
+    raise CannotTravel(f"is a {type(value).__name__}; a payload holds None, bool, int, float, str, dict and list")
 
 
 def _list_bytes(items: list[object] | tuple[object, ...], depth: int) -> bytes:
     if depth == 1:
-        raise Unfit(f"is nested more than {MAX_DEPTH} deep")
+        raise CannotTravel(f"is nested more than {MAX_DEPTH} deep")
     parts: list[bytes] = []
     for index, item in enumerate(items):
         try:
             parts += (b"\x0a", _measured(value_bytes(item, depth - 1)))
-        except Unfit as unfit:
-            raise unfit.at(f"[{index}]") from None
+        except CannotTravel as refused:
+            raise refused.at(f"[{index}]") from None
     return b"".join(parts)
 
 
@@ -112,7 +112,7 @@ def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise Unfit("holds half of a surrogate pair, which is not valid text") from None
+        raise CannotTravel("holds half of a surrogate pair, which is not valid text") from None
 
 
 def _measured(held: bytes) -> bytes:

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from google.protobuf import json_format, struct_pb2
 
 from tocsin._shapes import DataclassInstance, Misfit, ModelInstance, Read, dumped, is_shape, reader
-from tocsin._struct_bytes import MAX_DEPTH, MAX_INTEGER, Unfit, struct_bytes, value_bytes
+from tocsin._struct_bytes import MAX_DEPTH, MAX_INTEGER, CannotTravel, struct_bytes, value_bytes
 from tocsin.errors import InvalidArgument, Violation, WrongType
 from tocsin.v1 import job_pb2, payloads_pb2
 
@@ -173,8 +173,8 @@ def value_from_python(value: object, field: str = "result") -> struct_pb2.Value:
     try:
         # One deeper, so that a dict may be as deep here as it may be in a payload.
         return struct_pb2.Value.FromString(value_bytes(value, MAX_DEPTH + 1))
-    except Unfit as unfit:
-        raise InvalidArgument.of(f"{field}{unfit.path}", unfit.what) from None
+    except CannotTravel as refused:
+        raise InvalidArgument.of(f"{field}{refused.path}", refused.what) from None
 
 
 def dict_from_struct(struct: struct_pb2.Struct) -> dict[str, object]:
@@ -203,5 +203,5 @@ def python_from_value(value: struct_pb2.Value) -> object:
 def _put_struct(struct: struct_pb2.Struct, data: Mapping[str, object], field: str) -> None:
     try:
         struct.MergeFromString(struct_bytes(data))
-    except Unfit as unfit:
-        raise InvalidArgument.of(f"{field}{unfit.path}", unfit.what) from None
+    except CannotTravel as refused:
+        raise InvalidArgument.of(f"{field}{refused.path}", refused.what) from None
