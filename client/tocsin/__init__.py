@@ -13,7 +13,7 @@ from tocsin import _grpc_import as _grpc_import  # isort: split  # before anythi
 from tocsin._channel import Tls
 from tocsin.async_client import AsyncClient
 from tocsin.client import Client
-from tocsin.enums import Backoff, Durability, OnConflict, Outcome, Over, ReminderKind, State, View, Why
+from tocsin.enums import Backoff, Durability, OnConflict, OnExcluded, Outcome, Over, ReminderKind, State, View, Why
 from tocsin.errors import (
     Aborted,
     AlreadyExists,
@@ -37,6 +37,7 @@ from tocsin.jobs import Cancel, CancelledMany, DeletedMany, Job, JobChange, JobE
 from tocsin.queues import JobDefaults, PushTarget, Queue, QueueHealth, ServerInfo, StateCounts, WorkerInfo
 from tocsin.reminders import Reminder, ReminderSet
 from tocsin.requests import JobRequest, Retention, RetryPolicy
+from tocsin.schedules import Calendar, Occurrence
 from tocsin.transfer import Imported, RefusedRecord
 from tocsin.v1.payloads_pb2 import (
     BookingReminder,
@@ -74,6 +75,7 @@ __all__ = [
     "AsyncClient",
     "Backoff",
     "BookingReminder",
+    "Calendar",
     "Cancel",
     "CancelledMany",
     "Client",
@@ -100,7 +102,9 @@ __all__ = [
     "JobRequest",
     "LogLine",
     "NotFound",
+    "Occurrence",
     "OnConflict",
+    "OnExcluded",
     "Outcome",
     "Over",
     "PaymentReminder",

@@ -22,6 +22,7 @@ from tocsin import (
 from tocsin._channel import Tls, refuse_copying
 from tocsin._connection import Connection
 from tocsin._fields import name_of
+from tocsin._schedules import AsyncSchedules
 from tocsin._times import Span
 from tocsin._transferring import AsyncRecords as Records
 from tocsin.enums import View
@@ -75,6 +76,11 @@ class AsyncClient:
     def address(self) -> str:
         """The server's address."""
         return self._connection.address
+
+    @property
+    def schedules(self) -> AsyncSchedules:
+        """Recurring schedules."""
+        return AsyncSchedules(self._connection)
 
     async def close(self) -> None:
         """Disconnect, once scheduling that is under way has its answer. Other open calls fail."""

@@ -23,6 +23,7 @@ from tocsin._channel import Tls, refuse_copying
 from tocsin._connection import Connection
 from tocsin._fields import name_of
 from tocsin._loop_thread import LoopThread
+from tocsin._schedules import Schedules
 from tocsin._times import Span
 from tocsin._transferring import Records
 from tocsin.enums import View
@@ -81,6 +82,11 @@ class Client:
     def address(self) -> str:
         """The server's address."""
         return self._connection.address
+
+    @property
+    def schedules(self) -> Schedules:
+        """Recurring schedules."""
+        return Schedules(self._invoke)
 
     def close(self) -> None:
         """Disconnect, once scheduling that is under way has its answer. Other open calls fail."""

@@ -29,6 +29,7 @@ from tocsin_server.api.lease_tokens import token_of
 from tocsin_server.api.listening import CannotListen
 from tocsin_server.api.queue_service import QueueService
 from tocsin_server.api.reminder_service import ReminderService
+from tocsin_server.api.schedule_service import ScheduleService
 from tocsin_server.api.server_service import ServerFacts, ServerService
 from tocsin_server.api.services import SERVICE_NAMES
 from tocsin_server.api.worker_service import WorkerService
@@ -380,6 +381,7 @@ def build_servicers(
             QueueService(store, queues, bulk, working.announcing, silent_since, writes_refused),
             WorkerService(working),
             ReminderService(reminders),
+            ScheduleService(working.clock),
             ServerService(store, facts),
         ],
         drained=[watching, transfers, working],

@@ -23,6 +23,7 @@ SERVICES = {
     "JobService": "job_service_pb2",
     "QueueService": "queue_service_pb2",
     "ReminderService": "reminder_service_pb2",
+    "ScheduleService": "schedule_service_pb2",
     "ServerService": "server_service_pb2",
     "WorkerService": "worker_service_pb2",
 }

@@ -11,6 +11,7 @@ from tocsin.v1 import (
     job_service_pb2,
     queue_service_pb2,
     reminder_service_pb2,
+    schedule_service_pb2,
     server_service_pb2,
     worker_service_pb2,
 )
@@ -21,6 +22,7 @@ from tocsin_server.api.methods import Service
 from tocsin_server.api.queue_service import QueueService
 from tocsin_server.api.reflection import Reflection
 from tocsin_server.api.reminder_service import ReminderService
+from tocsin_server.api.schedule_service import ScheduleService
 from tocsin_server.api.server_service import ServerService
 from tocsin_server.api.worker_service import WorkerService
 
@@ -50,6 +52,11 @@ SERVICES = (
         reminder_service_pb2.DESCRIPTOR.services_by_name["ReminderService"],
         ReminderService,
         reads=frozenset({"GetReminders"}),
+    ),
+    Service(
+        schedule_service_pb2.DESCRIPTOR.services_by_name["ScheduleService"],
+        ScheduleService,
+        reads=frozenset({"PreviewSchedule"}),
     ),
     Service(
         server_service_pb2.DESCRIPTOR.services_by_name["ServerService"],

@@ -208,7 +208,7 @@ class RedisStore(JobStore):
     async def cancel(self, queue: str, cancels: Sequence[CancelJob]) -> list[Job | TocsinError]:
         arguments = [(_id(c.job_id), records.wish_bytes(c.grace, c.reason, c.by)) for c in cancels]
         answers = await self._run_all("cancel", queue, arguments)
-        return [replies.changed(queue, c.job_id, "CancelJob", None, a) for c, a in zip(cancels, answers, strict=True)]
+        return replies.cancelled(queue, [one.job_id for one in cancels], answers)
 
     async def update(self, queue: str, changes: Sequence[Change]) -> list[Job | TocsinError]:
         arguments: list[Arguments] = []
