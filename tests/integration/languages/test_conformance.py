@@ -56,7 +56,8 @@ def _example(language: str, program: str) -> Judged | example_workers.NotBuilt:
 @pytest.fixture(scope="module")
 def kits(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Judged | example_workers.NotBuilt]]]:
     """All kits that the chosen tests ask for, begun at once."""
-    chosen = {item.callspec.id for item in request.session.items if item.path == Path(__file__)}  # type: ignore[attr-defined]
+    own = (item for item in request.session.items if item.path == Path(__file__) and isinstance(item, pytest.Function))
+    chosen = {item.callspec.id for item in own if hasattr(item, "callspec")}
     with ThreadPoolExecutor(AT_ONCE) as pool:
         begun: dict[str, Future[Judged | example_workers.NotBuilt]] = {}
         for language, program in PROGRAMS:
