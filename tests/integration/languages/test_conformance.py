@@ -33,11 +33,11 @@ Judged = subprocess.CompletedProcess[str]
 Judge = Callable[[str], Judged]
 
 
-def judged(command: Sequence[str]) -> Judged:
-    """Run the whole kit on a worker."""
+def judged(command: Sequence[str], *options: str) -> Judged:
+    """Run the kit on a worker, the whole of it if no option says otherwise."""
     env = {**os.environ, "PYTHONPATH": str(TESTS)}
     return subprocess.run(
-        [*TOCSIN, "conformance", "--", *command],
+        [*TOCSIN, "conformance", *options, "--", *command],
         env=env,
         capture_output=True,
         text=True,
@@ -100,3 +100,10 @@ def test_handlers_in_python_pass(worker: str, kits: dict[str, Future[Judged]]) -
 def test_a_wrong_worker_fails_the_check_that_names_its_fault(fault: str, kits: dict[str, Future[Judged]]) -> None:
     done = kits[fault].result()
     assert failed_checks(done) == FAULTS[fault], done.stdout
+
+
+def test_a_program_of_which_one_can_run_is_started_again_after_it_was_stopped() -> None:
+    chosen = ("--only", "echo", "--only", "drain_idle", "--only", "drain_cut", "--at-once", "1")
+    done = judged([sys.executable, "-m", "support.wrong_worker", "none"], *chosen)
+    assert failed_checks(done) == (), done.stdout
+    assert done.stdout.splitlines()[-1].startswith("3 checks passed in ")
