@@ -13,7 +13,7 @@ from tocsin import _grpc_import as _grpc_import  # isort: split  # before anythi
 from tocsin._channel import Tls
 from tocsin.async_client import AsyncClient
 from tocsin.client import Client
-from tocsin.enums import Backoff, Durability, OnConflict, Outcome, Over, ReminderKind, State, View, Why
+from tocsin.enums import Backoff, Durability, OnConflict, OnExcluded, Outcome, Over, ReminderKind, State, View, Why
 from tocsin.errors import (
     Aborted,
     AlreadyExists,
@@ -37,6 +37,7 @@ from tocsin.jobs import Cancel, CancelledMany, DeletedMany, Job, JobChange, JobE
 from tocsin.queues import JobDefaults, PushTarget, Queue, QueueHealth, ServerInfo, StateCounts, WorkerInfo
 from tocsin.reminders import Reminder, ReminderSet
 from tocsin.requests import JobRequest, Retention, RetryPolicy
+from tocsin.schedules import Calendar, Occurrence
 from tocsin.transfer import Imported, RefusedRecord
 from tocsin.v1.payloads_pb2 import (
     BookingReminder,
@@ -50,7 +51,15 @@ from tocsin.v1.payloads_pb2 import (
 )
 from tocsin.v1.transfer_pb2 import TransferRecord
 from tocsin.worker.context import JobContext
-from tocsin.worker.errors import DoNotRetry, InvalidPayload, JobCancelled, RetryLater, UnfitPayload, UnfitResult
+from tocsin.worker.errors import (
+    DoNotRetry,
+    InvalidPayload,
+    JobCancelled,
+    Release,
+    RetryLater,
+    UnfitPayload,
+    UnfitResult,
+)
 from tocsin.worker.registry import Handlers
 from tocsin.worker.worker import Worker
 from tocsin.workers import HeldJob, WorkerEntry
@@ -66,6 +75,7 @@ __all__ = [
     "AsyncClient",
     "Backoff",
     "BookingReminder",
+    "Calendar",
     "Cancel",
     "CancelledMany",
     "Client",
@@ -92,7 +102,9 @@ __all__ = [
     "JobRequest",
     "LogLine",
     "NotFound",
+    "Occurrence",
     "OnConflict",
+    "OnExcluded",
     "Outcome",
     "Over",
     "PaymentReminder",
@@ -103,6 +115,7 @@ __all__ = [
     "QueueHealth",
     "RawPayload",
     "RefusedRecord",
+    "Release",
     "Reminder",
     "ReminderKind",
     "ReminderSet",

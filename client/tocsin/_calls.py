@@ -73,9 +73,13 @@ def schedule_request(wanted: JobRequest) -> pb.ScheduleJobRequest:
     """The request for one job. Raises InvalidArgument (or WrongType, which is one) for what cannot be sent."""
     request = pb.ScheduleJobRequest()
     spec = request.job
-    put(request, "job_id", wanted.job_id, "job_id")
-    put(spec, "queue", wanted.queue, "job.queue")
-    put_priority(spec, "priority", wanted.priority, "job.priority")
+    # What is as it would be anyway is not looked at: this is much of what a client spends on a job.
+    if wanted.job_id != "":
+        put(request, "job_id", wanted.job_id, "job_id")
+    if wanted.queue != "":
+        put(spec, "queue", wanted.queue, "job.queue")
+    if wanted.priority != 0 or type(wanted.priority) is not int:
+        put_priority(spec, "priority", wanted.priority, "job.priority")
     type_, payload = wanted.type, wanted.payload
     if isinstance(type_, str):
         put(spec, "type", type_, "job.type")
@@ -94,10 +98,14 @@ def schedule_request(wanted: JobRequest) -> pb.ScheduleJobRequest:
         put_duration(spec.timeout, wanted.timeout, "job.timeout")
     if wanted.retention is not None:
         of_kind(Retention, wanted.retention, "retention").put(spec.retention, "job.retention")
-    put_texts(spec.tags, wanted.tags, "job.tags")
+    if wanted.tags != {}:
+        put_texts(spec.tags, wanted.tags, "job.tags")
     put_when(request, wanted.at, wanted.delay)
-    conflict = word(OnConflict, wanted.on_conflict, "on_conflict")
-    request.on_conflict = pb.ScheduleJobRequest.OnConflict.Value(conflict)
+    if wanted.on_conflict is OnConflict.FAIL:
+        request.on_conflict = pb.ScheduleJobRequest.FAIL
+    else:
+        conflict = word(OnConflict, wanted.on_conflict, "on_conflict")
+        request.on_conflict = pb.ScheduleJobRequest.OnConflict.Value(conflict)
     return request
 
 

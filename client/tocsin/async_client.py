@@ -20,8 +20,10 @@ from tocsin import (
     _watching,
 )
 from tocsin._channel import Tls, refuse_copying
+from tocsin._clock import AsyncMovableClock
 from tocsin._connection import Connection
 from tocsin._fields import name_of
+from tocsin._schedules import AsyncSchedules
 from tocsin._times import Span
 from tocsin._transferring import AsyncRecords as Records
 from tocsin.enums import View
@@ -75,6 +77,16 @@ class AsyncClient:
     def address(self) -> str:
         """The server's address."""
         return self._connection.address
+
+    @property
+    def schedules(self) -> AsyncSchedules:
+        """Recurring schedules."""
+        return AsyncSchedules(self._connection)
+
+    @property
+    def clock(self) -> AsyncMovableClock:
+        """The store's clock, which tests move by hand."""
+        return AsyncMovableClock(self._connection)
 
     async def close(self) -> None:
         """Disconnect, once scheduling that is under way has its answer. Other open calls fail."""

@@ -84,6 +84,14 @@ class ReminderKind(StrEnum):
     PAYMENT = "PAYMENT"
 
 
+class OnExcluded(StrEnum):
+    """What becomes of a schedule's time on a day that a calendar excludes."""
+
+    SKIP = "SKIP"
+    NEXT_DAY = "NEXT_DAY"
+    PREVIOUS_DAY = "PREVIOUS_DAY"
+
+
 class Durability(StrEnum):
     """What the store does before it says that a write is done."""
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Mapping
 from typing import TypeAlias
 
 from google.protobuf import json_format, struct_pb2
 
 from tocsin._shapes import DataclassInstance, Misfit, ModelInstance, Read, dumped, is_shape, reader
+from tocsin._struct_bytes import MAX_DEPTH, MAX_INTEGER, CannotTravel, struct_bytes, value_bytes
 from tocsin.errors import InvalidArgument, Violation, WrongType
 from tocsin.v1 import job_pb2, payloads_pb2
 
@@ -37,12 +37,6 @@ Payload: TypeAlias = (
 
 #: A payload as it is given back.
 DecodedPayload: TypeAlias = dict[str, object] | payloads_pb2.RawPayload | TypedPayload | None
-
-#: The largest integer up to which a double holds every one.
-MAX_INTEGER = 2**53
-
-#: A Struct nested deeper than this is refused by protobuf parsers on the way.
-MAX_DEPTH = 32
 
 #: The built-in payloads: name of the field in JobSpec, which is also the job's type.
 TYPED_PAYLOADS: Mapping[type[TypedPayload], str] = {
@@ -69,7 +63,7 @@ def put_payload(spec: job_pb2.JobSpec, payload: Payload, field: str = "job") -> 
     if payload is None:
         return
     if isinstance(payload, Mapping):
-        _fill_struct(_empty(spec), payload, f"{field}.data", MAX_DEPTH)
+        _put_struct(_empty(spec), payload, f"{field}.data")
     elif isinstance(payload, bytes | bytearray | memoryview):
         spec.raw.body = bytes(payload)
     elif isinstance(payload, payloads_pb2.RawPayload):
@@ -78,7 +72,7 @@ def put_payload(spec: job_pb2.JobSpec, payload: Payload, field: str = "job") -> 
         _refuse_letters(payload, f"{field}.{TYPED_PAYLOADS[type(payload)]}")
         getattr(spec, TYPED_PAYLOADS[type(payload)]).CopyFrom(payload)
     elif is_shape(type(payload)):
-        _fill_struct(_empty(spec), _dict_of(payload, f"{field}.data"), f"{field}.data", MAX_DEPTH)
+        _put_struct(_empty(spec), _dict_of(payload, f"{field}.data"), f"{field}.data")
     else:
         raise WrongType.of(
             field,
@@ -170,15 +164,17 @@ def data_of(payload: DecodedPayload) -> dict[str, object]:
 def struct_from_dict(data: Mapping[str, object], field: str = "job.data") -> struct_pb2.Struct:
     """The Struct of a dict. Raises InvalidArgument naming the path of what cannot travel."""
     struct = struct_pb2.Struct()
-    _fill_struct(struct, data, field, MAX_DEPTH)
+    _put_struct(struct, data, field)
     return struct
 
 
 def value_from_python(value: object, field: str = "result") -> struct_pb2.Value:
     """The Value of any JSON-like object. Raises InvalidArgument naming the path of what cannot travel."""
-    message = struct_pb2.Value()
-    _fill_value(message, value, field, MAX_DEPTH + 1)  # so that a dict may be as deep here as it may be in a payload
-    return message
+    try:
+        # One deeper, so that a dict may be as deep here as it may be in a payload.
+        return struct_pb2.Value.FromString(value_bytes(value, MAX_DEPTH + 1))
+    except CannotTravel as refused:
+        raise InvalidArgument.of(f"{field}{refused.path}", refused.what) from None
 
 
 def dict_from_struct(struct: struct_pb2.Struct) -> dict[str, object]:
@@ -204,55 +200,8 @@ def python_from_value(value: struct_pb2.Value) -> object:
             return None
 
 
-def _fill_struct(struct: struct_pb2.Struct, data: Mapping[str, object], path: str, depth: int) -> None:
-    if depth == 0:
-        raise InvalidArgument.of(path, f"is nested more than {MAX_DEPTH} deep")
-    for key, value in data.items():
-        if not isinstance(key, str):
-            raise InvalidArgument.of(path, f"has the key {key!r}; keys must be strings")
-        _check_text(key, path)
-        _fill_value(struct.fields[key], value, f"{path}.{key}", depth)
-
-
-def _fill_value(message: struct_pb2.Value, value: object, path: str, depth: int) -> None:
-    # bool before int: True is an int in Python.
-    if value is None:
-        message.null_value = struct_pb2.NULL_VALUE
-    elif isinstance(value, bool):
-        message.bool_value = value
-    elif isinstance(value, str):
-        _check_text(value, path)
-        message.string_value = value
-    elif isinstance(value, int):
-        if abs(value) > MAX_INTEGER:
-            raise InvalidArgument.of(
-                path,
-                "is an integer above 2^53, which a number in JSON cannot hold exactly; "
-                "send it as a string, or the whole payload as bytes (raw)",
-            )
-        message.number_value = value
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidArgument.of(path, f"is {value}; only finite numbers can be sent")
-        message.number_value = value
-    elif isinstance(value, Mapping):
-        message.struct_value.SetInParent()
-        _fill_struct(message.struct_value, value, path, depth - 1)
-    elif isinstance(value, list | tuple):
-        if depth == 1:
-            raise InvalidArgument.of(path, f"is nested more than {MAX_DEPTH} deep")
-        message.list_value.SetInParent()
-        for index, item in enumerate(value):
-            _fill_value(message.list_value.values.add(), item, f"{path}[{index}]", depth - 1)
-    else:
-        raise InvalidArgument.of(
-            path, f"is a {type(value).__name__}; a payload holds None, bool, int, float, str, dict and list"
-        )
-
-
-def _check_text(text: str, path: str) -> None:
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise InvalidArgument.of(path, "holds half of a surrogate pair, which is not valid text") from None
+def _put_struct(struct: struct_pb2.Struct, data: Mapping[str, object], field: str) -> None:
+    try:
+        struct.MergeFromString(struct_bytes(data))
+    except CannotTravel as refused:
+        raise InvalidArgument.of(f"{field}{refused.path}", refused.what) from None

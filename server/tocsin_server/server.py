@@ -22,6 +22,7 @@ from tocsin.worker.context import JobContext
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 from tocsin.worker.registry import Handlers
 
+from tocsin_server.api.clock_service import ClockService
 from tocsin_server.api.grpc_server import CallLimits, Connections, GrpcServer, Servicers
 from tocsin_server.api.health import Health
 from tocsin_server.api.job_service import JobService
@@ -29,6 +30,7 @@ from tocsin_server.api.lease_tokens import token_of
 from tocsin_server.api.listening import CannotListen
 from tocsin_server.api.queue_service import QueueService
 from tocsin_server.api.reminder_service import ReminderService
+from tocsin_server.api.schedule_service import ScheduleService
 from tocsin_server.api.server_service import ServerFacts, ServerService
 from tocsin_server.api.services import SERVICE_NAMES
 from tocsin_server.api.worker_service import WorkerService
@@ -50,6 +52,7 @@ from tocsin_server.maintenance.queue_forgetter import QueueForgetter
 from tocsin_server.maintenance.retention_trimmer import RetentionTrimmer
 from tocsin_server.maintenance.runner import ChoreRunner
 from tocsin_server.messages.errors import MessageSettingsError
+from tocsin_server.operations.advancing import Advancing
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.cancel_jobs import CancelJobs
 from tocsin_server.operations.explaining import Explaining
@@ -112,9 +115,8 @@ class Server:
         self._grpc: GrpcServer | None = None
         self._loops: _Loops | None = None
         self._closed = asyncio.Event()
-        self.failed = (
-            asyncio.Event()
-        )  # it runs no jobs any more though nobody asked it to stop; only a restart mends that
+        #: It runs no jobs any more though nobody asked it to stop; only a restart mends that.
+        self.failed = asyncio.Event()
         self.address = ""
 
     async def start(self) -> None:
@@ -145,8 +147,7 @@ class Server:
 
     async def _start(self) -> None:
         settings = self._settings
-        # What can be wrong with settings is said before a store is made.
-        out, own = outlets(settings.mail, settings.sms), self._own_handlers()
+        out, own = outlets(settings.mail, settings.sms), self._own_handlers()  # what is wrong is said before a store
         make = joined_store if self._beside else made_store
         made = await self._stack.enter_async_context(make(settings))
         store = made.store
@@ -182,17 +183,9 @@ class Server:
         health = Health(SERVICE_NAMES)
         self._loops = loops = self._make_loops(made, handlers, push, warnings, queue_settings, health, name)
         scheduling.ride = loops.leasing.ride
+        operations = scheduling, cancelling, watching, queue_settings, reminders, loops.working
         servicers = build_servicers(
-            store,
-            scheduling,
-            cancelling,
-            watching,
-            queue_settings,
-            reminders,
-            loops.working,
-            facts,
-            loops.ticker.silent_since,
-            loops.readiness.writes_refused,
+            store, *operations, facts, loops.ticker.silent_since, loops.readiness.writes_refused
         )
         self._grpc = GrpcServer(
             servicers,
@@ -256,6 +249,7 @@ class Server:
         wakeups.on_settings(queue_settings.invalidate)
         wakeups.on_work(lambda queue, _: ticker.know(queue))
         wakeups.on_missed(ticker.read_all)
+        wakeups.on_moved(ticker.read_all_now)
         retention = settings.retention
         chores = [
             DuePromoter(store, clock),
@@ -380,6 +374,8 @@ def build_servicers(
             QueueService(store, queues, bulk, working.announcing, silent_since, writes_refused),
             WorkerService(working),
             ReminderService(reminders),
+            ScheduleService(working.clock),
+            ClockService(Advancing(store)),
             ServerService(store, facts),
         ],
         drained=[watching, transfers, working],

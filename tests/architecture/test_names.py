@@ -11,6 +11,7 @@ from support.source_tree import modules, within
 #: The client's public words for what the server has a class of its own for: the same thing on both sides of the wire.
 WIRE = {
     "Backoff": "the same numbers of the protos",
+    "Calendar": "days that are excluded, as callers give them and as they are reckoned with",
     "Cancel": "a part of a job",
     "Durability": "what the store promises, in the server's info",
     "Explanation": "why a job does not run, as it is found and as callers see it",
@@ -21,7 +22,9 @@ WIRE = {
     "JobError": "a part of a job",
     "JobRequest": "what is asked for, before defaults",
     "LogLine": "a line that an attempt wrote",
+    "Occurrence": "a time of a schedule, as it is reckoned and as callers see it",
     "OnConflict": "the same numbers of the protos",
+    "OnExcluded": "the same numbers of the protos",
     "Progress": "a part of a job",
     "PushTarget": "a part of a queue's settings, given and kept",
     "QueueHealth": "how a queue is, as it is found and as callers see it",

@@ -9,10 +9,26 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor import MethodDescriptor
 from support.source_tree import PROTOS
-from tocsin.v1 import job_service_pb2, queue_service_pb2, reminder_service_pb2, server_service_pb2, worker_service_pb2
+from tocsin.v1 import (
+    clock_service_pb2,
+    job_service_pb2,
+    queue_service_pb2,
+    reminder_service_pb2,
+    schedule_service_pb2,
+    server_service_pb2,
+    worker_service_pb2,
+)
 
 CONFIG: dict[str, Any] = json.loads((PROTOS / "service_config.json").read_text())
-FILES = (job_service_pb2, queue_service_pb2, reminder_service_pb2, server_service_pb2, worker_service_pb2)
+FILES = (
+    job_service_pb2,
+    queue_service_pb2,
+    reminder_service_pb2,
+    clock_service_pb2,
+    schedule_service_pb2,
+    server_service_pb2,
+    worker_service_pb2,
+)
 METHODS: dict[tuple[str, str], MethodDescriptor] = {
     (service.full_name, method.name): method
     for file in FILES
@@ -24,7 +40,7 @@ METHODS: dict[tuple[str, str], MethodDescriptor] = {
 REPEATABLE = {
     *("GetJob", "ListJobs", "ExplainJob", "ListJobLogs", "CancelJob"),
     *("GetQueue", "GetQueueHealth", "ListQueues", "PauseQueue", "ResumeQueue", "GetServerInfo"),
-    *("ReportOutcomes", "ExtendLeases", "ListWorkers"),
+    *("ReportOutcomes", "ExtendLeases", "ListWorkers", "PreviewSchedule", "GetClock"),
 }
 
 

@@ -44,7 +44,7 @@ class Provider(ABC):
 
     @abstractmethod
     def store(
-        self, *, events_max: int = 100_000, quotas: Quotas = DEFAULT_QUOTAS
+        self, *, events_max: int = 100_000, quotas: Quotas = DEFAULT_QUOTAS, manual_clock: bool = False
     ) -> AbstractAsyncContextManager[JobStore]:
         """A store of its own on what this provider holds, opened, and closed at the end."""
 
@@ -121,11 +121,15 @@ class RedisProvider(Provider):
         self._backdate = RedisBackdate(self._client, self._keys)
 
     @contextlib.asynccontextmanager
-    async def store(self, *, events_max: int = 100_000, quotas: Quotas = DEFAULT_QUOTAS) -> AsyncIterator[JobStore]:
+    async def store(
+        self, *, events_max: int = 100_000, quotas: Quotas = DEFAULT_QUOTAS, manual_clock: bool = False
+    ) -> AsyncIterator[JobStore]:
         connection = RedisConnection(self._process.url, answer_within=_PATIENCE)
-        store = RedisStore(connection, self._keys.namespace, events_max=events_max, quotas=quotas)
-        await store.open()
+        store = RedisStore(
+            connection, self._keys.namespace, events_max=events_max, quotas=quotas, manual_clock=manual_clock
+        )
         try:
+            await store.open()
             yield store
         finally:
             await store.close()
@@ -221,13 +225,22 @@ class MongoProvider(Provider):
         self._backdate = MongoBackdate(self._database[self._JOBS])
 
     @contextlib.asynccontextmanager
-    async def store(self, *, events_max: int = 100_000, quotas: Quotas = DEFAULT_QUOTAS) -> AsyncIterator[JobStore]:
+    async def store(
+        self, *, events_max: int = 100_000, quotas: Quotas = DEFAULT_QUOTAS, manual_clock: bool = False
+    ) -> AsyncIterator[JobStore]:
         connection = MongoConnection(
             self._url, answer_within=_PATIENCE, max_connections=16, select_within=self._select_within
         )
-        store = MongoStore(connection, self._JOBS, events_max=events_max, events_age=timedelta(hours=1), quotas=quotas)
-        await store.open()
+        store = MongoStore(
+            connection,
+            self._JOBS,
+            events_max=events_max,
+            events_age=timedelta(hours=1),
+            quotas=quotas,
+            manual_clock=manual_clock,
+        )
         try:
+            await store.open()
             yield store
         finally:
             await store.close()

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from tocsin_server.domain import limits
 from tocsin_server.domain.commands import RetryJob
-from tocsin_server.domain.job import Cancel
+from tocsin_server.domain.job import Cancel, View
 from tocsin_server.domain.job_errors import JobNotFound, LeaseLost, WrongState
 from tocsin_server.domain.lease import Claimed, Extension
 from tocsin_server.domain.states import State
@@ -21,6 +21,7 @@ from contract.builders import (
     SECOND,
     End,
     a_draft,
+    a_query,
     added,
     cancelled,
     claimed,
@@ -221,6 +222,23 @@ async def test_many_are_cancelled_in_one_call(store: JobStore) -> None:
     answers = await store.cancel("q", [wish(job) for job in jobs])
     assert [good(answer).job_id for answer in answers] == [job.job_id for job in jobs]
     assert (await store.figures("q")).counts == {State.CANCELLED: {"t": 500}}
+
+
+async def test_jobs_that_stand_alike_are_answered_each_as_itself(store: JobStore) -> None:
+    await added(store, a_draft("tried"))
+    await finished(store, failed(await claimed_one(store), HOUR))
+    drafts = [a_draft("a"), a_draft(), a_draft("b"), a_draft(), a_draft("tagged", tags={"x": "y"}), a_draft("c")]
+    a, made, b, made_too, tagged, c = await added(store, *drafts)
+    asked = [a, made, "tried", b, made_too, a, b, made_too, tagged]
+    answers = await store.cancel("q", [*(wish(one) for one in asked), wish(c, reason="another")])
+    ids = [one if isinstance(one, str) else one.job_id for one in [*asked, c]]
+    assert [good(answer).job_id for answer in answers] == ids
+    assert [good(answer) for answer in answers] == [await read(store, job_id, View.BASIC) for job_id in ids]
+    assert {good(answer).state for answer in answers} == {State.CANCELLED}
+    assert (await read(store, c)).cancel != (await read(store, b)).cancel
+    page = await store.page(a_query(tags={"x": "y"}))
+    assert [job.job_id for job in page.jobs] == ["tagged"]
+    assert (await store.figures("q")).counts == {State.CANCELLED: {"t": 7}}
 
 
 @pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED])

@@ -84,6 +84,24 @@ def test_handlers_of_all_kinds_run_unchanged_in_a_worker(
         assert "s3cret" not in misfit.errors[-1].message
 
 
+@pytest.mark.parametrize("where", ["worker", "server"])
+def test_a_handler_gives_its_job_back(where: str, store: StoreBackend, serve: StartServer, start: StartWorker) -> None:
+    if where == "server":
+        server = serve(store.url, handlers="support.jobs.worked", TOCSIN_LOG__LEVEL="debug")
+    else:
+        server = serve(store.url, "--no-dispatch", TOCSIN_LOG__LEVEL="debug")
+        start("support.jobs.worked", "--server", server.address)
+    with Client(server.address) as client:
+        once = RetryPolicy(max_attempts=1)
+        kinds = [client.schedule(f"release_{kind}", retry=once) for kind in ("on_loop", "in_thread", "in_process")]
+        for job in kinds:
+            done = client.wait(job, timeout=60)
+            assert (done.state, done.attempt, done.failures, done.result) == ("COMPLETED", 2, 0, 2)
+    given_back = [line for line in server.log.read_text().splitlines() if "attempt_given_back" in line]
+    assert len(given_back) == len(kinds)
+    assert all("no room here" in line for line in given_back)
+
+
 def test_sigterm_lets_jobs_end_gives_back_the_rest_and_exits_0(
     store: StoreBackend, serve: StartServer, start: StartWorker, journal: Journal
 ) -> None:

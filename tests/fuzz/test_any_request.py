@@ -20,9 +20,11 @@ from support.stubs import Refusal, Stubs, refusal
 from fuzz.messages import messages
 
 SERVICES = {
+    "ClockService": "clock_service_pb2",
     "JobService": "job_service_pb2",
     "QueueService": "queue_service_pb2",
     "ReminderService": "reminder_service_pb2",
+    "ScheduleService": "schedule_service_pb2",
     "ServerService": "server_service_pb2",
     "WorkerService": "worker_service_pb2",
 }

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ LANGUAGES = ("go", "node", "java")
 
 #: A first build fetches grpc, and for Go compiles it: minutes on 2 busy cores. Seconds later.
 BUILD_SECONDS = 570
+_IN_USE_SECONDS = 7200  # since somebody asked for it
 _PROTOC = (sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTOS}")
 _MADE = frozenset({"gen", "bin", "build", "target", "node_modules", "proto", "resources"})  # by builds in the checkout
 
@@ -48,6 +50,7 @@ def built(language: str) -> Path:
     """The folder in which an example is built. NotBuilt."""
     folder = CACHE / f"example-{language}-{_state(language)}"
     if (folder / "built").exists():
+        (folder / "built").touch()  # it is in use
         return folder
     CACHE.mkdir(parents=True, exist_ok=True)
     with _lock(language):
@@ -56,7 +59,16 @@ def built(language: str) -> Path:
             shutil.copytree(EXAMPLES / language, folder, ignore=lambda _, names: set(names) & _MADE)
             _BUILDS[language](folder)
             (folder / "built").touch()
+            _forget_others(language, folder)
     return folder
+
+
+def _forget_others(language: str, folder: Path) -> None:
+    """Remove earlier states, but for those that another checkout may be using."""
+    for other in CACHE.glob(f"example-{language}-*"):
+        marker = other / "built"
+        if other != folder and not (marker.exists() and time.time() - marker.stat().st_mtime < _IN_USE_SECONDS):
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def _build_go(folder: Path) -> None:

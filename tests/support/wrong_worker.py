@@ -1,7 +1,7 @@
 """A small worker on nothing but the stubs, right or wrong in one way: `python -m support.wrong_worker FAULT`.
 
 The faults: "none"; "ignores_cancel"; "stale_token", which knows attempts by their job, and so reports the second with
-the token of the first while that still runs; "too_many", which gives more credits than it has slots.
+the token of the first while that still runs; "too_many", which gives more credits than it has slots, once nothing runs.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class WrongWorker:
         self.lost: set[bytes] = set()
         self.ended: deque[pb.Outcome] = deque()
         self.credits = 0
+        self.excess = 0  # credits that it has no slots for
         self.sent = 0
         self.stopping = False
         self.queue: asyncio.Queue[pb.StreamJobsRequest | None] | None = None
@@ -71,8 +72,7 @@ class WrongWorker:
             hello.asks.add(queue=os.environ["TOCSIN_QUEUE"], types=TYPES)
             queue.put_nowait(pb.StreamJobsRequest(hello=hello))
             self.credits = SLOTS - len(self.running)
-            if self.fault == "too_many" and not self.running:
-                self.credits += 3
+            self.excess = 3 if self.fault == "too_many" else 0
             self.sent = 0
             if self.stopping:
                 queue.put_nowait(pb.StreamJobsRequest(goodbye={}))
@@ -127,6 +127,8 @@ class WrongWorker:
     def _flush(self) -> None:
         if self.queue is None:
             return
+        if not self.running:
+            self.credits, self.excess = self.credits + self.excess, 0
         message = pb.StreamJobsRequest(outcomes=list(self.ended)[self.sent :])
         if self.credits > 0 and not self.stopping:
             message.credits.add(n=self.credits)

@@ -29,6 +29,7 @@ from tocsin.jobs import Cancel, Job, JobChange
 from tocsin.queues import JobDefaults, PushTarget, Queue, QueueHealth, StateCounts
 from tocsin.reminders import ReminderSet
 from tocsin.requests import Retention, RetryPolicy
+from tocsin.schedules import Occurrence
 
 Facts = list[tuple[str, str | Text]]
 
@@ -184,6 +185,19 @@ def print_reminders(found: ReminderSet) -> None:
         for column, cell in zip(
             columns, (before, Text(time_text(one.send_time)), state, styled(one.job_id)), strict=True
         ):
+            column.cells.append(cell)
+    print_table(columns)
+
+
+def print_occurrences(found: Sequence[Occurrence]) -> None:
+    """A table of a schedule's times."""
+    if not found:
+        print_line(Text("it never runs", "dim"))
+        return
+    columns = [Column("RUNS AT"), Column("UTC", gives_way=1), Column("NOTES")]
+    for one in found:
+        local = Text(one.message.local, "dim" if one.skipped else "")
+        for column, cell in zip(columns, (local, Text(time_text(one.time)), styled("; ".join(one.notes))), strict=True):
             column.cells.append(cell)
     print_table(columns)
 

@@ -110,7 +110,7 @@ def run(
     version: Version = "",
     labels: Labels = None,
     lease: Lease = "30s",  # type: ignore[assignment]  # typer hands the default to the parser
-    grace: Grace = "25s",  # type: ignore[assignment]
+    grace: Grace = "25s",  # type: ignore[assignment]  # as that of lease
     log_level: Level = LogLevel.info,
 ) -> None:
     """Run the handlers of a module, as `tocsin serve --handlers` does inside the server.
@@ -155,13 +155,13 @@ def exec_(
     version: Version = "",
     labels: Labels = None,
     lease: Lease = "30s",  # type: ignore[assignment]  # typer hands the default to the parser
-    grace: Grace = "25s",  # type: ignore[assignment]
+    grace: Grace = "25s",  # type: ignore[assignment]  # as that of lease
     kill_after: Annotated[
         timedelta,
         typer.Option(
             parser=parsing.span, metavar="SPAN", help="Time from SIGTERM to SIGKILL, after a timeout or a lost lease."
         ),
-    ] = "3s",  # type: ignore[assignment]
+    ] = "3s",  # type: ignore[assignment]  # as that of lease
     log_level: Level = LogLevel.info,
 ) -> None:
     """Run a program for each job: any program, in any language.

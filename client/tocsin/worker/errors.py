@@ -18,6 +18,15 @@ class DoNotRetry(Exception):
     """The job is FAILED at once, whatever attempts are left."""
 
 
+class Release(Exception):
+    """The job is given back: no attempt is spent, nothing counts as a failure, and it is due again at once, for whoever
+    has a free slot. `reason` stands in the log."""
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason or "given back by its handler"
+        super().__init__(self.reason)
+
+
 class UnfitPayload(DoNotRetry):
     """The payload cannot be read as the handler asked; another attempt would find it no different."""
 

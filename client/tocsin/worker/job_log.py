@@ -29,7 +29,8 @@ def ended(outcome: AttemptOutcome, began: float) -> None:
     bad = outcome.ending in (Ending.FAILED, Ending.CRASHED)
     level = logging.WARNING if bad else logging.INFO
     if logger.isEnabledFor(level):
-        how = _ENDED[outcome.ending] + (f" ({outcome.error_type or 'ERROR'})" if bad else "")
+        why = outcome.error_type or "ERROR" if bad else outcome.reason
+        how = _ENDED[outcome.ending] + (f" ({why})" if why else "")
         final = " for good" if bad and not outcome.retryable else ""
         logger.log(level, "%s %s%s after %.3g s", _named(outcome.job), how, final, time.monotonic() - began)
 

@@ -65,7 +65,7 @@ def outcome_message(outcome: AttemptOutcome, clock: StoreTime) -> pb.Outcome:
         if outcome.result is not None:
             message.completed.result.MergeFromString(outcome.result)
     elif outcome.ending is Ending.RELEASED:
-        message.released.reason = "given back unfinished"
+        message.released.reason = outcome.reason or "given back unfinished"
     else:  # a process that died is told of as such by its error's type
         failed = message.failed
         failed.type = outcome.error_type

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import traceback
 
-from tocsin.worker.errors import DoNotRetry, HandedOver, InvalidPayload, JobCancelled, RetryLater, UnfitResult
+from tocsin.worker.errors import DoNotRetry, HandedOver, InvalidPayload, JobCancelled, Release, RetryLater, UnfitResult
 from tocsin.worker.payloads import encode_result
 from tocsin.worker.source import AttemptOutcome, Ending, LeasedJob
 
@@ -39,8 +39,8 @@ def returned(job: LeasedJob, value: object) -> AttemptOutcome:
 
 
 def raised(job: LeasedJob, error: BaseException) -> AttemptOutcome:
-    """The handler raised: FAILED. SystemExit and KeyboardInterrupt are failures like any other. Never raises itself:
-    an attempt must always be heard of."""
+    """The handler raised: FAILED, or what it asks for. SystemExit and KeyboardInterrupt are failures like any other.
+    Never raises itself: an attempt must always be heard of."""
     try:
         return _raised(job, error)
     except BaseException:  # put into this thread from outside, while it looked
@@ -58,6 +58,8 @@ def _raised(job: LeasedJob, error: BaseException) -> AttemptOutcome:
         return AttemptOutcome(job, Ending.FAILED, error_type=INVALID_PAYLOAD, error_message=message, retryable=False)
     if isinstance(error, HandedOver):
         return AttemptOutcome(job, Ending.HANDED_OVER, lease=error.lease)
+    if isinstance(error, Release):
+        return AttemptOutcome(job, Ending.RELEASED, reason=cut(error.reason, ERROR_MESSAGE_BYTES))
     stopped = isinstance(error, asyncio.CancelledError | JobCancelled)
     return AttemptOutcome(
         job,

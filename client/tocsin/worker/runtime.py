@@ -210,7 +210,7 @@ class Runtime:
     # --- what comes back ---
 
     def _take_ended(self, ended: Ended) -> None:
-        if ended[1].ending is Ending.RELEASED:  # the runner could not begin it
+        if ended[1].ending is Ending.RELEASED and not ended[1].reason:  # the runner could not begin it
             if self._breathing is None:  # else it is one of those that began together
                 self._breathing = asyncio.get_running_loop().call_later(self._breath, self._breathe)
                 self._breath = min(self._breath * 2, LONGEST_BREATH)

@@ -64,6 +64,7 @@ class AttemptOutcome:
     retryable: bool = True  # FAILED: False ends the job at once, whatever attempts are left
     retry_in: timedelta | None = None  # FAILED: the handler's own wish for the wait; None: the job's retry policy
     lease: timedelta | None = None  # HANDED_OVER: how long the lease holds from now on
+    reason: str = ""  # RELEASED: the handler's; empty where it never began, or was stopped
 
 
 @dataclass(frozen=True, slots=True)

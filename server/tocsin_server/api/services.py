@@ -8,19 +8,23 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from tocsin.v1 import (
+    clock_service_pb2,
     job_service_pb2,
     queue_service_pb2,
     reminder_service_pb2,
+    schedule_service_pb2,
     server_service_pb2,
     worker_service_pb2,
 )
 
+from tocsin_server.api.clock_service import ClockService
 from tocsin_server.api.health import Health
 from tocsin_server.api.job_service import JobService
 from tocsin_server.api.methods import Service
 from tocsin_server.api.queue_service import QueueService
 from tocsin_server.api.reflection import Reflection
 from tocsin_server.api.reminder_service import ReminderService
+from tocsin_server.api.schedule_service import ScheduleService
 from tocsin_server.api.server_service import ServerService
 from tocsin_server.api.worker_service import WorkerService
 
@@ -50,6 +54,16 @@ SERVICES = (
         reminder_service_pb2.DESCRIPTOR.services_by_name["ReminderService"],
         ReminderService,
         reads=frozenset({"GetReminders"}),
+    ),
+    Service(
+        schedule_service_pb2.DESCRIPTOR.services_by_name["ScheduleService"],
+        ScheduleService,
+        reads=frozenset({"PreviewSchedule"}),
+    ),
+    Service(
+        clock_service_pb2.DESCRIPTOR.services_by_name["ClockService"],
+        ClockService,
+        reads=frozenset({"GetClock"}),
     ),
     Service(
         server_service_pb2.DESCRIPTOR.services_by_name["ServerService"],

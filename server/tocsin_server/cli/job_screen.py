@@ -22,7 +22,7 @@ _LINES: Mapping[str, tuple[str, str, Callable[[Mapping[str, Any]], str]]] = {
     "attempt_failed": ("!", "yellow", lambda e: f"failed in {_span(e['seconds'])}: {_error(e)}; {e['next']}"),
     "attempt_crashed": ("!", "red", lambda e: f"crashed: {_error(e)}; {e['next']}"),
     "attempt_lost": ("!", "red", lambda e: f"lost its lease; {e['next']}"),
-    "attempt_given_back": ("<", "yellow", lambda e: "given back, it runs again"),
+    "attempt_given_back": ("<", "yellow", lambda e: f"given back ({e['reason'] or 'unfinished'}), it runs again"),
     "cancel_asked": ("x", "magenta", lambda e: "is asked to stop" + _reason(e)),
     "job_cancelled": ("x", "magenta", lambda e: "CANCELLED" + _reason(e)),
     "job_failed": ("✗", "red", lambda e: "FAILED; to run it again: " + _retry_command(e)),

@@ -1,4 +1,4 @@
-"""What a check works with: the server, what stands before it, and the worker under test."""
+"""What a check works with: a worker under test, what stands between it and the server, and jobs for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tocsin.v1 import following_pb2, job_service_pb2_grpc
 
 from tocsin_server.conformance.door import Door
 from tocsin_server.conformance.journal import Journal, NotConforming, SeenLease
-from tocsin_server.conformance.programs import Program, TocsinServer, worker_environment
+from tocsin_server.conformance.programs import Program, worker_environment
 from tocsin_server.conformance.relay import Relay
 
 LEASE = timedelta(seconds=5)  # the shortest there is
@@ -26,24 +26,23 @@ _IDLE_WITHIN = 3.0
 
 
 class Stage:
-    """Made once a run; the worker may be started several times, each time on a queue of its own."""
+    """One of those of a run, known by its name; its worker may be started several times, each time on a queue of its
+    own."""
 
-    def __init__(self, command: Sequence[str], folder: Path) -> None:
+    def __init__(self, command: Sequence[str], folder: Path, server: str, name: str) -> None:
         self.journal = Journal()
         self.queue = ""
         self._command, self._folder = command, folder
+        self._server, self._name = server, name
         self._stack = AsyncExitStack()
         self._starts = 0
         self._worker: Program | None = None
 
     async def __aenter__(self) -> Self:
-        server = TocsinServer(self._folder)
-        self._stack.push_async_callback(server.stop)
-        await server.start()
-        self.client = await self._stack.enter_async_context(AsyncClient(server.address, deadline=10.0))
-        channel = await self._stack.enter_async_context(grpc.aio.insecure_channel(server.address))
+        self.client = await self._stack.enter_async_context(AsyncClient(self._server, deadline=10.0))
+        channel = await self._stack.enter_async_context(grpc.aio.insecure_channel(self._server))
         self._jobs = job_service_pb2_grpc.JobServiceStub(channel)
-        self.relay = Relay(server.address, self.journal)
+        self.relay = Relay(self._server, self.journal)
         await self.relay.open()
         self._stack.push_async_callback(self.relay.close)
         self.doors = [Door(("127.0.0.1", self.relay.port)) for _ in range(2)]
@@ -61,7 +60,7 @@ class Stage:
     async def start_worker(self) -> None:
         """Start the program, on a new queue, and wait until it asks for jobs. NotConforming if it does not."""
         self._starts += 1
-        self.queue = f"conformance-{self._starts}"
+        self.queue = f"{self._name}-{self._starts}"
         self.journal.begin()
         for door in self.doors:
             door.unshut()
@@ -72,7 +71,7 @@ class Stage:
             "TOCSIN_CONCURRENCY": str(CONCURRENCY),
             "TOCSIN_LEASE": f"{LEASE.total_seconds():g}s",
         }
-        log = self._folder / f"worker-{self._starts}.log"
+        log = self._folder / f"{self.queue}.log"
         self._worker = Program(self._command, log, worker_environment(settings))
         await self._worker.start()
         await self.journal.until(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 from tocsin.worker.registry import Handlers
-from tocsin.worker.runtime import Figures, Runtime
+from tocsin.worker.runtime import Drained, Figures, Runtime
 from tocsin.worker.slots import Slots
 
 from tocsin_server.dispatch.lease_keeper import LeaseKeeper
@@ -129,7 +129,11 @@ class Dispatcher:
         if not self._running:
             return
         try:
-            await asyncio.gather(*(self._drain(*one, grace) for one in zip(self._runtimes, self._running, strict=True)))
+            drained = await asyncio.gather(
+                *(self._drain(*one, grace) for one in zip(self._runtimes, self._running, strict=True))
+            )
+            sums = {one.name: sum(getattr(part, one.name) for part in drained) for one in fields(Drained)}
+            _log.info("drained", **sums)
         finally:
             if self._keeper is not None:
                 await self._keeper.close()
@@ -142,18 +146,12 @@ class Dispatcher:
             _log.critical("runtime_failed", exc_info=error)
             self._failed()
 
-    async def _drain(self, runtime: Runtime, running: asyncio.Task[None], grace: timedelta) -> None:
+    async def _drain(self, runtime: Runtime, running: asyncio.Task[None], grace: timedelta) -> Drained:
         if running.done():
-            return
+            return Drained(0, 0, 0, 0)
         drained = await runtime.drain(grace)
-        _log.info(
-            "drained",
-            ended=drained.ended,
-            released=drained.released,
-            abandoned=drained.abandoned,
-            unflushed=drained.unflushed,
-        )
         await asyncio.wait({running})
+        return drained
 
     def words(self) -> list[WorkerFigures]:
         """Who runs jobs in this process, where it does."""

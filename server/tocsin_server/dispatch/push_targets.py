@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 
-import structlog
 from tocsin.worker.slots import Slots
 
+from tocsin_server.dispatch.settings_reading import SettingsReading
 from tocsin_server.domain import limits
 from tocsin_server.domain.defaults import PushTarget
-from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.http_requests import HTTP_REQUEST
 from tocsin_server.domain.queues import QueueSettings, Tick
 from tocsin_server.domain.states import ENDED
@@ -21,10 +18,6 @@ from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.ticking import Ticker
 from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.store.interface import JobStore
-
-_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-
-_BATCH = 1000  # queues whose settings are read in one call
 
 
 class PushTargets:
@@ -62,8 +55,7 @@ class PushTargets:
         self._standing: dict[str, dict[str, None]] = {}  # types of queues of which all have a target; the newest last
         self._looked: dict[str, float] = {}  # when such a queue's types were read
         self._rang: set[str] = set()  # such queues, since then
-        self._asked: dict[str, None] = {}
-        self._looking: asyncio.Task[None] | None = None
+        self._reading = SettingsReading(store, self._read, "push_targets")
         wakeups.on_settings(lambda queue: self._look([queue]))
         wakeups.on_work(self._hear_work)
         wakeups.on_missed(lambda: self._look(self._names))
@@ -81,10 +73,7 @@ class PushTargets:
 
     async def close(self) -> None:
         """Look no more."""
-        self._asked.clear()
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait({self._looking})
+        await self._reading.close()
 
     # --- what is heard ---
 
@@ -106,24 +95,12 @@ class PushTargets:
     # --- looking ---
 
     def _look(self, queues: Collection[str]) -> None:
-        self._asked.update(dict.fromkeys(one for one in queues if self._queues is None or one in self._queues))
-        if self._asked and (self._looking is None or self._looking.done()):
-            self._looking = asyncio.create_task(self._read(), name="push_targets")
+        self._reading.look(one for one in queues if self._queues is None or one in self._queues)
 
-    async def _read(self) -> None:
-        try:
-            while batch := list(itertools.islice(self._asked, _BATCH)):
-                for queue in batch:
-                    del self._asked[queue]
-                for queue, settings in zip(batch, await self._store.settings(batch), strict=True):
-                    if settings.defaults.push is not None:
-                        await self._read_types(queue)
-                    self._apply(queue, settings)
-        except TocsinError as error:
-            self._asked.clear()
-            _log.debug("push_targets_not_read", error=str(error))  # the next tick or the next names look again
-        except Exception:
-            _log.exception("push_targets_not_read")
+    async def _read(self, queue: str, settings: QueueSettings) -> None:
+        if settings.defaults.push is not None:
+            await self._read_types(queue)
+        self._apply(queue, settings)
 
     async def _read_types(self, queue: str) -> None:
         self._looked[queue] = time.monotonic()

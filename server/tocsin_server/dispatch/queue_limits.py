@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-import structlog
 from tocsin.worker.slots import Slots
 
-from tocsin_server.domain.errors import TocsinError
+from tocsin_server.dispatch.settings_reading import SettingsReading
 from tocsin_server.domain.queues import QueueSettings, Tick
 from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.ticking import Ticker
 from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.store.interface import JobStore
-
-_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-
-_BATCH = 1000  # queues whose settings are read in one call
 
 #: So many queues are looked at a tick, in turn: a queue that is paused, or whose types nobody runs here, may be in turn
 #: for ever, and there may be any number of them.
@@ -49,31 +42,26 @@ class QueueLimits:
         tick: timedelta,
         in_turn: Callable[[], list[str]],
     ) -> None:
-        self._store = store
         self._settings = settings
         self._slots = slots
         self._version = version
         self._pause = tick.total_seconds() / 2
         self._in_turn = in_turn
-        self._asked: dict[str, None] = {}
+        self._reading = SettingsReading(store, self._apply, "queue_limits")
         self._looked, self._at = 0.0, 0
-        self._looking: asyncio.Task[None] | None = None
         wakeups.on_settings(self._hear_settings)
         ticker.on_tick(self._hear_ticks)
 
     async def fresh(self, queue: str) -> None:
         """See to it that the queue's limits are its settings'. Raises StoreAway."""
-        self._apply(queue, await self._settings.get(queue))
+        await self._apply(queue, await self._settings.get(queue))
 
     async def close(self) -> None:
         """Look no more."""
-        self._asked.clear()
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait({self._looking})
+        await self._reading.close()
 
     def _hear_settings(self, queue: str) -> None:
-        self._look([queue])
+        self._reading.look([queue])
 
     def _hear_ticks(self, ticks: Mapping[str, Tick]) -> None:
         # Not every call is a tick: a queue that was looked at is told of in the same way.
@@ -83,27 +71,9 @@ class QueueLimits:
             if len(queues) > _A_TICK:
                 self._at = (self._at + _A_TICK) % len(queues)
                 queues = (queues[self._at :] + queues[: self._at])[:_A_TICK]
-            self._look(queues)
+            self._reading.look(queues)
 
-    def _look(self, queues: Sequence[str]) -> None:
-        self._asked.update(dict.fromkeys(queues))
-        if self._asked and (self._looking is None or self._looking.done()):
-            self._looking = asyncio.create_task(self._read(), name="queue_limits")
-
-    async def _read(self) -> None:
-        try:
-            while batch := list(itertools.islice(self._asked, _BATCH)):
-                for queue in batch:
-                    del self._asked[queue]
-                for queue, settings in zip(batch, await self._store.settings(batch), strict=True):
-                    self._apply(queue, settings)
-        except TocsinError as error:
-            self._asked.clear()
-            _log.debug("settings_not_read", error=str(error))  # the next tick looks again
-        except Exception:
-            _log.exception("settings_not_read")
-
-    def _apply(self, queue: str, settings: QueueSettings) -> None:
+    async def _apply(self, queue: str, settings: QueueSettings) -> None:
         self._slots.limit_queue(queue, self._numbers(settings))
 
     def _numbers(self, settings: QueueSettings) -> Mapping[str, int]:

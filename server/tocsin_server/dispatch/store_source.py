@@ -205,6 +205,7 @@ def _ended(held: Held, outcome: AttemptOutcome) -> EndedAttempt:
         error=error,
         retryable=outcome.retryable,
         retry_in=outcome.retry_in,
+        reason=outcome.reason,
         type=held.type,
         took=time.monotonic() - held.since,
     )

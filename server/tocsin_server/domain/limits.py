@@ -64,6 +64,14 @@ DEFAULT_GRACE = timedelta(seconds=30)
 MAX_DELAY = timedelta(days=36525)  # 100 years
 FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
+CRON_LINES = 20
+MIN_INTERVAL = timedelta(seconds=1)
+MAX_JITTER = timedelta(hours=24)
+MAX_RUNS = 1_000_000_000_000
+SCHEDULE_CALENDARS = 10
+CALENDAR_DATES = 5_000
+CALENDAR_WEEKDAYS = 50  # there are seven, but nothing is wrong with naming one twice
+PREVIEW_TIMES, DEFAULT_PREVIEW_TIMES = 1_000, 10
 REMINDERS_PER_SET = 20
 MAX_REMINDER_OFFSET = timedelta(days=366)
 REMINDER_SET_KEPT = timedelta(days=31)  # after its last reminder: longer than a FAILED one stands, by default

@@ -46,7 +46,8 @@ class EndedAttempt:
     error: JobError | None = None  # FAILED, CRASHED
     retryable: bool = True  # FAILED: False ends the job, whatever attempts are left
     retry_in: timedelta | None = None  # FAILED: the handler's own wish for the wait; None: the policy's
-    type: str = ""  # of the job; for the log, as the next one
+    reason: str = ""  # RELEASED: why; for the log, as what follows
+    type: str = ""  # of the job
     took: float = 0.0  # seconds since it was leased
 
 
@@ -121,8 +122,7 @@ class Finishing:
         outcomes = [outcome_of(one) for one in known]
 
         def tell(at: int, recorded: Finished) -> None:
-            one = known[at]
-            job_log.ended(one.type, one.retry or _ANY_RETRY, one.failures, outcomes[at], recorded, one.took)
+            _tell(known[at], outcomes[at], recorded)
 
         return await self._record(outcomes, tell)
 
@@ -147,8 +147,7 @@ class Finishing:
                 continue
             outcome = outcomes[at]
             if not answer.repeated:
-                one = ended[at]
-                job_log.ended(one.type, one.retry or _ANY_RETRY, one.failures, outcome, answer, one.took)
+                _tell(ended[at], outcome, answer)
             elif contradicts(outcome.ending, answer.state):
                 lease = outcome.lease
                 answers[at] = EndedOtherwise(lease.queue, lease.job_id, lease.attempt)
@@ -234,6 +233,11 @@ def _with_policy(ended: EndedAttempt, job: Job | None) -> EndedAttempt:
     if job is None:  # it is gone, as the lease is
         return ended
     return replace(ended, retry=job.spec.terms.retry, failures=job.failures, type=job.spec.type)
+
+
+def _tell(one: EndedAttempt, outcome: AttemptOutcome, recorded: Finished) -> None:
+    retry = one.retry or _ANY_RETRY
+    job_log.ended(one.type, retry, one.failures, outcome, recorded, took=one.took, reason=one.reason)
 
 
 def _names(lease: Lease) -> dict[str, str | int]:

@@ -68,16 +68,27 @@ def progressed(said: Iterable[tuple[str, Extension]]) -> None:
 
 
 def ended(
-    type_: str, retry: RetryPolicy, failures: int, outcome: AttemptOutcome, recorded: Finished, took: float
+    type_: str,
+    retry: RetryPolicy,
+    failures: int,
+    outcome: AttemptOutcome,
+    recorded: Finished,
+    *,
+    took: float,
+    reason: str,
 ) -> None:
-    """An attempt's end that was recorded. `failures`: of the job before it; `took`: seconds."""
+    """An attempt's end that was recorded. `failures`: of the job before it; `took`: seconds; `reason`: for giving it
+    back."""
     well = outcome.ending in (Ending.COMPLETED, Ending.RELEASED)
     if well and not details_wanted():
         return
     of = _attempt(outcome.lease, type_)
     if well:
-        event = "job_completed" if outcome.ending is Ending.COMPLETED else "attempt_given_back"
-        _log.debug(event, **of, state=recorded.state.name, seconds=round(took, 4))
+        said = {**of, "state": recorded.state.name, "seconds": round(took, 4)}
+        if outcome.ending is Ending.COMPLETED:
+            _log.debug("job_completed", **said)
+        else:
+            _log.debug("attempt_given_back", **said, reason=reason)
         return
     error = outcome.error or JobError("", "")
     texts = {"error_message": error.message, "error_trace": error.trace}

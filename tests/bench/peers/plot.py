@@ -19,8 +19,9 @@ _SHOWN = {
     "due at once, late p99 ms": "Many due at once: 99th percentile late, ms (less is better)",
     "bytes in Redis a waiting job": "Bytes in Redis a waiting job (less is better)",
 }
+_APART = f"{TOCSIN}, "
 _ACROSS, _PANEL, _GAP = 2, 430, 24
-_LABEL, _VALUE, _BAR, _TITLE = 78, 64, 18, 30
+_LABEL, _VALUE, _BAR, _TITLE = 118, 64, 18, 30
 _OURS, _THEIRS, _INK, _FAINT = "#c2410c", "#94a3b8", "#1e293b", "#64748b"
 
 
@@ -50,13 +51,14 @@ def _panel(column: Column, systems: Sequence[Measured]) -> list[str]:
     medians = {one.name: one.figures[column.name].median for one in systems if column.name in one.figures}
     longest = max([*medians.values(), 1e-9])
     parts = [f'<text y="12" font-weight="600" fill="{_INK}">{escape(_SHOWN[column.name])}</text>']
-    for row, one in enumerate(systems):
+    # Tocsin with a worker apart adds and cancels as Tocsin does.
+    shown = [one for one in systems if one.name in medians or not one.name.startswith(_APART)]
+    for row, one in enumerate(shown):
         top = _TITLE + row * _BAR
         ours = one.name.startswith(TOCSIN)
         weight = ' font-weight="600"' if ours else ""
-        parts.append(
-            f'<text x="{_LABEL - 8}" y="{top}" text-anchor="end" fill="{_INK}"{weight}>{escape(one.name)}</text>'
-        )
+        name = escape(one.name.removeprefix(_APART))
+        parts.append(f'<text x="{_LABEL - 8}" y="{top}" text-anchor="end" fill="{_INK}"{weight}>{name}</text>')
         value = medians.get(one.name)
         if value is None:
             said = "cannot" if column.work in one.cannot else "no figure"

@@ -1,79 +1,86 @@
 // A worker of plain calls: a long poll for jobs, and calls for heartbeats and outcomes.
 import { randomUUID } from "node:crypto";
 import { setTimeout as rest } from "node:timers/promises";
-import { Metadata, status } from "@grpc/grpc-js";
-import { Attempt, Release } from "./attempt.js";
-import { call } from "./call.js";
-import type { ExtendLeasesResponse, Heartbeat, Outcome, ReportOutcomesResponse } from "./gen/tocsin/v1/worker_service.js";
-import { LeaseJobsRequest, type LeaseJobsResponse } from "./gen/tocsin/v1/worker_service.js";
-import { concurrency, graceMs, heartbeatMs, lease, me, queue, types } from "./settings.js";
+import { type CallOptions, type ClientUnaryCall, Metadata, type ServiceError } from "@grpc/grpc-js";
+import type { ExtendLeasesResponse, Heartbeat, LeaseJobsResponse } from "./gen/tocsin/v1/worker_service.js";
+import type { ReportOutcomesResponse, WorkerServiceClient } from "./gen/tocsin/v1/worker_service.js";
+import { LeaseJobsRequest } from "./gen/tocsin/v1/worker_service.js";
+import { Held, stop } from "./held.js";
+import { concurrency, connect, heartbeatMs, lease, me, patience, queue, types } from "./settings.js";
 
-const running = new Map<string, Attempt>(); // by token
-const stop = new AbortController();
-let taken = 0; // slots: one for each attempt that no server knows the end of
-let freed = () => {}; // called when one is free again
+const held = new Held(report);
+const clients = connect();
+let current = 0; // the server to call: the next one after each failure
+let polling: ClientUnaryCall | undefined;
+let reporting = false;
+let wake = () => {}; // a slot may be free again
 
-process.on("SIGTERM", () => stop.abort()).on("SIGINT", () => stop.abort());
-setInterval(heartbeat, heartbeatMs);
-while (!stop.signal.aborted) await poll();
-setTimeout(() => running.forEach((attempt) => attempt.stop(new Release("the worker shuts down"))), graceMs).unref();
-while (taken > 0) await new Promise<void>((resolve) => (freed = resolve));
+stop.addEventListener("abort", () => {
+  polling?.cancel();
+  wake();
+});
+setInterval(() => extend(held.heartbeats()), heartbeatMs);
+while (!stop.aborted || held.open > 0) {
+  if (!stop.aborted && held.open < concurrency) await poll();
+  else await new Promise<void>((resolve) => (wake = resolve));
+}
 process.exit(0);
 
 // Waits for jobs, as many as slots are free. When it is stopped, it leases none.
 async function poll(): Promise<void> {
-  while (taken === concurrency && !stop.signal.aborted) {
-    await new Promise<void>((resolve) => {
-      freed = resolve;
-      stop.signal.addEventListener("abort", () => resolve(), { once: true });
-    });
-  }
-  const asks = [{ queue, types, maxJobs: concurrency - taken }];
+  const asks = [{ queue, types, maxJobs: concurrency - held.open }];
   // With the id the same jobs are leased again where the answer was lost.
   const request = LeaseJobsRequest.fromPartial({ worker: me, asks, lease, requestId: randomUUID() });
   const answer = await call<LeaseJobsResponse>(
-    (client, options, then) => client.leaseJobs(request, new Metadata(), options, then), 30_000, stop.signal,
+    (client, options, then) => (polling = client.leaseJobs(request, new Metadata(), options, then)), 30_000, stop,
   );
-  for (const leased of answer?.jobs ?? []) {
-    const token = leased.token.toString("hex");
-    if (running.has(token)) continue;
-    taken++;
-    running.set(token, new Attempt(leased, report));
-  }
-}
-
-async function heartbeat(): Promise<void> {
-  if (running.size > 0) await extend([...running.values()].map((attempt) => attempt.heartbeat()));
+  held.begin(answer?.jobs ?? []);
 }
 
 async function extend(heartbeats: Heartbeat[]): Promise<void> {
+  if (heartbeats.length === 0) return;
   const request = { worker: me, heartbeats, lease };
-  const soon = AbortSignal.timeout(heartbeatMs); // the next one may be heard
   const answer = await call<ExtendLeasesResponse>(
-    (client, options, then) => client.extendLeases(request, new Metadata(), options, then), heartbeatMs / 2, soon,
+    (client, options, then) => client.extendLeases(request, new Metadata(), options, then), heartbeatMs / 2,
+    AbortSignal.timeout(heartbeatMs), // the next one may be heard
   );
-  answer?.results.forEach(({ lost, cancel }, n) => {
-    const attempt = running.get(heartbeats[n].token.toString("hex"));
-    if (!attempt) return;
-    if (cancel) attempt.stop(new Release(`cancelled: ${cancel.reason}`));
-    if (lost) attempt.lose(); // its outcome would not be taken
-  });
+  held.extended(heartbeats, answer?.results ?? []);
 }
 
-// Tells how an attempt ended until a server has heard it.
-async function report(attempt: Attempt, outcome: Outcome): Promise<void> {
-  for (const beat of attempt.lastWords()) await extend([beat]);
-  running.delete(attempt.token);
-  const request = { worker: me, outcomes: [outcome] };
-  for (let again = !attempt.lost; again; ) {
+// Tells how attempts ended until a server has heard it.
+async function report(): Promise<void> {
+  if (reporting) return;
+  reporting = true;
+  for (let { words, outcomes } = held.take(); outcomes.length > 0; { words, outcomes } = held.take()) {
+    for (const beat of words) await extend([beat]);
+    const request = { worker: me, outcomes };
     const answer = await call<ReportOutcomesResponse>(
       (client, options, then) => client.reportOutcomes(request, new Metadata(), options, then), 10_000,
     );
-    const refused = answer!.results[0].error;
-    if (refused) console.error(`an outcome was not taken: ${refused.message}`);
-    again = refused?.code === status.UNAVAILABLE; // the store is away
-    if (again) await rest(1000);
+    held.acknowledged(answer!.results);
   }
-  taken--;
-  freed();
+  reporting = false;
+  wake();
+}
+
+type Then<A> = (error: ServiceError | null, answer: A) => void;
+type Make<A> = (client: WorkerServiceClient, options: Partial<CallOptions>, then: Then<A>) => ClientUnaryCall;
+
+/** Makes a call, each time with a deadline, until a server answers; undefined once it is stopped. All calls of a worker
+ * may be made again: the same outcome twice is OK, and so is a heartbeat. */
+async function call<A>(make: Make<A>, deadlineMs: number, stopped?: AbortSignal): Promise<A | undefined> {
+  for (let failures = 1; !stopped?.aborted; failures++) {
+    const server = current;
+    try {
+      return await new Promise<A>((resolve, reject) => {
+        const options = { deadline: Date.now() + deadlineMs };
+        make(clients[server % clients.length], options, (error, answer) => (error ? reject(error) : resolve(answer)));
+      });
+    } catch (error) {
+      if (stopped?.aborted) break;
+      console.error(`a call failed: ${(error as Error).message}`);
+      if (current === server) current++;
+      await rest(patience(failures));
+    }
+  }
 }

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from typing import Any
 
-from tocsin import DoNotRetry, Handlers, JobContext, RetryLater
+from tocsin import DoNotRetry, Handlers, JobContext, Release, RetryLater
 
 handlers = Handlers()
 
@@ -44,7 +44,9 @@ async def fail(job: JobContext) -> str:
 
 @handlers.on("conformance.release")
 async def release(job: JobContext) -> str:
-    """Completes: only the runtime gives jobs back, not a handler."""
+    """Gives its first attempt back."""
+    if job.attempt == 1:
+        raise Release("not now")
     return "now"
 
 

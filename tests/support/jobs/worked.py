@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from tocsin import Handlers, JobContext
+from tocsin import Handlers, JobContext, Release
 
 from support.journal import note
 
@@ -40,6 +40,31 @@ def in_process(job: JobContext) -> dict[str, Any]:
     """The same in a process of its own."""
     job.log("in a process", "error")
     return job.data
+
+
+@handlers.on("release_on_loop")
+async def release_on_loop(job: JobContext) -> int:
+    """Gives its first attempt back."""
+    return second_of(job)
+
+
+@handlers.on("release_in_thread")
+def release_in_thread(job: JobContext) -> int:
+    """The same in a thread."""
+    return second_of(job)
+
+
+@handlers.on("release_in_process", process=True)
+def release_in_process(job: JobContext) -> int:
+    """The same in a process of its own."""
+    return second_of(job)
+
+
+def second_of(job: JobContext) -> int:
+    """The attempt, if it is not the first."""
+    if job.attempt == 1:
+        raise Release("no room here")
+    return job.attempt
 
 
 @handlers.on("sum", payload=Sum)

@@ -26,6 +26,10 @@ logger = logging.getLogger("tocsin.worker")
 #: back from a crash may hold a slotful of jobs to be run alone; all at once would starve the loop that renews leases.
 STARTS_AT_ONCE = max(2, os.cpu_count() or 1)
 
+#: Seconds that an interpreter may take to be there. One was seen that was, and of which uvloop never said so: its job
+#: would have been held for ever.
+START_WITHIN = 30.0
+
 #: Seconds to read what a dead process had still written. Its pipe may be held open by processes that it started.
 LAST_WORDS = 1.0
 
@@ -150,7 +154,7 @@ class HandlerProcesses:
 
 
 class _NotSpawned(Exception):
-    """This process lacks what another one needs, memory or descriptors. The job has no part in that."""
+    """This process lacks what another one needs, memory, descriptors or time. The job has no part in that."""
 
 
 async def _spawn() -> tuple[Process, int]:
@@ -158,23 +162,24 @@ async def _spawn() -> tuple[Process, int]:
     try:
         reading, writing = os.pipe()
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",  # the current folder is not looked in before the library is
-                "-m",
-                "tocsin.worker.runners.child",
-                str(writing),
-                stdin=asyncio.subprocess.PIPE,
-                pass_fds=(writing,),
-                start_new_session=True,
-            )
+            async with asyncio.timeout(START_WITHIN):
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-P",  # the current folder is not looked in before the library is
+                    "-m",
+                    "tocsin.worker.runners.child",
+                    str(writing),
+                    stdin=asyncio.subprocess.PIPE,
+                    pass_fds=(writing,),
+                    start_new_session=True,
+                )
         except BaseException:
             os.close(reading)
             raise
         finally:
             os.close(writing)
     except (OSError, RuntimeError, MemoryError) as error:
-        raise _NotSpawned(str(error)) from error
+        raise _NotSpawned(str(error) or f"it was not there within {START_WITHIN:g} s") from error
     return process, reading
 
 

@@ -222,7 +222,8 @@ def _outcome(raw: bytes, now: datetime) -> EndedAttempt | TocsinError:
     if kind == "failed":
         return _failed(read, outcome.failed, now)
     if kind == "released":
-        return EndedAttempt(read.lease, Ending.RELEASED, type=read.type)
+        reason = shorten(outcome.released.reason, limits.ERROR_MESSAGE_BYTES)
+        return EndedAttempt(read.lease, Ending.RELEASED, reason=reason, type=read.type)
     return _refused("outcome", "is needed: say completed, failed or released")
 
 

@@ -1,4 +1,4 @@
-"""All checks, in the order they are run: the plain ones first, those that stop the worker last."""
+"""All checks, in the order they are told of."""
 
 from __future__ import annotations
 

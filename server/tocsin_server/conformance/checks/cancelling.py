@@ -11,7 +11,7 @@ _OBEYS = 2.0  # seconds after it was told; the job does nothing but wait
 _TOLD = 0.6 * LEASE.total_seconds()  # seconds after the ask; with plain calls the next heartbeat's answer tells
 
 
-@check("cancel", "it stops a job that somebody cancels")
+@check("cancel", "it stops a job that somebody cancels", takes=2.5)
 async def cancel(stage: Stage) -> None:
     job_id = await stage.schedule("sleep", {"ms": 8_000})
     lease = await stage.leased(job_id)
@@ -23,7 +23,7 @@ async def cancel(stage: Stage) -> None:
     expect(job.cancel and job.cancel.obey_time, "the job is not marked as obeyed")
 
 
-@check("cancel_one", "cancelling one job leaves the others alone")
+@check("cancel_one", "cancelling one job leaves the others alone", takes=3.0)
 async def cancel_one(stage: Stage) -> None:
     jobs = [await stage.schedule("sleep", {"ms": 2_500}) for _ in range(2)]
     leases = [await stage.leased(job_id) for job_id in jobs]

@@ -15,7 +15,7 @@ _UNAVAILABLE = 14  # the status code
 _COMES_BACK = 8.0  # seconds; leases stand for 5
 
 
-@check("cut", "after its connections are cut it connects again and goes on with what it runs")
+@check("cut", "after its connections are cut it connects again and goes on with what it runs", takes=5.5)
 async def cut(stage: Stage) -> None:
     jobs = [await stage.schedule("sleep", {"ms": 5_000}) for _ in range(2)]
     for job_id in jobs:
@@ -28,7 +28,11 @@ async def cut(stage: Stage) -> None:
     await stage.run("echo", {"n": 1}, within=_COMES_BACK)
 
 
-@check("cut_credits", "after a cut, what it still runs has its slots: it takes no more jobs than the others are for")
+@check(
+    "cut_credits",
+    "after a cut, what it still runs has its slots: it takes no more jobs than the others are for",
+    takes=6.0,
+)
 async def cut_credits(stage: Stage) -> None:
     held = [await stage.schedule("sleep", {"ms": 5_000}) for _ in range(2)]
     for job_id in held:
@@ -43,7 +47,7 @@ async def cut_credits(stage: Stage) -> None:
     expect(most <= CONCURRENCY, f"after the cut it had {most} jobs at the same time, and has {CONCURRENCY} slots")
 
 
-@check("other_server", "where its server is gone it goes to the next of TOCSIN_SERVER, with what it runs")
+@check("other_server", "where its server is gone it goes to the next of TOCSIN_SERVER, with what it runs", takes=6.0)
 async def other_server(stage: Stage) -> None:
     job_id = await stage.schedule("sleep", {"ms": 5_000})
     await stage.running(job_id)
@@ -58,7 +62,7 @@ async def other_server(stage: Stage) -> None:
         gone[0].unshut()
 
 
-@check("lost_answer", "an outcome whose answer was lost is said again")
+@check("lost_answer", "an outcome whose answer was lost is said again", takes=3.0)
 async def lost_answer(stage: Stage) -> None:
     def swallow(message: Any) -> list[Any]:
         if len(lost) > 0 or not isinstance(message, pb.StreamJobsResponse | pb.ReportOutcomesResponse):
@@ -82,7 +86,7 @@ async def lost_answer(stage: Stage) -> None:
     await stage.run("echo", {"n": 1}, within=_COMES_BACK)
 
 
-@check("store_away", "an outcome that could not be recorded yet is said again")
+@check("store_away", "an outcome that could not be recorded yet is said again", takes=2.0)
 async def store_away(stage: Stage) -> None:
     def refuse(message: Any) -> list[Any]:
         acks = message.acks if isinstance(message, pb.StreamJobsResponse) else getattr(message, "results", ())
@@ -105,7 +109,7 @@ async def store_away(stage: Stage) -> None:
     await stage.run("echo", {"n": 1})
 
 
-@check("server_drains", "told that its server shuts down, it goes on with another")
+@check("server_drains", "told that its server shuts down, it goes on with another", takes=3.0)
 async def server_drains(stage: Stage) -> None:
     drained: list[int] = []
 
@@ -125,7 +129,7 @@ async def server_drains(stage: Stage) -> None:
     await stage.run("echo", {"n": 1}, within=_COMES_BACK)
 
 
-@check("slow_answers", "while nothing comes from the server it goes on sending heartbeats")
+@check("slow_answers", "while nothing comes from the server it goes on sending heartbeats", takes=9.5)
 async def slow_answers(stage: Stage) -> None:
     job_id = await stage.schedule("sleep", {"ms": 9_000})
     lease = await stage.running(job_id)

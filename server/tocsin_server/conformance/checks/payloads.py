@@ -7,9 +7,8 @@ from typing import Any
 
 from google.protobuf.message import Message
 from tocsin.v1 import payloads_pb2
-from tocsin.v1 import worker_service_pb2 as pb
 
-from tocsin_server.conformance.checking import check, expect
+from tocsin_server.conformance.checking import check, expect, leased_jobs
 from tocsin_server.conformance.stage import Stage
 
 _BIG = 900 * 1024
@@ -71,7 +70,7 @@ async def unknown_fields(stage: Stage) -> None:
 def _with_unknown_fields(message: Message) -> list[Message]:
     altered = type(message)()
     altered.CopyFrom(message)
-    leased = altered.leased if isinstance(altered, pb.StreamJobsResponse) else getattr(altered, "jobs", ())
+    leased = leased_jobs(altered)
     for one in [altered, *leased, *(lease.job for lease in leased), *(lease.job.spec for lease in leased)]:
         one.MergeFromString(_UNKNOWN)
     return [altered]
@@ -80,7 +79,7 @@ def _with_unknown_fields(message: Message) -> list[Message]:
 @check("unknown_type", "a job of a type that it has no handler for is failed or given back, and it goes on")
 async def unknown_type(stage: Stage) -> None:
     def renamed(message: Any) -> list[Any]:
-        for leased in _leased(message):
+        for leased in leased_jobs(message):
             if leased.job.job_id == job_id:
                 leased.job.spec.type = "conformance.of-a-later-version"
         return [message]
@@ -91,12 +90,6 @@ async def unknown_type(stage: Stage) -> None:
         await stage.journal.until(lambda: lease.outcomes, 5.0, "it said nothing of a job of an unknown type")
     expect(lease.kind in ("failed", "released"), f"a job of a type that it does not know was {lease.kind}")
     await stage.run("echo", {"n": 3})
-
-
-def _leased(message: Any) -> list[pb.LeasedJob]:
-    if isinstance(message, pb.StreamJobsResponse):
-        return list(message.leased)
-    return list(message.jobs) if isinstance(message, pb.LeaseJobsResponse) else []
 
 
 CHECKS = (echo, no_payload, non_ascii, raw_payload, big_payload, unknown_fields, unknown_type)

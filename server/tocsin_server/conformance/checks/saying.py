@@ -20,15 +20,15 @@ async def identity(stage: Stage) -> None:
         expect(types, "it asks for no types")
 
 
-@check("progress", "progress is told with heartbeats, while the job runs")
+@check("progress", "progress is told with heartbeats, while the job runs", takes=3.0)
 async def progress(stage: Stage) -> None:
-    job_id = await stage.schedule("progress", {"steps": 8, "ms": 600})
+    job_id = await stage.schedule("progress", {"steps": 5, "ms": 600})
     lease = await stage.leased(job_id)
     await stage.journal.until(lambda: lease.progress or lease.outcomes, 6.0, "it told no progress")
     expect(not lease.outcomes, "it told no progress before the job's end")
     job = await stage.ended(job_id, 8.0)
     said = job.progress
-    expect(said and said.fraction == 1 and said.message == "step 8 of 8", f"in the end the job's progress is {said}")
+    expect(said and said.fraction == 1 and said.message == "step 5 of 5", f"in the end the job's progress is {said}")
     expect(lease.progress == sorted(lease.progress), "progress goes back")
 
 
@@ -49,7 +49,7 @@ async def log_limits(stage: Stage) -> None:
     expect(lines and lines[-1].startswith("line 1500 "), f"the last line that is kept is {lines[-1:]}, not line 1500")
 
 
-@check("idle", "while nothing is due it is quiet", within=15.0)
+@check("idle", "while nothing is due it is quiet", within=15.0, takes=4.0)
 async def idle(stage: Stage) -> None:
     before = stage.journal.messages
     try:

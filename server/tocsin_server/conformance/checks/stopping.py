@@ -12,7 +12,12 @@ from tocsin_server.conformance.stage import Stage
 _OUTAGE = 2.0  # seconds; leases last for some more
 
 
-@check("drain", "at SIGTERM it finishes what it runs, takes nothing new, and ends with exit code 0", ends_worker=True)
+@check(
+    "drain",
+    "at SIGTERM it finishes what it runs, takes nothing new, and ends with exit code 0",
+    takes=4.5,
+    ends_worker=True,
+)
 async def drain(stage: Stage) -> None:
     running = await stage.schedule("sleep", {"ms": 4_000})
     await stage.running(running)
@@ -34,7 +39,7 @@ async def drain_idle(stage: Stage) -> None:
     expect(code == 0, f"its exit code is {code}")
 
 
-@check("drain_cut", "at SIGTERM, cut off from its server, it still reports what it ran", ends_worker=True)
+@check("drain_cut", "at SIGTERM, cut off from its server, it still reports what it ran", takes=3.5, ends_worker=True)
 async def drain_cut(stage: Stage) -> None:
     running = await stage.schedule("sleep", {"ms": 3_000})
     lease = await stage.running(running)

@@ -87,14 +87,15 @@ class Jobs:
         if limit:
             pipeline.append({"$limit": limit})
         pipeline += [{"$project": _WITHOUT_HEAVY}, READ_NOW]
+        ahead = await self._clock.ahead()
 
         async def ask() -> list[Document]:
             return await (await self.collection.aggregate(pipeline, batchSize=_BATCH)).to_list()
 
         found = await self.run(ask, read_only=True)
         if found:
-            self._clock.heard(found[0]["now"])
-        return [Standing(document, document.pop("now")) for document in found]
+            self._clock.heard(found[0]["now"] + ahead)
+        return [Standing(document, document.pop("now") + ahead) for document in found]
 
     async def load(self, queue: str, job_ids: Sequence[str]) -> dict[str, Standing]:
         """The jobs that stand, by job_id."""

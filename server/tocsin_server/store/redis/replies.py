@@ -22,7 +22,7 @@ from tocsin_server.domain.lease import Claim, Claimed, Finished, Lease, LostLeas
 from tocsin_server.domain.quotas import too_many_jobs, too_many_types
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import to_time
-from tocsin_server.store.redis.records import job_of, lease_end, made_id, six_bytes
+from tocsin_server.store.redis.records import AlikeReader, job_of, lease_end, made_id, six_bytes
 
 _RUN = struct.Struct(">HB6s6s")  # new jobs: how many, state, due, arrival of the first; state 0: of one that is not new
 _STATES = {int(state): state for state in State}
@@ -105,8 +105,17 @@ def finished(lease: Lease, word: int, state: int) -> Finished | TocsinError:
     return Finished(_STATES[state], word == _REPEATED)
 
 
+def cancelled(queue: str, job_ids: Sequence[str], reply: Sequence[Sequence[Any]]) -> list[Job | TocsinError]:
+    """What cancel.lua says."""
+    read = AlikeReader(queue)
+    return [
+        read(answer[1]) if answer[0] == b"OK" else refusal(queue, job_id, "CancelJob", answer)
+        for job_id, answer in zip(job_ids, reply, strict=True)
+    ]
+
+
 def changed(queue: str, job_id: str, verb: str, revision: int | None, reply: Sequence[Any]) -> Job | TocsinError:
-    """What cancel.lua and update.lua say of one job."""
+    """What update.lua says of one job."""
     if reply[0] == b"OK":
         return job_of(queue, reply[1], View.BASIC)
     if reply[0] == b"TOO_LARGE":

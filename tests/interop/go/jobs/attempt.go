@@ -17,8 +17,9 @@ import (
 // Attempt is one run of a job: what its handler is given.
 type Attempt struct {
 	*pb.LeasedJob
-	Lost     bool // its lease; whoever keeps the attempts notes it here
-	stop     context.CancelCauseFunc
+	stop     context.CancelCauseFunc // the handler; a Release gives the job back
+	lost     bool                    // its lease
+	outcome  *pb.Outcome             // once it has ended
 	mutex    sync.Mutex
 	progress *pb.Progress
 	lines    []*pb.LogLine
@@ -38,21 +39,23 @@ type Release string
 
 func (r Release) Error() string { return string(r) }
 
-// Begin runs the handler in a goroutine of its own, and hands over how the attempt ended.
-func Begin(leased *pb.LeasedJob, ended func(*Attempt, *pb.Outcome)) *Attempt {
-	ctx, stop := context.WithCancelCause(context.Background())
+// Begin runs the handler in a goroutine of its own, which hands over the attempt when it has ended.
+func Begin(ctx context.Context, leased *pb.LeasedJob, ended chan<- *Attempt) *Attempt {
+	ctx, stop := context.WithCancelCause(ctx)
 	attempt := &Attempt{LeasedJob: leased, stop: stop}
 	free := context.CancelFunc(func() {})
 	if limit := leased.Job.Spec.Timeout; limit != nil { // the worker sees to it
 		ctx, free = context.WithTimeoutCause(ctx, limit.AsDuration(), &Failure{Type: "TIMEOUT", Message: "it took too long"})
 	}
 	go func() {
-		defer free()
 		result, err := attempt.run(ctx)
 		if err != nil && ctx.Err() != nil {
 			err = context.Cause(ctx) // why it was stopped, not that it was
 		}
-		ended(attempt, outcome(leased.Token, result, err))
+		attempt.outcome = outcome(leased.Token, result, err)
+		free()
+		stop(nil)
+		ended <- attempt
 	}()
 	return attempt
 }
@@ -89,9 +92,6 @@ func outcome(token []byte, result *pb.Result, err error) *pb.Outcome {
 	}
 	return &pb.Outcome{Token: token, Outcome: &pb.Outcome_Failed_{Failed: failed}}
 }
-
-// Stop asks the handler to stop, and says why: a Release gives the job back.
-func (a *Attempt) Stop(why error) { a.stop(why) }
 
 // Progress says how far the attempt is, 0 to 1. It is sent with the next heartbeat.
 func (a *Attempt) Progress(fraction float64, message string) {

@@ -21,7 +21,7 @@ var Handlers = map[string]func(context.Context, *Attempt) (*pb.Result, error){
 	"conformance.fail":     fail,
 	"conformance.release":  release,
 	"conformance.progress": progress,
-	"conformance.log":      log,
+	"conformance.log":      write,
 }
 
 // Types are the names of all of them.
@@ -82,7 +82,7 @@ func progress(ctx context.Context, a *Attempt) (*pb.Result, error) {
 	return data(structpb.NewStringValue("done"))
 }
 
-func log(_ context.Context, a *Attempt) (*pb.Result, error) {
+func write(_ context.Context, a *Attempt) (*pb.Result, error) {
 	for line := range int(number(a, "lines")) {
 		text := fmt.Sprintf("line %d ", line+1)
 		a.Log(pb.LogLine_INFO, text+strings.Repeat("ö", max(0, int(number(a, "bytes"))-len(text))/2))

@@ -5,125 +5,95 @@ import (
 	"context"
 	"crypto/rand"
 	"log"
-	"os/signal"
-	"sync"
-	"syscall"
+	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/grpc"
 
 	pb "example/gen/tocsin/v1"
 	"example/jobs"
 )
 
-var (
-	me      = jobs.Me()
-	slots   = make(chan struct{}, jobs.Concurrency) // has one for each attempt that no server knows the end of
-	mutex   sync.Mutex
-	running = map[string]*jobs.Attempt{} // by token
-)
+var clients = jobs.Clients()
+var current atomic.Int64 // the server to call: the next one after each failure
 
+// main has what is held. Calls are made in goroutines, which hand over the answers.
 func main() {
-	stop, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	go func() {
-		for range time.Tick(jobs.Lease / 3) {
-			heartbeat()
+	stop := jobs.Stop()
+	held, heartbeat := jobs.NewHeld(stop), time.Tick(jobs.Lease/3)
+	leased, extended, reported := make(chan []*pb.LeasedJob), make(chan func()), make(chan jobs.Answers)
+	polls, reports, stopping := false, false, stop.Done() // the first two: such a call is under way
+	for stopping != nil || polls || held.Open() > 0 {
+		if free := jobs.Concurrency - held.Open(); free > 0 && !polls && stopping != nil {
+			polls = true
+			go func() { leased <- poll(stop, free) }()
 		}
-	}()
-	for stop.Err() == nil {
-		poll(stop)
-	}
-	time.AfterFunc(jobs.Grace, func() { each(func(a *jobs.Attempt) { a.Stop(jobs.Release("the worker shuts down")) }) })
-	for range cap(slots) { // all slots are free again
-		slots <- struct{}{}
-	}
-}
-
-// poll waits for jobs, as many as slots are free. When it is stopped, it leases none.
-func poll(stop context.Context) {
-	select {
-	case slots <- struct{}{}:
-		<-slots // one is free
-	case <-stop.Done():
-		return
-	}
-	ask := &pb.LeaseAsk{Queue: jobs.Queue, Types: jobs.Types(), MaxJobs: int32(cap(slots) - len(slots))}
-	request := &pb.LeaseJobsRequest{ // with the id the same jobs are leased again where the answer was lost
-		Worker: me, Asks: []*pb.LeaseAsk{ask}, Lease: durationpb.New(jobs.Lease), RequestId: rand.Text(),
-	}
-	answer, err := call(stop, 30*time.Second, pb.WorkerServiceClient.LeaseJobs, request)
-	if err != nil {
-		return
-	}
-	mutex.Lock()
-	defer mutex.Unlock()
-	for _, leased := range answer.Jobs {
-		if running[string(leased.Token)] == nil {
-			slots <- struct{}{}
-			running[string(leased.Token)] = jobs.Begin(leased, report)
+		if held.Ready() && !reports {
+			reports = true
+			words, outcomes := held.Unsent()
+			go func() { reported <- report(words, outcomes) }()
+		}
+		select {
+		case given := <-leased:
+			polls = false
+			held.Begin(given)
+		case attempt := <-held.Ended:
+			held.End(attempt)
+		case answers := <-reported:
+			reports = false
+			held.Acknowledged(answers)
+		case <-heartbeat:
+			if beats := held.Heartbeats(); len(beats) > 0 {
+				go func() {
+					answers := extend(beats)
+					extended <- func() { held.Extended(beats, answers) }
+				}()
+			}
+		case hear := <-extended:
+			hear()
+		case <-stopping:
+			stopping = nil
 		}
 	}
 }
 
-func heartbeat() {
-	var beats []*pb.Heartbeat
-	each(func(a *jobs.Attempt) { beats = append(beats, a.Heartbeat()) })
-	if len(beats) > 0 {
-		extend(beats)
-	}
+// poll waits for jobs. When it is stopped, it leases none.
+func poll(stop context.Context, free int) []*pb.LeasedJob {
+	request := &pb.LeaseJobsRequest{Worker: jobs.Me(), Asks: jobs.Ask(free), Lease: jobs.Span()}
+	request.RequestId = rand.Text() // the same jobs are leased again where the answer was lost
+	return call(stop, 30*time.Second, pb.WorkerServiceClient.LeaseJobs, request).GetJobs()
 }
 
-func extend(beats []*pb.Heartbeat) {
-	soon, free := context.WithTimeout(context.Background(), jobs.Lease/3)
+func extend(beats []*pb.Heartbeat) []*pb.ExtendLeasesResponse_Result {
+	soon, free := context.WithTimeout(context.Background(), jobs.Lease/3) // the next one may be heard
 	defer free()
-	request := &pb.ExtendLeasesRequest{Worker: me, Heartbeats: beats, Lease: durationpb.New(jobs.Lease)}
-	answer, err := call(soon, jobs.Lease/6, pb.WorkerServiceClient.ExtendLeases, request)
-	if err != nil {
-		return // the next one may be heard
-	}
-	mutex.Lock()
-	defer mutex.Unlock()
-	for n, result := range answer.Results {
-		attempt := running[string(beats[n].Token)]
-		if attempt == nil {
-			continue
-		}
-		if result.Cancel != nil {
-			attempt.Stop(jobs.Release("cancelled: " + result.Cancel.Reason))
-		}
-		if attempt.Lost = result.Lost; result.Lost { // its outcome would not be taken
-			attempt.Stop(jobs.Release("its lease was lost"))
-		}
-	}
+	request := &pb.ExtendLeasesRequest{Worker: jobs.Me(), Heartbeats: beats, Lease: jobs.Span()}
+	return call(soon, jobs.Lease/6, pb.WorkerServiceClient.ExtendLeases, request).GetResults()
 }
 
-// report tells how an attempt ended until a server has heard it.
-func report(attempt *jobs.Attempt, outcome *pb.Outcome) {
-	for _, beat := range attempt.LastWords() {
+func report(words []*pb.Heartbeat, outcomes []*pb.Outcome) jobs.Answers {
+	for _, beat := range words {
 		extend([]*pb.Heartbeat{beat})
 	}
-	mutex.Lock()
-	delete(running, string(attempt.Token))
-	lost := attempt.Lost
-	mutex.Unlock()
-	for again := !lost; again; {
-		request := &pb.ReportOutcomesRequest{Worker: me, Outcomes: []*pb.Outcome{outcome}}
-		answer, _ := call(context.Background(), 10*time.Second, pb.WorkerServiceClient.ReportOutcomes, request)
-		refused := answer.Results[0].Error
-		again = codes.Code(refused.GetCode()) == codes.Unavailable // the store is away
-		if refused != nil {
-			log.Printf("an outcome was not taken: %s", refused.Message)
-			time.Sleep(jobs.Patience(1))
-		}
-	}
-	<-slots
+	request := &pb.ReportOutcomesRequest{Worker: jobs.Me(), Outcomes: outcomes}
+	return call(context.Background(), 10*time.Second, pb.WorkerServiceClient.ReportOutcomes, request).Results
 }
 
-func each(act func(*jobs.Attempt)) {
-	mutex.Lock()
-	defer mutex.Unlock()
-	for _, attempt := range running {
-		act(attempt)
+type method[Q, A any] func(pb.WorkerServiceClient, context.Context, Q, ...grpc.CallOption) (A, error)
+
+// call makes a call, each time with a deadline, until a server answers or ctx is done. All calls of a worker may be made
+// again: the same outcome twice is OK, and so is a heartbeat.
+func call[Q, A any](ctx context.Context, deadline time.Duration, make method[Q, A], request Q) (none A) {
+	for failures := 1; ctx.Err() == nil; failures++ {
+		soon, free := context.WithTimeout(ctx, deadline)
+		server := current.Load()
+		answer, err := make(clients[server%int64(len(clients))], soon, request)
+		if free(); err == nil {
+			return answer
+		}
+		log.Printf("a call failed: %v", err)
+		current.CompareAndSwap(server, server+1)
+		time.Sleep(jobs.Patience(failures))
 	}
+	return none
 }

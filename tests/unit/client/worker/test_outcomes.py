@@ -14,8 +14,9 @@ import pytest
 from tocsin.payloads import MAX_DEPTH, struct_from_dict
 from tocsin.v1 import job_pb2, job_service_pb2
 from tocsin.v1.payloads_pb2 import RawPayload
+from tocsin.worker import runtime
 from tocsin.worker.context import JobContext
-from tocsin.worker.errors import DoNotRetry, HandedOver, JobCancelled, RetryLater
+from tocsin.worker.errors import DoNotRetry, HandedOver, JobCancelled, Release, RetryLater
 from tocsin.worker.registry import Handlers
 from tocsin.worker.source import AttemptOutcome, Ending
 from unit.client.worker.memory_source import a_job, endings, running
@@ -133,6 +134,15 @@ async def test_do_not_retry_ends_the_job_at_once(in_thread: bool) -> None:
 
     outcome = await outcome_of(throw(NoSuchUser("gone")), in_thread=in_thread)
     assert (outcome.ending, outcome.retryable, outcome.error_type) == (Ending.FAILED, False, "NoSuchUser")
+
+
+@both
+async def test_a_job_that_is_given_back_has_a_reason_and_holds_up_no_other(
+    in_thread: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "FIRST_BREATH", 60.0)  # it is taken where a runner cannot begin a job
+    outcome = await outcome_of(throw(Release("no room here")), in_thread=in_thread)
+    assert (outcome.ending, outcome.reason, outcome.error_type) == (Ending.RELEASED, "no room here", "")
 
 
 @both

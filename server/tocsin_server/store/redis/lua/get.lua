@@ -6,8 +6,8 @@
 --- @include lib/keys lib/job lib/ids
 local answers = {}
 for i = 2, #ARGV do
-  local n = find(ARGV[i])
-  local job = n and (ARGV[1] == '1' and load_full(n) or load(n))
+  local n, job = find(ARGV[i])
+  if n then job = ARGV[1] == '1' and load_full(n) or job or load(n) end
   answers[#answers + 1] = job and answer(job) or false
 end
 return answers

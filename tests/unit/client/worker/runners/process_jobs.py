@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tocsin.worker.context import JobContext
-from tocsin.worker.errors import DoNotRetry, RetryLater
+from tocsin.worker.errors import DoNotRetry, Release, RetryLater
 from tocsin.worker.registry import Handlers
 
 handlers = Handlers()
@@ -47,6 +47,8 @@ def raises(job: JobContext) -> None:
             raise DoNotRetry("gone")
         case "RetryLater":
             raise RetryLater(90)
+        case "Release":
+            raise Release("no room here")
         case "SystemExit":
             raise SystemExit(3)
         case "UnfitResult":

@@ -107,6 +107,11 @@ async def test_what_a_handler_raises_there_is_told_here(
         assert "process_jobs.py" in outcome.error_trace
 
 
+async def test_a_handler_there_gives_its_job_back(run: Run) -> None:
+    [outcome] = await finished(run, a_job_with("raises", what="Release"))
+    assert (outcome.ending, outcome.reason) == (Ending.RELEASED, "no room here")
+
+
 async def test_progress_and_lines_cross_over_and_the_last_words_come_before_the_outcome(run: Run) -> None:
     await finished(run, a_job_with("says"))
     beats = [beat for beats in run[0].beats for beat in beats]

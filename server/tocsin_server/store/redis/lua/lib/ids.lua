@@ -29,19 +29,31 @@ local function with_length(id)
   return struct.pack('>I2', #id) .. id
 end
 
--- The arrival number of the job that bears this id; `at` is what the index says of it, where that was asked already.
+-- The arrival number of the job that bears this id, and the job itself where it had to be read for that; `at` is what the
+-- index says of it, where that was asked already.
 local function find(id, at)
   if at == nil then at = redis.call('HGET', key('d'), id) end
-  if at then return struct.unpack('>I6', at) end
+  if at then return (struct.unpack('>I6', at)) end
   local n, create, own = read_id(id)
   local job = n and (touched[n] or load(n))
-  if job and not has(job, OWN_ID) and job.create == create and job.own == own then return n end
+  if job and not has(job, OWN_ID) and job.create == create and job.own == own then return n, job end
   return nil
 end
 
 -- The job as it stands, with what this call has changed already.
 local function find_job(id, at)
-  local n = find(id, at)
-  local job = n and (touched[n] or load(n))
+  local n, job = find(id, at)
+  job = n and (touched[n] or job or load(n))
   return job and not job.gone and job or nil
+end
+
+-- Where ids stand as the index says, asked as one question: false for what is not in it.
+local function places_of(ids)
+  local found = {}
+  for i = 1, #ids, 1000 do
+    for _, at in ipairs(redis.call('HMGET', key('d'), unpack(ids, i, math.min(i + 999, #ids)))) do
+      found[#found + 1] = at
+    end
+  end
+  return found
 end

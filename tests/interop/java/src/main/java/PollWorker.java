@@ -1,105 +1,100 @@
-import com.google.protobuf.ByteString;
 import dev.tocsin.v1.ExtendLeasesRequest;
+import dev.tocsin.v1.ExtendLeasesResponse;
 import dev.tocsin.v1.Heartbeat;
 import dev.tocsin.v1.LeaseJobsRequest;
-import dev.tocsin.v1.Outcome;
+import dev.tocsin.v1.LeaseJobsResponse;
 import dev.tocsin.v1.ReportOutcomesRequest;
-import io.grpc.Status;
+import dev.tocsin.v1.WorkerServiceGrpc;
+import dev.tocsin.v1.WorkerServiceGrpc.WorkerServiceBlockingStub;
+import io.grpc.StatusRuntimeException;
 import java.util.List;
-import java.util.Map;
 import java.util.UUID;
-import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.Function;
 
-/** A worker of plain calls: a long poll for jobs, and calls for heartbeats and outcomes. */
+/** A worker of plain calls, each in a thread of its own: a long poll for jobs, heartbeats, outcomes. */
 public final class PollWorker {
-  private final Map<ByteString, Attempt> running = new ConcurrentHashMap<>();
-  private final Semaphore slots = new Semaphore(Settings.CONCURRENCY); // until a server knows how an attempt ended
-  private final Calls calls = new Calls();
-  private volatile boolean stopping;
+  private final Held held = new Held(this::look, this::stopped);
+  private final AtomicInteger current = new AtomicInteger(); // the server to call: the next one after each failure
+  private Thread poll; // null: none is under way
+  private boolean reports;
 
-  public static void main(String[] arguments) throws Exception {
-    new PollWorker().run();
+  public static void main(String[] arguments) {
+    var worker = new PollWorker();
+    worker.held.thread.scheduleAtFixedRate(worker::beat, 0, Settings.LEASE.toMillis() / 3, TimeUnit.MILLISECONDS);
+    worker.held.thread.execute(worker::look);
   }
 
-  private void run() throws Exception {
-    var polls = Thread.currentThread();
-    Stop.onSignal(() -> {
-      stopping = true;
-      polls.interrupt();
-    });
-    var timer = Executors.newSingleThreadScheduledExecutor();
-    long every = Settings.LEASE.toMillis() / 3;
-    timer.scheduleAtFixedRate(this::heartbeat, every, every, TimeUnit.MILLISECONDS);
-    try {
-      while (!stopping) poll();
-    } catch (InterruptedException stopped) { // a call that waits is cancelled, and leases nothing
-      Thread.interrupted();
+  private void beat() {
+    var beats = held.heartbeats();
+    if (!beats.isEmpty()) new Thread(() -> extend(beats)).start();
+  }
+
+  /** Makes the calls that are wanted, after each change. */
+  private void look() {
+    var free = Settings.CONCURRENCY - held.open();
+    if (poll == null && held.done()) Stop.exit();
+    if (poll == null && free > 0 && !held.stopping()) {
+      poll = new Thread(() -> poll(free));
+      poll.start();
     }
-    timer.schedule(this::giveBack, Settings.GRACE.toSeconds(), TimeUnit.SECONDS);
-    slots.acquire(Settings.CONCURRENCY);
-    Stop.exit();
+    if (!reports && held.ready()) {
+      reports = true;
+      var unsent = held.take();
+      new Thread(() -> report(unsent)).start();
+    }
   }
 
-  /** Waits for jobs, as many as slots are free. */
-  private void poll() throws InterruptedException {
-    slots.acquire();
-    slots.release(); // one is free
+  private void stopped() {
+    if (poll != null) poll.interrupt(); // its call is cancelled, and leases nothing
+    look();
+  }
+
+  private void poll(int free) {
     var request = LeaseJobsRequest.newBuilder().setWorker(Settings.ME).setLease(Settings.lease())
-        .addAsks(Settings.ask().setMaxJobs(slots.availablePermits()))
+        .addAsks(Settings.ask().setMaxJobs(free))
         .setRequestId(UUID.randomUUID().toString()).build(); // the same jobs again where the answer was lost
-    for (var leased : calls.make(30_000, client -> client.leaseJobs(request)).getJobsList())
-      running.computeIfAbsent(leased.getToken(), token -> {
-        slots.acquireUninterruptibly();
-        return new Attempt(leased, this::report).begin();
-      });
+    var none = LeaseJobsResponse.getDefaultInstance();
+    var leased = call(30_000, Integer.MAX_VALUE, none, client -> client.leaseJobs(request)).getJobsList();
+    held.change(() -> {
+      poll = null;
+      held.begin(leased);
+    });
   }
 
-  private void heartbeat() {
-    try {
-      if (!running.isEmpty()) extend(running.values().stream().map(Attempt::heartbeat).toList());
-    } catch (InterruptedException | RuntimeException error) {
-      System.err.println("a heartbeat failed: " + error.getMessage()); // the next one may be heard
-    }
-  }
-
-  private void extend(List<Heartbeat> beats) throws InterruptedException {
+  private void extend(List<Heartbeat> beats) {
     var request = ExtendLeasesRequest.newBuilder().setWorker(Settings.ME).setLease(Settings.lease())
         .addAllHeartbeats(beats).build();
-    var results = calls.once(Settings.LEASE.toMillis() / 4, client -> client.extendLeases(request)).getResultsList();
-    for (var n = 0; n < results.size(); n++) {
-      var attempt = running.get(beats.get(n).getToken());
-      if (attempt == null) continue;
-      var result = results.get(n);
-      if (result.hasCancel()) attempt.stop(new Failure.Release("cancelled: " + result.getCancel().getReason()));
-      attempt.lost = result.getLost(); // its outcome would not be taken
-      if (attempt.lost) attempt.stop(new Failure.Release("its lease was lost"));
-    }
+    var none = ExtendLeasesResponse.getDefaultInstance(); // the next one may be heard
+    var answers = call(Settings.LEASE.toMillis() / 6, 2, none, client -> client.extendLeases(request)).getResultsList();
+    held.change(() -> held.extended(beats, answers));
   }
 
-  /** Tells how an attempt ended until a server has heard it. */
-  private void report(Attempt attempt, Outcome outcome) {
-    try {
-      for (var beat : attempt.lastWords()) calls.make(10_000, client -> client.extendLeases(ExtendLeasesRequest
-          .newBuilder().setWorker(Settings.ME).setLease(Settings.lease()).addHeartbeats(beat).build()));
-      running.remove(attempt.token());
-      var request = ReportOutcomesRequest.newBuilder().setWorker(Settings.ME).addOutcomes(outcome).build();
-      for (var again = !attempt.lost; again; ) {
-        var answer = calls.make(10_000, client -> client.reportOutcomes(request)).getResults(0);
-        if (answer.hasError()) System.err.println("an outcome was not taken: " + answer.getError().getMessage());
-        again = answer.getError().getCode() == Status.Code.UNAVAILABLE.value(); // the store is away
-        if (again) Thread.sleep(1000);
+  private void report(Held.Unsent unsent) {
+    for (var beat : unsent.words()) extend(List.of(beat));
+    var request = ReportOutcomesRequest.newBuilder().setWorker(Settings.ME).addAllOutcomes(unsent.outcomes()).build();
+    var answer = call(10_000, Integer.MAX_VALUE, null, client -> client.reportOutcomes(request));
+    held.change(() -> {
+      reports = false;
+      held.acknowledged(answer.getResultsList());
+    });
+  }
+
+  /** Makes a call until a server answers. Any may be made again: an outcome said twice is OK, and so is a heartbeat. */
+  private <A> A call(long deadlineMs, int tries, A none, Function<WorkerServiceBlockingStub, A> call) {
+    for (var failures = 1; failures <= tries && !Thread.currentThread().isInterrupted(); failures++) {
+      var server = current.get();
+      try {
+        var client = WorkerServiceGrpc.newBlockingStub(Settings.channel(server));
+        return call.apply(client.withDeadlineAfter(deadlineMs, TimeUnit.MILLISECONDS));
+      } catch (StatusRuntimeException error) {
+        System.err.println("a call failed: " + error.getMessage());
+        current.compareAndSet(server, server + 1);
+        LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(Settings.patience(failures)));
       }
-    } catch (InterruptedException error) {
-      System.err.println("interrupted while it reported an outcome");
-    } finally {
-      slots.release();
     }
-  }
-
-  private void giveBack() {
-    for (var attempt : running.values()) attempt.stop(new Failure.Release("the worker shuts down"));
+    return none;
   }
 }

@@ -1,8 +1,14 @@
 import dev.tocsin.v1.LeaseAsk;
 import dev.tocsin.v1.Worker;
+import io.grpc.Grpc;
+import io.grpc.InsecureChannelCredentials;
+import io.grpc.ManagedChannel;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.time.Duration;
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
 
 /** What the environment says, for both workers and the client. */
 public interface Settings {
@@ -16,6 +22,17 @@ public interface Settings {
   /** This process: a name that no other has. */
   Worker ME = Worker.newBuilder().setName("example-java-" + host() + "-" + ProcessHandle.current().pid())
       .setVersion("1.0.0").setLanguage("java").build();
+
+  List<ManagedChannel> CHANNELS = Arrays.stream(SERVERS)
+      .map(server -> Grpc.newChannelBuilder(server, InsecureChannelCredentials.create())
+          .keepAliveTime(10, TimeUnit.SECONDS).keepAliveTimeout(5, TimeUnit.SECONDS).build()).toList();
+
+  /** To the next server with each number. */
+  static ManagedChannel channel(int number) {
+    var channel = CHANNELS.get(number % CHANNELS.size());
+    channel.resetConnectBackoff(); // which grows to two minutes else
+    return channel;
+  }
 
   static com.google.protobuf.Duration lease() {
     return com.google.protobuf.Duration.newBuilder().setSeconds(LEASE.toSeconds()).build();

@@ -1,0 +1,66 @@
+"""Recurring schedules, as users see them and ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Literal, TypeAlias, TypedDict
+
+from tocsin._times import Span, read_time
+from tocsin.enums import OnExcluded
+from tocsin.v1 import schedule_pb2
+
+#: What becomes of an excluded time, by its word.
+OnExcludedName: TypeAlias = OnExcluded | Literal["SKIP", "NEXT_DAY", "PREVIOUS_DAY"]
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """Days that are excluded: all that any of its fields names."""
+
+    dates: Sequence[date | str] = ()  # "2026-12-25"
+    weekdays: Sequence[str] = ()  # "SAT"
+    ics: str = ""  # an iCalendar text
+    time_zone: str = ""  # whose days they are; that of the schedule
+    on_excluded: OnExcludedName = OnExcluded.SKIP
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """One time of a schedule. `message` is the tocsin.v1 message it was read from, which has each note's parts."""
+
+    time: datetime  # by which the run is known; UTC
+    local: datetime  # the same, as far from UTC as the schedule's zone is then
+    due_time: datetime  # later by the jitter
+    skipped: bool  # a calendar takes it out
+    notes: tuple[str, ...]  # what is particular about it, in sentences
+    message: schedule_pb2.Occurrence = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, message: schedule_pb2.Occurrence) -> Occurrence:
+        """The time that a message holds."""
+        return cls(
+            time=read_time(message.time),
+            local=datetime.fromisoformat(message.local),
+            due_time=read_time(message.due_time),
+            skipped=message.skipped,
+            notes=tuple(note.text for note in message.notes),
+            message=message,
+        )
+
+
+class TimingOptions(TypedDict, total=False):
+    """When a schedule runs. `cron` or `every` is needed."""
+
+    cron: str | Sequence[str]  # a line, or several: "0 9 L * *"
+    time_zone: str  # of cron, "Europe/Berlin"; UTC
+    every: Span  # seconds or a timedelta
+    anchor: datetime  # the first time of `every`
+    start_time: datetime
+    end_time: datetime  # no time at it or after it
+    max_runs: int
+    jitter: Span  # each run is due up to so much later
+    calendars: Mapping[str, Calendar]  # by name
+    queue: str  # this and the id decide how jitter falls
+    schedule_id: str

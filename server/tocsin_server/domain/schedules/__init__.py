@@ -1,0 +1,1 @@
+"""Recurring schedules: what they are, and at which times they run. Pure reckoning."""

@@ -1,0 +1,146 @@
+"""One line of cron: what it may say, and the wall-clock times that fit it.
+
+CronSim reads the fields and steps from one time that fits to the next; with it come the optional sixth field for
+seconds, in front, `L` and `LW` as the day of the month, `5L` and `MON#2` as the day of the week. It is used without
+zones: what becomes of a time where clocks change is decided in cron_times.py, which knows more than CronSim tells, and
+for six fields, too. Names before `L` (`FRIL`), the words with `@` and all that is said of a wrong line are ours.
+"""
+
+from __future__ import annotations
+
+import calendar
+import copy
+import re
+from collections.abc import Iterator
+from datetime import date, datetime
+
+from cronsim import CronSim, CronSimError
+
+MOST_CHARACTERS = 200
+WORDS = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+
+_DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+_LAST_BY_NAME = re.compile(rf"\b({'|'.join(_DAYS)})L\b")
+_FIELDS = ("second", "minute", "hour", "day-of-month", "month", "day-of-week")
+_FORMS = "*, lists (1,2), ranges (1-5) and steps (*/2)"
+_ALLOWED = {
+    "second": f"0 to 59, {_FORMS}",
+    "minute": f"0 to 59, {_FORMS}",
+    "hour": f"0 to 23, {_FORMS}",
+    "day-of-month": f"1 to 31, L (the last day), LW (the last from Monday to Friday), {_FORMS}",
+    "month": f"1 to 12 or JAN to DEC, {_FORMS}",
+    "day-of-week": f"0 to 7 (0, 7 are Sunday) or SUN to SAT, MON#2 (second Monday), 5L (last Friday), {_FORMS}",
+}
+_NO_STEPS = re.compile(r"(?:^|,)LW?/")
+# Weekday of the first of January, and whether it is a leap year: all that one year differs from another by.
+_KINDS_OF_YEAR = {(date(year, 1, 1).weekday(), calendar.isleap(year)): year for year in range(2000, 2040)}.values()
+
+
+class WrongLine(ValueError):
+    """A line that cannot be, and why: the description of a violation."""
+
+
+class CronLine:
+    """A line that can be.
+
+    `fixed` is Debian's distinction: neither the minute nor the hour begins with `*`, so that the line means certain
+    times of the day, each of which is to come once a day; a wildcard line means a rhythm. A field of seconds does not
+    count.
+    """
+
+    __slots__ = ("_steps", "fixed", "text")
+
+    def __init__(self, text: str) -> None:
+        """WrongLine."""
+        self.text = text
+        fields = _fields(text)
+        self.fixed = not fields[-5].startswith("*") and not fields[-4].startswith("*")
+        self._steps = _read(fields)
+        if not any(map(self._steps.match_day, _days(self._steps.months))):
+            raise WrongLine(_never(text))
+
+    def walls(self, after: datetime) -> Iterator[datetime]:
+        """The wall-clock times after this one that fit, in order, to the end of the calendar."""
+        steps = copy.copy(self._steps)
+        steps.dt = after.replace(microsecond=0)
+        try:
+            yield from steps
+        except OverflowError:  # past the year 9999
+            return
+
+    def times_a_day(self) -> int:
+        """How many times of a day fit at most."""
+        return len(self._steps.seconds) * len(self._steps.minutes) * len(self._steps.hours)
+
+
+def _fields(text: str) -> list[str]:
+    if len(text) > MOST_CHARACTERS:
+        raise WrongLine(f"has {len(text):,} characters, at most {MOST_CHARACTERS} are allowed")
+    if not text.isprintable():
+        raise WrongLine("has a line break or another control character; give several lines as several entries")
+    word = text.strip().lower()
+    if word.startswith("@"):
+        if word not in WORDS:
+            hint = " For an interval use `every`." if word.startswith("@every") else ""
+            raise WrongLine(f"is {text.strip()!r}, which is none of {', '.join(WORDS)}.{hint}")
+        return WORDS[word].split()
+    fields = text.upper().split()
+    if fields and "=" in fields[0]:
+        raise WrongLine("begins with a setting; the zone has a field of its own, `time_zone`")
+    if len(fields) not in (5, 6):
+        year = " A year, as Quartz has it, is not known here." if len(fields) == 7 else ""
+        raise WrongLine(
+            f"has {len(fields)} fields, not 5 (minute hour day-of-month month day-of-week) or 6 (seconds first); "
+            f"or write one of {', '.join(WORDS)}.{year}"
+        )
+    fields[-1] = _LAST_BY_NAME.sub(lambda name: f"{_DAYS.index(name[1])}L", fields[-1])
+    return fields
+
+
+def _read(fields: list[str]) -> CronSim:
+    for name, field in zip(_FIELDS[-len(fields) :], fields, strict=True):
+        if _NO_STEPS.search(field):
+            raise _wrong(name, field)
+        # Each by itself, so that the one that is wrong is known; all others then fit.
+        alone = [field if other == name else "*" for other in _FIELDS]
+        try:
+            CronSim(" ".join(alone), datetime(2000, 1, 1))
+        except CronSimError:
+            raise _wrong(name, field) from None
+    try:
+        return CronSim(" ".join(fields), datetime(2000, 1, 1))
+    except CronSimError:  # the fields are right one by one: it refuses days that no month of the line has
+        raise WrongLine(_never(" ".join(fields))) from None
+
+
+def _wrong(name: str, field: str) -> WrongLine:
+    hint = ""
+    if "?" in field:
+        hint = "; for Quartz's ? write *"
+    elif name == "day-of-month" and "W" in field:
+        hint = "; W is known in LW only"
+    elif re.search(r"\w-\w", field):
+        hint = "; a range goes from the lower to the higher, and from the end on it is a list: SAT,SUN"
+    elif field.startswith("H"):
+        hint = "; for Jenkins' H use `jitter`"
+    return WrongLine(f"has {field!r} as its {name}; allowed are {_ALLOWED[name]}{hint}")
+
+
+def _never(text: str) -> str:
+    return f"never comes: no year has a day that fits {text!r}"
+
+
+def _days(months: set[int]) -> Iterator[date]:
+    """Each day of these months in each kind of year."""
+    for year in _KINDS_OF_YEAR:
+        for month in months:
+            for day in range(1, calendar.monthrange(year, month)[1] + 1):
+                yield date(year, month, day)
