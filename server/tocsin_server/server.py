@@ -50,6 +50,7 @@ from tocsin_server.maintenance.lease_reaper import LeaseReaper
 from tocsin_server.maintenance.queue_forgetter import QueueForgetter
 from tocsin_server.maintenance.retention_trimmer import RetentionTrimmer
 from tocsin_server.maintenance.runner import ChoreRunner
+from tocsin_server.maintenance.schedule_firer import ScheduleFirer
 from tocsin_server.messages.errors import MessageSettingsError
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.cancel_jobs import CancelJobs
@@ -113,9 +114,7 @@ class Server:
         self._grpc: GrpcServer | None = None
         self._loops: _Loops | None = None
         self._closed = asyncio.Event()
-        self.failed = (
-            asyncio.Event()
-        )  # it runs no jobs any more though nobody asked it to stop; only a restart mends that
+        self.failed = asyncio.Event()  # it runs no jobs any more, unasked; only a restart mends that
         self.address = ""
 
     async def start(self) -> None:
@@ -263,6 +262,7 @@ class Server:
             LeaseReaper(store, clock, settings.tick),
             RetentionTrimmer(store, clock, completed_max=retention.completed_max, failed_max=retention.failed_max),
             CrossChecker(store),
+            ScheduleFirer(store, clock),
             QueueForgetter(store, unused_for=settings.quotas.forget_unused_for),
         ]
         runner = ChoreRunner(ticker, chores)
