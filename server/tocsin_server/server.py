@@ -62,6 +62,7 @@ from tocsin_server.operations.reminders.fence import ReminderFence
 from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.reporting.retention import Retained
 from tocsin_server.operations.schedule_jobs import ScheduleJobs
+from tocsin_server.operations.schedules import KeptSchedules
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
 from tocsin_server.operations.transfer.transfers import Transfers
@@ -204,10 +205,9 @@ class Server:
                 settings.connections.max_age, settings.connections.max_age_grace, settings.connections.max_idle
             ),
         )
-        host = settings.listen.rpartition(":")[0]
         port = await self._grpc.start()
         self._stack.push_async_callback(self._grpc.stop, _CALLS_GRACE)
-        self.address = f"{host}:{port}"
+        self.address = f"{settings.listen.rpartition(':')[0]}:{port}"
         await self._start_loops(self._loops)
         await self._tell(store, name, [*made.warnings(), *warnings, *_open_to_all(settings.listen)], handled)
 
@@ -381,7 +381,7 @@ def build_servicers(
             QueueService(store, queues, bulk, working.announcing, silent_since, writes_refused),
             WorkerService(working),
             ReminderService(reminders),
-            ScheduleService(working.clock),
+            ScheduleService(store, KeptSchedules(store, scheduling), working.clock),
             ServerService(store, facts),
         ],
         drained=[watching, transfers, working],

@@ -38,7 +38,8 @@ METHODS: dict[tuple[str, str], MethodDescriptor] = {
 REPEATABLE = {
     *("GetJob", "ListJobs", "ExplainJob", "ListJobLogs", "CancelJob"),
     *("GetQueue", "GetQueueHealth", "ListQueues", "PauseQueue", "ResumeQueue", "GetServerInfo"),
-    *("ReportOutcomes", "ExtendLeases", "ListWorkers", "PreviewSchedule"),
+    *("ReportOutcomes", "ExtendLeases", "ListWorkers"),
+    *("GetSchedule", "ListSchedules", "PauseSchedule", "ResumeSchedule", "PreviewSchedule"),
 }
 
 

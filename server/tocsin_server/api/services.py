@@ -56,7 +56,8 @@ SERVICES = (
     Service(
         schedule_service_pb2.DESCRIPTOR.services_by_name["ScheduleService"],
         ScheduleService,
-        reads=frozenset({"PreviewSchedule"}),
+        reads=frozenset({"GetSchedule", "ListSchedules", "PreviewSchedule"}),
+        opaque=True,
     ),
     Service(
         server_service_pb2.DESCRIPTOR.services_by_name["ServerService"],

@@ -7,6 +7,7 @@ from dataclasses import field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 
+from tocsin_server.domain import limits
 from tocsin_server.domain.job import Draft, JobSpec, OnConflict
 from tocsin_server.domain.record import record
 from tocsin_server.domain.schedules.reckoning import Reckoning
@@ -41,7 +42,7 @@ class ScheduleSpec:
     overlap: Overlap = Overlap.SKIP
     missed: Missed = Missed.ONCE
     catch_up_window: timedelta | None = None  # None: however long ago
-    catch_up_max: int = 100
+    catch_up_max: int = limits.DEFAULT_CATCH_UP
     paused: bool = False
     pause_reason: str = ""
     note: str = ""
