@@ -22,7 +22,17 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from support.servers import Server
 from support.stubs import Stubs, refusal
-from tocsin import AsyncClient, Calendar, Client, InvalidArgument, OnExcluded, WrongType
+from tocsin import (
+    Aborted,
+    AlreadyExists,
+    AsyncClient,
+    Calendar,
+    Client,
+    InvalidArgument,
+    NotFound,
+    OnExcluded,
+    WrongType,
+)
 from tocsin.v1 import job_service_pb2, schedule_pb2
 from tocsin.v1 import schedule_service_pb2 as pb
 from tocsin.v1 import schedule_service_pb2_grpc as pb_grpc
@@ -259,7 +269,7 @@ def typed(line: str, address: str, *more: str) -> str:
 
 
 def test_the_python_lines_of_the_page_work(quiet_server: Server) -> None:
-    [code] = blocks("python")
+    _, code = blocks("python")
     done = subprocess.run(
         [sys.executable, "-c", code.replace("localhost:50051", quiet_server.address)],
         capture_output=True,
@@ -318,6 +328,51 @@ def test_a_file_of_days_off_and_what_is_typed_wrongly(quiet_server: Server, tmp_
         with pytest.raises(subprocess.CalledProcessError) as failed:
             typed(f"tocsin schedules preview {wrong}", quiet_server.address)
         assert (failed.value.returncode, said in " ".join(failed.value.stderr.split())) == (code, True)
+
+
+def test_the_python_lines_for_kept_schedules_work(quiet_server: Server) -> None:
+    code = blocks("python")[0].replace("localhost:50051", quiet_server.address)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    following, listed = done.stdout.splitlines()
+    assert datetime.fromisoformat(following) > datetime.now(UTC)
+    assert listed == "back-up 1 0"
+
+
+async def test_the_async_client_keeps_schedules(quiet_server: Server) -> None:
+    async with AsyncClient(quiet_server.address) as client:
+        at = datetime(2099, 1, 1, tzinfo=UTC)
+        made = await client.schedules.create("s", queue="kept", every=60, anchor=at, type="t", payload={"n": 1})
+        assert made.next_times[0] == at
+        with pytest.raises(AlreadyExists):
+            await client.schedules.create("s", queue="kept", every=60, type="t")
+        changed = await client.schedules.update("s", queue="kept", type="u", catch_up_window=3600, catch_up_max=5)
+        found = await client.schedules.get("s", "kept")
+        assert (found.revision, found.message.job.type, found.message.catch_up_max) == (changed.revision, "u", 5)
+        with pytest.raises(Aborted):
+            await client.schedules.update("s", queue="kept", revision=1, note="late")
+        assert (await client.schedules.pause("s", "kept", reason="why")).paused
+        assert (await client.schedules.resume("s", "kept")).next_times[0] == at
+        assert (await client.schedules.trigger("s", "kept")).startswith("s@")
+        assert [one.fired for one in await client.schedules.list("kept")] == [1]
+        await client.schedules.delete("s", "kept")
+        with pytest.raises(NotFound):
+            await client.schedules.get("s", "kept")
+        with pytest.raises(InvalidArgument):
+            await client.schedules.create("s", every=60, type="t", overlap="NEVER")  # type: ignore[arg-type]  # no such
+
+
+def test_kept_schedules_on_the_command_line(quiet_server: Server) -> None:
+    at = quiet_server.address
+    made = typed("tocsin schedules create s --every 2h --type t --queue cli --overlap allow --missed all", at)
+    assert made.splitlines()[1].split()[0] == "s"
+    assert json.loads(typed("tocsin schedules get s --queue cli", at, "--json"))["overlap"] == "ALLOW"
+    assert "paused" in typed("tocsin schedules pause s --queue cli --reason why", at)
+    assert "paused" not in typed("tocsin schedules resume s --queue cli", at)
+    assert typed("tocsin schedules trigger s --queue cli", at).startswith("s@")
+    assert typed("tocsin schedules list --queue cli", at).splitlines()[1].split()[-3:] == ["1", "0", "0"]
+    assert typed("tocsin schedules delete s --queue cli", at) == ""
+    with pytest.raises(subprocess.CalledProcessError):
+        typed("tocsin schedules get s --queue cli", at)
 
 
 def test_the_grpcurl_lines_for_kept_schedules_work(quiet_server: Server, go_tool: Callable[[str], str]) -> None:
