@@ -20,6 +20,7 @@ from tocsin import (
     _watching,
 )
 from tocsin._channel import Tls, refuse_copying
+from tocsin._clock import AsyncMovableClock
 from tocsin._connection import Connection
 from tocsin._fields import name_of
 from tocsin._schedules import AsyncSchedules
@@ -81,6 +82,11 @@ class AsyncClient:
     def schedules(self) -> AsyncSchedules:
         """Recurring schedules."""
         return AsyncSchedules(self._connection)
+
+    @property
+    def clock(self) -> AsyncMovableClock:
+        """The store's clock, which tests move by hand."""
+        return AsyncMovableClock(self._connection)
 
     async def close(self) -> None:
         """Disconnect, once scheduling that is under way has its answer. Other open calls fail."""

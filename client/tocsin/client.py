@@ -20,6 +20,7 @@ from google.protobuf.message import Message
 from tocsin import _bulk, _calls, _following, _paging, _queue_calls, _reminder_calls, _transferring, _watching
 from tocsin._calls import PreparedCall
 from tocsin._channel import Tls, refuse_copying
+from tocsin._clock import MovableClock
 from tocsin._connection import Connection
 from tocsin._fields import name_of
 from tocsin._loop_thread import LoopThread
@@ -87,6 +88,11 @@ class Client:
     def schedules(self) -> Schedules:
         """Recurring schedules."""
         return Schedules(self._invoke)
+
+    @property
+    def clock(self) -> MovableClock:
+        """The store's clock, which tests move by hand."""
+        return MovableClock(self._invoke)
 
     def close(self) -> None:
         """Disconnect, once scheduling that is under way has its answer. Other open calls fail."""

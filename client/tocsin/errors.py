@@ -118,7 +118,7 @@ class AlreadyExists(_StandingJobError):
 
 class FailedPrecondition(_StandingJobError):
     """The job's `state` forbids it (reason JOB_ACTIVE or WRONG_STATE), its queue was moved (QUEUE_MOVED), or jobs stand
-    in the queue (QUEUE_IN_USE)."""
+    in the queue (QUEUE_IN_USE), or the store keeps real time (CLOCK_NOT_MANUAL)."""
 
     default_status = grpc.StatusCode.FAILED_PRECONDITION
 

@@ -22,6 +22,7 @@ from tocsin.worker.context import JobContext
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 from tocsin.worker.registry import Handlers
 
+from tocsin_server.api.clock_service import ClockService
 from tocsin_server.api.grpc_server import CallLimits, Connections, GrpcServer, Servicers
 from tocsin_server.api.health import Health
 from tocsin_server.api.job_service import JobService
@@ -52,6 +53,7 @@ from tocsin_server.maintenance.retention_trimmer import RetentionTrimmer
 from tocsin_server.maintenance.runner import ChoreRunner
 from tocsin_server.maintenance.schedule_firer import ScheduleFirer
 from tocsin_server.messages.errors import MessageSettingsError
+from tocsin_server.operations.advancing import Advancing
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.cancel_jobs import CancelJobs
 from tocsin_server.operations.explaining import Explaining
@@ -146,8 +148,7 @@ class Server:
 
     async def _start(self) -> None:
         settings = self._settings
-        # What can be wrong with settings is said before a store is made.
-        out, own = outlets(settings.mail, settings.sms), self._own_handlers()
+        out, own = outlets(settings.mail, settings.sms), self._own_handlers()  # what is wrong is said before a store
         make = joined_store if self._beside else made_store
         made = await self._stack.enter_async_context(make(settings))
         store = made.store
@@ -183,17 +184,9 @@ class Server:
         health = Health(SERVICE_NAMES)
         self._loops = loops = self._make_loops(made, handlers, push, warnings, queue_settings, health, name)
         scheduling.ride = loops.leasing.ride
+        operations = scheduling, cancelling, watching, queue_settings, reminders, loops.working
         servicers = build_servicers(
-            store,
-            scheduling,
-            cancelling,
-            watching,
-            queue_settings,
-            reminders,
-            loops.working,
-            facts,
-            loops.ticker.silent_since,
-            loops.readiness.writes_refused,
+            store, *operations, facts, loops.ticker.silent_since, loops.readiness.writes_refused
         )
         self._grpc = GrpcServer(
             servicers,
@@ -256,6 +249,7 @@ class Server:
         wakeups.on_settings(queue_settings.invalidate)
         wakeups.on_work(lambda queue, _: ticker.know(queue))
         wakeups.on_missed(ticker.read_all)
+        wakeups.on_moved(ticker.read_all_now)
         retention = settings.retention
         chores = [
             DuePromoter(store, clock),
@@ -382,6 +376,7 @@ def build_servicers(
             WorkerService(working),
             ReminderService(reminders),
             ScheduleService(store, KeptSchedules(store, scheduling), working.clock),
+            ClockService(Advancing(store)),
             ServerService(store, facts),
         ],
         drained=[watching, transfers, working],

@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.descriptor import MethodDescriptor
 from support.source_tree import PROTOS
 from tocsin.v1 import (
+    clock_service_pb2,
     job_service_pb2,
     queue_service_pb2,
     reminder_service_pb2,
@@ -23,6 +24,7 @@ FILES = (
     job_service_pb2,
     queue_service_pb2,
     reminder_service_pb2,
+    clock_service_pb2,
     schedule_service_pb2,
     server_service_pb2,
     worker_service_pb2,
@@ -38,7 +40,7 @@ METHODS: dict[tuple[str, str], MethodDescriptor] = {
 REPEATABLE = {
     *("GetJob", "ListJobs", "ExplainJob", "ListJobLogs", "CancelJob"),
     *("GetQueue", "GetQueueHealth", "ListQueues", "PauseQueue", "ResumeQueue", "GetServerInfo"),
-    *("ReportOutcomes", "ExtendLeases", "ListWorkers"),
+    *("ReportOutcomes", "ExtendLeases", "ListWorkers", "GetClock"),
     *("GetSchedule", "ListSchedules", "PauseSchedule", "ResumeSchedule", "PreviewSchedule"),
 }
 

@@ -44,7 +44,7 @@ class Provider(ABC):
 
     @abstractmethod
     def store(
-        self, *, events_max: int = 100_000, quotas: Quotas = DEFAULT_QUOTAS
+        self, *, events_max: int = 100_000, quotas: Quotas = DEFAULT_QUOTAS, manual_clock: bool = False
     ) -> AbstractAsyncContextManager[JobStore]:
         """A store of its own on what this provider holds, opened, and closed at the end."""
 
@@ -121,11 +121,15 @@ class RedisProvider(Provider):
         self._backdate = RedisBackdate(self._client, self._keys)
 
     @contextlib.asynccontextmanager
-    async def store(self, *, events_max: int = 100_000, quotas: Quotas = DEFAULT_QUOTAS) -> AsyncIterator[JobStore]:
+    async def store(
+        self, *, events_max: int = 100_000, quotas: Quotas = DEFAULT_QUOTAS, manual_clock: bool = False
+    ) -> AsyncIterator[JobStore]:
         connection = RedisConnection(self._process.url, answer_within=_PATIENCE)
-        store = RedisStore(connection, self._keys.namespace, events_max=events_max, quotas=quotas)
-        await store.open()
+        store = RedisStore(
+            connection, self._keys.namespace, events_max=events_max, quotas=quotas, manual_clock=manual_clock
+        )
         try:
+            await store.open()
             yield store
         finally:
             await store.close()
@@ -212,6 +216,7 @@ class MongoProvider(Provider):
     """One database of a server that speaks MongoDB's wire protocol."""
 
     _JOBS = "jobs"
+    _MARK = f"{_JOBS}.format"
 
     def __init__(self, url: str, kill: Callable[[], None], select_within: timedelta = _PATIENCE) -> None:
         self._url, self._kill, self._select_within = url, kill, select_within
@@ -220,13 +225,22 @@ class MongoProvider(Provider):
         self._backdate = MongoBackdate(self._database[self._JOBS])
 
     @contextlib.asynccontextmanager
-    async def store(self, *, events_max: int = 100_000, quotas: Quotas = DEFAULT_QUOTAS) -> AsyncIterator[JobStore]:
+    async def store(
+        self, *, events_max: int = 100_000, quotas: Quotas = DEFAULT_QUOTAS, manual_clock: bool = False
+    ) -> AsyncIterator[JobStore]:
         connection = MongoConnection(
             self._url, answer_within=_PATIENCE, max_connections=16, select_within=self._select_within
         )
-        store = MongoStore(connection, self._JOBS, events_max=events_max, events_age=timedelta(hours=1), quotas=quotas)
-        await store.open()
+        store = MongoStore(
+            connection,
+            self._JOBS,
+            events_max=events_max,
+            events_age=timedelta(hours=1),
+            quotas=quotas,
+            manual_clock=manual_clock,
+        )
         try:
+            await store.open()
             yield store
         finally:
             await store.close()
@@ -257,12 +271,15 @@ class MongoProvider(Provider):
         return found
 
     def clear(self) -> None:
-        # Collections and indexes stay: making them anew for each test would take most of the suite's time.
+        # Collections, indexes and the mark that they are ours stay: making them anew for each test would take most of
+        # the suite's time.
         for name in self._database.list_collection_names():
-            self._database[name].delete_many({})
+            if name != self._MARK:
+                self._database[name].delete_many({})
 
     def put_back(self, contents: Mapping[bytes, bytes]) -> None:
         self.clear()
+        self._database[self._MARK].delete_many({})
         for key, document in contents.items():
             name = key.partition(b"\0")[0].decode()
             self._database[name].insert_one(RawBSONDocument(document))

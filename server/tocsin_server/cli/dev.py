@@ -32,6 +32,7 @@ def dev(
     config: options.Config = None,
     listen: options.Listen = None,
     data: options.Data = None,
+    clock: options.Clock = None,
     handlers: options.HandlerModules = None,
     queues: options.Queues = None,
     concurrency: options.Concurrency = None,

@@ -32,6 +32,7 @@ _FLAGS = {
     "collection": _Spec("--collection", "store.collection", "NAME"),
     "data": _Spec("--data", "data", "FOLDER"),
     "namespace": _Spec("--namespace", "store.namespace", "NAME"),
+    "clock": _Spec("--clock", "store.clock", "real|manual"),
     "handlers": _Spec("--handlers", "handlers", "MODULE,..."),
     "queues": _Spec("--queues", "queues", "NAME,..."),
     "processes": _Spec("--processes", "processes", "N"),
@@ -58,6 +59,7 @@ MongodbUrl = Annotated[str | None, _FLAGS["mongodb_url"].option()]
 Collection = Annotated[str | None, _FLAGS["collection"].option()]
 Data = Annotated[str | None, _FLAGS["data"].option()]
 Namespace = Annotated[str | None, _FLAGS["namespace"].option()]
+Clock = Annotated[str | None, _FLAGS["clock"].option()]
 HandlerModules = Annotated[list[str] | None, _FLAGS["handlers"].option()]
 Queues = Annotated[list[str] | None, _FLAGS["queues"].option()]
 Processes = Annotated[str | None, _FLAGS["processes"].option()]

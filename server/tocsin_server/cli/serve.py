@@ -26,6 +26,7 @@ def serve(
     collection: options.Collection = None,
     data: options.Data = None,
     namespace: options.Namespace = None,
+    clock: options.Clock = None,
     handlers: options.HandlerModules = None,
     queues: options.Queues = None,
     no_dispatch: options.NoDispatch = False,

@@ -17,6 +17,7 @@ TocsinError
 ├── RemindersNotFound   there is no such reminder set
 ├── QueueMoved          a queue moves to another store, or has
 ├── QueueInUse          jobs stand in the queue that was to be deleted
+├── ClockNotManual      the store's clock is not moved by hand
 ├── QuotaExceeded       a quota is used up
 ├── TooManyCalls        too many calls of this kind are open
 │   ├── TooManyQueuesWatched  no more queues can be watched at once
@@ -141,6 +142,18 @@ class QueueInUse(TocsinError):
         super().__init__(
             f"{counted(jobs, 'job stands', 'jobs stand')} in queue {queue!r}; nothing was changed. Let them end or "
             "cancel them, delete them with PurgeJobs (or wait for their retention), and repeat."
+        )
+
+
+class ClockNotManual(TocsinError):
+    """The store keeps the time of its server; nothing was moved."""
+
+    reason = "CLOCK_NOT_MANUAL"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this store keeps real time, and always will: its clock cannot be moved. Test with a store of its own that "
+            "is made for it: `tocsin dev --clock manual --data FOLDER`, with a new folder."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -53,6 +54,7 @@ class Ticker:
         self._asked_time, self._asked_names = 0.0, 0.0
         self._time, self._names = _Reading[datetime](), _Reading[list[str] | None]()
         self._away = False
+        self._hurry = asyncio.Event()
         self._rounds = Rounds()
         self.last_ok: float | None = None
 
@@ -84,6 +86,12 @@ class Ticker:
         """Read every queue at the next tick: messages may have been missed."""
         self._rounds.begin_anew()
 
+    def read_all_now(self) -> None:
+        """Ask for the time and read every queue at once: the store's clock was moved."""
+        self._asked_time = 0.0
+        self._rounds.begin_anew()
+        self._hurry.set()
+
     async def look(self, queue: str) -> None:
         """Read one queue now; all who hear are told of it. Raises StoreAway."""
         self._take(await self._store.ticks([queue]))
@@ -112,7 +120,10 @@ class Ticker:
             # Counted from the first tick, so that the store's answers do not stretch the period; ticks that were
             # missed while the store was slow are not made up for.
             done = time.monotonic() - begun
-            await asyncio.sleep(self._period - done % self._period)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._period - done % self._period):
+                    await self._hurry.wait()
+            self._hurry.clear()
 
     async def _tick(self) -> None:
         await self._ask_time()

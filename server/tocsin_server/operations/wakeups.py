@@ -32,6 +32,7 @@ class Wakeups:
         self._cancels: list[HearQueue] = []
         self._settings: list[HearQueue] = []
         self._missed: list[Callable[[], None]] = []
+        self._moved: list[Callable[[], None]] = []
         self._loop = Loop(self._listen, "wakeups")
 
     def on_work(self, hear: HearWork) -> None:
@@ -49,6 +50,10 @@ class Wakeups:
     def on_missed(self, hear: Callable[[], None]) -> None:
         """`hear()` where messages may have been missed: listening has begun, or begun again."""
         self._missed.append(hear)
+
+    def on_moved(self, hear: Callable[[], None]) -> None:
+        """`hear()` where the store's clock was moved by hand: whatever waits for a time of the store looks again."""
+        self._moved.append(hear)
 
     def start(self) -> None:
         """Begin to listen."""
@@ -75,6 +80,9 @@ class Wakeups:
     def _tell(self, wake: Wake) -> None:
         if wake.missed:
             _call_each(self._missed)
+            return
+        if wake.moved:
+            _call_each(self._moved)
             return
         if wake.settings:
             _call_each(self._settings, wake.queue)

@@ -130,6 +130,12 @@ class StoreSettings(BaseModel, frozen=True, extra="forbid"):
         "(STORE_FULL). 0: no limit. Absent: half of the memory of this machine, or of its control group.",
     )
 
+    clock: Literal["real", "manual"] = Field(
+        default="real",
+        description="manual: the store's clock stands in the hand of whoever tests, by ClockService. Said when a store "
+        "is made, and never changed: one that was made otherwise is refused. Not on a Redis Cluster.",
+    )
+
     @model_validator(mode="after")
     def _one_store(self) -> StoreSettings:
         if self.provider is None and len(self._named()) > 1:

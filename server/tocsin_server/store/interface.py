@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from tocsin_server.domain.commands import CancelJob, Change
-from tocsin_server.domain.errors import TocsinError
+from tocsin_server.domain.errors import ClockNotManual, TocsinError
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.explaining import Outlook
 from tocsin_server.domain.filters import ListQuery, Page
@@ -82,6 +82,7 @@ class Wake:
     due: datetime | None  # None: claimable now
     cancels: bool = False  # a cancel was asked of a running job: extend its lease to learn which
     settings: bool = False  # the queue's settings changed, or it is new
+    moved: bool = False  # of no queue: the store's clock was moved by hand
     missed: bool = False  # listening began (again) just now: of no queue, messages of any may have been missed before
 
 
@@ -113,6 +114,18 @@ class JobStore(ABC):
     @abstractmethod
     async def ping(self) -> datetime:
         """The store's now. Cost O(1)."""
+
+    #: Whether its clock is moved by hand. Said when a store is made, and never changed: what was written by the one
+    #: clock has no meaning by the other. `open` raises StoreUnfit where a store was made otherwise.
+    manual_clock = False
+
+    async def move_clock(self, to: datetime) -> datetime:
+        """Set the store's clock ahead to a time, for all who share it; one that has passed moves nothing. All that
+        hangs on time follows. Whoever listens gets a Wake that says `moved`. Returns the store's now.
+
+        ClockNotManual where the clock is the server's own. Cost O(1).
+        """
+        raise ClockNotManual
 
     @abstractmethod
     async def info(self) -> StoreInfo:

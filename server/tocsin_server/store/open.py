@@ -105,6 +105,7 @@ def _new_redis_store(settings: Settings, address: str, *, embedded: bool) -> Red
         events_max=settings.events.per_queue,
         events_age=settings.events.kept_for,
         quotas=quotas_of(settings),
+        manual_clock=settings.store.clock == "manual",
     )
 
 
@@ -138,6 +139,7 @@ def _new_mongo_store(settings: Settings) -> MongoStore:
         events_max=settings.events.per_queue,
         events_age=settings.events.kept_for,
         quotas=quotas_of(settings),
+        manual_clock=settings.store.clock == "manual",
     )
 
 
@@ -200,6 +202,7 @@ async def _examined_mongo(settings: Settings) -> tuple[StoreInfo, Sequence[str]]
     connection = _mongo_connection(settings)
     try:
         with unfit_where_not_allowed(connection):
-            return await check_mongo(connection, settings.store.collection)
+            manual = settings.store.clock == "manual"
+            return await check_mongo(connection, settings.store.collection, manual_clock=manual)
     finally:
         await connection.close()

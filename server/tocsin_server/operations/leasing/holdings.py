@@ -59,6 +59,7 @@ class Holdings:
         self._owners: dict[tuple[str, bytes], Holder] = {}  # by queue and token: each is held by one alone
         self._cancels: dict[str, float] = {}  # by queue: when one was last asked of a job that runs somewhere
         wakeups.on_cancel(self._hear_cancel)
+        wakeups.on_moved(self._hear_moved)
 
     def holder(self, cancel_asked: Callable[[str], None] = lambda queue: None) -> Holder:
         """Someone who holds attempts. `cancel_asked` is called with a queue of which it holds some, where a cancel was
@@ -72,6 +73,12 @@ class Holdings:
         if len(self._cancels) >= _MOST_CANCELS:
             self._cancels.clear()
         self._cancels[queue] = time.monotonic()
+
+    def _hear_moved(self) -> None:
+        # What runs is alive, however far the store's clock was moved: its leases are extended at once.
+        for queue, holders in list(self._holders.items()):
+            for holder in list(holders):
+                holder.cancel_asked(queue)
 
     def owner(self, lease: Lease) -> Holder | None:
         """Who holds the attempt; None: nobody here."""

@@ -9,7 +9,9 @@ from typing import Any
 from pymongo.errors import OperationFailure
 
 from tocsin_server.domain.errors import StoreAway
+from tocsin_server.store.clocks import check_clock
 from tocsin_server.store.interface import Durability, StoreInfo, StoreUnfit
+from tocsin_server.store.mongo.clock import AHEAD
 from tocsin_server.store.mongo.connection import Document, MongoConnection
 from tocsin_server.store.mongo.errors import NOT_ALLOWED
 
@@ -17,7 +19,9 @@ OLDEST = (6, 0)
 FORMAT = 1  # of what is stored; a server refuses a higher one
 
 
-async def check(connection: MongoConnection, collection: str) -> tuple[StoreInfo, list[str]]:
+async def check(
+    connection: MongoConnection, collection: str, *, manual_clock: bool = False
+) -> tuple[StoreInfo, list[str]]:
     """What the store is, and warnings of one line each; changes nothing.
 
     StoreUnfit where it must not be used: too old, read-only, of a newer format, or the collection holds documents that
@@ -26,7 +30,7 @@ async def check(connection: MongoConnection, collection: str) -> tuple[StoreInfo
     with unfit_where_not_allowed(connection):
         hello = await connection.open()
         build = await connection.run(lambda: connection.client.admin.command("buildInfo"), read_only=True)
-        await _check_contents(connection, collection)
+        await _check_contents(connection, collection, manual_clock)
         await _refuse_collations(connection, collection)
     refuse_routers(hello)
     version = ".".join(map(str, build["versionArray"][:3]))
@@ -86,7 +90,7 @@ async def _refuse_collations(connection: MongoConnection, collection: str) -> No
             )
 
 
-async def _check_contents(connection: MongoConnection, collection: str) -> None:
+async def _check_contents(connection: MongoConnection, collection: str, manual_clock: bool) -> None:
     format_of = connection.database[f"{collection}.format"]
     marker = await connection.run(lambda: format_of.find_one({}), read_only=True)
     if marker is not None and int(marker["format"]) > FORMAT:
@@ -94,6 +98,8 @@ async def _check_contents(connection: MongoConnection, collection: str) -> None:
             f"the store holds format {marker['format']}, this server knows {FORMAT}: "
             "run a newer server, or another collection"
         )
+    if marker is not None:
+        check_clock(manual=manual_clock, made_manual=AHEAD in marker)
     # Every document of ours has a queue. Once our index stands the question costs nothing; before it, the first
     # document answers.
     foreign: dict[str, Any] | None = await connection.run(

@@ -1,4 +1,4 @@
-"""The store's time, which is the server's: the one place that reads it. A movable clock would add its offset here.
+"""The store's time, which is the server's, or ahead of it where it is moved by hand: the one place that reads it.
 
 Queries that ask what has come are bounded by a constant, the time as it was heard last and a margin, so that no plan
 depends on how a server takes `$$NOW`. The time that is read with the documents decides.
@@ -12,6 +12,10 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from bson.int64 import Int64
+from pymongo.asynchronous.collection import AsyncCollection
+
+from tocsin_server.domain.errors import ClockNotManual
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, to_ms
 
@@ -26,14 +30,18 @@ NOW_TO_COMPARE: Document = {"$toDate": _NOW_MS}
 READ_NOW: Document = {"$set": {"now": NOW}}
 
 
+#: The field of the store's marker that says by how many milliseconds a clock moved by hand is ahead. Else not there.
+AHEAD = "ahead_ms"
+NOT_AHEAD = timedelta(0)
+
 #: What was heard is good for so long: clocks drift apart by less than a millisecond in that time, or by little more.
 _GOOD_FOR = timedelta(seconds=5)
 #: The answer that told the time may have been under way for so long, and the server's clock been set by so much.
 _MARGIN = timedelta(seconds=1)
 
 
-def ahead(span: timedelta) -> Document:
-    """The time so much later, in a pipeline."""
+def later_than_now(span: timedelta) -> Document:
+    """The server's time, and so much more, in a pipeline."""
     return {"$toDate": {"$add": [_NOW_MS, to_ms(span)]}}
 
 
@@ -43,11 +51,40 @@ def stamp(field: str) -> Document:
 
 
 class ServerClock:
-    """The time as it was heard last: it comes with almost every answer."""
+    """The time as it was heard last: it comes with almost every answer.
 
-    def __init__(self, connection: MongoConnection) -> None:
+    A clock that is moved by hand is ahead of the server's by what stands in the store's marker. No update can read that
+    beside what it writes, so it is read before each of them: what is written was so at the time of the reading.
+    """
+
+    def __init__(self, connection: MongoConnection, collection: str = "", *, manual: bool = False) -> None:
         self._connection = connection
+        self._manual = manual
+        self._marker: AsyncCollection[Document] | None = connection.database[f"{collection}.format"] if manual else None
         self._heard: tuple[datetime, float] | None = None  # and time.monotonic() when the answer had come
+
+    async def ahead(self) -> timedelta:
+        """By how much the store's time is ahead of the server's."""
+        marker = self._marker
+        if marker is None:
+            return NOT_AHEAD
+        found = await self._connection.run(lambda: marker.find_one({"_id": "format"}), read_only=True)
+        return timedelta(milliseconds=int((found or {}).get(AHEAD, 0)))
+
+    async def value(self, span: timedelta = NOT_AHEAD) -> str | Document:
+        """The time, or one so much later, in a pipeline that writes it or compares with it."""
+        if not span and self._marker is None:
+            return NOW
+        return later_than_now(await self.ahead() + span)
+
+    async def move(self, to: datetime) -> datetime:
+        """Set a clock that is moved by hand ahead, never back; the time then."""
+        marker, server = self._marker, await self._server_time()
+        if marker is None:
+            raise ClockNotManual
+        more: Document = {"$max": {AHEAD: Int64(to_ms(to - server))}}
+        await self._connection.run(lambda: marker.update_one({"_id": "format"}, more))
+        return server + await self.ahead()
 
     def heard(self, now: datetime) -> None:
         """The server has said so just now. Of two answers that overtook each other the later time counts."""
@@ -56,9 +93,13 @@ class ServerClock:
 
     async def read(self) -> datetime:
         """The time, where nothing else is read."""
+        now = await self._server_time() + await self.ahead()
+        self.heard(now)
+        return now
+
+    async def _server_time(self) -> datetime:
         hello: dict[str, Any] = await self._connection.open()
         now: datetime = hello["localTime"]  # admin's commands have the client's codec: naive, and UTC
-        self.heard(now.replace(tzinfo=UTC))
         return now.replace(tzinfo=UTC)
 
     async def lately(self) -> datetime:
@@ -71,7 +112,7 @@ class ServerClock:
         return await self.lately() + _MARGIN
 
     def _estimate(self) -> datetime | None:
-        if self._heard is None:
+        if self._heard is None or self._manual:  # it may have been moved since
             return None
         now, at = self._heard
         passed = time.monotonic() - at

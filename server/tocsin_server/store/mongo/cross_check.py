@@ -16,7 +16,7 @@ from pymongo import UpdateOne
 from tocsin_server.domain import limits
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.store.interface import Checked
-from tocsin_server.store.mongo.clock import READ_NOW
+from tocsin_server.store.mongo.clock import READ_NOW, ServerClock
 from tocsin_server.store.mongo.documents import Document, span
 from tocsin_server.store.mongo.job_logs import JobLogs
 from tocsin_server.store.mongo.jobs import Jobs
@@ -32,8 +32,14 @@ class CrossCheck:
     """JobStore.check. `prepare` makes the indexes that are missing. Goes on where its last step ended."""
 
     def __init__(
-        self, jobs: Jobs, logs: JobLogs, queues: QueueDocuments, prepare: Callable[[], Awaitable[None]]
+        self,
+        clock: ServerClock,
+        jobs: Jobs,
+        logs: JobLogs,
+        queues: QueueDocuments,
+        prepare: Callable[[], Awaitable[None]],
     ) -> None:
+        self._clock = clock
         self._jobs = jobs
         self._logs = logs
         self._queues = queues
@@ -43,6 +49,7 @@ class CrossCheck:
 
     async def step(self) -> Checked:
         """As JobStore.check."""
+        ahead = await self._clock.ahead()
         found = await self._next()
         mended: Counter[str] = Counter()
         if not found:
@@ -54,7 +61,7 @@ class CrossCheck:
         writes = []
         for job in found:
             try:
-                update = _mended(job, job["now"])
+                update = _mended(job, job["now"] + ahead)
             except (KeyError, TypeError, ValueError, OverflowError):
                 _log.exception("job_not_checked", document=str(job["_id"]))  # a hand's work; the others go on
                 continue

@@ -3,7 +3,7 @@
 _id               "<queue>/<first number, 15 digits>"
 queue, first, last  the numbers taken for the write; fewer changes than numbers are possible, more are not
 changes           the jobs as they stood (commit.basic), `deleted` where one went
-time              the store's clock; a TTL index drops what is too old
+time              the server's clock; a TTL index drops what is too old
 wake              {claimable, due, cancels, settings}: what dispatchers are to hear
 
 Numbers without a document are a hole: of a write under way, of a server that died, or of documents too old to keep.
@@ -139,7 +139,7 @@ class EventLog:
 
     async def now(self, queue: str) -> str:
         """The cursor of now."""
-        head, now = await self._queues.read(queue)
+        head, now = await self._queues.read_by_server(queue)
         return str(await self._settled(queue, head, now))
 
     async def read(self, queue: str, after: str, wait: timedelta, limit: int) -> EventBatch:
@@ -178,7 +178,7 @@ class EventLog:
 
     async def _read_now(self, queue: str, cursor: Cursor, limit: int) -> tuple[EventBatch | None, Cursor]:
         """What is there, None where nothing is yet; and the cursor, which has learned the queue's epoch."""
-        head, now = await self._queues.read(queue)
+        head, now = await self._queues.read_by_server(queue)
         here = _cursor_of(head)
         if not cursor.leads_on("mongo", here.epoch, here.seen):
             return await self._gap(queue, head, now)

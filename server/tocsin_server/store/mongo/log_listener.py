@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -43,10 +43,16 @@ _STREAMED = timedelta(seconds=5)
 _LOOK_BACK = 100
 
 
+Ahead = Callable[[], Awaitable[timedelta]]
+
+
 class LogListener:
     """One listener on the server for everybody in this process; begins with the first who wants to hear."""
 
-    def __init__(self, connection: MongoConnection, collection: str, queues: QueueDocuments) -> None:
+    def __init__(
+        self, connection: MongoConnection, collection: str, queues: QueueDocuments, *, ahead: Ahead | None = None
+    ) -> None:
+        """`ahead`: reads how far a clock that is moved by hand is ahead; None: the clock is the server's."""
         self._connection = connection
         self._events: AsyncCollection[Document] = connection.database.get_collection(
             f"{collection}.events",
@@ -56,6 +62,8 @@ class LogListener:
         self._listeners: set[asyncio.Queue[Wake | None]] = set()
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._ahead = ahead
+        self._clock_watch: asyncio.Task[None] | None = None
         self._closed = False
         self._looked, self._queues = -math.inf, 0  # time.monotonic() of the last look, and how many queues it found
         self._streaming = False
@@ -65,9 +73,10 @@ class LogListener:
         """End all listening."""
         self._closed = True
         # Again and again: on Python 3.11 a time-out inside the driver can swallow a cancel.
-        while self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=0.05)
+        for task in (self._task, self._clock_watch):
+            while task is not None and not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=0.05)
         for listener in self._listeners:
             listener.put_nowait(None)
         for waiters in self._waiters.values():
@@ -126,6 +135,18 @@ class LogListener:
     def _begin(self) -> None:
         if self._task is None and not self._closed:
             self._task = asyncio.create_task(self._hear())
+            if self._ahead is not None:
+                self._clock_watch = asyncio.create_task(self._watch_clock(self._ahead))
+
+    async def _watch_clock(self, ahead: Ahead) -> None:
+        """Look again and again, as nothing is logged when a clock is moved by hand: such stores are for tests."""
+        known: timedelta | None = None
+        while not self._closed:
+            with contextlib.suppress(PyMongoError, TocsinError):
+                before, known = known, await ahead()
+                if before is not None and known != before:
+                    self._tell(Wake("", None, moved=True))
+            await asyncio.sleep(_FASTEST_LOOK.total_seconds())
 
     async def _hear(self) -> None:
         pause = _FIRST_PAUSE

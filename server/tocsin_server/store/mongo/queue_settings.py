@@ -17,7 +17,7 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 
 from tocsin_server.domain.queues import QueueSettings
-from tocsin_server.store.mongo.clock import NOW
+from tocsin_server.store.mongo.clock import NOW, ServerClock
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, text
 from tocsin_server.store.mongo.event_log import EventLog, Flags
@@ -31,8 +31,16 @@ _NOTHING_SET = settings_document(QueueSettings())
 class StoredSettings:
     """Of all queues."""
 
-    def __init__(self, connection: MongoConnection, collection: str, queues: QueueDocuments, log: EventLog) -> None:
+    def __init__(
+        self,
+        connection: MongoConnection,
+        collection: str,
+        clock: ServerClock,
+        queues: QueueDocuments,
+        log: EventLog,
+    ) -> None:
         self._connection = connection
+        self._clock = clock
         self._name = f"{collection}.settings"
         self._settings: AsyncCollection[Document] = connection.database[self._name]
         self._heads: AsyncCollection[Document] = connection.database[f"{collection}.queues"]
@@ -88,7 +96,7 @@ class StoredSettings:
     async def _pause(self, queue: str, reason: str | None) -> tuple[Allocation, bool, str]:
         """Pause the queue, or with None resume it, under one number; whether it was resumed, and the queue's epoch."""
         update: Document = {
-            "paused": "$$REMOVE" if reason is None else {"$ifNull": ["$paused", NOW]},
+            "paused": "$$REMOVE" if reason is None else {"$ifNull": ["$paused", await self._clock.value()]},
             "reason": "$$REMOVE" if reason is None else {"$literal": reason},
             "events": {"$add": ["$events", Int64(1)]},
             "taken": NOW,

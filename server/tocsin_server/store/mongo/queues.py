@@ -121,6 +121,7 @@ class QueueDocuments:
             update["$max"] = {f"gone.{name}": end for name, end in gone.items()}
 
         update |= stamp("taken")
+        ahead = await self._clock.ahead()
 
         async def take() -> Document | None:
             return await self._connection.run(
@@ -131,7 +132,7 @@ class QueueDocuments:
 
         while (head := await take()) is None:
             await self.make(queue)
-        now: datetime = head["taken"]
+        now: datetime = head["taken"] + ahead
         self._clock.heard(now)
         if rates:
             self._sweep_rates(queue, head["rates"], now)
@@ -222,13 +223,17 @@ class QueueDocuments:
 
     async def read(self, queue: str) -> tuple[Document | None, datetime | None]:
         """The document, None where the queue was never used; and the store's clock at the reading."""
-        pipeline = [{"$match": {"_id": queue}}, READ_NOW]
-        found = await self._all(self._queues, pipeline)
-        if not found:
-            return None, None
-        now: datetime = found[0].pop("now")
-        self._clock.heard(now)
-        return found[0], now
+        ahead = await self._clock.ahead()
+        head, now = await self.read_by_server(queue)
+        if now is not None:
+            now += ahead
+            self._clock.heard(now)
+        return head, now
+
+    async def read_by_server(self, queue: str) -> tuple[Document | None, datetime | None]:
+        """As `read`, with the server's own time, whatever the store's clock was moved to."""
+        found = await self._all(self._queues, [{"$match": {"_id": queue}}, READ_NOW])
+        return (found[0], found[0].pop("now")) if found else (None, None)
 
     async def names(self) -> list[str]:
         """All queues, sorted by code point."""
@@ -276,6 +281,7 @@ class QueueDocuments:
                 }
             }
 
+        ahead = await self._clock.ahead()
         found = await self._all(
             self._queues,
             [
@@ -290,7 +296,7 @@ class QueueDocuments:
             ],
         )
         if found:
-            self._clock.heard(found[0]["now"])
+            self._clock.heard(found[0]["now"] + ahead)
 
         def time(head: Document, field: str) -> datetime | None:
             return head[field][0][field].astimezone(UTC) if head[field] else None

@@ -102,10 +102,11 @@ class MongoSchedules(ScheduleStore):
         async def ask() -> list[Document]:
             return await (await self._schedules.aggregate(pipeline)).to_list()
 
+        ahead = await self._clock.ahead()
         found = await self._connection.run(ask, read_only=True)
         if not found:
             return DueSchedules(await self._clock.lately(), ())
-        now: datetime = found[0]["now"]
+        now: datetime = found[0]["now"] + ahead
         self._clock.heard(now)
         return DueSchedules(now, [await self._settled(one) for one in found if one["look"] <= now])
 

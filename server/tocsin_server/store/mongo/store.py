@@ -26,7 +26,7 @@ from tocsin_server.store.mongo.add import AddJobs
 from tocsin_server.store.mongo.change import ChangeJobs
 from tocsin_server.store.mongo.checks import FORMAT, check, has_change_streams, unfit_where_not_allowed
 from tocsin_server.store.mongo.claim import ClaimJobs
-from tocsin_server.store.mongo.clock import NOW, NOW_TO_COMPARE, ServerClock, ahead
+from tocsin_server.store.mongo.clock import AHEAD, NOW, NOW_TO_COMPARE, ServerClock, later_than_now
 from tocsin_server.store.mongo.commit import Commit
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.cross_check import CrossCheck
@@ -67,16 +67,20 @@ class MongoStore(JobStore):
         events_max: int = 100_000,
         events_age: timedelta = timedelta(hours=1),
         quotas: Quotas = DEFAULT_QUOTAS,
+        manual_clock: bool = False,
     ) -> None:
+        self.manual_clock = manual_clock
         self._connection = connection
         self._collection = collection
         self._events_age = events_age
         self._workers: AsyncCollection[Document] = connection.database[f"{collection}.workers"]
-        self._clock = ServerClock(connection)
+        self._clock = ServerClock(connection, collection, manual=manual_clock)
         self._queues = QueueDocuments(connection, collection, self._clock, quotas.queues)
-        self._tail = LogListener(connection, collection, self._queues)
+        self._tail = LogListener(
+            connection, collection, self._queues, ahead=self._clock.ahead if manual_clock else None
+        )
         self._log = EventLog(connection, collection, self._queues, self._tail, events_max=events_max)
-        self._settings = StoredSettings(connection, collection, self._queues, self._log)
+        self._settings = StoredSettings(connection, collection, self._clock, self._queues, self._log)
         self._jobs = Jobs(connection, collection, self._clock)
         self._job_logs = JobLogs(connection, collection)
         commit = Commit(self._jobs, self._queues, self._log, self._job_logs)
@@ -94,15 +98,15 @@ class MongoStore(JobStore):
         self._counts = QueueCounts(self._clock, self._jobs, self._queues, self._prepare)
         self._outlooks = Outlooks(self._jobs, self._queues)
         self._page = PageJobs(self._jobs, self._counts)
-        self._cross_check = CrossCheck(self._jobs, self._job_logs, self._queues, self._prepare)
+        self._cross_check = CrossCheck(self._clock, self._jobs, self._job_logs, self._queues, self._prepare)
         self._holes = Holes(self._log)
-        self._notes = Notes(connection, collection)
+        self._notes = Notes(connection, collection, self._clock, manual=manual_clock)
         self._names: frozenset[str] = frozenset()  # as they were last read
         self._info: StoreInfo | None = None
         self.warnings: Sequence[str] = ()
 
     async def open(self) -> None:
-        self._info, self.warnings = await check(self._connection, self._collection)
+        self._info, self.warnings = await check(self._connection, self._collection, manual_clock=self.manual_clock)
         with unfit_where_not_allowed(self._connection):
             self._tail.change_streams = has_change_streams(await self._connection.open())
             await self._prepare()
@@ -111,9 +115,10 @@ class MongoStore(JobStore):
     async def _prepare(self) -> None:
         """Mark the store as ours, and make the indexes that are not there; again where they may have been lost."""
         database = self._connection.database
+        marker = {"format": FORMAT, **({AHEAD: 0} if self.manual_clock else {})}
         await self._connection.run(
             lambda: database[f"{self._collection}.format"].update_one(
-                {"_id": "format"}, {"$setOnInsert": {"format": FORMAT}}, upsert=True
+                {"_id": "format"}, {"$setOnInsert": marker}, upsert=True
             )
         )
         wanted = {
@@ -132,6 +137,9 @@ class MongoStore(JobStore):
 
     async def ping(self) -> datetime:
         return await self._clock.read()
+
+    async def move_clock(self, to: datetime) -> datetime:
+        return await self._clock.move(to)
 
     async def info(self) -> StoreInfo:
         if self._info is None:
@@ -153,10 +161,7 @@ class MongoStore(JobStore):
     async def get(self, queue: str, job_ids: Sequence[str], view: View) -> list[Job | None]:
         keys = [key(queue, job_id) for job_id in job_ids]
         shape = None if view is View.FULL else dict.fromkeys(HEAVY, 0)
-        found = await self._connection.run(
-            lambda: self._jobs.documents({"_id": {"$in": keys}}, shape).to_list(), read_only=True
-        )
-        jobs = {document["_id"]: document for document in found}
+        jobs = await self._jobs.by_id(list(dict.fromkeys(keys)), shape)
         return [job_of(jobs[one], view) if one in jobs else None for one in keys]
 
     async def page(self, query: ListQuery) -> Page:
@@ -299,7 +304,7 @@ class MongoStore(JobStore):
         said = {"$literal": workers_document(workers)}
         await self._connection.run(
             lambda: self._workers.update_one(
-                {"_id": by}, [{"$set": {"seen": NOW, "until": ahead(ttl), "said": said}}], upsert=True
+                {"_id": by}, [{"$set": {"seen": NOW, "until": later_than_now(ttl), "said": said}}], upsert=True
             )
         )
 

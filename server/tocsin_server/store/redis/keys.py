@@ -11,6 +11,7 @@ class Keys:
         self.queues = f"{namespace}:queues"  # SET of all queues' names
         self.workers = f"{namespace}:workers"  # HASH, see lua/announce.lua
         self.format = f"{namespace}:format"  # STRING, the number of the stored format
+        self.clock = f"{namespace}:clock"  # STRING, by how many ms a clock moved by hand is ahead; else not there
         self.wake = f"{namespace}:wake"  # channel, see lua/lib/tick.lua
 
     def root(self, queue: str) -> str:

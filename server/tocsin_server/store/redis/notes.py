@@ -24,13 +24,19 @@ _NOTES_A_CALL = 50  # of a few KiB each
 class Notes:
     """All queues' notes."""
 
-    def __init__(self, connection: RedisConnection, scripts: Scripts, keys: Keys) -> None:
+    def __init__(
+        self, connection: RedisConnection, scripts: Scripts, keys: Keys, *, expire_by_themselves: bool = True
+    ) -> None:
         self._connection = connection
         self._scripts = scripts
         self._keys = keys
+        self._expire_by_themselves = expire_by_themselves  # not by a clock that is moved by hand
 
     async def read(self, queue: str, key: str) -> Note | None:
         """As JobStore.read_note."""
+        if not self._expire_by_themselves:
+            [answer] = await self._scripts.run("notes", self._keys.root(queue), key)
+            return _note(answer[0]) if answer else None
         found = await self._connection.execute("GET", self._keys.note(queue, key), read_only=True)
         return None if found is None else _note(found)
 

@@ -35,6 +35,9 @@ READ_ONLY = frozenset(
     {"cursor", "due_schedules", "explain", "figures", "get", "logs", "notes", "page", "ping", "schedules", "workers"}
 )
 
+#: Who is there and runs jobs says so as real time passes, also where the clock is moved by hand.
+_OF_REAL_TIME = frozenset({"announce", "workers"})
+
 
 def names() -> list[str]:
     """Names of all scripts."""
@@ -46,17 +49,19 @@ def _text(path: str) -> str:
     return (_FOLDER / path).read_text()
 
 
-def source(name: str, constants: Mapping[str, int]) -> str:
+def source(name: str, constants: Mapping[str, int | str]) -> str:
     """A script as Redis gets it: its first line, then the helpers and its own text, made lean."""
     return _source(name, tuple(sorted(constants.items())))
 
 
 @cache  # it takes some milliseconds, and a process opens a store more than once
-def _source(name: str, constants: tuple[tuple[str, int], ...]) -> str:
+def _source(name: str, constants: tuple[tuple[str, int | str], ...]) -> str:
     first, _, body = _text(f"{name}.lua").partition("\n")
-    given = "".join(f"local {constant} = {value}\n" for constant, value in constants)
+    given = "".join(f"local {constant} = {value!r}\n" for constant, value in constants)
     found = _INCLUDE.search(body)
     wanted = found[1].split() if found else []
+    if "lib/clock" in wanted and ("MANUAL", 1) in constants and name not in _OF_REAL_TIME:
+        wanted.insert(wanted.index("lib/clock") + 1, "lib/offset")
     helpers = "".join(_text(f"{helper}.lua") for helper in wanted)
     return f"{first}\n{lean(given + helpers + body)}"
 
@@ -90,10 +95,19 @@ class Scripts:
     """Runs the scripts on one connection."""
 
     def __init__(
-        self, connection: RedisConnection, *, events_max: int, events_age: timedelta, jobs_max: int = 0
+        self,
+        connection: RedisConnection,
+        *,
+        events_max: int,
+        events_age: timedelta,
+        jobs_max: int = 0,
+        clock: str = "",
     ) -> None:
+        """`clock`: the key that says how far a clock that is moved by hand is ahead; "": the clock is Redis' own."""
         self._connection = connection
-        self._constants = {
+        self._constants: dict[str, int | str] = {
+            "MANUAL": int(bool(clock)),
+            "CLOCK": clock,
             "EVENTS_MAX": events_max,
             "EVENTS_AGE_MS": int(events_age.total_seconds() * 1000),
             "JOBS_PER_QUEUE": jobs_max,

@@ -32,7 +32,7 @@ from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, Worke
 from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
 from tocsin_server.domain.times import to_ms, to_time
 from tocsin_server.store.batching import by_queue, part_by_part, parts
-from tocsin_server.store.interface import Checked, JobStore, Note, StoredNote, StoreInfo, StoreUnfit, Wake
+from tocsin_server.store.interface import Checked, JobStore, Note, StoredNote, StoreInfo, Wake
 from tocsin_server.store.log_pages import page_of, read_place
 from tocsin_server.store.put import Placed, placed
 from tocsin_server.store.redis import records, replies
@@ -42,6 +42,7 @@ from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.cross_check import CrossCheck
 from tocsin_server.store.redis.event_stream import EventStream
 from tocsin_server.store.redis.keys import Keys
+from tocsin_server.store.redis.marker import Marker
 from tocsin_server.store.redis.notes import Notes
 from tocsin_server.store.redis.page import page_arguments, page_total
 from tocsin_server.store.redis.permissions import check_permissions
@@ -60,7 +61,6 @@ from tocsin_server.store.redis.schedules import RedisSchedules
 from tocsin_server.store.redis.scripts import Scripts
 from tocsin_server.store.redis.wake_channel import WakeChannel
 
-FORMAT = 2  # of what is stored; a server refuses another one
 _CALL_JOBS, _CALL_BYTES = 50, 1 << 20  # what one script call may carry, so that none holds Redis for long
 _EXPLAINED_A_CALL = 20  # finding a job's place among 100,000 takes Redis 90 µs
 _SETTINGS_FIELDS = ("paused", "reason", "settings", "cmax", "fmax")
@@ -78,37 +78,34 @@ class RedisStore(JobStore):
         events_max: int = 100_000,
         events_age: timedelta = timedelta(hours=1),
         quotas: Quotas = DEFAULT_QUOTAS,
+        manual_clock: bool = False,
     ) -> None:
+        self.manual_clock = manual_clock
         self._connection = connection
         self._condition = Condition(connection, embedded=embedded)
         self._jobs_max = quotas.jobs or 0
         self._keys = Keys(namespace)
-        self._scripts = Scripts(connection, events_max=events_max, events_age=events_age, jobs_max=self._jobs_max)
+        self._scripts = Scripts(
+            connection,
+            events_max=events_max,
+            events_age=events_age,
+            jobs_max=self._jobs_max,
+            clock=self._keys.clock if manual_clock else "",
+        )
+        self._marker = Marker(connection, self._scripts, self._keys, manual_clock=manual_clock)
         self._events = EventStream(connection, self._scripts, self._keys)
-        self._notes = Notes(connection, self._scripts, self._keys)
+        self._notes = Notes(connection, self._scripts, self._keys, expire_by_themselves=not manual_clock)
         self._cross_check = CrossCheck(connection, self._scripts, self._keys)
         self._wake_channel = WakeChannel(connection, self._keys.wake)
-        self._queue_names = QueueNames(connection, self._keys, quotas.queues, lost=self._mark)
+        self._queue_names = QueueNames(connection, self._keys, quotas.queues, lost=self._marker.make)
         self.schedules = RedisSchedules(connection, self._scripts, self._keys, self._queue_names, self._jobs_max)
 
     async def open(self) -> None:
         await self._connection.open()
         await self._condition.open()
         await check_permissions(self._connection, f"{self._keys.root('any')}:any", self._keys.wake)
-        await self._mark()
-        found = int(await self._connection.execute("GET", self._keys.format, read_only=True))
-        if found < FORMAT and not await self._queue_names.count():
-            await self._connection.execute("SET", self._keys.format, FORMAT)  # nothing is stored yet
-        elif found != FORMAT:
-            raise StoreUnfit(
-                f"the store holds format {found}, this server knows {FORMAT}: use another namespace, or run the server "
-                "of that format, `tocsin export` there and `tocsin import` here"
-            )
+        await self._marker.check(self._queue_names.count)
         self._connection.refusals.opened = True
-
-    async def _mark(self) -> None:
-        """Say which format is stored; once more where the store has lost it."""
-        await self._connection.execute("SET", self._keys.format, FORMAT, "NX")
 
     async def close(self) -> None:
         await self._condition.close()
@@ -118,6 +115,9 @@ class RedisStore(JobStore):
 
     async def ping(self) -> datetime:
         return to_time(await self._scripts.run("ping", self._keys.format))
+
+    async def move_clock(self, to: datetime) -> datetime:
+        return await self._marker.move_clock(to)
 
     async def info(self) -> StoreInfo:
         return self._condition.info

@@ -28,6 +28,7 @@ REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (job_errors.JobActive("q", LONG), grpc.StatusCode.FAILED_PRECONDITION),
     (job_errors.WrongState("q", LONG, State.ACTIVE, "RunJob"), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.QueueInUse(LONG, 3), grpc.StatusCode.FAILED_PRECONDITION),
+    (errors.ClockNotManual(), grpc.StatusCode.FAILED_PRECONDITION),
     (job_errors.LeaseLost("q", LONG, 3), grpc.StatusCode.ABORTED),
     (job_errors.EndedOtherwise("q", LONG, 3), grpc.StatusCode.ABORTED),
     (job_errors.RevisionMismatch("q", LONG, 1, 2), grpc.StatusCode.ABORTED),

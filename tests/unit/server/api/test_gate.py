@@ -19,8 +19,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.spied_store import SpiedStore
 from support.stubs import Refusal, refusal, request
-from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import (
+    clock_service_pb2,
     queue_service_pb2,
     reminder_service_pb2,
     schedule_service_pb2,
@@ -28,6 +28,7 @@ from tocsin.v1 import (
     transfer_pb2,
     worker_service_pb2,
 )
+from tocsin.v1 import job_service_pb2 as pb
 from tocsin_server.api import bounds, reading, wire
 from tocsin_server.api.reading import RequestBytes
 from tocsin_server.domain.errors import TooManyBytes
@@ -37,6 +38,7 @@ FILES = (
     pb,
     queue_service_pb2,
     reminder_service_pb2,
+    clock_service_pb2,
     schedule_service_pb2,
     server_service_pb2,
     worker_service_pb2,

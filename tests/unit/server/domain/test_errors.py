@@ -13,6 +13,7 @@ import pytest
 from support.source_tree import modules, within
 from tocsin_server.domain import errors, job_errors
 from tocsin_server.domain.errors import (
+    ClockNotManual,
     DeadlineOutcomeUnknown,
     DeadlinePassed,
     Draining,
@@ -71,6 +72,7 @@ ALL: list[TocsinError] = [
     TooManyBytes(64 << 20),
     QueueMoved("q", "its jobs move to redis://h", done=False),
     QueueInUse("q", 3),
+    ClockNotManual(),
     StoreFull("OOM"),
     StoreAway("connection refused"),
     OutcomeUnknown("no answer within 5 s"),
@@ -166,6 +168,7 @@ ADVICE = {
     ReminderIdTaken: "Delete that job",
     QueueMoved: "take_back",
     QueueInUse: "PurgeJobs",
+    ClockNotManual: "made for it",
     StoreFull: "Make room, or wait",
     StoreAway: "Repeat the call",
     OutcomeUnknown: "same job_id and on_conflict KEEP",

@@ -18,6 +18,9 @@ class Bell:
     def on_cancel(self, hear: Callable[[str], None]) -> None:
         self.ring = hear
 
+    def on_moved(self, hear: Callable[[], None]) -> None:
+        self.moved = hear
+
 
 def claimed(queue: str = "q", token: bytes = b"a") -> Claimed:
     return Claimed(a_job(queue=queue), Lease(queue, "id", 1, token))
@@ -59,3 +62,11 @@ def test_who_takes_a_lease_over_has_it_alone() -> None:
     other.forget_all()
     assert holdings.owner(lease) is None
     assert len(other) == 0
+
+
+def test_a_clock_that_is_moved_rings_all_who_hold_some() -> None:
+    bell, rung = Bell(), list[str]()
+    holdings = Holdings(bell)  # type: ignore[arg-type]
+    holdings.holder(rung.append).hold([claimed(), claimed("r", b"b")])
+    bell.moved()
+    assert sorted(rung) == ["q", "r"]

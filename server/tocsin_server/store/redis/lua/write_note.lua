@@ -6,6 +6,7 @@
 --- @include lib/keys lib/clock
 local note, revision, till = key('b' .. ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local stands = redis.call('GETRANGE', note, 0, 7)
+if MANUAL == 1 and redis.call('PEXPIRETIME', note) <= NOW then stands = '' end  -- Redis drops it by its own clock
 if (#stands == 8 and struct.unpack('>I8', stands) or 0) ~= revision then return 0 end
 if till > NOW then
   if redis.call('EXISTS', key('q')) == 1 and tonumber(redis.call('HGET', key('q'), 'notes') or 0) < till then

@@ -8,7 +8,8 @@ from redis import Redis
 from support.redis_servers import ServerProcess
 from tocsin_server.store.interface import StoreUnfit
 from tocsin_server.store.redis.connection.connection import RedisConnection
-from tocsin_server.store.redis.store import FORMAT, RedisStore
+from tocsin_server.store.redis.marker import FORMAT
+from tocsin_server.store.redis.store import RedisStore
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ _FUNCTIONS = {
     for helper in (LUA / "lib").glob("*.lua")
     for name in re.findall(r"^local function (\w+)", helper.read_text(), re.M)
 }
-CONSTANTS = {"EVENTS_MAX": 100, "MAX_CRASHES": 3}
+CONSTANTS: dict[str, int | str] = {"EVENTS_MAX": 100, "MAX_CRASHES": 3, "MANUAL": 0, "CLOCK": ""}
 
 
 def test_constants_stand_where_they_are_used_and_not_in_strings_or_names_of_fields() -> None:
@@ -54,3 +54,12 @@ def test_each_script_defines_what_it_calls_and_calls_what_it_defines(name: str) 
     defined = set(re.findall(r"^local function (\w+)", text, re.MULTILINE))
     rest = re.sub(r"^local function \w+", "", text, flags=re.MULTILINE)
     assert _FUNCTIONS & set(re.findall(r"(?<![\w.])(\w+)\(", rest)) <= defined <= set(re.findall(r"\w+", rest))
+
+
+def test_only_scripts_of_a_store_whose_clock_is_moved_by_hand_read_how_far() -> None:
+    by_hand = CONSTANTS | {"MANUAL": 1, "CLOCK": "tests:clock"}
+    reading = "NOW = NOW + (redis.call('GET', 'tests:clock') or 0)"
+
+    assert [name for name in names() if "redis.call('GET', '')" in source(name, CONSTANTS)] == []
+    assert reading in source("claim", by_hand)
+    assert reading not in source("announce", by_hand)

@@ -1,4 +1,4 @@
--- clock: the server's own, read once a call, in milliseconds. The only reader: what moves it, as a stored offset under
--- KEYS[1] would, belongs here and moves it for all.
+-- clock: the server's own, read once a call, in milliseconds. The only reader; where the store's clock is moved by hand,
+-- lib/offset comes right after it.
 local _time = redis.call('TIME')
 local NOW = _time[1] * 1000 + math.floor(_time[2] / 1000)

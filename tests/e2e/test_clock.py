@@ -1,0 +1,153 @@
+"""ClockService through real servers, on both stores: three days of an application in a second, the same each time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import grpc
+import pytest
+from support.servers import Server
+from support.stores import StoreBackend
+from support.worker_messages import poll, span
+from tocsin import Client, FailedPrecondition, InvalidArgument, RetryPolicy
+from tocsin.clock import ClockMove
+from tocsin.v1 import worker_service_pb2_grpc
+
+HANDLERS = "support.jobs.clockwork"
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+Serve = Callable[..., Server]
+
+
+@pytest.fixture
+def by_hand(store: StoreBackend, serve: Serve, tmp_path: Path) -> Server:
+    """A server on a store whose clock is moved by hand."""
+    return serve(
+        store.url,
+        *("--clock", "manual", "--mail", f"file:{tmp_path / 'outbox'}", "--mail-from", "a@example.com"),
+        handlers=HANDLERS,
+    )
+
+
+def three_days(client: Client, queue: str) -> ClockMove:
+    """Of an application: reminders of a booking, a clean-up that fails twice, a worker that dies with its job."""
+    now = client.clock.get().now
+    client.schedule_booking_reminders("42", now + timedelta(days=3), queue=queue, email_to=["ada@example.com"])
+    ladder = RetryPolicy(max_attempts=5, backoff="EXPONENTIAL", initial_delay=HOUR, max_delay=6 * HOUR, jitter=0)
+    client.schedule("nightly_clean_up", queue=queue, delay=10 * HOUR, job_id="clean-up", retry=ladder)
+    client.schedule("greet", queue=queue, delay=30 * HOUR, job_id="greeting")
+    client.schedule("orphan", queue=queue, job_id="orphan")
+    with grpc.insecure_channel(client.address) as channel:
+        worker = worker_service_pb2_grpc.WorkerServiceStub(channel)
+        [lost] = worker.LeaseJobs(poll(queue, "orphan", lease=span(MINUTE))).jobs
+    assert lost.job.job_id == "orphan"
+    return client.clock.advance(days=3, settle=0.7)
+
+
+def told(done: ClockMove) -> list[tuple[str, int, str, timedelta]]:
+    first = done.ran[0].due_time
+    return [(run.type, run.attempt, run.state.value, round_to_minutes(run.due_time - first)) for run in done.ran]
+
+
+def round_to_minutes(span_: timedelta) -> timedelta:
+    return round(span_ / MINUTE) * MINUTE
+
+
+ORDER = [
+    ("orphan", 1, "WAITING", 0 * HOUR),
+    ("nightly_clean_up", 1, "SCHEDULED", 10 * HOUR),
+    ("nightly_clean_up", 2, "SCHEDULED", 11 * HOUR),
+    ("nightly_clean_up", 3, "COMPLETED", 13 * HOUR),
+    ("greet", 1, "COMPLETED", 30 * HOUR),
+    ("booking_reminder", 1, "COMPLETED", 48 * HOUR),
+    ("booking_reminder", 1, "COMPLETED", 71 * HOUR),
+    ("booking_reminder", 1, "COMPLETED", 72 * HOUR - 15 * MINUTE),
+]
+
+
+def test_three_days_take_seconds_and_have_the_same_order_in_each_run(by_hand: Server, tmp_path: Path) -> None:
+    with Client(by_hand.address) as client:
+        for run in range(3):
+            before, began = client.clock.get().now, time.monotonic()
+            done = three_days(client, f"app{run}")
+            took = time.monotonic() - began
+            client.purge(f"app{run}", states=["WAITING"])
+
+            assert told(done) == ORDER
+            assert done.now >= before + timedelta(days=3)
+            assert not done.more
+            assert "LEASE_EXPIRED" in done.ran[0].error
+            assert done.ran[1].error == "RuntimeError: attempt 1 found the disk busy"
+            assert took < 10
+    assert len(list((tmp_path / "outbox").glob("*.eml"))) == 9
+
+
+def test_two_servers_share_the_clock(store: StoreBackend, serve: Serve, by_hand: Server) -> None:
+    beside = serve(store.url, "--clock", "manual", "--no-dispatch")
+    with Client(beside.address) as other, Client(by_hand.address) as client:
+        client.schedule("greet", delay=HOUR, job_id="greeting")
+        done = other.clock.advance_to_next()
+        assert [run.job_id for run in done.ran] == ["greeting"]
+        assert client.clock.get().now >= done.now - MINUTE
+        assert client.clock.get().next_due_time is None
+
+
+def test_what_nobody_runs_is_waited_for_once(by_hand: Server) -> None:
+    with Client(by_hand.address) as client:
+        client.schedule("unknown", job_id="nobody")
+        for hours in range(1, 9):
+            client.schedule("greet", delay=hours * HOUR, job_id=f"greeting-{hours}")
+        began = time.monotonic()
+        done = client.clock.advance(hours=9, settle=1)
+        assert [run.job_id for run in done.ran] == [f"greeting-{hours}" for hours in range(1, 9)]
+        assert time.monotonic() - began < 5
+
+
+def test_wrong_requests_name_the_field(by_hand: Server) -> None:
+    with Client(by_hand.address) as client:
+        before = client.clock.get().now
+        with pytest.raises(InvalidArgument, match="by"):
+            client.clock.advance(days=-1)
+        with pytest.raises(InvalidArgument, match="settle"):
+            client.clock.advance(days=1, settle=61)
+        assert client.clock.get().now < before + HOUR
+
+
+def test_a_store_of_real_time_refuses_and_each_kind_stays_what_it_is(
+    store: StoreBackend, serve: Serve, tmp_path: Path
+) -> None:
+    real = serve(store.url)
+    with Client(real.address) as client:
+        assert not client.clock.get().manual
+        with pytest.raises(FailedPrecondition, match="always will") as refused:
+            client.clock.advance(days=3)
+        assert refused.value.reason == "CLOCK_NOT_MANUAL"
+    assert real.stop() == 0
+    refusing = Server(tmp_path, [*real.flags, "--clock", "manual"], real.env).launch()
+    assert refusing.wait() == 2
+    assert "made with a real clock" in refusing.said()
+
+
+def test_serve_refuses_a_store_whose_clock_is_moved_by_hand(by_hand: Server, tmp_path: Path) -> None:
+    assert by_hand.stop() == 0
+    refusing = Server(tmp_path / "again", env=by_hand.env).launch()
+    assert refusing.wait() == 2
+    assert "--clock manual" in refusing.said()
+
+
+def test_the_command_line_moves_it(by_hand: Server) -> None:
+    def tocsin(*words: str) -> str:
+        command = [sys.executable, "-m", "tocsin.cli.main", "clock", *words, "--address", by_hand.address]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    with Client(by_hand.address) as client:
+        client.schedule("greet", delay=2 * HOUR, job_id="greeting")
+    assert "moved by hand" in tocsin("get")
+    assert "greeting" in tocsin("advance", "to-next")
+    assert tocsin("advance", "3d").startswith("It is ")
