@@ -13,7 +13,20 @@ from tocsin import _grpc_import as _grpc_import  # isort: split  # before anythi
 from tocsin._channel import Tls
 from tocsin.async_client import AsyncClient
 from tocsin.client import Client
-from tocsin.enums import Backoff, Durability, OnConflict, OnExcluded, Outcome, Over, ReminderKind, State, View, Why
+from tocsin.enums import (
+    Backoff,
+    Durability,
+    Missed,
+    OnConflict,
+    OnExcluded,
+    Outcome,
+    Over,
+    Overlap,
+    ReminderKind,
+    State,
+    View,
+    Why,
+)
 from tocsin.errors import (
     Aborted,
     AlreadyExists,
@@ -37,7 +50,7 @@ from tocsin.jobs import Cancel, CancelledMany, DeletedMany, Job, JobChange, JobE
 from tocsin.queues import JobDefaults, PushTarget, Queue, QueueHealth, ServerInfo, StateCounts, WorkerInfo
 from tocsin.reminders import Reminder, ReminderSet
 from tocsin.requests import JobRequest, Retention, RetryPolicy
-from tocsin.schedules import Calendar, Occurrence
+from tocsin.schedules import Calendar, Occurrence, Schedule
 from tocsin.transfer import Imported, RefusedRecord
 from tocsin.v1.payloads_pb2 import (
     BookingReminder,
@@ -101,12 +114,14 @@ __all__ = [
     "JobError",
     "JobRequest",
     "LogLine",
+    "Missed",
     "NotFound",
     "Occurrence",
     "OnConflict",
     "OnExcluded",
     "Outcome",
     "Over",
+    "Overlap",
     "PaymentReminder",
     "PermissionDenied",
     "Progress",
@@ -125,6 +140,7 @@ __all__ = [
     "RetriedMany",
     "RetryLater",
     "RetryPolicy",
+    "Schedule",
     "ServerError",
     "ServerInfo",
     "SmsNotification",

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableSequence
+from collections.abc import Callable, Iterable, MutableSequence
 from datetime import date, datetime
+from typing import Protocol, TypeVar, cast
 
-from tocsin._calls import PreparedCall
+from google.protobuf.message import Message
+
+from tocsin._calls import PreparedCall, asked, schedule_request
 from tocsin._checking import listed, of_kind, put, word
 from tocsin._fields import refuse_unknown
 from tocsin._times import put_duration, put_time
-from tocsin.enums import OnExcluded
+from tocsin.enums import Missed, OnExcluded, Overlap
 from tocsin.errors import InvalidArgument, WrongType
-from tocsin.schedules import Calendar, Occurrence, TimingOptions
+from tocsin.requests import ScheduleOptions
+from tocsin.schedules import Calendar, KeptOptions, Occurrence, Schedule, TimingOptions
 from tocsin.v1 import schedule_pb2
 from tocsin.v1 import schedule_service_pb2 as pb
 
 _SERVICE = "tocsin.v1.ScheduleService"
+_OF_JOB = ("priority", "retry", "timeout", "retention", "tags")
+#: The field of a schedule that an option is in, where it is not one of its own name.
+_FIELD = {"time_zone": "cron", "anchor": "every", **dict.fromkeys(("type", "payload", *_OF_JOB), "job")}
+
+Answer = TypeVar("Answer", bound=Message)
+Result = TypeVar("Result")
+
+
+class _OfSchedule(Protocol):
+    """An answer that is a schedule."""
+
+    @property
+    def schedule(self) -> schedule_pb2.Schedule:
+        """As it stands."""
+
+
+SchedulePage = tuple[list[Schedule], str]
 
 
 def preview(
@@ -38,6 +59,105 @@ def preview(
         lambda answer: list(map(Occurrence.read, answer.occurrences)),
         repeatable=True,
     )
+
+
+def create(schedule_id: str, options: KeptOptions) -> PreparedCall[pb.CreateScheduleResponse, Schedule]:
+    """CreateSchedule."""
+    request = pb.CreateScheduleRequest()
+    _put_kept(request.schedule, schedule_id, "create", options)
+    return _call("CreateSchedule", request, pb.CreateScheduleResponse, _schedule)
+
+
+def update(schedule_id: str, revision: int, options: KeptOptions) -> PreparedCall[pb.UpdateScheduleResponse, Schedule]:
+    """UpdateSchedule, of the fields that the options are in."""
+    request = pb.UpdateScheduleRequest()
+    _put_kept(request.schedule, schedule_id, "update", options)
+    put(request.schedule, "revision", revision, "revision")
+    fields = {_FIELD.get(name, name): None for name in options if name != "queue"}
+    request.update_mask.paths.extend(fields)
+    return _call("UpdateSchedule", request, pb.UpdateScheduleResponse, _schedule)
+
+
+def get(schedule_id: str, queue: str) -> PreparedCall[pb.GetScheduleResponse, Schedule]:
+    """GetSchedule."""
+    request = pb.GetScheduleRequest()
+    _put_names(request, schedule_id, queue)
+    return _call("GetSchedule", request, pb.GetScheduleResponse, _schedule, repeatable=True)
+
+
+def list_page(queue: str, page_token: str = "") -> PreparedCall[pb.ListSchedulesResponse, SchedulePage]:
+    """ListSchedules, one page."""
+    request = pb.ListSchedulesRequest(page_token=page_token, page_size=100)
+    put(request, "queue", queue, "queue")
+
+    def read(answer: pb.ListSchedulesResponse) -> SchedulePage:
+        return list(map(Schedule.read, answer.schedules)), answer.next_page_token
+
+    return _call("ListSchedules", request, pb.ListSchedulesResponse, read, repeatable=True)
+
+
+def delete(schedule_id: str, queue: str) -> PreparedCall[pb.DeleteScheduleResponse, None]:
+    """DeleteSchedule."""
+    request = pb.DeleteScheduleRequest()
+    _put_names(request, schedule_id, queue)
+    return _call("DeleteSchedule", request, pb.DeleteScheduleResponse, lambda _: None)
+
+
+def pause(schedule_id: str, queue: str, reason: str) -> PreparedCall[pb.PauseScheduleResponse, Schedule]:
+    """PauseSchedule."""
+    request = pb.PauseScheduleRequest()
+    _put_names(request, schedule_id, queue)
+    put(request, "reason", reason, "reason")
+    return _call("PauseSchedule", request, pb.PauseScheduleResponse, _schedule, repeatable=True)
+
+
+def resume(schedule_id: str, queue: str) -> PreparedCall[pb.ResumeScheduleResponse, Schedule]:
+    """ResumeSchedule."""
+    request = pb.ResumeScheduleRequest()
+    _put_names(request, schedule_id, queue)
+    return _call("ResumeSchedule", request, pb.ResumeScheduleResponse, _schedule, repeatable=True)
+
+
+def trigger(schedule_id: str, queue: str) -> PreparedCall[pb.TriggerScheduleResponse, str]:
+    """TriggerSchedule."""
+    request = pb.TriggerScheduleRequest()
+    _put_names(request, schedule_id, queue)
+    return _call("TriggerSchedule", request, pb.TriggerScheduleResponse, lambda answer: answer.job_id)
+
+
+def _call(
+    method: str, request: Message, answer: type[Answer], read: Callable[[Answer], Result], repeatable: bool = False
+) -> PreparedCall[Answer, Result]:
+    return PreparedCall(f"/{_SERVICE}/{method}", request, answer, read, repeatable=repeatable)
+
+
+def _schedule(answer: _OfSchedule) -> Schedule:
+    return Schedule.read(answer.schedule)
+
+
+def _put_names(request: Message, schedule_id: str, queue: str) -> None:
+    put(request, "schedule_id", schedule_id, "schedule_id")
+    put(request, "queue", queue, "queue")
+
+
+def _put_kept(schedule: schedule_pb2.Schedule, schedule_id: str, call: str, options: KeptOptions) -> None:
+    refuse_unknown(call, options, KeptOptions.__annotations__)
+    timing = {name: value for name, value in options.items() if name in TimingOptions.__annotations__}
+    _put_timing(schedule, cast("TimingOptions", timing))
+    put(schedule, "schedule_id", schedule_id, "schedule_id")
+    if not options.keys().isdisjoint(("type", "payload", *_OF_JOB)):
+        of_job = {name: value for name, value in options.items() if name in _OF_JOB}
+        wanted = asked(options.get("type", ""), options.get("payload"), cast("ScheduleOptions", of_job))
+        schedule.job.CopyFrom(schedule_request(wanted).job)
+    if "overlap" in options:
+        schedule.overlap = schedule_pb2.Schedule.Overlap.Value(word(Overlap, options["overlap"], "overlap"))
+    if "missed" in options:
+        schedule.missed = schedule_pb2.Schedule.Missed.Value(word(Missed, options["missed"], "missed"))
+    if "catch_up_window" in options:
+        put_duration(schedule.catch_up_window, options["catch_up_window"], "catch_up_window")
+    for name in ("catch_up_max", "paused", "note"):
+        if name in options:
+            put(schedule, name, options[name], name)
 
 
 def _put_timing(schedule: schedule_pb2.Schedule, timing: TimingOptions) -> None:

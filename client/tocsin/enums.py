@@ -92,6 +92,23 @@ class OnExcluded(StrEnum):
     PREVIOUS_DAY = "PREVIOUS_DAY"
 
 
+class Overlap(StrEnum):
+    """What becomes of a schedule's time whose predecessor's job has not ended."""
+
+    SKIP = "SKIP"
+    QUEUE_ONE = "QUEUE_ONE"
+    ALLOW = "ALLOW"
+    CANCEL_OTHER = "CANCEL_OTHER"
+
+
+class Missed(StrEnum):
+    """What becomes of a schedule's times that passed while no server was there."""
+
+    ONCE = "ONCE"
+    SKIP_MISSED = "SKIP_MISSED"
+    ALL = "ALL"
+
+
 class Durability(StrEnum):
     """What the store does before it says that a write is done."""
 

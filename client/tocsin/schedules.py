@@ -8,11 +8,15 @@ from datetime import date, datetime
 from typing import Literal, TypeAlias, TypedDict
 
 from tocsin._times import Span, read_time
-from tocsin.enums import OnExcluded
+from tocsin.enums import Missed, OnExcluded, Overlap
+from tocsin.payloads import Payload, TypedPayload
+from tocsin.requests import Priority, Retention, RetryPolicy
 from tocsin.v1 import schedule_pb2
 
 #: What becomes of an excluded time, by its word.
 OnExcludedName: TypeAlias = OnExcluded | Literal["SKIP", "NEXT_DAY", "PREVIOUS_DAY"]
+OverlapName: TypeAlias = Overlap | Literal["SKIP", "QUEUE_ONE", "ALLOW", "CANCEL_OTHER"]
+MissedName: TypeAlias = Missed | Literal["ONCE", "SKIP_MISSED", "ALL"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +68,62 @@ class TimingOptions(TypedDict, total=False):
     calendars: Mapping[str, Calendar]  # by name
     queue: str  # this and the id decide how jitter falls
     schedule_id: str
+
+
+class KeptOptions(TypedDict, total=False):
+    """A schedule that is kept: when it runs, as in TimingOptions, and what it runs."""
+
+    cron: str | Sequence[str]
+    time_zone: str
+    every: Span
+    anchor: datetime
+    start_time: datetime
+    end_time: datetime
+    max_runs: int
+    jitter: Span
+    queue: str
+    type: str | TypedPayload  # of its jobs; needed where it is made
+    payload: Payload
+    priority: Priority
+    retry: RetryPolicy | None
+    timeout: Span | None
+    retention: Retention | None
+    tags: Mapping[str, str]
+    overlap: OverlapName  # SKIP
+    missed: MissedName  # ONCE
+    catch_up_window: Span  # of ALL: older ones are missed
+    catch_up_max: int  # of ALL: 100
+    paused: bool
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A schedule that is kept. `message` is the tocsin.v1 message it was read from, which has all of it."""
+
+    queue: str
+    schedule_id: str
+    paused: bool
+    next_times: tuple[datetime, ...]  # in lists the next one only
+    last_time: datetime | None
+    fired: int
+    missed: int
+    overlap_skipped: int
+    revision: int
+    message: schedule_pb2.Schedule = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, message: schedule_pb2.Schedule) -> Schedule:
+        """The schedule that a message holds."""
+        return cls(
+            queue=message.queue,
+            schedule_id=message.schedule_id,
+            paused=message.paused,
+            next_times=tuple(map(read_time, message.next_times)),
+            last_time=read_time(message.last_time) if message.HasField("last_time") else None,
+            fired=message.counts.fired,
+            missed=message.counts.missed,
+            overlap_skipped=message.counts.overlap_skipped,
+            revision=message.revision,
+            message=message,
+        )

@@ -51,6 +51,7 @@ from tocsin_server.maintenance.lease_reaper import LeaseReaper
 from tocsin_server.maintenance.queue_forgetter import QueueForgetter
 from tocsin_server.maintenance.retention_trimmer import RetentionTrimmer
 from tocsin_server.maintenance.runner import ChoreRunner
+from tocsin_server.maintenance.schedule_firer import ScheduleFirer
 from tocsin_server.messages.errors import MessageSettingsError
 from tocsin_server.operations.advancing import Advancing
 from tocsin_server.operations.bulk import Bulk
@@ -63,6 +64,7 @@ from tocsin_server.operations.reminders.fence import ReminderFence
 from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.reporting.retention import Retained
 from tocsin_server.operations.schedule_jobs import ScheduleJobs
+from tocsin_server.operations.schedules import KeptSchedules
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
 from tocsin_server.operations.transfer.transfers import Transfers
@@ -115,8 +117,7 @@ class Server:
         self._grpc: GrpcServer | None = None
         self._loops: _Loops | None = None
         self._closed = asyncio.Event()
-        #: It runs no jobs any more though nobody asked it to stop; only a restart mends that.
-        self.failed = asyncio.Event()
+        self.failed = asyncio.Event()  # it runs no jobs any more, unasked; only a restart mends that
         self.address = ""
 
     async def start(self) -> None:
@@ -197,10 +198,9 @@ class Server:
                 settings.connections.max_age, settings.connections.max_age_grace, settings.connections.max_idle
             ),
         )
-        host = settings.listen.rpartition(":")[0]
         port = await self._grpc.start()
         self._stack.push_async_callback(self._grpc.stop, _CALLS_GRACE)
-        self.address = f"{host}:{port}"
+        self.address = f"{settings.listen.rpartition(':')[0]}:{port}"
         await self._start_loops(self._loops)
         await self._tell(store, name, [*made.warnings(), *warnings, *_open_to_all(settings.listen)], handled)
 
@@ -256,6 +256,7 @@ class Server:
             LeaseReaper(store, clock, settings.tick),
             RetentionTrimmer(store, clock, completed_max=retention.completed_max, failed_max=retention.failed_max),
             CrossChecker(store),
+            ScheduleFirer(store, clock),
             QueueForgetter(store, unused_for=settings.quotas.forget_unused_for),
         ]
         runner = ChoreRunner(ticker, chores)
@@ -374,7 +375,7 @@ def build_servicers(
             QueueService(store, queues, bulk, working.announcing, silent_since, writes_refused),
             WorkerService(working),
             ReminderService(reminders),
-            ScheduleService(working.clock),
+            ScheduleService(store, KeptSchedules(store, scheduling), working.clock),
             ClockService(Advancing(store)),
             ServerService(store, facts),
         ],

@@ -7,7 +7,9 @@ import re
 import pytest
 from support.source_tree import LUA
 from tocsin_server.store.interface import JobStore
+from tocsin_server.store.redis.schedules import RedisSchedules
 from tocsin_server.store.redis.store import RedisStore
+from tocsin_server.store.schedule_store import ScheduleStore
 
 SCRIPTS = {path.stem: path.read_text() for path in LUA.glob("*.lua")}
 HELPERS = {path.stem for path in (LUA / "lib").glob("*.lua")}
@@ -16,7 +18,7 @@ _CALL = re.compile(r'(?:_run|_run_all|\.run)\(\s*"(\w+)"')
 
 def test_each_script_is_named_for_the_store_method_that_runs_it() -> None:
     assert SCRIPTS
-    assert set(SCRIPTS) <= {name for name in vars(JobStore) if not name.startswith("_")}
+    assert set(SCRIPTS) <= {name for name in (*vars(JobStore), *vars(ScheduleStore)) if not name.startswith("_")}
 
 
 def test_each_script_is_run_by_the_store_and_each_one_run_is_there() -> None:
@@ -26,6 +28,7 @@ def test_each_script_is_run_by_the_store_and_each_one_run_is_there() -> None:
 
 def test_the_store_has_every_method_of_the_interface() -> None:
     assert RedisStore.__abstractmethods__ == frozenset()
+    assert RedisSchedules.__abstractmethods__ == frozenset()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -40,7 +40,8 @@ METHODS: dict[tuple[str, str], MethodDescriptor] = {
 REPEATABLE = {
     *("GetJob", "ListJobs", "ExplainJob", "ListJobLogs", "CancelJob"),
     *("GetQueue", "GetQueueHealth", "ListQueues", "PauseQueue", "ResumeQueue", "GetServerInfo"),
-    *("ReportOutcomes", "ExtendLeases", "ListWorkers", "PreviewSchedule", "GetClock"),
+    *("ReportOutcomes", "ExtendLeases", "ListWorkers", "GetClock"),
+    *("GetSchedule", "ListSchedules", "PauseSchedule", "ResumeSchedule", "PreviewSchedule"),
 }
 
 

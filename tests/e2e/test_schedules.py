@@ -22,8 +22,18 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from support.servers import Server
 from support.stubs import Stubs, refusal
-from tocsin import AsyncClient, Calendar, Client, InvalidArgument, OnExcluded, WrongType
-from tocsin.v1 import schedule_pb2
+from tocsin import (
+    Aborted,
+    AlreadyExists,
+    AsyncClient,
+    Calendar,
+    Client,
+    InvalidArgument,
+    NotFound,
+    OnExcluded,
+    WrongType,
+)
+from tocsin.v1 import job_service_pb2, schedule_pb2
 from tocsin.v1 import schedule_service_pb2 as pb
 from tocsin.v1 import schedule_service_pb2_grpc as pb_grpc
 
@@ -259,7 +269,7 @@ def typed(line: str, address: str, *more: str) -> str:
 
 
 def test_the_python_lines_of_the_page_work(quiet_server: Server) -> None:
-    [code] = blocks("python")
+    _, code = blocks("python")
     done = subprocess.run(
         [sys.executable, "-c", code.replace("localhost:50051", quiet_server.address)],
         capture_output=True,
@@ -275,7 +285,7 @@ def test_the_python_lines_of_the_page_work(quiet_server: Server) -> None:
 
 
 def test_the_shell_lines_of_the_page_work(quiet_server: Server) -> None:
-    last_days, gap, interval, moved = blocks("console")[0].splitlines()
+    last_days, gap, interval, moved = blocks("console")[1].splitlines()
     assert len(typed(last_days, quiet_server.address).splitlines()) == 6
     assert [" ".join(line.split()) for line in typed(gap, quiet_server.address).splitlines()] == [
         "RUNS AT UTC NOTES",
@@ -320,8 +330,91 @@ def test_a_file_of_days_off_and_what_is_typed_wrongly(quiet_server: Server, tmp_
         assert (failed.value.returncode, said in " ".join(failed.value.stderr.split())) == (code, True)
 
 
+def test_the_python_lines_for_kept_schedules_work(quiet_server: Server) -> None:
+    code = blocks("python")[0].replace("localhost:50051", quiet_server.address)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    following, listed = done.stdout.splitlines()
+    assert datetime.fromisoformat(following) > datetime.now(UTC)
+    assert listed == "back-up 1 0"
+
+
+async def test_the_async_client_keeps_schedules(quiet_server: Server) -> None:
+    async with AsyncClient(quiet_server.address) as client:
+        at = datetime(2099, 1, 1, tzinfo=UTC)
+        made = await client.schedules.create("s", queue="kept", every=60, anchor=at, type="t", payload={"n": 1})
+        assert made.next_times[0] == at
+        with pytest.raises(AlreadyExists):
+            await client.schedules.create("s", queue="kept", every=60, type="t")
+        changed = await client.schedules.update("s", queue="kept", type="u", catch_up_window=3600, catch_up_max=5)
+        found = await client.schedules.get("s", "kept")
+        assert (found.revision, found.message.job.type, found.message.catch_up_max) == (changed.revision, "u", 5)
+        with pytest.raises(Aborted):
+            await client.schedules.update("s", queue="kept", revision=1, note="late")
+        assert (await client.schedules.pause("s", "kept", reason="why")).paused
+        assert (await client.schedules.resume("s", "kept")).next_times[0] == at
+        assert (await client.schedules.trigger("s", "kept")).startswith("s@")
+        assert [one.fired for one in await client.schedules.list("kept")] == [1]
+        await client.schedules.delete("s", "kept")
+        with pytest.raises(NotFound):
+            await client.schedules.get("s", "kept")
+        with pytest.raises(InvalidArgument):
+            await client.schedules.create("s", every=60, type="t", overlap="NEVER")  # type: ignore[arg-type]  # no such
+
+
+def test_kept_schedules_on_the_command_line(quiet_server: Server) -> None:
+    at = quiet_server.address
+    made = typed("tocsin schedules create s --every 2h --type t --queue cli --overlap allow --missed all", at)
+    assert made.splitlines()[1].split()[0] == "s"
+    assert json.loads(typed("tocsin schedules get s --queue cli", at, "--json"))["overlap"] == "ALLOW"
+    assert "paused" in typed("tocsin schedules pause s --queue cli --reason why", at)
+    assert "paused" not in typed("tocsin schedules resume s --queue cli", at)
+    assert typed("tocsin schedules trigger s --queue cli", at).startswith("s@")
+    assert typed("tocsin schedules list --queue cli", at).splitlines()[1].split()[-3:] == ["1", "0", "0"]
+    assert typed("tocsin schedules delete s --queue cli", at) == ""
+    with pytest.raises(subprocess.CalledProcessError):
+        typed("tocsin schedules get s --queue cli", at)
+
+
+def test_the_grpcurl_lines_for_kept_schedules_work(quiet_server: Server, go_tool: Callable[[str], str]) -> None:
+    answers = []
+    for line in blocks("console")[0].splitlines():
+        typed_line = line.removeprefix("$ grpcurl ").replace("localhost:50051", quiet_server.address)
+        command = [go_tool("grpcurl"), *shlex.split(typed_line)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        answers.append(json.loads(done.stdout))
+    made, got, paused, resumed, triggered, updated, listed, deleted = answers
+    assert made["schedule"]["revision"] == "1"
+    assert got["schedule"]["job"]["data"] == {"run": "monthly"}
+    assert (paused["schedule"]["paused"], resumed["schedule"].get("paused")) == (True, None)
+    assert triggered["job_id"].startswith("pay-day@")
+    assert updated["schedule"]["note"] == "ask Ada"
+    assert [one["schedule_id"] for one in listed["schedules"]] == ["pay-day"]
+    assert deleted == {}
+
+
+def test_a_schedule_runs_time_after_time(quiet: Stubs) -> None:
+    service = pb_grpc.ScheduleServiceStub(quiet.channel)
+    wanted = schedule_pb2.Schedule(queue="ticking", schedule_id="s", every={"interval": Duration(seconds=1)})
+    wanted.job.type, wanted.overlap = "nobody", schedule_pb2.Schedule.ALLOW
+    service.CreateSchedule(pb.CreateScheduleRequest(schedule=wanted))
+    changes = quiet.jobs.WatchJobs(job_service_pb2.WatchJobsRequest(queue="ticking"), timeout=30)
+    made: list[str] = []
+    for change in changes:
+        if change.HasField("job") and change.job.job_id not in made:
+            made.append(change.job.job_id)
+            nominal = datetime.fromisoformat(change.job.job_id.removeprefix("s@"))
+            assert timedelta(0) <= change.job.create_time.ToDatetime(UTC) - nominal < timedelta(seconds=10)
+        if len(made) == 3:
+            break
+    changes.cancel()
+    service.DeleteSchedule(pb.DeleteScheduleRequest(queue="ticking", schedule_id="s"))
+    times = [datetime.fromisoformat(job_id.removeprefix("s@")) for job_id in made]
+    assert [after - before for before, after in pairwise(times)] == [timedelta(seconds=1)] * 2
+
+
 def test_the_grpcurl_line_of_the_page_works(quiet_server: Server, go_tool: Callable[[str], str]) -> None:
-    line = blocks("console")[1].removeprefix("$ grpcurl ").replace("localhost:50051", quiet_server.address)
+    line = blocks("console")[2].removeprefix("$ grpcurl ").replace("localhost:50051", quiet_server.address)
     command = [go_tool("grpcurl"), *shlex.split(line)]
     answer = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
     first, second = answer["occurrences"]

@@ -29,7 +29,7 @@ from tocsin.jobs import Cancel, Job, JobChange
 from tocsin.queues import JobDefaults, PushTarget, Queue, QueueHealth, StateCounts
 from tocsin.reminders import ReminderSet
 from tocsin.requests import Retention, RetryPolicy
-from tocsin.schedules import Occurrence
+from tocsin.schedules import Occurrence, Schedule
 
 Facts = list[tuple[str, str | Text]]
 
@@ -199,6 +199,18 @@ def print_occurrences(found: Sequence[Occurrence]) -> None:
         local = Text(one.message.local, "dim" if one.skipped else "")
         for column, cell in zip(columns, (local, Text(time_text(one.time)), styled("; ".join(one.notes))), strict=True):
             column.cells.append(cell)
+    print_table(columns)
+
+
+def print_schedules(found: Sequence[Schedule]) -> None:
+    """A table of schedules that are kept."""
+    columns = [Column("SCHEDULE"), Column("NEXT"), Column("LAST"), *map(Column, ("FIRED", "MISSED", "SKIPPED"))]
+    for one in found:
+        following = time_text(one.next_times[0]) if one.next_times else "paused" if one.paused else "over"
+        last = time_text(one.last_time) if one.last_time is not None else ""
+        counts = (f"{one.fired:,}", f"{one.missed:,}", f"{one.overlap_skipped:,}")
+        for column, cell in zip(columns, (one.schedule_id, following, last, *counts), strict=True):
+            column.cells.append(Text(cell))
     print_table(columns)
 
 

@@ -53,6 +53,7 @@ ENTRIES: Mapping[str, int] = {
     "tocsin.v1.SchedulePaymentRemindersRequest.offsets": limits.REMINDERS_PER_SET,
     "tocsin.v1.Cron.lines": limits.CRON_LINES,
     "tocsin.v1.Schedule.calendars": limits.SCHEDULE_CALENDARS,
+    "tocsin.v1.Schedule.next_times": limits.PREVIEW_TIMES,
     "tocsin.v1.Calendar.dates": limits.CALENDAR_DATES,
     "tocsin.v1.Calendar.weekdays": limits.CALENDAR_WEEKDAYS,
     "tocsin.v1.PreviewScheduleRequest.calendars": limits.SCHEDULE_CALENDARS,

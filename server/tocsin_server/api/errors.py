@@ -31,12 +31,14 @@ from tocsin_server.domain.errors import (
     Violation,
 )
 from tocsin_server.domain.job_errors import JobActive, JobExists, JobNotFound, LeaseLost, RevisionMismatch, WrongState
+from tocsin_server.domain.schedules.errors import ScheduleChanged, ScheduleExists, ScheduleNotFound
 
 _T = TypeVar("_T")
 
 DOMAIN = "tocsin"
 JOB_RESOURCE = "tocsin.v1.Job"
 SET_RESOURCE = "tocsin.v1.ReminderSet"
+SCHEDULE_RESOURCE = "tocsin.v1.Schedule"
 
 # A status travels in HTTP/2 trailers, of which many clients (Java, the C core) read 8 KiB: as text, percent-encoded,
 # and once more as bytes in base64.
@@ -52,12 +54,15 @@ STATUS: dict[type[TocsinError], grpc.StatusCode] = {
     TooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
     JobNotFound: grpc.StatusCode.NOT_FOUND,
     RemindersNotFound: grpc.StatusCode.NOT_FOUND,
+    ScheduleNotFound: grpc.StatusCode.NOT_FOUND,
     JobExists: grpc.StatusCode.ALREADY_EXISTS,
+    ScheduleExists: grpc.StatusCode.ALREADY_EXISTS,
     JobActive: grpc.StatusCode.FAILED_PRECONDITION,
     WrongState: grpc.StatusCode.FAILED_PRECONDITION,
     QueueInUse: grpc.StatusCode.FAILED_PRECONDITION,
     LeaseLost: grpc.StatusCode.ABORTED,
     RevisionMismatch: grpc.StatusCode.ABORTED,
+    ScheduleChanged: grpc.StatusCode.ABORTED,
     QueueMoved: grpc.StatusCode.FAILED_PRECONDITION,
     ClockNotManual: grpc.StatusCode.FAILED_PRECONDITION,
     QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -109,6 +114,13 @@ def _details(error: TocsinError) -> Iterator[Message]:
         yield error_details_pb2.ResourceInfo(
             resource_type=SET_RESOURCE,
             resource_name=f"{error.kind}/{error.set_id}",
+            owner=error.queue,
+            description=type(error).__doc__,
+        )
+    if isinstance(error, ScheduleNotFound | ScheduleExists | ScheduleChanged):
+        yield error_details_pb2.ResourceInfo(
+            resource_type=SCHEDULE_RESOURCE,
+            resource_name=error.schedule_id,
             owner=error.queue,
             description=type(error).__doc__,
         )

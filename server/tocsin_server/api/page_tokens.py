@@ -17,6 +17,7 @@ _JOBS_VERSION = 1
 _QUEUES_VERSION = 2  # followed by the name of the last queue
 _WORKER_BYTES = 4 * limits.WORKER_NAME_CHARACTERS  # as UTF-8
 _WORKERS_VERSION = 3  # followed by the name of the last worker
+_SCHEDULES_VERSION = 5  # followed by the id of the last schedule
 _NO_DUE = -1
 
 
@@ -66,6 +67,19 @@ def last_queue(token: str) -> str:
     """The queue after which a list of queues goes on. InvalidFields for what is no such token."""
     raw = _bytes(token)
     if not 2 <= len(raw) <= limits.NAME_CHARACTERS + 1 or raw[0] != _QUEUES_VERSION or not raw.isascii():
+        raise _refused("is not a token of this server's lists")
+    return raw[1:].decode()
+
+
+def schedules_token(last: str) -> str:
+    """The token of a list of schedules that goes on after the schedule `last`."""
+    return _text(bytes([_SCHEDULES_VERSION]) + last.encode())
+
+
+def last_schedule(token: str) -> str:
+    """The schedule after which a list of schedules goes on. InvalidFields for what is no such token."""
+    raw = _bytes(token)
+    if not 2 <= len(raw) <= limits.NAME_CHARACTERS + 1 or raw[0] != _SCHEDULES_VERSION or not raw.isascii():
         raise _refused("is not a token of this server's lists")
     return raw[1:].decode()
 

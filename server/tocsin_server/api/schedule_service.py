@@ -1,4 +1,4 @@
-"""ScheduleService: read the request, reckon, answer."""
+"""ScheduleService: read the request, call or reckon, answer."""
 
 from __future__ import annotations
 
@@ -6,22 +6,69 @@ from itertools import islice
 
 from tocsin.v1 import schedule_service_pb2 as pb
 
+from tocsin_server.api.answers import kept_schedules as kept
 from tocsin_server.api.answers import schedules as answers
 from tocsin_server.api.aside import SMALL_BYTES, aside
 from tocsin_server.api.interceptors.call import Call
+from tocsin_server.api.requests import kept_schedules as kept_requests
 from tocsin_server.api.requests import schedules as requests
+from tocsin_server.domain.job import View
+from tocsin_server.operations.schedules import KeptSchedules
 from tocsin_server.operations.store_clock import StoreClock
+from tocsin_server.store.interface import JobStore
 
 # What a time or a calendar costs to reckon is as much as so many bytes of a request cost to check.
 _TIME_BYTES = 1_024
 _TIMES_A_TURN = 50
+_PAGE = 100  # schedules of one call to the store
 
 
 class ScheduleService:
-    """Reckons the times of recurring schedules."""
+    """Keeps recurring schedules, and reckons their times."""
 
-    def __init__(self, clock: StoreClock) -> None:
+    def __init__(self, store: JobStore, schedules: KeptSchedules, clock: StoreClock) -> None:
+        self._store = store
+        self._schedules = schedules
         self._clock = clock
+
+    async def CreateSchedule(self, request: pb.CreateScheduleRequest, call: Call) -> pb.CreateScheduleResponse:
+        made = await self._schedules.create(*kept_requests.create_schedule(request))
+        return kept.of_schedule(pb.CreateScheduleResponse, made)
+
+    async def GetSchedule(self, request: pb.GetScheduleRequest, call: Call) -> pb.GetScheduleResponse:
+        found = await self._schedules.get(*kept_requests.named_schedule(request))
+        return kept.of_schedule(pb.GetScheduleResponse, found, View.FULL)
+
+    async def ListSchedules(self, request: pb.ListSchedulesRequest, call: Call) -> pb.ListSchedulesResponse:
+        queue, after, wanted = kept_requests.list_schedules(request)
+        wanted = min(wanted, _PAGE)
+        return kept.listed(await self._store.schedules.schedules(queue, after=after, limit=wanted), wanted)
+
+    async def UpdateSchedule(self, request: pb.UpdateScheduleRequest, call: Call) -> pb.UpdateScheduleResponse:
+        queue, schedule_id, revision = kept_requests.update_schedule(request)
+        changed = await self._schedules.update(
+            queue,
+            schedule_id,
+            lambda standing: kept_requests.merged(kept.written(standing), request),
+            revision=revision,
+        )
+        return kept.of_schedule(pb.UpdateScheduleResponse, changed)
+
+    async def DeleteSchedule(self, request: pb.DeleteScheduleRequest, call: Call) -> pb.DeleteScheduleResponse:
+        await self._schedules.delete(*kept_requests.named_schedule(request))
+        return pb.DeleteScheduleResponse()
+
+    async def PauseSchedule(self, request: pb.PauseScheduleRequest, call: Call) -> pb.PauseScheduleResponse:
+        paused = await self._schedules.pause(*kept_requests.pause_schedule(request))
+        return kept.of_schedule(pb.PauseScheduleResponse, paused)
+
+    async def ResumeSchedule(self, request: pb.ResumeScheduleRequest, call: Call) -> pb.ResumeScheduleResponse:
+        resumed = await self._schedules.resume(*kept_requests.named_schedule(request))
+        return kept.of_schedule(pb.ResumeScheduleResponse, resumed)
+
+    async def TriggerSchedule(self, request: pb.TriggerScheduleRequest, call: Call) -> pb.TriggerScheduleResponse:
+        job_id = await self._schedules.trigger(*kept_requests.named_schedule(request))
+        return pb.TriggerScheduleResponse(job_id=job_id)
 
     async def PreviewSchedule(self, request: pb.PreviewScheduleRequest, call: Call) -> pb.PreviewScheduleResponse:
         weight = request.ByteSize() + request.count * _TIME_BYTES + len(request.calendars) * SMALL_BYTES

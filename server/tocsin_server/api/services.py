@@ -58,7 +58,8 @@ SERVICES = (
     Service(
         schedule_service_pb2.DESCRIPTOR.services_by_name["ScheduleService"],
         ScheduleService,
-        reads=frozenset({"PreviewSchedule"}),
+        reads=frozenset({"GetSchedule", "ListSchedules", "PreviewSchedule"}),
+        opaque=True,
     ),
     Service(
         clock_service_pb2.DESCRIPTOR.services_by_name["ClockService"],

@@ -68,6 +68,9 @@ CRON_LINES = 20
 MIN_INTERVAL = timedelta(seconds=1)
 MAX_JITTER = timedelta(hours=24)
 MAX_RUNS = 1_000_000_000_000
+CATCH_UP, DEFAULT_CATCH_UP = 1_000, 100  # times that are made up for
+MIN_CATCH_UP_WINDOW = timedelta(minutes=1)
+NEXT_TIMES = 5  # that are shown of a schedule
 SCHEDULE_CALENDARS = 10
 CALENDAR_DATES = 5_000
 CALENDAR_WEEKDAYS = 50  # there are seven, but nothing is wrong with naming one twice

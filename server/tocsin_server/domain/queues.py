@@ -91,6 +91,7 @@ class Tick:
     next_expiry: datetime | None  # earliest time at which an ended job is trimmed by age
     waiting: bool = False  # jobs may be WAITING; False: certainly none was when this was read
     changes: int = 0  # grows with each change of any of its jobs, by how much is not said
+    next_schedule: datetime | None = None  # earliest time at which a schedule is to be looked at
 
 
 @record

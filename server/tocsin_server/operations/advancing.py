@@ -127,10 +127,14 @@ def _is_busy(tick: Tick, now: datetime) -> bool:
 
 
 def _is_overdue(tick: Tick, now: datetime) -> bool:
-    """Whether somebody has yet to make a job WAITING, or to take a lease back."""
-    return any(when is not None and when <= now for when in (tick.next_due, tick.next_lease_end))
+    """Whether somebody has yet to make a job WAITING, to take a lease back, or to look at a schedule."""
+    return any(when is not None and when <= now for when in _times(tick))
+
+
+def _times(tick: Tick) -> Sequence[datetime | None]:
+    return tick.next_due, tick.next_lease_end, tick.next_schedule
 
 
 def _next_due(ticks: Mapping[str, Tick], after: datetime | None = None) -> datetime | None:
-    times = [when for tick in ticks.values() for when in (tick.next_due, tick.next_lease_end) if when is not None]
+    times = [when for tick in ticks.values() for when in _times(tick) if when is not None]
     return min((when for when in times if after is None or when > after), default=None)

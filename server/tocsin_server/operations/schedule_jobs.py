@@ -77,6 +77,11 @@ class ScheduleJobs:
         away = {queue: answer for queue, answer in settings.items() if isinstance(answer, TocsinError)}
         return [away.get(request.queue) or next(answers) for request in requests]
 
+    async def draft(self, request: JobRequest) -> Draft:
+        """The job as it would be added now, its gaps filled."""
+        [draft] = self._drafts([request], {request.queue: await self._settings_of(request.queue)})
+        return draft
+
     async def close(self) -> None:
         """Wait until all store calls have ended."""
         await self._unbroken.close()

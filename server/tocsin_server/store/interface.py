@@ -30,6 +30,7 @@ from tocsin_server.domain.job import Added, Draft, Job, Put, View
 from tocsin_server.domain.lease import AttemptOutcome, Claim, Extended, Extension, Finished, LostLease
 from tocsin_server.domain.logs import LogPage
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
+from tocsin_server.store.schedule_store import ScheduleStore
 
 
 class StoreUnfit(Exception):
@@ -95,6 +96,9 @@ class Checked:
 
 class JobStore(ABC):
     """Keeps jobs; the only truth about them."""
+
+    #: Keeps schedules, which stand in the same queues.
+    schedules: ScheduleStore
 
     #: So many queues `ticks` reads by one command; whoever reads all of very many queues asks for no more at once.
     ticks_at_once: int = 1_000
@@ -360,10 +364,10 @@ class JobStore(ABC):
 
     @abstractmethod
     async def forget(self, queue: str, *, unused_for: timedelta | None = None) -> bool:
-        """Drop a queue in which no job stands: its name, settings, rates and changes; watchers get a gap. Whether
-        nothing of it is left, as where it never was. With `unused_for` it also stays where it is paused, something is
-        set for it, a note stands beside it, or anything changed within that time. Notes are left, and end by
-        themselves."""
+        """Drop a queue in which no job and no schedule stands: its name, settings, rates and changes; watchers get a
+        gap. Whether nothing of it is left, as where it never was. With `unused_for` it also stays where it is paused,
+        something is set for it, a note stands beside it, or anything changed within that time. Notes are left, and end
+        by themselves."""
 
     # --- notes ---
 

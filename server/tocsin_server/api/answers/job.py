@@ -89,7 +89,7 @@ def fill(target: job_pb2.Job, job: Job, view: View) -> None:
     spec = job.spec
     target.queue = spec.queue
     target.job_id = job.job_id
-    _fill_spec(target.spec, spec, view)
+    fill_spec(target.spec, spec, view)
     target.state = job_pb2.Job.State.ValueType(job.state)
     set_time(target.create_time, job.create_time)
     set_time(target.schedule_time, job.schedule_time)
@@ -142,7 +142,8 @@ def slim(target: job_pb2.Job) -> None:
     target.spec.ClearField("tags")
 
 
-def _fill_spec(target: job_pb2.JobSpec, spec: JobSpec, view: View) -> None:
+def fill_spec(target: job_pb2.JobSpec, spec: JobSpec, view: View) -> None:
+    """Write a job's spec."""
     target.CopyFrom(terms_written(spec.terms))
     target.queue = spec.queue
     target.type = spec.type

@@ -113,7 +113,7 @@ def _check_job(request: job_service_pb2.ScheduleJobRequest) -> None:
     wrong = Violations()
     if request.HasField("job"):
         check_size("job", request.job)
-        _check_spec(wrong, "job", request.job)
+        check_spec(wrong, "job", request.job)
     else:
         wrong.add("job", "is needed")
     if request.job_id:
@@ -146,7 +146,8 @@ def check_size(field: str, spec: job_pb2.JobSpec) -> None:
         raise TooLarge(field, size, limits.JOB_SPEC_BYTES)
 
 
-def _check_spec(wrong: Violations, field: str, spec: job_pb2.JobSpec) -> None:
+def check_spec(wrong: Violations, field: str, spec: job_pb2.JobSpec) -> None:
+    """All that a spec says."""
     wrong.queue(f"{field}.queue", spec.queue)
     payload = wire.payload_of(spec)
     check_type(wrong, field, spec.type, payload, needed=True)

@@ -44,10 +44,10 @@ def preview(request: pb.PreviewScheduleRequest, now: datetime) -> Iterator[Occur
     if not request.HasField("schedule"):
         wrong.add("schedule", "is needed")
     calendars = _calendars(wrong, request)
-    _check_schedule(wrong, request.schedule, calendars)
+    check_schedule(wrong, request.schedule, calendars)
     wrong.done()
     after = to_time(request.after) if request.HasField("after") else now
-    timing, schedule = _timing(request.schedule), request.schedule
+    timing, schedule = timing_of(request.schedule), request.schedule
     key = f"{schedule.queue or limits.DEFAULT_QUEUE}/{schedule.schedule_id}"
     reckoning = Reckoning(timing, key=key, created=after, calendars=calendars)
     if any(use.on_excluded is not OnExcluded.SKIP for use in timing.calendars):
@@ -59,7 +59,10 @@ def preview(request: pb.PreviewScheduleRequest, now: datetime) -> Iterator[Occur
     return islice(reckoning.occurrences(after, skipped=True), count)
 
 
-def _check_schedule(wrong: Violations, schedule: schedule_pb2.Schedule, calendars: Mapping[str, Calendar]) -> None:
+def check_schedule(
+    wrong: Violations, schedule: schedule_pb2.Schedule, calendars: Mapping[str, Calendar] | None = None
+) -> None:
+    """What decides when it runs; without calendars it may name none."""
     wrong.queue("schedule.queue", schedule.queue)
     if schedule.schedule_id:
         wrong.name("schedule.schedule_id", schedule.schedule_id)
@@ -75,7 +78,10 @@ def _check_schedule(wrong: Violations, schedule: schedule_pb2.Schedule, calendar
         wrong.number("schedule.max_runs", schedule.max_runs, 1, limits.MAX_RUNS)
     if schedule.HasField("jitter"):
         wrong.span("schedule.jitter", schedule.jitter, timedelta(0), limits.MAX_JITTER, "0 to 24 hours")
-    _check_uses(wrong, schedule.calendars, calendars)
+    if calendars is not None:
+        _check_uses(wrong, schedule.calendars, calendars)
+    elif schedule.calendars:
+        wrong.add("schedule.calendars", "cannot be kept so far, only previewed; leave them out")
 
 
 def _check_cron(wrong: Violations, cron: schedule_pb2.Cron) -> None:
@@ -178,7 +184,7 @@ def _zone(wrong: Violations, field: str, name: str) -> ZoneInfo | None:
         return None
 
 
-def _timing(schedule: schedule_pb2.Schedule) -> Timing:
+def timing_of(schedule: schedule_pb2.Schedule) -> Timing:
     """Of one that was checked."""
     rule: Cron | Every
     if schedule.WhichOneof("rule") == "cron":

@@ -103,6 +103,15 @@ NOTES: Sequence[Index] = (
     Index("until", [("until", ASCENDING)], "notes that are of no use any more (TTL)", {"expireAfterSeconds": 0}),
 )
 
+SCHEDULES: Sequence[Index] = (
+    Index(
+        "looks",
+        [("queue", ASCENDING), ("look", ASCENDING)],
+        "which schedules are to be looked at, and when the next is",
+        _only(look={"$exists": True}),
+    ),
+)
+
 
 async def ensure(connection: MongoConnection, collection: str, wanted: Sequence[Index]) -> None:
     """Make the indexes that are not there; one that stands with another life span of its entries is changed."""

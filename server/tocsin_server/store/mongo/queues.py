@@ -269,11 +269,11 @@ class QueueDocuments:
         A clock is the first entry of an index, looked up from the queue's document.
         """
 
-        def first(name: str, field: str, condition: Mapping[str, Any]) -> Document:
+        def first(name: str, field: str, condition: Mapping[str, Any], of: str = self._jobs_name) -> Document:
             pipeline = [{"$match": condition}, {"$sort": {field: 1}}, {"$limit": 1}, {"$project": {"_id": 0, field: 1}}]
             return {
                 "$lookup": {
-                    "from": self._jobs_name,
+                    "from": of,
                     "localField": "_id",
                     "foreignField": "queue",
                     "pipeline": pipeline,
@@ -291,6 +291,7 @@ class QueueDocuments:
                 first("waiting", "due", {"state": int(State.WAITING)}),
                 first("lease", "lease", {"state": int(State.ACTIVE)}),
                 first("expire", "expire", {"expire": {"$exists": True}}),
+                first("look", "look", {"look": {"$exists": True}}, f"{self._jobs_name}.schedules"),
                 READ_NOW,
             ],
         )
@@ -309,6 +310,7 @@ class QueueDocuments:
                     time(head, "expire"),
                     bool(head["waiting"]),
                     int(head["events"]),
+                    time(head, "look"),
                 ),
                 int(head["events"]),
             )

@@ -46,6 +46,7 @@ from tocsin_server.store.mongo.queue_documents import workers_document, workers_
 from tocsin_server.store.mongo.queue_settings import StoredSettings
 from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.mongo.quotas import JobQuota, KnownTypes
+from tocsin_server.store.mongo.schedules import MongoSchedules
 from tocsin_server.store.mongo.trim import TrimJobs
 from tocsin_server.store.put import placed
 
@@ -86,6 +87,9 @@ class MongoStore(JobStore):
         self._types = KnownTypes(self._jobs)
         quota = JobQuota(self._jobs, quotas.jobs)
         self._add = AddJobs(self._jobs, self._queues, commit, self._types, quota)
+        self.schedules = self._schedules = MongoSchedules(
+            connection, collection, self._clock, self._queues, self._log, self._add.add_to
+        )
         self._put = PutJobs(self._jobs, self._queues, commit, self._types, quota)
         self._claim = ClaimJobs(self._clock, self._jobs, self._queues, commit)
         self._change = ChangeJobs(commit)
@@ -122,6 +126,7 @@ class MongoStore(JobStore):
             f"{self._collection}.events": indexes.of_events(int(self._events_age.total_seconds())),
             f"{self._collection}.workers": indexes.WORKERS,
             f"{self._collection}.notes": indexes.NOTES,
+            f"{self._collection}.schedules": indexes.SCHEDULES,
         }
         for name, of_collection in wanted.items():
             await indexes.ensure(self._connection, name, of_collection)
@@ -270,8 +275,14 @@ class MongoStore(JobStore):
         async def kept(head: Document) -> bool:
             return await self._settings.some(head) or bool(await self._notes.after(queue, "", 1))
 
+        if await self._schedules.some(queue):
+            return False
         self._tail.counted(None)
-        return await self._queues.forget(queue, unused_for, kept)
+        forgotten = await self._queues.forget(queue, unused_for, kept)
+        if forgotten and await self._schedules.some(queue):
+            await self._queues.hold(queue, 0)  # one came meanwhile
+            return False
+        return forgotten
 
     # --- notes ---
 

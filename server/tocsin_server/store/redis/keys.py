@@ -38,6 +38,10 @@ class Keys:
         """A note: 8 bytes of its revision, then its value; see lua/write_note.lua."""
         return f"{self.root(queue)}:b{key}"
 
+    def schedules(self, queue: str) -> str:
+        """The queue's schedules; see lua/put_schedule.lua."""
+        return f"{self.root(queue)}:z"
+
     def extras(self, queue: str, arrival: int) -> bytes:
         """A job's errors, progress, result and cancel."""
         return self.root(queue).encode() + b":h" + arrival.to_bytes(6, "big")

@@ -17,6 +17,7 @@ from tocsin_server.domain.times import time_to_ms, to_ms, to_time
 
 _TICK = struct.Struct(">" + 6 * "HI")  # six numbers of 6 bytes
 _OLD_TICK_BYTES = 24
+_TICK_SCHEDULE = slice(40, 46)
 
 RATE_MINUTES = 5  # rates are means over so many whole minutes and the one under way
 
@@ -97,6 +98,7 @@ def tick_of(stored: bytes | None) -> Tick:
         to_time(expiry) if expiry else None,
         waiting > 0,
         changes,
+        to_time(schedule) if (schedule := int.from_bytes(stored[_TICK_SCHEDULE])) else None,
     )
 
 

@@ -31,7 +31,9 @@ _DEFINITION = re.compile(r"^local (?:function (\w+)\(.*\n(?:.*\n)*?end|([A-Z][A-
 _NAME, _WORD = re.compile(r"(?<![\w.'])[A-Z][A-Z\d_]*(?![\w'])"), re.compile(r"\w+")
 _FOLDER = resources.files(__package__) / "lua"
 #: Scripts that write nothing: an answer that does not come leaves no doubt about what they did.
-READ_ONLY = frozenset({"cursor", "explain", "figures", "get", "logs", "notes", "page", "ping", "workers"})
+READ_ONLY = frozenset(
+    {"cursor", "due_schedules", "explain", "figures", "get", "logs", "notes", "page", "ping", "schedules", "workers"}
+)
 
 #: Who is there and runs jobs says so as real time passes, also where the clock is moved by hand.
 _OF_REAL_TIME = frozenset({"announce", "workers"})

@@ -57,6 +57,7 @@ from tocsin_server.store.redis.queue_records import (
     workers_bytes,
     workers_of,
 )
+from tocsin_server.store.redis.schedules import RedisSchedules
 from tocsin_server.store.redis.scripts import Scripts
 from tocsin_server.store.redis.wake_channel import WakeChannel
 
@@ -97,6 +98,7 @@ class RedisStore(JobStore):
         self._cross_check = CrossCheck(connection, self._scripts, self._keys)
         self._wake_channel = WakeChannel(connection, self._keys.wake)
         self._queue_names = QueueNames(connection, self._keys, quotas.queues, lost=self._marker.make)
+        self.schedules = RedisSchedules(connection, self._scripts, self._keys, self._queue_names, self._jobs_max)
 
     async def open(self) -> None:
         await self._connection.open()

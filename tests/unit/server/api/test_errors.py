@@ -13,6 +13,7 @@ from tocsin.v1 import error_reason_pb2
 from tocsin_server.api import errors as table
 from tocsin_server.domain import errors, job_errors
 from tocsin_server.domain.errors import TocsinError, Violation
+from tocsin_server.domain.schedules import errors as schedule_errors
 from tocsin_server.domain.states import State
 
 LONG = "\U0001f600" * 150
@@ -47,6 +48,9 @@ REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (errors.RequestLate(timedelta(seconds=30)), grpc.StatusCode.DEADLINE_EXCEEDED),
     (errors.DeadlinePassed(), grpc.StatusCode.DEADLINE_EXCEEDED),
     (errors.ReadTooSlow(), grpc.StatusCode.DEADLINE_EXCEEDED),
+    (schedule_errors.ScheduleNotFound("q", "s"), grpc.StatusCode.NOT_FOUND),
+    (schedule_errors.ScheduleExists("q", "s"), grpc.StatusCode.ALREADY_EXISTS),
+    (schedule_errors.ScheduleChanged("q", "s", 1, 2), grpc.StatusCode.ABORTED),
     (errors.NotBuilt("no"), grpc.StatusCode.UNIMPLEMENTED),
     (errors.Internal("1234"), grpc.StatusCode.INTERNAL),
 ]

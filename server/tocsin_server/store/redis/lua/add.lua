@@ -12,25 +12,17 @@
 -- Wakes    "settings" where the queue is new
 -- Clock    the server's; a delay counts from it, a time that has passed means now
 -- Bounds   the caller sends at most 50 jobs and 1 MiB
---- @include lib/keys lib/clock lib/job lib/ids lib/rows lib/events lib/tick lib/commit lib/transitions lib/types
+--- @include lib/keys lib/clock lib/job lib/ids lib/rows lib/events lib/tick lib/commit lib/transitions lib/types lib/drafts
 local FAIL, KEEP, REPLACE = 1, 2, 3
-local HEAD, HEAD_LEN = '>BBI6Bi4', 13
 local known, others = {}, {}
 announce = ARGV[2] ~= '1'
 
 local found = redis.call('HMGET', key('q'), 'epoch', 'n')
-local last = tonumber(found[2] or 0)
+last = tonumber(found[2] or 0)
 local last_before = last
 if not found[1] then
   redis.call('HSET', key('q'), 'epoch', ARGV[1])
   publish(8, 0)
-end
-
-local function read_head(head)
-  local on_conflict, is_delay, ms, flags, priority = struct.unpack(HEAD, head)
-  local due = math.max(NOW, is_delay == 1 and NOW + ms or ms)
-  return {on_conflict = on_conflict, due = due, state = due > NOW and SCHEDULED or WAITING, flags = flags,
-    priority = priority, rest = string.sub(head, HEAD_LEN + 1), job = false}
 end
 
 -- All at once, as one question; what a commit of this call changes is asked for again.
@@ -43,26 +35,6 @@ local function ask_for_ids()
   if #ids == 0 then return end
   local at = redis.call('HMGET', key('d'), unpack(ids))
   for i, id in ipairs(ids) do known[id] = at[i] end
-end
-
-local function new_job(asked, revision)
-  local type, at = struct.unpack('>Bc0', asked.rest)
-  local job = {rest = asked.rest, type = type, tags_at = at, state = asked.state, flags = asked.flags,
-    priority = asked.priority, attempt = 0, failures = 0, crashes = 0, revision = revision, create = NOW, due = asked.due,
-    start = 0, ends = 0, token = NO_TOKEN, was = false}
-  job.new_tags = tags(job)
-  return job
-end
-
-local function create(asked, id, body, replaced)
-  local job = not replaced and asked.job or new_job(asked, replaced and replaced.revision + 1 or 1)
-  if not replaced then asked.job = job end
-  last = last + 1
-  local arrival, own = arrival6(last), string.sub(body, 1, id and 2 + #id or 4)
-  if id then ids_new[id] = arrival end
-  if not job.n then job.n, job.arrival, job.own = last, arrival, own end
-  join(job, last, arrival, own, body)
-  return job
 end
 
 local function replace(job, asked, payload)
@@ -108,10 +80,7 @@ local function end_new_run()
 end
 
 for i = 3, #ARGV, 2 do
-  if ARGV[i] ~= '' then
-    asked = read_head(ARGV[i])
-    asked.type = struct.unpack('>Bc0', asked.rest)
-  end
+  if ARGV[i] ~= '' then asked = read_head(ARGV[i]) end
   local body = ARGV[i + 1]
   local done, said = add(asked, math.floor(asked.flags / OWN_ID) % 2 == 1 and struct.unpack('>I2c0', body), body)
   if done == 'CREATED' then

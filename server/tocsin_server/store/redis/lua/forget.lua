@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- forget: drop what is kept of a queue in which no job stands.
+-- forget: drop what is kept of a queue in which no job and no schedule stands.
 -- KEYS[1]  root of the queue
 -- ARGV     1 ms for which nothing may have changed, "" whenever it did | 2 settings that say nothing (queue_records.py)
 -- Returns  1 if nothing of the queue is left, 0 if it stays
@@ -19,7 +19,7 @@ local function unused(for_ms)
   return last + for_ms <= NOW
 end
 
-for _, row in ipairs({key('s'), key('a'), key('x')}) do
+for _, row in ipairs({key('s'), key('a'), key('x'), key('u')}) do
   if redis.call('ZCARD', row) > 0 then return 0 end
 end
 if redis.call('HLEN', key('n')) > 0 then return 0 end

@@ -19,6 +19,9 @@
 --                    since when nothing is known to have changed, gone_e, gone_f: the latest end time of those of :e and
 --                    :f that were deleted before their time
 --   :k               STRING  the tick record (lib/tick)
+--   :z               HASH    schedule_id -> 16 characters of its stamp, then the schedule (store/schedule_records.py)
+--   :y               ZSET    schedules by when they are to be looked at; without those that are not
+--   :u               ZSET    all schedules, by id
 --   :b<key>          STRING  a note: 8 bytes of revision, then its value; it expires by itself
 local ROOT = KEYS[1]
 local NAMESPACE, QUEUE = string.match(ROOT, '^(.-):{(.*)}$')

@@ -131,7 +131,8 @@ local function check_tick()
   local old = redis.call('GET', key('k')) or ''
   if #old ~= TICK_LEN then old = string.rep('\0', TICK_LEN) end  -- as of a queue that never had a job
   local wakes, _, _, _, _, seen, minute = struct.unpack(TICK, old)
-  local new = struct.pack(TICK, wakes + wake, earliest('s'), earliest('a'), earliest('x'), count_waiting(), seen, minute)
+  local new = struct.pack(TICK, wakes + wake, earliest('s'), earliest('a'), earliest('x'), count_waiting(), seen, minute,
+    earliest('y'))
   if new == old then return end
   redis.call('SET', key('k'), new)
   mend('wrong clocks', 1)

@@ -1,7 +1,7 @@
 -- tick: when a queue is to be looked at again, in one record, and who is rung for it. The record is TICK: wakes so far;
 -- the earliest due time, end of lease and end of retention (0: none); how many jobs are WAITING; changes so far; the last
--- minute of which is known how many there were when it began (lib/events).
-local TICK, TICK_LEN = '>I6I6I6I6I6I6I4', 40
+-- minute of which is known how many there were when it began (lib/events); when a schedule is to be looked at next.
+local TICK, TICK_LEN = '>I6I6I6I6I6I6I4I6', 46
 local wake, announce = 0, true
 
 local function earliest(row)
@@ -33,14 +33,16 @@ end
 local function flush_tick(waiting_by, stirred)
   local old = redis.call('GET', key('k')) or ''
   local whole = #old == TICK_LEN
-  local wakes, due, lease, over, waiting, changes, minute = struct.unpack(TICK, whole and old or string.rep('\0', TICK_LEN))
+  local wakes, due, lease, over, waiting, changes, minute, schedule =
+    struct.unpack(TICK, old .. string.rep('\0', TICK_LEN - #old))
   changes, minute = flush_events(changes, minute)
   if whole then waiting = math.max(0, waiting + waiting_by) else waiting = count_waiting() end
   local due_before = due
   due = first_of('s', due, not whole or stirred.s)
   lease = first_of('a', lease, not whole or stirred.a)
   over = first_of('x', over, not whole or stirred.x)
-  local new = struct.pack(TICK, wakes + wake, due, lease, over, waiting, changes, minute)
+  schedule = first_of('y', schedule, not whole or stirred.y)
+  local new = struct.pack(TICK, wakes + wake, due, lease, over, waiting, changes, minute, schedule)
   if new ~= old then redis.call('SET', key('k'), new) end
   if not announce then return end
   if wake > 0 then publish(1, 0) end

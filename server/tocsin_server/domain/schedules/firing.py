@@ -1,0 +1,128 @@
+"""What a schedule is to do now. Pure: it is given the time, and whether the job that it made last is still going."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import islice
+
+from tocsin_server.domain.record import record
+from tocsin_server.domain.schedules.reckoning import Reckoning
+from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule
+from tocsin_server.domain.schedules.timing import Occurrence
+from tocsin_server.domain.times import MILLISECOND
+
+#: A time that is fired so late at most was not missed: servers are restarted, and busy.
+PUNCTUAL = timedelta(minutes=1)
+#: Jobs that one step makes at most, and times that it passes over.
+MOST_FIRED, MOST_PASSED = 50, 100
+
+
+@record
+class FiringStep:
+    """What is to be done in one go: jobs of these times, and then the schedule stands as `after` says."""
+
+    fires: tuple[Occurrence, ...]
+    cancels: str | None  # the id of a job to be cancelled before
+    after: Schedule
+    more: bool  # another step is due at once
+
+
+def next_step(schedule: Schedule, reckoning: Reckoning, now: datetime, *, going: bool) -> FiringStep | None:
+    """The next step, None where there is nothing to do. `going`: the job that the schedule made last has not ended.
+
+    A step fires up to MOST_FIRED times and passes over up to MOST_PASSED; of a schedule that catches up it looks ahead
+    as far as `catch_up_max` besides.
+    """
+    if schedule.held_time is not None and not going:
+        return _release(schedule, reckoning, now)
+    if schedule.next_time is None or schedule.next_time > now:
+        return None
+    most = MOST_PASSED + (schedule.spec.catch_up_max if schedule.spec.missed is Missed.ALL else 0)
+    times = reckoning.occurrences(schedule.next_time - MILLISECOND)
+    ahead = list(islice(times, most + 1))
+    due = [one for one in ahead if one.time <= now]
+    wanted, missed, taken = _wanted(schedule, due[:most], now, whole=len(due) <= most)
+    after = replace(schedule, missed=schedule.missed + missed)
+    fires, cancels, after = _overlapping(after, wanted, going=going)
+    coming = None
+    if not _is_over(after):
+        coming = ahead[taken].time if taken < len(ahead) else None
+    after = replace(after, next_time=coming)
+    return FiringStep(fires, cancels, after, coming is not None and coming <= now)
+
+
+def _release(schedule: Schedule, reckoning: Reckoning, now: datetime) -> FiringStep:
+    """The one that waited goes."""
+    held = schedule.held_time
+    after = replace(schedule, held_time=None)
+    found = reckoning.next_after(held - MILLISECOND) if held is not None else None
+    if found is None or found.time != held:
+        return FiringStep((), None, replace(after, overlap_skipped=after.overlap_skipped + 1), more=False)
+    after = replace(after, last_time=held, fired=after.fired + 1)
+    if _is_over(after):
+        after = replace(after, next_time=None)
+    return FiringStep((found,), None, after, after.next_time is not None and after.next_time <= now)
+
+
+def _wanted(
+    schedule: Schedule, due: Sequence[Occurrence], now: datetime, *, whole: bool
+) -> tuple[Sequence[Occurrence], int, int]:
+    """Which of the due times are to run if nothing overlaps, how many are missed, and how many that disposes of.
+
+    `whole`: these are all that are due; otherwise there are more behind them.
+    """
+    spec = schedule.spec
+    late = sum(one.time < now - PUNCTUAL for one in due)
+    if spec.missed is Missed.ALL:
+        since = None if spec.catch_up_window is None else now - max(spec.catch_up_window, PUNCTUAL)
+        passed = sum(since is not None and one.time < since for one in due[:late])
+        passed = max(passed, late - spec.catch_up_max)
+    elif spec.missed is Missed.ONCE and whole and late == len(due):
+        passed = late - 1
+    else:
+        passed = late
+    passed = min(passed, MOST_PASSED)
+    if not whole and late == len(due):
+        return (), passed, passed
+    if passed == MOST_PASSED:
+        return (), passed, passed
+    wanted = due[passed : passed + MOST_FIRED]
+    return wanted, passed, passed + len(wanted)
+
+
+def _overlapping(
+    schedule: Schedule, wanted: Sequence[Occurrence], *, going: bool
+) -> tuple[tuple[Occurrence, ...], str | None, Schedule]:
+    """Those of the wanted times that run now, the job to be cancelled for it, and what becomes of the schedule."""
+    overlap, most = schedule.spec.overlap, schedule.spec.timing.max_runs
+    fires: list[Occurrence] = []
+    held, skipped, cancels = schedule.held_time, 0, None
+    if overlap is Overlap.CANCEL_OTHER and wanted:
+        cancels = schedule.last_job_id if going else None
+        wanted, skipped, going = wanted[-1:], len(wanted) - 1, False
+    for one in wanted:
+        if most is not None and schedule.fired + len(fires) + (held is not None) >= most:
+            break
+        if overlap is Overlap.ALLOW or not going:
+            fires.append(one)
+            going = True
+        elif overlap is Overlap.QUEUE_ONE and held is None:
+            held = one.time
+        else:
+            skipped += 1
+    after = replace(
+        schedule,
+        last_time=fires[-1].time if fires else schedule.last_time,
+        held_time=held,
+        fired=schedule.fired + len(fires),
+        overlap_skipped=schedule.overlap_skipped + skipped,
+    )
+    return tuple(fires), cancels, after
+
+
+def _is_over(schedule: Schedule) -> bool:
+    """Whether it has had all the runs that it may have; one that waits is counted."""
+    most = schedule.spec.timing.max_runs
+    return most is not None and schedule.fired + (schedule.held_time is not None) >= most

@@ -1,0 +1,106 @@
+"""A schedule that stands: what was asked for, and how far it has come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field, replace
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+from tocsin_server.domain import limits
+from tocsin_server.domain.job import Draft, JobSpec, OnConflict
+from tocsin_server.domain.record import record
+from tocsin_server.domain.schedules.reckoning import Reckoning
+from tocsin_server.domain.schedules.timing import Calendar, Occurrence, Timing
+
+
+class Overlap(IntEnum):
+    """What becomes of a time whose predecessor's job has not ended. The numbers are those of tocsin.v1.Schedule."""
+
+    SKIP = 1
+    QUEUE_ONE = 2  # one waits for its end
+    ALLOW = 3
+    CANCEL_OTHER = 4
+
+
+class Missed(IntEnum):
+    """What becomes of times that no server was there to fire. The numbers are those of tocsin.v1.Schedule."""
+
+    ONCE = 1  # one run for all of them
+    SKIP = 2
+    ALL = 3  # the latest `catch_up_max` of those within `catch_up_window`
+
+
+@record
+class ScheduleSpec:
+    """What was asked for."""
+
+    queue: str
+    schedule_id: str
+    timing: Timing
+    job: JobSpec
+    overlap: Overlap = Overlap.SKIP
+    missed: Missed = Missed.ONCE
+    catch_up_window: timedelta | None = None  # None: however long ago
+    catch_up_max: int = limits.DEFAULT_CATCH_UP
+    paused: bool = False
+    pause_reason: str = ""
+    note: str = ""
+
+
+@record
+class Schedule:
+    """A schedule as it stands. `stamp` is another one after each write: by it a write knows that nobody was faster."""
+
+    spec: ScheduleSpec
+    create_time: datetime  # the anchor of an interval without one
+    next_time: datetime | None  # the next nominal time; None: paused, or over
+    revision: int = 1  # of what was asked for
+    last_time: datetime | None = None  # the nominal time that was fired last
+    held_time: datetime | None = None  # that waits for the end of the last one's job
+    fired: int = 0
+    missed: int = 0
+    overlap_skipped: int = 0
+    stamp: str = field(default="", compare=False)  # set by the store; empty: it does not stand yet
+
+    @property
+    def look_time(self) -> datetime | None:
+        """When it is to be looked at next."""
+        return self.next_time if self.held_time is None else self.held_time
+
+    def reckoning(self, calendars: Mapping[str, Calendar] | None = None) -> Reckoning:
+        """Its times, however many runs it has."""
+        key = f"{self.spec.queue}/{self.spec.schedule_id}"
+        timing = replace(self.spec.timing, max_runs=None)
+        return Reckoning(timing, key=key, created=self.create_time, calendars=calendars)
+
+    def from_now_on(self, reckoning: Reckoning, now: datetime) -> Schedule:
+        """The schedule with its next time after now: made, changed or resumed, it fires nothing at once."""
+        most = self.spec.timing.max_runs
+        over = self.spec.paused or (most is not None and self.fired >= most)
+        coming = None if over else reckoning.next_after(now)
+        dropped = 0 if self.held_time is None else 1
+        return replace(
+            self,
+            next_time=None if coming is None else coming.time,
+            held_time=None,
+            overlap_skipped=self.overlap_skipped + dropped,
+        )
+
+    def draft(self, occurrence: Occurrence) -> Draft:
+        """The job of one of its times. A job that stands under its id is that time's, and stays."""
+        job_id = job_id_of(self.spec.schedule_id, occurrence.time)
+        return Draft(self.spec.job, job_id, occurrence.due_time, OnConflict.KEEP)
+
+    @property
+    def last_job_id(self) -> str | None:
+        """The job that it made last."""
+        return None if self.last_time is None else job_id_of(self.spec.schedule_id, self.last_time)
+
+
+def job_id_of(schedule_id: str, time: datetime) -> str:
+    """The id of the job of a nominal time: `pay-day@2026-12-31T08:00:00Z`, with milliseconds where it has some."""
+    text = time.strftime("%Y-%m-%dT%H:%M:%S")
+    if ms := time.microsecond // 1000:
+        text += f".{ms:03}"
+    return f"{schedule_id}@{text}Z"

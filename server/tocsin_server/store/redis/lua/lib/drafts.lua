@@ -1,0 +1,31 @@
+-- drafts: jobs to be added, as they are sent, and what is made of them.
+local HEAD, HEAD_LEN = '>BBI6Bi4', 13
+local last = 0  -- the queue's last arrival number
+
+local function read_head(head)
+  local on_conflict, is_delay, ms, flags, priority = struct.unpack(HEAD, head)
+  local due = math.max(NOW, is_delay == 1 and NOW + ms or ms)
+  return {on_conflict = on_conflict, due = due, state = due > NOW and SCHEDULED or WAITING, flags = flags,
+    priority = priority, rest = string.sub(head, HEAD_LEN + 1), job = false,
+    type = (struct.unpack('>Bc0', string.sub(head, HEAD_LEN + 1)))}
+end
+
+local function new_job(asked, revision)
+  local type, at = struct.unpack('>Bc0', asked.rest)
+  local job = {rest = asked.rest, type = type, tags_at = at, state = asked.state, flags = asked.flags,
+    priority = asked.priority, attempt = 0, failures = 0, crashes = 0, revision = revision, create = NOW, due = asked.due,
+    start = 0, ends = 0, token = NO_TOKEN, was = false}
+  job.new_tags = tags(job)
+  return job
+end
+
+local function create(asked, id, body, replaced)
+  local job = not replaced and asked.job or new_job(asked, replaced and replaced.revision + 1 or 1)
+  if not replaced then asked.job = job end
+  last = last + 1
+  local arrival, own = arrival6(last), string.sub(body, 1, id and 2 + #id or 4)
+  if id then ids_new[id] = arrival end
+  if not job.n then job.n, job.arrival, job.own = last, arrival, own end
+  join(job, last, arrival, own, body)
+  return job
+end

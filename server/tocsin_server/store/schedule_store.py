@@ -1,0 +1,55 @@
+"""ScheduleStore: what a store must do with schedules. The specification, as interface.py is for jobs.
+
+A schedule belongs to its queue, and stands where that stands. It is written whole, on the condition that it stands as
+it was read: its stamp, which is another one after each write, tells. So of servers that fire one time in the same
+moment one does, whatever has become of the job meanwhile.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import datetime
+
+from tocsin_server.domain.job import Draft
+from tocsin_server.domain.record import record
+from tocsin_server.domain.schedules.standing import Schedule
+
+
+@record
+class DueSchedules:
+    """Schedules that are to be looked at, the longest due first, and the store's time."""
+
+    now: datetime
+    schedules: Sequence[Schedule]
+
+
+class ScheduleStore(ABC):
+    """Keeps schedules."""
+
+    @abstractmethod
+    async def put_schedule(self, schedule: Schedule, drafts: Sequence[Draft] = ()) -> bool:
+        """Write a schedule where it stands as it was read, with an empty stamp where none stands, and with it add these
+        jobs, at most firing.MOST_FIRED, each with an id of its own and KEEP. Whether it stood so; else nothing is done.
+
+        Redis does both in one step. MongoDB writes the schedule, with the jobs that it owes, and then adds them; who
+        dies between the two leaves them to whoever reads the schedule next. QuotaExceeded where the queue has no room:
+        the jobs come once there is some and it is looked at again. A queue that was never used appears. O(log n).
+        """
+
+    @abstractmethod
+    async def read_schedules(self, queue: str, schedule_ids: Sequence[str]) -> list[Schedule | None]:
+        """The schedules, None where none stands. Cost O(1) each."""
+
+    @abstractmethod
+    async def schedules(self, queue: str, *, after: str = "", limit: int = 100) -> list[Schedule]:
+        """The queue's schedules by id, after `after`, at most `limit`. Cost O(limit + log n)."""
+
+    @abstractmethod
+    async def due_schedules(self, queue: str, *, skip: int = 0, limit: int = 100) -> DueSchedules:
+        """Those whose look_time has come by the store's clock, but for the first `skip`. Cost O(skip + limit + log n).
+        Tick.next_schedule says when there are some."""
+
+    @abstractmethod
+    async def delete_schedule(self, queue: str, schedule_id: str) -> bool:
+        """Delete a schedule; whether one stood. Its jobs stay."""

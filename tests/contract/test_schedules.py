@@ -1,0 +1,271 @@
+"""ScheduleStore: schedules that stand beside a queue's jobs, and fire."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from tocsin_server.domain.errors import QuotaExceeded, StoreFull
+from tocsin_server.domain.job import Draft, OnConflict, Payload, Retention, Terms, View
+from tocsin_server.domain.quotas import Quotas
+from tocsin_server.domain.retry import Backoff, RetryPolicy
+from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec
+from tocsin_server.domain.schedules.timing import CalendarUse, Cron, Every, OnExcluded, Timing
+from tocsin_server.domain.states import State
+from tocsin_server.store.interface import JobStore
+
+from contract.builders import EARLIER, HOUR, LATER, MILLISECOND, SECOND, a_draft, a_spec, added
+from contract.providers import Provider
+
+DAILY = Timing(Cron(("0 9 * * *",), "Europe/Berlin"))
+
+
+def a_schedule(
+    schedule_id: str = "s", next_time: datetime | None = LATER, *, queue: str = "q", timing: Timing = DAILY
+) -> Schedule:
+    """A plain one that does not stand yet."""
+    return Schedule(ScheduleSpec(queue, schedule_id, timing, a_spec(queue=queue)), EARLIER, next_time)
+
+
+def a_job(schedule: Schedule, job_id: str, due: datetime = EARLIER) -> Draft:
+    return Draft(schedule.spec.job, job_id, due, OnConflict.KEEP)
+
+
+async def put(store: JobStore, *schedules: Schedule) -> None:
+    for one in schedules:
+        assert await store.schedules.put_schedule(one)
+
+
+async def read(store: JobStore, schedule_id: str = "s", queue: str = "q") -> Schedule:
+    [found] = await store.schedules.read_schedules(queue, [schedule_id])
+    assert found is not None
+    return found
+
+
+async def due(store: JobStore, queue: str = "q", *, skip: int = 0, limit: int = 100) -> Sequence[str]:
+    found = await store.schedules.due_schedules(queue, skip=skip, limit=limit)
+    assert abs(found.now - await store.ping()) < 5 * SECOND
+    return [one.spec.schedule_id for one in found.schedules]
+
+
+WHOLE = Schedule(
+    ScheduleSpec(
+        "q",
+        "whole",
+        Timing(
+            Every(90 * SECOND, EARLIER + MILLISECOND),
+            EARLIER,
+            LATER,
+            17,
+            5 * SECOND,
+            (CalendarUse("a", OnExcluded.NEXT_DAY), CalendarUse("b")),
+        ),
+        a_spec(
+            type="käse".encode("ascii", "ignore").decode(),
+            payload=Payload(11, bytes(range(256))),
+            priority=-7,
+            tags={"k": "v=\u20ac"},
+        ),
+        Overlap.QUEUE_ONE,
+        Missed.ALL,
+        HOUR,
+        33,
+        paused=True,
+        pause_reason="\U0001f514",
+        note="n",
+    ),
+    EARLIER,
+    LATER,
+    revision=4,
+    last_time=EARLIER + HOUR,
+    held_time=EARLIER + 2 * HOUR,
+    fired=5,
+    missed=6,
+    overlap_skipped=7,
+)
+
+
+async def test_a_schedule_is_kept_whole(store: JobStore) -> None:
+    terms = Terms(
+        RetryPolicy(9, Backoff.FIXED, SECOND, HOUR, 0.7), timedelta(seconds=3), Retention(HOUR, timedelta(days=2))
+    )
+    for timing in (WHOLE.spec.timing, Timing(Cron(("0 0 9 L * *", "@daily"), "Asia/Kathmandu"))):
+        spec = replace(WHOLE.spec, timing=timing, job=replace(WHOLE.spec.job, terms=terms))
+        schedule = replace(WHOLE, spec=spec)
+        await put(store, schedule)
+        found = await read(store, "whole")
+        assert found == schedule
+        assert await store.schedules.schedules("q") == [schedule]
+        assert await store.schedules.delete_schedule("q", "whole")
+    plain = a_schedule(next_time=None)
+    await put(store, plain)
+    assert await read(store) == plain
+
+
+async def test_it_is_written_only_over_what_was_read(store: JobStore) -> None:
+    await put(store, a_schedule())
+    first = await read(store)
+    assert not await store.schedules.put_schedule(a_schedule())
+    await put(store, replace(first, fired=1))
+    second = await read(store)
+    assert second.fired == 1
+    assert second.stamp not in ("", first.stamp)
+    assert not await store.schedules.put_schedule(replace(first, fired=2))
+    assert await store.schedules.delete_schedule("q", "s")
+    assert not await store.schedules.delete_schedule("q", "s")
+    assert not await store.schedules.put_schedule(replace(second, fired=3))
+    assert await store.schedules.read_schedules("q", ["s"]) == [None]
+    await put(store, a_schedule())  # made anew, it is another one
+    assert not await store.schedules.put_schedule(replace(second, fired=3))
+
+
+async def test_it_fires_its_jobs_in_the_same_step(store: JobStore) -> None:
+    await put(store, a_schedule(next_time=EARLIER))
+    before = await read(store)
+    jobs = [a_job(before, "s@1"), a_job(before, "s@2", LATER)]
+    assert await store.schedules.put_schedule(replace(before, next_time=LATER, fired=2), jobs)
+    found = await store.get("q", ["s@1", "s@2"], View.FULL)
+    assert [None if job is None else job.state for job in found] == [State.WAITING, State.SCHEDULED]
+    assert found[0] is not None
+    assert found[0].spec == before.spec.job
+    assert (await read(store)).next_time == LATER
+    assert (await store.ticks(["q"]))["q"].next_schedule == LATER
+    claim = await store.claim("q", {"t": 5}, 5, lease=HOUR, request=b"12345678")
+    assert [one.job.job_id for one in claim.claimed] == ["s@1"]
+
+
+async def test_a_time_is_not_fired_again_after_its_job_is_gone(store: JobStore) -> None:
+    await put(store, a_schedule(next_time=EARLIER))
+    before = await read(store)
+    after = replace(before, next_time=LATER, fired=1)
+    assert await store.schedules.put_schedule(after, [a_job(before, "s@1")])
+    assert await store.delete("q", ["s@1"], ended_only=False) == [None]
+    assert not await store.schedules.put_schedule(after, [a_job(before, "s@1")])
+    assert await store.get("q", ["s@1"], View.BASIC) == [None]
+
+
+async def test_of_servers_that_fire_at_the_same_time_one_does(store: JobStore, provider: Provider) -> None:
+    await put(store, a_schedule(next_time=EARLIER))
+    async with provider.store() as other:
+        for round_ in range(5):
+            before = await read(store)
+            after = replace(before, fired=before.fired + 1)
+            jobs = [a_job(before, f"s@{round_}-{at}") for at in range(4)]
+            stores = (store, other, store, other)
+            done = await asyncio.gather(
+                *(one.schedules.put_schedule(after, [job]) for one, job in zip(stores, jobs, strict=True))
+            )
+            assert sorted(done) == [False, False, False, True]
+            found = await store.get("q", [str(job.job_id) for job in jobs], View.BASIC)
+            assert [job is not None for job in found] == list(done)
+    assert (await read(store)).fired == 5
+
+
+async def test_a_job_that_stands_under_the_id_stays(store: JobStore) -> None:
+    [stands] = await added(store, a_draft("s@1", type="other"))
+    await put(store, a_schedule(next_time=EARLIER))
+    before = await read(store)
+    jobs = [a_job(before, "s@1"), a_job(before, "s@2")]
+    assert await store.schedules.put_schedule(replace(before, fired=2), jobs)
+    kept, new = await store.get("q", ["s@1", "s@2"], View.BASIC)
+    assert kept == stands
+    assert new is not None
+    assert new.arrival > stands.arrival
+
+
+async def test_fifty_jobs_are_fired_at_once(store: JobStore) -> None:
+    await put(store, a_schedule(next_time=EARLIER))
+    before = await read(store)
+    ids = [f"s@{at}" for at in range(50)]
+    assert await store.schedules.put_schedule(before, [a_job(before, one, EARLIER) for one in ids])
+    assert None not in await store.get("q", ids, View.BASIC)
+
+
+async def test_what_is_due_comes_longest_due_first(store: JobStore) -> None:
+    now = await store.ping()
+    await put(
+        store,
+        a_schedule("b", EARLIER + SECOND),
+        a_schedule("a", EARLIER + 2 * SECOND),
+        a_schedule("later", now + HOUR),
+        a_schedule("never", None),
+        a_schedule("c", EARLIER),
+        replace(a_schedule("held", now + HOUR), held_time=EARLIER - SECOND),
+        a_schedule("other", EARLIER, queue="r"),
+    )
+    assert await due(store) == ["held", "c", "b", "a"]
+    assert await due(store, skip=1, limit=2) == ["c", "b"]
+    assert await due(store, skip=4) == []
+    assert await due(store, "r") == ["other"]
+    assert await due(store, "never used") == []
+
+
+async def test_the_tick_tells_when_the_next_is_due(store: JobStore) -> None:
+    async def told() -> datetime | None:
+        return (await store.ticks(["q"]))["q"].next_schedule
+
+    assert await told() is None
+    await put(store, a_schedule("a", LATER), a_schedule("b", EARLIER), a_schedule("c", None))
+    assert await told() == EARLIER
+    await added(store, a_draft("a job"))
+    assert await told() == EARLIER
+    assert await store.schedules.put_schedule(replace(await read(store, "b"), next_time=LATER - SECOND))
+    assert await told() == LATER - SECOND
+    assert await store.schedules.delete_schedule("q", "b")
+    assert await told() == LATER
+    assert await store.schedules.put_schedule(replace(await read(store, "a"), next_time=None))
+    assert await told() is None
+
+
+async def test_schedules_come_by_id_and_go_on_after_one(store: JobStore) -> None:
+    ids = sorted(["a", "A", "a.b", "a-b", "z_", "0", *(f"m{at:03}" for at in range(120))])
+    await put(store, *(a_schedule(one) for one in ids[::-1]), a_schedule("x", queue="q.a"), a_schedule("x", queue="q-"))
+    found: list[str] = []
+    while page := await store.schedules.schedules("q", after=found[-1] if found else "", limit=50):
+        assert len(page) == min(50, len(ids) - len(found))
+        found += [one.spec.schedule_id for one in page]
+    assert found == ids
+    assert await store.schedules.schedules("never") == []
+
+
+async def test_a_schedule_makes_its_queue_appear_and_keeps_it(store: JobStore) -> None:
+    assert await store.schedules.read_schedules("q", ["s", "t"]) == [None, None]
+    assert await store.schedules.read_schedules("q", []) == []
+    await put(store, a_schedule())
+    assert await store.queues() == ["q"]
+    assert not await store.forget("q")
+    assert not await store.forget("q", unused_for=timedelta(0))
+    assert await read(store) == a_schedule()
+    assert await store.schedules.delete_schedule("q", "s")
+    assert await store.forget("q")
+    assert await store.queues() == []
+
+
+async def test_a_queue_without_room_fires_once_there_is_some(provider: Provider) -> None:
+    async with provider.store(quotas=Quotas(jobs=1)) as store:
+        await added(store, a_draft("in the way"))
+        await put(store, a_schedule(next_time=EARLIER))
+        before = await read(store)
+        after, job = replace(before, next_time=LATER, fired=1), a_job(before, "s@1")
+        with pytest.raises(QuotaExceeded):
+            await store.schedules.put_schedule(after, [job])
+        assert (await store.ticks(["q"]))["q"].next_schedule is not None
+        assert await store.get("q", ["s@1"], View.BASIC) == [None]
+        assert await store.delete("q", ["in the way"], ended_only=False) == [None]
+    async with provider.store() as store:
+        found = await store.schedules.due_schedules("q")
+        for one in found.schedules:
+            if one.next_time != LATER:  # where both are one step, it has yet to be done
+                assert await store.schedules.put_schedule(replace(after, stamp=one.stamp), [job])
+        assert (await read(store)).next_time == LATER
+        assert (await store.get("q", ["s@1"], View.BASIC)) != [None]
+        assert await due(store) == []
+
+
+async def test_a_full_store_takes_no_schedule(store: JobStore, provider: Provider) -> None:
+    with provider.full(), pytest.raises(StoreFull):
+        await store.schedules.put_schedule(a_schedule())
+    assert await store.schedules.read_schedules("q", ["s"]) == [None]

@@ -1,0 +1,196 @@
+"""ScheduleService keeps schedules as its proto says, over a real store."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import grpc
+import pytest
+from google.protobuf import field_mask_pb2
+from support.stubs import Refusal, refusal
+from tocsin.v1 import job_pb2, payloads_pb2, schedule_pb2, schedule_service_pb2_grpc
+from tocsin.v1 import job_service_pb2 as jpb
+from tocsin.v1 import schedule_service_pb2 as pb
+from unit.server.api.running_api import Api
+
+Schedule = schedule_pb2.Schedule
+
+
+@pytest.fixture
+def schedules(api: Api) -> schedule_service_pb2_grpc.ScheduleServiceAsyncStub:
+    return schedule_service_pb2_grpc.ScheduleServiceStub(api.channel)
+
+
+def a_schedule(schedule_id: str = "pay-day", **fields) -> Schedule:
+    plain = {
+        "cron": schedule_pb2.Cron(lines=["0 9 L * *"], time_zone="Europe/Berlin"),
+        "job": job_pb2.JobSpec(type="pay", raw=payloads_pb2.RawPayload(body=b"\xff\x00")),
+    }
+    return Schedule(queue="q", schedule_id=schedule_id, **(plain | fields))
+
+
+async def created(schedules, schedule: Schedule) -> Schedule:
+    return (await schedules.CreateSchedule(pb.CreateScheduleRequest(schedule=schedule))).schedule
+
+
+async def refused(call: grpc.aio.UnaryUnaryCall) -> Refusal:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return refusal(caught.value)
+
+
+async def got(schedules, schedule_id: str = "pay-day") -> Schedule:
+    return (await schedules.GetSchedule(pb.GetScheduleRequest(queue="q", schedule_id=schedule_id))).schedule
+
+
+async def test_a_schedule_stands_as_it_was_made(schedules) -> None:
+    asked = a_schedule(
+        overlap=Schedule.QUEUE_ONE, missed=Schedule.ALL, note="n", max_runs=3, jitter=timedelta(seconds=9)
+    )
+    asked.catch_up_window.FromSeconds(3600)
+    made = await created(schedules, asked)
+    assert made.job.WhichOneof("payload") is None
+    found = await got(schedules)
+    assert found.job.raw.body == b"\xff\x00"
+    assert found.job.retry.max_attempts == 3
+    assert (found.overlap, found.missed, found.catch_up_max) == (Schedule.QUEUE_ONE, Schedule.ALL, 100)
+    assert (found.revision, found.note, found.max_runs, found.jitter.seconds) == (1, "n", 3, 9)
+    assert found.catch_up_window.seconds == 3600
+    assert found.cron == asked.cron
+    assert len(found.next_times) == 3
+    assert found.next_times[0].ToDatetime(UTC) > datetime.now(UTC)
+    assert not found.HasField("last_time")
+
+
+async def test_an_id_stands_once(schedules) -> None:
+    await created(schedules, a_schedule())
+    why = await refused(schedules.CreateSchedule(pb.CreateScheduleRequest(schedule=a_schedule())))
+    assert (why.code, why.reason) == (grpc.StatusCode.ALREADY_EXISTS, "SCHEDULE_EXISTS")
+
+
+async def test_what_is_not_there_is_not_found(schedules) -> None:
+    for method in ("GetSchedule", "DeleteSchedule", "PauseSchedule", "ResumeSchedule", "TriggerSchedule"):
+        ask = getattr(pb, f"{method}Request")(queue="q", schedule_id="none")
+        why = await refused(getattr(schedules, method)(ask))
+        assert (why.code, why.reason) == (grpc.StatusCode.NOT_FOUND, "SCHEDULE_NOT_FOUND"), method
+        why = await refused(getattr(schedules, method)(type(ask)(queue="q")))
+        assert why.fields == ["schedule_id"]
+
+
+async def test_all_that_is_wrong_is_named(schedules) -> None:
+    wrong = Schedule(
+        queue="q",
+        cron=schedule_pb2.Cron(lines=["x"]),
+        calendars=[schedule_pb2.CalendarUse(name="office")],
+        job=job_pb2.JobSpec(queue="other"),
+        overlap=9,
+        missed=9,
+        catch_up_max=0,
+        note="n" * 1025,
+    )
+    wrong.catch_up_window.FromSeconds(59)
+    why = await refused(schedules.CreateSchedule(pb.CreateScheduleRequest(schedule=wrong)))
+    assert why.fields == [
+        "schedule.cron.lines[0]",
+        "schedule.calendars",
+        "schedule.schedule_id",
+        "schedule.job.type",
+        "schedule.job.queue",
+        "schedule.overlap",
+        "schedule.missed",
+        "schedule.catch_up_window",
+        "schedule.catch_up_max",
+        "schedule.note",
+    ]
+    assert (await refused(schedules.CreateSchedule(pb.CreateScheduleRequest()))).fields == ["schedule"]
+    no_job = Schedule(schedule_id="a", cron=schedule_pb2.Cron(lines=["@daily"]))
+    why = await refused(schedules.CreateSchedule(pb.CreateScheduleRequest(schedule=no_job)))
+    assert why.fields == ["schedule.job"]
+    assert not (await schedules.ListSchedules(pb.ListSchedulesRequest(queue="q"))).schedules
+
+
+async def test_they_are_listed_by_id(schedules) -> None:
+    for number in range(5):
+        await created(schedules, a_schedule(f"s{number}"))
+    found, token = [], ""
+    while True:
+        ask = pb.ListSchedulesRequest(queue="q", page_size=2, page_token=token)
+        page = await schedules.ListSchedules(ask)
+        found += [one.schedule_id for one in page.schedules]
+        assert all(len(one.next_times) == 1 for one in page.schedules)
+        token = page.next_page_token
+        if not token:
+            break
+    assert found == [f"s{number}" for number in range(5)]
+    why = await refused(schedules.ListSchedules(pb.ListSchedulesRequest(queue="q", page_token="x")))
+    assert why.fields == ["page_token"]
+
+
+async def update(schedules, *paths: str, **fields) -> pb.UpdateScheduleRequest:
+    schedule = Schedule(queue="q", schedule_id="pay-day", **fields)
+    return pb.UpdateScheduleRequest(schedule=schedule, update_mask=field_mask_pb2.FieldMask(paths=paths))
+
+
+async def test_an_update_changes_what_its_mask_names(schedules) -> None:
+    before = await created(schedules, a_schedule(note="n", max_runs=9))
+    every = schedule_pb2.Every(interval=timedelta(hours=1))
+    ask = await update(schedules, "every", "cron", "note", "max_runs", every=every, overlap=Schedule.ALLOW)
+    await schedules.UpdateSchedule(ask)
+    after = await got(schedules)
+    assert after.WhichOneof("rule") == "every"
+    assert (after.note, after.HasField("max_runs"), after.overlap) == ("", False, Schedule.SKIP)
+    assert after.revision == before.revision + 1
+    assert after.job.raw.body == b"\xff\x00"
+    assert after.next_times[0].ToDatetime(UTC) - datetime.now(UTC) <= timedelta(hours=1)
+    ask = await update(schedules, "job", job=job_pb2.JobSpec(type="other"))
+    await schedules.UpdateSchedule(ask)
+    changed = await got(schedules)
+    assert (changed.job.type, changed.job.WhichOneof("payload"), changed.revision) == ("other", None, 3)
+    assert changed.next_times == after.next_times
+
+
+async def test_an_update_that_cannot_be_changes_nothing(schedules) -> None:
+    await created(schedules, a_schedule())
+    for ask, fields in (
+        (await update(schedules), ["update_mask"]),
+        (await update(schedules, "counts"), ["update_mask"]),
+        (await update(schedules, "cron"), ["schedule.cron"]),
+        (await update(schedules, "catch_up_max", catch_up_max=-1), ["schedule.catch_up_max"]),
+    ):
+        assert (await refused(schedules.UpdateSchedule(ask))).fields == fields
+    ask = await update(schedules, "note", note="n", revision=7)
+    why = await refused(schedules.UpdateSchedule(ask))
+    assert (why.code, why.reason) == (grpc.StatusCode.ABORTED, "REVISION_MISMATCH")
+    assert (await got(schedules)).revision == 1
+
+
+async def test_pause_and_resume(schedules) -> None:
+    await created(schedules, a_schedule())
+    for reason in ("holidays", "again"):  # the second changes nothing
+        ask = pb.PauseScheduleRequest(queue="q", schedule_id="pay-day", reason=reason)
+        paused = (await schedules.PauseSchedule(ask)).schedule
+        assert (paused.paused, paused.pause_reason, paused.revision) == (True, "holidays", 2)
+        assert not paused.next_times
+    ask = pb.ResumeScheduleRequest(queue="q", schedule_id="pay-day")
+    resumed = (await schedules.ResumeSchedule(ask)).schedule
+    assert (resumed.paused, resumed.pause_reason, resumed.revision) == (False, "", 3)
+    assert resumed.next_times
+
+
+async def test_triggered_it_runs_now(schedules, api: Api) -> None:
+    before = await created(schedules, a_schedule())
+    ask = pb.TriggerScheduleRequest(queue="q", schedule_id="pay-day")
+    job_id = (await schedules.TriggerSchedule(ask)).job_id
+    assert job_id.startswith("pay-day@")
+    job = (await api.jobs.GetJob(jpb.GetJobRequest(queue="q", job_id=job_id))).job
+    assert job.state == job_pb2.Job.WAITING
+    assert (job.spec.type, job.spec.raw.body) == ("pay", b"\xff\x00")
+    after = await got(schedules)
+    assert (after.counts.fired, after.next_times) == (1, before.next_times)
+
+
+async def test_deleted_it_is_gone(schedules) -> None:
+    await created(schedules, a_schedule())
+    await schedules.DeleteSchedule(pb.DeleteScheduleRequest(queue="q", schedule_id="pay-day"))
+    ask = pb.GetScheduleRequest(queue="q", schedule_id="pay-day")
+    assert (await refused(schedules.GetSchedule(ask))).reason == "SCHEDULE_NOT_FOUND"

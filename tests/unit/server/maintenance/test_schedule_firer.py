@@ -1,0 +1,178 @@
+"""Schedules whose time has come make their jobs, once, whoever looks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from contract.builders import HOUR, MINUTE, SECOND, a_spec
+from support.spied_store import SpiedStore
+from tocsin_server.domain.commands import CancelJob
+from tocsin_server.domain.job import Job, View
+from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec, job_id_of
+from tocsin_server.domain.schedules.timing import CalendarUse, Every, Timing
+from tocsin_server.domain.states import State
+from tocsin_server.maintenance.schedule_firer import ScheduleFirer
+from tocsin_server.operations.store_clock import StoreClock
+from tocsin_server.store.interface import JobStore
+
+
+async def put(
+    store: JobStore,
+    schedule_id: str = "s",
+    *,
+    ago: timedelta,
+    every: timedelta = HOUR,
+    overlap: Overlap = Overlap.SKIP,
+    missed: Missed = Missed.ONCE,
+    **more: object,
+) -> datetime:
+    """A schedule whose first time was so long ago, and has not been looked at since; that time."""
+    first = (await store.ping()).replace(microsecond=0) - ago
+    spec = ScheduleSpec("q", schedule_id, Timing(Every(every, first)), a_spec(), overlap, missed)
+    schedule = Schedule(spec, first - every, first)
+    assert await store.schedules.put_schedule(replace(schedule, **more))
+    return first
+
+
+async def fire(store: JobStore, firer: ScheduleFirer | None = None) -> ScheduleFirer:
+    """One tick, and all that follows from it."""
+    firer = firer or ScheduleFirer(store, StoreClock())
+    firer.hear(await store.ticks(["q"]))
+    while await firer.step():
+        pass
+    return firer
+
+
+async def standing(store: JobStore, schedule_id: str = "s") -> Schedule:
+    [schedule] = await store.schedules.read_schedules("q", [schedule_id])
+    assert schedule is not None
+    return schedule
+
+
+async def jobs(store: JobStore, times: Sequence[datetime], schedule_id: str = "s") -> list[Job | None]:
+    return await store.get("q", [job_id_of(schedule_id, time) for time in times], View.BASIC)
+
+
+async def states(store: JobStore, times: Sequence[datetime]) -> list[State | None]:
+    return [None if job is None else job.state for job in await jobs(store, times)]
+
+
+async def test_a_time_that_has_come_makes_its_job_once(spied: SpiedStore) -> None:
+    store = spied.as_store
+    first = await put(store, ago=SECOND)
+    await fire(store)
+    assert await states(store, [first]) == [State.WAITING]
+    assert (await standing(store)).next_time == first + HOUR
+    assert (await store.figures("q")).total(State.WAITING) == 1
+    await fire(store)
+    assert (await store.figures("q")).total(State.WAITING) == 1
+    assert (await standing(store)).fired == 1
+
+
+async def test_what_is_not_due_costs_no_call(spied: SpiedStore) -> None:
+    store = spied.as_store
+    await put(store, ago=-HOUR)
+    calls = dict(spied.calls)
+    firer = ScheduleFirer(store, StoreClock())
+    firer.hear(await store.ticks(["q"]))
+    assert await firer.step() is False
+    assert {**calls, "ticks": calls.get("ticks", 0) + 1} == dict(spied.calls)
+
+
+async def test_several_servers_fire_each_time_once(spied: SpiedStore) -> None:
+    store = spied.as_store
+    first = await put(store, ago=9 * MINUTE, every=MINUTE, overlap=Overlap.ALLOW, missed=Missed.ALL)
+    firers = [ScheduleFirer(store, StoreClock()) for _ in range(4)]
+    await asyncio.gather(*(fire(store, firer) for firer in firers))
+    schedule = await standing(store)
+    assert (schedule.fired, schedule.missed) == (10, 0)
+    assert None not in await jobs(store, [first + number * MINUTE for number in range(10)])
+
+
+async def test_what_was_missed_is_made_up_for_once(spied: SpiedStore) -> None:
+    store = spied.as_store
+    first = await put(store, ago=10 * HOUR + 30 * MINUTE)
+    await fire(store)
+    schedule = await standing(store)
+    assert (schedule.fired, schedule.missed, schedule.last_time) == (1, 10, first + 10 * HOUR)
+
+
+async def test_one_waits_until_the_one_before_has_ended(spied: SpiedStore) -> None:
+    store = spied.as_store
+    first = await put(store, ago=20 * SECOND, every=15 * SECOND, overlap=Overlap.QUEUE_ONE)
+    second = first + 15 * SECOND
+    firer = await fire(store)
+    assert await states(store, [first, second]) == [State.WAITING, None]
+    await fire(store, firer)  # it is looked at each tick, and stays
+    assert await states(store, [first, second]) == [State.WAITING, None]
+    await store.cancel("q", [CancelJob(job_id_of("s", first), "", "", SECOND)])
+    await fire(store, firer)
+    assert await states(store, [first, second]) == [State.CANCELLED, State.WAITING]
+    assert (await standing(store)).fired == 2
+
+
+async def test_the_job_before_is_cancelled_as_a_user_would(spied: SpiedStore) -> None:
+    store = spied.as_store
+    first = await put(store, ago=SECOND, overlap=Overlap.CANCEL_OTHER)
+    await fire(store)
+    await put_back(store, first)
+    await fire(store)
+    [job] = await jobs(store, [first])
+    assert job is not None
+    assert job.state is State.CANCELLED
+    assert job.cancel is not None
+    assert "schedule 's'" in job.cancel.reason
+
+
+async def put_back(store: JobStore, first: datetime) -> None:
+    """Let its next time have come just now."""
+    now = await standing(store)
+    spec = replace(now.spec, timing=Timing(Every(HOUR, first + SECOND / 2)))
+    assert await store.schedules.put_schedule(replace(now, spec=spec, next_time=first + SECOND / 2))
+
+
+async def test_skipped_where_the_one_before_is_going_on(spied: SpiedStore) -> None:
+    store = spied.as_store
+    first = await put(store, ago=20 * SECOND, every=15 * SECOND)
+    await fire(store)
+    assert await states(store, [first, first + 15 * SECOND]) == [State.WAITING, None]
+    assert (await standing(store)).overlap_skipped == 1
+
+
+async def test_many_are_fired_page_by_page_and_those_that_stay_are_passed_over(spied: SpiedStore) -> None:
+    store = spied.as_store
+    for number in range(120):
+        await put(store, f"a{number}", ago=2 * SECOND, held_time=(await store.ping()) - HOUR, last_time=None)
+    await asyncio.gather(*(put(store, f"b{number}", ago=SECOND) for number in range(120)))
+    await fire(store)
+    found = [await standing(store, f"b{number}") for number in range(120)]
+    assert {one.fired for one in found} == {1}
+
+
+async def test_one_that_cannot_be_reckoned_stops_no_other(spied: SpiedStore) -> None:
+    store = spied.as_store
+    first = await put(store, ago=SECOND)
+    broken = await standing(store)
+    timing = Timing(Every(HOUR, first), calendars=(CalendarUse("gone"),))
+    spec = replace(broken.spec, schedule_id="a", timing=timing)
+    assert await store.schedules.put_schedule(Schedule(spec, first, first))
+    await fire(store)
+    assert await states(store, [first]) == [State.WAITING]
+    assert (await standing(store, "a")).fired == 0
+
+
+@pytest.mark.parametrize("paused", [True, False])
+async def test_a_paused_one_is_left_alone(spied: SpiedStore, paused: bool) -> None:
+    store = spied.as_store
+    first = await put(store, ago=SECOND)
+    schedule = await standing(store)
+    spec = replace(schedule.spec, paused=paused)
+    changed = replace(schedule, spec=spec).from_now_on(schedule.reckoning(), await store.ping())
+    assert await store.schedules.put_schedule(changed)
+    await fire(store)
+    assert await states(store, [first]) == [None]
+    assert (await standing(store)).missed == 0
