@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -13,22 +14,23 @@ from tocsin_server.domain.states import State
 from tocsin_server.store.redis.keys import Keys
 
 _MILLISECOND = timedelta(milliseconds=1)
+_A_STATEMENT = 40  # jobs: the server of the tests holds each against all that are listed
 
 
 class Backdate(ABC):
-    """Moves a time of a standing job earlier, everywhere the store keeps it."""
+    """Moves a time of standing jobs of one queue earlier, everywhere the store keeps it."""
 
     @abstractmethod
-    def lease(self, job: Job, by: timedelta) -> None:
-        """The end of its lease; the job is ACTIVE."""
+    def lease(self, *jobs: Job, by: timedelta) -> None:
+        """The end of each one's lease; the jobs are ACTIVE."""
 
     @abstractmethod
-    def due(self, job: Job, by: timedelta) -> None:
-        """Its schedule time; the job is SCHEDULED, and stays so until the store notices."""
+    def due(self, *jobs: Job, by: timedelta) -> None:
+        """Each one's schedule time; the jobs are SCHEDULED, and stay so until the store notices."""
 
     @abstractmethod
-    def end(self, job: Job, by: timedelta) -> None:
-        """Its end; the job has ended."""
+    def end(self, *jobs: Job, by: timedelta) -> None:
+        """Each one's end; the jobs have ended."""
 
 
 class RedisBackdate(Backdate):
@@ -40,14 +42,17 @@ class RedisBackdate(Backdate):
         self._client = client
         self._keys = keys
 
-    def lease(self, job: Job, by: timedelta) -> None:
-        self._move(job, self._LEASE, by, ["a"])
+    def lease(self, *jobs: Job, by: timedelta) -> None:
+        for job in jobs:
+            self._move(job, self._LEASE, by, ["a"])
 
-    def due(self, job: Job, by: timedelta) -> None:
-        self._move(job, self._DUE, by, ["s"])
+    def due(self, *jobs: Job, by: timedelta) -> None:
+        for job in jobs:
+            self._move(job, self._DUE, by, ["s"])
 
-    def end(self, job: Job, by: timedelta) -> None:
-        self._move(job, self._END, by, ["f" if job.state is State.FAILED else "e", "x"])
+    def end(self, *jobs: Job, by: timedelta) -> None:
+        for job in jobs:
+            self._move(job, self._END, by, ["f" if job.state is State.FAILED else "e", "x"])
 
     def _move(self, job: Job, at: int, by: timedelta, rows: list[str]) -> None:
         record, member = self._keys.record(job.queue, job.arrival), job.arrival.to_bytes(6, "big")
@@ -81,20 +86,21 @@ class MongoBackdate(Backdate):
     def __init__(self, jobs: Collection[Any]) -> None:
         self._jobs = jobs
 
-    def lease(self, job: Job, by: timedelta) -> None:
-        self._move(job, by, "lease")
+    def lease(self, *jobs: Job, by: timedelta) -> None:
+        self._move(jobs, by, "lease")
 
-    def due(self, job: Job, by: timedelta) -> None:
-        self._move(job, by, "due")
+    def due(self, *jobs: Job, by: timedelta) -> None:
+        self._move(jobs, by, "due")
 
-    def end(self, job: Job, by: timedelta) -> None:
-        self._move(job, by, "end", "expire")
+    def end(self, *jobs: Job, by: timedelta) -> None:
+        self._move(jobs, by, "end", "expire")
 
-    def _move(self, job: Job, by: timedelta, *names: str) -> None:
-        which = {"_id": f"{job.queue}/{job.job_id}"}
-        found = self._jobs.find_one(which)
-        assert found is not None, f"{job.job_id} does not stand"
-        moved = {name: found[name] - by for name in names}
-        # Whoever read the job before must see that it is another one now.
-        done = self._jobs.update_one({**which, "writes": found["writes"]}, {"$set": moved, "$inc": {"writes": 1}})
-        assert done.modified_count == 1, f"{job.job_id} changed meanwhile"
+    def _move(self, jobs: Sequence[Job], by: timedelta, *names: str) -> None:
+        moved: dict[str, Any] = {name: {"$subtract": [f"${name}", by // _MILLISECOND]} for name in names}
+        moved["writes"] = {"$add": ["$writes", 1]}  # whoever read the job before must see that it is another one now
+        ids = [f"{job.queue}/{job.job_id}" for job in jobs]
+        for start in range(0, len(ids), _A_STATEMENT):
+            some = ids[start : start + _A_STATEMENT]
+            stand = {"_id": {"$in": some}, **{name: {"$exists": True} for name in names}}
+            done = self._jobs.update_many(stand, [{"$set": moved}])
+            assert done.modified_count == len(some), f"of {some} not all stand, or have {names}"

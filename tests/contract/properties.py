@@ -15,10 +15,10 @@ _serial = itertools.count(1)
 def bounded(examples: int, steps: int = 50) -> settings:
     """At most so many examples, however long each takes; of a state machine, each of so many steps.
 
-    A sixth of them in the plain test command, which runs each on every store; all where TESTS_FULL is set.
+    A tenth of them in the plain test command, which runs each on every store; all where TESTS_FULL is set.
     """
     if not os.environ.get("TESTS_FULL"):
-        examples = max(5, examples // 6)
+        examples = max(5, examples // 10)
     checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
     return settings(max_examples=examples, deadline=None, suppress_health_check=checks, stateful_step_count=steps)
 

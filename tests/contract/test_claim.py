@@ -165,8 +165,7 @@ async def test_all_that_is_due_is_made_waiting_before_the_best_is_leased(
     store: JobStore, backdate: Backdate, due: int
 ) -> None:
     jobs = await added(store, *(a_draft(f"{i}", when=HOUR + i * SECOND, priority=i) for i in range(due)))
-    for job in jobs:
-        backdate.due(job, by=24 * HOUR)
+    backdate.due(*jobs, by=24 * HOUR)
     leased: list[str] = []
     promoted = 0
     while not leased:
@@ -185,16 +184,14 @@ async def test_many_that_are_due_at_once_come_in_order(store: JobStore, backdate
     """Whether or not a store takes the long way that priorities may need."""
     jobs = await added(store, *(a_draft(f"{i}", type="tu"[i % 2], when=HOUR + i * SECOND) for i in range(130)))
     await added(store, a_draft("low", priority=-1), a_draft("now"), a_draft("high", priority=1))
-    for job in jobs:
-        backdate.due(job, by=24 * HOUR)
+    backdate.due(*jobs, by=24 * HOUR)
     order = [one.job.job_id for one in await claimed(store, types=list(types))]
     assert order == ["high", *(f"{i}" for i in range(0, 130, 3 - len(types))), "now", "low"]
 
 
 async def test_due_jobs_that_are_not_leased_do_not_hide_those_behind_them(store: JobStore, backdate: Backdate) -> None:
     jobs = await added(store, *(a_draft(f"{i}", type="tu"[i >= 120], when=HOUR + i * SECOND) for i in range(121)))
-    for job in jobs:
-        backdate.due(job, by=24 * HOUR)
+    backdate.due(*jobs, by=24 * HOUR)
     leased: list[str] = []
     for _ in range(4):
         leased += names(await a_claim(store, 10, t=0, u=10))
@@ -205,16 +202,14 @@ async def test_due_jobs_that_are_not_leased_do_not_hide_those_behind_them(store:
 async def test_a_priority_counts_among_due_jobs_however_it_came(store: JobStore, backdate: Backdate) -> None:
     jobs = await added(store, *(a_draft(f"{i}", when=HOUR + i * SECOND) for i in range(130)))
     await store.update("q", [UpdateJob("129", priority=1), UpdateJob("128", priority=-1)])
-    for job in jobs:
-        backdate.due(job, by=24 * HOUR)
+    backdate.due(*jobs, by=24 * HOUR)
     order = [one.job.job_id for one in await claimed(store, 130)]
     assert order == ["129", *(f"{i}" for i in range(128)), "128"]
 
 
 async def test_a_due_job_is_told_of_as_waiting_and_then_as_active(store: JobStore, backdate: Backdate) -> None:
     jobs = await added(store, *(a_draft(f"{i}", when=HOUR) for i in range(3)))
-    for job in jobs:
-        backdate.due(job, by=2 * HOUR)
+    backdate.due(*jobs, by=2 * HOUR)
     cursor = await store.cursor("q")
     assert len(await claimed(store)) == 3
     batch = await store.events("q", cursor, wait=timedelta(0))

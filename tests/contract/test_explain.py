@@ -88,8 +88,8 @@ async def test_places_are_those_in_which_jobs_are_claimed(store: JobStore, backd
     drafts = [a_draft(f"{number}", priority=chance.randrange(3), type=chance.choice("tu")) for number in range(60)]
     await added(store, *drafts)
     for number in range(60, 75):
-        await added(store, a_draft(f"{number}", priority=number % 3, type=chance.choice("tu"), when=HOUR))
-        backdate.due(await read(store, f"{number}"), HOUR + timedelta(seconds=number))
+        [due] = await added(store, a_draft(f"{number}", priority=number % 3, type=chance.choice("tu"), when=HOUR))
+        backdate.due(due, by=HOUR + timedelta(seconds=number))
     ids = [f"{number}" for number in range(75)]
     said = {one.job.job_id: one.ahead for one in await store.explain("q", ids) if one is not None}
     assert len(said) == 75
@@ -105,11 +105,11 @@ async def test_a_place_is_found_among_very_many(store: JobStore) -> None:
 
 
 async def test_where_very_many_are_due_at_once_no_place_is_said(store: JobStore, backdate: Backdate) -> None:
-    await added(store, a_draft("a"), *(a_draft(f"{number}", when=HOUR, priority=1) for number in range(101)))
-    for number in range(100):
-        backdate.due(await read(store, f"{number}"), HOUR + MINUTE)
+    jobs = await added(store, *(a_draft(f"{number}", when=HOUR, priority=1) for number in range(101)))
+    await added(store, a_draft("a"))
+    backdate.due(*jobs[:100], by=HOUR + MINUTE)
     assert (await outlook(store)).ahead == 100
-    backdate.due(await read(store, "100"), HOUR + MINUTE)
+    backdate.due(jobs[100], by=HOUR + MINUTE)
     assert (await outlook(store)).ahead is None
 
 

@@ -258,10 +258,10 @@ async def test_a_token_of_nobody_is_refused(store: JobStore, contents: Contents,
 
 
 async def test_many_outcomes_over_several_queues_are_answered_in_order(store: JobStore) -> None:
-    await added(store, *(a_draft(f"{i}", queue=f"q{i % 3}") for i in range(300)))
+    await added(store, *(a_draft(f"{i}", queue=f"q{i % 3}") for i in range(90)))
     found = [one for queue in ("q0", "q1", "q2") for one in await claimed(store, queue=queue)]
     found.sort(key=lambda one: int(one.job.job_id))
-    ends = [ENDS[list(ENDS)[i % 5]] for i in range(300)]
+    ends = [ENDS[list(ENDS)[i % 5]] for i in range(90)]
     answers = await store.finish([end(one) for (end, _), one in zip(ends, found, strict=True)])
     assert answers == [Finished(state, repeated=False) for _, state in ends]
 

@@ -190,7 +190,7 @@ async def test_many_lines_come_in_pages(store: JobStore) -> None:
     assert pages > 1
 
 
-@pytest.mark.parametrize("together", [1, 7, 700])
+@pytest.mark.parametrize("together", [1, 7, 150, pytest.param(700, marks=pytest.mark.full)])
 async def test_of_too_many_lines_the_middle_is_dropped(store: JobStore, together: int) -> None:
     await added(store, a_draft("a"))
     one = await claimed_one(store)
@@ -234,7 +234,7 @@ def kept(said: Sequence[str]) -> list[str]:
     return [*said[:head], *([f"dropped {start - head}"] if start > head else []), *said[start:]]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in (1, 2, 3))])
 async def test_lines_of_any_length_are_kept_alike(store: JobStore, seed: int) -> None:
     chance = random.Random(seed)
     await added(store, a_draft("a"))

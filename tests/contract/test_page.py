@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -115,13 +116,13 @@ async def one_of_each(store: JobStore) -> dict[State, Job]:
     return jobs
 
 
-@pytest.mark.parametrize("states", [{state} for state in STATES] + [set(STATES[:3]), set(STATES[3:]), set(STATES)])
-async def test_states_filter(store: JobStore, states: set[State]) -> None:
+async def test_states_filter(store: JobStore) -> None:
     await one_of_each(store)
-    page = await store.page(a_query(states=frozenset(states)))
-    assert {job.job_id for job in page.jobs} == {state.name for state in states}
-    assert page.total == len(states)
-    assert [job.arrival for job in page.jobs] == sorted((job.arrival for job in page.jobs), reverse=True)
+    for states in (*({state} for state in STATES), set(STATES[:3]), set(STATES[3:]), set(STATES)):
+        page = await store.page(a_query(states=frozenset(states)))
+        assert {job.job_id for job in page.jobs} == {state.name for state in states}
+        assert page.total == len(states)
+        assert [job.arrival for job in page.jobs] == sorted((job.arrival for job in page.jobs), reverse=True)
 
 
 async def test_types_filter_and_join_with_states(store: JobStore) -> None:
@@ -249,8 +250,7 @@ async def test_a_window_of_ends_holds_ended_jobs_only(store: JobStore, backdate:
 @pytest.mark.parametrize(
     "words", [{}, {"types": frozenset("x")}, {"tags": {"k": "v"}}, {"priority_min": 0}, {"order": SOONEST}], ids=str
 )
-@pytest.mark.parametrize("skip", [1, 7, 20, 21, 10_000])
-async def test_skip_passes_over_matching_jobs(store: JobStore, words: dict[str, Any], skip: int) -> None:
+async def test_skip_passes_over_matching_jobs(store: JobStore, words: dict[str, Any]) -> None:
     drafts: list[Draft] = []
     for i in range(20):
         drafts += [
@@ -259,12 +259,12 @@ async def test_skip_passes_over_matching_jobs(store: JobStore, words: dict[str, 
         ]
     await added(store, *drafts)
     whole = await listed(store, a_query(**words))
-    for limit in (3, 1000):
-        assert await listed(store, a_query(skip=skip, limit=limit, **words)) == whole[skip:]
+    for skip, limit in itertools.product((1, 7, 20, 21, 10_000), (3, 1000)):
+        assert await listed(store, a_query(skip=skip, limit=limit, **words)) == whole[skip:], (skip, limit)
 
 
 async def test_what_no_index_covers_is_tested_on_a_bounded_number_a_call(store: JobStore) -> None:
-    await added(store, a_draft("oldest", priority=5), *(a_draft(f"{i}", when=LATER + i * SECOND) for i in range(2500)))
+    await added(store, a_draft("oldest", priority=5), *(a_draft(f"{i}", when=LATER + i * SECOND) for i in range(2000)))
     await added(store, a_draft("newest", priority=5))
     found = await pages(store, a_query(priority_min=5))
     assert [job.job_id for page in found for job in page.jobs] == ["newest", "oldest"]

@@ -32,14 +32,13 @@ async def test_due_jobs_are_made_waiting_and_nothing_else(store: JobStore, backd
     assert later.state is State.SCHEDULED
 
 
-@pytest.mark.parametrize("due", [49, 100, 101, 230])
+@pytest.mark.parametrize("due", [5, 100, 101, 201])
 async def test_the_earliest_come_first_and_it_says_whether_more_are_due(
     store: JobStore, backdate: Backdate, due: int
 ) -> None:
     jobs = await added(store, *(a_draft(f"{i}", when=HOUR + i * SECOND) for i in range(due)))
     await added(store, a_draft("later", when=HOUR))
-    for job in jobs:
-        backdate.due(job, by=24 * HOUR)
+    backdate.due(*jobs, by=24 * HOUR)
     promoted = 0
     while True:
         more = await store.promote("q")

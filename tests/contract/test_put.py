@@ -198,13 +198,16 @@ OTHERWISE = {
 
 
 async def test_what_is_otherwise_in_anything_is_replaced(store: JobStore) -> None:
-    await placed(store, FULL_OF_LIFE)
-    for name, job in OTHERWISE.items():
-        assert await placed(store, job, over=True) == [REPLACED], name
-        assert await read(store, job) == job, name
-        assert await placed(store, FULL_OF_LIFE, over=True) == [REPLACED], name
-    assert await read(store, FULL_OF_LIFE) == FULL_OF_LIFE
-    assert (await store.figures("q")).counts == {FULL_OF_LIFE.state: {FULL_OF_LIFE.spec.type: 1}}
+    before, after = [], []
+    for arrival, (name, job) in enumerate(OTHERWISE.items(), start=1):
+        before.append(replace(FULL_OF_LIFE, job_id=name, arrival=arrival))
+        after.append(replace(job, job_id=name, arrival=arrival))
+    await placed(store, *before)
+    for jobs in (after, before):
+        answers = await placed(store, *jobs, over=True)
+        assert [job.job_id for job, answer in zip(jobs, answers, strict=True) if answer is not REPLACED] == []
+        assert await store.get("q", list(OTHERWISE), View.FULL) == jobs
+    assert (await store.figures("q")).counts == {FULL_OF_LIFE.state: {FULL_OF_LIFE.spec.type: len(OTHERWISE)}}
 
 
 async def test_a_tags_place_makes_no_difference(store: JobStore) -> None:

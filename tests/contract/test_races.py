@@ -75,8 +75,7 @@ async def test_each_job_is_leased_once(stores: list[JobStore]) -> None:
 
 async def test_what_comes_due_is_made_waiting_and_leased_once(stores: list[JobStore], backdate: Backdate) -> None:
     jobs = await added(stores[0], *(a_draft(when=HOUR) for _ in range(40)))
-    for job in jobs:
-        backdate.due(job, by=2 * HOUR)
+    backdate.due(*jobs, by=2 * HOUR)
     claims = await asyncio.gather(*(all_that_it_gets(store, 7) for store in stores))
     leased = [one for claim in claims for one in claim]
     assert sorted(one.job.job_id for one in leased) == sorted(job.job_id for job in jobs)
@@ -126,8 +125,7 @@ async def test_a_job_is_either_leased_or_cancelled_before(stores: list[JobStore]
 
 async def test_a_lease_that_ran_out_is_taken_back_once(stores: list[JobStore], backdate: Backdate) -> None:
     jobs = await added(stores[0], *(a_draft() for _ in range(30)))
-    for one in await all_that_it_gets(stores[0], 30):
-        backdate.lease(one.job, by=HOUR)
+    backdate.lease(*(one.job for one in await all_that_it_gets(stores[0], 30)), by=HOUR)
     assert sum(map(len, await asyncio.gather(*(store.reap("q") for store in stores)))) == 30
     found = await stores[0].get("q", [job.job_id for job in jobs], View.BASIC)
     assert {(job.state, job.crashes) for job in found if job} == {(State.WAITING, 1)}
@@ -138,8 +136,7 @@ async def test_an_attempt_that_ends_as_its_lease_does_has_one_outcome(
 ) -> None:
     jobs = await added(stores[0], *(a_draft() for _ in range(20)))
     ones = await all_that_it_gets(stores[0], 20)
-    for one in ones:
-        backdate.lease(one.job, by=HOUR)
+    backdate.lease(*(one.job for one in ones), by=HOUR)
     answers, reaped = await asyncio.gather(
         asyncio.gather(*(stores[0].finish([completed(one)]) for one in ones)), stores[1].reap("q")
     )

@@ -169,7 +169,7 @@ async def test_behind_others(store: JobStore, backdate: Backdate) -> None:
 async def test_due_and_not_waiting_yet_is_due(store: JobStore, backdate: Backdate) -> None:
     await served(store)
     [job] = await added(store, a_draft("a", when=HOUR))
-    backdate.due(job, HOUR + MINUTE)
+    backdate.due(job, by=HOUR + MINUTE)
     assert (await read(store, "a")).state is State.SCHEDULED
     assert ((found := await why(store)).why, found.ahead) == (Why.BEHIND, 0)
 
@@ -193,7 +193,7 @@ async def test_leased(store: JobStore) -> None:
 async def test_a_lease_that_ran_out(store: JobStore, backdate: Backdate) -> None:
     await added(store, a_draft("a"))
     one = await claimed_one(store)
-    backdate.lease(one.job, HOUR)
+    backdate.lease(one.job, by=HOUR)
     found = await why(store)
     assert found.why is Why.LEASED_BY
     assert "let its lease run out" in found.sentence

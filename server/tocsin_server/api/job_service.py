@@ -10,7 +10,7 @@ from tocsin.v1 import following_pb2 as fpb
 from tocsin.v1 import job_service_pb2 as pb
 
 from tocsin_server.api import wire
-from tocsin_server.api.answers import batches
+from tocsin_server.api.answers import batches, scheduling
 from tocsin_server.api.answers import job as answers
 from tocsin_server.api.answers import transfer as transfer_answers
 from tocsin_server.api.answers.explaining import explained, logged
@@ -66,7 +66,7 @@ class JobService:
     async def ScheduleJob(self, request: pb.ScheduleJobRequest, call: Call) -> pb.ScheduleJobResponse:
         asked = await aside(request.ByteSize(), lambda: schedule_jobs.schedule_job(request))
         [scheduled] = await self._scheduling.schedule([asked])
-        return answers.scheduled(*or_raise(scheduled))
+        return scheduling.scheduled(*or_raise(scheduled))
 
     async def BatchScheduleJobs(self, request: pb.BatchScheduleJobsRequest, call: Call) -> pb.BatchScheduleJobsResponse:
         raws = schedule_jobs.batch_schedule_jobs(request)

@@ -5,8 +5,8 @@ A submessage and a `bytes` field of the same number look the same on the wire. S
 is imported from the public descriptors of both services and what they import, have `bytes` where JobSpec's payload,
 Job's result and an outcome's have messages. What a caller sent is then given back as it came: unsorted map keys and
 unknown fields stay. The items of a batch and the records of an import are bytes too: each is read by itself, so that
-one which cannot be read harms no other, and a thousand of them are not made at once. So are leased jobs, their
-outcomes, and the answers to these, for they are many.
+one which cannot be read harms no other, and a thousand of them are not made at once. So are a batch's answers, leased
+jobs, their outcomes, and the answers to these, for they are many.
 
 The classes live in a descriptor pool of their own. To mypy they are the public classes, which they match in all else.
 """
@@ -42,6 +42,7 @@ _BYTES_HERE = {
     f"{_PUBLIC}.ReportOutcomesResponse.results",
     f"{_PUBLIC}.StreamJobsRequest.outcomes",
     f"{_PUBLIC}.BatchScheduleJobsRequest.requests",
+    f"{_PUBLIC}.BatchScheduleJobsResponse.results",
     f"{_PUBLIC}.ImportJobsRequest.records",
     *(f"{_PUBLIC}.JobSpec.{name}" for name in _PAYLOAD_NUMBERS),
 }

@@ -1,8 +1,10 @@
-"""The fields of a message, read from its bytes without making anything of them."""
+"""The fields of a message, read from its bytes without making anything of them; and what fields begin with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+
+from google.protobuf.descriptor import Descriptor
 
 #: Wire types. A LENGTH is a text, bytes, a message, or numbers side by side.
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
@@ -69,6 +71,11 @@ def varint(value: int) -> bytes:
     if value < len(_SMALL):
         return _SMALL[value]
     return bytes([value & 0x7F | 0x80]) + varint(value >> 7)
+
+
+def tag(message: Descriptor, name: str) -> bytes:
+    """What a text, bytes or message field begins with; its length and value follow."""
+    return varint(message.fields_by_name[name].number << 3 | LENGTH)
 
 
 _SMALL = [bytes([value]) for value in range(0x80)]

@@ -33,11 +33,11 @@ Judged = subprocess.CompletedProcess[str]
 Judge = Callable[[str], Judged]
 
 
-def judged(command: Sequence[str]) -> Judged:
-    """Run the whole kit on a worker."""
+def judged(command: Sequence[str], *options: str) -> Judged:
+    """Run the kit on a worker, the whole of it if no option says otherwise."""
     env = {**os.environ, "PYTHONPATH": str(TESTS)}
     return subprocess.run(
-        [*TOCSIN, "conformance", "--", *command],
+        [*TOCSIN, "conformance", *options, "--", *command],
         env=env,
         capture_output=True,
         text=True,
@@ -56,7 +56,8 @@ def _example(language: str, program: str) -> Judged | example_workers.NotBuilt:
 @pytest.fixture(scope="module")
 def kits(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Judged | example_workers.NotBuilt]]]:
     """All kits that the chosen tests ask for, begun at once."""
-    chosen = {item.callspec.id for item in request.session.items if item.path == Path(__file__)}  # type: ignore[attr-defined]
+    own = (item for item in request.session.items if item.path == Path(__file__) and isinstance(item, pytest.Function))
+    chosen = {item.callspec.id for item in own if hasattr(item, "callspec")}
     with ThreadPoolExecutor(AT_ONCE) as pool:
         begun: dict[str, Future[Judged | example_workers.NotBuilt]] = {}
         for language, program in PROGRAMS:
@@ -100,3 +101,10 @@ def test_handlers_in_python_pass(worker: str, kits: dict[str, Future[Judged]]) -
 def test_a_wrong_worker_fails_the_check_that_names_its_fault(fault: str, kits: dict[str, Future[Judged]]) -> None:
     done = kits[fault].result()
     assert failed_checks(done) == FAULTS[fault], done.stdout
+
+
+def test_a_program_of_which_one_can_run_is_started_again_after_it_was_stopped() -> None:
+    chosen = ("--only", "echo", "--only", "drain_idle", "--only", "drain_cut", "--at-once", "1")
+    done = judged([sys.executable, "-m", "support.wrong_worker", "none"], *chosen)
+    assert failed_checks(done) == (), done.stdout
+    assert done.stdout.splitlines()[-1].startswith("3 checks passed in ")

@@ -14,8 +14,10 @@ from contract.builders import HOUR, MINUTE, a_draft, a_query, a_request, added, 
 from support.mongo_servers import MongoServer
 from support.mongo_stores import JOBS, opened
 from support.mongo_trace import Trace, tracing
-from tocsin_server.domain.job import OnConflict, View
+from tocsin_server.domain.job import Job, OnConflict, View
 from tocsin_server.domain.lease import Extension
+from tocsin_server.domain.states import State
+from tocsin_server.operations.cancel_jobs import CancelJobs
 from tocsin_server.store.mongo.store import MongoStore
 
 EVENTS = f"{JOBS}.events"
@@ -109,6 +111,23 @@ async def test_a_call_asks_no_more_often_than_said(store: MongoStore, name: str)
     prepare, in_sequence, waits, commands = CALLS[name]
     trace = await trips(store, prepare)
     assert (trace.in_sequence, trace.waits, len(trace.sent)) == (in_sequence, waits, commands), trace.names
+
+
+async def test_64_cancels_in_flight_share_their_commands(store: MongoStore) -> None:
+    names = [f"{number}" for number in range(256)]
+    await added(store, *(a_draft(name, when=HOUR) for name in names))
+    cancelling, left, states = CancelJobs(store), iter(names), []
+
+    async def caller() -> None:
+        for name in left:
+            [job] = await cancelling.cancel("q", [wish(name)])
+            assert isinstance(job, Job)
+            states.append(job.state)
+
+    with tracing() as trace:
+        await asyncio.gather(*(caller() for _ in range(64)))
+    assert states == [State.CANCELLED] * 256
+    assert len(trace.sent) <= 256 * 0.25, trace.names
 
 
 async def test_no_answer_of_a_full_batch_is_asked_for_in_two(store: MongoStore) -> None:

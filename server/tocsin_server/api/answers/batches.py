@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
+from typing import TypeAlias, TypeVar, cast
 
 from tocsin.v1 import bulk_pb2, error_reason_pb2, job_pb2
 from tocsin.v1 import job_service_pb2 as pb
 
 from tocsin_server.api import wire
-from tocsin_server.api.answers.job import AlikeWriter, fill, fill_scheduled, slim
+from tocsin_server.api.answers.job import AlikeWriter, fill, slim
+from tocsin_server.api.answers.scheduling import fill_scheduled, new_job_result
 from tocsin_server.api.errors import ITEM_STATUS_BYTES, to_status
 from tocsin_server.api.sized import too_large
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import TocsinError
-from tocsin_server.domain.job import Job, View
+from tocsin_server.domain.job import Job, New, View
 from tocsin_server.domain.states import State
 from tocsin_server.operations.schedule_jobs import Scheduled
 
@@ -30,6 +31,7 @@ _Result: TypeAlias = (
 )
 
 _BatchScheduleJobsResponse = wire.shadow(pb.BatchScheduleJobsResponse)
+_ScheduledResult = wire.shadow(pb.BatchScheduleJobsResponse.Result)
 _BatchCancelJobsResponse = wire.shadow(pb.BatchCancelJobsResponse)
 _BatchRetryJobsResponse = wire.shadow(bulk_pb2.BatchRetryJobsResponse)
 _BatchDeleteJobsResponse = wire.shadow(bulk_pb2.BatchDeleteJobsResponse)
@@ -64,15 +66,29 @@ def in_order(
 
 def scheduled(items: Iterable[Scheduled]) -> pb.BatchScheduleJobsResponse:
     """The answer to a batch of jobs."""
+    answered = list(items)
     target = _BatchScheduleJobsResponse()
-    for item in items:
-        result = target.results.add()
-        if isinstance(item, TocsinError):
-            _refuse(result, item)
-        else:
-            fill_scheduled(result.response, *item)
-    _fit(target, (r.response.job for r in target.results if r.WhichOneof("result") == "response"))
+    results = cast("MutableSequence[bytes]", target.results)
+    results.extend(_scheduled_result(item) for item in answered)
+    if too_large(target):
+        del results[:]
+        results.extend(_scheduled_result(item, slimmed=True) for item in answered)
     return target
+
+
+def _scheduled_result(item: Scheduled, *, slimmed: bool = False) -> bytes:
+    if not isinstance(item, TocsinError):
+        draft, added = item
+        if isinstance(added, New) and (raw := new_job_result(draft.spec, added)) is not None:
+            return raw
+    result = _ScheduledResult()
+    if isinstance(item, TocsinError):
+        _refuse(result, item)
+    else:
+        fill_scheduled(result.response, *item)
+        if slimmed:
+            slim(result.response.job)
+    return result.SerializeToString()
 
 
 def cancelled(job_ids: Iterable[str], items: Iterable[Job | TocsinError]) -> pb.BatchCancelJobsResponse:
@@ -128,10 +144,7 @@ def _refuse(result: _Result, refusal: TocsinError) -> None:
     result.error_reason = error_reason_pb2.ErrorReason.Value(refusal.reason)
 
 
-def _fit(
-    response: pb.BatchScheduleJobsResponse | pb.BatchCancelJobsResponse | bulk_pb2.BatchRetryJobsResponse,
-    jobs: Iterable[job_pb2.Job],
-) -> None:
+def _fit(response: pb.BatchCancelJobsResponse | bulk_pb2.BatchRetryJobsResponse, jobs: Iterable[job_pb2.Job]) -> None:
     """A batch cannot end early. One of a thousand jobs with long errors and tags is given without those: the longest
     ids, names and refusals that are left stay below the limit."""
     if too_large(response):

@@ -1,6 +1,6 @@
 """Jobs as answers show them: one, a page, or as they change. The messages are the shadow ones of wire.py.
 
-This is the hot path of scheduling; protos are filled where they will stand, since assigning a message copies it.
+Protos are filled where they will stand, since assigning a message copies it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,13 @@ from tocsin_server.api.times import set_span, set_time
 from tocsin_server.domain.events import Event
 from tocsin_server.domain.explaining import Explanation
 from tocsin_server.domain.filters import ListQuery, Order, Page, Position
-from tocsin_server.domain.job import Added, Cancel, Draft, Job, JobError, JobSpec, New, Replaced, Terms, View
+from tocsin_server.domain.job import Cancel, Job, JobError, JobSpec, Terms, View
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.operations.watching import Gap, Start
 
 _Job, _Spec = wire.shadow(job_pb2.Job), wire.shadow(job_pb2.JobSpec)
-_ScheduleJobResponse = wire.shadow(pb.ScheduleJobResponse)
 _ListJobsResponse = wire.shadow(pb.ListJobsResponse)
 _WatchJobsResponse = wire.shadow(pb.WatchJobsResponse)
-_CREATED = pb.ScheduleJobResponse.CREATED
-_KEPT, _REPLACED = pb.ScheduleJobResponse.KEPT, pb.ScheduleJobResponse.REPLACED
 _OfJob = TypeVar(
     "_OfJob",
     pb.GetJobResponse,
@@ -37,13 +34,6 @@ _OfJob = TypeVar(
     pb.RunJobResponse,
     pb.UpdateJobResponse,
 )
-
-
-def scheduled(draft: Draft, added: Added) -> pb.ScheduleJobResponse:
-    """The answer to a scheduled job."""
-    answer = _ScheduleJobResponse()
-    fill_scheduled(answer, draft, added)
-    return answer
 
 
 def of_job(response: type[_OfJob], job: Job, view: View = View.BASIC, explanation: Explanation | None = None) -> _OfJob:
@@ -92,69 +82,6 @@ def watched(change: Event | Gap | Start) -> pb.WatchJobsResponse:
         answer.deleted = change.deleted
         answer.cursor = change.cursor
     return answer
-
-
-def fill_scheduled(target: pb.ScheduleJobResponse, draft: Draft, added: Added) -> None:
-    """Write the answer to a scheduled job."""
-    if isinstance(added, New):
-        spec, job = draft.spec, target.job
-        job.CopyFrom(_alike(spec, added))
-        job.job_id = added.job_id
-        if spec.priority:
-            job.spec.priority = spec.priority
-        if spec.tags:
-            job.spec.tags.update(spec.tags)
-        target.outcome = _CREATED
-        return
-    fill(target.job, added.job, View.BASIC)
-    target.outcome = _REPLACED if isinstance(added, Replaced) else _KEPT
-
-
-class _Alike:
-    """What the answers to new jobs share, which of a batch is mostly all but their ids: to copy it costs a third of
-    writing it. It is kept for the job that was answered last."""
-
-    __slots__ = ("_job", "_new", "_queue", "_terms", "_type")
-
-    def __init__(self) -> None:
-        self._new: New | None = None
-        self._terms: Terms | None = None
-        self._queue = self._type = ""
-        self._job = _Job()
-
-    def __call__(self, spec: JobSpec, new: New) -> job_pb2.Job:
-        """A job like this new one, without id, priority and tags. It is not to be changed."""
-        last = self._new
-        if (
-            last is None
-            or new.create_time is not last.create_time
-            or new.schedule_time is not last.schedule_time
-            or new.state is not last.state
-            or spec.terms is not self._terms
-            or spec.type != self._type
-            or spec.queue != self._queue
-        ):
-            self._new, self._terms, self._queue, self._type = new, spec.terms, spec.queue, spec.type
-            self._job = _Job()
-            _fill_new(self._job, spec, new)
-        return self._job
-
-
-_alike = _Alike()
-
-
-def _fill_new(target: job_pb2.Job, spec: JobSpec, new: New) -> None:
-    target.queue = spec.queue
-    target.spec.CopyFrom(_terms_written(spec.terms))
-    target.spec.queue = spec.queue
-    target.spec.type = spec.type
-    target.state = job_pb2.Job.State.ValueType(new.state)
-    set_time(target.create_time, new.create_time)
-    if new.schedule_time is new.create_time:
-        target.schedule_time.CopyFrom(target.create_time)
-    else:
-        set_time(target.schedule_time, new.schedule_time)
-    target.revision = 1
 
 
 def fill(target: job_pb2.Job, job: Job, view: View) -> None:
@@ -216,7 +143,7 @@ def slim(target: job_pb2.Job) -> None:
 
 
 def _fill_spec(target: job_pb2.JobSpec, spec: JobSpec, view: View) -> None:
-    target.CopyFrom(_terms_written(spec.terms))
+    target.CopyFrom(terms_written(spec.terms))
     target.queue = spec.queue
     target.type = spec.type
     target.priority = spec.priority
@@ -246,7 +173,7 @@ class _TermsWritten:
         return spec
 
 
-_terms_written = _TermsWritten()
+terms_written = _TermsWritten()
 
 
 def fill_retry(target: job_pb2.RetryPolicy, retry: RetryPolicy) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from tocsin.v1 import job_pb2
@@ -19,7 +18,7 @@ from tocsin_server.api import wire
 from tocsin_server.api.answers.job import fill
 from tocsin_server.api.lease_tokens import token_of
 from tocsin_server.api.times import set_span, set_time
-from tocsin_server.api.wire_fields import LENGTH, varint
+from tocsin_server.api.wire_fields import tag, varint
 from tocsin_server.domain.job import Job, Terms, View
 from tocsin_server.domain.lease import Claimed
 from tocsin_server.domain.times import EPOCH
@@ -27,17 +26,12 @@ from tocsin_server.domain.times import EPOCH
 _Job = wire.shadow(job_pb2.Job)
 
 
-def _tag(message: Descriptor, name: str) -> bytes:
-    """What the field begins with; its length and value follow."""
-    return varint(message.fields_by_name[name].number << 3 | LENGTH)
-
-
 _JOB = job_pb2.Job.DESCRIPTOR
-_ID, _SPEC = _tag(_JOB, "job_id"), _tag(_JOB, "spec")
-_CREATE, _SCHEDULE, _START = (_tag(_JOB, f"{name}_time") for name in ("create", "schedule", "start"))
-_PAYLOADS = {number: _tag(job_pb2.JobSpec.DESCRIPTOR, name) for number, name in wire.PAYLOAD_FIELDS.items()}
+_ID, _SPEC = tag(_JOB, "job_id"), tag(_JOB, "spec")
+_CREATE, _SCHEDULE, _START = (tag(_JOB, f"{name}_time") for name in ("create", "schedule", "start"))
+_PAYLOADS = {number: tag(job_pb2.JobSpec.DESCRIPTOR, name) for number, name in wire.PAYLOAD_FIELDS.items()}
 _LEASED = pb.LeasedJob.DESCRIPTOR
-_LEASED_JOB, _TOKEN, _LEASE_END, _LEASE = (_tag(_LEASED, name) for name in ("job", "token", "lease_end", "lease"))
+_LEASED_JOB, _TOKEN, _LEASE_END, _LEASE = (tag(_LEASED, name) for name in ("job", "token", "lease_end", "lease"))
 
 
 def leased_job(claimed: Claimed, lease: timedelta) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
@@ -47,6 +48,19 @@ async def newest_first(store: JobStore, queue: str) -> AsyncGenerator[Sequence[J
     async with aclosing(pages(store, queue, JobFilter(), STEP, View.FULL)) as batches:
         async for jobs in batches:
             yield jobs
+
+
+async def read_ahead(batches: AsyncGenerator[Sequence[Job], None]) -> AsyncGenerator[Sequence[Job], None]:
+    """The same batches, each next one read while whoever takes them is busy with the one before."""
+    async with aclosing(batches):
+        following = asyncio.ensure_future(anext(batches, None))
+        try:
+            while (jobs := await following) is not None:
+                following = asyncio.ensure_future(anext(batches, None))
+                yield jobs
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
 
 
 async def oldest_first(store: JobStore, queue: str) -> AsyncGenerator[Sequence[Job], None]:

@@ -12,7 +12,7 @@ from tocsin_server.domain.filters import JobFilter
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
-from tocsin_server.migrate.move.reading import BY_ID, STEP, Lines, newest_first
+from tocsin_server.migrate.move.reading import BY_ID, STEP, Lines, newest_first, read_ahead
 from tocsin_server.operations import moves
 from tocsin_server.operations.pages import pages
 from tocsin_server.store.interface import JobStore
@@ -101,7 +101,7 @@ async def _beside(source: JobStore, target: JobStore, queue: str, verified: Veri
 async def _jobs(source: JobStore, target: JobStore, queue: str, verified: Verified, *, order: bool) -> None:
     last: int | None = None
     now = await target.ping()
-    async with aclosing(newest_first(source, queue)) as batches:
+    async with aclosing(read_ahead(newest_first(source, queue))) as batches:
         async for jobs in batches:
             copies = await target.get(queue, [job.job_id for job in jobs], View.FULL)
             for job, copy in zip(jobs, copies, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from pymongo.results import BulkWriteResult
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.domain.states import State
+from tocsin_server.domain.times import EPOCH
 from tocsin_server.store.mongo.clock import READ_NOW, ServerClock
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import HEAVY, Document, key
@@ -28,6 +30,11 @@ from tocsin_server.store.mongo.transitions import Standing
 _OPERATIONS = 8
 #: Documents of one answer: more than any call reads at once. Without it they are 101, and a second command for more.
 _BATCH = 1_001
+#: Jobs a list of ids names at most: some servers hold each document against all of them. Longer ones are cut, and asked
+#: side by side.
+_LISTED = 100
+#: And a statement that writes, which has two such lists and is worked through twice.
+_WRITTEN_ALIKE = 40
 #: What a job that is replaced before it has begun keeps, and what it has no longer.
 _KEPT = frozenset({"_id", "id", "queue", "arrival", "create", "attempt", "revision", "writes"})
 _OF_EARLIER_ATTEMPTS = frozenset({"errors", "progress", "result", "cancel", "token", "payload", "tags"})
@@ -38,6 +45,7 @@ _COUNTED = ("writes", "revision", "attempt", "failures", "crashes")
 #: Leased jobs that are remembered. They are small: without payload and result.
 _REMEMBERED = 10_000
 
+T = TypeVar("T")
 R = TypeVar("R")
 Write = UpdateOne | UpdateMany | ReplaceOne[Document] | DeleteOne | DeleteMany
 
@@ -91,8 +99,23 @@ class Jobs:
 
     async def load(self, queue: str, job_ids: Sequence[str]) -> dict[str, Standing]:
         """The jobs that stand, by job_id."""
-        found = await self.find({"_id": {"$in": [key(queue, one) for one in dict.fromkeys(job_ids)]}})
+        ids = [key(queue, one) for one in dict.fromkeys(job_ids)]
+        parts = await asyncio.gather(*(self.find({"_id": {"$in": part}}) for part in _cut(ids, _LISTED)))
+        found = [job for part in parts for job in part]
+        latest = max((job.now for job in found), default=EPOCH)
+        for job in found:
+            job.now = latest  # one for all: what happens to them alike is written alike
         return {job.document["id"]: job for job in found}
+
+    async def by_id(self, ids: Sequence[str], shape: Mapping[str, Any] | None = None) -> dict[str, Document]:
+        """Those documents of these _ids that stand, to be read."""
+
+        async def read(part: Sequence[str]) -> list[Document]:
+            condition = {"_id": {"$in": part}}
+            return await self.run(lambda: self.documents(condition, shape).to_list(), read_only=True)
+
+        found = await asyncio.gather(*map(read, _cut(ids, _LISTED)))
+        return {document["_id"]: document for part in found for document in part}
 
     async def remembered(self, queue: str, job_ids: Sequence[str]) -> dict[str, Standing] | None:
         """The jobs as this process wrote them last, if it leased all of them: good for a decision that writes each of
@@ -104,11 +127,8 @@ class Jobs:
 
     async def payloads(self, ids: Sequence[str]) -> dict[str, Any]:
         """Payloads by _id, of those that have one."""
-        found = await self.run(
-            lambda: self.documents({"_id": {"$in": list(ids)}}, {"payload": 1}).to_list(),
-            read_only=True,
-        )
-        return {document["_id"]: document["payload"] for document in found if "payload" in document}
+        found = await self.by_id(ids, {"payload": 1})
+        return {one: document["payload"] for one, document in found.items() if "payload" in document}
 
     async def insert(self, documents: Sequence[Document]) -> set[str]:
         """Add new jobs; the ids of those that stood already, which were left as they are."""
@@ -159,10 +179,7 @@ class Jobs:
         # caller who wanted it gone.
         ids = [job.document["_id"] for job in jobs]
         with unknown_after(True):
-            found = await self.run(
-                lambda: self.documents({"_id": {"$in": ids}}, {"writes": 1, "ops": 1}).to_list(), read_only=True
-            )
-        stands = {document["_id"]: document for document in found}
+            stands = await self.by_id(ids, {"writes": 1, "ops": 1})
         return {job.document["id"] for job in jobs if _lost(stands.get(job.document["_id"]), job, operation)}
 
     async def _written(self, writes: Sequence[Write]) -> BulkWriteResult:
@@ -197,6 +214,10 @@ class Jobs:
             return set(await self.load(queue, job_ids))
 
 
+def _cut(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    return (items[start : start + most] for start in range(0, len(items), most))
+
+
 def _lost(stands: Mapping[str, Any] | None, job: Standing, operation: bytes) -> bool:
     """Whether somebody else was faster. Others may have written the job again since this operation did."""
     if job.gone:
@@ -218,12 +239,13 @@ def _writes_of(jobs: Sequence[Standing], operation: bytes) -> list[Write]:
             continue
         update = _update_of(job, operation)
         alike.setdefault(bson.encode(update), (update, []))[1].append(job)
-    for update, those in alike.values():
-        condition, many = _as_read(those), len(those) > 1
-        if not update:
-            writes.append(DeleteMany(condition) if many else DeleteOne(condition))
-        else:
-            writes.append(UpdateMany(condition, update) if many else UpdateOne(condition, update))
+    for update, all_alike in alike.values():
+        for those in _cut(all_alike, _WRITTEN_ALIKE):
+            condition, many = _as_read(those), len(those) > 1
+            if not update:
+                writes.append(DeleteMany(condition) if many else DeleteOne(condition))
+            else:
+                writes.append(UpdateMany(condition, update) if many else UpdateOne(condition, update))
     return writes
 
 

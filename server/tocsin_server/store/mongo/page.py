@@ -6,6 +6,7 @@ number of jobs: first their tested fields are read, then the jobs that passed.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -38,20 +39,24 @@ class PageJobs:
         skip = query.skip if query.after is None else query.after.skip
         limit = query.limit + 1 if exact else _INSPECTED + 1
         at_once = exact and query.view is View.BASIC
-        found = await self._candidates(query, skip if exact else 0, limit, _LIGHT if at_once else _TESTED)
+        found, total = await asyncio.gather(
+            self._candidates(query, skip if exact else 0, limit, _LIGHT if at_once else _TESTED), self._total(query)
+        )
         at_end = len(found) < limit
         passed, last, left = _passed(query, found[: limit - 1], 0 if exact else skip)
         more = not at_end or last < len(found) - 1
         known = {one["_id"]: one for one in passed} if at_once else None
         jobs, cut = await self._read(query, passed, known)
-        total = (
-            await self._counts.total(query.queue, query.filter) if query.with_total and query.filter.counted else None
-        )
         if cut is not None:
             return Page(tuple(jobs), _position(query, cut, 0), total)
         if not more or last < 0:
             return Page(tuple(jobs), None, total)
         return Page(tuple(jobs), _position(query, found[last], left), total)
+
+    async def _total(self, query: ListQuery) -> int | None:
+        if not query.with_total or not query.filter.counted:
+            return None
+        return await self._counts.total(query.queue, query.filter)
 
     async def _candidates(self, query: ListQuery, skip: int, limit: int, shape: Mapping[str, int]) -> list[Document]:
         """Jobs that the index finds, in order; `shape` says which fields."""
@@ -82,7 +87,7 @@ class PageJobs:
             part = passed[start:end]
             documents = known
             if documents is None:
-                documents = await self._by_id([one["_id"] for one in part], heavy=heavy)
+                documents = await self._jobs.by_id([one["_id"] for one in part], None if heavy else _LIGHT)
             for candidate in part:
                 document = documents.get(candidate["_id"])
                 if document is None or document["arrival"] != candidate["arrival"] or not _matches(query, document):
@@ -93,13 +98,6 @@ class PageJobs:
                     return jobs, candidate
             start = end
         return jobs, None
-
-    async def _by_id(self, ids: Sequence[str], *, heavy: bool) -> Mapping[str, Document]:
-        shape = None if heavy else _LIGHT
-        found = await self._jobs.run(
-            lambda: self._jobs.documents({"_id": {"$in": list(ids)}}, shape).to_list(), read_only=True
-        )
-        return {document["_id"]: document for document in found}
 
 
 def _states(query: ListQuery) -> frozenset[State]:

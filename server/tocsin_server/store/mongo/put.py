@@ -149,13 +149,10 @@ class PutJobs:
         if not light:
             return set()
         ids = [key(jobs[0].queue, name) for name in light]
-        found = await self._jobs.run(
-            lambda: self._jobs.documents({"_id": {"$in": ids}}, dict.fromkeys(("id", "writes", *HEAVY), 1)).to_list(),
-            read_only=True,
-        )
+        found = await self._jobs.by_id(ids, dict.fromkeys(("id", "writes", *HEAVY), 1))
         return {
             one["id"]
-            for one in found
+            for one in found.values()
             # Written again since: whoever takes it for another one now will lose, and look again.
             if one["writes"] == standing[one["id"]].document["writes"]
             and all(one.get(name) == wanted[one["id"]].get(name) for name in HEAVY)

@@ -156,10 +156,7 @@ class MongoStore(JobStore):
     async def get(self, queue: str, job_ids: Sequence[str], view: View) -> list[Job | None]:
         keys = [key(queue, job_id) for job_id in job_ids]
         shape = None if view is View.FULL else dict.fromkeys(HEAVY, 0)
-        found = await self._connection.run(
-            lambda: self._jobs.documents({"_id": {"$in": keys}}, shape).to_list(), read_only=True
-        )
-        jobs = {document["_id"]: document for document in found}
+        jobs = await self._jobs.by_id(list(dict.fromkeys(keys)), shape)
         return [job_of(jobs[one], view) if one in jobs else None for one in keys]
 
     async def page(self, query: ListQuery) -> Page:

@@ -116,18 +116,22 @@ async def test_a_busy_runtime_takes_batches_and_gives_batches() -> None:
 
 async def test_one_outcome_that_the_source_refuses_takes_no_other_with_it() -> None:
     class Choosy(MemorySource):
+        refuses = True
+
         async def finish(self, outcomes):  # type: ignore[no-untyped-def]  # as in Source
-            if any(outcome.job.type == "bad" for outcome in outcomes):
+            if self.refuses and any(outcome.job.type == "bad" for outcome in outcomes):
                 raise ValueError("not that one")
             return await super().finish(outcomes)
 
     handlers = Handlers()
     handlers.on("bad")(lambda job: None)
     handlers.on("good")(lambda job: None)
-    async with running(handlers, Choosy()) as (source, _):
+    choosy = Choosy()
+    async with running(handlers, choosy) as (source, _):
         jobs = [a_job("good"), a_job("bad"), a_job("good")]
         source.add(*jobs)
         await source.finished(jobs[0], jobs[2])
+        choosy.refuses = False  # else its end would wait for the bad one
 
 
 async def test_while_idle_nothing_happens() -> None:

@@ -16,6 +16,7 @@ OPAQUE = {
     *(("JobSpec", name) for name in wire.PAYLOAD_FIELDS.values()),
     ("Job", "result"),
     ("BatchScheduleJobsRequest", "requests"),
+    ("BatchScheduleJobsResponse", "results"),
 }
 
 

@@ -31,7 +31,7 @@ public final class Attempt {
 
   final LeasedJob leased;
   /** Its lease; whoever keeps the attempts notes it here. */
-  volatile boolean lost;
+  boolean lost;
   private final Thread thread;
   private final Queue<LogLine> lines = new ArrayDeque<>();
   private Progress progress;

@@ -25,7 +25,7 @@ final class Held {
   private final List<Outcome> unsent = new ArrayList<>();
   private final List<Outcome> sent = new ArrayList<>(); // and not acknowledged, in their order
   private int later; // outcomes that wait to be sent once more
-  private volatile boolean stopping;
+  private boolean stopping;
 
   /** `changed` is run after each `change`, as when an attempt has ended; `stopped` when this process is told to end. */
   Held(Runnable changed, Runnable stopped) {
