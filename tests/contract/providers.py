@@ -68,7 +68,11 @@ class Provider(ABC):
 
     @abstractmethod
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything; but how it was made may stay, where that is as most tests want it."""
+
+    @abstractmethod
+    def unmake(self) -> None:
+        """Forget everything, also how it was made: the next store that is opened makes it anew."""
 
     @abstractmethod
     def put_back(self, contents: Mapping[bytes, bytes]) -> None:
@@ -148,6 +152,9 @@ class RedisProvider(Provider):
 
     def clear(self) -> None:
         self._client.flushall()
+
+    def unmake(self) -> None:
+        self.clear()
 
     def put_back(self, contents: Mapping[bytes, bytes]) -> None:
         with self._client.pipeline(transaction=True) as pipe:
@@ -277,9 +284,12 @@ class MongoProvider(Provider):
             if name != self._MARK:
                 self._database[name].delete_many({})
 
-    def put_back(self, contents: Mapping[bytes, bytes]) -> None:
+    def unmake(self) -> None:
         self.clear()
         self._database[self._MARK].delete_many({})
+
+    def put_back(self, contents: Mapping[bytes, bytes]) -> None:
+        self.unmake()
         for key, document in contents.items():
             name = key.partition(b"\0")[0].decode()
             self._database[name].insert_one(RawBSONDocument(document))

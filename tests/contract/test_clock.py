@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
 import pytest
@@ -20,9 +20,17 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-async def movable(provider: Provider) -> AsyncIterator[JobStore]:
+def unmade(provider: Provider) -> Iterator[Provider]:
+    """One that nobody has made a store on, before the test and after it."""
+    provider.unmake()
+    yield provider
+    provider.unmake()
+
+
+@pytest.fixture
+async def movable(unmade: Provider) -> AsyncIterator[JobStore]:
     """A store whose clock is moved by hand."""
-    async with provider.store(manual_clock=True) as store:
+    async with unmade.store(manual_clock=True) as store:
         yield store
 
 
@@ -39,19 +47,19 @@ async def test_real_time_cannot_be_moved(store: JobStore) -> None:
     assert await store.ping() < before + HOUR
 
 
-async def test_a_store_keeps_the_clock_that_it_was_made_with(provider: Provider) -> None:
-    async with provider.store() as real:
+async def test_a_store_keeps_the_clock_that_it_was_made_with(unmade: Provider) -> None:
+    async with unmade.store() as real:
         await added(real, a_draft())
         with pytest.raises(StoreUnfit, match="made with a real clock"):
-            async with provider.store(manual_clock=True):
+            async with unmade.store(manual_clock=True):
                 pass
-    provider.clear()
-    async with provider.store(manual_clock=True) as manual:
+    unmade.unmake()
+    async with unmade.store(manual_clock=True) as manual:
         await moved(manual, DAY)
         with pytest.raises(StoreUnfit, match="moved by hand"):
-            async with provider.store():
+            async with unmade.store():
                 pass
-        async with provider.store(manual_clock=True) as beside:
+        async with unmade.store(manual_clock=True) as beside:
             assert await beside.ping() >= await manual.ping() - SECOND
 
 
