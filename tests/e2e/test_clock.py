@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import grpc
@@ -151,3 +152,12 @@ def test_the_command_line_moves_it(by_hand: Server) -> None:
     assert "moved by hand" in tocsin("get")
     assert "greeting" in tocsin("advance", "to-next")
     assert tocsin("advance", "3d").startswith("It is ")
+
+
+def test_schedules_fire_at_each_of_their_times(by_hand: Server) -> None:
+    with Client(by_hand.address) as client:
+        client.schedules.create("hourly", every=HOUR, type="greet", queue="hourly")
+        ran = client.clock.advance(hours=5.5).ran
+        assert len(ran) >= 5
+        gaps = {round_to_minutes(after.due_time - before.due_time) for before, after in pairwise(ran)}
+        assert gaps == {HOUR}

@@ -105,3 +105,14 @@ async def test_listening_goes_on_after_any_error(spied: SpiedStore, wakeups: Wak
     await until_async(told, within=5)
     assert spied.calls["wakes"] == 2
     await wakeups.close()
+
+
+async def test_a_moved_clock_is_told_and_is_no_work(
+    spied: SpiedStore, wakeups: Wakeups, heard: Heard, listening: None, valkey_client: Redis
+) -> None:
+    moved = asyncio.Event()
+    wakeups.on_moved(moved.set)
+    valkey_client.publish("tests:wake", b"\x10" + bytes(6))
+    async with asyncio.timeout(5):
+        await moved.wait()
+    assert heard.work.empty()
