@@ -216,7 +216,6 @@ class MongoProvider(Provider):
     """One database of a server that speaks MongoDB's wire protocol."""
 
     _JOBS = "jobs"
-    _MARK = f"{_JOBS}.format"
 
     def __init__(self, url: str, kill: Callable[[], None], select_within: timedelta = _PATIENCE) -> None:
         self._url, self._kill, self._select_within = url, kill, select_within
@@ -271,15 +270,12 @@ class MongoProvider(Provider):
         return found
 
     def clear(self) -> None:
-        # Collections, indexes and the mark that they are ours stay: making them anew for each test would take most of
-        # the suite's time.
+        # Collections and indexes stay: making them anew for each test would take most of the suite's time.
         for name in self._database.list_collection_names():
-            if name != self._MARK:
-                self._database[name].delete_many({})
+            self._database[name].delete_many({})
 
     def put_back(self, contents: Mapping[bytes, bytes]) -> None:
         self.clear()
-        self._database[self._MARK].delete_many({})
         for key, document in contents.items():
             name = key.partition(b"\0")[0].decode()
             self._database[name].insert_one(RawBSONDocument(document))
