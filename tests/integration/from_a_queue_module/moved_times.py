@@ -27,13 +27,13 @@ def backdated(server: Server, client: Client, job_ids: Sequence[str], **by: floa
     with _backdate(server, client, job_ids) as (backdate, jobs):
         # The oldest first: the server may trim what is old enough before all are moved.
         for younger, job in zip(reversed(range(len(jobs))), jobs, strict=True):
-            backdate.end(job, timedelta(**by) + younger * timedelta(seconds=1))
+            backdate.end(job, by=timedelta(**by) + younger * timedelta(seconds=1))
 
 
 def made_due(server: Server, client: Client, job_id: str) -> None:
     """Let a job that is for later be due, without a word to any server."""
     with _backdate(server, client, [job_id]) as (backdate, [job]):
-        backdate.due(job, timedelta(days=1))
+        backdate.due(job, by=timedelta(days=1))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ async def test_due_jobs_become_waiting_though_nobody_claims(spied: SpiedStore, b
     jobs = await added(store, *(a_draft(when=HOUR) for _ in range(250)))
     later = await added(store, a_draft(when=HOUR))
     for job in jobs:
-        backdate.due(job, 2 * HOUR)
+        backdate.due(job, by=2 * HOUR)
     promoter = DuePromoter(store, StoreClock())
     promoter.hear(await store.ticks(["q"]))
     while await promoter.step():

@@ -34,7 +34,7 @@ async def test_a_lease_that_ran_out_is_taken_back_within_a_tick(spied: SpiedStor
     runner.start()
     await added(store, a_draft())
     one = await claimed_one(store, lease=HOUR)
-    backdate.lease(one.job, 2 * HOUR)
+    backdate.lease(one.job, by=2 * HOUR)
     await spied.until_called("reap", 1)
     job = await read(store, one)
     assert (job.state, job.crashes, job.failures) == (State.WAITING, 1, 0)
@@ -57,7 +57,7 @@ async def test_many_are_taken_back_in_bounded_steps(spied: SpiedStore, backdate:
     store = spied.as_store
     await added(store, *(a_draft() for _ in range(250)), a_draft(queue="other"))
     for one in [*await claimed(store, lease=HOUR), await claimed_one(store, queue="other", lease=HOUR)]:
-        backdate.lease(one.job, 2 * HOUR)
+        backdate.lease(one.job, by=2 * HOUR)
     reaper = LeaseReaper(store, StoreClock())
     reaper.hear(await ticks(spied))
     steps = 1
@@ -72,7 +72,7 @@ async def test_two_that_reap_at_once_count_each_crash_once(spied: SpiedStore, ba
     store = spied.as_store
     await added(store, a_draft())
     one = await claimed_one(store, lease=HOUR)
-    backdate.lease(one.job, 2 * HOUR)
+    backdate.lease(one.job, by=2 * HOUR)
     reapers = [LeaseReaper(store, StoreClock()) for _ in range(2)]
     heard = await ticks(spied)
     for reaper in reapers:
@@ -89,7 +89,7 @@ async def test_after_a_store_that_took_no_writes_those_whose_leases_ended_meanwh
     reaper = LeaseReaper(store, StoreClock())
     await added(store, a_draft())
     one = await claimed_one(store)
-    backdate.lease(one.job, HOUR)
+    backdate.lease(one.job, by=HOUR)
     spied.break_with["reap"] = StoreFull("no room")
     reaper.hear(await ticks(spied))
     with pytest.raises(StoreFull):
@@ -114,7 +114,7 @@ async def test_after_a_store_that_was_away_too(
     await added(store, a_draft())
     one = await claimed_one(store)
     reaper.hear(await ticks(spied))
-    backdate.lease(one.job, HOUR)
+    backdate.lease(one.job, by=HOUR)
     for pause, state in ((10, State.ACTIVE), (1, State.ACTIVE), (2, State.WAITING)):
         now += pause
         reaper.hear(await ticks(spied))
@@ -131,7 +131,7 @@ async def test_with_long_ticks_leases_are_taken_back_at_once(
     await added(store, a_draft())
     one = await claimed_one(store)
     reaper.hear(await ticks(spied))
-    backdate.lease(one.job, HOUR)
+    backdate.lease(one.job, by=HOUR)
     now += 10
     reaper.hear(await ticks(spied))
     await reaper.step()
