@@ -152,7 +152,7 @@ def _put_kept(schedule: schedule_pb2.Schedule, schedule_id: str, call: str, opti
     if "overlap" in options:
         schedule.overlap = schedule_pb2.Schedule.Overlap.Value(word(Overlap, options["overlap"], "overlap"))
     if "missed" in options:
-        schedule.missed = schedule_pb2.Schedule.Missed.Value(word(Missed, options["missed"], "missed"))
+        schedule.missed = schedule_pb2.CatchUp.Missed.Value(word(Missed, options["missed"], "missed"))
     if "catch_up_window" in options:
         put_duration(schedule.catch_up_window, options["catch_up_window"], "catch_up_window")
     for name in ("catch_up_max", "paused", "note"):

@@ -105,7 +105,7 @@ class Missed(StrEnum):
     """What becomes of a schedule's times that passed while no server was there."""
 
     ONCE = "ONCE"
-    SKIP_MISSED = "SKIP_MISSED"
+    SKIP = "SKIP"
     ALL = "ALL"
 
 

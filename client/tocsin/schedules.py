@@ -16,7 +16,7 @@ from tocsin.v1 import schedule_pb2
 #: What becomes of an excluded time, by its word.
 OnExcludedName: TypeAlias = OnExcluded | Literal["SKIP", "NEXT_DAY", "PREVIOUS_DAY"]
 OverlapName: TypeAlias = Overlap | Literal["SKIP", "QUEUE_ONE", "ALLOW", "CANCEL_OTHER"]
-MissedName: TypeAlias = Missed | Literal["ONCE", "SKIP_MISSED", "ALL"]
+MissedName: TypeAlias = Missed | Literal["ONCE", "SKIP", "ALL"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ def create(
         typer.Option(metavar="skip|queue_one|allow|cancel_other", help="What to do while the last job is going on."),
     ] = "skip",
     missed: Annotated[
-        str, typer.Option(metavar="once|skip_missed|all", help="What becomes of times at which no server was there.")
+        str, typer.Option(metavar="once|skip|all", help="What becomes of times at which no server was there.")
     ] = "once",
     note: Annotated[str, typer.Option(help="Anything, for people.")] = "",
     queue: options.QueueName = "default",

@@ -65,7 +65,7 @@ def _fill(target: schedule_pb2.Schedule, schedule: Schedule, view: View, times: 
     _fill_timing(target, spec.timing)
     fill_spec(target.job, spec.job, view)
     target.overlap = schedule_pb2.Schedule.Overlap.ValueType(spec.overlap)
-    target.missed = schedule_pb2.Schedule.Missed.ValueType(spec.missed)
+    target.missed = schedule_pb2.CatchUp.Missed.ValueType(spec.missed)
     if spec.catch_up_window is not None:
         set_span(target.catch_up_window, spec.catch_up_window)
     target.catch_up_max = spec.catch_up_max

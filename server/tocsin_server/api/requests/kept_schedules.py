@@ -20,7 +20,7 @@ from tocsin_server.domain.defaults import SERVER_DEFAULTS, UNSET, JobRequest, te
 from tocsin_server.domain.schedules.standing import Missed, Overlap, ScheduleSpec
 
 _OVERLAP = {int(number): name for name, number in schedule_pb2.Schedule.Overlap.items()}
-_MISSED = {int(number): name for name, number in schedule_pb2.Schedule.Missed.items()}
+_MISSED = {int(number): name for name, number in schedule_pb2.CatchUp.Missed.items()}
 _NO_TERMS = terms(UNSET, SERVER_DEFAULTS)
 _GIVEN = ("queue", "schedule_id", "revision", "create_time", "next_times", "last_time", "waiting_time", "counts")
 #: What an update may change.
