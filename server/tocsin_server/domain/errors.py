@@ -14,6 +14,11 @@ TocsinError
 │   └── EndedOtherwise  its end was recorded before, and it was another one
 ├── RevisionMismatch    it has changed since
 │
+│   about one schedule: schedules/errors.py
+├── ScheduleNotFound    no such schedule stands
+├── ScheduleExists      the id stands already
+├── ScheduleChanged     it has changed since
+│
 ├── RemindersNotFound   there is no such reminder set
 ├── QueueMoved          a queue moves to another store, or has
 ├── QueueInUse          jobs stand in the queue that was to be deleted

@@ -45,7 +45,7 @@ async def got(schedules, schedule_id: str = "pay-day") -> Schedule:
 
 async def test_a_schedule_stands_as_it_was_made(schedules) -> None:
     asked = a_schedule(
-        overlap=Schedule.QUEUE_ONE, missed=Schedule.ALL, note="n", max_runs=3, jitter=timedelta(seconds=9)
+        overlap=Schedule.QUEUE_ONE, missed=schedule_pb2.CatchUp.ALL, note="n", max_runs=3, jitter=timedelta(seconds=9)
     )
     asked.catch_up_window.FromSeconds(3600)
     made = await created(schedules, asked)
@@ -53,7 +53,7 @@ async def test_a_schedule_stands_as_it_was_made(schedules) -> None:
     found = await got(schedules)
     assert found.job.raw.body == b"\xff\x00"
     assert found.job.retry.max_attempts == 3
-    assert (found.overlap, found.missed, found.catch_up_max) == (Schedule.QUEUE_ONE, Schedule.ALL, 100)
+    assert (found.overlap, found.missed, found.catch_up_max) == (Schedule.QUEUE_ONE, schedule_pb2.CatchUp.ALL, 100)
     assert (found.revision, found.note, found.max_runs, found.jitter.seconds) == (1, "n", 3, 9)
     assert found.catch_up_window.seconds == 3600
     assert found.cron == asked.cron

@@ -1,4 +1,4 @@
-"""domain/errors.py and job_errors.py: every refusal has a reason of the closed list, and says what to do."""
+"""Refusals (domain/errors.py and its parts): each has a reason of the closed list, and says what to do."""
 
 from __future__ import annotations
 
@@ -49,6 +49,8 @@ from tocsin_server.domain.job_errors import (
     RevisionMismatch,
     WrongState,
 )
+from tocsin_server.domain.schedules import errors as schedule_errors
+from tocsin_server.domain.schedules.errors import ScheduleChanged, ScheduleExists, ScheduleNotFound
 from tocsin_server.domain.states import State
 
 PROTO = Path(__file__).parents[4] / "protos" / "tocsin" / "v1" / "error_reason.proto"
@@ -66,6 +68,9 @@ ALL: list[TocsinError] = [
     LeaseLost("q", "a", 2),
     EndedOtherwise("q", "a", 2),
     RevisionMismatch("q", "a", 3, 4),
+    ScheduleNotFound("q", "a"),
+    ScheduleExists("q", "a"),
+    ScheduleChanged("q", "a", 3, 4),
     QuotaExceeded("types in queue 'q'", 1_000, "Use fewer types."),
     TooManyCalls("watch", 10_000),
     TooManyQueuesWatched(128),
@@ -90,7 +95,7 @@ ALL: list[TocsinError] = [
 each = pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)
 
 
-MODULES = (errors, job_errors)
+MODULES = (errors, job_errors, schedule_errors)
 
 
 def kinds() -> set[type[TocsinError]]:
@@ -139,8 +144,9 @@ def test_no_two_kinds_share_a_reason_but_where_both_have_it_of_the_same_one_that
     def whose(kind: type[TocsinError]) -> type:
         return next(base for base in kind.__mro__ if "reason" in vars(base))
 
+    of_a_revision = {RevisionMismatch, ScheduleChanged}  # the same refusal, of two kinds of things
     for one, other in itertools.combinations(map(type, ALL), 2):
-        assert one.reason != other.reason or whose(one) is whose(other)
+        assert one.reason != other.reason or whose(one) is whose(other) or {one, other} == of_a_revision
 
 
 @each
@@ -159,6 +165,9 @@ ADVICE = {
     EndedOtherwise: "report one outcome",
     LeaseLost: "Drop it",
     RevisionMismatch: "Read it again",
+    ScheduleNotFound: "Check both names",
+    ScheduleExists: "UpdateSchedule changes it",
+    ScheduleChanged: "Read it again",
     QuotaExceeded: "Use fewer",
     TooManyCalls: "wait",
     TooManyQueuesWatched: "end some watches",
