@@ -43,7 +43,8 @@ def test_a_peer_that_cannot_be_had_is_said_loudly(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("PATH", str(tmp_path))
     said: list[str] = []
     found = compare(tmp_path, ["bull", "asynq"], rounds=0, sizes=PEERS_QUICK, standing=0, say=said.append)
-    assert found.not_run == ["bull: npm is not on PATH", "asynq: go is not on PATH"]
+    go = "go is not on PATH"
+    assert found.not_run == [f"Tocsin, worker in Go: {go}", "bull: npm is not on PATH", f"asynq: {go}"]
     assert [line for line in said if line.startswith("NOT RUN")] == [f"NOT RUN: {why}" for why in found.not_run]
     assert "**NOT RUN: bull: npm is not on PATH.**" in table.markdown(found, ABOUT)
 
