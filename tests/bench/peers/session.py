@@ -159,7 +159,7 @@ class TocsinWorkerSystem(TocsinSystem):
                 yield Session(redis, empty, client, worker, client, server)
 
     def _worker(self, folder: Path, address: str) -> Driver:
-        # As the server's log: a line at each job's begin and end would be a fifth of what is measured.
+        # As the server's log: a line at each job's begin and end would be two fifths of what is measured.
         arguments = ("worker", _HANDLERS, "--server", address, "--concurrency", _SLOTS, "--log-level", "warning")
         return self._driver("command", *arguments, folder=folder)
 
