@@ -129,11 +129,10 @@ class Dispatcher:
         if not self._running:
             return
         try:
-            drained = await asyncio.gather(
-                *(self._drain(*one, grace) for one in zip(self._runtimes, self._running, strict=True))
-            )
-            sums = {one.name: sum(getattr(part, one.name) for part in drained) for one in fields(Drained)}
-            _log.info("drained", **sums)
+            live = [one for one in zip(self._runtimes, self._running, strict=True) if not one[1].done()]
+            drained = await asyncio.gather(*(self._drain(*one, grace) for one in live))
+            if live:  # else it was stopped before
+                _log.info("drained", **{f.name: sum(getattr(one, f.name) for one in drained) for f in fields(Drained)})
         finally:
             if self._keeper is not None:
                 await self._keeper.close()
@@ -147,8 +146,6 @@ class Dispatcher:
             self._failed()
 
     async def _drain(self, runtime: Runtime, running: asyncio.Task[None], grace: timedelta) -> Drained:
-        if running.done():
-            return Drained(0, 0, 0, 0)
         drained = await runtime.drain(grace)
         await asyncio.wait({running})
         return drained
