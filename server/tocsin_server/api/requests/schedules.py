@@ -14,7 +14,7 @@ from tocsin.v1 import schedule_service_pb2 as pb
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.api.times import to_span, to_time
 from tocsin_server.domain import limits
-from tocsin_server.domain.schedules.cron_line import CronLine, WrongLine
+from tocsin_server.domain.schedules.cron_line import WrongLine, cron_line
 from tocsin_server.domain.schedules.ics import UnreadCalendar, read_ics
 from tocsin_server.domain.schedules.reckoning import MOST_MOVED_A_DAY, Reckoning
 from tocsin_server.domain.schedules.timing import (
@@ -88,7 +88,7 @@ def _check_cron(wrong: Violations, cron: schedule_pb2.Cron) -> None:
     if wrong.count("schedule.cron.lines", cron.lines, limits.CRON_LINES, least=1):
         for i, line in enumerate(cron.lines):
             try:
-                CronLine(line)
+                cron_line(line)
             except WrongLine as error:
                 wrong.add(f"schedule.cron.lines[{i}]", str(error))
     _zone(wrong, "schedule.cron.time_zone", cron.time_zone)
