@@ -42,12 +42,18 @@ def next_step(schedule: Schedule, reckoning: Reckoning, now: datetime, *, going:
     ahead = _due_and_next(reckoning.occurrences(schedule.next_time - MILLISECOND), now, most)
     due = [one for one in ahead if one.time <= now]
     wanted, missed, taken = _wanted(schedule, due[:most], now, whole=len(due) <= most)
-    after = replace(schedule, missed=schedule.missed + missed)
-    fires, cancels, after = _overlapping(after, wanted, going=going)
-    coming = None
-    if not _is_over(after):
-        coming = ahead[taken].time if taken < len(ahead) else None
-    after = replace(after, next_time=coming)
+    fires, cancels, held, skipped = _overlapping(schedule, wanted, going=going)
+    fired = schedule.fired + len(fires)
+    coming = ahead[taken].time if taken < len(ahead) and not _is_over(schedule, fired, held) else None
+    after = replace(
+        schedule,
+        next_time=coming,
+        last_time=fires[-1].time if fires else schedule.last_time,
+        held_time=held,
+        fired=fired,
+        missed=schedule.missed + missed,
+        overlap_skipped=schedule.overlap_skipped + skipped,
+    )
     return FiringStep(fires, cancels, after, coming is not None and coming <= now)
 
 
@@ -68,10 +74,10 @@ def _release(schedule: Schedule, reckoning: Reckoning, now: datetime) -> FiringS
     found = reckoning.next_after(held - MILLISECOND) if held is not None else None
     if found is None or found.time != held:
         return FiringStep((), None, replace(after, overlap_skipped=after.overlap_skipped + 1), more=False)
-    after = replace(after, last_time=held, fired=after.fired + 1)
-    if _is_over(after):
-        after = replace(after, next_time=None)
-    return FiringStep((found,), None, after, after.next_time is not None and after.next_time <= now)
+    over = _is_over(schedule, schedule.fired + 1, None)
+    coming = None if over else schedule.next_time
+    after = replace(after, next_time=coming, last_time=held, fired=after.fired + 1)
+    return FiringStep((found,), None, after, coming is not None and coming <= now)
 
 
 def _wanted(
@@ -88,7 +94,7 @@ def _wanted(
         passed = sum(since is not None and one.time < since for one in due[:late])
         passed = max(passed, late - spec.catch_up_max)
     elif spec.missed is Missed.ONCE and whole and late == len(due):
-        passed = late - 1
+        passed = max(late - 1, 0)  # none is due where the zone's rules, or the days off, have changed since
     else:
         passed = late
     passed = min(passed, MOST_PASSED)
@@ -102,8 +108,8 @@ def _wanted(
 
 def _overlapping(
     schedule: Schedule, wanted: Sequence[Occurrence], *, going: bool
-) -> tuple[tuple[Occurrence, ...], str | None, Schedule]:
-    """Those of the wanted times that run now, the job to be cancelled for it, and what becomes of the schedule."""
+) -> tuple[tuple[Occurrence, ...], str | None, datetime | None, int]:
+    """Those of the wanted times that run now, the job to be cancelled for it, which waits, and how many give way."""
     overlap, most = schedule.spec.overlap, schedule.spec.timing.max_runs
     fires: list[Occurrence] = []
     held, skipped, cancels = schedule.held_time, 0, None
@@ -120,17 +126,10 @@ def _overlapping(
             held = one.time
         else:
             skipped += 1
-    after = replace(
-        schedule,
-        last_time=fires[-1].time if fires else schedule.last_time,
-        held_time=held,
-        fired=schedule.fired + len(fires),
-        overlap_skipped=schedule.overlap_skipped + skipped,
-    )
-    return tuple(fires), cancels, after
+    return tuple(fires), cancels, held, skipped
 
 
-def _is_over(schedule: Schedule) -> bool:
+def _is_over(schedule: Schedule, fired: int, held: datetime | None) -> bool:
     """Whether it has had all the runs that it may have; one that waits is counted."""
     most = schedule.spec.timing.max_runs
-    return most is not None and schedule.fired + (schedule.held_time is not None) >= most
+    return most is not None and fired + (held is not None) >= most

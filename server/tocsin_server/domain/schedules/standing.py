@@ -71,7 +71,9 @@ class Schedule:
     def reckoning(self, calendars: Mapping[str, Calendar] | None = None) -> Reckoning:
         """Its times, however many runs it has."""
         key = f"{self.spec.queue}/{self.spec.schedule_id}"
-        timing = replace(self.spec.timing, max_runs=None)
+        timing = self.spec.timing
+        if timing.max_runs is not None:
+            timing = replace(timing, max_runs=None)
         return Reckoning(timing, key=key, created=self.create_time, calendars=calendars)
 
     def from_now_on(self, reckoning: Reckoning, now: datetime) -> Schedule:
