@@ -259,7 +259,7 @@ class Server:
             ScheduleFirer(store, clock),
             QueueForgetter(store, unused_for=settings.quotas.forget_unused_for),
         ]
-        runner = ChoreRunner(ticker, clock, chores)
+        runner = ChoreRunner(ticker, clock, chores, hurried=store.manual_clock)
         leasing = Leasing(store, Finishing(store), wakeups, ticker, clock, tick=settings.tick)
         dispatcher = None
         if settings.dispatch:
@@ -376,7 +376,7 @@ def build_servicers(
             WorkerService(working),
             ReminderService(reminders),
             ScheduleService(store, KeptSchedules(store, scheduling), working.clock),
-            ClockService(Advancing(store)),
+            ClockService(Advancing(store, working.expecting)),
             ServerService(store, facts),
         ],
         drained=[watching, transfers, working],

@@ -32,7 +32,20 @@ _NAME, _WORD = re.compile(r"(?<![\w.'])[A-Z][A-Z\d_]*(?![\w'])"), re.compile(r"\
 _FOLDER = resources.files(__package__) / "lua"
 #: Scripts that write nothing: an answer that does not come leaves no doubt about what they did.
 READ_ONLY = frozenset(
-    {"cursor", "due_schedules", "explain", "figures", "get", "logs", "notes", "page", "ping", "schedules", "workers"}
+    {
+        "cursor",
+        "due_schedules",
+        "explain",
+        "figures",
+        "get",
+        "logs",
+        "next_look",
+        "notes",
+        "page",
+        "ping",
+        "schedules",
+        "workers",
+    }
 )
 
 #: Who is there and runs jobs says so as real time passes, also where the clock is moved by hand.
