@@ -10,17 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
-from queue import SimpleQueue
 
 import grpc
 import pytest
+from support.lost_worker import lose_worker
 from support.servers import Server
 from support.stores import StoreBackend
-from support.worker_messages import completed, credit, hello, poll, report, span
+from support.worker_messages import completed, poll, report, span
 from tocsin import Client, FailedPrecondition, InvalidArgument, RetryPolicy
 from tocsin.clock import ClockMove
 from tocsin.v1 import worker_service_pb2_grpc
-from tocsin.v1.worker_service_pb2 import StreamJobsRequest
 
 HANDLERS = "support.jobs.clockwork"
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -45,20 +44,9 @@ def three_days(client: Client, queue: str) -> ClockMove:
     client.schedule("nightly_clean_up", queue=queue, delay=10 * HOUR, job_id="clean-up", retry=ladder)
     client.schedule("greet", queue=queue, delay=30 * HOUR, job_id="greeting")
     client.schedule("orphan", queue=queue, job_id="orphan")
-    assert lose_a_worker(client.address, queue, "orphan") == "orphan"
+    assert lose_worker(client.address, queue, "orphan") == "orphan"
     # Nobody takes the orphan again, and its worker is known to be gone: nothing is waited for, however long one would.
     return client.clock.advance(days=3, settle=60)
-
-
-def lose_a_worker(address: str, queue: str, type: str) -> str:
-    """A worker is given a job and dies with it; the job's id."""
-    requests = SimpleQueue[StreamJobsRequest]()
-    requests.put(StreamJobsRequest(hello=hello(type, queue=queue, lease=60), credits=[credit(1)]))
-    with grpc.insecure_channel(address) as channel:
-        call = worker_service_pb2_grpc.WorkerServiceStub(channel).StreamJobs(iter(requests.get, None))
-        [leased] = next(answer.leased for answer in call if answer.leased)
-        call.cancel()
-    return leased.job.job_id
 
 
 def told(done: ClockMove) -> list[tuple[str, int, str, timedelta]]:

@@ -36,7 +36,8 @@ class NotBuilt(Exception):
 
 
 def command(language: str, program: str) -> list[str]:
-    """What starts a program of an example: "worker", "poll", "client" or "many". Builds it first. NotBuilt."""
+    """What starts a program of an example: "worker", "poll", "client", "many", or but in Java "days". Builds it first.
+    NotBuilt."""
     folder = built(language)
     if language == "go":
         return [str(folder / "bin" / program)]
@@ -82,7 +83,7 @@ def _build_go(folder: Path) -> None:
     options = ["--go_out=gen", "--go_opt=paths=source_relative", "--go-grpc_out=gen"]
     options += ["--go-grpc_opt=paths=source_relative"]
     _run([*_PROTOC, *options, *_protos()], folder, path=sorted(plugins))
-    _run(["go", "build", "-o", "bin/", "./worker", "./poll", "./client", "./many"], folder)
+    _run(["go", "build", "-o", "bin/", "./worker", "./poll", "./client", "./days", "./many"], folder)
 
 
 def _build_node(folder: Path) -> None:
