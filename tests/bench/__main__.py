@@ -1,4 +1,4 @@
-"""Measure Tocsin: `python tests/bench [--mongo | --herd | --only-peers] [--quick] [--rounds N] [--out FOLDER]`.
+"""Measure Tocsin: `python tests/bench [--mongo | --herd | --schedules | --only-peers] [--quick] [--rounds N] [--out F]`.
 
 Markdown and JSON come out, and a plot where peers were measured, too.
 """
@@ -28,6 +28,7 @@ from bench.herd import Check, herd
 from bench.peers import plot, table
 from bench.peers.turns import chosen, compare
 from bench.peers.works import PEERS_QUICK, PeerSizes
+from bench.schedules import schedules
 
 State = job_pb2.Job.State
 
@@ -72,7 +73,8 @@ async def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, 
     """Figures over all rounds, and checks."""
     sizes = measures.QUICK if options.quick else measures.Sizes()
     rounds = []
-    for number in range(0 if options.herd else options.rounds or (1 if options.quick else 3)):
+    only_checks = options.herd or options.schedules
+    for number in range(0 if only_checks else options.rounds or (1 if options.quick else 3)):
         say(f"round {number + 1}")
         rounds.append(await one_round(folder / f"round{number}", sizes))
     checks: list[Check] = []
@@ -80,6 +82,10 @@ async def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, 
         say("herd")
         due, standing = (5_000, 20_000) if options.quick else (50_000, 200_000)
         checks = await herd(folder, due=due, standing=standing, sizes=sizes)
+    if options.schedules:
+        say("schedules")
+        due, idle, seconds = (2_000, 10_000, 5) if options.quick else (10_000, 100_000, 20)
+        checks = await schedules(folder, due=due, idle=idle, seconds=seconds)
     return over_rounds(rounds), checks
 
 
@@ -155,6 +161,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small sizes, one round, no peers: a minute")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--herd", action="store_true", help="only the checks of 50,000 jobs due in one second")
+    kind.add_argument(
+        "--schedules", action="store_true", help="only the checks of schedules that fire, and that do not"
+    )
     kind.add_argument("--mongo", action="store_true", help="the Mongo store beside Agenda, on SecantusDB")
     kind.add_argument("--only-peers", action="store_true", help="only Tocsin beside the peers")
     parser.add_argument("--peers", type=_peers, help='other queues: "bull,saq", "none"; default all, with --quick none')
@@ -184,7 +193,7 @@ def main() -> int:
             output = asyncio.run(_on_mongo(options, folder))
         elif options.only_peers:
             output = _beside_peers(options, folder)
-        elif options.herd or not options.peers:
+        elif options.herd or options.schedules or not options.peers:
             output = asyncio.run(_on_redis(options, folder))
         else:
             output = asyncio.run(_on_redis(options, folder)).and_then(_beside_peers(options, folder))
