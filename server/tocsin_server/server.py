@@ -22,6 +22,7 @@ from tocsin.worker.context import JobContext
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 from tocsin.worker.registry import Handlers
 
+from tocsin_server.api.calendar_service import CalendarService
 from tocsin_server.api.clock_service import ClockService
 from tocsin_server.api.grpc_server import CallLimits, Connections, GrpcServer, Servicers
 from tocsin_server.api.health import Health
@@ -45,6 +46,7 @@ from tocsin_server.domain.words import counted
 from tocsin_server.handlers.builtin import Housekeeping, Outlets, builtin_handlers, http_handler, outlets
 from tocsin_server.handlers.hello import hello_handlers
 from tocsin_server.handlers.server_loop import ServerLoop
+from tocsin_server.maintenance.calendar_follower import CalendarFollower
 from tocsin_server.maintenance.cross_checker import CrossChecker
 from tocsin_server.maintenance.due_promoter import DuePromoter
 from tocsin_server.maintenance.lease_reaper import LeaseReaper
@@ -55,6 +57,7 @@ from tocsin_server.maintenance.schedule_firer import ScheduleFirer
 from tocsin_server.messages.errors import MessageSettingsError
 from tocsin_server.operations.advancing import Advancing
 from tocsin_server.operations.bulk import Bulk
+from tocsin_server.operations.calendars import KeptCalendars
 from tocsin_server.operations.cancel_jobs import CancelJobs
 from tocsin_server.operations.explaining import Explaining
 from tocsin_server.operations.finishing import Finishing
@@ -257,6 +260,7 @@ class Server:
             RetentionTrimmer(store, clock, completed_max=retention.completed_max, failed_max=retention.failed_max),
             CrossChecker(store),
             ScheduleFirer(store, clock),
+            CalendarFollower(store),
             QueueForgetter(store, unused_for=settings.quotas.forget_unused_for),
         ]
         runner = ChoreRunner(ticker, chores)
@@ -376,6 +380,7 @@ def build_servicers(
             WorkerService(working),
             ReminderService(reminders),
             ScheduleService(store, KeptSchedules(store, scheduling), working.clock),
+            CalendarService(store, KeptCalendars(store)),
             ClockService(Advancing(store)),
             ServerService(store, facts),
         ],

@@ -36,7 +36,7 @@ def next_step(schedule: Schedule, reckoning: Reckoning, now: datetime, *, going:
     as far as `catch_up_max` besides.
     """
     if schedule.held_time is not None and not going:
-        return _release(schedule, reckoning, now)
+        return _release(schedule, schedule.held_time, reckoning, now)
     if schedule.next_time is None or schedule.next_time > now:
         return None
     most = MOST_PASSED + (schedule.spec.catch_up_max if schedule.spec.missed is Missed.ALL else 0)
@@ -53,17 +53,13 @@ def next_step(schedule: Schedule, reckoning: Reckoning, now: datetime, *, going:
     return FiringStep(fires, cancels, after, coming is not None and coming <= now)
 
 
-def _release(schedule: Schedule, reckoning: Reckoning, now: datetime) -> FiringStep:
+def _release(schedule: Schedule, held: datetime, reckoning: Reckoning, now: datetime) -> FiringStep:
     """The one that waited goes."""
-    held = schedule.held_time
     after = replace(schedule, held_time=None)
-    found = reckoning.next_after(held - MILLISECOND) if held is not None else None
-    if found is None or found.time != held:
-        return FiringStep((), None, replace(after, overlap_skipped=after.overlap_skipped + 1), more=False)
     after = replace(after, last_time=held, fired=after.fired + 1)
     if _is_over(after):
         after = replace(after, next_time=None)
-    return FiringStep((found,), None, after, after.next_time is not None and after.next_time <= now)
+    return FiringStep((reckoning.run_at(held),), None, after, after.next_time is not None and after.next_time <= now)
 
 
 def _wanted(

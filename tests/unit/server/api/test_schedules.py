@@ -81,7 +81,7 @@ async def test_all_that_is_wrong_is_named(schedules) -> None:
     wrong = Schedule(
         queue="q",
         cron=schedule_pb2.Cron(lines=["x"]),
-        calendars=[schedule_pb2.CalendarUse(name="office")],
+        calendars=[schedule_pb2.CalendarUse(name="the office")],
         job=job_pb2.JobSpec(queue="other"),
         overlap=9,
         missed=9,
@@ -92,7 +92,7 @@ async def test_all_that_is_wrong_is_named(schedules) -> None:
     why = await refused(schedules.CreateSchedule(pb.CreateScheduleRequest(schedule=wrong)))
     assert why.fields == [
         "schedule.cron.lines[0]",
-        "schedule.calendars",
+        "schedule.calendars[0].name",
         "schedule.schedule_id",
         "schedule.job.type",
         "schedule.job.queue",
