@@ -87,8 +87,8 @@ def _next_times(schedule: Schedule, times: int) -> Sequence[datetime]:
         return ()
     if times == 1:
         return (schedule.next_time,)
-    if (most := schedule.spec.timing.max_runs) is not None:
-        times = min(times, most - schedule.fired)
+    if (left := schedule.runs_left) is not None:
+        times = min(times, left)
     occurrences = schedule.reckoning().occurrences(schedule.next_time - MILLISECOND)
     return [one.time for one in islice(occurrences, times)]
 

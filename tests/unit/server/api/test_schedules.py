@@ -198,6 +198,19 @@ async def test_deleted_it_is_gone(schedules) -> None:
     assert (await refused(schedules.GetSchedule(ask))).reason == "SCHEDULE_NOT_FOUND"
 
 
+async def test_a_run_out_of_turn_is_one_of_the_most_that_it_has(schedules) -> None:
+    await created(schedules, a_schedule(max_runs=2))
+    trigger = pb.TriggerScheduleRequest(queue="q", schedule_id="pay-day")
+    await schedules.TriggerSchedule(trigger)
+    assert len((await got(schedules)).next_times) == 1
+    for fired in (2, 3):
+        await schedules.TriggerSchedule(trigger)
+        found = await got(schedules)
+        assert (found.counts.fired, len(found.next_times)) == (fired, 0)
+        [listed] = (await schedules.ListSchedules(pb.ListSchedulesRequest(queue="q"))).schedules
+        assert not listed.next_times
+
+
 async def test_a_preview_of_rare_times_holds_up_nobody(schedules) -> None:
     """A day that comes once in 28 years takes long to find, for all that the request is small."""
     rare = schedule_pb2.Schedule(cron=schedule_pb2.Cron(lines=[f"{n} 9 29 2 */7" for n in range(20)]))
