@@ -55,8 +55,12 @@ def listed(schedules: Sequence[Schedule], wanted: int) -> pb.ListSchedulesRespon
             del answer.schedules[-1]
             break
     if len(answer.schedules) < len(schedules) or len(schedules) == wanted:
-        answer.next_page_token = page_tokens.schedules_token(answer.schedules[-1].schedule_id)
+        answer.next_page_token = _token_after(schedules[len(answer.schedules) - 1])
     return answer
+
+
+def _token_after(last: Schedule) -> str:
+    return page_tokens.schedules_token(last.spec.queue, last.spec.schedule_id)
 
 
 def _fill(target: schedule_pb2.Schedule, schedule: Schedule, view: View, times: int) -> None:

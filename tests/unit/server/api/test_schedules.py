@@ -28,7 +28,7 @@ def a_schedule(schedule_id: str = "pay-day", **fields) -> Schedule:
         "cron": schedule_pb2.Cron(lines=["0 9 L * *"], time_zone="Europe/Berlin"),
         "job": job_pb2.JobSpec(type="pay", raw=payloads_pb2.RawPayload(body=b"\xff\x00")),
     }
-    return Schedule(queue="q", schedule_id=schedule_id, **(plain | fields))
+    return Schedule(schedule_id=schedule_id, **({"queue": "q"} | plain | fields))
 
 
 async def created(schedules, schedule: Schedule) -> Schedule:
@@ -196,6 +196,20 @@ async def test_deleted_it_is_gone(schedules) -> None:
     await schedules.DeleteSchedule(pb.DeleteScheduleRequest(queue="q", schedule_id="pay-day"))
     ask = pb.GetScheduleRequest(queue="q", schedule_id="pay-day")
     assert (await refused(schedules.GetSchedule(ask))).reason == "SCHEDULE_NOT_FOUND"
+
+
+async def test_a_page_token_is_of_its_queue(schedules) -> None:
+    for number in range(2):
+        await created(schedules, a_schedule(f"s{number}"))
+        await created(schedules, a_schedule(f"s{number}", queue="r"))
+    page = await schedules.ListSchedules(pb.ListSchedulesRequest(queue="q", page_size=1))
+    asked = pb.ListSchedulesRequest(queue="q", page_token=page.next_page_token)
+    assert [one.schedule_id for one in (await schedules.ListSchedules(asked)).schedules] == ["s1"]
+    for queue in ("r", ""):
+        asked.queue = queue
+        why = await refused(schedules.ListSchedules(asked))
+        assert (why.code, why.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["page_token"])
+        assert "queue" in why.message
 
 
 async def test_a_run_out_of_turn_is_one_of_the_most_that_it_has(schedules) -> None:
