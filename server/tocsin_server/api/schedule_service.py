@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from itertools import islice
 
 from tocsin.v1 import schedule_service_pb2 as pb
 
 from tocsin_server.api.answers import kept_schedules as kept
 from tocsin_server.api.answers import schedules as answers
-from tocsin_server.api.aside import SMALL_BYTES, aside
+from tocsin_server.api.aside import TURN, off_loop
 from tocsin_server.api.interceptors.call import Call
 from tocsin_server.api.requests import kept_schedules as kept_requests
 from tocsin_server.api.requests import schedules as requests
@@ -19,9 +20,6 @@ from tocsin_server.operations.schedules import KeptSchedules
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.store.interface import JobStore
 
-# What a time or a calendar costs to reckon is as much as so many bytes of a request cost to check.
-_TIME_BYTES = 1_024
-_TIMES_A_TURN = 50
 _PAGE = 100  # schedules of one call to the store
 
 
@@ -73,11 +71,6 @@ class ScheduleService:
         return pb.TriggerScheduleResponse(job_id=job_id)
 
     async def PreviewSchedule(self, request: pb.PreviewScheduleRequest, call: Call) -> pb.PreviewScheduleResponse:
-        weight = (
-            request.ByteSize()
-            + request.count * _TIME_BYTES
-            + (len(request.calendars) + len(request.schedule.calendars)) * SMALL_BYTES
-        )
         now, standing = self._clock.now(), None
         if (named := requests.previewed_schedule(request)) is not None:
             standing = await self._schedules.get(*named)
@@ -85,9 +78,17 @@ class ScheduleService:
         else:
             kept_calendars = await read_by_name(self._store, requests.calendars_wanted(request))
         days = days_of(kept_calendars)
-        times = await aside(weight, lambda: requests.preview(request, now, days, standing))
+        # A time that comes once in forty years takes milliseconds to find, however small the request is.
+        times = await off_loop(lambda: requests.preview(request, now, days, standing))
         preview = answers.Preview()
-        # In turns, so that other large requests have theirs between them.
-        while await aside(weight, lambda: preview.take(islice(times, _TIMES_A_TURN))):
+
+        def turn() -> bool:
+            end = time.monotonic() + TURN
+            while preview.take(islice(times, 1)):
+                if time.monotonic() > end:
+                    return True
+            return False
+
+        while await off_loop(turn):  # other large requests have theirs between them
             pass
         return preview.answer

@@ -98,6 +98,8 @@ class KeptSchedules:
             now = to_time(time_to_ms(await self._store.ping()))
             draft = before.draft(_unplanned(now))
             after = replace(before, last_time=now, fired=before.fired + 1)
+            if after.runs_left == 0:
+                after = replace(after, next_time=None)
             if await self._store.schedules.put_schedule(after, [draft]):
                 return str(draft.job_id)
         raise OutcomeUnknown(f"schedule {schedule_id!r} is changed by others all the time")

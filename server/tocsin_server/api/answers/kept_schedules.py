@@ -62,8 +62,12 @@ def listed(schedules: Sequence[Schedule], wanted: int) -> pb.ListSchedulesRespon
             del answer.schedules[-1]
             break
     if len(answer.schedules) < len(schedules) or len(schedules) == wanted:
-        answer.next_page_token = page_tokens.schedules_token(answer.schedules[-1].schedule_id)
+        answer.next_page_token = _token_after(schedules[len(answer.schedules) - 1])
     return answer
+
+
+def _token_after(last: Schedule) -> str:
+    return page_tokens.schedules_token(last.spec.queue, last.spec.schedule_id)
 
 
 def _fill(target: schedule_pb2.Schedule, schedule: Schedule, view: View) -> None:
@@ -96,8 +100,8 @@ def _next_times(schedule: Schedule, calendars: Calendars) -> Sequence[datetime]:
     except (LookupError, ValueError):  # a calendar is not there (or not readable any more): it does not run
         return ()
     times = limits.NEXT_TIMES
-    if (most := schedule.spec.timing.max_runs) is not None:
-        times = min(times, most - schedule.fired)
+    if (left := schedule.runs_left) is not None:
+        times = min(times, left)
     occurrences = reckoning.occurrences(schedule.next_time - MILLISECOND)
     return [one.time for one in islice(occurrences, times)]
 

@@ -47,7 +47,7 @@ def next_step(schedule: Schedule, reckoning: Reckoning, now: datetime, *, going:
     after = replace(schedule, missed=schedule.missed + missed)
     fires, cancels, after = _overlapping(after, wanted, going=going)
     coming = None
-    if not _is_over(after):
+    if after.runs_left != 0:
         coming = ahead[taken].time if taken < len(ahead) else None
     after = replace(after, next_time=coming)
     return FiringStep(fires, cancels, after, coming is not None and coming <= now)
@@ -57,7 +57,7 @@ def _release(schedule: Schedule, held: datetime, reckoning: Reckoning, now: date
     """The one that waited goes."""
     after = replace(schedule, held_time=None)
     after = replace(after, last_time=held, fired=after.fired + 1)
-    if _is_over(after):
+    if after.runs_left == 0:
         after = replace(after, next_time=None)
     return FiringStep((reckoning.run_at(held),), None, after, after.next_time is not None and after.next_time <= now)
 
@@ -116,9 +116,3 @@ def _overlapping(
         overlap_skipped=schedule.overlap_skipped + skipped,
     )
     return tuple(fires), cancels, after
-
-
-def _is_over(schedule: Schedule) -> bool:
-    """Whether it has had all the runs that it may have; one that waits is counted."""
-    most = schedule.spec.timing.max_runs
-    return most is not None and schedule.fired + (schedule.held_time is not None) >= most

@@ -75,6 +75,12 @@ class Schedule:
         """When it is to be looked at next."""
         return self.next_time if self.held_time is None else self.held_time
 
+    @property
+    def runs_left(self) -> int | None:
+        """How many more runs it may have; one that waits has taken its place. None: without end."""
+        most = self.spec.timing.max_runs
+        return None if most is None else max(0, most - self.fired - (self.held_time is not None))
+
     def reckoning(self, calendars: Calendars | None = None) -> Reckoning:
         """Its times, however many runs it has. LookupError where a calendar that it names is not there."""
         timing = replace(self.spec.timing, max_runs=None)
