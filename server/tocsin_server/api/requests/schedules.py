@@ -13,7 +13,7 @@ from tocsin_server.api.requests.calendars import check_calendar, check_zone
 from tocsin_server.api.requests.violations import Violations, is_name
 from tocsin_server.api.times import to_span, to_time
 from tocsin_server.domain import limits
-from tocsin_server.domain.schedules.cron_line import CronLine, WrongLine
+from tocsin_server.domain.schedules.cron_line import WrongLine, cron_line
 from tocsin_server.domain.schedules.reckoning import MOST_MOVED_A_DAY, Reckoning, times_a_day
 from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.domain.schedules.timing import (
@@ -112,7 +112,7 @@ def _check_cron(wrong: Violations, cron: schedule_pb2.Cron) -> None:
     if wrong.count("schedule.cron.lines", cron.lines, limits.CRON_LINES, least=1):
         for i, line in enumerate(cron.lines):
             try:
-                CronLine(line)
+                cron_line(line)
             except WrongLine as error:
                 wrong.add(f"schedule.cron.lines[{i}]", str(error))
     check_zone(wrong, "schedule.cron.time_zone", cron.time_zone)

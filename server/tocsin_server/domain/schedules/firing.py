@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import islice
 
 from tocsin_server.domain.record import record
 from tocsin_server.domain.schedules.reckoning import Reckoning
@@ -40,8 +39,7 @@ def next_step(schedule: Schedule, reckoning: Reckoning, now: datetime, *, going:
     if schedule.next_time is None or schedule.next_time > now:
         return None
     most = MOST_PASSED + (schedule.spec.catch_up_max if schedule.spec.missed is Missed.ALL else 0)
-    times = reckoning.occurrences(schedule.next_time - MILLISECOND)
-    ahead = list(islice(times, most + 1))
+    ahead = _due_and_next(reckoning.occurrences(schedule.next_time - MILLISECOND), now, most)
     due = [one for one in ahead if one.time <= now]
     wanted, missed, taken = _wanted(schedule, due[:most], now, whole=len(due) <= most)
     after = replace(schedule, missed=schedule.missed + missed)
@@ -51,6 +49,16 @@ def next_step(schedule: Schedule, reckoning: Reckoning, now: datetime, *, going:
         coming = ahead[taken].time if taken < len(ahead) else None
     after = replace(after, next_time=coming)
     return FiringStep(fires, cancels, after, coming is not None and coming <= now)
+
+
+def _due_and_next(times: Iterator[Occurrence], now: datetime, most: int) -> Sequence[Occurrence]:
+    """Those that are due, and the one behind them: `most` + 1 at most. None is reckoned that is not asked for."""
+    found: list[Occurrence] = []
+    for one in times:
+        found.append(one)
+        if one.time > now or len(found) > most:
+            break
+    return found
 
 
 def _release(schedule: Schedule, held: datetime, reckoning: Reckoning, now: datetime) -> FiringStep:

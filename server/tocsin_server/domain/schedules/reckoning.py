@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import count
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.schedules.cron_line import CronLine
+from tocsin_server.domain.schedules.cron_line import cron_line
 from tocsin_server.domain.schedules.cron_times import instants
 from tocsin_server.domain.schedules.days_off import days_off
 from tocsin_server.domain.schedules.timing import (
@@ -56,7 +56,7 @@ class Reckoning:
         self._timing = timing
         self._key = key
         self._clock = WallClock(zone_of(timing.time_zone))
-        self._lines = [CronLine(line) for line in rule.lines] if isinstance(rule, Cron) else []
+        self._lines = [cron_line(line) for line in rule.lines] if isinstance(rule, Cron) else []
         self._anchor = timing.start_time or created
         if isinstance(rule, Every):
             self._anchor = rule.anchor or self._anchor
