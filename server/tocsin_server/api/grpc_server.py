@@ -97,7 +97,7 @@ class GrpcServer:
         self._reuse_port = reuse_port
         self._credentials = credentials
         self._gate = DrainGate()
-        self._server = grpc.aio.server(options=_options(limits, connections, reuse_port=reuse_port))
+        self._server = grpc.aio.server(options=server_options(limits, connections, reuse_port=reuse_port))
         # Around every call, health and reflection too: what must hold for all stands here.
         every: list[Interceptor] = [CallLog(), Errors()]
         overload = Overload(
@@ -125,14 +125,7 @@ class GrpcServer:
     async def start(self) -> int:
         """Listen; the port. CannotListen."""
         await self._health.begin()
-        check_can_listen(self._listen, reuse_port=self._reuse_port)
-        try:
-            if self._credentials is None:
-                port = self._server.add_insecure_port(self._listen)
-            else:
-                port = self._server.add_secure_port(self._listen, self._credentials)
-        except RuntimeError as error:
-            raise CannotListen(self._listen, UNKNOWN) from error
+        port = bound(self._server, self._listen, self._credentials, reuse_port=self._reuse_port)
         await self._server.start()
         return port
 
@@ -150,7 +143,19 @@ class GrpcServer:
         await self._server.stop(grace.total_seconds())
 
 
-def _options(calls: CallLimits, connections: Connections, *, reuse_port: bool) -> list[tuple[str, int]]:
+def bound(server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredentials | None, *, reuse_port: bool) -> int:
+    """The port that the server listens on once it is started. CannotListen."""
+    check_can_listen(listen, reuse_port=reuse_port)
+    try:
+        if credentials is None:
+            return server.add_insecure_port(listen)
+        return server.add_secure_port(listen, credentials)
+    except RuntimeError as error:
+        raise CannotListen(listen, UNKNOWN) from error
+
+
+def server_options(calls: CallLimits, connections: Connections, *, reuse_port: bool) -> list[tuple[str, int]]:
+    """What gRPC is told of a server that has these limits."""
     most = max(calls.calls + calls.watches + calls.workers + calls.transfers, _LEAST_STREAMS)
     return [
         ("grpc.max_receive_message_length", _RECEIVE_BYTES),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
+from tocsin_server.settings.access import TlsSettings
 from tocsin_server.settings.groups import (
     CallSettings,
     ConnectionSettings,
@@ -31,6 +32,11 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     """All settings. Read them with `load`; in tests make them by keyword."""
 
     listen: ListenAddress = Field(default="127.0.0.1:50051", description="host:port to serve gRPC on.")
+    health_listen: ListenAddress | None = Field(
+        default=None,
+        description="host:port that answers grpc.health.v1 and nothing else, in plaintext, for probes that speak no "
+        "TLS. Absent: none.",
+    )
     data: Path = Field(
         default=Path(".tocsin"),
         description="Folder of the embedded store, and of reports where `reports.folder` names none.",
@@ -64,6 +70,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         description="How often the store is asked in case a wake-up was lost: such a job is late by this much at most. "
         "Agenda's processEvery; a job that is woken for waits for no tick.",
     )
+    tls: TlsSettings = TlsSettings()
     store: StoreSettings = StoreSettings()
     lease: LeaseSettings = LeaseSettings()
     drain: DrainSettings = DrainSettings()
