@@ -23,7 +23,8 @@ from tocsin.worker.loading import HandlersNotFound, load_handlers
 from tocsin.worker.registry import Handlers
 
 from tocsin_server.api.clock_service import ClockService
-from tocsin_server.api.grpc_server import CallLimits, Connections, GrpcServer, Servicers
+from tocsin_server.api.connections import Connections
+from tocsin_server.api.grpc_server import CallLimits, GrpcServer, Servicers
 from tocsin_server.api.health import Health
 from tocsin_server.api.job_service import JobService
 from tocsin_server.api.lease_tokens import token_of
@@ -194,9 +195,8 @@ class Server:
             listen=settings.listen,
             reuse_port=self._beside,
             limits=_call_limits(settings),
-            connections=Connections(
-                settings.connections.max_age, settings.connections.max_age_grace, settings.connections.max_idle
-            ),
+            connections=Connections(**dict(settings.connections)),
+            reflection=settings.reflection,
         )
         port = await self._grpc.start()
         self._stack.push_async_callback(self._grpc.stop, _CALLS_GRACE)
