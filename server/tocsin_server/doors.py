@@ -8,7 +8,8 @@ from datetime import UTC, date, datetime
 import grpc
 import structlog
 
-from tocsin_server.api.grpc_server import CallLimits, Connections
+from tocsin_server.api.connections import Connections
+from tocsin_server.api.grpc_server import CallLimits
 from tocsin_server.api.tls import tls_credentials
 from tocsin_server.security.certificates import Certificates, read_certificates
 from tocsin_server.security.reloading import Looking, Reloaded
@@ -51,9 +52,8 @@ class Doors:
 
     @property
     def connections(self) -> Connections:
-        """How long connections last."""
-        connections = self._settings.connections
-        return Connections(connections.max_age, connections.max_age_grace, connections.max_idle)
+        """How long connections last, and what may be on one."""
+        return Connections(**dict(self._settings.connections))
 
     def start(self) -> None:
         """Begin to look at the files."""

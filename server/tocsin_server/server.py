@@ -203,6 +203,7 @@ class Server:
             reuse_port=self._beside,
             limits=doors.limits,
             connections=doors.connections,
+            reflection=settings.reflection,
         )
         await self._start_probes(health)
         port = await self._grpc.start()

@@ -9,8 +9,6 @@ from pydantic import BaseModel, Field
 
 from tocsin_server.settings.access import TlsSettings
 from tocsin_server.settings.groups import (
-    CallSettings,
-    ConnectionSettings,
     DrainSettings,
     EventSettings,
     GatherSettings,
@@ -25,6 +23,7 @@ from tocsin_server.settings.groups import (
     SmsSettings,
 )
 from tocsin_server.settings.store import StoreSettings
+from tocsin_server.settings.traffic import CallSettings, ConnectionSettings
 from tocsin_server.settings.values import Duration, ListenAddress, Names, QueueNames
 
 
@@ -69,6 +68,11 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         le=timedelta(minutes=1),
         description="How often the store is asked in case a wake-up was lost: such a job is late by this much at most. "
         "Agenda's processEvery; a job that is woken for waits for no tick.",
+    )
+    reflection: bool = Field(
+        default=True,
+        description="Tell whoever asks which services there are and what their messages are, which grpcurl needs where "
+        "it is given no protos.",
     )
     tls: TlsSettings = TlsSettings()
     store: StoreSettings = StoreSettings()

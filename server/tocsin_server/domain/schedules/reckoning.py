@@ -216,7 +216,7 @@ def times_a_day(timing: Timing) -> int:
     rule = timing.rule
     if isinstance(rule, Every):
         return -(-_DAY // rule.interval)
-    return sum(CronLine(line).times_a_day() for line in rule.lines)
+    return sum(cron_line(line).times_a_day() for line in rule.lines)
 
 
 def _next(times: Iterator[Occurrence]) -> Occurrence | None:
