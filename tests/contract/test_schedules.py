@@ -85,6 +85,7 @@ WHOLE = Schedule(
     fired=5,
     missed=6,
     overlap_skipped=7,
+    backfilled=8,
     calendar_revisions=(3, 1),
 )
 

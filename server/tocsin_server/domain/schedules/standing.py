@@ -62,6 +62,7 @@ class Schedule:
     fired: int = 0
     missed: int = 0
     overlap_skipped: int = 0
+    backfilled: int = 0  # jobs that were made by hand, of times that had passed; not among `fired`
     calendar_revisions: tuple[int, ...] = ()  # those that the next time was reckoned by, in the order of its calendars
     stamp: str = field(default="", compare=False)  # set by the store; empty: it does not stand yet
 

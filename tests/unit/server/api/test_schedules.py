@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import grpc
 import pytest
 from google.protobuf import field_mask_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
 from support.stubs import Refusal, refusal
 from tocsin.v1 import job_pb2, payloads_pb2, schedule_pb2, schedule_service_pb2_grpc
 from tocsin.v1 import job_service_pb2 as jpb
@@ -194,3 +195,40 @@ async def test_deleted_it_is_gone(schedules) -> None:
     await schedules.DeleteSchedule(pb.DeleteScheduleRequest(queue="q", schedule_id="pay-day"))
     ask = pb.GetScheduleRequest(queue="q", schedule_id="pay-day")
     assert (await refused(schedules.GetSchedule(ask))).reason == "SCHEDULE_NOT_FOUND"
+
+
+async def test_times_that_have_passed_become_jobs(schedules, api: Api) -> None:
+    await created(schedules, a_schedule(cron=schedule_pb2.Cron(lines=["0 9 * * *"], time_zone="Europe/Berlin")))
+    since, until = Timestamp(), Timestamp()
+    since.FromJsonString("2026-03-28T00:00:00Z")
+    until.FromJsonString("2026-03-30T00:00:00Z")
+    span = {"queue": "q", "schedule_id": "pay-day", "from": since, "to": until}
+    dry = await schedules.BackfillSchedule(pb.BackfillScheduleRequest(**span, dry_run=True))
+    assert (dry.made, dry.kept) == (2, 0)
+    assert (await got(schedules)).counts.backfilled == 0
+    done = await schedules.BackfillSchedule(pb.BackfillScheduleRequest(**span))
+    assert done == dry
+    assert [one.job_id for one in done.times] == ["pay-day@2026-03-28T08:00:00Z", "pay-day@2026-03-29T07:00:00Z"]
+    assert [one.occurrence.local for one in done.times] == ["2026-03-28T09:00:00+01:00", "2026-03-29T09:00:00+02:00"]
+    job = (await api.jobs.GetJob(jpb.GetJobRequest(queue="q", job_id=done.times[0].job_id))).job
+    assert (job.state, job.spec.raw.body) == (job_pb2.Job.WAITING, b"\xff\x00")
+    again = await schedules.BackfillSchedule(pb.BackfillScheduleRequest(**span))
+    assert (again.made, again.kept, [one.kept for one in again.times]) == (0, 2, [True, True])
+    assert (await got(schedules)).counts.backfilled == 2
+
+
+async def test_a_backfill_that_cannot_be_names_its_fields(schedules) -> None:
+    await created(schedules, a_schedule(cron=schedule_pb2.Cron(lines=["* * * * *"])))
+    time, later = Timestamp(seconds=1_700_000_000), Timestamp(seconds=1_700_000_000 + 1001 * 60)
+    for fields, named in (
+        ({}, ["from", "to", "schedule_id"]),
+        ({"schedule_id": "pay-day", "from": time, "to": time}, ["to"]),
+        ({"schedule_id": "pay-day", "from": Timestamp(seconds=-1), "to": time}, ["from"]),
+        ({"schedule_id": "pay-day", "from": time, "to": later}, ["to"]),
+    ):
+        why = await refused(schedules.BackfillSchedule(pb.BackfillScheduleRequest(queue="q", **fields)))
+        assert (why.code, why.fields) == (grpc.StatusCode.INVALID_ARGUMENT, named)
+    why = await refused(
+        schedules.BackfillSchedule(pb.BackfillScheduleRequest(schedule_id="none", **{"from": time, "to": later}))
+    )
+    assert why.reason == "SCHEDULE_NOT_FOUND"
