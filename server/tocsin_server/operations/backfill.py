@@ -10,10 +10,11 @@ from datetime import datetime
 
 from tocsin_server.domain.errors import OutcomeUnknown
 from tocsin_server.domain.job import View
+from tocsin_server.domain.nominal_times import job_id_of
 from tocsin_server.domain.schedules.backfill import BackfilledTime, backfill_times
 from tocsin_server.domain.schedules.errors import CalendarNotFound, ScheduleNotFound
 from tocsin_server.domain.schedules.firing import MOST_FIRED
-from tocsin_server.domain.schedules.standing import Schedule, job_id_of
+from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.domain.schedules.timing import Occurrence
 from tocsin_server.operations.calendars import calendars_of
 from tocsin_server.store.interface import JobStore

@@ -8,6 +8,7 @@ from enum import IntEnum
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.job import Draft, JobSpec, OnConflict
+from tocsin_server.domain.nominal_times import job_id_of
 from tocsin_server.domain.record import record
 from tocsin_server.domain.schedules.calendars import Calendars, days_of, revisions_of
 from tocsin_server.domain.schedules.reckoning import Reckoning
@@ -122,17 +123,9 @@ class Schedule:
     def draft(self, occurrence: Occurrence) -> Draft:
         """The job of one of its times. A job that stands under its id is that time's, and stays."""
         job_id = job_id_of(self.spec.schedule_id, occurrence.time)
-        return Draft(self.spec.job, job_id, occurrence.due_time, OnConflict.KEEP)
+        return Draft(self.spec.job, job_id, occurrence.due_time, OnConflict.KEEP, fired=True)
 
     @property
     def last_job_id(self) -> str | None:
         """The job that it made last."""
         return None if self.last_time is None else job_id_of(self.spec.schedule_id, self.last_time)
-
-
-def job_id_of(schedule_id: str, time: datetime) -> str:
-    """The id of the job of a nominal time: `pay-day@2026-12-31T08:00:00Z`, with milliseconds where it has some."""
-    text = time.strftime("%Y-%m-%dT%H:%M:%S")
-    if ms := time.microsecond // 1000:
-        text += f".{ms:03}"
-    return f"{schedule_id}@{text}Z"

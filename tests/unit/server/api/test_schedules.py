@@ -186,6 +186,10 @@ async def test_triggered_it_runs_now(schedules, api: Api) -> None:
     job = (await api.jobs.GetJob(jpb.GetJobRequest(queue="q", job_id=job_id))).job
     assert job.state == job_pb2.Job.WAITING
     assert (job.spec.type, job.spec.raw.body) == ("pay", b"\xff\x00")
+    assert job.schedule_id == "pay-day"
+    assert job_id == "pay-day@" + job.nominal_time.ToJsonString()
+    [listed] = (await api.jobs.ListJobs(jpb.ListJobsRequest(queue="q"))).jobs
+    assert (listed.schedule_id, listed.nominal_time) == ("pay-day", job.nominal_time)
     after = await got(schedules)
     assert (after.counts.fired, after.next_times) == (1, before.next_times)
 

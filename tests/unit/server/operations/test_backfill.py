@@ -11,9 +11,10 @@ import pytest
 from contract.builders import HOUR, MINUTE, a_spec
 from support.spied_store import SpiedStore
 from tocsin_server.domain.job import Payload, View
+from tocsin_server.domain.nominal_times import job_id_of
 from tocsin_server.domain.schedules.backfill import BackfilledTime
 from tocsin_server.domain.schedules.errors import CalendarNotFound, ScheduleNotFound
-from tocsin_server.domain.schedules.standing import Schedule, ScheduleSpec, job_id_of
+from tocsin_server.domain.schedules.standing import Schedule, ScheduleSpec
 from tocsin_server.domain.schedules.timing import CalendarUse, Every, Timing
 from tocsin_server.domain.states import State
 from tocsin_server.maintenance.schedule_firer import ScheduleFirer
