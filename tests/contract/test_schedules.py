@@ -271,6 +271,24 @@ async def test_schedules_come_by_id_and_go_on_after_one(store: JobStore) -> None
     assert await store.schedules.schedules("never") == []
 
 
+async def test_a_list_can_leave_the_payloads_out(store: JobStore) -> None:
+    note = '"payload":[11,"x"], \\"payload\\":[1] ]'
+    plain, mega = a_schedule(), Payload(11, bytes(1 << 20))
+    payloads = [None, Payload(2, b""), mega, Payload(3, b'"payload":[]'), mega, mega, None]
+    made = [
+        replace(
+            plain, spec=replace(plain.spec, schedule_id=f"s{at}", note=note, job=a_spec(queue="q", payload=payload))
+        )
+        for at, payload in enumerate(payloads)
+    ]
+    await put(store, *made)
+    bare = [replace(one, spec=replace(one.spec, job=replace(one.spec.job, payload=None))) for one in made]
+    assert await store.schedules.schedules("q", view=View.BASIC) == bare
+    assert await store.schedules.schedules("q", after="s1", limit=4, view=View.BASIC) == bare[2:6]
+    assert await store.schedules.schedules("q") == made
+    assert await store.schedules.schedules("q", after="s1", limit=4) == made[2:6]
+
+
 async def test_a_schedule_makes_its_queue_appear_and_keeps_it(store: JobStore) -> None:
     assert await store.schedules.read_schedules("q", ["s", "t"]) == [None, None]
     assert await store.schedules.read_schedules("q", []) == []

@@ -43,7 +43,8 @@ class ScheduleService:
     async def ListSchedules(self, request: pb.ListSchedulesRequest, call: Call) -> pb.ListSchedulesResponse:
         queue, after, wanted = kept_requests.list_schedules(request)
         wanted = min(wanted, _PAGE)
-        return kept.listed(await self._store.schedules.schedules(queue, after=after, limit=wanted), wanted)
+        found = await self._store.schedules.schedules(queue, after=after, limit=wanted, view=View.BASIC)
+        return kept.listed(found, wanted)
 
     async def UpdateSchedule(self, request: pb.UpdateScheduleRequest, call: Call) -> pb.UpdateScheduleResponse:
         queue, schedule_id, revision = kept_requests.update_schedule(request)

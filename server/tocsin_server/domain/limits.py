@@ -64,6 +64,8 @@ DEFAULT_GRACE = timedelta(seconds=30)
 MAX_DELAY = timedelta(days=36525)  # 100 years
 FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
+#: A clock that is moved by hand goes no further: what is kept for decades, or due in a century, ends before LAST_TIME.
+LAST_CLOCK = datetime(9499, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
 CRON_LINES = 20
 MIN_INTERVAL = timedelta(seconds=1)
 MAX_JITTER = timedelta(hours=24)

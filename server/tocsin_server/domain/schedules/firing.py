@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from tocsin_server.domain.record import record
 from tocsin_server.domain.schedules.reckoning import Reckoning
-from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule
+from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec
 from tocsin_server.domain.schedules.timing import Occurrence
 from tocsin_server.domain.times import MILLISECOND
 
@@ -16,6 +16,8 @@ from tocsin_server.domain.times import MILLISECOND
 PUNCTUAL = timedelta(minutes=1)
 #: Jobs that one step makes at most, and times that it passes over.
 MOST_FIRED, MOST_PASSED = 50, 100
+#: Bytes of payload that one step fires at most, if it is more than one job: they are one call to the store.
+MOST_BYTES = 1 << 20
 
 
 @record
@@ -31,8 +33,8 @@ class FiringStep:
 def next_step(schedule: Schedule, reckoning: Reckoning, now: datetime, *, going: bool) -> FiringStep | None:
     """The next step, None where there is nothing to do. `going`: the job that the schedule made last has not ended.
 
-    A step fires up to MOST_FIRED times and passes over up to MOST_PASSED; of a schedule that catches up it looks ahead
-    as far as `catch_up_max` besides.
+    A step fires up to MOST_FIRED times, MOST_BYTES together, and passes over up to MOST_PASSED; of a schedule that
+    catches up it looks ahead as far as `catch_up_max` besides.
     """
     if schedule.held_time is not None and not going:
         return _release(schedule, schedule.held_time, reckoning, now)
@@ -92,8 +94,14 @@ def _wanted(
         return (), passed, passed
     if passed == MOST_PASSED:
         return (), passed, passed
-    wanted = due[passed : passed + MOST_FIRED]
+    wanted = due[passed : passed + _most_fired(spec)]
     return wanted, passed, passed + len(wanted)
+
+
+def _most_fired(spec: ScheduleSpec) -> int:
+    if spec.overlap is not Overlap.ALLOW or spec.job.payload is None:  # one is fired at most, or they are small
+        return MOST_FIRED
+    return max(1, min(MOST_FIRED, MOST_BYTES // max(1, len(spec.job.payload.body))))
 
 
 def _overlapping(

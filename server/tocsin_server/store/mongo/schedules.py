@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +23,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
 from tocsin_server.domain.errors import TocsinError
-from tocsin_server.domain.job import Added, Draft, OnConflict
+from tocsin_server.domain.job import Added, Draft, OnConflict, View
 from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.store.mongo.clock import READ_NOW, ServerClock
 from tocsin_server.store.mongo.connection import MongoConnection
@@ -30,7 +31,7 @@ from tocsin_server.store.mongo.documents import Document, key, whole
 from tocsin_server.store.mongo.event_log import EventLog, Flags
 from tocsin_server.store.mongo.jobs import unknown_after
 from tocsin_server.store.mongo.queues import QueueDocuments
-from tocsin_server.store.schedule_records import schedule_bytes, schedule_of
+from tocsin_server.store.schedule_records import schedule_bytes, schedule_of, without_payload
 from tocsin_server.store.schedule_store import DueSchedules, ScheduleStore
 
 AddTo = Callable[[str, Sequence[Draft]], Awaitable[list[Added | TocsinError]]]
@@ -82,13 +83,24 @@ class MongoSchedules(ScheduleStore):
         schedules = {str(one["_id"]): await self._settled(one) for one in found}
         return [schedules.get(one) for one in keys]
 
-    async def schedules(self, queue: str, *, after: str = "", limit: int = 100) -> list[Schedule]:
+    async def schedules(
+        self, queue: str, *, after: str = "", limit: int = 100, view: View = View.FULL
+    ) -> list[Schedule]:
         # A queue's name has no slash, and "0" is what comes after it.
         condition = {"_id": {"$gt": key(queue, after), "$lt": f"{queue}0"}}
-        found = await self._connection.run(
-            lambda: self._schedules.find(condition).sort("_id", 1).limit(limit).to_list(), read_only=True
-        )
-        return [await self._settled(one) for one in found]
+        basic = view is View.BASIC
+
+        async def ask() -> list[Document]:
+            found: list[Document] = []
+            async for one in self._schedules.find(condition).sort("_id", 1).limit(limit):
+                if basic and "jobs" not in one:  # those that it owes need it
+                    one["value"] = without_payload(one["value"])
+                found.append(one)
+            return found
+
+        found = await self._connection.run(ask, read_only=True)
+        schedules = [await self._settled(one) for one in found]
+        return [_without_payload(one) for one in schedules] if basic else schedules
 
     async def due_schedules(self, queue: str, *, skip: int = 0, limit: int = 100) -> DueSchedules:
         pipeline: list[Document] = [
@@ -164,6 +176,11 @@ def _owed(draft: Draft) -> Document:
     if not isinstance(draft.when, datetime):
         raise TypeError("a schedule's job is due at a time")
     return {"id": draft.job_id, "due": whole(draft.when)}
+
+
+def _without_payload(schedule: Schedule) -> Schedule:
+    spec = schedule.spec
+    return replace(schedule, spec=replace(spec, job=replace(spec.job, payload=None)))
 
 
 def _schedule(document: Mapping[str, Any]) -> Schedule:
