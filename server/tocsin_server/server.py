@@ -277,7 +277,7 @@ class Server:
             CalendarFollower(store),
             QueueForgetter(store, unused_for=settings.quotas.forget_unused_for),
         ]
-        runner = ChoreRunner(ticker, chores)
+        runner = ChoreRunner(ticker, clock, chores)
         leasing = Leasing(store, Finishing(store), wakeups, ticker, clock, tick=settings.tick)
         dispatcher = None
         if settings.dispatch:

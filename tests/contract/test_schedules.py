@@ -16,6 +16,7 @@ from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, S
 from tocsin_server.domain.schedules.timing import CalendarUse, Cron, Every, OnExcluded, Timing
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
+from tocsin_server.store.schedule_store import ScheduleWrite
 
 from contract.builders import (
     EARLIER,
@@ -222,6 +223,43 @@ async def test_fifty_jobs_are_fired_at_once(store: JobStore) -> None:
     ids = [f"s@{at}" for at in range(50)]
     assert await store.schedules.put_schedule(before, [a_job(before, one, EARLIER) for one in ids])
     assert None not in await store.get("q", ids, View.BASIC)
+
+
+async def test_many_are_written_at_once_each_by_itself(store: JobStore) -> None:
+    await put(store, *(a_schedule(f"s{at:03}", EARLIER) for at in range(130)))
+    stand = [await read(store, f"s{at:03}") for at in range(130)]
+    await put(store, replace(stand[3], fired=7), replace(stand[70], fired=7))  # others were faster
+    writes = [
+        ScheduleWrite(
+            replace(one, next_time=LATER, fired=at % 3), [a_job(one, f"j{at}-{job}") for job in range(at % 3)]
+        )
+        for at, one in enumerate(stand)
+    ]
+    writes += [ScheduleWrite(a_schedule("new")), ScheduleWrite(a_schedule("s000"))]
+    answers = await store.schedules.put_schedules("q", writes)
+    assert answers == [at not in (3, 70) for at in range(130)] + [True, False]
+    found = {one.spec.schedule_id: one.fired for one in await store.schedules.schedules("q", limit=200)}
+    lost = {"s003": 7, "s070": 7}
+    assert found == {f"s{at:03}": at % 3 for at in range(130)} | lost | {"new": 0}
+    jobs = [f"j{at}-{job}" for at in range(130) for job in range(at % 3) if at not in (3, 70)]
+    assert None not in await store.get("q", jobs, View.BASIC)
+    assert (await store.figures("q")).total(State.WAITING) == len(jobs)
+    assert await due(store, limit=200) == ["s003", "s070"]
+
+
+async def test_one_without_room_keeps_no_other_from_firing(provider: Provider) -> None:
+    async with provider.store(quotas=Quotas(jobs=3)) as store:
+        await put(store, *(a_schedule(one, EARLIER) for one in "abc"))
+        stand = [await read(store, one) for one in "abc"]
+        jobs = [[a_job(one, f"{one.spec.schedule_id}{at}") for at in range(2)] for one in stand]
+        jobs[2].pop()
+        after = [replace(one, next_time=LATER, fired=1) for one in stand]
+        answers = await store.schedules.put_schedules("q", list(map(ScheduleWrite, after, jobs)))
+        assert [isinstance(one, QuotaExceeded) for one in answers] in ([False, True, False], [False, True, True])
+        assert None not in await store.get("q", ["a0", "a1"], View.BASIC)
+        assert {one.spec.schedule_id for one in await store.schedules.schedules("q")} == set("abc")
+        assert "b" in await due(store)
+        assert "a" not in await due(store)
 
 
 async def test_what_is_due_comes_longest_due_first(store: JobStore) -> None:

@@ -44,12 +44,18 @@ def next_step(schedule: Schedule, reckoning: Reckoning, now: datetime, *, going:
     ahead = _due_and_next(reckoning.occurrences(schedule.next_time - MILLISECOND), now, most)
     due = [one for one in ahead if one.time <= now]
     wanted, missed, taken = _wanted(schedule, due[:most], now, whole=len(due) <= most)
-    after = replace(schedule, missed=schedule.missed + missed)
-    fires, cancels, after = _overlapping(after, wanted, going=going)
-    coming = None
-    if after.runs_left != 0:
-        coming = ahead[taken].time if taken < len(ahead) else None
-    after = replace(after, next_time=coming)
+    fires, cancels, held, skipped = _overlapping(schedule, wanted, going=going)
+    fired = schedule.fired + len(fires)
+    coming = ahead[taken].time if taken < len(ahead) and schedule.runs_left_with(fired, held) != 0 else None
+    after = replace(
+        schedule,
+        next_time=coming,
+        last_time=fires[-1].time if fires else schedule.last_time,
+        held_time=held,
+        fired=fired,
+        missed=schedule.missed + missed,
+        overlap_skipped=schedule.overlap_skipped + skipped,
+    )
     return FiringStep(fires, cancels, after, coming is not None and coming <= now)
 
 
@@ -66,10 +72,9 @@ def _due_and_next(times: Iterator[Occurrence], now: datetime, most: int) -> Sequ
 def _release(schedule: Schedule, held: datetime, reckoning: Reckoning, now: datetime) -> FiringStep:
     """The one that waited goes."""
     after = replace(schedule, held_time=None)
-    after = replace(after, last_time=held, fired=after.fired + 1)
-    if after.runs_left == 0:
-        after = replace(after, next_time=None)
-    return FiringStep((reckoning.run_at(held),), None, after, after.next_time is not None and after.next_time <= now)
+    coming = None if schedule.runs_left_with(schedule.fired + 1, None) == 0 else schedule.next_time
+    after = replace(after, next_time=coming, last_time=held, fired=after.fired + 1)
+    return FiringStep((reckoning.run_at(held),), None, after, coming is not None and coming <= now)
 
 
 def _wanted(
@@ -86,7 +91,7 @@ def _wanted(
         passed = sum(since is not None and one.time < since for one in due[:late])
         passed = max(passed, late - spec.catch_up_max)
     elif spec.missed is Missed.ONCE and whole and late == len(due):
-        passed = late - 1
+        passed = max(late - 1, 0)  # none is due where the zone's rules, or the days off, have changed since
     else:
         passed = late
     passed = min(passed, MOST_PASSED)
@@ -106,8 +111,8 @@ def _most_fired(spec: ScheduleSpec) -> int:
 
 def _overlapping(
     schedule: Schedule, wanted: Sequence[Occurrence], *, going: bool
-) -> tuple[tuple[Occurrence, ...], str | None, Schedule]:
-    """Those of the wanted times that run now, the job to be cancelled for it, and what becomes of the schedule."""
+) -> tuple[tuple[Occurrence, ...], str | None, datetime | None, int]:
+    """Those of the wanted times that run now, the job to be cancelled for it, which waits, and how many give way."""
     overlap, most = schedule.spec.overlap, schedule.spec.timing.max_runs
     fires: list[Occurrence] = []
     held, skipped, cancels = schedule.held_time, 0, None
@@ -124,11 +129,4 @@ def _overlapping(
             held = one.time
         else:
             skipped += 1
-    after = replace(
-        schedule,
-        last_time=fires[-1].time if fires else schedule.last_time,
-        held_time=held,
-        fired=schedule.fired + len(fires),
-        overlap_skipped=schedule.overlap_skipped + skipped,
-    )
-    return tuple(fires), cancels, after
+    return tuple(fires), cancels, held, skipped

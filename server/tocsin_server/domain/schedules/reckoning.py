@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
-from itertools import count
+from functools import lru_cache
+from itertools import count, islice
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.schedules.cron_line import cron_line
@@ -160,10 +162,7 @@ class Reckoning:
         if start is not None and after < start:
             after = start - MILLISECOND
         rule = self._timing.rule
-        times = (
-            self._every(rule.interval, after) if isinstance(rule, Every) else instants(self._lines, self._clock, after)
-        )
-        for instant in times:
+        for instant in self._every(rule.interval, after) if isinstance(rule, Every) else self._cron(rule, after):
             if self._within(instant.time):
                 yield instant
             else:
@@ -175,6 +174,12 @@ class Reckoning:
         for step in count(steps):
             time = self._anchor + step * interval
             yield Instant(time, time.replace(tzinfo=None))
+
+    def _cron(self, rule: Cron, after: datetime) -> Iterator[Instant]:
+        soon = _soon(rule, after)
+        yield from soon
+        if soon:
+            yield from instants(self._lines, self._clock, soon[-1].time)
 
     def _within(self, time: datetime) -> bool:
         start, end = self._timing.start_time, self._timing.end_time
@@ -217,6 +222,15 @@ def times_a_day(timing: Timing) -> int:
     if isinstance(rule, Every):
         return -(-_DAY // rule.interval)
     return sum(cron_line(line).times_a_day() for line in rule.lines)
+
+
+@lru_cache(maxsize=1_000)
+def _soon(rule: Cron, after: datetime) -> tuple[Instant, ...]:
+    """The first two of its times: what firing asks for. Of thousands that are due at midnight most have one rule."""
+    lines, found = [cron_line(line) for line in rule.lines], list[Instant]()
+    with suppress(OverflowError):  # past the year 9999
+        found.extend(islice(instants(lines, WallClock(zone_of(rule.time_zone)), after), 2))
+    return tuple(found)
 
 
 def _next(times: Iterator[Occurrence]) -> Occurrence | None:

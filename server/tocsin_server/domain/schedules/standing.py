@@ -80,12 +80,18 @@ class Schedule:
     @property
     def runs_left(self) -> int | None:
         """How many more runs it may have; one that waits has taken its place. None: without end."""
+        return self.runs_left_with(self.fired, self.held_time)
+
+    def runs_left_with(self, fired: int, held: datetime | None) -> int | None:
+        """The same, with so many behind it and this one waiting."""
         most = self.spec.timing.max_runs
-        return None if most is None else max(0, most - self.fired - (self.held_time is not None))
+        return None if most is None else max(0, most - fired - (held is not None))
 
     def reckoning(self, calendars: Calendars | None = None) -> Reckoning:
         """Its times, however many runs it has. LookupError where a calendar that it names is not there."""
-        timing = replace(self.spec.timing, max_runs=None)
+        timing = self.spec.timing
+        if timing.max_runs is not None:
+            timing = replace(timing, max_runs=None)
         return Reckoning(timing, key=self.key, created=self.create_time, calendars=days_of(calendars or {}))
 
     @property

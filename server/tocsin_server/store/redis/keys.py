@@ -40,7 +40,7 @@ class Keys:
         return f"{self.root(queue)}:b{key}"
 
     def schedules(self, queue: str) -> str:
-        """The queue's schedules; see lua/put_schedule.lua."""
+        """The queue's schedules; see lua/put_schedules.lua."""
         return f"{self.root(queue)}:z"
 
     def extras(self, queue: str, arrival: int) -> bytes:

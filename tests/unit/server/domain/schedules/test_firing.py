@@ -149,6 +149,14 @@ def test_it_ends_after_its_runs() -> None:
     assert run(after, MADE + 9 * MINUTE)[0] == [MADE + MINUTE]
 
 
+@pytest.mark.parametrize("missed", Missed)
+def test_a_time_that_is_none_any_more_is_neither_fired_nor_missed(missed: Missed) -> None:
+    schedule = replace(a_schedule(timedelta(hours=1), missed=missed), next_time=MADE + MINUTE)
+    times, _, after, _ = run(schedule, MADE + 2 * MINUTE)
+    assert (times, after.missed, after.fired) == ([], 0, 0)
+    assert after.next_time == MADE + timedelta(hours=1)
+
+
 def test_an_id_names_the_time() -> None:
     assert job_id_of("pay-day", MADE) == "pay-day@2026-01-01T00:00:00Z"
     assert job_id_of("a", MADE + timedelta(milliseconds=50)) == "a@2026-01-01T00:00:00.050Z"
