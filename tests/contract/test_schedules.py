@@ -85,6 +85,7 @@ WHOLE = Schedule(
     fired=5,
     missed=6,
     overlap_skipped=7,
+    calendar_revisions=(3, 1),
 )
 
 
@@ -221,11 +222,11 @@ async def test_the_tick_tells_when_the_next_is_due(store: JobStore) -> None:
 
 
 async def test_schedules_come_by_id_and_go_on_after_one(store: JobStore) -> None:
-    ids = sorted(["a", "A", "a.b", "a-b", "z_", "0", *(f"m{at:03}" for at in range(120))])
+    ids = sorted(["a", "A", "a.b", "a-b", "z_", "0", *(f"m{at:03}" for at in range(20))])
     await put(store, *(a_schedule(one) for one in ids[::-1]), a_schedule("x", queue="q.a"), a_schedule("x", queue="q-"))
     found: list[str] = []
-    while page := await store.schedules.schedules("q", after=found[-1] if found else "", limit=50):
-        assert len(page) == min(50, len(ids) - len(found))
+    while page := await store.schedules.schedules("q", after=found[-1] if found else "", limit=10):
+        assert len(page) == min(10, len(ids) - len(found))
         found += [one.spec.schedule_id for one in page]
     assert found == ids
     assert await store.schedules.schedules("never") == []

@@ -13,10 +13,12 @@ from tocsin_server.domain.errors import QuotaExceeded
 from tocsin_server.domain.job import View
 from tocsin_server.domain.limits import DEFAULT_GRACE
 from tocsin_server.domain.queues import Tick
-from tocsin_server.domain.schedules.firing import next_step
+from tocsin_server.domain.schedules.calendars import Calendars
+from tocsin_server.domain.schedules.firing import FiringStep, next_step
 from tocsin_server.domain.schedules.standing import Overlap, Schedule
 from tocsin_server.domain.states import ENDED
 from tocsin_server.maintenance.chore import QueueChore
+from tocsin_server.operations.calendars import calendars_of
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.store.interface import JobStore
 
@@ -57,10 +59,11 @@ class ScheduleFirer(QueueChore):
         skip = self._skip.pop(queue, 0)
         due = await self._store.schedules.due_schedules(queue, skip=skip, limit=_PAGE)
         going = await self._going(queue, due.schedules)
+        calendars = await calendars_of(self._store, due.schedules)
         stay = 0
         for start in range(0, len(due.schedules), _AT_ONCE):
             part = due.schedules[start : start + _AT_ONCE]
-            for more, stays in await asyncio.gather(*(self._look(one, due.now, going) for one in part)):
+            for more, stays in await asyncio.gather(*(self._look(one, due.now, going, calendars) for one in part)):
                 stay += stays
                 if more:
                     self._again.add(queue)
@@ -82,21 +85,26 @@ class ScheduleFirer(QueueChore):
         jobs = await self._store.get(queue, asked, View.BASIC) if asked else []
         return frozenset(job.job_id for job in jobs if job is not None and job.state not in ENDED)
 
-    async def _look(self, schedule: Schedule, now: datetime, going: Collection[str]) -> tuple[bool, bool]:
+    async def _look(
+        self, schedule: Schedule, now: datetime, going: Collection[str], calendars: Calendars
+    ) -> tuple[bool, bool]:
         """Do its next step; whether another is due at once, and whether it stays due."""
         spec = schedule.spec
         try:
-            reckoning = schedule.reckoning()
-            step = next_step(schedule, reckoning, now, going=schedule.last_job_id in going)
+            # By its calendars of now, also where their change is still on its way to it.
+            current = schedule if schedule.reckoned_by(calendars) else schedule.by_calendars(calendars, now)
+            step = next_step(current, current.reckoning(calendars), now, going=schedule.last_job_id in going)
             if step is None:
-                return False, True
+                if current is schedule:
+                    return False, True
+                step = FiringStep((), None, current, more=False)
             if step.cancels is not None:
                 await self._store.cancel(spec.queue, [_cancel(step.cancels, spec.schedule_id)])
             drafts = [schedule.draft(one) for one in step.fires]
             if not await self._store.schedules.put_schedule(step.after, drafts):
                 return False, False
         except (QuotaExceeded, LookupError, ValueError) as error:
-            # The queue has no room; or it is a schedule of a later server, which this one cannot reckon.
+            # The queue has no room; a calendar is not there; or a later server made it, and this one cannot reckon it.
             _log.warning("schedule_not_fired", queue=spec.queue, schedule_id=spec.schedule_id, error=str(error))
             return False, True
         if step.after.missed > schedule.missed:

@@ -65,8 +65,9 @@ def list_schedules(request: pb.ListSchedulesRequest) -> tuple[str, str, int]:
     wrong.queue("queue", request.queue)
     check_page_size(wrong, request.page_size)
     wrong.done()
-    after = page_tokens.last_schedule(request.page_token) if request.page_token else ""
-    return queue_of(request.queue), after, page_size(request.page_size)
+    queue = queue_of(request.queue)
+    after = page_tokens.last_schedule(queue, request.page_token) if request.page_token else ""
+    return queue, after, page_size(request.page_size)
 
 
 def create_schedule(request: pb.CreateScheduleRequest) -> Wanted:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import islice
 
 from tocsin_server.domain.record import record
 from tocsin_server.domain.schedules.reckoning import Reckoning
@@ -36,34 +35,39 @@ def next_step(schedule: Schedule, reckoning: Reckoning, now: datetime, *, going:
     as far as `catch_up_max` besides.
     """
     if schedule.held_time is not None and not going:
-        return _release(schedule, reckoning, now)
+        return _release(schedule, schedule.held_time, reckoning, now)
     if schedule.next_time is None or schedule.next_time > now:
         return None
     most = MOST_PASSED + (schedule.spec.catch_up_max if schedule.spec.missed is Missed.ALL else 0)
-    times = reckoning.occurrences(schedule.next_time - MILLISECOND)
-    ahead = list(islice(times, most + 1))
+    ahead = _due_and_next(reckoning.occurrences(schedule.next_time - MILLISECOND), now, most)
     due = [one for one in ahead if one.time <= now]
     wanted, missed, taken = _wanted(schedule, due[:most], now, whole=len(due) <= most)
     after = replace(schedule, missed=schedule.missed + missed)
     fires, cancels, after = _overlapping(after, wanted, going=going)
     coming = None
-    if not _is_over(after):
+    if after.runs_left != 0:
         coming = ahead[taken].time if taken < len(ahead) else None
     after = replace(after, next_time=coming)
     return FiringStep(fires, cancels, after, coming is not None and coming <= now)
 
 
-def _release(schedule: Schedule, reckoning: Reckoning, now: datetime) -> FiringStep:
+def _due_and_next(times: Iterator[Occurrence], now: datetime, most: int) -> Sequence[Occurrence]:
+    """Those that are due, and the one behind them: `most` + 1 at most. None is reckoned that is not asked for."""
+    found: list[Occurrence] = []
+    for one in times:
+        found.append(one)
+        if one.time > now or len(found) > most:
+            break
+    return found
+
+
+def _release(schedule: Schedule, held: datetime, reckoning: Reckoning, now: datetime) -> FiringStep:
     """The one that waited goes."""
-    held = schedule.held_time
     after = replace(schedule, held_time=None)
-    found = reckoning.next_after(held - MILLISECOND) if held is not None else None
-    if found is None or found.time != held:
-        return FiringStep((), None, replace(after, overlap_skipped=after.overlap_skipped + 1), more=False)
     after = replace(after, last_time=held, fired=after.fired + 1)
-    if _is_over(after):
+    if after.runs_left == 0:
         after = replace(after, next_time=None)
-    return FiringStep((found,), None, after, after.next_time is not None and after.next_time <= now)
+    return FiringStep((reckoning.run_at(held),), None, after, after.next_time is not None and after.next_time <= now)
 
 
 def _wanted(
@@ -120,9 +124,3 @@ def _overlapping(
         overlap_skipped=schedule.overlap_skipped + skipped,
     )
     return tuple(fires), cancels, after
-
-
-def _is_over(schedule: Schedule) -> bool:
-    """Whether it has had all the runs that it may have; one that waits is counted."""
-    most = schedule.spec.timing.max_runs
-    return most is not None and schedule.fired + (schedule.held_time is not None) >= most
