@@ -17,7 +17,22 @@ from tocsin_server.domain.schedules.timing import CalendarUse, Cron, Every, OnEx
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
 
-from contract.builders import EARLIER, HOUR, LATER, MILLISECOND, SECOND, a_draft, a_spec, added
+from contract.builders import (
+    EARLIER,
+    HOUR,
+    LATER,
+    MILLISECOND,
+    SECOND,
+    a_draft,
+    a_query,
+    a_spec,
+    added,
+    claimed,
+    completed,
+    failed,
+    finished,
+)
+from contract.builders import read as read_job
 from contract.providers import Provider
 
 DAILY = Timing(Cron(("0 9 * * *",), "Europe/Berlin"))
@@ -85,6 +100,7 @@ WHOLE = Schedule(
     fired=5,
     missed=6,
     overlap_skipped=7,
+    backfilled=8,
     calendar_revisions=(3, 1),
 )
 
@@ -121,6 +137,29 @@ async def test_it_is_written_only_over_what_was_read(store: JobStore) -> None:
     assert await store.schedules.read_schedules("q", ["s"]) == [None]
     await put(store, a_schedule())  # made anew, it is another one
     assert not await store.schedules.put_schedule(replace(second, fired=3))
+
+
+async def test_its_jobs_are_known_as_fired_until_another_takes_their_place(store: JobStore) -> None:
+    await put(store, a_schedule(next_time=EARLIER))
+    before = await read(store)
+    times = [before.reckoning().run_at(EARLIER + number * SECOND) for number in range(3)]
+    drafts = [before.draft(one) for one in times]
+    assert await store.schedules.put_schedule(replace(before, next_time=LATER, fired=3), drafts)
+    ids = [str(draft.job_id) for draft in drafts]
+    await added(store, a_draft(job_id="of-a-caller"))
+    page = await store.page(a_query())
+    assert {job.job_id: job.fired for job in page.jobs} == {**dict.fromkeys(ids, True), "of-a-caller": False}
+    claim = await claimed(store)
+    assert {one.job.job_id: one.job.fired for one in claim} == {**dict.fromkeys(ids, True), "of-a-caller": False}
+    [first, second, *_] = [one for one in claim if one.job.fired]
+    await finished(store, failed(first, HOUR))
+    assert (await read_job(store, first)).fired
+    await added(store, replace(a_draft(job_id=first.job.job_id), on_conflict=OnConflict.REPLACE))
+    assert not (await read_job(store, first)).fired
+    await finished(store, completed(second))
+    assert (await read_job(store, second)).fired
+    await added(store, replace(a_draft(job_id=second.job.job_id), on_conflict=OnConflict.REPLACE))
+    assert not (await read_job(store, second)).fired
 
 
 async def test_it_fires_its_jobs_in_the_same_step(store: JobStore) -> None:

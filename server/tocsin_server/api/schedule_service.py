@@ -15,6 +15,7 @@ from tocsin_server.api.requests import kept_schedules as kept_requests
 from tocsin_server.api.requests import schedules as requests
 from tocsin_server.domain.job import View
 from tocsin_server.domain.schedules.calendars import days_of
+from tocsin_server.operations.backfill import backfill
 from tocsin_server.operations.calendars import read_by_name
 from tocsin_server.operations.schedules import KeptSchedules
 from tocsin_server.operations.store_clock import StoreClock
@@ -69,6 +70,10 @@ class ScheduleService:
     async def TriggerSchedule(self, request: pb.TriggerScheduleRequest, call: Call) -> pb.TriggerScheduleResponse:
         job_id = await self._schedules.trigger(*kept_requests.named_schedule(request))
         return pb.TriggerScheduleResponse(job_id=job_id)
+
+    async def BackfillSchedule(self, request: pb.BackfillScheduleRequest, call: Call) -> pb.BackfillScheduleResponse:
+        asked = kept_requests.backfill_schedule(request)
+        return answers.backfilled(await backfill(self._store, *asked, dry_run=request.dry_run))
 
     async def PreviewSchedule(self, request: pb.PreviewScheduleRequest, call: Call) -> pb.PreviewScheduleResponse:
         now, standing = self._clock.now(), None

@@ -2,6 +2,7 @@
 
 TocsinError
 ├── InvalidFields       a request's fields are wrong, all of them named
+│   └── TooManyTimes    a schedule has more times in a span than one call makes up for
 ├── TooLarge            something is larger than a limit allows
 │
 │   about one job: job_errors.py

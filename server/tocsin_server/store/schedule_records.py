@@ -52,6 +52,7 @@ def schedule_bytes(schedule: Schedule) -> bytes:
         "fired": schedule.fired,
         "missed": schedule.missed,
         "overlap_skipped": schedule.overlap_skipped,
+        "backfilled": schedule.backfilled,
         "calendars_at": schedule.calendar_revisions,
     }
     return json.dumps(said, separators=(",", ":")).encode()
@@ -83,6 +84,7 @@ def schedule_of(queue: str, schedule_id: str, stamp: str, stored: bytes) -> Sche
         said["fired"],
         said["missed"],
         said["overlap_skipped"],
+        said.get("backfilled", 0),
         tuple(said.get("calendars_at", ())),
         stamp,
     )

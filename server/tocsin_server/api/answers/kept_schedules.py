@@ -88,6 +88,7 @@ def _fill(target: schedule_pb2.Schedule, schedule: Schedule, view: View) -> None
     if schedule.held_time is not None:
         set_time(target.waiting_time, schedule.held_time)
     target.counts.fired, target.counts.missed = schedule.fired, schedule.missed
+    target.counts.backfilled = schedule.backfilled
     target.counts.overlap_skipped = schedule.overlap_skipped
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from tocsin_server.domain.errors import TocsinError
+from tocsin_server.domain.errors import InvalidFields, TocsinError, Violation
 
 
 class _OfSchedule(TocsinError):
@@ -56,6 +57,17 @@ class ScheduleChanged(_OfSchedule):
             queue,
             schedule_id,
         )
+
+
+class TooManyTimes(InvalidFields):
+    """A schedule has more times in a span than one call makes up for; nothing was changed."""
+
+    def __init__(self, field: str, most: int, further: datetime) -> None:
+        at = further.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        why = (
+            f"has more than {most:,} times before it, which is the most of one call: ask up to {at}, then from there on"
+        )
+        super().__init__([Violation(field, why)])
 
 
 class CalendarNotFound(TocsinError):

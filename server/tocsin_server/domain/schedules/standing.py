@@ -8,6 +8,7 @@ from enum import IntEnum
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.job import Draft, JobSpec, OnConflict
+from tocsin_server.domain.nominal_times import job_id_of
 from tocsin_server.domain.record import record
 from tocsin_server.domain.schedules.calendars import Calendars, days_of, revisions_of
 from tocsin_server.domain.schedules.reckoning import Reckoning
@@ -62,6 +63,7 @@ class Schedule:
     fired: int = 0
     missed: int = 0
     overlap_skipped: int = 0
+    backfilled: int = 0  # jobs that were made by hand, of times that had passed; not among `fired`
     calendar_revisions: tuple[int, ...] = ()  # those that the next time was reckoned by, in the order of its calendars
     stamp: str = field(default="", compare=False)  # set by the store; empty: it does not stand yet
 
@@ -127,17 +129,9 @@ class Schedule:
     def draft(self, occurrence: Occurrence) -> Draft:
         """The job of one of its times. A job that stands under its id is that time's, and stays."""
         job_id = job_id_of(self.spec.schedule_id, occurrence.time)
-        return Draft(self.spec.job, job_id, occurrence.due_time, OnConflict.KEEP)
+        return Draft(self.spec.job, job_id, occurrence.due_time, OnConflict.KEEP, fired=True)
 
     @property
     def last_job_id(self) -> str | None:
         """The job that it made last."""
         return None if self.last_time is None else job_id_of(self.spec.schedule_id, self.last_time)
-
-
-def job_id_of(schedule_id: str, time: datetime) -> str:
-    """The id of the job of a nominal time: `pay-day@2026-12-31T08:00:00Z`, with milliseconds where it has some."""
-    text = time.strftime("%Y-%m-%dT%H:%M:%S")
-    if ms := time.microsecond // 1000:
-        text += f".{ms:03}"
-    return f"{schedule_id}@{text}Z"

@@ -146,7 +146,9 @@ class MongoSchedules(ScheduleStore):
     async def _settle(self, document: Mapping[str, Any]) -> None:
         """Add the jobs that the schedule owes, and take them off. The first refusal of one is raised."""
         schedule = _schedule(document)
-        drafts = [Draft(schedule.spec.job, one["id"], one["due"], OnConflict.KEEP) for one in document["jobs"]]
+        drafts = [
+            Draft(schedule.spec.job, one["id"], one["due"], OnConflict.KEEP, fired=True) for one in document["jobs"]
+        ]
         for answer in await self._add_to(schedule.spec.queue, drafts):
             if isinstance(answer, TocsinError):
                 raise answer

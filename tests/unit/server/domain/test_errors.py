@@ -6,7 +6,7 @@ import ast
 import inspect
 import itertools
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -57,6 +57,7 @@ from tocsin_server.domain.schedules.errors import (
     ScheduleChanged,
     ScheduleExists,
     ScheduleNotFound,
+    TooManyTimes,
 )
 from tocsin_server.domain.states import State
 
@@ -78,6 +79,7 @@ ALL: list[TocsinError] = [
     ScheduleNotFound("q", "a"),
     ScheduleExists("q", "a"),
     ScheduleChanged("q", "a", 3, 4),
+    TooManyTimes("to", 1_000, datetime(2026, 1, 2, tzinfo=UTC)),
     CalendarNotFound("c"),
     CalendarChanged("c", 3, 4),
     CalendarInUse("c", [("q", "a")], more=True),
@@ -178,6 +180,7 @@ ADVICE = {
     ScheduleNotFound: "Check both names",
     ScheduleExists: "UpdateSchedule changes it",
     ScheduleChanged: "Read it again",
+    TooManyTimes: "from there on",
     CalendarNotFound: "make it with PutCalendar",
     CalendarChanged: "Read it again",
     CalendarInUse: "Take it out of them",

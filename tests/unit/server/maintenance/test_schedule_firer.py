@@ -12,8 +12,9 @@ from contract.builders import HOUR, MINUTE, SECOND, a_spec
 from support.spied_store import SpiedStore
 from tocsin_server.domain.commands import CancelJob
 from tocsin_server.domain.job import Job, View
+from tocsin_server.domain.nominal_times import job_id_of
 from tocsin_server.domain.schedules.calendars import KeptCalendar
-from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec, job_id_of
+from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec
 from tocsin_server.domain.schedules.timing import Calendar, CalendarUse, Every, Timing
 from tocsin_server.domain.states import State
 from tocsin_server.maintenance.schedule_firer import ScheduleFirer

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tocsin_server.domain.defaults import SERVER_DEFAULTS, UNSET, terms
 from tocsin_server.domain.job import JobSpec
+from tocsin_server.domain.nominal_times import job_id_of
 from tocsin_server.domain.schedules.firing import MOST_FIRED, MOST_PASSED, PUNCTUAL, next_step
-from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec, job_id_of
+from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec
 from tocsin_server.domain.schedules.timing import Every, Timing
 
 MADE = datetime(2026, 1, 1, tzinfo=UTC)
