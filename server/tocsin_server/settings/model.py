@@ -11,6 +11,7 @@ from tocsin_server.settings.groups import (
     CallSettings,
     ConnectionSettings,
     DrainSettings,
+    EncryptionSettings,
     EventSettings,
     GatherSettings,
     HttpSettings,
@@ -65,6 +66,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         "Agenda's processEvery; a job that is woken for waits for no tick.",
     )
     store: StoreSettings = StoreSettings()
+    encryption: EncryptionSettings = EncryptionSettings()
     lease: LeaseSettings = LeaseSettings()
     drain: DrainSettings = DrainSettings()
     retry: RetrySettings = RetrySettings()
