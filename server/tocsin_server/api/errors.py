@@ -11,6 +11,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from tocsin_server.api.times import set_span
 from tocsin_server.domain.errors import (
+    CannotDecrypt,
     ClockNotManual,
     DeadlineOutcomeUnknown,
     DeadlinePassed,
@@ -76,6 +77,7 @@ STATUS: dict[type[TocsinError], grpc.StatusCode] = {
     CalendarInUse: grpc.StatusCode.FAILED_PRECONDITION,
     QueueMoved: grpc.StatusCode.FAILED_PRECONDITION,
     ClockNotManual: grpc.StatusCode.FAILED_PRECONDITION,
+    CannotDecrypt: grpc.StatusCode.FAILED_PRECONDITION,
     QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooManyCalls: grpc.StatusCode.RESOURCE_EXHAUSTED,
     StoreFull: grpc.StatusCode.RESOURCE_EXHAUSTED,

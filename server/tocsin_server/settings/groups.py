@@ -120,6 +120,17 @@ class QuotaSettings(BaseModel, frozen=True, extra="forbid"):
     )
 
 
+class EncryptionSettings(BaseModel, frozen=True, extra="forbid"):
+    """Encryption of what stands in the store."""
+
+    keyring_file: Path | None = Field(
+        default=None,
+        description="File of the keys that payloads, results and the like are encrypted with in the store, made by "
+        "`tocsin keys create FILE`; each second it is looked whether it changed. Absent: they are stored clear, and an "
+        "encrypted store is refused.",
+    )
+
+
 class EventSettings(BaseModel, frozen=True, extra="forbid"):
     """How far back watches can go."""
 

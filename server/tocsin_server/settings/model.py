@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from tocsin_server.settings.access import TlsSettings
 from tocsin_server.settings.groups import (
     DrainSettings,
+    EncryptionSettings,
     EventSettings,
     GatherSettings,
     HttpSettings,
@@ -76,6 +77,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     )
     tls: TlsSettings = TlsSettings()
     store: StoreSettings = StoreSettings()
+    encryption: EncryptionSettings = EncryptionSettings()
     lease: LeaseSettings = LeaseSettings()
     drain: DrainSettings = DrainSettings()
     retry: RetrySettings = RetrySettings()

@@ -24,6 +24,11 @@ from tocsin_server.store.redis.keys import Keys
 from tocsin_server.store.redis.permissions import check_permissions
 from tocsin_server.store.redis.store import RedisStore
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 __all__ = ["MadeStore", "StoreUnfit", "address_trouble", "examined", "joined_store", "made_store"]
 
 
@@ -90,9 +95,14 @@ async def _embedded_store(settings: Settings) -> AsyncIterator[MadeStore]:
 
 @asynccontextmanager
 async def _redis_store(settings: Settings, address: str, *, embedded: bool) -> AsyncIterator[MadeStore]:
+    around = _encryption(settings)
     store = _new_redis_store(settings, address, embedded=embedded)
     try:
-        yield MadeStore(store, lambda: store.warnings, lambda: _new_redis_store(settings, address, embedded=embedded))
+        yield MadeStore(
+            around(store),
+            lambda: store.warnings,
+            lambda: around(_new_redis_store(settings, address, embedded=embedded)),
+        )
     finally:
         await store.close()
 
@@ -106,7 +116,25 @@ def _new_redis_store(settings: Settings, address: str, *, embedded: bool) -> Red
         events_age=settings.events.kept_for,
         quotas=quotas_of(settings),
         manual_clock=settings.store.clock == "manual",
+        has_keys=settings.encryption.keyring_file is not None,
     )
+
+
+def _encryption(settings: Settings) -> Callable[[JobStore], JobStore]:
+    """What is put around a store for what is in it to be encrypted; where it is not, nothing, which costs nothing."""
+    file = settings.encryption.keyring_file
+    if file is None:
+        return lambda store: store
+    from tocsin_server.store.encrypting.keyring import KeyringError, LiveKeyring  # 30 ms, which others need not spend
+    from tocsin_server.store.encrypting.store import EncryptingStore
+
+    try:
+        keys = LiveKeyring(file)
+    except KeyringError as error:
+        raise StoreUnfit(str(error)) from None
+    if resource is not None:  # a core dump would have the keys in it
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    return lambda store: EncryptingStore(store, keys)
 
 
 def quotas_of(settings: Settings) -> Quotas:
@@ -125,9 +153,10 @@ def _redis_connection(settings: Settings, address: str) -> RedisConnection:
 
 @asynccontextmanager
 async def _mongo_store(settings: Settings) -> AsyncIterator[MadeStore]:
+    around = _encryption(settings)
     store = _new_mongo_store(settings)
     try:
-        yield MadeStore(store, lambda: store.warnings, lambda: _new_mongo_store(settings))
+        yield MadeStore(around(store), lambda: store.warnings, lambda: around(_new_mongo_store(settings)))
     finally:
         await store.close()
 
@@ -140,6 +169,7 @@ def _new_mongo_store(settings: Settings) -> MongoStore:
         events_age=settings.events.kept_for,
         quotas=quotas_of(settings),
         manual_clock=settings.store.clock == "manual",
+        has_keys=settings.encryption.keyring_file is not None,
     )
 
 
@@ -202,7 +232,11 @@ async def _examined_mongo(settings: Settings) -> tuple[StoreInfo, Sequence[str]]
     connection = _mongo_connection(settings)
     try:
         with unfit_where_not_allowed(connection):
-            manual = settings.store.clock == "manual"
-            return await check_mongo(connection, settings.store.collection, manual_clock=manual)
+            return await check_mongo(
+                connection,
+                settings.store.collection,
+                manual_clock=settings.store.clock == "manual",
+                has_keys=settings.encryption.keyring_file is not None,
+            )
     finally:
         await connection.close()

@@ -11,7 +11,7 @@ logged     it has lines of log (job_logs.py), or had some
 number     of the last change that watchers heard of, or one taken with it; only grows
 writes, ops the compare-and-swap counter, which begins anywhere, and whose writes the last ones were (jobs.py)
 
-Spans of time are whole milliseconds. `bytes` is the size of the payload.
+Spans of time are whole milliseconds. `bytes` is the size of the payload, as long as it is when it is clear.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from bson.int64 import Int64
 
 from tocsin_server.domain.job import Cancel, Draft, Job, JobError, JobSpec, Payload, Progress, Retention, Terms, View
 from tocsin_server.domain.retry import Backoff, RetryPolicy
+from tocsin_server.domain.sealed import payload_size
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.domain.times import EPOCH, MILLISECOND
 
@@ -128,7 +129,7 @@ def set_payload(document: Document, payload: Payload | None) -> None:
         document["bytes"] = 0
     else:
         document["payload"] = {"kind": payload.kind, "body": payload.body}
-        document["bytes"] = len(payload.body)
+        document["bytes"] = payload_size(payload.kind, payload.body)
 
 
 def _terms_document(terms: Terms) -> Document:

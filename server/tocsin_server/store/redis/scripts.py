@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from redis.exceptions import NoScriptError
 
-from tocsin_server.domain import limits
+from tocsin_server.domain import limits, sealed
 from tocsin_server.store.calendar_store import PENDING
 from tocsin_server.store.redis.connection.connection import RedisConnection
 
@@ -131,6 +131,8 @@ class Scripts:
             "JOB_SPEC_BYTES": limits.JOB_SPEC_BYTES,
             "TYPES_PER_QUEUE": limits.TYPES_PER_QUEUE,
             "PENDING_MS": PENDING // timedelta(milliseconds=1),
+            "SEALED_KIND": sealed.KIND,
+            "SEALED_MORE": sealed.ADDED_BYTES,
             "LOG_LINES": limits.LOG_LINES,
             "LOG_BYTES": limits.LOG_BYTES,
             "LOG_HEAD_LINES": limits.LOG_HEAD_LINES,

@@ -13,6 +13,7 @@ import pytest
 from support.source_tree import modules, within
 from tocsin_server.domain import errors, job_errors
 from tocsin_server.domain.errors import (
+    CannotDecrypt,
     ClockNotManual,
     DeadlineOutcomeUnknown,
     DeadlinePassed,
@@ -20,6 +21,7 @@ from tocsin_server.domain.errors import (
     ImportCut,
     Internal,
     InvalidFields,
+    KeyMissing,
     NotBuilt,
     OutcomeUnknown,
     QueueInUse,
@@ -90,6 +92,8 @@ ALL: list[TocsinError] = [
     QueueMoved("q", "its jobs move to redis://h", done=False),
     QueueInUse("q", 3),
     ClockNotManual(),
+    CannotDecrypt("q", "a", "payload", "it was altered"),
+    KeyMissing("q", "a", "payload", "5f0c2a91"),
     StoreFull("OOM"),
     StoreAway("connection refused"),
     OutcomeUnknown("no answer within 5 s"),
