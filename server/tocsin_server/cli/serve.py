@@ -52,6 +52,6 @@ def serve(
     """
     loaded = loaded_or_exit("serve", options.flags_of(context.params), os.environ, config)
     if loaded.settings.processes > 1:
-        run_processes("serve", loaded.settings)
+        run_processes("serve", loaded)
     else:
         run_server("serve", loaded.settings)

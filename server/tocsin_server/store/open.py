@@ -115,9 +115,13 @@ def quotas_of(settings: Settings) -> Quotas:
 
 
 def _redis_connection(settings: Settings, address: str) -> RedisConnection:
+    store = settings.store
     try:
         return RedisConnection(
-            address, answer_within=settings.store.answer_within, max_connections=settings.store.max_connections
+            address,
+            url_now=store.address if store.login_in_file else None,
+            answer_within=store.answer_within,
+            max_connections=store.max_connections,
         )
     except ValueError as error:
         raise StoreUnfit(str(error)) from None
