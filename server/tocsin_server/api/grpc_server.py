@@ -120,14 +120,7 @@ class GrpcServer:
     async def start(self) -> int:
         """Listen; the port. CannotListen."""
         await self._health.begin()
-        check_can_listen(self._listen, reuse_port=self._reuse_port)
-        try:
-            if self._credentials is None:
-                port = self._server.add_insecure_port(self._listen)
-            else:
-                port = self._server.add_secure_port(self._listen, self._credentials)
-        except RuntimeError as error:
-            raise CannotListen(self._listen, UNKNOWN) from error
+        port = bound(self._server, self._listen, self._credentials, reuse_port=self._reuse_port)
         await self._server.start()
         self._guard = ConnectionGuard(port, self._room, self._connections.per_address)
         self._guard.start()
@@ -147,3 +140,14 @@ class GrpcServer:
         await self._server.stop(grace.total_seconds())
         if self._guard is not None:
             await self._guard.close()
+
+
+def bound(server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredentials | None, *, reuse_port: bool) -> int:
+    """The port that the server listens on once it is started. CannotListen."""
+    check_can_listen(listen, reuse_port=reuse_port)
+    try:
+        if credentials is None:
+            return server.add_insecure_port(listen)
+        return server.add_secure_port(listen, credentials)
+    except RuntimeError as error:
+        raise CannotListen(listen, UNKNOWN) from error

@@ -77,9 +77,10 @@ SERVICE_NAMES = tuple(service.served_as for service in SERVICES)
 # The stubs of these two name another class.
 _HEALTH = cast(ServiceDescriptor, health_pb2.DESCRIPTOR.services_by_name["Health"])
 _REFLECTION = cast(ServiceDescriptor, reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"])
+HEALTH = Service(_HEALTH, Health, reads=frozenset({"Check", "List", "Watch"}))
 #: What probes and tools call. It goes on while the server drains or has too many calls.
 PROBES = (
-    Service(_HEALTH, Health, reads=frozenset({"Check", "List", "Watch"})),
+    HEALTH,
     *(
         Service(_REFLECTION, Reflection, reads=frozenset({"ServerReflectionInfo"}), name=name)
         for name in ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")

@@ -115,7 +115,7 @@ def run_to_exit_code(command: str, main: Coroutine[Any, Any, None]) -> None:
     try:
         run_on_fast_loop(main)
     except CannotStart as error:
-        raise refusal(command, [str(error)]) from None
+        raise refusal(command, str(error).splitlines()) from None
     except ServerFailed as error:
         typer.echo(f"tocsin {command}: {error}", err=True)
         raise typer.Exit(FAILED) from None

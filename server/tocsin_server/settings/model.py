@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
+from tocsin_server.settings.access import TlsSettings
 from tocsin_server.settings.groups import (
     DrainSettings,
     EventSettings,
@@ -30,6 +31,11 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     """All settings. Read them with `load`; in tests make them by keyword."""
 
     listen: ListenAddress = Field(default="127.0.0.1:50051", description="host:port to serve gRPC on.")
+    health_listen: ListenAddress | None = Field(
+        default=None,
+        description="host:port that answers grpc.health.v1 and nothing else, in plaintext, for probes that speak no "
+        "TLS. Absent: none.",
+    )
     data: Path = Field(
         default=Path(".tocsin"),
         description="Folder of the embedded store, and of reports where `reports.folder` names none.",
@@ -63,11 +69,16 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         description="How often the store is asked in case a wake-up was lost: such a job is late by this much at most. "
         "Agenda's processEvery; a job that is woken for waits for no tick.",
     )
-    reflection: bool = Field(
-        default=True,
-        description="Tell whoever asks which services there are and what their messages are, which grpcurl needs where "
-        "it is given no protos.",
+    production: bool = Field(
+        default=False,
+        description="Refuse to start where something is not as a production needs it; else that is a warning.",
     )
+    reflection: bool | None = Field(
+        default=None,
+        description="Tell whoever asks which services there are and what their messages are, which grpcurl needs where "
+        "it is given no protos. Absent: yes, but with `production` no.",
+    )
+    tls: TlsSettings = TlsSettings()
     store: StoreSettings = StoreSettings()
     lease: LeaseSettings = LeaseSettings()
     drain: DrainSettings = DrainSettings()
@@ -83,3 +94,8 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     calls: CallSettings = CallSettings()
     connections: ConnectionSettings = ConnectionSettings()
     log: LogSettings = LogSettings()
+
+    @property
+    def reflects(self) -> bool:
+        """Whether reflection is served."""
+        return not self.production if self.reflection is None else self.reflection
