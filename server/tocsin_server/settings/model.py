@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from tocsin_server.settings.access import TlsSettings
+from tocsin_server.settings.access import AuthSettings, TlsSettings
 from tocsin_server.settings.groups import (
     CallSettings,
     ConnectionSettings,
@@ -71,6 +71,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         "Agenda's processEvery; a job that is woken for waits for no tick.",
     )
     tls: TlsSettings = TlsSettings()
+    auth: AuthSettings = AuthSettings()
     store: StoreSettings = StoreSettings()
     lease: LeaseSettings = LeaseSettings()
     drain: DrainSettings = DrainSettings()
