@@ -202,6 +202,7 @@ class Server:
             health,
             listen=settings.listen,
             credentials=doors.credentials,
+            auth=doors.auth,
             reuse_port=self._beside,
             limits=doors.limits,
             connections=doors.connections,

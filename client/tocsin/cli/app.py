@@ -27,6 +27,7 @@ SERVER_COMMANDS = {
     "doctor": "Check the configuration and the store, and say what to mend. Changes nothing.",
     "migrate": "Move jobs from another store of Tocsin, or bring them over from Bull, BullMQ or Agenda.",
     "serve": "Serve jobs over gRPC and run those that have a handler here.",
+    "token": "Make, list and revoke the tokens by which callers say who they are.",
 }
 
 

@@ -1,4 +1,4 @@
-"""What `tocsin doctor` looks at: configuration, store, certificate, the ways out for mail and texts, handlers."""
+"""What `tocsin doctor` looks at: configuration, store, doors, the ways out for mail and texts, handlers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import Any
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 
 from tocsin_server.domain.errors import TocsinError
-from tocsin_server.doors import certificates_of
+from tocsin_server.domain.words import counted
+from tocsin_server.doors import certificates_of, jwt_keys_of, open_doors, principals_of
 from tocsin_server.messages.probing import probe_mail, probe_sms
+from tocsin_server.security.jwt_tokens import FetchedKeys
 from tocsin_server.security.reloading import Unusable
-from tocsin_server.settings import Settings, is_loopback, secrets_of
+from tocsin_server.settings import Settings, secrets_of
 from tocsin_server.settings.production import store_unfit_for_production, unfit_for_production
 from tocsin_server.store.interface import Durability
 from tocsin_server.store.open import StoreUnfit, examined
@@ -39,6 +41,7 @@ async def examine(settings: Settings) -> list[Finding]:
         _store,
         _listen,
         _tls,
+        _auth,
         _mail,
         _sms,
         _handlers,
@@ -84,13 +87,7 @@ def _where(settings: Settings) -> str:
 
 
 async def _listen(settings: Settings) -> list[Finding]:
-    if is_loopback(settings.listen) or settings.tls.cert_file is not None:
-        return []
-    says = (
-        f"{settings.listen} can be reached from other machines, and calls are neither encrypted nor authenticated: "
-        "let only those through who may schedule, read and cancel every job"
-    )
-    return [Finding("listen", None, says)]
+    return [Finding("listen", None, warning) for warning in open_doors(settings)]
 
 
 async def _tls(settings: Settings) -> list[Finding]:
@@ -105,6 +102,26 @@ async def _tls(settings: Settings) -> list[Finding]:
         return [Finding("tls", None if found.current.expires > datetime.now(UTC) else False, warning)]
     asks = "; clients must show a certificate" if settings.tls.client_ca_file is not None else ""
     return [Finding("tls", True, f"the server's certificate is good until {found.current.expires:%Y-%m-%d}{asks}")]
+
+
+async def _auth(settings: Settings) -> list[Finding]:
+    try:
+        principals, keys = principals_of(settings.auth), jwt_keys_of(settings.auth.jwt)
+        fetched = await keys.fetch() if isinstance(keys, FetchedKeys) else None
+    except Unusable as error:
+        return [Finding("auth", False, str(error))]
+    if principals is None:
+        return []
+    now = datetime.now(UTC)
+    expired = [
+        f"{one.name}'s {token.id}" for one in principals.current.each for token in one.tokens if token.expired(now)
+    ]
+    found = [Finding("auth", True, f"{counted(len(principals.current.each), 'principal', 'principals')} may call")]
+    if expired:
+        found.append(Finding("auth", None, f"tokens that have expired: {', '.join(expired)}; revoke them"))
+    if fetched is not None:
+        found.append(Finding("auth", True, f"{settings.auth.jwt.keys} has {counted(len(fetched.keys), 'key', 'keys')}"))
+    return found
 
 
 async def _mail(settings: Settings) -> list[Finding]:

@@ -68,8 +68,8 @@ def dev(
     if not is_loopback(settings.listen):
         raise refusal("dev", [f"{settings.listen} can be reached from outside; use `tocsin serve` for that"])
 
-    if settings.tls.cert_file is not None:
-        raise refusal("dev", ["it speaks no TLS, for it is for this machine alone; use `tocsin serve` for that"])
+    if settings.tls.cert_file is not None or settings.auth.principals_file is not None:
+        raise refusal("dev", ["it has neither TLS nor a login, being for this machine alone: use `tocsin serve`"])
     if reload:
         arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
         raise typer.Exit(run_reloading(arguments, settings.handlers))

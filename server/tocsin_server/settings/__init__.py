@@ -7,7 +7,7 @@ named by --config or TOCSIN_CONFIG (`concurrency = 20`, `[lease]` and below it `
 needed here.)
 """
 
-from tocsin_server.settings.access import TlsSettings
+from tocsin_server.settings.access import AuthSettings, JwtSettings, TlsSettings
 from tocsin_server.settings.fields import describe, without
 from tocsin_server.settings.groups import (
     EventSettings,
@@ -31,10 +31,12 @@ __all__ = [
     "CONFIG_VARIABLE",
     "DEFAULT",
     "NOTHING",
+    "AuthSettings",
     "EventSettings",
     "FileSecret",
     "Flag",
     "HttpSettings",
+    "JwtSettings",
     "Loaded",
     "MailSettings",
     "Origin",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from tocsin_server.settings.access import TlsSettings
+from tocsin_server.settings.access import AuthSettings, TlsSettings
 from tocsin_server.settings.groups import (
     DrainSettings,
     EventSettings,
@@ -79,6 +79,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         "it is given no protos. Absent: yes, but with `production` no.",
     )
     tls: TlsSettings = TlsSettings()
+    auth: AuthSettings = AuthSettings()
     store: StoreSettings = StoreSettings()
     lease: LeaseSettings = LeaseSettings()
     drain: DrainSettings = DrainSettings()
