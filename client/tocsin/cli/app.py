@@ -29,6 +29,7 @@ SERVER_COMMANDS = {
     "migrate": "Move jobs from another store of Tocsin, or bring them over from Bull, BullMQ or Agenda.",
     "reencrypt": "Encrypt all that stands in the store with the primary key of the ring.",
     "serve": "Serve jobs over gRPC and run those that have a handler here.",
+    "token": "Make, list and revoke the tokens by which callers say who they are.",
 }
 
 

@@ -73,12 +73,14 @@ class GrpcServer:
         *,
         listen: str = "127.0.0.1:50051",
         credentials: grpc.ServerCredentials | None = None,
+        auth: Interceptor | None = None,
         limits: CallLimits = CallLimits(),
         connections: Connections = _CONNECTIONS,
         reuse_port: bool = False,
         reflection: bool = True,
     ) -> None:
         """`listen` is host:port, port 0 takes a free one. With `credentials` TLS is spoken, else plaintext.
+        With `auth` those alone may call whom it lets in.
 
         `reuse_port` lets several processes share the port; off, a port that is taken is refused. Without `reflection`
         it does not tell what its services and messages are.
@@ -96,7 +98,7 @@ class GrpcServer:
             options=options(connections, open_calls=limits.open, room=self._room, reuse_port=reuse_port)
         )
         # Around every call, health and reflection too: what must hold for all stands here.
-        every: list[Interceptor] = [CallLog(), Errors()]
+        every: list[Interceptor] = [CallLog(), Errors(), *([auth] if auth is not None else [])]
         overload = Overload(
             {
                 MethodKind.CALL: limits.calls,

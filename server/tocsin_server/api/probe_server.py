@@ -26,8 +26,9 @@ class ProbeServer:
     def __init__(self, health: Health, listen: str, *, reuse_port: bool = False) -> None:
         self._listen = listen
         self._reuse_port = reuse_port
+        room = room_for_connections()
         self._server = grpc.aio.server(
-            options=options(Connections(), open_calls=_LIMITS.open, room=room_for_connections(), reuse_port=reuse_port)
+            options=options(Connections(), open_calls=_LIMITS.open, room=room, reuse_port=reuse_port)
         )
         gate = Gate([CallLog(), Errors()], RequestBytes(_LIMITS.request_bytes), _LIMITS.idle)
         self._server.add_generic_rpc_handlers((service_handler(HEALTH, health, gate),))

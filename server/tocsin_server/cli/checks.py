@@ -1,9 +1,9 @@
-"""What `tocsin doctor` looks at: configuration, store, certificate, the ways out for mail and texts, handlers."""
+"""What `tocsin doctor` looks at: configuration, store, doors, the ways out for mail and texts, handlers."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,10 +11,13 @@ from typing import Any
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 
 from tocsin_server.domain.errors import TocsinError
-from tocsin_server.doors import certificates_of
+from tocsin_server.domain.words import counted
+from tocsin_server.doors import certificates_of, jwt_keys_of, open_doors, principals_of
 from tocsin_server.messages.probing import probe_mail, probe_sms
+from tocsin_server.security.jwt_tokens import FetchedKeys
 from tocsin_server.security.reloading import Unusable
-from tocsin_server.settings import Settings, is_loopback, secrets_of
+from tocsin_server.settings import Settings, secrets_of
+from tocsin_server.settings.production import store_unfit_for_production, unfit_for_production
 from tocsin_server.store.interface import Durability
 from tocsin_server.store.open import StoreUnfit, examined
 from tocsin_server.store.refusal_log import words_behind
@@ -38,10 +41,12 @@ async def examine(settings: Settings) -> list[Finding]:
         _store,
         _listen,
         _tls,
+        _auth,
         _mail,
         _sms,
         _handlers,
         _forks,
+        _production,
     ]
     secrets = secrets_of(settings)
     found = [finding for check in checks for finding in await check(settings)]
@@ -66,6 +71,7 @@ async def _store(settings: Settings) -> list[Finding]:
     return [
         Finding("store", True, f"{where}: {info.version} answers"),
         Finding("durability", None if info.durability <= Durability.NONE else True, durability),
+        *_for_production(settings, store_unfit_for_production(keeps_nothing=info.durability is Durability.NONE)),
         *(Finding("store", None, warning) for warning in warnings),
     ]
 
@@ -81,13 +87,7 @@ def _where(settings: Settings) -> str:
 
 
 async def _listen(settings: Settings) -> list[Finding]:
-    if is_loopback(settings.listen) or settings.tls.cert_file is not None:
-        return []
-    says = (
-        f"{settings.listen} can be reached from other machines, and calls are neither encrypted nor authenticated: "
-        "let only those through who may schedule, read and cancel every job"
-    )
-    return [Finding("listen", None, says)]
+    return [Finding("listen", None, warning) for warning in open_doors(settings)]
 
 
 async def _tls(settings: Settings) -> list[Finding]:
@@ -102,6 +102,26 @@ async def _tls(settings: Settings) -> list[Finding]:
         return [Finding("tls", None if found.current.expires > datetime.now(UTC) else False, warning)]
     asks = "; clients must show a certificate" if settings.tls.client_ca_file is not None else ""
     return [Finding("tls", True, f"the server's certificate is good until {found.current.expires:%Y-%m-%d}{asks}")]
+
+
+async def _auth(settings: Settings) -> list[Finding]:
+    try:
+        principals, keys = principals_of(settings.auth), jwt_keys_of(settings.auth.jwt)
+        fetched = await keys.fetch() if isinstance(keys, FetchedKeys) else None
+    except Unusable as error:
+        return [Finding("auth", False, str(error))]
+    if principals is None:
+        return []
+    now = datetime.now(UTC)
+    expired = [
+        f"{one.name}'s {token.id}" for one in principals.current.each for token in one.tokens if token.expired(now)
+    ]
+    found = [Finding("auth", True, f"{counted(len(principals.current.each), 'principal', 'principals')} may call")]
+    if expired:
+        found.append(Finding("auth", None, f"tokens that have expired: {', '.join(expired)}; revoke them"))
+    if fetched is not None:
+        found.append(Finding("auth", True, f"{settings.auth.jwt.keys} has {counted(len(fetched.keys), 'key', 'keys')}"))
+    return found
 
 
 async def _mail(settings: Settings) -> list[Finding]:
@@ -149,3 +169,12 @@ async def _forks(settings: Settings) -> list[Finding]:
         "programs with a client (gunicorn --preload, Celery, multiprocessing): unset it, unless other code needs them"
     )
     return [Finding("forks", None, says)]
+
+
+async def _production(settings: Settings) -> list[Finding]:
+    return _for_production(settings, unfit_for_production(settings))
+
+
+def _for_production(settings: Settings, conditions: Sequence[str]) -> list[Finding]:
+    """With `production` a server does not start with any of them."""
+    return [Finding("production", False if settings.production else None, condition) for condition in conditions]

@@ -58,6 +58,7 @@ def dev(
     environ = without(os.environ, "store")
     flags = options.flags_of(context.params)
     flags.append(Flag("tocsin dev", "store.provider", "embedded"))
+    flags.append(Flag("tocsin dev", "production", False))
     folder = loaded_or_exit("dev", flags, environ, config).settings.data
     outbox = Flag("tocsin dev", "mail.transport", f"file:{folder / 'outbox'}")
     sender = Flag("tocsin dev", "mail.sender", "Tocsin <tocsin@localhost>")
@@ -67,8 +68,8 @@ def dev(
     if not is_loopback(settings.listen):
         raise refusal("dev", [f"{settings.listen} can be reached from outside; use `tocsin serve` for that"])
 
-    if settings.tls.cert_file is not None:
-        raise refusal("dev", ["it speaks no TLS, for it is for this machine alone; use `tocsin serve` for that"])
+    if settings.tls.cert_file is not None or settings.auth.principals_file is not None:
+        raise refusal("dev", ["it has neither TLS nor a login, being for this machine alone: use `tocsin serve`"])
     if reload:
         arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
         raise typer.Exit(run_reloading(arguments, settings.handlers))

@@ -38,6 +38,9 @@ TocsinError
 ├── OutcomeUnknown      the store was asked and did not answer: the call may have acted
 │   ├── DeadlineOutcomeUnknown  the caller's deadline passed before it did
 │   └── ImportCut       an import ended early, and had taken records by then
+├── NotAuthenticated    nobody is known by what the call shows
+├── NotAllowed          who calls may not do that
+│
 ├── Draining            the server is shutting down
 │   └── WatchAged       a watch stood for its longest time
 ├── DeadlinePassed      the caller's deadline passed before anything was sent
@@ -293,6 +296,26 @@ class ImportCut(OutcomeUnknown):
             f"the import ended early, and {counted(taken, 'record')} or more had been taken: make it again with KEEP, "
             f"which leaves those as they are and takes the rest. ({words})",
         )
+
+
+class NotAuthenticated(TocsinError):
+    """Nobody is known by what the call shows; nothing was done."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class NotAllowed(TocsinError):
+    """Who calls may not do that; nothing was done."""
+
+    reason = "PERMISSION_DENIED"
+
+    def __init__(self, message: str, *, scope: str = "") -> None:
+        self.scope = scope
+        super().__init__(message)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        return {"scope": self.scope} if self.scope else {}
 
 
 class Draining(TocsinError):

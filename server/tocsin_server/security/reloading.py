@@ -85,14 +85,19 @@ class Looking:
                 _log.exception("looking_failed")
 
 
-def read_file(path: Path, *, secret: bool = False) -> bytes:
-    """What is in it. Unusable, also where `secret` and others than its owner may read it."""
+def read_file(path: Path, *, secret: bool = False, guarded: bool = False) -> bytes:
+    """What is in it. Unusable, also where it is `secret` and others than its owner may read it, or `guarded` and they
+    may write it."""
     try:
         with path.open("rb") as file:
             found = os.fstat(file.fileno())
             if secret and os.name == "posix" and open_to_others(found.st_mode, found.st_uid, os.geteuid()):
                 raise Unusable(
                     f"{path} can be read by others than its owner (mode {found.st_mode & 0o7777:04o}): chmod 600 it"
+                )
+            if guarded and os.name == "posix" and found.st_mode & 0o022:
+                raise Unusable(
+                    f"{path} can be written by others than its owner (mode {found.st_mode & 0o7777:04o}): chmod 644 it"
                 )
             return file.read()
     except OSError as error:

@@ -7,7 +7,7 @@ named by --config or TOCSIN_CONFIG (`concurrency = 20`, `[lease]` and below it `
 needed here.)
 """
 
-from tocsin_server.settings.access import TlsSettings
+from tocsin_server.settings.access import AuthSettings, JwtSettings, TlsSettings
 from tocsin_server.settings.fields import describe, without
 from tocsin_server.settings.groups import (
     EventSettings,
@@ -20,6 +20,7 @@ from tocsin_server.settings.groups import (
 from tocsin_server.settings.loading import Loaded, load
 from tocsin_server.settings.model import Settings
 from tocsin_server.settings.problems import SettingsError
+from tocsin_server.settings.secret_files import FileSecret
 from tocsin_server.settings.showing import DEFAULT, NOTHING, Origin, secrets_of
 from tocsin_server.settings.sources import CONFIG_FLAG, CONFIG_VARIABLE, Flag
 from tocsin_server.settings.store import StoreSettings
@@ -30,9 +31,12 @@ __all__ = [
     "CONFIG_VARIABLE",
     "DEFAULT",
     "NOTHING",
+    "AuthSettings",
     "EventSettings",
+    "FileSecret",
     "Flag",
     "HttpSettings",
+    "JwtSettings",
     "Loaded",
     "MailSettings",
     "Origin",

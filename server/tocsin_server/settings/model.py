@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from tocsin_server.settings.access import TlsSettings
+from tocsin_server.settings.access import AuthSettings, TlsSettings
 from tocsin_server.settings.groups import (
     DrainSettings,
     EncryptionSettings,
@@ -70,12 +70,17 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         description="How often the store is asked in case a wake-up was lost: such a job is late by this much at most. "
         "Agenda's processEvery; a job that is woken for waits for no tick.",
     )
-    reflection: bool = Field(
-        default=True,
+    production: bool = Field(
+        default=False,
+        description="Refuse to start where something is not as a production needs it; else that is a warning.",
+    )
+    reflection: bool | None = Field(
+        default=None,
         description="Tell whoever asks which services there are and what their messages are, which grpcurl needs where "
-        "it is given no protos.",
+        "it is given no protos. Absent: yes, but with `production` no.",
     )
     tls: TlsSettings = TlsSettings()
+    auth: AuthSettings = AuthSettings()
     store: StoreSettings = StoreSettings()
     encryption: EncryptionSettings = EncryptionSettings()
     lease: LeaseSettings = LeaseSettings()
@@ -92,3 +97,8 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     calls: CallSettings = CallSettings()
     connections: ConnectionSettings = ConnectionSettings()
     log: LogSettings = LogSettings()
+
+    @property
+    def reflects(self) -> bool:
+        """Whether reflection is served."""
+        return not self.production if self.reflection is None else self.reflection

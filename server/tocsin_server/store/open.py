@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import structlog
+
+from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.domain.quotas import Quotas
 from tocsin_server.settings import Settings
 from tocsin_server.store.interface import JobStore, StoreInfo, StoreUnfit
@@ -23,13 +27,27 @@ from tocsin_server.store.redis.embedded.valkey import EmbeddedValkey, running_ur
 from tocsin_server.store.redis.keys import Keys
 from tocsin_server.store.redis.permissions import check_permissions
 from tocsin_server.store.redis.store import RedisStore
+from tocsin_server.store.refusal_log import words_behind
 
 try:
     import resource
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-__all__ = ["MadeStore", "StoreUnfit", "address_trouble", "examined", "joined_store", "made_store"]
+__all__ = [
+    "MadeStore",
+    "StoreUnfit",
+    "address_trouble",
+    "examined",
+    "joined_store",
+    "made_store",
+    "open_store",
+    "quotas_of",
+]
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin.server")
+
+_ASK_AGAIN = 1.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +155,33 @@ def _encryption(settings: Settings) -> Callable[[JobStore], JobStore]:
     return lambda store: EncryptingStore(store, keys)
 
 
+async def open_store(made: MadeStore) -> None:
+    """Open the store, however long it is away or takes no writes. StoreUnfit."""
+    waited = False
+    while True:
+        try:
+            return await made.store.open()
+        except (StoreAway, StoreFull, OutcomeUnknown) as error:
+            if not waited:
+                words = words_behind(error)
+                _log.warning("the store cannot be used yet, waiting for it", error=str(error), detail=words)
+            waited = True
+        await asyncio.sleep(_ASK_AGAIN)
+
+
 def quotas_of(settings: Settings) -> Quotas:
     """How much the store may hold."""
     return Quotas(settings.quotas.queues, settings.quotas.jobs_per_queue)
 
 
 def _redis_connection(settings: Settings, address: str) -> RedisConnection:
+    store = settings.store
     try:
         return RedisConnection(
-            address, answer_within=settings.store.answer_within, max_connections=settings.store.max_connections
+            address,
+            url_now=store.address if store.login_in_file else None,
+            answer_within=store.answer_within,
+            max_connections=store.max_connections,
         )
     except ValueError as error:
         raise StoreUnfit(str(error)) from None

@@ -53,7 +53,9 @@ class CallLog:
         level = _level(code, seconds, call.method.kind)
         if self._log.is_enabled_for(level) and (level != logging.INFO or self._room()):
             ms, peer = round(seconds * 1000, 1), call.context.peer()
-            more = {"unlogged": self._unlogged} if self._unlogged else {}
+            more: dict[str, object] = {"unlogged": self._unlogged} if self._unlogged else {}
+            if call.caller:
+                more["caller"] = call.caller
             self._unlogged = 0
             self._log.log(level, "call", method=call.method.path, code=code, ms=ms, peer=peer, **more)
 

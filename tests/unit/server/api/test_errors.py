@@ -42,6 +42,8 @@ REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (errors.OutcomeUnknown("lost"), grpc.StatusCode.UNAVAILABLE),
     (errors.DeadlineOutcomeUnknown(), grpc.StatusCode.DEADLINE_EXCEEDED),
     (errors.ImportCut(0, errors.Draining()), grpc.StatusCode.UNAVAILABLE),
+    (errors.NotAuthenticated("who?"), grpc.StatusCode.UNAUTHENTICATED),
+    (errors.NotAllowed("no", scope="read"), grpc.StatusCode.PERMISSION_DENIED),
     (errors.Draining(), grpc.StatusCode.UNAVAILABLE),
     (errors.WatchAged(timedelta(hours=1)), grpc.StatusCode.UNAVAILABLE),
     (errors.TransferIdle(timedelta(seconds=30)), grpc.StatusCode.DEADLINE_EXCEEDED),
