@@ -316,7 +316,7 @@ async def test_the_first_and_last_of_all_times_and_counts_are_placed(store: JobS
 @pytest.mark.parametrize(
     ("life", "field"),
     [
-        ({"result": bytes(limits.RESULT_BYTES + 1)}, "result"),
+        ({"result": b"\n" * (limits.RESULT_BYTES + 1)}, "result"),
         ({"errors": (JobError("E", "m" * (limits.ERROR_MESSAGE_BYTES + 1), "", EARLIER),)}, "errors.message"),
         ({"errors": (JobError("E", "", "t" * (limits.ERROR_TRACE_BYTES + 1), EARLIER),)}, "errors.trace"),
         ({"progress": Progress(0, "ä" * limits.PROGRESS_MESSAGE_BYTES, EARLIER)}, "progress.message"),

@@ -90,6 +90,7 @@ class Opener:
             progress,
             result,
             job.cancel,
+            job.fired,
         )
 
     def _error(self, queue: str, name: str, error: JobError, strict: bool) -> JobError:

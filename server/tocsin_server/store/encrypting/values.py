@@ -84,7 +84,7 @@ def sealed_drafts(key: Key, drafts: Sequence[Draft], ids: MadeIds) -> list[Draft
         if (payload := spec.payload) is not None and payload.kind != KIND:
             job_id = draft.job_id or next(made)
             spec = with_payload(spec, sealed_payload(key, spec.queue, job_id, payload))
-            draft = Draft(spec, job_id, draft.when, draft.on_conflict)
+            draft = Draft(spec, job_id, draft.when, draft.on_conflict, draft.fired)
         sealed.append(draft)
     return sealed
 
