@@ -10,7 +10,8 @@ from pathlib import Path
 import grpc
 import structlog
 
-from tocsin_server.api.grpc_server import CallLimits, Connections
+from tocsin_server.api.connections import Connections
+from tocsin_server.api.grpc_server import CallLimits
 from tocsin_server.api.interceptors.auth import Auth
 from tocsin_server.api.tls import tls_credentials
 from tocsin_server.security.authentication import Authentication
@@ -64,9 +65,8 @@ class Doors:
 
     @property
     def connections(self) -> Connections:
-        """How long connections last."""
-        connections = self._settings.connections
-        return Connections(connections.max_age, connections.max_age_grace, connections.max_idle)
+        """How long connections last, and what may be on one."""
+        return Connections(**dict(self._settings.connections))
 
     def start(self) -> None:
         """Begin to look at the files."""

@@ -22,6 +22,7 @@ from tocsin.worker.context import JobContext
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 from tocsin.worker.registry import Handlers
 
+from tocsin_server.api.calendar_service import CalendarService
 from tocsin_server.api.clock_service import ClockService
 from tocsin_server.api.grpc_server import GrpcServer, Servicers
 from tocsin_server.api.health import Health
@@ -38,7 +39,6 @@ from tocsin_server.api.worker_service import WorkerService
 from tocsin_server.dispatch.dispatcher import Dispatcher
 from tocsin_server.dispatch.pushing import PushHandlers
 from tocsin_server.domain.defaults import JobDefaults
-from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.domain.lease import Lease
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.domain.times import MILLISECOND, to_ms
@@ -47,6 +47,7 @@ from tocsin_server.doors import Doors
 from tocsin_server.handlers.builtin import Housekeeping, Outlets, builtin_handlers, http_handler, outlets
 from tocsin_server.handlers.hello import hello_handlers
 from tocsin_server.handlers.server_loop import ServerLoop
+from tocsin_server.maintenance.calendar_follower import CalendarFollower
 from tocsin_server.maintenance.cross_checker import CrossChecker
 from tocsin_server.maintenance.due_promoter import DuePromoter
 from tocsin_server.maintenance.lease_reaper import LeaseReaper
@@ -57,6 +58,7 @@ from tocsin_server.maintenance.schedule_firer import ScheduleFirer
 from tocsin_server.messages.errors import MessageSettingsError
 from tocsin_server.operations.advancing import Advancing
 from tocsin_server.operations.bulk import Bulk
+from tocsin_server.operations.calendars import KeptCalendars
 from tocsin_server.operations.cancel_jobs import CancelJobs
 from tocsin_server.operations.explaining import Explaining
 from tocsin_server.operations.finishing import Finishing
@@ -77,19 +79,18 @@ from tocsin_server.operations.working.working import Working
 from tocsin_server.readiness import Readiness
 from tocsin_server.security.reloading import Unusable
 from tocsin_server.settings import Settings
-from tocsin_server.store.interface import JobStore
-from tocsin_server.store.open import MadeStore, StoreUnfit, joined_store, made_store, quotas_of
-from tocsin_server.store.refusal_log import words_behind
+from tocsin_server.settings.production import store_unfit_for_production, unfit_for_production
+from tocsin_server.store.interface import Durability, JobStore
+from tocsin_server.store.open import MadeStore, StoreUnfit, joined_store, made_store, open_store, quotas_of
 from tocsin_server.version import VERSION
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin.server")
 
-_ASK_STORE_AGAIN = timedelta(seconds=1)
 _CALLS_GRACE = timedelta(seconds=5)  # for calls under way, once no job runs any more
 
 
 class CannotStart(Exception):
-    """The server cannot start as it is set up. One line: why, and what to do. Exit code 2."""
+    """The server cannot start as it is set up. A line each: why, and what to do. Exit code 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,8 @@ class Server:
     async def _start(self) -> None:
         settings = self._settings
         doors = Doors(settings)
+        unfit = [] if self._hello else unfit_for_production(settings)
+        _refuse_in_production(settings, unfit)
         out, own = outlets(settings.mail, settings.sms), self._own_handlers()  # what is wrong is said before a store
         make = joined_store if self._beside else made_store
         made = await self._stack.enter_async_context(make(settings))
@@ -159,7 +162,11 @@ class Server:
         push = self._push_handlers()
         handlers, warnings = self._handlers(store, out, own, push)
         handled = sorted({*handlers, *push})
-        await _open(made)
+        await open_store(made)
+        if not self._hello:
+            found = store_unfit_for_production(keeps_nothing=(await store.info()).durability is Durability.NONE)
+            _refuse_in_production(settings, found)
+            unfit += found
 
         name = f"{socket.gethostname()}:{secrets.token_hex(4)}"
         queue_settings = QueueSettingsCache(store, ttl=settings.tick)
@@ -184,6 +191,7 @@ class Server:
             lease=settings.lease.duration,
             events_per_queue=settings.events.per_queue,
             quotas=quotas_of(settings),
+            unfit_for_production=tuple(unfit),
         )
         health = Health(SERVICE_NAMES)
         self._loops = loops = self._make_loops(made, handlers, push, warnings, queue_settings, health, name)
@@ -201,6 +209,7 @@ class Server:
             reuse_port=self._beside,
             limits=doors.limits,
             connections=doors.connections,
+            reflection=settings.reflects,
         )
         await self._start_probes(health)
         port = await self._grpc.start()
@@ -209,6 +218,8 @@ class Server:
         self._stack.push_async_callback(doors.close)
         self.address = f"{settings.listen.rpartition(':')[0]}:{port}"
         await self._start_loops(self._loops)
+        if unfit:
+            _log.warning("not set up for a production", conditions=unfit)
         await self._tell(store, name, [*made.warnings(), *warnings, *doors.warnings()], handled)
 
     async def _start_probes(self, health: Health) -> None:
@@ -271,9 +282,10 @@ class Server:
             RetentionTrimmer(store, clock, completed_max=retention.completed_max, failed_max=retention.failed_max),
             CrossChecker(store),
             ScheduleFirer(store, clock),
+            CalendarFollower(store),
             QueueForgetter(store, unused_for=settings.quotas.forget_unused_for),
         ]
-        runner = ChoreRunner(ticker, chores)
+        runner = ChoreRunner(ticker, clock, chores)
         leasing = Leasing(store, Finishing(store), wakeups, ticker, clock, tick=settings.tick)
         dispatcher = None
         if settings.dispatch:
@@ -390,6 +402,7 @@ def build_servicers(
             WorkerService(working),
             ReminderService(reminders),
             ScheduleService(store, KeptSchedules(store, scheduling), working.clock),
+            CalendarService(store, KeptCalendars(store)),
             ClockService(Advancing(store)),
             ServerService(store, facts),
         ],
@@ -400,6 +413,12 @@ def build_servicers(
 def _wire_token(job: JobContext) -> str:
     """The right to a job's attempt, for whoever ends it by WorkerService."""
     return b64encode(token_of(Lease(job.queue, job.job_id, job.attempt, job.token), job.type)).decode()
+
+
+def _refuse_in_production(settings: Settings, conditions: Sequence[str]) -> None:
+    """CannotStart where there are some, and none may be."""
+    if settings.production and conditions:
+        raise CannotStart("\n".join(conditions))
 
 
 def _housekeeping(settings: Settings) -> Housekeeping:
@@ -420,17 +439,3 @@ def _server_defaults(settings: Settings) -> JobDefaults:
         completed_for=to_ms(retention.completed_for) * MILLISECOND,
         failed_for=to_ms(retention.failed_for) * MILLISECOND,
     )
-
-
-async def _open(made: MadeStore) -> None:
-    """Open the store, however long it is away or takes no writes."""
-    waited = False
-    while True:
-        try:
-            return await made.store.open()
-        except (StoreAway, StoreFull, OutcomeUnknown) as error:
-            if not waited:
-                words = words_behind(error)
-                _log.warning("the store cannot be used yet, waiting for it", error=str(error), detail=words)
-            waited = True
-        await asyncio.sleep(_ASK_STORE_AGAIN.total_seconds())

@@ -25,7 +25,9 @@ SERVER_COMMANDS = {
     "conformance": "Prove a worker program right, in whatever language it is.",
     "dev": "Try Tocsin here: a server with everything it needs, on this machine only.",
     "doctor": "Check the configuration and the store, and say what to mend. Changes nothing.",
+    "keys": "Make and change the key ring that payloads are encrypted with in the store.",
     "migrate": "Move jobs from another store of Tocsin, or bring them over from Bull, BullMQ or Agenda.",
+    "reencrypt": "Encrypt all that stands in the store with the primary key of the ring.",
     "serve": "Serve jobs over gRPC and run those that have a handler here.",
     "token": "Make, list and revoke the tokens by which callers say who they are.",
 }

@@ -23,7 +23,7 @@ from google.protobuf.message import Message
 from tocsin_server.api import wire
 from tocsin_server.api.interceptors.call import Call, CallerLeft, Context, Interceptor, Method, MethodKind, Work, around
 from tocsin_server.api.permissions import check_request, shown
-from tocsin_server.api.reading import RequestBytes, check_metadata, inflated, read, weight
+from tocsin_server.api.reading import METADATA_BYTES, RequestBytes, check_metadata, inflated, read, weight
 from tocsin_server.domain.errors import InvalidFields, NotBuilt, RequestLate, TransferIdle, Violation
 from tocsin_server.operations.schedule_jobs import CancelledUnsent
 
@@ -38,6 +38,7 @@ class Gate:
     interceptors: Sequence[Interceptor]
     in_flight: RequestBytes
     idle: timedelta  # for so long a request may be waited for, and an export not be read
+    metadata_bytes: int = METADATA_BYTES  # of a call
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,7 +106,7 @@ def _method_handler(
         return raw if call.principal is None else shown(call.principal, public_answer, raw)
 
     async def only_request(call: Call) -> bytes:
-        check_metadata(call.context.invocation_metadata() or ())
+        check_metadata(call.context.invocation_metadata() or (), gate.metadata_bytes)
         try:
             raw = await _next(call.context, gate.idle, late)
         except asyncio.CancelledError:  # by the deadline: nothing was asked, so nothing was done
@@ -115,7 +116,7 @@ def _method_handler(
         return raw
 
     async def requests(call: Call) -> AsyncIterator[Message]:
-        check_metadata(call.context.invocation_metadata() or ())
+        check_metadata(call.context.invocation_metadata() or (), gate.metadata_bytes)
         # One that cannot be read is refused where the behaviour comes to it: others may have been acted upon.
         idle: timedelta | None = gate.idle
         while True:

@@ -28,6 +28,8 @@ _SPEC = f"{_PACKAGE}.JobSpec"
 ALL_WHERE_EMPTY = (f"{_PACKAGE}.ExportJobsRequest.queues", f"{_PACKAGE}.ListWorkersRequest.queue")
 #: A field that means all queues where it is set.
 ALL_WHERE_SET = f"{_PACKAGE}.LeaseAsk.all_queues"
+#: Requests that change something for all queues.
+FOR_ALL = tuple(f"{_PACKAGE}.{name}Request" for name in ("PutCalendar", "DeleteCalendar", "AdvanceClock"))
 #: Each item of it is looked at by itself, so that a refused one harms no other.
 BY_ITEMS = f"{_PACKAGE}.BatchScheduleJobsRequest"
 
@@ -98,6 +100,8 @@ def check_request(principal: Principal, public: type[Message], raw: bytes) -> No
     also = ALSO_TAKE.get(descriptor.full_name)
     if also is not None and also not in principal.scopes:
         raise NotAllowed(f"{principal.name} may not call this without the scope {also}, too.", scope=str(also))
+    if descriptor.full_name in FOR_ALL and principal.queues is not None:
+        raise NotAllowed(f"{principal.name} does not reach all queues, for all of which this would be changed.")
     plan = _plan(descriptor)
     if principal.unrestricted or not plan.says_something or descriptor.full_name == BY_ITEMS:
         return

@@ -6,7 +6,9 @@ from datetime import timedelta
 
 import grpc
 
-from tocsin_server.api.grpc_server import CallLimits, Connections, bound, server_options
+from tocsin_server.api.connection_guard import room_for_connections
+from tocsin_server.api.connections import Connections, options
+from tocsin_server.api.grpc_server import CallLimits, bound
 from tocsin_server.api.health import Health
 from tocsin_server.api.interceptors.call_log import CallLog
 from tocsin_server.api.interceptors.errors import Errors
@@ -24,7 +26,10 @@ class ProbeServer:
     def __init__(self, health: Health, listen: str, *, reuse_port: bool = False) -> None:
         self._listen = listen
         self._reuse_port = reuse_port
-        self._server = grpc.aio.server(options=server_options(_LIMITS, Connections(), reuse_port=reuse_port))
+        room = room_for_connections()
+        self._server = grpc.aio.server(
+            options=options(Connections(), open_calls=_LIMITS.open, room=room, reuse_port=reuse_port)
+        )
         gate = Gate([CallLog(), Errors()], RequestBytes(_LIMITS.request_bytes), _LIMITS.idle)
         self._server.add_generic_rpc_handlers((service_handler(HEALTH, health, gate),))
 

@@ -8,6 +8,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from tocsin.v1 import (
+    calendar_service_pb2,
     clock_service_pb2,
     job_service_pb2,
     queue_service_pb2,
@@ -17,6 +18,7 @@ from tocsin.v1 import (
     worker_service_pb2,
 )
 
+from tocsin_server.api.calendar_service import CalendarService
 from tocsin_server.api.clock_service import ClockService
 from tocsin_server.api.health import Health
 from tocsin_server.api.job_service import JobService
@@ -60,6 +62,11 @@ SERVICES = (
         ScheduleService,
         reads=frozenset({"GetSchedule", "ListSchedules", "PreviewSchedule"}),
         opaque=True,
+    ),
+    Service(
+        calendar_service_pb2.DESCRIPTOR.services_by_name["CalendarService"],
+        CalendarService,
+        reads=frozenset({"GetCalendar", "ListCalendars"}),
     ),
     Service(
         clock_service_pb2.DESCRIPTOR.services_by_name["ClockService"],

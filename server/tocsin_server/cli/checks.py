@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +17,7 @@ from tocsin_server.messages.probing import probe_mail, probe_sms
 from tocsin_server.security.jwt_tokens import FetchedKeys
 from tocsin_server.security.reloading import Unusable
 from tocsin_server.settings import Settings, secrets_of
+from tocsin_server.settings.production import store_unfit_for_production, unfit_for_production
 from tocsin_server.store.interface import Durability
 from tocsin_server.store.open import StoreUnfit, examined
 from tocsin_server.store.refusal_log import words_behind
@@ -45,6 +46,7 @@ async def examine(settings: Settings) -> list[Finding]:
         _sms,
         _handlers,
         _forks,
+        _production,
     ]
     secrets = secrets_of(settings)
     found = [finding for check in checks for finding in await check(settings)]
@@ -69,6 +71,7 @@ async def _store(settings: Settings) -> list[Finding]:
     return [
         Finding("store", True, f"{where}: {info.version} answers"),
         Finding("durability", None if info.durability <= Durability.NONE else True, durability),
+        *_for_production(settings, store_unfit_for_production(keeps_nothing=info.durability is Durability.NONE)),
         *(Finding("store", None, warning) for warning in warnings),
     ]
 
@@ -166,3 +169,12 @@ async def _forks(settings: Settings) -> list[Finding]:
         "programs with a client (gunicorn --preload, Celery, multiprocessing): unset it, unless other code needs them"
     )
     return [Finding("forks", None, says)]
+
+
+async def _production(settings: Settings) -> list[Finding]:
+    return _for_production(settings, unfit_for_production(settings))
+
+
+def _for_production(settings: Settings, conditions: Sequence[str]) -> list[Finding]:
+    """With `production` a server does not start with any of them."""
+    return [Finding("production", False if settings.production else None, condition) for condition in conditions]

@@ -58,6 +58,7 @@ def dev(
     environ = without(os.environ, "store")
     flags = options.flags_of(context.params)
     flags.append(Flag("tocsin dev", "store.provider", "embedded"))
+    flags.append(Flag("tocsin dev", "production", False))
     folder = loaded_or_exit("dev", flags, environ, config).settings.data
     outbox = Flag("tocsin dev", "mail.transport", f"file:{folder / 'outbox'}")
     sender = Flag("tocsin dev", "mail.sender", "Tocsin <tocsin@localhost>")

@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
 def doctor(
     context: typer.Context,
     config: options.Config = None,
+    production: options.Production = False,
     listen: options.Listen = None,
     provider: options.Provider = None,
     redis_url: options.RedisUrl = None,

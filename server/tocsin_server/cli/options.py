@@ -73,6 +73,10 @@ MailFrom = Annotated[str | None, _FLAGS["mail_from"].option()]
 Templates = Annotated[str | None, _FLAGS["templates"].option()]
 LogLevel = Annotated[str | None, _FLAGS["log_level"].option()]
 LogFormat = Annotated[str | None, _FLAGS["log_format"].option()]
+Production = Annotated[
+    bool,
+    typer.Option("--production", metavar="", help=f"{describe('production')[0]} [{describe('production')[1]}]"),
+]
 NoDispatch = Annotated[
     bool, typer.Option("--no-dispatch", metavar="", help="Serve RPCs only, run no jobs. [TOCSIN_DISPATCH=no]")
 ]
@@ -84,6 +88,8 @@ def flags_of(parameters: Mapping[str, Any]) -> list[Flag]:
     for name, value in parameters.items():
         if name == "no_dispatch" and value:
             flags.append(Flag("--no-dispatch", "dispatch", False))
+        elif name == "production" and value:
+            flags.append(Flag("--production", "production", True))
         elif name in _FLAGS and value is not None and value != [] and value != ():  # typer has either for a list
             given = ",".join(value) if isinstance(value, (list, tuple)) else value  # --queues a --queues b,c
             flags.append(Flag(_FLAGS[name].flag, _FLAGS[name].setting, given))

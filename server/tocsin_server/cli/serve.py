@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
 def serve(
     context: typer.Context,
     config: options.Config = None,
+    production: options.Production = False,
     listen: options.Listen = None,
     provider: options.Provider = None,
     redis_url: options.RedisUrl = None,
@@ -52,6 +53,6 @@ def serve(
     """
     loaded = loaded_or_exit("serve", options.flags_of(context.params), os.environ, config)
     if loaded.settings.processes > 1:
-        run_processes("serve", loaded.settings)
+        run_processes("serve", loaded)
     else:
         run_server("serve", loaded.settings)

@@ -2,6 +2,7 @@
 
 TocsinError
 ├── InvalidFields       a request's fields are wrong, all of them named
+│   └── TooManyTimes    a schedule has more times in a span than one call makes up for
 ├── TooLarge            something is larger than a limit allows
 │
 │   about one job: job_errors.py
@@ -14,15 +15,20 @@ TocsinError
 │   └── EndedOtherwise  its end was recorded before, and it was another one
 ├── RevisionMismatch    it has changed since
 │
-│   about one schedule: schedules/errors.py
+│   about one schedule or calendar: schedules/errors.py
 ├── ScheduleNotFound    no such schedule stands
 ├── ScheduleExists      the id stands already
 ├── ScheduleChanged     it has changed since
+├── CalendarNotFound    no such calendar stands
+├── CalendarChanged     it has changed since
+├── CalendarInUse       schedules name the calendar that was to be deleted
 │
 ├── RemindersNotFound   there is no such reminder set
 ├── QueueMoved          a queue moves to another store, or has
 ├── QueueInUse          jobs stand in the queue that was to be deleted
 ├── ClockNotManual      the store's clock is not moved by hand
+├── CannotDecrypt       what stands encrypted cannot be opened
+│   └── KeyMissing      its key is not in the ring
 ├── QuotaExceeded       a quota is used up
 ├── TooManyCalls        too many calls of this kind are open
 │   ├── TooManyQueuesWatched  no more queues can be watched at once
@@ -162,6 +168,35 @@ class ClockNotManual(TocsinError):
         super().__init__(
             "this store keeps real time, and always will: its clock cannot be moved. Test with a store of its own that "
             "is made for it: `tocsin dev --clock manual --data FOLDER`, with a new folder."
+        )
+
+
+class CannotDecrypt(TocsinError):
+    """What stands encrypted in the store cannot be opened; nothing of it is shown, and nothing was changed.
+
+    `name` is the id of the job, note or schedule that it belongs to, `field` which part of it it is.
+    """
+
+    reason = "CANNOT_DECRYPT"
+    facts: ClassVar[tuple[str, ...]] = ("queue", "name", "field")
+
+    def __init__(self, queue: str, name: str, field: str, why: str) -> None:
+        self.queue, self.name, self.field, self.why = queue, name, field, why
+        super().__init__(f"{field} of {name!r} in queue {queue!r} cannot be decrypted: {why}")
+
+
+class KeyMissing(CannotDecrypt):
+    """The key that it was encrypted with is not in this server's ring."""
+
+    facts = ("queue", "name", "field", "key_id")
+
+    def __init__(self, queue: str, name: str, field: str, key_id: str) -> None:
+        self.key_id = key_id
+        super().__init__(
+            queue,
+            name,
+            field,
+            f"key {key_id} is not in this server's key ring. Put that key back into the file (docs/encryption.md).",
         )
 
 

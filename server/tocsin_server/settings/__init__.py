@@ -20,6 +20,7 @@ from tocsin_server.settings.groups import (
 from tocsin_server.settings.loading import Loaded, load
 from tocsin_server.settings.model import Settings
 from tocsin_server.settings.problems import SettingsError
+from tocsin_server.settings.secret_files import FileSecret
 from tocsin_server.settings.showing import DEFAULT, NOTHING, Origin, secrets_of
 from tocsin_server.settings.sources import CONFIG_FLAG, CONFIG_VARIABLE, Flag
 from tocsin_server.settings.store import StoreSettings
@@ -32,6 +33,7 @@ __all__ = [
     "NOTHING",
     "AuthSettings",
     "EventSettings",
+    "FileSecret",
     "Flag",
     "HttpSettings",
     "JwtSettings",

@@ -120,6 +120,17 @@ class QuotaSettings(BaseModel, frozen=True, extra="forbid"):
     )
 
 
+class EncryptionSettings(BaseModel, frozen=True, extra="forbid"):
+    """Encryption of what stands in the store."""
+
+    keyring_file: Path | None = Field(
+        default=None,
+        description="File of the keys that payloads, results and the like are encrypted with in the store, made by "
+        "`tocsin keys create FILE`; each second it is looked whether it changed. Absent: they are stored clear, and an "
+        "encrypted store is refused.",
+    )
+
+
 class EventSettings(BaseModel, frozen=True, extra="forbid"):
     """How far back watches can go."""
 
@@ -205,67 +216,6 @@ class GatherSettings(BaseModel, frozen=True, extra="forbid"):
         ge=timedelta(0),
         le=timedelta(milliseconds=100),
         description="How long a schedule call waits for company while several are in flight; a lone one never waits.",
-    )
-
-
-class CallSettings(BaseModel, frozen=True, extra="forbid"):
-    """How many calls may be open at once, and how much they may hold. More are refused, to be repeated later."""
-
-    open: int = Field(default=10_000, ge=10, le=100_000, description="Calls that are answered once.")
-    watches: int = Field(default=1_000, ge=1, le=100_000, description="Watches.")
-    watches_per_client: int = Field(
-        default=500, ge=1, le=100_000, description="Watches of one client: of one address, so of all behind one proxy."
-    )
-    workers: int = Field(
-        default=2_000,
-        ge=1,
-        le=100_000,
-        description="Workers that wait for jobs: their streams, and calls of LeaseJobs.",
-    )
-    transfers: int = Field(default=16, ge=1, le=1_000, description="Exports and imports.")
-    transfers_per_client: int = Field(
-        default=8,
-        ge=1,
-        le=1_000,
-        description="Exports and imports of one client: of one address, so of all behind one proxy.",
-    )
-    idle: Duration = Field(
-        default=timedelta(seconds=30),
-        ge=timedelta(seconds=1),
-        le=timedelta(hours=1),
-        description="An export that nobody reads, an import that sends nothing, and any call whose request does not "
-        "come, is ended after so long.",
-    )
-    request_bytes: int = Field(
-        default=128 << 20,
-        ge=40 << 20,
-        le=1 << 40,
-        description="Bytes of all requests under way, those compressed counted inflated.",
-    )
-
-
-class ConnectionSettings(BaseModel, frozen=True, extra="forbid"):
-    """How long clients' connections last. Clients make new ones by themselves."""
-
-    max_age: Duration = Field(
-        default=timedelta(minutes=30),
-        ge=timedelta(seconds=1),
-        le=timedelta(days=7),
-        description="Age, a tenth more or less, at which a client is asked to make another connection, so that clients "
-        "spread over servers.",
-    )
-    max_age_grace: Duration = Field(
-        default=timedelta(minutes=30),
-        ge=timedelta(seconds=1),
-        le=timedelta(days=7),
-        description="How long calls that are open then may go on; after it they are cut. Watches of Tocsin's clients "
-        "go on where they were.",
-    )
-    max_idle: Duration = Field(
-        default=timedelta(minutes=15),
-        ge=timedelta(seconds=1),
-        le=timedelta(days=7),
-        description="A connection without any call is closed after so long.",
     )
 
 

@@ -9,9 +9,8 @@ from pydantic import BaseModel, Field
 
 from tocsin_server.settings.access import AuthSettings, TlsSettings
 from tocsin_server.settings.groups import (
-    CallSettings,
-    ConnectionSettings,
     DrainSettings,
+    EncryptionSettings,
     EventSettings,
     GatherSettings,
     HttpSettings,
@@ -25,6 +24,7 @@ from tocsin_server.settings.groups import (
     SmsSettings,
 )
 from tocsin_server.settings.store import StoreSettings
+from tocsin_server.settings.traffic import CallSettings, ConnectionSettings
 from tocsin_server.settings.values import Duration, ListenAddress, Names, QueueNames
 
 
@@ -70,9 +70,19 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         description="How often the store is asked in case a wake-up was lost: such a job is late by this much at most. "
         "Agenda's processEvery; a job that is woken for waits for no tick.",
     )
+    production: bool = Field(
+        default=False,
+        description="Refuse to start where something is not as a production needs it; else that is a warning.",
+    )
+    reflection: bool | None = Field(
+        default=None,
+        description="Tell whoever asks which services there are and what their messages are, which grpcurl needs where "
+        "it is given no protos. Absent: yes, but with `production` no.",
+    )
     tls: TlsSettings = TlsSettings()
     auth: AuthSettings = AuthSettings()
     store: StoreSettings = StoreSettings()
+    encryption: EncryptionSettings = EncryptionSettings()
     lease: LeaseSettings = LeaseSettings()
     drain: DrainSettings = DrainSettings()
     retry: RetrySettings = RetrySettings()
@@ -87,3 +97,8 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     calls: CallSettings = CallSettings()
     connections: ConnectionSettings = ConnectionSettings()
     log: LogSettings = LogSettings()
+
+    @property
+    def reflects(self) -> bool:
+        """Whether reflection is served."""
+        return not self.production if self.reflection is None else self.reflection

@@ -30,7 +30,9 @@ from tocsin_server.domain.job import Added, Draft, Job, Put, View
 from tocsin_server.domain.lease import AttemptOutcome, Claim, Extended, Extension, Finished, LostLease
 from tocsin_server.domain.logs import LogPage
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
+from tocsin_server.store.calendar_store import CalendarStore
 from tocsin_server.store.schedule_store import ScheduleStore
+from tocsin_server.store.sealed_store import SealedStore
 
 
 class StoreUnfit(Exception):
@@ -100,6 +102,12 @@ class JobStore(ABC):
     #: Keeps schedules, which stand in the same queues.
     schedules: ScheduleStore
 
+    #: Keeps calendars, which schedules of all queues name.
+    calendars: CalendarStore
+
+    #: Says which key the store is encrypted with, and takes what is encrypted anew.
+    sealed: SealedStore
+
     #: So many queues `ticks` reads by one command; whoever reads all of very many queues asks for no more at once.
     ticks_at_once: int = 1_000
 
@@ -143,6 +151,10 @@ class JobStore(ABC):
 
     # --- scheduling and reading ---
 
+    #: Whether an id that the store makes is a UUIDv8 of create time and arrival. Else, of a job with a payload, it is a
+    #: UUIDv7 by the server's clock: what is encrypted is bound to its job, whose id must be known before.
+    ids_tell_arrival = True
+
     @abstractmethod
     async def add(self, drafts: Sequence[Draft]) -> list[Added | TocsinError]:
         """Add jobs: SCHEDULED, or WAITING where due. Arrival numbers grow in the order given within a queue.
@@ -152,7 +164,8 @@ class JobStore(ABC):
         errors go; revision grows), of an ended one it makes it anew under the same id; of an ACTIVE one it gives
         JobActive. Any other is New. Two items with the same id are taken in order. QuotaExceeded where a queue would
         hold more than limits.TYPES_PER_QUEUE types, or more jobs than its quota, or where there are as many queues as
-        may be. A job without id gets a UUIDv8 of create time and arrival. Cost O(log n) a job.
+        may be. A job without id gets a UUID that sorts by the time of its making (`ids_tell_arrival`). Cost O(log n) a
+        job.
         """
 
     #: Whether `add_and_claim` is one step on the way to the store, and not two.

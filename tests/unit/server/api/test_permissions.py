@@ -164,6 +164,20 @@ async def test_all_queues_are_for_those_who_reach_all(api: Api, field: str) -> N
     assert not isinstance(await call(api, path, pb.GetJobRequest(), "root"), Refusal)
 
 
+@pytest.mark.parametrize("name", permissions.FOR_ALL)
+async def test_what_changes_all_queues_is_for_those_who_reach_all(api: Api, name: str) -> None:
+    [path] = [
+        f"/{service.served_as}/{method.name}"
+        for service in SERVICES
+        for method in service.descriptor.methods
+        if method.input_type.full_name == name
+    ]
+    said = {who: await call(api, path, pb.GetJobRequest(), who) for who in ("own", "root")}
+    codes = {who: one.code for who, one in said.items() if isinstance(one, Refusal)}
+    assert codes.pop("own") is CODE.PERMISSION_DENIED
+    assert CODE.PERMISSION_DENIED not in codes.values()
+
+
 async def test_one_foreign_item_of_a_batch_harms_no_other(api: Api) -> None:
     items = [request(queue, "t", {}, job_id=f"j{n}") for n, queue in enumerate(["own", "foreign", "mail.de"])]
     said = await call(

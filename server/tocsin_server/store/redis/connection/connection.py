@@ -42,6 +42,7 @@ from tocsin_server.store.redis.connection.links import (
     TlsLink,
     UnixLink,
 )
+from tocsin_server.store.redis.connection.login import Login
 from tocsin_server.store.redis.connection.sentinels import Sentinels
 from tocsin_server.store.redis.connection.url import RedisUrl, Topology, read_url
 from tocsin_server.store.refusal_log import RefusalLog
@@ -65,6 +66,7 @@ class RedisConnection:
     """Clients of one Redis, Valkey, Sentinel group or Cluster. `client` and `blocking_client` answer in bytes.
 
     url: see tocsin_server.store.redis.connection.url; ValueError where it cannot be read.
+    url_now: the same anew, for each connection that is made, where its login may have changed. None: it stays.
     answer_within: an answer later than that counts as none.
     max_connections: commands under way at most; more wait for their turn.
     """
@@ -73,12 +75,14 @@ class RedisConnection:
         self,
         url: str,
         *,
+        url_now: Callable[[], str] | None = None,
         answer_within: timedelta = timedelta(seconds=5),
         connect_within: timedelta = timedelta(seconds=2),
         max_connections: int = 16,
         name: str = "tocsin",
     ) -> None:
         self._url = read_url(url)
+        self._login = Login(url_now) if url_now is not None else None
         self._answer_within = answer_within
         self._connect_within = connect_within
         self._name = name
@@ -241,6 +245,10 @@ class RedisConnection:
         }
         for name in ("retry_on_timeout", "retry_on_error", "max_connections", "health_check_interval"):
             options.pop(name, None)
+        if self._login is not None:
+            for name in ("username", "password"):
+                options.pop(name, None)
+            options["credential_provider"] = self._login
         return options
 
     def _client(self, answer_within: timedelta, max_connections: int) -> Redis | Cluster:
