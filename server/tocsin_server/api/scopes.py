@@ -43,8 +43,9 @@ _RULES: Mapping[str, Mapping[Rule, str]] = {
     "tocsin.v1.ScheduleService": {
         Scope.SCHEDULE: "CreateSchedule UpdateSchedule DeleteSchedule",
         Scope.READ: "GetSchedule ListSchedules PreviewSchedule",
-        Scope.OPERATE: "PauseSchedule ResumeSchedule TriggerSchedule",
+        Scope.OPERATE: "PauseSchedule ResumeSchedule TriggerSchedule BackfillSchedule",
     },
+    "tocsin.v1.CalendarService": {Scope.READ: "GetCalendar ListCalendars", Scope.ADMIN: "PutCalendar DeleteCalendar"},
     "tocsin.v1.ClockService": {Scope.READ: "GetClock", Scope.ADMIN: "AdvanceClock"},
     "tocsin.v1.ServerService": {NoScope.ANYBODY: "GetServerInfo"},
     "grpc.health.v1.Health": {NoScope.OPEN: "Check Watch", NoScope.ANYBODY: "List"},

@@ -13,10 +13,11 @@ import typer
 
 from tocsin_server.cli import options
 from tocsin_server.cli.running import loaded_or_exit, refusal
-from tocsin_server.security.principals import Scope, read_principals, scopes_of
+from tocsin_server.security.principals import Scope, queues_of, read_principals, scopes_of
 from tocsin_server.security.principals_file import create_token, revoke_token
 from tocsin_server.security.reloading import Unusable
 from tocsin_server.settings import duration
+from tocsin_server.settings.values import split_names
 
 File: TypeAlias = Annotated[
     Path | None,
@@ -42,6 +43,10 @@ def create(
     scopes: Annotated[
         str, typer.Option(metavar="SCOPE,...", help=f"What a new principal may do: {', '.join(Scope)}.")
     ] = "",
+    queues: Annotated[
+        str,
+        typer.Option(metavar="QUEUE,...", help="Queues that a new principal reaches, as orders,mail.*; default: all."),
+    ] = "",
     expires: Annotated[str, typer.Option(metavar="DURATION|never", help="How long it is good: 90d, 12h.")] = "90d",
     file: File = None,
     config: options.Config = None,
@@ -51,9 +56,9 @@ def create(
     NAME is made with --scopes where it is not there yet.
     """
     with _telling():
-        wanted = scopes_of(part.strip() for part in scopes.split(",") if part.strip())
+        wanted, own = scopes_of(split_names(scopes)), queues_of(split_names(queues)) or None
         path = _file(file, config)
-        secret, token = create_token(path, name, wanted, _end(expires))
+        secret, token = create_token(path, name, wanted, _end(expires), own)
         typer.echo(secret)
         until = f"good until {token.expires:%Y-%m-%d %H:%M} UTC" if token.expires else "it does not expire"
         typer.echo(f"token {token.id} of {name}, {until}; this is the only time it is shown", err=True)
@@ -64,7 +69,8 @@ def list_(file: File = None, config: options.Config = None) -> None:
     with _telling():
         now = datetime.now(UTC)
         for one in read_principals(_file(file, config)).each:
-            typer.echo(f"{one.name}  {','.join(sorted(one.scopes)) or 'no scopes'}")
+            own = "all queues" if one.queues is None else f"queues {','.join(one.queues) or 'none'}"
+            typer.echo(f"{one.name}  {','.join(sorted(one.scopes)) or 'no scopes'}  {own}")
             for names, what in ((one.certificates, "certificate"), (one.subjects, "subject")):
                 for name in names:
                     typer.echo(f"  {what} {name!r}")

@@ -3,6 +3,7 @@
     [[principal]]
     name = "shop"
     scopes = ["schedule", "read"]
+    queues = ["orders", "mail.*"]       # left out: all
     certificates = ["shop.internal"]    # names in a client certificate: hosts, addresses, URIs
     subjects = ["service-account-shop"] # of JWTs, their `sub`
 
@@ -33,6 +34,7 @@ _T = TypeVar("_T")
 
 _NAME = re.compile(r"[A-Za-z0-9._@-]{1,100}\Z")
 _ID = re.compile(r"[0-9a-f]{6,16}\Z")
+_QUEUES = re.compile(r"[A-Za-z0-9._-]{1,100}\Z|[A-Za-z0-9._-]{0,99}\*\Z")
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -71,6 +73,18 @@ class Principal:
     certificates: tuple[str, ...] = ()
     subjects: tuple[str, ...] = ()
     tokens: tuple[Token, ...] = ()
+    queues: tuple[str, ...] | None = None  # names, and beginnings of names that end with *; None: all
+
+    def reaches(self, queue: str) -> bool:
+        """Whether a queue of this name is among its own, be it there or not."""
+        if self.queues is None:
+            return True
+        return any(queue.startswith(own[:-1]) if own.endswith("*") else queue == own for own in self.queues)
+
+    @property
+    def unrestricted(self) -> bool:
+        """Whether nothing that a request names can be refused to it."""
+        return self.queues is None and Scope.SEND in self.scopes and Scope.HOUSEKEEPING in self.scopes
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +137,14 @@ def _principal(table: Mapping[str, Any]) -> Principal:
     if not isinstance(name, str) or not _NAME.match(name):
         raise Unusable("each [[principal]] has a name, of 1 to 100 of the characters A-Z a-z 0-9 . _ @ -")
     try:
-        _only(table, ("name", "scopes", "certificates", "subjects", "token"))
+        _only(table, ("name", "scopes", "queues", "certificates", "subjects", "token"))
         return Principal(
             name,
             frozenset(scopes_of(_list(table, "scopes", str))),
             tuple(_list(table, "certificates", str)),
             tuple(_list(table, "subjects", str)),
             tuple(_token(one) for one in _list(table, "token", dict)),
+            queues_of(_list(table, "queues", str)) if "queues" in table else None,
         )
     except Unusable as error:
         raise Unusable(f"principal {name}: {error}") from None
@@ -143,6 +158,14 @@ def scopes_of(names: Iterable[str]) -> list[Scope]:
             found.append(Scope(name))
         except ValueError:
             raise Unusable(f"there is no scope {name!r}; there are {', '.join(Scope)}") from None
+    return found
+
+
+def queues_of(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of queues and beginnings of names. Unusable."""
+    found = tuple(names)
+    if wrong := [name for name in found if not _QUEUES.match(name)]:
+        raise Unusable(f"{wrong[0][:100]!r} is no queue: write its name, or the beginning of several and a *")
     return found
 
 

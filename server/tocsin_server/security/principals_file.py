@@ -27,10 +27,13 @@ _PREFIX = "tocsin_"  # so that tools which look for secrets in code know one
 _RANDOM_BYTES = 32
 
 
-def create_token(path: Path, name: str, scopes: Sequence[Scope], expires: datetime | None) -> tuple[str, Token]:
+def create_token(
+    path: Path, name: str, scopes: Sequence[Scope], expires: datetime | None, queues: tuple[str, ...] | None = None
+) -> tuple[str, Token]:
     """A new token of a principal, in clear, and what is kept of it; the others that it has stay valid.
 
-    `scopes` are those of a principal that is not there yet; without any one that is there is meant. Unusable.
+    `scopes` and `queues` are those of a principal that is not there yet; without any one that is there is meant.
+    Unusable.
     """
     secret = _PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
     token = Token(secrets.token_hex(4), hash_of(secret), expires)
@@ -42,7 +45,9 @@ def create_token(path: Path, name: str, scopes: Sequence[Scope], expires: dateti
         if known is not None and scopes and known.scopes != set(scopes):
             standing = ",".join(sorted(known.scopes))
             raise Unusable(f"{name} has the scopes {standing} in {path}: leave --scopes out, or change them there")
-        known = known or Principal(name, frozenset(scopes))
+        if known is not None and queues is not None and known.queues != queues:
+            raise Unusable(f"{name} has other queues in {path}: leave --queues out, or change them there")
+        known = known or Principal(name, frozenset(scopes), queues=queues)
         each[name] = replace(known, tokens=(*known.tokens, token))
         _write(path, each.values())
     return secret, token
@@ -90,6 +95,8 @@ def _lines(one: Principal) -> Iterator[str]:
     yield "\n[[principal]]"
     yield f"name = {json.dumps(one.name)}"  # a text of JSON is one of TOML, too
     yield f"scopes = {json.dumps(sorted(one.scopes))}"
+    if one.queues is not None:
+        yield f"queues = {json.dumps(one.queues)}"
     for name, values in (("certificates", one.certificates), ("subjects", one.subjects)):
         if values:
             yield f"{name} = {json.dumps(values)}"

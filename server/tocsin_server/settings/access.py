@@ -60,7 +60,6 @@ class JwtSettings(BaseModel, frozen=True, extra="forbid"):
     audience: str | None = Field(default=None, description="Whom they must be for, their aud.")
     algorithms: Annotated[tuple[Algorithm, ...], BeforeValidator(split_names)] = Field(
         default=("RS256", "ES256"),
-        min_length=1,
         description="How they may be signed. RS256 to RS512, PS256 to PS512, ES256, ES384 and EdDSA are known.",
     )
     refresh: Duration = Field(
@@ -72,6 +71,8 @@ class JwtSettings(BaseModel, frozen=True, extra="forbid"):
 
     @model_validator(mode="after")
     def _agree(self) -> JwtSettings:
+        if not self.algorithms:
+            raise ValueError("algorithms names none; name at least one")
         if self.keys is not None and not (self.issuer and self.audience):
             raise ValueError("keys need issuer and audience beside them, or JWTs for others would be taken, too")
         return self

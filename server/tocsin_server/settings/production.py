@@ -44,10 +44,10 @@ def store_unfit_for_production(*, keeps_nothing: bool) -> list[str]:
 def _listening(settings: Settings) -> Iterator[str]:
     if not is_loopback(settings.listen) and settings.tls.cert_file is None:
         yield f"listen: other machines can reach {settings.listen} without TLS: set tls.cert_file and tls.key_file"
-    if settings.tls.client_ca_file is None:
+    if settings.tls.client_ca_file is None and settings.auth.principals_file is None:
         yield (
-            "tls: whoever reaches the server may do everything: set tls.client_ca_file, so that clients show a "
-            "certificate"
+            "auth: whoever reaches the server may do everything: set auth.principals_file, or tls.client_ca_file, so "
+            "that clients show a certificate"
         )
     if settings.reflection and (settings.production or not is_loopback(settings.listen)):
         yield "reflection: it tells whoever asks what there is to call: set it to no"

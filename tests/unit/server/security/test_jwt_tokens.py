@@ -22,12 +22,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from support.certificates import Authority
 from support.eventually import until_async
+from tocsin_server.security import jwt_tokens
 from tocsin_server.security.jwt_tokens import BadJwt, FetchedKeys, JwtTokens, KeySet, key_set
 from tocsin_server.security.reloading import Unusable
 
 RSA_KEY = rsa.generate_private_key(65537, 2048)
 EC_KEY = ec.generate_private_key(ec.SECP256R1())
-GOOD: Mapping[str, Any] = {"sub": "shop", "iss": "https://id.example", "aud": "tocsin", "exp": time() + 600}
+GOOD: Mapping[str, Any] = {"sub": "shop", "iss": "https://id.example", "aud": "tocsin", "exp": time() + 36_000}
 
 
 def jwks(**keys: Any) -> bytes:
@@ -71,7 +72,7 @@ def by_public_key() -> str:
     [
         (signed(exp=time() - 60), "expired"),
         (signed(exp=None), "has no exp"),
-        (signed(nbf=time() + 60), "not good yet"),
+        (signed(nbf=time() + 36_000), "not good yet"),
         (signed(aud="other"), "another audience"),
         (signed(aud=None), "has no aud"),
         (signed(iss="https://evil.example"), "another issuer"),
@@ -98,13 +99,19 @@ def test_shared_secrets_are_not_taken_even_where_they_are_asked_for() -> None:
         tokens(algorithms=("HS256", "none")).subject(by_public_key())
 
 
-def test_what_was_good_once_is_looked_at_again_when_it_ends_and_when_the_keys_change() -> None:
+def test_what_was_good_once_is_looked_at_again_when_it_ends_and_when_the_keys_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     standing = {"keys": KEYS}
     taken = JwtTokens(
         lambda: standing["keys"], issuer="https://id.example", audience="tocsin", algorithms=("RS256", "ES256")
     )
-    ends = signed(exp=time() - 4)  # within the leeway
+    ends = signed(exp=time() + 2)
     assert taken.subject(ends) == "shop"
+    monkeypatch.setattr(jwt_tokens, "LEEWAY", timedelta(seconds=-3))  # as if it were later
+    with pytest.raises(BadJwt, match="expired"):
+        taken.subject(ends)
+    monkeypatch.undo()
     good = signed()
     assert [taken.subject(good) for _ in range(3)] == ["shop"] * 3
     standing["keys"] = key_set(jwks(e=EC_KEY), "keys")

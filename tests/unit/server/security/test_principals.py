@@ -51,6 +51,19 @@ def test_what_a_person_wrote_into_it_stays(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o640
 
 
+def test_queues_are_names_and_beginnings_of_names(tmp_path: Path) -> None:
+    path = tmp_path / "principals.toml"
+    create_token(path, "shop", [Scope.READ], None, ("orders", "mail.*"))
+    create_token(path, "shop", [], None)
+    create_token(path, "root", [Scope.READ], None)
+    shop, root = read_principals(path).each
+    assert [shop.reaches(name) for name in ("orders", "mail.de", "mail.")] == [True] * 3
+    assert [shop.reaches(name) for name in ("orders2", "mail", "Orders", "default", "")] == [False] * 5
+    assert root.reaches("orders")
+    with pytest.raises(Unusable, match="has other queues"):
+        create_token(path, "shop", [], None, ("orders",))
+
+
 def test_scopes_are_said_for_a_new_principal_and_for_no_other(tmp_path: Path) -> None:
     path = tmp_path / "principals.toml"
     with pytest.raises(Unusable, match="say --scopes"):
@@ -70,6 +83,7 @@ def test_scopes_are_said_for_a_new_principal_and_for_no_other(tmp_path: Path) ->
         ('[[principal]]\nname = "a b"', "has a name"),
         ('[[principal]]\nname = "a"\nscopes = ["root"]', "principal a: there is no scope 'root'; there are read, "),
         ('[[principal]]\nname = "a"\nscopes = "read"', "principal a: scopes is a list"),
+        ('[[principal]]\nname = "a"\nqueues = ["*.mail"]', "principal a: '*.mail' is no queue"),
         ('[[principal]]\nname = "a"\nscope = []', "principal a: 'scope' means nothing here"),
         ('[[principal]]\nname = "a"\n[[principal]]\nname = "a"', "the name 'a' is there twice"),
         ('[[principal]]\nname = "a"\n[[principal.token]]\nid = "1"', "a token's id"),
