@@ -9,6 +9,7 @@ from datetime import datetime
 from tocsin_server.domain.defaults import JobRequest
 from tocsin_server.domain.errors import OutcomeUnknown
 from tocsin_server.domain.schedules.errors import ScheduleChanged, ScheduleExists, ScheduleNotFound
+from tocsin_server.domain.schedules.firing import unfired
 from tocsin_server.domain.schedules.standing import Schedule, ScheduleSpec
 from tocsin_server.domain.schedules.timing import Occurrence
 from tocsin_server.domain.times import time_to_ms, to_time
@@ -104,7 +105,9 @@ class KeptSchedules:
             return before
         after = replace(before, spec=spec, revision=before.revision + 1)
         if (spec.timing, spec.paused) != (before.spec.timing, before.spec.paused):
-            after = after.from_now_on(after.reckoning(), await self._store.ping())
+            now = await self._store.ping()
+            missed = before.missed + unfired(before, before.reckoning(), now)
+            after = replace(after, missed=missed).from_now_on(after.reckoning(), now)
         return after if await self._store.schedules.put_schedule(after) else None
 
 
