@@ -19,6 +19,7 @@ _WORKER_BYTES = 4 * limits.WORKER_NAME_CHARACTERS  # as UTF-8
 _WORKERS_VERSION = 3  # followed by the name of the last worker
 _SCHEDULES = struct.Struct(">B8s")  # version, hash of the queue; followed by the id of the last schedule
 _SCHEDULES_VERSION = 5
+_CALENDARS_VERSION = 6  # followed by the name of the last calendar
 _NO_DUE = -1
 
 
@@ -90,6 +91,19 @@ def last_schedule(queue: str, token: str) -> str:
 
 def _queue_hash(queue: str) -> bytes:
     return hashlib.blake2b(queue.encode(), digest_size=8).digest()
+
+
+def calendars_token(last: str) -> str:
+    """The token of a list of calendars that goes on after the calendar `last`."""
+    return _text(bytes([_CALENDARS_VERSION]) + last.encode())
+
+
+def last_calendar(token: str) -> str:
+    """The calendar after which a list of calendars goes on. InvalidFields for what is no such token."""
+    raw = _bytes(token)
+    if not 2 <= len(raw) <= limits.NAME_CHARACTERS + 1 or raw[0] != _CALENDARS_VERSION or not raw.isascii():
+        raise _refused("is not a token of this server's lists")
+    return raw[1:].decode()
 
 
 def workers_token(last: str) -> str:

@@ -14,6 +14,9 @@ from tocsin_server.api.interceptors.call import Call
 from tocsin_server.api.requests import kept_schedules as kept_requests
 from tocsin_server.api.requests import schedules as requests
 from tocsin_server.domain.job import View
+from tocsin_server.domain.schedules.calendars import days_of
+from tocsin_server.operations.backfill import backfill
+from tocsin_server.operations.calendars import read_by_name
 from tocsin_server.operations.schedules import KeptSchedules
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.store.interface import JobStore
@@ -31,11 +34,11 @@ class ScheduleService:
 
     async def CreateSchedule(self, request: pb.CreateScheduleRequest, call: Call) -> pb.CreateScheduleResponse:
         made = await self._schedules.create(*kept_requests.create_schedule(request))
-        return kept.of_schedule(pb.CreateScheduleResponse, made)
+        return kept.of_schedule(pb.CreateScheduleResponse, made, await self._schedules.calendars(made))
 
     async def GetSchedule(self, request: pb.GetScheduleRequest, call: Call) -> pb.GetScheduleResponse:
         found = await self._schedules.get(*kept_requests.named_schedule(request))
-        return kept.of_schedule(pb.GetScheduleResponse, found, View.FULL)
+        return kept.of_schedule(pb.GetScheduleResponse, found, await self._schedules.calendars(found), View.FULL)
 
     async def ListSchedules(self, request: pb.ListSchedulesRequest, call: Call) -> pb.ListSchedulesResponse:
         queue, after, wanted = kept_requests.list_schedules(request)
@@ -51,7 +54,7 @@ class ScheduleService:
             lambda standing: kept_requests.merged(kept.written(standing), request),
             revision=revision,
         )
-        return kept.of_schedule(pb.UpdateScheduleResponse, changed)
+        return kept.of_schedule(pb.UpdateScheduleResponse, changed, await self._schedules.calendars(changed))
 
     async def DeleteSchedule(self, request: pb.DeleteScheduleRequest, call: Call) -> pb.DeleteScheduleResponse:
         await self._schedules.delete(*kept_requests.named_schedule(request))
@@ -59,20 +62,30 @@ class ScheduleService:
 
     async def PauseSchedule(self, request: pb.PauseScheduleRequest, call: Call) -> pb.PauseScheduleResponse:
         paused = await self._schedules.pause(*kept_requests.pause_schedule(request))
-        return kept.of_schedule(pb.PauseScheduleResponse, paused)
+        return kept.of_schedule(pb.PauseScheduleResponse, paused, {})
 
     async def ResumeSchedule(self, request: pb.ResumeScheduleRequest, call: Call) -> pb.ResumeScheduleResponse:
         resumed = await self._schedules.resume(*kept_requests.named_schedule(request))
-        return kept.of_schedule(pb.ResumeScheduleResponse, resumed)
+        return kept.of_schedule(pb.ResumeScheduleResponse, resumed, await self._schedules.calendars(resumed))
 
     async def TriggerSchedule(self, request: pb.TriggerScheduleRequest, call: Call) -> pb.TriggerScheduleResponse:
         job_id = await self._schedules.trigger(*kept_requests.named_schedule(request))
         return pb.TriggerScheduleResponse(job_id=job_id)
 
+    async def BackfillSchedule(self, request: pb.BackfillScheduleRequest, call: Call) -> pb.BackfillScheduleResponse:
+        asked = kept_requests.backfill_schedule(request)
+        return answers.backfilled(await backfill(self._store, *asked, dry_run=request.dry_run))
+
     async def PreviewSchedule(self, request: pb.PreviewScheduleRequest, call: Call) -> pb.PreviewScheduleResponse:
-        now = self._clock.now()
+        now, standing = self._clock.now(), None
+        if (named := requests.previewed_schedule(request)) is not None:
+            standing = await self._schedules.get(*named)
+            kept_calendars = await self._schedules.calendars(standing)
+        else:
+            kept_calendars = await read_by_name(self._store, requests.calendars_wanted(request))
+        days = days_of(kept_calendars)
         # A time that comes once in forty years takes milliseconds to find, however small the request is.
-        times = await off_loop(lambda: requests.preview(request, now))
+        times = await off_loop(lambda: requests.preview(request, now, days, standing))
         preview = answers.Preview()
 
         def turn() -> bool:

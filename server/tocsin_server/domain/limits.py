@@ -75,7 +75,10 @@ MIN_CATCH_UP_WINDOW = timedelta(minutes=1)
 NEXT_TIMES = 5  # that are shown of a schedule
 SCHEDULE_CALENDARS = 10
 CALENDAR_DATES = 5_000
+CALENDARS = 1_000  # of a store; each can have some 300 KiB
+CALENDARS_PAGE = 20
 CALENDAR_WEEKDAYS = 50  # there are seven, but nothing is wrong with naming one twice
+BACKFILL_TIMES = 1_000  # of one call
 PREVIEW_TIMES, DEFAULT_PREVIEW_TIMES = 1_000, 10
 REMINDERS_PER_SET = 20
 MAX_REMINDER_OFFSET = timedelta(days=366)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
@@ -40,26 +40,30 @@ def next_step(schedule: Schedule, reckoning: Reckoning, now: datetime, *, going:
     catches up it looks ahead as far as `catch_up_max` besides.
     """
     if schedule.held_time is not None and not going:
-        return _release(schedule, reckoning, now)
+        return _release(schedule, schedule.held_time, reckoning, now)
     if schedule.next_time is None or schedule.next_time > now:
         return None
     most = MOST_PASSED + (schedule.spec.catch_up_max if schedule.spec.missed is Missed.ALL else 0)
-    times = reckoning.occurrences(schedule.next_time - MILLISECOND)
-    ahead = list(islice(times, most + 1))
+    ahead = _due_and_next(reckoning.occurrences(schedule.next_time - MILLISECOND), now, most)
     due = [one for one in ahead if one.time <= now]
     wanted, missed, taken = _wanted(schedule, due[:most], now, whole=len(due) <= most)
-    after = replace(schedule, missed=schedule.missed + missed)
-    fires, cancels, after = _overlapping(after, wanted, going=going)
-    coming = None
-    if after.runs_left != 0:
-        coming = ahead[taken].time if taken < len(ahead) else None
-    after = replace(after, next_time=coming)
+    fires, cancels, held, skipped = _overlapping(schedule, wanted, going=going)
+    fired = schedule.fired + len(fires)
+    coming = ahead[taken].time if taken < len(ahead) and schedule.runs_left_with(fired, held) != 0 else None
+    after = replace(
+        schedule,
+        next_time=coming,
+        last_time=fires[-1].time if fires else schedule.last_time,
+        held_time=held,
+        fired=fired,
+        missed=schedule.missed + missed,
+        overlap_skipped=schedule.overlap_skipped + skipped,
+    )
     return FiringStep(fires, cancels, after, coming is not None and coming <= now)
 
 
 def unfired(schedule: Schedule, reckoning: Reckoning, now: datetime) -> int:
-    """How many of its times have come and were not looked at yet, up to MOST_UNFIRED. A change drops them: they are
-    missed then."""
+    """How many of its times have come and were not looked at yet, up to MOST_UNFIRED."""
     if schedule.next_time is None or schedule.next_time > now:
         return 0
     most = MOST_UNFIRED if schedule.runs_left is None else min(MOST_UNFIRED, schedule.runs_left)
@@ -67,17 +71,22 @@ def unfired(schedule: Schedule, reckoning: Reckoning, now: datetime) -> int:
     return sum(1 for _ in takewhile(lambda one: one.time <= now, islice(times, most)))
 
 
-def _release(schedule: Schedule, reckoning: Reckoning, now: datetime) -> FiringStep:
+def _due_and_next(times: Iterator[Occurrence], now: datetime, most: int) -> Sequence[Occurrence]:
+    """Those that are due, and the one behind them: `most` + 1 at most. None is reckoned that is not asked for."""
+    found: list[Occurrence] = []
+    for one in times:
+        found.append(one)
+        if one.time > now or len(found) > most:
+            break
+    return found
+
+
+def _release(schedule: Schedule, held: datetime, reckoning: Reckoning, now: datetime) -> FiringStep:
     """The one that waited goes."""
-    held = schedule.held_time
     after = replace(schedule, held_time=None)
-    found = reckoning.next_after(held - MILLISECOND) if held is not None else None
-    if found is None or found.time != held:
-        return FiringStep((), None, replace(after, overlap_skipped=after.overlap_skipped + 1), more=False)
-    after = replace(after, last_time=held, fired=after.fired + 1)
-    if after.runs_left == 0:
-        after = replace(after, next_time=None)
-    return FiringStep((found,), None, after, after.next_time is not None and after.next_time <= now)
+    coming = None if schedule.runs_left_with(schedule.fired + 1, None) == 0 else schedule.next_time
+    after = replace(after, next_time=coming, last_time=held, fired=after.fired + 1)
+    return FiringStep((reckoning.run_at(held),), None, after, coming is not None and coming <= now)
 
 
 def _wanted(
@@ -94,7 +103,7 @@ def _wanted(
         passed = sum(since is not None and one.time < since for one in due[:late])
         passed = max(passed, late - spec.catch_up_max)
     elif spec.missed is Missed.ONCE and whole and late == len(due):
-        passed = late - 1
+        passed = max(late - 1, 0)  # none is due where the zone's rules, or the days off, have changed since
     else:
         passed = late
     passed = min(passed, MOST_PASSED)
@@ -114,8 +123,8 @@ def _most_fired(spec: ScheduleSpec) -> int:
 
 def _overlapping(
     schedule: Schedule, wanted: Sequence[Occurrence], *, going: bool
-) -> tuple[tuple[Occurrence, ...], str | None, Schedule]:
-    """Those of the wanted times that run now, the job to be cancelled for it, and what becomes of the schedule."""
+) -> tuple[tuple[Occurrence, ...], str | None, datetime | None, int]:
+    """Those of the wanted times that run now, the job to be cancelled for it, which waits, and how many give way."""
     overlap, most = schedule.spec.overlap, schedule.spec.timing.max_runs
     fires: list[Occurrence] = []
     held, skipped, cancels = schedule.held_time, 0, None
@@ -132,11 +141,4 @@ def _overlapping(
             held = one.time
         else:
             skipped += 1
-    after = replace(
-        schedule,
-        last_time=fires[-1].time if fires else schedule.last_time,
-        held_time=held,
-        fired=schedule.fired + len(fires),
-        overlap_skipped=schedule.overlap_skipped + skipped,
-    )
-    return tuple(fires), cancels, after
+    return tuple(fires), cancels, held, skipped

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf import field_mask_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
 from support.stubs import Refusal, refusal
 from tocsin.v1 import job_pb2, payloads_pb2, schedule_pb2, schedule_service_pb2_grpc
 from tocsin.v1 import job_service_pb2 as jpb
@@ -87,7 +88,7 @@ async def test_all_that_is_wrong_is_named(schedules) -> None:
     wrong = Schedule(
         queue="q",
         cron=schedule_pb2.Cron(lines=["x"]),
-        calendars=[schedule_pb2.CalendarUse(name="office")],
+        calendars=[schedule_pb2.CalendarUse(name="the office")],
         job=job_pb2.JobSpec(queue="other"),
         overlap=9,
         missed=9,
@@ -98,7 +99,7 @@ async def test_all_that_is_wrong_is_named(schedules) -> None:
     why = await refused(schedules.CreateSchedule(pb.CreateScheduleRequest(schedule=wrong)))
     assert why.fields == [
         "schedule.cron.lines[0]",
-        "schedule.calendars",
+        "schedule.calendars[0].name",
         "schedule.schedule_id",
         "schedule.job.type",
         "schedule.job.queue",
@@ -191,6 +192,10 @@ async def test_triggered_it_runs_now(schedules, api: Api) -> None:
     job = (await api.jobs.GetJob(jpb.GetJobRequest(queue="q", job_id=job_id))).job
     assert job.state == job_pb2.Job.WAITING
     assert (job.spec.type, job.spec.raw.body) == ("pay", b"\xff\x00")
+    assert job.schedule_id == "pay-day"
+    assert job_id == "pay-day@" + job.nominal_time.ToJsonString()
+    [listed] = (await api.jobs.ListJobs(jpb.ListJobsRequest(queue="q"))).jobs
+    assert (listed.schedule_id, listed.nominal_time) == ("pay-day", job.nominal_time)
     after = await got(schedules)
     assert (after.counts.fired, after.next_times) == (1, before.next_times)
 
@@ -268,3 +273,40 @@ async def test_a_preview_of_rare_times_holds_up_nobody(schedules) -> None:
         if longest < (last - begun) / 2:  # on the loop it is four fifths each time
             return
     pytest.fail("the event loop stood still for most of a preview")
+
+
+async def test_times_that_have_passed_become_jobs(schedules, api: Api) -> None:
+    await created(schedules, a_schedule(cron=schedule_pb2.Cron(lines=["0 9 * * *"], time_zone="Europe/Berlin")))
+    since, until = Timestamp(), Timestamp()
+    since.FromJsonString("2026-03-28T00:00:00Z")
+    until.FromJsonString("2026-03-30T00:00:00Z")
+    span = {"queue": "q", "schedule_id": "pay-day", "from": since, "to": until}
+    dry = await schedules.BackfillSchedule(pb.BackfillScheduleRequest(**span, dry_run=True))
+    assert (dry.made, dry.kept) == (2, 0)
+    assert (await got(schedules)).counts.backfilled == 0
+    done = await schedules.BackfillSchedule(pb.BackfillScheduleRequest(**span))
+    assert done == dry
+    assert [one.job_id for one in done.times] == ["pay-day@2026-03-28T08:00:00Z", "pay-day@2026-03-29T07:00:00Z"]
+    assert [one.occurrence.local for one in done.times] == ["2026-03-28T09:00:00+01:00", "2026-03-29T09:00:00+02:00"]
+    job = (await api.jobs.GetJob(jpb.GetJobRequest(queue="q", job_id=done.times[0].job_id))).job
+    assert (job.state, job.spec.raw.body) == (job_pb2.Job.WAITING, b"\xff\x00")
+    again = await schedules.BackfillSchedule(pb.BackfillScheduleRequest(**span))
+    assert (again.made, again.kept, [one.kept for one in again.times]) == (0, 2, [True, True])
+    assert (await got(schedules)).counts.backfilled == 2
+
+
+async def test_a_backfill_that_cannot_be_names_its_fields(schedules) -> None:
+    await created(schedules, a_schedule(cron=schedule_pb2.Cron(lines=["* * * * *"])))
+    time, later = Timestamp(seconds=1_700_000_000), Timestamp(seconds=1_700_000_000 + 1001 * 60)
+    for fields, named in (
+        ({}, ["from", "to", "schedule_id"]),
+        ({"schedule_id": "pay-day", "from": time, "to": time}, ["to"]),
+        ({"schedule_id": "pay-day", "from": Timestamp(seconds=-1), "to": time}, ["from"]),
+        ({"schedule_id": "pay-day", "from": time, "to": later}, ["to"]),
+    ):
+        why = await refused(schedules.BackfillSchedule(pb.BackfillScheduleRequest(queue="q", **fields)))
+        assert (why.code, why.fields) == (grpc.StatusCode.INVALID_ARGUMENT, named)
+    why = await refused(
+        schedules.BackfillSchedule(pb.BackfillScheduleRequest(schedule_id="none", **{"from": time, "to": later}))
+    )
+    assert why.reason == "SCHEDULE_NOT_FOUND"

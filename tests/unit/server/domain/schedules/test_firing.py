@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tocsin_server.domain.defaults import SERVER_DEFAULTS, UNSET, terms
 from tocsin_server.domain.job import JobSpec, Payload
+from tocsin_server.domain.nominal_times import job_id_of
 from tocsin_server.domain.schedules.firing import MOST_FIRED, MOST_PASSED, PUNCTUAL, next_step
-from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec, job_id_of
+from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec
 from tocsin_server.domain.schedules.timing import Every, Timing
 
 MADE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -146,6 +147,14 @@ def test_it_ends_after_its_runs() -> None:
     times, _, after, _ = run(waits, MADE + MINUTE, going=True)
     assert (times, after.next_time, after.held_time) == ([], None, MADE + MINUTE)
     assert run(after, MADE + 9 * MINUTE)[0] == [MADE + MINUTE]
+
+
+@pytest.mark.parametrize("missed", Missed)
+def test_a_time_that_is_none_any_more_is_neither_fired_nor_missed(missed: Missed) -> None:
+    schedule = replace(a_schedule(timedelta(hours=1), missed=missed), next_time=MADE + MINUTE)
+    times, _, after, _ = run(schedule, MADE + 2 * MINUTE)
+    assert (times, after.missed, after.fired) == ([], 0, 0)
+    assert after.next_time == MADE + timedelta(hours=1)
 
 
 def test_an_id_names_the_time() -> None:
