@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,7 +37,7 @@ class KeptSchedules:
         draft = await self._scheduling.draft(job)
         async with about_to_name(self._store, spec) as calendars:
             now = await self._store.ping()
-            schedule = _from_now_on(Schedule(replace(spec, job=draft.spec), now, None), calendars, now)
+            schedule = await _from_now_on(Schedule(replace(spec, job=draft.spec), now, None), calendars, now)
             if not await self._store.schedules.put_schedule(schedule):
                 raise ScheduleExists(spec.queue, spec.schedule_id)
         return schedule
@@ -127,10 +128,10 @@ class KeptSchedules:
         if spec.timing == before.spec.timing:
             if not spec.paused and (gone := sorted({*before.calendar_names} - calendars.keys())):
                 raise CalendarNotFound(gone[0])
-            after = _from_now_on(after, calendars, now)
+            after = await _from_now_on(after, calendars, now)
             return after if await put(after) else None
         async with about_to_name(self._store, spec) as calendars:
-            after = _from_now_on(after, calendars, now)
+            after = await _from_now_on(after, calendars, now)
             return after if await put(after) else None
 
 
@@ -141,11 +142,15 @@ def _dropped(before: Schedule, calendars: Calendars, now: datetime) -> int:
     return unfired(before, before.reckoning(calendars), now)
 
 
-def _from_now_on(schedule: Schedule, calendars: Calendars, now: datetime) -> Schedule:
+async def _from_now_on(schedule: Schedule, calendars: Calendars, now: datetime) -> Schedule:
     """One that is paused can be so also where a calendar that it names is not there."""
     if schedule.spec.paused:
         return schedule.from_now_on(None, now)
-    after = schedule.from_now_on(schedule.reckoning(calendars), now)
+    reckoning = schedule.reckoning(calendars)
+    if calendars:  # which may have a thousand days off to look through, in seconds: other calls go on meanwhile
+        after = await asyncio.to_thread(schedule.from_now_on, reckoning, now)
+    else:
+        after = schedule.from_now_on(reckoning, now)
     return replace(after, calendar_revisions=revisions_of(schedule.spec.timing, calendars))
 
 
