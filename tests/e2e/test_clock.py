@@ -15,8 +15,9 @@ import pytest
 from support.servers import Server
 from support.stores import StoreBackend
 from support.worker_messages import poll, span
-from tocsin import Client, FailedPrecondition, InvalidArgument, RetryPolicy
+from tocsin import Client, FailedPrecondition, InvalidArgument, JobRequest, RetryPolicy
 from tocsin.clock import ClockMove
+from tocsin.testing import job_server
 from tocsin.v1 import worker_service_pb2_grpc
 
 HANDLERS = "support.jobs.clockwork"
@@ -116,6 +117,24 @@ def test_wrong_requests_name_the_field(by_hand: Server) -> None:
         with pytest.raises(InvalidArgument, match="settle"):
             client.clock.advance(days=1, settle=61)
         assert client.clock.get().now < before + HOUR
+
+
+def test_an_answer_has_room_for_what_it_tells() -> None:
+    """Thousands of jobs due at once were an answer of megabytes, which no client takes."""
+    with job_server(HANDLERS) as server, Client(server.address) as client:
+        to = client.clock.get().now + HOUR
+        client.schedule_many([JobRequest("greet", at=to, job_id=f"{n}") for n in range(1_600)])
+        told: list[str] = []
+        cut, more = False, True
+        while more:
+            began = time.monotonic()
+            done = client.clock.advance(to=to, settle=5)
+            cut = cut or time.monotonic() - began >= 10
+            assert len(done.ran) <= 1_500
+            told += [run.job_id for run in done.ran]
+            more = done.more
+        assert len(set(told)) == len(told)
+        assert cut or len(told) == 1_600  # what ends between two calls is in neither
 
 
 def test_it_stops_well_before_the_end_of_the_calendar(by_hand: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +12,7 @@ from tocsin_server.domain.defaults import JobRequest
 from tocsin_server.domain.errors import OutcomeUnknown
 from tocsin_server.domain.schedules.calendars import Calendars, revisions_of
 from tocsin_server.domain.schedules.errors import CalendarNotFound, ScheduleChanged, ScheduleExists, ScheduleNotFound
+from tocsin_server.domain.schedules.firing import unfired
 from tocsin_server.domain.schedules.standing import Schedule, ScheduleSpec
 from tocsin_server.domain.schedules.timing import Occurrence
 from tocsin_server.domain.times import time_to_ms, to_time
@@ -35,7 +37,7 @@ class KeptSchedules:
         draft = await self._scheduling.draft(job)
         async with about_to_name(self._store, spec) as calendars:
             now = await self._store.ping()
-            schedule = _from_now_on(Schedule(replace(spec, job=draft.spec), now, None), calendars, now)
+            schedule = await _from_now_on(Schedule(replace(spec, job=draft.spec), now, None), calendars, now)
             if not await self._store.schedules.put_schedule(schedule):
                 raise ScheduleExists(spec.queue, spec.schedule_id)
         return schedule
@@ -121,22 +123,34 @@ class KeptSchedules:
         put = self._store.schedules.put_schedule
         if (spec.timing, spec.paused) == (before.spec.timing, before.spec.paused):
             return after if await put(after) else None
+        calendars, now = await self.calendars(before), await self._store.ping()
+        after = replace(after, missed=before.missed + _dropped(before, calendars, now))
         if spec.timing == before.spec.timing:
-            calendars = await self.calendars(before)
             if not spec.paused and (gone := sorted({*before.calendar_names} - calendars.keys())):
                 raise CalendarNotFound(gone[0])
-            after = _from_now_on(after, calendars, await self._store.ping())
+            after = await _from_now_on(after, calendars, now)
             return after if await put(after) else None
         async with about_to_name(self._store, spec) as calendars:
-            after = _from_now_on(after, calendars, await self._store.ping())
+            after = await _from_now_on(after, calendars, now)
             return after if await put(after) else None
 
 
-def _from_now_on(schedule: Schedule, calendars: Calendars, now: datetime) -> Schedule:
+def _dropped(before: Schedule, calendars: Calendars, now: datetime) -> int:
+    """How many times a change drops that have come and were not fired yet: they are missed then."""
+    if {*before.calendar_names} - calendars.keys():  # nobody can say
+        return 0
+    return unfired(before, before.reckoning(calendars), now)
+
+
+async def _from_now_on(schedule: Schedule, calendars: Calendars, now: datetime) -> Schedule:
     """One that is paused can be so also where a calendar that it names is not there."""
     if schedule.spec.paused:
         return schedule.from_now_on(None, now)
-    after = schedule.from_now_on(schedule.reckoning(calendars), now)
+    reckoning = schedule.reckoning(calendars)
+    if calendars:  # which may have a thousand days off to look through, in seconds: other calls go on meanwhile
+        after = await asyncio.to_thread(schedule.from_now_on, reckoning, now)
+    else:
+        after = schedule.from_now_on(reckoning, now)
     return replace(after, calendar_revisions=revisions_of(schedule.spec.timing, calendars))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice, takewhile
 
 from tocsin_server.domain.record import record
 from tocsin_server.domain.schedules.reckoning import Reckoning
@@ -16,6 +17,8 @@ from tocsin_server.domain.times import MILLISECOND
 PUNCTUAL = timedelta(minutes=1)
 #: Jobs that one step makes at most, and times that it passes over.
 MOST_FIRED, MOST_PASSED = 50, 100
+#: Times that are counted where a schedule is changed while it is behind.
+MOST_UNFIRED = 1_000
 #: Bytes of payload that one step fires at most, if it is more than one job: they are one call to the store.
 MOST_BYTES = 1 << 20
 
@@ -57,6 +60,15 @@ def next_step(schedule: Schedule, reckoning: Reckoning, now: datetime, *, going:
         overlap_skipped=schedule.overlap_skipped + skipped,
     )
     return FiringStep(fires, cancels, after, coming is not None and coming <= now)
+
+
+def unfired(schedule: Schedule, reckoning: Reckoning, now: datetime) -> int:
+    """How many of its times have come and were not looked at yet, up to MOST_UNFIRED."""
+    if schedule.next_time is None or schedule.next_time > now:
+        return 0
+    most = MOST_UNFIRED if schedule.runs_left is None else min(MOST_UNFIRED, schedule.runs_left)
+    times = reckoning.occurrences(schedule.next_time - MILLISECOND)
+    return sum(1 for _ in takewhile(lambda one: one.time <= now, islice(times, most)))
 
 
 def _due_and_next(times: Iterator[Occurrence], now: datetime, most: int) -> Sequence[Occurrence]:
