@@ -19,6 +19,7 @@ from tocsin import (
     _transferring,
     _watching,
 )
+from tocsin._calendars import AsyncCalendars
 from tocsin._channel import Tls, refuse_copying
 from tocsin._clock import AsyncMovableClock
 from tocsin._connection import Connection
@@ -82,6 +83,11 @@ class AsyncClient:
     def schedules(self) -> AsyncSchedules:
         """Recurring schedules."""
         return AsyncSchedules(self._connection)
+
+    @property
+    def calendars(self) -> AsyncCalendars:
+        """Calendars of days off, which schedules name."""
+        return AsyncCalendars(self._connection)
 
     @property
     def clock(self) -> AsyncMovableClock:

@@ -18,6 +18,7 @@ from typing import NoReturn, Self, TypeVar, Unpack
 from google.protobuf.message import Message
 
 from tocsin import _bulk, _calls, _following, _paging, _queue_calls, _reminder_calls, _transferring, _watching
+from tocsin._calendars import Calendars
 from tocsin._calls import PreparedCall
 from tocsin._channel import Tls, refuse_copying
 from tocsin._clock import MovableClock
@@ -88,6 +89,11 @@ class Client:
     def schedules(self) -> Schedules:
         """Recurring schedules."""
         return Schedules(self._invoke)
+
+    @property
+    def calendars(self) -> Calendars:
+        """Calendars of days off, which schedules name."""
+        return Calendars(self._invoke)
 
     @property
     def clock(self) -> MovableClock:

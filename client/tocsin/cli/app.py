@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from tocsin import __version__
-from tocsin.cli import clock, health, jobs, queues, reminders, schedules, top, transfer, worker, workers
+from tocsin.cli import calendars, clock, health, jobs, queues, reminders, schedules, top, transfer, worker, workers
 
 GROUP = "tocsin.commands"
 COMPLETION = "_TOCSIN_COMPLETE"  # set by a shell that asks what may follow
@@ -57,6 +57,7 @@ def build(name: str | None) -> typer.Typer:
     app.add_typer(queues.app, name="queues")
     app.add_typer(reminders.app, name="reminders")
     app.add_typer(schedules.app, name="schedules")
+    app.add_typer(calendars.app, name="calendars")
     app.add_typer(clock.app, name="clock")
     app.add_typer(worker.app, name="worker")
     app.command("workers")(workers.workers)
