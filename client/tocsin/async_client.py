@@ -20,6 +20,7 @@ from tocsin import (
     _watching,
 )
 from tocsin._access import TlsChoice
+from tocsin._calendars import AsyncCalendars
 from tocsin._channel import refuse_copying
 from tocsin._clock import AsyncMovableClock
 from tocsin._connection import Connection
@@ -87,6 +88,11 @@ class AsyncClient:
     def schedules(self) -> AsyncSchedules:
         """Recurring schedules."""
         return AsyncSchedules(self._connection)
+
+    @property
+    def calendars(self) -> AsyncCalendars:
+        """Calendars of days off, which schedules name."""
+        return AsyncCalendars(self._connection)
 
     @property
     def clock(self) -> AsyncMovableClock:

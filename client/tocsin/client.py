@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 
 from tocsin import _bulk, _calls, _following, _paging, _queue_calls, _reminder_calls, _transferring, _watching
 from tocsin._access import TlsChoice
+from tocsin._calendars import Calendars
 from tocsin._calls import PreparedCall
 from tocsin._channel import refuse_copying
 from tocsin._clock import MovableClock
@@ -93,6 +94,11 @@ class Client:
     def schedules(self) -> Schedules:
         """Recurring schedules."""
         return Schedules(self._invoke)
+
+    @property
+    def calendars(self) -> Calendars:
+        """Calendars of days off, which schedules name."""
+        return Calendars(self._invoke)
 
     @property
     def clock(self) -> MovableClock:

@@ -269,7 +269,7 @@ def typed(line: str, address: str, *more: str) -> str:
 
 
 def test_the_python_lines_of_the_page_work(quiet_server: Server) -> None:
-    _, code = blocks("python")
+    code = blocks("python")[1]
     done = subprocess.run(
         [sys.executable, "-c", code.replace("localhost:50051", quiet_server.address)],
         capture_output=True,

@@ -114,10 +114,12 @@ def test_timeout(lines: Lines, client: Client) -> None:
     assert (late.state, late.errors[-1].type) == ("FAILED", "TIMEOUT")
 
 
-@on_redis
-def test_no_repeat_yet(lines: Lines, client: Client) -> None:
-    with pytest.raises(TypeError, match="repeat"):
-        lines.python()
-    did, job_id, *_ = lines.shell().split()
-    assert (did, client.wait(job_id, timeout=20).state) == ("scheduled", "COMPLETED")
-    assert lines.again().shell() == f"kept {job_id} COMPLETED"
+def test_repeat(lines: Lines, client: Client) -> None:
+    made = lines.python()
+    assert (made.schedule_id, made.message.job.type) == ("nightly", "resize_image")
+    job = client.wait(client.schedules.trigger("nightly"), timeout=20)
+    assert (job.state, job.schedule_id) == ("COMPLETED", "nightly")
+    assert "quarterly" in lines.shell()
+    assert client.schedules.get("quarterly").message.every.interval.seconds == 900
+    for schedule_id in ("nightly", "quarterly"):
+        client.schedules.delete(schedule_id)
