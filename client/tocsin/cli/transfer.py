@@ -41,12 +41,13 @@ def export(
     queue: Queues = None,
     address: Address = None,
 ) -> None:
-    """Write all that stands in the store to a file: settings of queues, reminder sets, jobs with their payloads.
+    """Write all that stands in the store to a file: settings of queues, reminder sets, jobs with their payloads,
+    schedules and calendars.
 
     The file has its name only once it is whole. Jobs may go on meanwhile, and be in it as they were before or after;
     to move them, stop first what schedules and runs them.
     """
-    done = {"queue": 0, "job": 0, "note": 0}
+    done = {"queue": 0, "job": 0, "note": 0, "schedule": 0, "calendar": 0}
     with connected(address) as client:
         info = client.server_info()
         facts: dict[str, object] = {
@@ -65,7 +66,8 @@ def export(
             out.write(last_line(sum(done.values())))
     print(
         f"exported {texts.counted(done['job'], 'job')}, {texts.counted(done['queue'], 'queue')} and "
-        f"{texts.counted(done['note'], 'reminder set')}",
+        f"{texts.counted(done['note'], 'reminder set')}"
+        + "".join(f", {texts.counted(done[kind], kind)}" for kind in ("schedule", "calendar") if done[kind]),
         file=sys.stderr if file == "-" else sys.stdout,
     )
 
@@ -127,7 +129,7 @@ class _Import:
             if isinstance(found, BadLine):
                 self.bad_lines += 1
                 _say(f"line {self._file.line}: {found}")
-            elif not self._queues or _queue_of(found) in self._queues:
+            elif not self._queues or found.HasField("calendar") or _queue_of(found) in self._queues:
                 self._lines.append(self._file.line)
                 yield found
 
@@ -145,6 +147,8 @@ class _Import:
 def _queue_of(record: TransferRecord) -> str:
     if record.HasField("job"):
         return record.job.job.queue or _DEFAULT_QUEUE
+    if record.HasField("schedule"):
+        return record.schedule.schedule.queue or _DEFAULT_QUEUE
     return (record.queue.queue.queue if record.HasField("queue") else record.note.queue) or _DEFAULT_QUEUE
 
 

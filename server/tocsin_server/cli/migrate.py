@@ -29,6 +29,7 @@ from tocsin_server.migrate.systems.ledger import AnotherImport
 from tocsin_server.migrate.systems.marks import NoRoom
 from tocsin_server.migrate.systems.naming import CannotName, Naming, naming_of
 from tocsin_server.migrate.systems.open import PAGE_OF_STORE, PAGES, SYSTEMS, open_system
+from tocsin_server.operations import schedule_moves
 from tocsin_server.settings import Settings, SettingsError, secrets_of
 from tocsin_server.store.open import StoreUnfit, examined
 from tocsin_server.telemetry.logs import configure_logs
@@ -277,7 +278,8 @@ async def _move(
             if dry_run:
                 here, there_now = await source.store.figures(queue), await target.store.figures(queue)
                 shared = await shared_ids(source.store, target.store, queue)
-                report.would_move(queue, here, there_now, shared)
+                found = schedule_moves.clashes(source.store, target.store, queue, target.address)
+                report.would_move(queue, here, there_now, shared, [line async for line in found])
                 continue
             try:
                 with report.progress(queue) as tell:

@@ -55,14 +55,19 @@ class MoveReport:
             task = bar.add_task(shown(queue), total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
-    def would_move(self, queue: str, here: QueueFigures, there: QueueFigures, shared: int) -> None:
-        """A dry run's line of a queue. shared: ids that different jobs have on the two sides."""
+    def would_move(
+        self, queue: str, here: QueueFigures, there: QueueFigures, shared: int, clashes: Sequence[str]
+    ) -> None:
+        """A dry run's line of a queue. shared: ids that different jobs have on the two sides; clashes: schedules that
+        cannot be handed over."""
         there_now = counted(_total(there), "stands", "stand")
         self._say(f"{queue}: {counted(_total(here), 'job')} would be moved; {there_now} in the target")
         if shared:
             self._say(
                 f"  {shared:,} would be refused: other jobs there have those ids; cancel and delete one of each two"
             )
+        for line in clashes:
+            self._say(f"  would be refused: {line}")
         self._jobs += _total(here)
 
     def moved(self, moved: Moved) -> None:
@@ -78,6 +83,7 @@ class MoveReport:
         parts += [counted(copied.removed, "that had gone was removed", "that had gone were removed")] * (
             copied.removed > 0
         )
+        parts += [f"{counted(moved.schedules, 'schedule')} handed over"] * (moved.schedules > 0)
         self._say(f"{moved.queue}: {what} {', '.join(parts)}")
         self._some(copied.refused, "refused by the target")
         self._some(copied.unknown, "left: see whether they ran in the target, and schedule anew those that did not")

@@ -13,8 +13,10 @@ from typing import Any, cast
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.settings import Flag, Settings, SettingsError, load
+from tocsin_server.store.calendar_store import CalendarStore
 from tocsin_server.store.interface import JobStore
 from tocsin_server.store.open import address_trouble, joined_store
+from tocsin_server.store.schedule_store import ScheduleStore
 from tocsin_server.telemetry.redaction import redact_url, secrets_in_url, without_secrets
 
 _EMBEDDED = "embedded:"
@@ -112,12 +114,14 @@ def sided(store: JobStore, option: str) -> JobStore:
 
 
 class _Sided:
-    def __init__(self, store: JobStore, option: str) -> None:
+    def __init__(self, store: JobStore | ScheduleStore | CalendarStore, option: str) -> None:
         self._store = store
         self._option = option
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
+        if isinstance(method, ScheduleStore | CalendarStore):
+            return _Sided(method, self._option)
         if not inspect.iscoroutinefunction(method):
             return method
 

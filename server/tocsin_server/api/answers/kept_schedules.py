@@ -56,7 +56,7 @@ def listed(schedules: Sequence[Schedule], wanted: int) -> pb.ListSchedulesRespon
     answer, room = _ListSchedulesResponse(), AnswerRoom()
     for schedule in schedules:
         _fill(entry := answer.schedules.add(), schedule, View.BASIC)
-        if schedule.next_time is not None:
+        if schedule.next_time is not None and not schedule.spec.paused:
             set_time(entry.next_times.add(), schedule.next_time)
         if not room.takes(entry):
             del answer.schedules[-1]
@@ -94,7 +94,7 @@ def _fill(target: schedule_pb2.Schedule, schedule: Schedule, view: View) -> None
 
 def _next_times(schedule: Schedule, calendars: Calendars) -> Sequence[datetime]:
     """Where a calendar has changed that moment, as it has them now."""
-    if schedule.next_time is None:
+    if schedule.next_time is None or schedule.spec.paused:
         return ()
     try:
         reckoning = schedule.reckoning(calendars)

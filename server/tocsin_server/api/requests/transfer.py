@@ -17,6 +17,7 @@ from tocsin_server.api.requests.jobs import STATES, queue_of
 from tocsin_server.api.requests.payloads.checking import BUILT_IN_TYPES, check_payload
 from tocsin_server.api.requests.queues import check_settings, to_settings
 from tocsin_server.api.requests.schedule_jobs import RESERVED, check_terms, check_type, overrides
+from tocsin_server.api.requests.transferred_schedules import calendar_record, schedule_record
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.api.times import to_span, to_time
 from tocsin_server.domain import limits
@@ -89,9 +90,9 @@ def _item(indexed: tuple[int, bytes]) -> Item:
     queue, job_id = _names(message)
     try:
         _check_record(at, message)
+        return Item(index, queue, job_id, _to_record(at, message))
     except TocsinError as refusal:
         return Item(index, queue, job_id, refusal)
-    return Item(index, queue, job_id, _to_record(message))
 
 
 def _within(at: str, refusal: InvalidFields) -> InvalidFields:
@@ -102,10 +103,16 @@ def _within(at: str, refusal: InvalidFields) -> InvalidFields:
 
 def _names(record: pb.TransferRecord) -> tuple[str, str]:
     """Queue and job of a record that may say anything."""
-    if record.HasField("job"):
-        queue, job_id = record.job.job.queue, record.job.job.job_id
-    else:
-        queue, job_id = record.queue.queue.queue if record.HasField("queue") else record.note.queue, ""
+    job_id = ""
+    match record.WhichOneof("record"):
+        case "job":
+            queue, job_id = record.job.job.queue, record.job.job.job_id
+        case "queue":
+            queue = record.queue.queue.queue
+        case "schedule":
+            queue = record.schedule.schedule.queue
+        case _:
+            queue = record.note.queue
     return (queue or limits.DEFAULT_QUEUE)[: limits.NAME_CHARACTERS], job_id[: limits.JOB_ID_CHARACTERS]
 
 
@@ -119,8 +126,11 @@ def _check_record(at: str, record: pb.TransferRecord) -> None:
             _check_note(wrong, f"{at}.note", record.note)
         case "job":
             _check_job(wrong, f"{at}.job", record.job)
+        case "schedule" | "calendar":
+            pass  # checked as they are read
         case _:
-            wrong.add(at, "is none of queue, job and note; if a later version has written it, that one can read it")
+            kinds = "queue, job, note, schedule and calendar"
+            wrong.add(at, f"is none of {kinds}; if a later version has written it, that one can read it")
     wrong.done()
 
 
@@ -272,8 +282,12 @@ def _is_time(given: Timestamp, time: datetime) -> bool:
     return given.nanos % 1_000_000 == 0 and to_time(given) == time
 
 
-def _to_record(record: pb.TransferRecord) -> Record:
-    """A record that was checked."""
+def _to_record(at: str, record: pb.TransferRecord) -> Record:
+    """A record that was checked; InvalidFields, TooLarge for a schedule or a calendar that is wrong."""
+    if record.HasField("schedule"):
+        return schedule_record(f"{at}.schedule", record.schedule)
+    if record.HasField("calendar"):
+        return calendar_record(f"{at}.calendar", record.calendar)
     if record.HasField("job"):
         return _to_job(record.job)
     if record.HasField("queue"):

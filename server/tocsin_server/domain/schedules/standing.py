@@ -56,7 +56,7 @@ class Schedule:
 
     spec: ScheduleSpec
     create_time: datetime  # the anchor of an interval without one
-    next_time: datetime | None  # the next nominal time; None: paused, or over
+    next_time: datetime | None  # the next nominal time; None: over, or paused, but for one that is being moved
     revision: int = 1  # of what was asked for
     last_time: datetime | None = None  # the nominal time that was fired last
     held_time: datetime | None = None  # that waits for the end of the last one's job
@@ -74,7 +74,9 @@ class Schedule:
 
     @property
     def look_time(self) -> datetime | None:
-        """When it is to be looked at next."""
+        """When it is to be looked at next. One that rests is not, whatever it will go on with."""
+        if self.spec.paused:
+            return None
         return self.next_time if self.held_time is None else self.held_time
 
     @property

@@ -21,6 +21,8 @@ from tocsin_server.api.requests import transfer
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import InvalidFields, TooLarge
 from tocsin_server.domain.job import Job
+from tocsin_server.domain.schedules.calendars import KeptCalendar
+from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.domain.states import ENDED
 from tocsin_server.operations.transfer.importing import Item
 from tocsin_server.operations.transfer.records import NoteRecord, QueueRecord
@@ -312,7 +314,7 @@ def test_whatever_a_record_holds_it_is_refused_or_comes_back_as_it_was_taken(rec
     again = item(Record.FromString(shown.SerializeToString())).record
     if isinstance(again, NoteRecord):
         assert again == one.record
-    elif isinstance(one.record, QueueRecord):
+    elif isinstance(one.record, QueueRecord | Schedule | KeptCalendar):
         assert again == one.record
     else:
         assert isinstance(one.record, Job)
