@@ -70,7 +70,7 @@ class AsyncMovableClock:
         deadline: Span | None = None,
     ) -> ClockMove:
         """Move the clock by a span, or to an aware datetime: from due time to due time, waiting each time until what
-        became due has run. What is due and does not get on is waited for `settle` of real time, 1 s by default.
+        became due has run. What somebody is to run, and does not get on, is waited for `settle`, 1 s by default.
         `ClockMove.ran` has each attempt that ended. Raises FailedPrecondition on a store of real time."""
         call = _advance(days, hours, minutes, seconds, to, settle)
         return await self._connection.invoke(call, deadline)
@@ -102,7 +102,7 @@ class MovableClock:
         deadline: Span | None = None,
     ) -> ClockMove:
         """Move the clock by a span, or to an aware datetime: from due time to due time, waiting each time until what
-        became due has run. What is due and does not get on is waited for `settle` of real time, 1 s by default.
+        became due has run. What somebody is to run, and does not get on, is waited for `settle`, 1 s by default.
         `ClockMove.ran` has each attempt that ended. Raises FailedPrecondition on a store of real time."""
         call = _advance(days, hours, minutes, seconds, to, settle)
         return self._invoke(call, deadline)

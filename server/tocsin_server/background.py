@@ -56,6 +56,11 @@ class Unbroken:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
+    @property
+    def busy(self) -> bool:
+        """Whether any of it is under way."""
+        return bool(self._under_way)
+
     async def close(self) -> None:
         """Wait until all of it has ended."""
         while self._under_way:

@@ -285,7 +285,7 @@ class Server:
             CalendarFollower(store),
             QueueForgetter(store, unused_for=settings.quotas.forget_unused_for),
         ]
-        runner = ChoreRunner(ticker, clock, chores)
+        runner = ChoreRunner(ticker, clock, chores, hurried=store.manual_clock)
         leasing = Leasing(store, Finishing(store), wakeups, ticker, clock, tick=settings.tick)
         dispatcher = None
         if settings.dispatch:
@@ -403,7 +403,7 @@ def build_servicers(
             ReminderService(reminders),
             ScheduleService(store, KeptSchedules(store, scheduling), working.clock),
             CalendarService(store, KeptCalendars(store)),
-            ClockService(Advancing(store)),
+            ClockService(Advancing(store, working.expecting)),
             ServerService(store, facts),
         ],
         drained=[watching, transfers, working],

@@ -298,6 +298,15 @@ async def test_the_tick_tells_when_the_next_is_due(store: JobStore) -> None:
     assert await told() is None
 
 
+async def test_the_next_look_is_of_those_that_are_not_due(store: JobStore) -> None:
+    assert await store.schedules.next_look("q") is None
+    await put(store, a_schedule("due", EARLIER), a_schedule("never", None), a_schedule("other", LATER, queue="r"))
+    assert await store.schedules.next_look("q") is None
+    held = replace(a_schedule("held", LATER - SECOND), held_time=EARLIER)  # it is due until what it holds goes
+    await put(store, a_schedule("a", LATER + SECOND), a_schedule("b", LATER), held)
+    assert await store.schedules.next_look("q") == LATER
+
+
 async def test_schedules_come_by_id_and_go_on_after_one(store: JobStore) -> None:
     ids = sorted(["a", "A", "a.b", "a-b", "z_", "0", *(f"m{at:03}" for at in range(20))])
     await put(store, *(a_schedule(one) for one in ids[::-1]), a_schedule("x", queue="q.a"), a_schedule("x", queue="q-"))

@@ -39,11 +39,13 @@ class ChoreFigures:
 class ChoreRunner:
     """Lets each chore hear the ticks, and step until it has nothing to do. Make it before the ticker is started.
 
-    Each runs in a task of its own: a step that waits long for a part of the store delays no other chore.
+    Each runs in a task of its own: a step that waits long for a part of the store delays no other chore. hurried: where
+    somebody waits for the chores, they begin at once.
     """
 
-    def __init__(self, ticker: Ticker, clock: StoreClock, chores: Sequence[Chore]) -> None:
+    def __init__(self, ticker: Ticker, clock: StoreClock, chores: Sequence[Chore], *, hurried: bool = False) -> None:
         self._clock = clock
+        self._spread = 0.0 if hurried else _SPREAD.total_seconds()
         self._chores = chores
         self._ticked = {chore.name: asyncio.Event() for chore in chores}
         self._loops = [Loop(partial(self._run, chore), f"chore {chore.name}") for chore in chores]
@@ -79,7 +81,7 @@ class ChoreRunner:
         while True:
             await self._wait(ticked, chore.next_time())
             ticked.clear()
-            await asyncio.sleep(random.uniform(0, _SPREAD.total_seconds()))  # noqa: S311 - spreads load, guards nothing
+            await asyncio.sleep(random.uniform(0, self._spread))  # noqa: S311 - spreads load, guards nothing
             while await self._step(chore):
                 pass
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from tocsin_server.domain.clock import EndedRun
 from tocsin_server.domain.filters import JobFilter, ListQuery
@@ -33,6 +34,21 @@ class EndedRuns:
     async def read(self, queues: Sequence[str]) -> bool:
         """Whether anything has changed since the last reading. A queue that is new is followed from its beginning."""
         return any(await asyncio.gather(*(self._read_queue(queue) for queue in queues)))
+
+    async def wait(self, queues: Sequence[str], seconds: float) -> None:
+        """Until something may have changed in one of these queues, for so long at most. They were read before."""
+        within = timedelta(seconds=seconds)
+        waits: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(self._store.events(queue, self._cursors[queue], wait=within, limit=1))
+            for queue in queues
+        ]
+        waits = waits or [asyncio.ensure_future(asyncio.sleep(seconds))]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
 
     def take(self) -> list[EndedRun]:
         """What has ended since the last taking, in an order that does not hang on who was faster."""

@@ -72,5 +72,9 @@ class ScheduleStore(ABC):
         Tick.next_schedule says when there are some."""
 
     @abstractmethod
+    async def next_look(self, queue: str) -> datetime | None:
+        """The earliest look_time that has not come yet by the store's clock. Cost O(log n)."""
+
+    @abstractmethod
     async def delete_schedule(self, queue: str, schedule_id: str) -> bool:
         """Delete a schedule; whether one stood. Its jobs stay."""

@@ -81,6 +81,11 @@ class Claims:
         """Whether no answer is waited for."""
         return not self._unanswered and not self.slow
 
+    @property
+    def claiming(self) -> bool:
+        """Whether a claim may have leased something that nobody has been given yet."""
+        return bool(self._under_way or self._unanswered)
+
     def busy_queues(self) -> Collection[str]:
         """Queues that something is asked of, or will be asked of again."""
         return {*self._under_way, *self._unanswered, *self._failures}

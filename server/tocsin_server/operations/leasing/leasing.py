@@ -114,6 +114,11 @@ class Leasing:
         self._widened(seat)
         return seat
 
+    @property
+    def claiming(self) -> bool:
+        """Whether a claim may have leased something that nobody here holds yet."""
+        return self._claims.claiming
+
     def start(self) -> None:
         """Begin to claim."""
         self._task = asyncio.create_task(self._run(), name="leasing")

@@ -34,6 +34,11 @@ class HandingBack:
         if leases:
             self._unbroken.begin(self._shorten(leases))
 
+    @property
+    def busy(self) -> bool:
+        """Whether some are still on their way back."""
+        return self._unbroken.busy
+
     async def close(self) -> None:
         """Wait until all that is under way is done."""
         await self._unbroken.close()

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from tocsin_server.domain.queues import WorkerFigures
 from tocsin_server.operations.announcing import Announcing
+from tocsin_server.operations.expecting import Expecting
 from tocsin_server.operations.leasing.leasing import Leasing
 from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.store_clock import StoreClock
@@ -53,6 +54,9 @@ class Working:
         workers = Workers(leasing.holdings, clock)
         self.announcing = Announcing(store, server, (embedded, workers.figures))
         workers.appeared = self.announcing.changed
+        self.expecting = Expecting(
+            store, server, self.announcing.workers, lambda: leasing.claiming or self._handing_back.busy
+        )
         polling = Polling(store, leasing, admission, self._handing_back, silent_since)
         self.calls = WorkerCalls(store, polling, outcomes, workers, self._handing_back)
         self.streaming = Streaming(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 
 from tocsin_server.domain.errors import CannotDecrypt, TocsinError
 from tocsin_server.domain.job import View
@@ -45,6 +46,9 @@ class EncryptingSchedules(ScheduleStore):
     async def due_schedules(self, queue: str, *, skip: int = 0, limit: int = 500) -> DueSchedules:
         due = await self._schedules.due_schedules(queue, skip=skip, limit=limit)
         return DueSchedules(due.now, [self._opened_if_possible(one) for one in due.schedules])
+
+    async def next_look(self, queue: str) -> datetime | None:
+        return await self._schedules.next_look(queue)
 
     async def delete_schedule(self, queue: str, schedule_id: str) -> bool:
         return await self._schedules.delete_schedule(queue, schedule_id)

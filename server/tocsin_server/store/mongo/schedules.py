@@ -131,6 +131,13 @@ class MongoSchedules(ScheduleStore):
         self._clock.heard(now)
         return DueSchedules(now, await self._settled(queue, [one for one in found if one["look"] <= now]))
 
+    async def next_look(self, queue: str) -> datetime | None:
+        condition = {"queue": queue, "look": {"$gt": await self._clock.read()}}
+        found = await self._connection.run(
+            lambda: self._schedules.find(condition, {"look": 1}).sort("look", 1).limit(1).to_list(), read_only=True
+        )
+        return found[0]["look"] if found else None
+
     async def delete_schedule(self, queue: str, schedule_id: str) -> bool:
         done = await self._connection.run(lambda: self._schedules.delete_one({"_id": key(queue, schedule_id)}))
         return done.deleted_count > 0

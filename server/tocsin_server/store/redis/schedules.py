@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import islice
 
 from tocsin_server.domain.errors import TocsinError
@@ -84,6 +85,10 @@ class RedisSchedules(ScheduleStore):
     async def due_schedules(self, queue: str, *, skip: int = 0, limit: int = 500) -> DueSchedules:
         now_ms, found = await self._scripts.run("due_schedules", self._keys.root(queue), skip, limit)
         return DueSchedules(to_time(now_ms), _all(queue, found))
+
+    async def next_look(self, queue: str) -> datetime | None:
+        look_ms = await self._scripts.run("next_look", self._keys.root(queue))
+        return None if look_ms is None else to_time(int(look_ms))
 
     async def delete_schedule(self, queue: str, schedule_id: str) -> bool:
         return bool(await self._scripts.run("delete_schedule", self._keys.root(queue), schedule_id))

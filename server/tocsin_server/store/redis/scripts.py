@@ -42,6 +42,7 @@ READ_ONLY = frozenset(
         "figures",
         "get",
         "logs",
+        "next_look",
         "notes",
         "page",
         "ping",
