@@ -10,6 +10,7 @@ from typing import Any
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 
 from tocsin_server.domain.errors import TocsinError
+from tocsin_server.domain.words import counted
 from tocsin_server.messages.probing import probe_mail, probe_sms
 from tocsin_server.settings import Settings, is_loopback, secrets_of
 from tocsin_server.store.interface import Durability
@@ -33,6 +34,7 @@ async def examine(settings: Settings) -> list[Finding]:
     """Everything that is worth saying, in the order in which it was looked at, without secrets. Changes nothing."""
     checks: list[Callable[[Settings], Coroutine[Any, Any, list[Finding]]]] = [
         _store,
+        _encryption,
         _listen,
         _mail,
         _sms,
@@ -74,6 +76,20 @@ def _where(settings: Settings) -> str:
             return f"{show_address(settings.store.address())}, collection {settings.store.collection}"
         case "redis":
             return show_address(settings.store.address())
+
+
+async def _encryption(settings: Settings) -> list[Finding]:
+    file = settings.encryption.keyring_file
+    if file is None:
+        return []
+    from tocsin_server.store.encrypting.keyring import KeyringError, read_keyring
+
+    try:
+        ring = read_keyring(file)
+    except KeyringError as error:
+        return [Finding("encryption", False, str(error))]
+    says = f"{file}: {counted(len(ring.keys), 'key')}, {ring.primary.key_id} of {ring.primary.made:%Y-%m-%d} encrypts"
+    return [Finding("encryption", True, says)]
 
 
 async def _listen(settings: Settings) -> list[Finding]:
