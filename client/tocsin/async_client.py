@@ -396,13 +396,16 @@ class AsyncClient:
         """
         return await self._connection.invoke(_reminder_calls.cancel(kind, id, queue, reason), deadline)
 
-    async def export_jobs(self, queues: Iterable[str] = ()) -> AsyncGenerator[TransferRecord, None]:
+    async def export_jobs(
+        self, queues: Iterable[str] = (), *, decrypt: bool = False
+    ) -> AsyncGenerator[TransferRecord, None]:
         """All that stands in these queues, or in all: settings, notes of reminder sets and jobs, for `import_jobs`.
 
         Read as you go. What changes meanwhile may be in it as it was before or after. Raises Unavailable where the
-        server goes away: begin anew then.
+        server goes away: begin anew then. Records of a server whose store is encrypted are encrypted, too, for servers
+        that have its keys, unless `decrypt` asks for clear ones.
         """
-        request = _transferring.export_request(queues)
+        request = _transferring.export_request(queues, decrypt)
         async with aclosing(_transferring.exported(self._connection, request)) as found:
             async for records in found:
                 for record in records:

@@ -389,13 +389,14 @@ class Client:
         """
         return self._invoke(_reminder_calls.cancel(kind, id, queue, reason), deadline)
 
-    def export_jobs(self, queues: Iterable[str] = ()) -> Iterator[TransferRecord]:
+    def export_jobs(self, queues: Iterable[str] = (), *, decrypt: bool = False) -> Iterator[TransferRecord]:
         """All that stands in these queues, or in all: settings, notes of reminder sets and jobs, for `import_jobs`.
 
         Read as you go. What changes meanwhile may be in it as it was before or after. Raises Unavailable where the
-        server goes away: begin anew then.
+        server goes away: begin anew then. Records of a server whose store is encrypted are encrypted, too, for servers
+        that have its keys, unless `decrypt` asks for clear ones.
         """
-        request = _transferring.export_request(queues)
+        request = _transferring.export_request(queues, decrypt)
         for records in self._loop.iterate(_transferring.exported(self._connection, request)):
             yield from records
 

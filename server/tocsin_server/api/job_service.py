@@ -188,13 +188,14 @@ class JobService:
     ) -> AsyncIterator[transfer_pb2.ExportJobsResponse]:
         queues = transfer_requests.export_jobs(request)
         async with aclosing(self._transfers.exporting.records(queues)) as batches:
-            async for answer in transfer_answers.exported(batches):
+            sealer = None if request.decrypt else self._transfers.sealer
+            async for answer in transfer_answers.exported(batches, sealer):
                 yield answer
 
     async def ImportJobs(
         self, stream: AsyncIterator[transfer_pb2.ImportJobsRequest], call: Call
     ) -> transfer_pb2.ImportJobsResponse:
-        async with aclosing(transfer_requests.slices(stream)) as slices:
+        async with aclosing(transfer_requests.slices(stream, self._transfers.sealer)) as slices:
             return transfer_answers.imported(await self._transfers.importing.take(slices))
 
     async def _changed(self, queue: str, change: Change) -> Job:

@@ -39,6 +39,7 @@ async def examine(settings: Settings) -> list[Finding]:
     """Everything that is worth saying, in the order in which it was looked at, without secrets. Changes nothing."""
     checks: list[Callable[[Settings], Coroutine[Any, Any, list[Finding]]]] = [
         _store,
+        _encryption,
         _listen,
         _tls,
         _auth,
@@ -84,6 +85,20 @@ def _where(settings: Settings) -> str:
             return f"{show_address(settings.store.address())}, collection {settings.store.collection}"
         case "redis":
             return show_address(settings.store.address())
+
+
+async def _encryption(settings: Settings) -> list[Finding]:
+    file = settings.encryption.keyring_file
+    if file is None:
+        return []
+    from tocsin_server.store.encrypting.keyring import KeyringError, read_keyring
+
+    try:
+        ring = read_keyring(file)
+    except KeyringError as error:
+        return [Finding("encryption", False, str(error))]
+    says = f"{file}: {counted(len(ring.keys), 'key')}, {ring.primary.key_id} of {ring.primary.made:%Y-%m-%d} encrypts"
+    return [Finding("encryption", True, says)]
 
 
 async def _listen(settings: Settings) -> list[Finding]:

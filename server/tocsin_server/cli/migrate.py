@@ -45,6 +45,7 @@ _OF_STORES = {
     "wait": "--wait",
     "source_namespace": "--from-namespace",
     "source_collection": "--from-collection",
+    "source_keyring": "--from-keyring",
 }
 _OF_SYSTEMS = {
     "address": "--source",
@@ -146,6 +147,14 @@ def migrate(
     target_collection: Annotated[
         str | None, typer.Option("--to-collection", metavar="NAME", help="The target's collection in MongoDB.")
     ] = None,
+    source_keyring: Annotated[
+        Path | None,
+        typer.Option("--from-keyring", metavar="FILE", help="The source's key ring, where it is encrypted."),
+    ] = None,
+    target_keyring: Annotated[
+        Path | None,
+        typer.Option("--to-keyring", metavar="FILE", help="Encrypt with this key ring in the target of --to."),
+    ] = None,
     prefix: Annotated[
         str, typer.Option("--prefix", metavar="NAME", help="Bull's and BullMQ's, of their keys.")
     ] = "bull",
@@ -164,7 +173,7 @@ def migrate(
     try:
         if misplaced := [*_misplaced(context, source, wanted), *_unknown(time_zone)]:
             raise refusal("migrate", misplaced)
-        to = _target(target, target_namespace, target_collection)
+        to = _target(target, target_namespace, target_collection, target_keyring)
         if source in SYSTEMS:
             if address is None:
                 raise refusal("migrate", [f"--from {source} needs --source, the address of its jobs"])
@@ -177,7 +186,9 @@ def migrate(
                 )
             )
         else:
-            origin = settings_of("--from", source, namespace=source_namespace, collection=source_collection)
+            origin = settings_of(
+                "--from", source, namespace=source_namespace, collection=source_collection, keyring=source_keyring
+            )
             configure_logs("error", "console", secrets=[*secrets_of(origin), *secrets_of(to)])
             done = asyncio.run(
                 _move(origin, to, wanted, _PATIENCE if wait is None else wait, verify=verify, dry_run=dry_run)
@@ -230,10 +241,10 @@ def may_be_scheduled(kind: int, body: bytes) -> bool:
     return not wrong
 
 
-def _target(address: str | None, namespace: str | None, collection: str | None) -> Settings:
+def _target(address: str | None, namespace: str | None, collection: str | None, keyring: Path | None) -> Settings:
     if address is None:
         return loaded_or_exit("migrate", [], os.environ, None).settings
-    return settings_of("--to", address, namespace=namespace, collection=collection)
+    return settings_of("--to", address, namespace=namespace, collection=collection, keyring=keyring)
 
 
 @asynccontextmanager

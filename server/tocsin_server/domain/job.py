@@ -25,6 +25,7 @@ class OnConflict(IntEnum):
     FAIL = 1
     KEEP = 2
     REPLACE = 3
+    UNIQUE = 4  # none does: the server made the id at random, and the store need not look. No caller says this
 
 
 class Put(IntEnum):

@@ -10,8 +10,9 @@ from tocsin_server.domain import limits
 
 #: The kind of a payload that is sealed; its own kind is the first clear byte. No field of JobSpec has this number.
 KIND = 254
-#: No message of Protocol Buffers and no JSON begins with it: of a result or a note it says that it is sealed.
-MARK = b"\0"
+#: What a sealed value begins with, and no message of Protocol Buffers and no JSON: so of a result or a note it says
+#: that it is sealed. What else each of them says stands in store/encrypting/sealing.py.
+HEADS = (b"\0\1", b"\0\2")
 PREFIX = "sealed:"
 _PREFIX = PREFIX.encode()
 #: Mark, binding, key id, nonce.
@@ -22,9 +23,14 @@ ADDED_BYTES = HEADER_BYTES + TAG_BYTES
 _LONGEST_LINE = len(PREFIX) + -(-(limits.LOG_LINE_BYTES + ADDED_BYTES) // 3) * 4
 
 
+def is_sealed(value: bytes) -> bool:
+    """Whether a result or a note is sealed."""
+    return value.startswith(HEADS)
+
+
 def clear_size(value: bytes) -> int:
     """Bytes of a result or a note when it is clear."""
-    return len(value) - ADDED_BYTES if value.startswith(MARK) else len(value)
+    return len(value) - ADDED_BYTES if is_sealed(value) else len(value)
 
 
 def clear_text_size(text: bytes) -> int:

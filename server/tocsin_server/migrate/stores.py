@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, cast
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
@@ -45,8 +46,17 @@ async def is_same(one: Side, other: Side) -> bool:
     return found is not None and found.value == value
 
 
-def settings_of(option: str, address: str, *, namespace: str | None = None, collection: str | None = None) -> Settings:
-    """The settings of a store from its address alone: an URL, or embedded:FOLDER. SettingsError names the option."""
+def settings_of(
+    option: str,
+    address: str,
+    *,
+    namespace: str | None = None,
+    collection: str | None = None,
+    keyring: Path | None = None,
+) -> Settings:
+    """The settings of a store from its address alone: an URL, or embedded:FOLDER. SettingsError names the option.
+
+    `keyring` is the file of its keys, where it is encrypted."""
     flags = [Flag(option, "store.answer_within", _ANSWER_WITHIN)]
     if address.startswith(_EMBEDDED):
         flags += [Flag(option, "store.provider", "embedded"), Flag(option, "data", address.removeprefix(_EMBEDDED))]
@@ -58,6 +68,8 @@ def settings_of(option: str, address: str, *, namespace: str | None = None, coll
         flags.append(Flag(f"{option}-namespace", "store.namespace", namespace))
     if collection is not None:
         flags.append(Flag(f"{option}-collection", "store.collection", collection))
+    if keyring is not None:
+        flags.append(Flag(f"{option}-keyring", "encryption.keyring_file", str(keyring)))
     settings = load(flags, {}).settings
     if (trouble := address_trouble(settings)) is not None:
         raise SettingsError([f"{option}: {trouble[1]}"])

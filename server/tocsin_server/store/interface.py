@@ -32,7 +32,7 @@ from tocsin_server.domain.logs import LogPage
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.store.calendar_store import CalendarStore
 from tocsin_server.store.schedule_store import ScheduleStore
-from tocsin_server.store.sealed_store import SealedStore
+from tocsin_server.store.sealed_store import RecordSealer, SealedStore
 
 
 class StoreUnfit(Exception):
@@ -107,6 +107,9 @@ class JobStore(ABC):
 
     #: Says which key the store is encrypted with, and takes what is encrypted anew.
     sealed: SealedStore
+
+    #: Encrypts what is exported; None where the store is not encrypted.
+    record_sealer: RecordSealer | None = None
 
     #: So many queues `ticks` reads by one command; whoever reads all of very many queues asks for no more at once.
     ticks_at_once: int = 1_000

@@ -31,6 +31,18 @@ class ResealedLine:
     after: str
 
 
+class RecordSealer(ABC):
+    """Encrypts what is exported from an encrypted store, whole, and decrypts it where it is imported."""
+
+    @abstractmethod
+    def seal(self, queue: str, kind: int, record: bytes) -> tuple[bytes, str]:
+        """A record of the queue, encrypted, and the id of the key. `kind`: which kind of record it is."""
+
+    @abstractmethod
+    def open(self, queue: str, kind: int, sealed: bytes) -> bytes:
+        """The record. CannotDecrypt, KeyMissing."""
+
+
 class SealedStore(ABC):
     """Keeps what is sealed."""
 

@@ -20,25 +20,45 @@ from tocsin_server.domain.schedules.calendars import KeptCalendar
 from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.operations.transfer.importing import Imported
 from tocsin_server.operations.transfer.records import QueueRecord, Record
+from tocsin_server.store.sealed_store import RecordSealer
 
 _Record = wire.shadow(pb.TransferRecord)
 _ExportJobsResponse = wire.shadow(pb.ExportJobsResponse)
 _ImportJobsResponse = wire.shadow(pb.ImportJobsResponse)
 
 
-async def exported(batches: AsyncIterator[Sequence[Record]]) -> AsyncGenerator[pb.ExportJobsResponse, None]:
-    """Answers with the records, none of them over the limit of an answer."""
+async def exported(
+    batches: AsyncIterator[Sequence[Record]], sealer: RecordSealer | None
+) -> AsyncGenerator[pb.ExportJobsResponse, None]:
+    """Answers with the records, none of them over the limit of an answer; encrypted where there is a sealer."""
     async for records in batches:
         answer, room = _ExportJobsResponse(), AnswerRoom(beside=0)
         for record in records:
             message = _Record()
             fill_record(message, record)
+            if sealer is not None:
+                message = _sealed(message, _queue_of(record), sealer)
             if not room.takes(message):
                 yield answer
                 answer, room = _ExportJobsResponse(), AnswerRoom(beside=0)
                 room.takes(message)
             answer.records.append(message)
         yield answer
+
+
+def _queue_of(record: Record) -> str:
+    """Empty of a calendar, which is of no queue."""
+    if isinstance(record, KeptCalendar):
+        return ""
+    return record.spec.queue if isinstance(record, Job | Schedule) else record.queue
+
+
+def _sealed(message: pb.TransferRecord, queue: str, sealer: RecordSealer) -> pb.TransferRecord:
+    target = _Record()
+    kind = _Record.DESCRIPTOR.fields_by_name[str(message.WhichOneof("record"))].number
+    target.sealed.queue, target.sealed.record_field = queue, kind
+    target.sealed.record, target.sealed.key_id = sealer.seal(queue, kind, message.SerializeToString())
+    return target
 
 
 def fill_record(target: pb.TransferRecord, record: Record) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -22,7 +23,7 @@ from tocsin_server.api.requests.violations import Violations
 from tocsin_server.api.times import to_span, to_time
 from tocsin_server.domain import limits
 from tocsin_server.domain.defaults import SERVER_DEFAULTS, terms
-from tocsin_server.domain.errors import InvalidFields, TocsinError, TooLarge, Violation
+from tocsin_server.domain.errors import CannotDecrypt, InvalidFields, TocsinError, TooLarge, Violation
 from tocsin_server.domain.job import Cancel, Job, JobError, JobSpec, Payload, Progress
 from tocsin_server.domain.nominal_times import of_job_id
 from tocsin_server.domain.reminders import TAG, reserved_for
@@ -31,6 +32,7 @@ from tocsin_server.operations.reminders.notes import names_set, set_in
 from tocsin_server.operations.transfer.importing import Item
 from tocsin_server.operations.transfer.records import NoteRecord, QueueRecord, Record
 from tocsin_server.store.interface import StoredNote
+from tocsin_server.store.sealed_store import RecordSealer
 
 _Record = wire.shadow(pb.TransferRecord)
 _ListJobsResponse = wire.shadow(job_service_pb2.ListJobsResponse)
@@ -52,9 +54,10 @@ def export_jobs(request: pb.ExportJobsRequest) -> Sequence[str]:
 
 
 async def slices(
-    requests: AsyncIterator[pb.ImportJobsRequest],
+    requests: AsyncIterator[pb.ImportJobsRequest], sealer: RecordSealer | None
 ) -> AsyncGenerator[tuple[bool, Sequence[Item]], None]:
-    """What a stream of requests brings; each slice with whether it goes over what stands."""
+    """What a stream of requests brings; each slice with whether it goes over what stands. `sealer` decrypts records
+    that were exported encrypted."""
     said: int | None = None
     index = 0
     async for request in requests:
@@ -64,7 +67,7 @@ async def slices(
         raws: Sequence[bytes] = request.records  # type: ignore[assignment]  # bytes in the shadow message
         for start in range(0, len(raws), _AT_ONCE):
             some = [(index + i, raw) for i, raw in enumerate(raws[start : start + _AT_ONCE])]
-            yield over, await each_aside(sum(len(raw) for _, raw in some), some, _item)
+            yield over, await each_aside(sum(len(raw) for _, raw in some), some, partial(_item, sealer))
             index += len(some)
 
 
@@ -80,19 +83,38 @@ def _over(request: pb.ImportJobsRequest, said: int | None) -> int:
     return said or request.over or pb.ImportJobsRequest.KEEP
 
 
-def _item(indexed: tuple[int, bytes]) -> Item:
+def _item(sealer: RecordSealer | None, indexed: tuple[int, bytes]) -> Item:
     index, raw = indexed
     at = f"records[{index}]"
+    queue, job_id = "", ""
     try:
         message = read(pb.TransferRecord, _Record, raw)
+        queue, job_id = _names(message)
+        if message.HasField("sealed"):
+            message = read(pb.TransferRecord, _Record, _opened(message.sealed, sealer))
+            queue, job_id = _names(message)
     except InvalidFields as refusal:
-        return Item(index, "", "", _within(at, refusal))
-    queue, job_id = _names(message)
+        return Item(index, queue, "", _within(at, refusal))
+    except CannotDecrypt as refusal:
+        return Item(index, queue, "", refusal)
     try:
         _check_record(at, message)
         return Item(index, queue, job_id, _to_record(at, message))
     except TocsinError as refusal:
         return Item(index, queue, job_id, refusal)
+
+
+def _opened(record: pb.SealedRecord, sealer: RecordSealer | None) -> bytes:
+    """CannotDecrypt."""
+    if sealer is None:
+        raise CannotDecrypt(
+            record.queue[: limits.NAME_CHARACTERS],
+            "",
+            "record",
+            "it was exported encrypted, and this server has no key ring: name a copy of the exporting server's in "
+            "encryption.keyring_file, or export it with --decrypt",
+        )
+    return sealer.open(record.queue, record.record_field, record.record)
 
 
 def _within(at: str, refusal: InvalidFields) -> InvalidFields:
@@ -105,6 +127,8 @@ def _names(record: pb.TransferRecord) -> tuple[str, str]:
     """Queue and job of a record that may say anything."""
     job_id = ""
     match record.WhichOneof("record"):
+        case "sealed":
+            return record.sealed.queue[: limits.NAME_CHARACTERS], ""
         case "job":
             queue, job_id = record.job.job.queue, record.job.job.job_id
         case "queue":

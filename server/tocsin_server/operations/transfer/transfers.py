@@ -15,6 +15,7 @@ class Transfers:
 
     def __init__(self, store: JobStore, queues: Queues) -> None:
         self._drain = Drain()
+        self.sealer = store.record_sealer
         self.exporting = Exporting(store, self._drain)
         self.importing = Importing(store, Placing(store, queues), self._drain)
 

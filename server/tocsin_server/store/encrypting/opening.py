@@ -8,7 +8,7 @@ from tocsin_server.domain.errors import CannotDecrypt, KeyMissing
 from tocsin_server.domain.job import Job, JobError, Payload, Progress
 from tocsin_server.domain.logs import LoggedLine
 from tocsin_server.domain.schedules.standing import Schedule
-from tocsin_server.domain.sealed import KIND, MARK
+from tocsin_server.domain.sealed import KIND, is_sealed
 from tocsin_server.store.encrypting.keyring import LiveKeyring
 from tocsin_server.store.encrypting.sealing import from_text, open_sealed
 from tocsin_server.store.encrypting.values import (
@@ -32,7 +32,7 @@ class Opener:
 
     def bytes(self, field: str, queue: str, name: str, value: bytes) -> bytes:
         """A result or a note. CannotDecrypt."""
-        return open_sealed(self._keys, field, queue, name, value) if value.startswith(MARK) else value
+        return open_sealed(self._keys, field, queue, name, value) if is_sealed(value) else value
 
     def text(self, field: str, queue: str, name: str, text: str, *, strict: bool) -> str:
         """A text. One that cannot be opened is said to be so in its place, or, where `strict`, raised as
@@ -124,7 +124,7 @@ def as_it_stands(sealed: Job, job: Job, stands: Job, opened: Job) -> Job:
     if spec.payload is not None and _is_sealed(stands.spec.payload) and opened.spec.payload == job.spec.payload:
         spec = with_payload(spec, stands.spec.payload)
     if result is not None and stands.result is not None and opened.result == job.result:
-        result = stands.result if stands.result.startswith(MARK) else result
+        result = stands.result if is_sealed(stands.result) else result
     if progress and stands.progress and opened.progress and job.progress:
         said = _same_text(progress.message, job.progress.message, stands.progress.message, opened.progress.message)
         progress = replace(progress, message=said)

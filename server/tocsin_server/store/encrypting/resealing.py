@@ -10,7 +10,7 @@ from tocsin_server.domain.errors import CannotDecrypt
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.logs import LoggedLine
 from tocsin_server.domain.schedules.standing import Schedule
-from tocsin_server.domain.sealed import KIND, MARK
+from tocsin_server.domain.sealed import KIND, is_sealed
 from tocsin_server.store.encrypting.opening import Opener
 from tocsin_server.store.encrypting.sealing import OF_SCHEDULE, OWN, from_text, key_of
 from tocsin_server.store.encrypting.store import EncryptingStore
@@ -106,7 +106,7 @@ class Resealer:
 
     async def note(self, queue: str, note: StoredNote) -> None:
         """A note as it was read from the store inside. One that others change meanwhile is sealed by them."""
-        if note.value.startswith(MARK) and key_of(note.value) == self._keys.ring.primary.key_id:
+        if is_sealed(note.value) and key_of(note.value) == self._keys.ring.primary.key_id:
             return
         try:
             found = await self._outer.read_note(queue, note.key)
@@ -135,7 +135,7 @@ class Resealer:
 
 
 def _is_by(sealed: bytes, key_id: str, binding: int = OWN) -> bool:
-    return sealed.startswith(MARK) and sealed[1] == binding and key_of(sealed) == key_id
+    return is_sealed(sealed) and sealed[1] == binding and key_of(sealed) == key_id
 
 
 def _text_is_by(text: str, key_id: str) -> bool:

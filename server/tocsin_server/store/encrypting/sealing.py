@@ -13,11 +13,12 @@ from __future__ import annotations
 import binascii
 import os
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 
 from cryptography.exceptions import InvalidTag
 
 from tocsin_server.domain.errors import CannotDecrypt, KeyMissing
-from tocsin_server.domain.sealed import ADDED_BYTES, HEADER_BYTES, MARK, PREFIX
+from tocsin_server.domain.sealed import ADDED_BYTES, HEADER_BYTES, PREFIX, is_sealed
 from tocsin_server.store.encrypting.keyring import Key, LiveKeyring
 
 OWN, OF_SCHEDULE = 1, 2
@@ -34,9 +35,26 @@ def seal(key: Key, field: str, queue: str, name: str, clear: bytes, binding: int
     return header + nonce + key.cipher.encrypt(nonce, clear, _bound_to(binding, field, queue, name))
 
 
+def nonces(number: int) -> list[bytes]:
+    """So many random nonces, each for one use."""
+    random = os.urandom(_NONCE * number)
+    return [random[at : at + _NONCE] for at in range(0, _NONCE * number, _NONCE)]
+
+
+def sealing(key: Key, field: str, queue: str) -> Callable[[bytes, str, bytes], bytes]:
+    """`seal` of one field for many names in a queue, in the least time: of a nonce, a name and a clear value."""
+    encrypt, header = key.cipher.encrypt, b"\0%c%s" % (OWN, bytes.fromhex(key.key_id))
+    bound = _bound_to(OWN, field, queue, "")
+
+    def seal_one(nonce: bytes, name: str, clear: bytes) -> bytes:
+        return header + nonce + encrypt(nonce, clear, bound + name.encode())
+
+    return seal_one
+
+
 def open_sealed(keys: LiveKeyring, field: str, queue: str, name: str, sealed: bytes) -> bytes:
     """The clear value. KeyMissing, CannotDecrypt."""
-    binding = sealed[1] if len(sealed) >= ADDED_BYTES and sealed.startswith(MARK) else 0
+    binding = sealed[1] if len(sealed) >= ADDED_BYTES and is_sealed(sealed) else 0
     if binding == OF_SCHEDULE:
         bound = _bound_to(binding, field, queue, name.rpartition("@")[0])
     elif binding == OWN:
@@ -75,4 +93,4 @@ def from_text(text: str) -> bytes | None:
         sealed = b64decode(text[len(PREFIX) :], validate=True)
     except (binascii.Error, ValueError):  # a clear text that begins so
         return None
-    return sealed if len(sealed) >= ADDED_BYTES and sealed.startswith(MARK) else None
+    return sealed if len(sealed) >= ADDED_BYTES and is_sealed(sealed) else None

@@ -29,6 +29,7 @@ from tocsin_server.domain.logs import LogPage
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.store.encrypting.keyring import Key, LiveKeyring
 from tocsin_server.store.encrypting.opening import Opener, as_it_stands
+from tocsin_server.store.encrypting.record_sealer import KeyedRecordSealer
 from tocsin_server.store.encrypting.schedules import EncryptingSchedules
 from tocsin_server.store.encrypting.sealing import seal
 from tocsin_server.store.encrypting.values import (
@@ -59,6 +60,7 @@ class EncryptingStore(JobStore):
         self.schedules = EncryptingSchedules(store.schedules, self._sealing_key, self._opener, self._ids)
         self.calendars = store.calendars  # days off are nobody's secret
         self.sealed = store.sealed
+        self.record_sealer = KeyedRecordSealer(keys)
         self.manual_clock = store.manual_clock
         self.ticks_at_once = store.ticks_at_once
 

@@ -42,7 +42,7 @@ def items(*requests: Any) -> list[tuple[bool, list[Item]]]:
             for request in requests:
                 yield wire.shadow(transfer_pb2.ImportJobsRequest).FromString(request.SerializeToString())
 
-        return [(over, list(some)) async for over, some in transfer.slices(stream())]
+        return [(over, list(some)) async for over, some in transfer.slices(stream(), None)]
 
     return asyncio.run(read())
 
