@@ -37,7 +37,6 @@ from tocsin_server.api.worker_service import WorkerService
 from tocsin_server.dispatch.dispatcher import Dispatcher
 from tocsin_server.dispatch.pushing import PushHandlers
 from tocsin_server.domain.defaults import JobDefaults
-from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.domain.lease import Lease
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.domain.times import MILLISECOND, to_ms
@@ -53,6 +52,7 @@ from tocsin_server.maintenance.retention_trimmer import RetentionTrimmer
 from tocsin_server.maintenance.runner import ChoreRunner
 from tocsin_server.maintenance.schedule_firer import ScheduleFirer
 from tocsin_server.messages.errors import MessageSettingsError
+from tocsin_server.metering import Metering
 from tocsin_server.operations.advancing import Advancing
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.cancel_jobs import CancelJobs
@@ -75,13 +75,13 @@ from tocsin_server.operations.working.working import Working
 from tocsin_server.readiness import Readiness
 from tocsin_server.settings import Settings, is_loopback
 from tocsin_server.store.interface import JobStore
-from tocsin_server.store.open import MadeStore, StoreUnfit, joined_store, made_store, quotas_of
-from tocsin_server.store.refusal_log import words_behind
+from tocsin_server.store.open import MadeStore, StoreUnfit, joined_store, made_store, opened, quotas_of
+from tocsin_server.telemetry.metrics import Metrics
+from tocsin_server.telemetry.metrics_endpoint import CannotServeMetrics
 from tocsin_server.version import VERSION
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin.server")
 
-_ASK_STORE_AGAIN = timedelta(seconds=1)
 _CALLS_GRACE = timedelta(seconds=5)  # for calls under way, once no job runs any more
 
 
@@ -100,6 +100,7 @@ class _Loops:
     dispatcher: Dispatcher | None
     working: Working
     readiness: Readiness
+    metering: Metering | None
 
 
 class Server:
@@ -119,12 +120,14 @@ class Server:
         self._closed = asyncio.Event()
         self.failed = asyncio.Event()  # it runs no jobs any more, unasked; only a restart mends that
         self.address = ""
+        self.metrics_address = ""  # of the endpoint of metrics, where they are served
+        self._metrics = Metrics(settings.metrics.queues) if settings.metrics.listen is not None else None
 
     async def start(self) -> None:
         """Serve. Waits for a store that is away. CannotStart; after it, or a cancel, nothing is left running."""
         try:
             await self._start()
-        except (HandlersNotFound, MessageSettingsError, StoreUnfit, CannotListen) as error:
+        except (HandlersNotFound, MessageSettingsError, StoreUnfit, CannotListen, CannotServeMetrics) as error:
             await self._abandon()
             raise CannotStart(str(error)) from error
         except BaseException:
@@ -155,7 +158,7 @@ class Server:
         push = self._push_handlers()
         handlers, warnings = self._handlers(store, out, own, push)
         handled = sorted({*handlers, *push})
-        await _open(made)
+        await opened(made)
 
         name = f"{socket.gethostname()}:{secrets.token_hex(4)}"
         queue_settings = QueueSettingsCache(store, ttl=settings.tick)
@@ -197,6 +200,7 @@ class Server:
             connections=Connections(
                 settings.connections.max_age, settings.connections.max_age_grace, settings.connections.max_idle
             ),
+            metrics=self._metrics,
         )
         port = await self._grpc.start()
         self._stack.push_async_callback(self._grpc.stop, _CALLS_GRACE)
@@ -242,7 +246,7 @@ class Server:
         health: Health,
         name: str,
     ) -> _Loops:
-        settings, store = self._settings, made.store
+        settings, store, metrics = self._settings, made.store, self._metrics
         clock = StoreClock()
         wakeups = Wakeups(store)
         ticker = Ticker(store, clock, settings.tick)
@@ -253,14 +257,14 @@ class Server:
         retention = settings.retention
         chores = [
             DuePromoter(store, clock),
-            LeaseReaper(store, clock, settings.tick),
+            LeaseReaper(store, clock, settings.tick, metrics),
             RetentionTrimmer(store, clock, completed_max=retention.completed_max, failed_max=retention.failed_max),
             CrossChecker(store),
-            ScheduleFirer(store, clock),
+            ScheduleFirer(store, clock, metrics),
             QueueForgetter(store, unused_for=settings.quotas.forget_unused_for),
         ]
         runner = ChoreRunner(ticker, chores)
-        leasing = Leasing(store, Finishing(store), wakeups, ticker, clock, tick=settings.tick)
+        leasing = Leasing(store, Finishing(store, metrics), wakeups, ticker, clock, tick=settings.tick, metrics=metrics)
         dispatcher = None
         if settings.dispatch:
             dispatcher = Dispatcher(
@@ -296,10 +300,17 @@ class Server:
             linger=settings.gather.wait,
         )
         readiness = Readiness(health, ticker, dispatcher, store, settings.tick)
-        return _Loops(wakeups, ticker, runner, leasing, dispatcher, working, readiness)
+        metering = None
+        if metrics is not None:
+            workers = working.workers
+            metering = Metering(settings.metrics, metrics, store, clock, ticker, runner, dispatcher, workers, readiness)
+        return _Loops(wakeups, ticker, runner, leasing, dispatcher, working, readiness, metering)
 
     async def _start_loops(self, loops: _Loops) -> None:
         # Closed in the reverse order, each only where it was started.
+        if loops.metering is not None:
+            self.metrics_address = await loops.metering.start()
+            self._stack.push_async_callback(loops.metering.close)
         loops.wakeups.start()
         self._stack.push_async_callback(loops.wakeups.close)
         loops.ticker.start()
@@ -340,6 +351,7 @@ class Server:
         _log.info(
             "serving",
             address=self.address,
+            **({"metrics": self.metrics_address} if self.metrics_address else {}),
             server=name,  # as callers see it
             pid=os.getpid(),
             provider=f"{info.provider} ({info.version}{', embedded' if info.embedded else ''})",
@@ -429,17 +441,3 @@ def _server_defaults(settings: Settings) -> JobDefaults:
         completed_for=to_ms(retention.completed_for) * MILLISECOND,
         failed_for=to_ms(retention.failed_for) * MILLISECOND,
     )
-
-
-async def _open(made: MadeStore) -> None:
-    """Open the store, however long it is away or takes no writes."""
-    waited = False
-    while True:
-        try:
-            return await made.store.open()
-        except (StoreAway, StoreFull, OutcomeUnknown) as error:
-            if not waited:
-                words = words_behind(error)
-                _log.warning("the store cannot be used yet, waiting for it", error=str(error), detail=words)
-            waited = True
-        await asyncio.sleep(_ASK_STORE_AGAIN.total_seconds())

@@ -12,6 +12,7 @@ import grpc
 from tocsin_server.api.health import Health
 from tocsin_server.api.interceptors.call import Interceptor, MethodKind
 from tocsin_server.api.interceptors.call_log import CallLog
+from tocsin_server.api.interceptors.counting import Counting
 from tocsin_server.api.interceptors.deadline import Deadline
 from tocsin_server.api.interceptors.draining import DrainGate
 from tocsin_server.api.interceptors.errors import Errors
@@ -20,8 +21,9 @@ from tocsin_server.api.listening import UNKNOWN, CannotListen, check_can_listen
 from tocsin_server.api.methods import Gate, UnknownMethods, service_handler
 from tocsin_server.api.reading import METADATA_BYTES, RequestBytes
 from tocsin_server.api.reflection import Reflection
-from tocsin_server.api.services import ALL_NAMES, PROBES, SERVICES
+from tocsin_server.api.services import ALL_NAMES, PATHS, PROBES, SERVICES
 from tocsin_server.domain import limits
+from tocsin_server.telemetry.metrics import Metrics
 
 # Numbers of grpc's compression algorithms.
 _IDENTITY, _GZIP = 0, 2
@@ -86,10 +88,12 @@ class GrpcServer:
         limits: CallLimits = CallLimits(),
         connections: Connections = Connections(),
         reuse_port: bool = False,
+        metrics: Metrics | None = None,
     ) -> None:
         """`listen` is host:port, port 0 takes a free one. With `credentials` TLS is spoken, else plaintext.
 
-        `reuse_port` lets several processes share the port; off, a port that is taken is refused.
+        `reuse_port` lets several processes share the port; off, a port that is taken is refused. `metrics`: counts the
+        calls.
         """
         self._health = health
         self._drained = servicers.drained
@@ -99,7 +103,8 @@ class GrpcServer:
         self._gate = DrainGate()
         self._server = grpc.aio.server(options=_options(limits, connections, reuse_port=reuse_port))
         # Around every call, health and reflection too: what must hold for all stands here.
-        every: list[Interceptor] = [CallLog(), Errors()]
+        counting = [] if metrics is None else [Counting(metrics, PATHS)]
+        every: list[Interceptor] = [CallLog(), *counting, Errors()]
         overload = Overload(
             {
                 MethodKind.CALL: limits.calls,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 from tocsin_server.domain.queues import Tick
 
@@ -12,6 +13,9 @@ class Chore(ABC):
     """Something that has to be done in the store now and then, in bounded steps."""
 
     name: str
+
+    #: What it found wrong and mended, if that is its business.
+    mended: Mapping[str, int] = MappingProxyType({})
 
     @abstractmethod
     def hear(self, ticks: Mapping[str, Tick]) -> None:

@@ -19,6 +19,7 @@ from tocsin_server.domain.states import ENDED
 from tocsin_server.maintenance.chore import QueueChore
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.store.interface import JobStore
+from tocsin_server.telemetry.metrics import Metrics
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -32,12 +33,15 @@ class ScheduleFirer(QueueChore):
 
     A schedule of which one run waits for the end of the job before it (QUEUE_ONE) is looked at each tick: whatever
     ended that job, it is gone or has an end state then.
+
+    metrics: counts what was fired and missed.
     """
 
     name = "schedule_firer"
 
-    def __init__(self, store: JobStore, clock: StoreClock) -> None:
+    def __init__(self, store: JobStore, clock: StoreClock, metrics: Metrics | None = None) -> None:
         super().__init__()
+        self._metrics = metrics
         self._store = store
         self._clock = clock
         self._skip: dict[str, int] = {}  # where the pass over a queue goes on: so many stay due that were looked at
@@ -99,8 +103,10 @@ class ScheduleFirer(QueueChore):
             # The queue has no room; or it is a schedule of a later server, which this one cannot reckon.
             _log.warning("schedule_not_fired", queue=spec.queue, schedule_id=spec.schedule_id, error=str(error))
             return False, True
-        if step.after.missed > schedule.missed:
-            missed = step.after.missed - schedule.missed
+        missed = step.after.missed - schedule.missed
+        if self._metrics is not None:
+            self._metrics.schedules_acted(spec.queue, fired=len(drafts), missed=missed)
+        if missed:
             _log.info("schedule_missed", queue=spec.queue, schedule_id=spec.schedule_id, times=missed)
         look = step.after.look_time
         return step.more, look is not None and look <= now

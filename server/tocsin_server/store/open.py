@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import structlog
+
+from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.domain.quotas import Quotas
 from tocsin_server.settings import Settings
 from tocsin_server.store.interface import JobStore, StoreInfo, StoreUnfit
@@ -23,8 +27,13 @@ from tocsin_server.store.redis.embedded.valkey import EmbeddedValkey, running_ur
 from tocsin_server.store.redis.keys import Keys
 from tocsin_server.store.redis.permissions import check_permissions
 from tocsin_server.store.redis.store import RedisStore
+from tocsin_server.store.refusal_log import words_behind
 
-__all__ = ["MadeStore", "StoreUnfit", "address_trouble", "examined", "joined_store", "made_store"]
+__all__ = ["MadeStore", "StoreUnfit", "address_trouble", "examined", "joined_store", "made_store", "opened"]
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin.server")
+
+_ASK_AGAIN = 1.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,20 @@ async def joined_store(settings: Settings) -> AsyncIterator[MadeStore]:
     address = await running_url(settings.data) if settings.store.embedded else None
     async with made_store(settings) if address is None else _redis_store(settings, address, embedded=True) as made:
         yield made
+
+
+async def opened(made: MadeStore) -> None:
+    """Open the store, however long it is away or takes no writes."""
+    waited = False
+    while True:
+        try:
+            return await made.store.open()
+        except (StoreAway, StoreFull, OutcomeUnknown) as error:
+            if not waited:
+                words = words_behind(error)
+                _log.warning("the store cannot be used yet, waiting for it", error=str(error), detail=words)
+            waited = True
+        await asyncio.sleep(_ASK_AGAIN)
 
 
 @asynccontextmanager

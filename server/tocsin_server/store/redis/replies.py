@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from tocsin_server.domain import limits
@@ -18,7 +19,7 @@ from tocsin_server.domain.job_errors import (
     RevisionMismatch,
     WrongState,
 )
-from tocsin_server.domain.lease import Claim, Claimed, Finished, Lease, LostLease
+from tocsin_server.domain.lease import Claim, Claimed, Extended, Finished, Lease, LostLease
 from tocsin_server.domain.quotas import too_many_jobs, too_many_types
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import to_time
@@ -146,3 +147,12 @@ def claim(queue: str, answer: Sequence[Any], request: bytes) -> Claim:
         token = job.arrival.to_bytes(6, "big") + request
         claimed.append(Claimed(job, Lease(queue, job.job_id, job.attempt, token)))
     return Claim(tuple(claimed), to_time(now), more == b"1")
+
+
+def extended(lease: Lease, reply: Sequence[Any]) -> Extended | TocsinError:
+    """What extend.lua says of a lease."""
+    if reply[0] == b"LEASE_LOST":
+        return LeaseLost(lease.queue, lease.job_id, lease.attempt)
+    if reply[0] == b"CANCEL":
+        return Extended(to_time(reply[1]), reply[3].decode(errors="replace"), timedelta(milliseconds=reply[2]))
+    return Extended(to_time(reply[1]))

@@ -17,14 +17,12 @@ from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.explaining import Outlook
 from tocsin_server.domain.filters import ListQuery, Order, Page, Position
 from tocsin_server.domain.job import Added, Draft, Job, Put, View
-from tocsin_server.domain.job_errors import LeaseLost
 from tocsin_server.domain.lease import (
     AttemptOutcome,
     Claim,
     Extended,
     Extension,
     Finished,
-    Lease,
     LostLease,
 )
 from tocsin_server.domain.logs import LogPage
@@ -60,6 +58,7 @@ from tocsin_server.store.redis.queue_records import (
 from tocsin_server.store.redis.schedules import RedisSchedules
 from tocsin_server.store.redis.scripts import Scripts
 from tocsin_server.store.redis.wake_channel import WakeChannel
+from tocsin_server.telemetry.round_trips import RoundTrips
 
 _CALL_JOBS, _CALL_BYTES = 50, 1 << 20  # what one script call may carry, so that none holds Redis for long
 _EXPLAINED_A_CALL = 20  # finding a job's place among 100,000 takes Redis 90 µs
@@ -130,6 +129,10 @@ class RedisStore(JobStore):
     @property
     def alarms(self) -> Sequence[str]:
         return self._condition.alarms
+
+    @property
+    def trips(self) -> RoundTrips:
+        return self._connection.trips
 
     async def check_writes(self) -> None:
         await self._condition.check_writes()
@@ -260,7 +263,7 @@ class RedisStore(JobStore):
                 for item in items
             ]
             answers = await self._run_all("extend", queue, arguments, str(to_ms(lease)).encode())
-            return [_extended(item.lease, answer) for item, answer in zip(items, answers, strict=True)]
+            return [replies.extended(item.lease, answer) for item, answer in zip(items, answers, strict=True)]
 
         return await by_queue(extensions, lambda extension: extension.lease.queue, extend_in)
 
@@ -330,6 +333,9 @@ class RedisStore(JobStore):
 
     async def figures(self, queue: str) -> QueueFigures:
         return figures_of(await self._run("figures", queue))
+
+    async def many_figures(self, queues: Sequence[str]) -> list[QueueFigures]:
+        return [figures_of(one) for one in await self._scripts.run_each("figures", map(self._keys.root, queues))]
 
     async def settings(self, queues: Sequence[str]) -> list[QueueSettings]:
         if not queues:
@@ -439,11 +445,3 @@ def _id(job_id: str) -> bytes:
 def _calls(arguments: Sequence[Arguments]) -> Iterator[tuple[int, int]]:
     """Cut a batch into script calls: first and end index of each."""
     return parts([sum(map(len, one)) for one in arguments], _CALL_JOBS, _CALL_BYTES)
-
-
-def _extended(lease: Lease, reply: Sequence[Any]) -> Extended | TocsinError:
-    if reply[0] == b"LEASE_LOST":
-        return LeaseLost(lease.queue, lease.job_id, lease.attempt)
-    if reply[0] == b"CANCEL":
-        return Extended(to_time(reply[1]), reply[3].decode(errors="replace"), timedelta(milliseconds=reply[2]))
-    return Extended(to_time(reply[1]))
