@@ -10,7 +10,7 @@ with Client("localhost:50051") as tocsin:
 from importlib import metadata as _metadata
 
 from tocsin import _grpc_import as _grpc_import  # isort: split  # before anything else imports gRPC
-from tocsin._channel import Tls
+from tocsin._access import Tls
 from tocsin.async_client import AsyncClient
 from tocsin.client import Client
 from tocsin.enums import (

@@ -18,8 +18,9 @@ from typing import NoReturn, Self, TypeVar, Unpack
 from google.protobuf.message import Message
 
 from tocsin import _bulk, _calls, _following, _paging, _queue_calls, _reminder_calls, _transferring, _watching
+from tocsin._access import TlsChoice
 from tocsin._calls import PreparedCall
-from tocsin._channel import Tls, refuse_copying
+from tocsin._channel import refuse_copying
 from tocsin._clock import MovableClock
 from tocsin._connection import Connection
 from tocsin._fields import name_of
@@ -47,9 +48,13 @@ Result = TypeVar("Result")
 class Client:
     """Speaks to a Tocsin server, and blocks meanwhile; any number of threads may share one.
 
-    `address` is "host:port"; None is the environment's TOCSIN_ADDRESS, else localhost:50051. `tls` encrypts; `token` is
-    sent with each call as "Bearer". `deadline` bounds each call with its repeats (seconds or timedelta); each method
-    takes its own. `retries`: repeat calls that did not act, or may act twice without harm, until the deadline.
+    `address` is "host:port"; None is the environment's TOCSIN_ADDRESS, else localhost:50051. `deadline`
+    bounds each call with its repeats (seconds or timedelta); each method takes its own. `retries`: repeat calls that
+    did not act, or may act twice without harm, until the deadline.
+
+    `tls` is a Tls, True for TLS with the usual roots, False for none; `token` is sent with each call as "Bearer", "" is
+    none. Left out, they are what the environment says: TOCSIN_TLS__CA, TOCSIN_TLS__CERT and TOCSIN_TLS__KEY name files,
+    TOCSIN_TLS=1 is TLS with the usual roots, TOCSIN_TOKEN is the token.
 
     Where a method takes a job, a `Job` or an id will do; `queue` goes with an id ("default" where left out).
     All methods raise TocsinError and what stands below it in `tocsin.errors`.
@@ -59,7 +64,7 @@ class Client:
         self,
         address: str | None = None,
         *,
-        tls: Tls | None = None,
+        tls: TlsChoice = None,
         token: str | None = None,
         deadline: Span = 10.0,
         retries: bool = True,

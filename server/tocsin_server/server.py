@@ -22,12 +22,14 @@ from tocsin.worker.context import JobContext
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 from tocsin.worker.registry import Handlers
 
+from tocsin_server.api.calendar_service import CalendarService
 from tocsin_server.api.clock_service import ClockService
-from tocsin_server.api.grpc_server import CallLimits, Connections, GrpcServer, Servicers
+from tocsin_server.api.grpc_server import GrpcServer, Servicers
 from tocsin_server.api.health import Health
 from tocsin_server.api.job_service import JobService
 from tocsin_server.api.lease_tokens import token_of
 from tocsin_server.api.listening import CannotListen
+from tocsin_server.api.probe_server import ProbeServer
 from tocsin_server.api.queue_service import QueueService
 from tocsin_server.api.reminder_service import ReminderService
 from tocsin_server.api.schedule_service import ScheduleService
@@ -41,9 +43,11 @@ from tocsin_server.domain.lease import Lease
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.domain.times import MILLISECOND, to_ms
 from tocsin_server.domain.words import counted
+from tocsin_server.doors import Doors
 from tocsin_server.handlers.builtin import Housekeeping, Outlets, builtin_handlers, http_handler, outlets
 from tocsin_server.handlers.hello import hello_handlers
 from tocsin_server.handlers.server_loop import ServerLoop
+from tocsin_server.maintenance.calendar_follower import CalendarFollower
 from tocsin_server.maintenance.cross_checker import CrossChecker
 from tocsin_server.maintenance.due_promoter import DuePromoter
 from tocsin_server.maintenance.lease_reaper import LeaseReaper
@@ -55,6 +59,7 @@ from tocsin_server.messages.errors import MessageSettingsError
 from tocsin_server.metering import Metering
 from tocsin_server.operations.advancing import Advancing
 from tocsin_server.operations.bulk import Bulk
+from tocsin_server.operations.calendars import KeptCalendars
 from tocsin_server.operations.cancel_jobs import CancelJobs
 from tocsin_server.operations.explaining import Explaining
 from tocsin_server.operations.finishing import Finishing
@@ -73,7 +78,8 @@ from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.operations.watching import Watching
 from tocsin_server.operations.working.working import Working
 from tocsin_server.readiness import Readiness
-from tocsin_server.settings import Settings, is_loopback
+from tocsin_server.security.reloading import Unusable
+from tocsin_server.settings import Settings
 from tocsin_server.store.interface import JobStore
 from tocsin_server.store.open import MadeStore, StoreUnfit, joined_store, made_store, opened, quotas_of
 from tocsin_server.telemetry.metrics import Metrics
@@ -127,7 +133,14 @@ class Server:
         """Serve. Waits for a store that is away. CannotStart; after it, or a cancel, nothing is left running."""
         try:
             await self._start()
-        except (HandlersNotFound, MessageSettingsError, StoreUnfit, CannotListen, CannotServeMetrics) as error:
+        except (
+            HandlersNotFound,
+            MessageSettingsError,
+            StoreUnfit,
+            CannotListen,
+            CannotServeMetrics,
+            Unusable,
+        ) as error:
             await self._abandon()
             raise CannotStart(str(error)) from error
         except BaseException:
@@ -151,6 +164,7 @@ class Server:
 
     async def _start(self) -> None:
         settings = self._settings
+        doors = Doors(settings)
         out, own = outlets(settings.mail, settings.sms), self._own_handlers()  # what is wrong is said before a store
         make = joined_store if self._beside else made_store
         made = await self._stack.enter_async_context(make(settings))
@@ -195,18 +209,28 @@ class Server:
             servicers,
             health,
             listen=settings.listen,
+            credentials=doors.credentials,
             reuse_port=self._beside,
-            limits=_call_limits(settings),
-            connections=Connections(
-                settings.connections.max_age, settings.connections.max_age_grace, settings.connections.max_idle
-            ),
+            limits=doors.limits,
+            connections=doors.connections,
+            reflection=settings.reflection,
             metrics=self._metrics,
         )
+        await self._start_probes(health)
         port = await self._grpc.start()
         self._stack.push_async_callback(self._grpc.stop, _CALLS_GRACE)
+        doors.start()
+        self._stack.push_async_callback(doors.close)
         self.address = f"{settings.listen.rpartition(':')[0]}:{port}"
         await self._start_loops(self._loops)
-        await self._tell(store, name, [*made.warnings(), *warnings, *_open_to_all(settings.listen)], handled)
+        await self._tell(store, name, [*made.warnings(), *warnings, *doors.warnings()], handled)
+
+    async def _start_probes(self, health: Health) -> None:
+        """The port for probes, which answers until all else has stopped."""
+        if self._settings.health_listen is not None:
+            probes = ProbeServer(health, self._settings.health_listen, reuse_port=self._beside)
+            await probes.start()
+            self._stack.push_async_callback(probes.stop, timedelta(0))
 
     def _own_handlers(self) -> Sequence[Handlers]:
         """The user's handlers, and that of the first job of `tocsin dev`. HandlersNotFound."""
@@ -261,9 +285,10 @@ class Server:
             RetentionTrimmer(store, clock, completed_max=retention.completed_max, failed_max=retention.failed_max),
             CrossChecker(store),
             ScheduleFirer(store, clock, metrics),
+            CalendarFollower(store),
             QueueForgetter(store, unused_for=settings.quotas.forget_unused_for),
         ]
-        runner = ChoreRunner(ticker, chores)
+        runner = ChoreRunner(ticker, clock, chores)
         leasing = Leasing(store, Finishing(store, metrics), wakeups, ticker, clock, tick=settings.tick, metrics=metrics)
         dispatcher = None
         if settings.dispatch:
@@ -388,6 +413,7 @@ def build_servicers(
             WorkerService(working),
             ReminderService(reminders),
             ScheduleService(store, KeptSchedules(store, scheduling), working.clock),
+            CalendarService(store, KeptCalendars(store)),
             ClockService(Advancing(store)),
             ServerService(store, facts),
         ],
@@ -398,29 +424,6 @@ def build_servicers(
 def _wire_token(job: JobContext) -> str:
     """The right to a job's attempt, for whoever ends it by WorkerService."""
     return b64encode(token_of(Lease(job.queue, job.job_id, job.attempt, job.token), job.type)).decode()
-
-
-def _open_to_all(listen: str) -> Sequence[str]:
-    if is_loopback(listen):
-        return ()
-    return (
-        f"{listen} can be reached from other machines, and whoever reaches it can read, change and delete every job: "
-        "there is neither TLS nor a login. Listen on 127.0.0.1, or let only those in whom you trust.",
-    )
-
-
-def _call_limits(settings: Settings) -> CallLimits:
-    calls = settings.calls
-    return CallLimits(
-        calls=calls.open,
-        watches=calls.watches,
-        workers=calls.workers,
-        transfers=calls.transfers,
-        watches_per_client=calls.watches_per_client,
-        transfers_per_client=calls.transfers_per_client,
-        request_bytes=calls.request_bytes,
-        idle=calls.idle,
-    )
 
 
 def _housekeeping(settings: Settings) -> Housekeeping:

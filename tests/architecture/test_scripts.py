@@ -6,7 +6,9 @@ import re
 
 import pytest
 from support.source_tree import LUA
+from tocsin_server.store.calendar_store import CalendarStore
 from tocsin_server.store.interface import JobStore
+from tocsin_server.store.redis.calendars import RedisCalendars
 from tocsin_server.store.redis.schedules import RedisSchedules
 from tocsin_server.store.redis.store import RedisStore
 from tocsin_server.store.schedule_store import ScheduleStore
@@ -18,7 +20,9 @@ _CALL = re.compile(r'(?:_run|_run_all|\.run)\(\s*"(\w+)"')
 
 def test_each_script_is_named_for_the_store_method_that_runs_it() -> None:
     assert SCRIPTS
-    assert set(SCRIPTS) <= {name for name in (*vars(JobStore), *vars(ScheduleStore)) if not name.startswith("_")}
+    assert set(SCRIPTS) <= {
+        name for name in (*vars(JobStore), *vars(ScheduleStore), *vars(CalendarStore)) if not name.startswith("_")
+    }
 
 
 def test_each_script_is_run_by_the_store_and_each_one_run_is_there() -> None:
@@ -29,6 +33,7 @@ def test_each_script_is_run_by_the_store_and_each_one_run_is_there() -> None:
 def test_the_store_has_every_method_of_the_interface() -> None:
     assert RedisStore.__abstractmethods__ == frozenset()
     assert RedisSchedules.__abstractmethods__ == frozenset()
+    assert RedisCalendars.__abstractmethods__ == frozenset()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -116,6 +116,24 @@ def test_wrong_requests_name_the_field(by_hand: Server) -> None:
         with pytest.raises(InvalidArgument, match="settle"):
             client.clock.advance(days=1, settle=61)
         assert client.clock.get().now < before + HOUR
+
+
+def test_it_stops_well_before_the_end_of_the_calendar(by_hand: Server) -> None:
+    last = datetime(9499, 12, 31, tzinfo=UTC)
+    with Client(by_hand.address) as client:
+        for ask, field in (({"to": last + timedelta(days=1)}, "to"), ({"to": datetime.max.replace(tzinfo=UTC)}, "to")):
+            with pytest.raises(InvalidArgument, match=f"^{field}: .*9,499"):
+                client.clock.advance(**ask)
+        assert client.clock.advance(to=last).now.year == 9499
+        with pytest.raises(InvalidArgument, match=r"^by: .*9,499"):
+            client.clock.advance(days=36_525)
+        assert client.wait(client.schedule("greet"), timeout=20).state == "COMPLETED"
+        far = client.schedule("greet", at=datetime(9999, 12, 31, tzinfo=UTC))
+        client.schedules.create("centuries", every=timedelta(days=36_525), type="greet")
+        with pytest.raises(InvalidArgument, match=r"^to_next_due: .*9,499"):
+            client.clock.advance_to_next()
+        assert client.clock.get().now.year == 9499
+        assert far.job_id in [job.job_id for job in client.list()]
 
 
 def test_a_store_of_real_time_refuses_and_each_kind_stays_what_it_is(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
 from tocsin_server.domain.job import Draft, Job
 from tocsin_server.store.interface import JobStore, Wake
+from tocsin_server.store.schedule_store import ScheduleStore
 
 
 class SpiedStore:
@@ -52,10 +53,17 @@ class SpiedStore:
         async with self._called:
             await self._called.wait_for(lambda: self._asked[name] >= wanted)
 
+    @property
+    def schedules(self) -> ScheduleStore:
+        """Its calls are counted among the others."""
+        return cast(ScheduleStore, _Schedules(self, self._store.schedules))
+
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
-        if not callable(method):
-            return method
+        return self.spied(name, method) if callable(method) else method
+
+    def spied(self, name: str, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        """The call, counted, and lost where the test says so."""
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             self.arguments.setdefault(name, []).append((args, kwargs))
@@ -83,6 +91,17 @@ class SpiedStore:
                     self._called.notify_all()
 
         return call
+
+
+class _Schedules:
+    """The store of schedules, likewise."""
+
+    def __init__(self, spy: SpiedStore, schedules: ScheduleStore) -> None:
+        self._spy = spy
+        self._schedules = schedules
+
+    def __getattr__(self, name: str) -> Any:
+        return self._spy.spied(name, getattr(self._schedules, name))
 
 
 def _queue_of(args: tuple[Any, ...]) -> str:

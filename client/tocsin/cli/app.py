@@ -7,12 +7,14 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.main
 
 from tocsin import __version__
 from tocsin.cli import clock, health, jobs, queues, reminders, schedules, top, transfer, worker, workers
+from tocsin.cli.connection_options import with_connection_options
 
 GROUP = "tocsin.commands"
 COMPLETION = "_TOCSIN_COMPLETE"  # set by a shell that asks what may follow
@@ -40,8 +42,8 @@ def run(arguments: Sequence[str]) -> NoReturn:
     sys.exit(0)
 
 
-def build(name: str | None) -> typer.Typer:
-    """The app that can run the command `name`, or show all where it is None.
+def build(name: str | None) -> Any:
+    """The command that can run the command `name`, or show all where it is None.
 
     Of other packages only what is named is loaded: the server's imports are slow.
     """
@@ -71,7 +73,7 @@ def build(name: str | None) -> typer.Typer:
             app.command(other, help=SERVER_COMMANDS[other])(_not_loaded)
         elif name is None or name == other:
             _register(app, other, found.get(other))
-    return app
+    return with_connection_options(typer.main.get_command(app))
 
 
 def _not_loaded() -> None:

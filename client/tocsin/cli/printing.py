@@ -45,6 +45,8 @@ def print_job(job: Job) -> None:
         ("tags", " ".join(f"{key}={value}" for key, value in sorted(job.tags.items()))),
         ("created", time_text(job.create_time)),
         ("due", time_text(job.schedule_time)),
+        ("schedule", job.schedule_id),
+        ("nominal", time_text(job.nominal_time)),
         ("started", time_text(job.start_time)),
         ("ended", time_text(job.end_time)),
         ("attempt", attempts_text(job)),

@@ -22,7 +22,7 @@ from google.protobuf.message import Message
 
 from tocsin_server.api import wire
 from tocsin_server.api.interceptors.call import Call, CallerLeft, Context, Interceptor, Method, MethodKind, Work, around
-from tocsin_server.api.reading import RequestBytes, check_metadata, inflated, read, weight
+from tocsin_server.api.reading import METADATA_BYTES, RequestBytes, check_metadata, inflated, read, weight
 from tocsin_server.domain.errors import InvalidFields, NotBuilt, RequestLate, TransferIdle, Violation
 from tocsin_server.operations.schedule_jobs import CancelledUnsent
 
@@ -37,6 +37,7 @@ class Gate:
     interceptors: Sequence[Interceptor]
     in_flight: RequestBytes
     idle: timedelta  # for so long a request may be waited for, and an export not be read
+    metadata_bytes: int = METADATA_BYTES  # of a call
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +92,7 @@ def _method_handler(
     idle_to_read = None if method.kind is MethodKind.WORKER else gate.idle
 
     async def only_request(call: Call) -> bytes:
-        check_metadata(call.context.invocation_metadata() or ())
+        check_metadata(call.context.invocation_metadata() or (), gate.metadata_bytes)
         try:
             raw = await _next(call.context, gate.idle, late)
         except asyncio.CancelledError:  # by the deadline: nothing was asked, so nothing was done
@@ -101,7 +102,7 @@ def _method_handler(
         return raw
 
     async def requests(call: Call) -> AsyncIterator[Message]:
-        check_metadata(call.context.invocation_metadata() or ())
+        check_metadata(call.context.invocation_metadata() or (), gate.metadata_bytes)
         # One that cannot be read is refused where the behaviour comes to it: others may have been acted upon.
         idle: timedelta | None = gate.idle
         while True:

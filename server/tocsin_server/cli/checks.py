@@ -1,16 +1,19 @@
-"""What `tocsin doctor` looks at: the configuration, the store, the ways out for mail and texts, the handlers."""
+"""What `tocsin doctor` looks at: configuration, store, certificate, the ways out for mail and texts, handlers."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 
 from tocsin_server.domain.errors import TocsinError
+from tocsin_server.doors import certificates_of
 from tocsin_server.messages.probing import probe_mail, probe_sms
+from tocsin_server.security.reloading import Unusable
 from tocsin_server.settings import Settings, is_loopback, secrets_of
 from tocsin_server.store.interface import Durability
 from tocsin_server.store.open import StoreUnfit, examined
@@ -34,6 +37,7 @@ async def examine(settings: Settings) -> list[Finding]:
     checks: list[Callable[[Settings], Coroutine[Any, Any, list[Finding]]]] = [
         _store,
         _listen,
+        _tls,
         _mail,
         _sms,
         _handlers,
@@ -77,13 +81,27 @@ def _where(settings: Settings) -> str:
 
 
 async def _listen(settings: Settings) -> list[Finding]:
-    if is_loopback(settings.listen):
+    if is_loopback(settings.listen) or settings.tls.cert_file is not None:
         return []
     says = (
         f"{settings.listen} can be reached from other machines, and calls are neither encrypted nor authenticated: "
         "let only those through who may schedule, read and cancel every job"
     )
     return [Finding("listen", None, says)]
+
+
+async def _tls(settings: Settings) -> list[Finding]:
+    try:
+        found = certificates_of(settings.tls)
+    except Unusable as error:
+        return [Finding("tls", False, str(error))]
+    if found is None:
+        return []
+    warning = found.current.warning()
+    if warning:
+        return [Finding("tls", None if found.current.expires > datetime.now(UTC) else False, warning)]
+    asks = "; clients must show a certificate" if settings.tls.client_ca_file is not None else ""
+    return [Finding("tls", True, f"the server's certificate is good until {found.current.expires:%Y-%m-%d}{asks}")]
 
 
 async def _mail(settings: Settings) -> list[Finding]:

@@ -69,6 +69,8 @@ def dev(
     if not is_loopback(settings.listen):
         raise refusal("dev", [f"{settings.listen} can be reached from outside; use `tocsin serve` for that"])
 
+    if settings.tls.cert_file is not None:
+        raise refusal("dev", ["it speaks no TLS, for it is for this machine alone; use `tocsin serve` for that"])
     if reload:
         arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
         raise typer.Exit(run_reloading(arguments, settings.handlers))
@@ -94,7 +96,7 @@ async def _show(address: str, metrics: str, settings: Settings) -> None:
     typer.echo(f"  mail    goes to {settings.data / 'outbox'}")
     typer.echo(f"  yours   {', '.join(settings.handlers) or 'no handlers yet: --handlers MODULE'}")
     typer.echo(f"  metrics are at http://{metrics}/metrics")
-    async with AsyncClient(address) as client:
+    async with AsyncClient(address, tls=False, token="") as client:
         job = await client.schedule(TYPE, {"name": "world"}, delay=_FIRST_DELAY)
         typer.echo(f"A first job is scheduled: {job.job_id}, of type {job.type}, due in {_FIRST_DELAY} seconds.")
         try:

@@ -19,6 +19,7 @@ from tocsin_server.api.requests.violations import Violations
 from tocsin_server.cli.migrate_report import ImportReport, MoveReport, ReportTrouble
 from tocsin_server.cli.running import loaded_or_exit, refusal
 from tocsin_server.domain.errors import TocsinError
+from tocsin_server.domain.time_zones import UnknownZone, zone_of
 from tocsin_server.migrate.move.moving import CannotMove, move_queue
 from tocsin_server.migrate.move.reading import shared_ids
 from tocsin_server.migrate.stores import Side, SideTrouble, is_same, opened, settings_of, sided, told_of
@@ -50,6 +51,7 @@ _OF_SYSTEMS = {
     "take_completed": "--take-completed",
     "report": "--report",
     "type_map": "--type-map",
+    "time_zone": "--time-zone",
 }
 _OF_BULL = {"prefix": "--prefix", "queue_map": "--queue-map"}
 _OF_AGENDA = {"collection": "--source-collection"}
@@ -120,6 +122,14 @@ def migrate(
             help="Of another system: types that match ('send_mail_*') become TYPE. May be repeated.",
         ),
     ] = None,
+    time_zone: Annotated[
+        str,
+        typer.Option(
+            "--time-zone",
+            metavar="ZONE",
+            help="Of another system: that of the machine its workers ran on, for crons that name none. Default: UTC.",
+        ),
+    ] = "",
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write a JSON line for each job of another system.")
     ] = None,
@@ -151,14 +161,14 @@ def migrate(
     """
     wanted = tuple(queues or ())
     try:
-        if misplaced := _misplaced(context, source, wanted):
+        if misplaced := [*_misplaced(context, source, wanted), *_unknown(time_zone)]:
             raise refusal("migrate", misplaced)
         to = _target(target, target_namespace, target_collection)
         if source in SYSTEMS:
             if address is None:
                 raise refusal("migrate", [f"--from {source} needs --source, the address of its jobs"])
             naming = naming_of(queue_map or (), type_map or ())
-            choices = Choices(wanted, take_active=take_active, take_completed=take_completed)
+            choices = Choices(wanted, take_active=take_active, take_completed=take_completed, time_zone=time_zone)
             configure_logs("error", "console", secrets=secrets_of(to))
             code = asyncio.run(
                 _bring_in(
@@ -202,6 +212,14 @@ def _misplaced(context: typer.Context, source: str, queues: Sequence[str]) -> li
     if source == "agenda" and len(queues) > 1:
         lines.append("--queue: Agenda has no queues, so all its jobs go to one: name one")
     return lines
+
+
+def _unknown(time_zone: str) -> list[str]:
+    try:
+        zone_of(time_zone)
+    except UnknownZone:
+        return [f"--time-zone: {time_zone!r} is no IANA time zone such as Europe/Berlin"]
+    return []
 
 
 def may_be_scheduled(kind: int, body: bytes) -> bool:

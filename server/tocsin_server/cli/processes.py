@@ -56,7 +56,10 @@ class ServerProcesses:
                 if self._settings.store.embedded:
                     await stack.enter_async_context(made_store(self._settings))
                 address = stack.enter_context(shared_address(self._settings.listen))
-                await self._keep(self._settings.model_copy(update={"listen": address}))
+                shared = {"listen": address}
+                if self._settings.health_listen is not None:
+                    shared["health_listen"] = stack.enter_context(shared_address(self._settings.health_listen))
+                await self._keep(self._settings.model_copy(update=shared))
         except (StoreUnfit, CannotListen) as error:
             raise CannotStart(str(error)) from error
         finally:

@@ -2,6 +2,7 @@
 
 TocsinError
 ├── InvalidFields       a request's fields are wrong, all of them named
+│   └── TooManyTimes    a schedule has more times in a span than one call makes up for
 ├── TooLarge            something is larger than a limit allows
 │
 │   about one job: job_errors.py
@@ -14,10 +15,13 @@ TocsinError
 │   └── EndedOtherwise  its end was recorded before, and it was another one
 ├── RevisionMismatch    it has changed since
 │
-│   about one schedule: schedules/errors.py
+│   about one schedule or calendar: schedules/errors.py
 ├── ScheduleNotFound    no such schedule stands
 ├── ScheduleExists      the id stands already
 ├── ScheduleChanged     it has changed since
+├── CalendarNotFound    no such calendar stands
+├── CalendarChanged     it has changed since
+├── CalendarInUse       schedules name the calendar that was to be deleted
 │
 ├── RemindersNotFound   there is no such reminder set
 ├── QueueMoved          a queue moves to another store, or has

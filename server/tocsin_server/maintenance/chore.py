@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from types import MappingProxyType
 
 from tocsin_server.domain.queues import Tick
@@ -13,6 +14,8 @@ class Chore(ABC):
     """Something that has to be done in the store now and then, in bounded steps."""
 
     name: str
+    #: Whether it rests after a step for as long as that took, so that it uses at most half of the store's time.
+    rests = True
 
     #: What it found wrong and mended, if that is its business.
     mended: Mapping[str, int] = MappingProxyType({})
@@ -23,6 +26,10 @@ class Chore(ABC):
 
     def keep(self, queues: Collection[str]) -> None:  # noqa: B027 - most remember no queue for long
         """All queues that are there: drop what is known of others. Does not block."""
+
+    def next_time(self) -> datetime | None:
+        """When it wants to step though no tick comes before; None: it does not. Does not block."""
+        return None
 
     @abstractmethod
     async def step(self) -> bool:

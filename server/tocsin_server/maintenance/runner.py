@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -16,6 +17,7 @@ from tocsin_server.background import Loop
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.queues import Tick
 from tocsin_server.maintenance.chore import Chore
+from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -40,7 +42,8 @@ class ChoreRunner:
     Each runs in a task of its own: a step that waits long for a part of the store delays no other chore.
     """
 
-    def __init__(self, ticker: Ticker, chores: Sequence[Chore]) -> None:
+    def __init__(self, ticker: Ticker, clock: StoreClock, chores: Sequence[Chore]) -> None:
+        self._clock = clock
         self._chores = chores
         self._ticked = {chore.name: asyncio.Event() for chore in chores}
         self._loops = [Loop(partial(self._run, chore), f"chore {chore.name}") for chore in chores]
@@ -79,11 +82,17 @@ class ChoreRunner:
     async def _run(self, chore: Chore) -> None:
         ticked = self._ticked[chore.name]
         while True:
-            await ticked.wait()
+            await self._wait(ticked, chore.next_time())
             ticked.clear()
             await asyncio.sleep(random.uniform(0, _SPREAD.total_seconds()))  # noqa: S311 - spreads load, guards nothing
             while await self._step(chore):
                 pass
+
+    async def _wait(self, ticked: asyncio.Event, until: datetime | None) -> None:
+        """For the next tick, or until the store's clock shows that time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if until is None else max(0, self._clock.seconds_until(until))):
+                await ticked.wait()
 
     async def _step(self, chore: Chore) -> bool:
         begun, failed, more = time.monotonic(), 0, False
@@ -101,6 +110,5 @@ class ChoreRunner:
             done.steps + 1, done.failures + failed, done.busy + timedelta(seconds=took)
         )
         if more:
-            # As long a rest as the step took: a chore uses at most half of the store's time.
-            await asyncio.sleep(took)
+            await asyncio.sleep(took if chore.rests or failed else 0)
         return more

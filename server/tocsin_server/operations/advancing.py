@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from tocsin_server.domain.clock import Advance, Advanced, ClockReading, EndedRun
-from tocsin_server.domain.errors import ClockNotManual
+from tocsin_server.domain.errors import ClockNotManual, InvalidFields, Violation
 from tocsin_server.domain.filters import JobFilter, ListQuery
-from tocsin_server.domain.limits import LAST_TIME
+from tocsin_server.domain.limits import LAST_CLOCK
 from tocsin_server.domain.queues import Tick
 from tocsin_server.domain.states import State
 from tocsin_server.operations.ended_runs import EndedRuns
@@ -43,7 +43,7 @@ class Advancing:
         return ClockReading(now, self._store.manual_clock, _next_due(ticks))
 
     async def advance(self, asked: Advance) -> Advanced:
-        """Move the clock. ClockNotManual."""
+        """Move the clock. ClockNotManual, InvalidFields."""
         if not self._store.manual_clock:
             raise ClockNotManual
         async with self._one_at_a_time:
@@ -73,7 +73,8 @@ class _Move:
 
     async def run(self) -> Advanced:
         asked, now = self._asked, await self._store.ping()
-        to = asked.to if asked.by is None else now + min(asked.by, LAST_TIME - now)
+        to = asked.to if asked.by is None else now + asked.by
+        _check(to, "by" if asked.to is None else "to")
         await self._runs.begin(await self._store.queues())
         ran: list[EndedRun] = []
         while True:
@@ -87,6 +88,7 @@ class _Move:
                 if due is None:
                     return Advanced(now, tuple(ran), more=False)
                 to = due
+                _check(to, "to_next_due")
             if now >= to:
                 return Advanced(now, tuple(ran), more=False)
             await self._store.move_clock(to if due is None else min(due, to))
@@ -120,6 +122,12 @@ class _Move:
             page = await self._store.page(ListQuery(queue, _UNSETTLED, limit=_PAGE, with_total=False))
             found |= {(queue, job.job_id, job.state, job.attempt) for job in page.jobs}
         return found - self._left_behind
+
+
+def _check(to: datetime | None, field: str) -> None:
+    if to is not None and to > LAST_CLOCK:
+        last = f"past the year {LAST_CLOCK.year:,}, and no clock is moved there; a store of its own begins anew"
+        raise InvalidFields([Violation(field, f"leads to {to:%Y-%m-%d}, {last}")])
 
 
 def _is_busy(tick: Tick, now: datetime) -> bool:

@@ -7,6 +7,7 @@ named by --config or TOCSIN_CONFIG (`concurrency = 20`, `[lease]` and below it `
 needed here.)
 """
 
+from tocsin_server.settings.access import TlsSettings
 from tocsin_server.settings.fields import describe, without
 from tocsin_server.settings.groups import (
     EventSettings,
@@ -43,6 +44,7 @@ __all__ = [
     "SettingsError",
     "SmsSettings",
     "StoreSettings",
+    "TlsSettings",
     "describe",
     "duration",
     "is_loopback",

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
+from tocsin_server.settings.access import TlsSettings
 from tocsin_server.settings.groups import (
-    CallSettings,
-    ConnectionSettings,
     DrainSettings,
     EventSettings,
     GatherSettings,
@@ -25,6 +24,7 @@ from tocsin_server.settings.groups import (
     SmsSettings,
 )
 from tocsin_server.settings.store import StoreSettings
+from tocsin_server.settings.traffic import CallSettings, ConnectionSettings
 from tocsin_server.settings.values import Duration, ListenAddress, Names, QueueNames
 
 
@@ -32,6 +32,11 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     """All settings. Read them with `load`; in tests make them by keyword."""
 
     listen: ListenAddress = Field(default="127.0.0.1:50051", description="host:port to serve gRPC on.")
+    health_listen: ListenAddress | None = Field(
+        default=None,
+        description="host:port that answers grpc.health.v1 and nothing else, in plaintext, for probes that speak no "
+        "TLS. Absent: none.",
+    )
     data: Path = Field(
         default=Path(".tocsin"),
         description="Folder of the embedded store, and of reports where `reports.folder` names none.",
@@ -65,6 +70,12 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         description="How often the store is asked in case a wake-up was lost: such a job is late by this much at most. "
         "Agenda's processEvery; a job that is woken for waits for no tick.",
     )
+    reflection: bool = Field(
+        default=True,
+        description="Tell whoever asks which services there are and what their messages are, which grpcurl needs where "
+        "it is given no protos.",
+    )
+    tls: TlsSettings = TlsSettings()
     store: StoreSettings = StoreSettings()
     lease: LeaseSettings = LeaseSettings()
     drain: DrainSettings = DrainSettings()

@@ -20,7 +20,9 @@ CONFIG_FLAG = "--config"
 
 # TOCSIN_ variables that are not the server's: those of the client and its command line, and those that Kubernetes puts
 # into every container near a Service named "tocsin" (TOCSIN_SERVICE_HOST, TOCSIN_PORT_50051_TCP, ...).
-_OTHERS = re.compile(r"TOCSIN_(CONFIG|ADDRESS|TOKEN|TLS|DEADLINE|SERVICE_(HOST|PORT)|PORT($|_\d+_))")
+_OTHERS = re.compile(
+    r"TOCSIN_(CONFIG$|ADDRESS$|TOKEN$|TLS$|TLS__(CA|CERT|KEY|SERVER_NAME)$|DEADLINE|SERVICE_(HOST|PORT)|PORT($|_\d+_))"
+)
 
 # Kubernetes, again: near a Service named "redis" REDIS_PORT is an address like this, and no port.
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")

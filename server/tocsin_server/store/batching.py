@@ -38,14 +38,19 @@ async def by_queue(
     return [answers[at] for at in range(len(items))]
 
 
-def parts(sizes: Sequence[int], most: int, most_bytes: int) -> Iterator[tuple[int, int]]:
-    """Cut a batch: first and end index of parts of at most `most` items and `most_bytes`, of one item at least."""
-    start = total = 0
+def parts(
+    sizes: Sequence[int], most: int, most_bytes: int, weights: Sequence[int] | None = None
+) -> Iterator[tuple[int, int]]:
+    """Cut a batch: first and end index of parts of at most `most` items and `most_bytes`, of one item at least.
+    `weights` says as how many items each counts."""
+    start = total = count = 0
     for at, size in enumerate(sizes):
-        if at > start and (at - start == most or total + size > most_bytes):
+        weight = 1 if weights is None else weights[at]
+        if at > start and (count + weight > most or total + size > most_bytes):
             yield start, at
-            start, total = at, 0
+            start, total, count = at, 0, 0
         total += size
+        count += weight
     if len(sizes) > start:
         yield start, len(sizes)
 

@@ -30,6 +30,7 @@ from tocsin_server.domain.job import Added, Draft, Job, Put, View
 from tocsin_server.domain.lease import AttemptOutcome, Claim, Extended, Extension, Finished, LostLease
 from tocsin_server.domain.logs import LogPage
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
+from tocsin_server.store.calendar_store import CalendarStore
 from tocsin_server.store.schedule_store import ScheduleStore
 from tocsin_server.telemetry.round_trips import RoundTrips
 
@@ -100,6 +101,9 @@ class JobStore(ABC):
 
     #: Keeps schedules, which stand in the same queues.
     schedules: ScheduleStore
+
+    #: Keeps calendars, which schedules of all queues name.
+    calendars: CalendarStore
 
     #: So many queues `ticks` reads by one command; whoever reads all of very many queues asks for no more at once.
     ticks_at_once: int = 1_000

@@ -6,6 +6,7 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from tocsin_server.domain.job import JobSpec, Payload, Retention, Terms
@@ -13,6 +14,9 @@ from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec
 from tocsin_server.domain.schedules.timing import CalendarUse, Cron, Every, OnExcluded, Timing
 from tocsin_server.domain.times import time_to_ms, to_ms, to_time
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_PAYLOAD = b'"payload":['
 
 
 def _span(ms: int | None) -> timedelta | None:
@@ -52,8 +56,17 @@ def schedule_bytes(schedule: Schedule) -> bytes:
         "fired": schedule.fired,
         "missed": schedule.missed,
         "overlap_skipped": schedule.overlap_skipped,
+        "backfilled": schedule.backfilled,
+        "calendars_at": schedule.calendar_revisions,
     }
-    return json.dumps(said, separators=(",", ":")).encode()
+    return _encode(said).encode()
+
+
+def without_payload(stored: bytes) -> bytes:
+    """Such bytes without the job's payload, most of them, which need not be read for that: in JSON a quote within
+    a text has a backslash before it, so that what is looked for is nowhere else; and no base64 has a bracket."""
+    before, begun, behind = stored.partition(_PAYLOAD)
+    return before + _PAYLOAD[:-1] + b"null" + behind.partition(b"]")[2] if begun else stored
 
 
 def schedule_of(queue: str, schedule_id: str, stamp: str, stored: bytes) -> Schedule:
@@ -82,6 +95,8 @@ def schedule_of(queue: str, schedule_id: str, stamp: str, stored: bytes) -> Sche
         said["fired"],
         said["missed"],
         said["overlap_skipped"],
+        said.get("backfilled", 0),
+        tuple(said.get("calendars_at", ())),
         stamp,
     )
 
@@ -138,11 +153,15 @@ def _job_to_json(job: JobSpec) -> Mapping[str, Any]:
 
 
 def _job_of(queue: str, said: Mapping[str, Any]) -> JobSpec:
-    attempts, backoff, initial, most, jitter = said["retry"]
-    retry = RetryPolicy(
+    payload = None if said["payload"] is None else Payload(said["payload"][0], b64decode(said["payload"][1]))
+    terms = _terms_of(tuple(said["retry"]), said["timeout"], tuple(said["retention"]))
+    return JobSpec(queue, said["type"], payload, said["priority"], terms, said["tags"])
+
+
+@lru_cache(maxsize=1_000)  # most schedules have the queue's; and jobs whose terms are one object are added alike
+def _terms_of(retry: tuple[Any, ...], timeout: int | None, retention: tuple[int, int]) -> Terms:
+    attempts, backoff, initial, most, jitter = retry
+    policy = RetryPolicy(
         attempts, Backoff(backoff), timedelta(milliseconds=initial), timedelta(milliseconds=most), jitter
     )
-    retention = Retention(*(timedelta(milliseconds=ms) for ms in said["retention"]))
-    payload = None if said["payload"] is None else Payload(said["payload"][0], b64decode(said["payload"][1]))
-    terms = Terms(retry, _span(said["timeout"]), retention)
-    return JobSpec(queue, said["type"], payload, said["priority"], terms, said["tags"])
+    return Terms(policy, _span(timeout), Retention(*(timedelta(milliseconds=ms) for ms in retention)))

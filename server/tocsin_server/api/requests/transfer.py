@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -23,6 +23,7 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.defaults import SERVER_DEFAULTS, terms
 from tocsin_server.domain.errors import InvalidFields, TocsinError, TooLarge, Violation
 from tocsin_server.domain.job import Cancel, Job, JobError, JobSpec, Payload, Progress
+from tocsin_server.domain.nominal_times import of_job_id
 from tocsin_server.domain.reminders import TAG, reserved_for
 from tocsin_server.domain.states import ENDED, PENDING, State
 from tocsin_server.operations.reminders.notes import names_set, set_in
@@ -193,6 +194,10 @@ def _check_life(wrong: Violations, at: str, job: job_pb2.Job) -> None:
         wrong.add(f"{at}.end_time", "is needed: the job has ended")
     elif job.HasField("end_time"):
         wrong.add(f"{at}.end_time", "is given, and the job has not ended")
+    if job.HasField("nominal_time"):
+        named = of_job_id(job.job_id)
+        if named is None or not _is_time(job.nominal_time, named[1]):
+            wrong.add(f"{at}.nominal_time", "is not the one that its job_id ends with: schedule_id@time")
     wrong.number(f"{at}.attempt", job.attempt, 0, limits.IMPORTED_ATTEMPT)
     wrong.number(f"{at}.failures", job.failures, 0, limits.MAX_ATTEMPTS)
     wrong.number(f"{at}.crashes", job.crashes, 0, limits.MAX_LEASES_LOST)
@@ -263,6 +268,10 @@ def _later(wrong: Violations, field: str, time: Timestamp) -> None:
         wrong.time(field, time)
 
 
+def _is_time(given: Timestamp, time: datetime) -> bool:
+    return given.nanos % 1_000_000 == 0 and to_time(given) == time
+
+
 def _to_record(record: pb.TransferRecord) -> Record:
     """A record that was checked."""
     if record.HasField("job"):
@@ -293,6 +302,7 @@ def _to_job(record: pb.JobRecord) -> Job:
         progress=_to_progress(job.progress) if job.HasField("progress") else None,
         result=record.result if record.HasField("result") else None,
         cancel=_to_cancel(job.cancel) if job.HasField("cancel") else None,
+        fired=job.HasField("nominal_time"),
     )
 
 

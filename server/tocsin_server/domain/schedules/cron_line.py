@@ -1,18 +1,20 @@
 """One line of cron: what it may say, and the wall-clock times that fit it.
 
-CronSim reads the fields and steps from one time that fits to the next; with it come the optional sixth field for
-seconds, in front, `L` and `LW` as the day of the month, `5L` and `MON#2` as the day of the week. It is used without
-zones: what becomes of a time where clocks change is decided in cron_times.py, which knows more than CronSim tells, and
-for six fields, too. Names before `L` (`FRIL`), the words with `@` and all that is said of a wrong line are ours.
+CronSim reads the fields and says which days fit; with it come the optional sixth field for seconds, in front, `L` and
+`LW` as the day of the month, `5L` and `MON#2` as the day of the week. What becomes of a time where clocks change is
+decided in cron_times.py, which knows more than CronSim tells, and for six fields, too. Names before `L` (`FRIL`), the
+words with `@` and all that is said of a wrong line are ours; so is the way from one time that fits to the next, which
+ten thousand schedules of one midnight take at once: CronSim goes there hour by hour.
 """
 
 from __future__ import annotations
 
 import calendar
-import copy
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 
 from cronsim import CronSim, CronSimError
 
@@ -39,6 +41,7 @@ _ALLOWED = {
     "month": f"1 to 12 or JAN to DEC, {_FORMS}",
     "day-of-week": f"0 to 7 (0, 7 are Sunday) or SUN to SAT, MON#2 (second Monday), 5L (last Friday), {_FORMS}",
 }
+_DAY = timedelta(days=1)
 _NO_STEPS = re.compile(r"(?:^|,)LW?/")
 # Weekday of the first of January, and whether it is a leap year: all that one year differs from another by.
 _KINDS_OF_YEAR = {(date(year, 1, 1).weekday(), calendar.isleap(year)): year for year in range(2000, 2040)}.values()
@@ -56,29 +59,59 @@ class CronLine:
     count.
     """
 
-    __slots__ = ("_steps", "fixed", "text")
+    __slots__ = ("_fields", "_hours", "_minutes", "_months", "_seconds", "fixed", "text")
 
     def __init__(self, text: str) -> None:
         """WrongLine."""
         self.text = text
         fields = _fields(text)
         self.fixed = not fields[-5].startswith("*") and not fields[-4].startswith("*")
-        self._steps = _read(fields)
-        if not any(map(self._steps.match_day, _days(self._steps.months))):
+        self._fields = read = _read(fields)
+        self._months = frozenset(read.months)
+        self._hours, self._minutes, self._seconds = sorted(read.hours), sorted(read.minutes), sorted(read.seconds)
+        if not any(map(read.match_day, _days(read.months))):
             raise WrongLine(_never(text))
 
     def walls(self, after: datetime) -> Iterator[datetime]:
         """The wall-clock times after this one that fit, in order, to the end of the calendar."""
-        steps = copy.copy(self._steps)
-        steps.dt = after.replace(microsecond=0)
-        try:
-            yield from steps
-        except OverflowError:  # past the year 9999
-            return
+        first = after.date()
+        for day in self._days_from(first):
+            for hour, minute, second in self._times_of_day(after.time() if day == first else time.min):
+                wall = datetime(day.year, day.month, day.day, hour, minute, second)
+                if wall > after:
+                    yield wall
 
     def times_a_day(self) -> int:
         """How many times of a day fit at most."""
-        return len(self._steps.seconds) * len(self._steps.minutes) * len(self._steps.hours)
+        return len(self._seconds) * len(self._minutes) * len(self._hours)
+
+    def _days_from(self, day: date) -> Iterator[date]:
+        try:
+            while True:
+                if day.month not in self._months:
+                    day = (day.replace(day=1) + 31 * _DAY).replace(day=1)
+                    continue
+                if self._fields.match_day(day):
+                    yield day
+                day += _DAY
+        except OverflowError:  # past the year 9999
+            return
+
+    def _times_of_day(self, start: time) -> Iterator[tuple[int, int, int]]:
+        """Hour, minute and second, from the start's on."""
+        hours, minutes, seconds = self._hours, self._minutes, self._seconds
+        for hour in hours[bisect_left(hours, start.hour) :]:
+            first = start.minute if hour == start.hour else 0
+            for minute in minutes[bisect_left(minutes, first) :]:
+                first = start.second if (hour, minute) == (start.hour, start.minute) else 0
+                for second in seconds[bisect_left(seconds, first) :]:
+                    yield hour, minute, second
+
+
+@lru_cache(maxsize=1_000)  # reading a line takes longer than finding its next time
+def cron_line(text: str) -> CronLine:
+    """The same line, read once. WrongLine."""
+    return CronLine(text)
 
 
 def _fields(text: str) -> list[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import islice
 
 from tocsin_server.domain.record import record
 from tocsin_server.domain.schedules.reckoning import Reckoning
-from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule
+from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec
 from tocsin_server.domain.schedules.timing import Occurrence
 from tocsin_server.domain.times import MILLISECOND
 
@@ -17,6 +16,8 @@ from tocsin_server.domain.times import MILLISECOND
 PUNCTUAL = timedelta(minutes=1)
 #: Jobs that one step makes at most, and times that it passes over.
 MOST_FIRED, MOST_PASSED = 50, 100
+#: Bytes of payload that one step fires at most, if it is more than one job: they are one call to the store.
+MOST_BYTES = 1 << 20
 
 
 @record
@@ -32,38 +33,48 @@ class FiringStep:
 def next_step(schedule: Schedule, reckoning: Reckoning, now: datetime, *, going: bool) -> FiringStep | None:
     """The next step, None where there is nothing to do. `going`: the job that the schedule made last has not ended.
 
-    A step fires up to MOST_FIRED times and passes over up to MOST_PASSED; of a schedule that catches up it looks ahead
-    as far as `catch_up_max` besides.
+    A step fires up to MOST_FIRED times, MOST_BYTES together, and passes over up to MOST_PASSED; of a schedule that
+    catches up it looks ahead as far as `catch_up_max` besides.
     """
     if schedule.held_time is not None and not going:
-        return _release(schedule, reckoning, now)
+        return _release(schedule, schedule.held_time, reckoning, now)
     if schedule.next_time is None or schedule.next_time > now:
         return None
     most = MOST_PASSED + (schedule.spec.catch_up_max if schedule.spec.missed is Missed.ALL else 0)
-    times = reckoning.occurrences(schedule.next_time - MILLISECOND)
-    ahead = list(islice(times, most + 1))
+    ahead = _due_and_next(reckoning.occurrences(schedule.next_time - MILLISECOND), now, most)
     due = [one for one in ahead if one.time <= now]
     wanted, missed, taken = _wanted(schedule, due[:most], now, whole=len(due) <= most)
-    after = replace(schedule, missed=schedule.missed + missed)
-    fires, cancels, after = _overlapping(after, wanted, going=going)
-    coming = None
-    if not _is_over(after):
-        coming = ahead[taken].time if taken < len(ahead) else None
-    after = replace(after, next_time=coming)
+    fires, cancels, held, skipped = _overlapping(schedule, wanted, going=going)
+    fired = schedule.fired + len(fires)
+    coming = ahead[taken].time if taken < len(ahead) and schedule.runs_left_with(fired, held) != 0 else None
+    after = replace(
+        schedule,
+        next_time=coming,
+        last_time=fires[-1].time if fires else schedule.last_time,
+        held_time=held,
+        fired=fired,
+        missed=schedule.missed + missed,
+        overlap_skipped=schedule.overlap_skipped + skipped,
+    )
     return FiringStep(fires, cancels, after, coming is not None and coming <= now)
 
 
-def _release(schedule: Schedule, reckoning: Reckoning, now: datetime) -> FiringStep:
+def _due_and_next(times: Iterator[Occurrence], now: datetime, most: int) -> Sequence[Occurrence]:
+    """Those that are due, and the one behind them: `most` + 1 at most. None is reckoned that is not asked for."""
+    found: list[Occurrence] = []
+    for one in times:
+        found.append(one)
+        if one.time > now or len(found) > most:
+            break
+    return found
+
+
+def _release(schedule: Schedule, held: datetime, reckoning: Reckoning, now: datetime) -> FiringStep:
     """The one that waited goes."""
-    held = schedule.held_time
     after = replace(schedule, held_time=None)
-    found = reckoning.next_after(held - MILLISECOND) if held is not None else None
-    if found is None or found.time != held:
-        return FiringStep((), None, replace(after, overlap_skipped=after.overlap_skipped + 1), more=False)
-    after = replace(after, last_time=held, fired=after.fired + 1)
-    if _is_over(after):
-        after = replace(after, next_time=None)
-    return FiringStep((found,), None, after, after.next_time is not None and after.next_time <= now)
+    coming = None if schedule.runs_left_with(schedule.fired + 1, None) == 0 else schedule.next_time
+    after = replace(after, next_time=coming, last_time=held, fired=after.fired + 1)
+    return FiringStep((reckoning.run_at(held),), None, after, coming is not None and coming <= now)
 
 
 def _wanted(
@@ -80,7 +91,7 @@ def _wanted(
         passed = sum(since is not None and one.time < since for one in due[:late])
         passed = max(passed, late - spec.catch_up_max)
     elif spec.missed is Missed.ONCE and whole and late == len(due):
-        passed = late - 1
+        passed = max(late - 1, 0)  # none is due where the zone's rules, or the days off, have changed since
     else:
         passed = late
     passed = min(passed, MOST_PASSED)
@@ -88,14 +99,20 @@ def _wanted(
         return (), passed, passed
     if passed == MOST_PASSED:
         return (), passed, passed
-    wanted = due[passed : passed + MOST_FIRED]
+    wanted = due[passed : passed + _most_fired(spec)]
     return wanted, passed, passed + len(wanted)
+
+
+def _most_fired(spec: ScheduleSpec) -> int:
+    if spec.overlap is not Overlap.ALLOW or spec.job.payload is None:  # one is fired at most, or they are small
+        return MOST_FIRED
+    return max(1, min(MOST_FIRED, MOST_BYTES // max(1, len(spec.job.payload.body))))
 
 
 def _overlapping(
     schedule: Schedule, wanted: Sequence[Occurrence], *, going: bool
-) -> tuple[tuple[Occurrence, ...], str | None, Schedule]:
-    """Those of the wanted times that run now, the job to be cancelled for it, and what becomes of the schedule."""
+) -> tuple[tuple[Occurrence, ...], str | None, datetime | None, int]:
+    """Those of the wanted times that run now, the job to be cancelled for it, which waits, and how many give way."""
     overlap, most = schedule.spec.overlap, schedule.spec.timing.max_runs
     fires: list[Occurrence] = []
     held, skipped, cancels = schedule.held_time, 0, None
@@ -112,17 +129,4 @@ def _overlapping(
             held = one.time
         else:
             skipped += 1
-    after = replace(
-        schedule,
-        last_time=fires[-1].time if fires else schedule.last_time,
-        held_time=held,
-        fired=schedule.fired + len(fires),
-        overlap_skipped=schedule.overlap_skipped + skipped,
-    )
-    return tuple(fires), cancels, after
-
-
-def _is_over(schedule: Schedule) -> bool:
-    """Whether it has had all the runs that it may have; one that waits is counted."""
-    most = schedule.spec.timing.max_runs
-    return most is not None and schedule.fired + (schedule.held_time is not None) >= most
+    return tuple(fires), cancels, held, skipped

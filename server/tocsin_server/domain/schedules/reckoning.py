@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
-from itertools import count
+from functools import lru_cache
+from itertools import count, islice
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.schedules.cron_line import CronLine
+from tocsin_server.domain.schedules.cron_line import cron_line
 from tocsin_server.domain.schedules.cron_times import instants
-from tocsin_server.domain.schedules.days_off import DaysOff
+from tocsin_server.domain.schedules.days_off import days_off
 from tocsin_server.domain.schedules.timing import (
     Calendar,
     Cron,
@@ -55,13 +57,13 @@ class Reckoning:
         rule = timing.rule
         self._timing = timing
         self._key = key
-        self._clock = WallClock(zone_of(rule.time_zone if isinstance(rule, Cron) else ""))
-        self._lines = [CronLine(line) for line in rule.lines] if isinstance(rule, Cron) else []
+        self._clock = WallClock(zone_of(timing.time_zone))
+        self._lines = [cron_line(line) for line in rule.lines] if isinstance(rule, Cron) else []
         self._anchor = timing.start_time or created
         if isinstance(rule, Every):
             self._anchor = rule.anchor or self._anchor
         given = calendars or {}
-        self._calendars = [(use, DaysOff(given[use.name], self._clock.zone)) for use in timing.calendars]
+        self._calendars = [(use, days_off(given[use.name], self._clock.zone)) for use in timing.calendars]
         actions = {use.on_excluded for use in timing.calendars}
         self._moves_on = OnExcluded.NEXT_DAY in actions
         self._moves_back = OnExcluded.PREVIOUS_DAY in actions
@@ -91,12 +93,9 @@ class Reckoning:
                 if not left:
                     return
 
-    def times_a_day(self) -> int:
-        """How many times of a day there are at most."""
-        rule = self._timing.rule
-        if isinstance(rule, Every):
-            return -(-_DAY // rule.interval)
-        return sum(line.times_a_day() for line in self._lines)
+    def run_at(self, time: datetime) -> Occurrence:
+        """The run of a nominal time that is known already, whatever calendars have come to say of it."""
+        return self._running(Instant(time, self._clock.at(time)))
 
     def _kept(self, after: datetime, skipped: bool) -> Iterator[Occurrence]:
         """Where no time is moved: a day that is excluded is leapt over, unless its times are to be told of."""
@@ -143,11 +142,11 @@ class Reckoning:
         by = self._excluding(instant.time)
         if by is None:
             return self._running(instant)
-        use, days_off = self._calendars[by]
+        use, excluding = self._calendars[by]
         if use.on_excluded is OnExcluded.SKIP:
             return self._skipped(instant, use.name)
         # The time of day is that of the cron's zone; an interval has none, so its calendar's serves.
-        clock = self._clock if self._lines else days_off.clock
+        clock = self._clock if self._lines else excluding.clock
         wall = clock.at(instant.time) if not self._lines else instant.wall
         step = _DAY if use.on_excluded is OnExcluded.NEXT_DAY else -_DAY
         for days in range(1, MOST_DAYS_MOVED + 1):
@@ -163,10 +162,7 @@ class Reckoning:
         if start is not None and after < start:
             after = start - MILLISECOND
         rule = self._timing.rule
-        times = (
-            self._every(rule.interval, after) if isinstance(rule, Every) else instants(self._lines, self._clock, after)
-        )
-        for instant in times:
+        for instant in self._every(rule.interval, after) if isinstance(rule, Every) else self._cron(rule, after):
             if self._within(instant.time):
                 yield instant
             else:
@@ -179,14 +175,20 @@ class Reckoning:
             time = self._anchor + step * interval
             yield Instant(time, time.replace(tzinfo=None))
 
+    def _cron(self, rule: Cron, after: datetime) -> Iterator[Instant]:
+        soon = _soon(rule, after)
+        yield from soon
+        if soon:
+            yield from instants(self._lines, self._clock, soon[-1].time)
+
     def _within(self, time: datetime) -> bool:
         start, end = self._timing.start_time, self._timing.end_time
         return (start is None or time >= start) and (end is None or time < end) and time <= limits.LAST_TIME
 
     def _excluding(self, time: datetime) -> int | None:
         """The place of the first calendar that excludes a time."""
-        for place, (_, days_off) in enumerate(self._calendars):
-            if days_off.exclude(time):
+        for place, (_, excluding) in enumerate(self._calendars):
+            if excluding.exclude(time):
                 return place
         return None
 
@@ -212,6 +214,23 @@ class Reckoning:
             return timedelta(0)
         digest = hashlib.sha256(f"{self._key}\0{time_to_ms(time)}".encode()).digest()
         return int.from_bytes(digest[:8]) % (most + 1) * MILLISECOND
+
+
+def times_a_day(timing: Timing) -> int:
+    """How many times of a day there are at most. WrongLine."""
+    rule = timing.rule
+    if isinstance(rule, Every):
+        return -(-_DAY // rule.interval)
+    return sum(cron_line(line).times_a_day() for line in rule.lines)
+
+
+@lru_cache(maxsize=1_000)
+def _soon(rule: Cron, after: datetime) -> tuple[Instant, ...]:
+    """The first two of its times: what firing asks for. Of thousands that are due at midnight most have one rule."""
+    lines, found = [cron_line(line) for line in rule.lines], list[Instant]()
+    with suppress(OverflowError):  # past the year 9999
+        found.extend(islice(instants(lines, WallClock(zone_of(rule.time_zone)), after), 2))
+    return tuple(found)
 
 
 def _next(times: Iterator[Occurrence]) -> Occurrence | None:

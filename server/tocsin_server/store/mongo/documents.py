@@ -6,6 +6,7 @@ state, arrival, attempt, failures, crashes, revision
 create, due, start, end, lease, expire      dates, in milliseconds; lease only of ACTIVE, end, expire of ended ones
 token      of the last attempt: the 8 bytes of the claim that began it
 errors, progress, result, cancel            where there are any
+fired      true: a schedule made it, of the nominal time that its id bears
 logged     it has lines of log (job_logs.py), or had some
 number     of the last change that watchers heard of, or one taken with it; only grows
 writes, ops the compare-and-swap counter, which begins anywhere, and whose writes the last ones were (jobs.py)
@@ -74,7 +75,7 @@ def due_time(when: datetime | timedelta, now: datetime) -> datetime:
 def new_document(draft: Draft, job_id: str, arrival: int, now: datetime) -> Document:
     """A job as it begins, SCHEDULED or WAITING."""
     due = due_time(draft.when, now)
-    return job_document(
+    document = job_document(
         draft.spec,
         job_id,
         arrival=Int64(arrival),
@@ -86,6 +87,9 @@ def new_document(draft: Draft, job_id: str, arrival: int, now: datetime) -> Docu
         crashes=0,
         revision=1,
     )
+    if draft.fired:
+        document["fired"] = True
+    return document
 
 
 def job_document(spec: JobSpec, job_id: str, **fields: Any) -> Document:
@@ -191,6 +195,7 @@ def job_of(document: Mapping[str, Any], view: View) -> Job:
         _progress_of(document.get("progress")),
         bytes(result) if full and (result := document.get("result")) is not None else None,
         _cancel_of(document.get("cancel")),
+        document.get("fired", False),
     )
 
 

@@ -15,23 +15,29 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError
 
 from tocsin_server.domain.errors import TocsinError
-from tocsin_server.domain.job import Added, Draft, OnConflict
+from tocsin_server.domain.job import Added, Draft, OnConflict, View
 from tocsin_server.domain.schedules.standing import Schedule
+from tocsin_server.store.batching import parts
 from tocsin_server.store.mongo.clock import READ_NOW, ServerClock
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, key, whole
+from tocsin_server.store.mongo.errors import DUPLICATE
 from tocsin_server.store.mongo.event_log import EventLog, Flags
 from tocsin_server.store.mongo.jobs import unknown_after
 from tocsin_server.store.mongo.queues import QueueDocuments
-from tocsin_server.store.schedule_records import schedule_bytes, schedule_of
-from tocsin_server.store.schedule_store import DueSchedules, ScheduleStore
+from tocsin_server.store.schedule_records import schedule_bytes, schedule_of, without_payload
+from tocsin_server.store.schedule_store import DueSchedules, ScheduleStore, ScheduleWrite
+
+_CALL_JOBS = 100  # what one write may carry; a schedule counts as a job
 
 AddTo = Callable[[str, Sequence[Draft]], Awaitable[list[Added | TocsinError]]]
 
@@ -55,42 +61,57 @@ class MongoSchedules(ScheduleStore):
         self._log = log
         self._add_to = add_to
 
-    async def put_schedule(self, schedule: Schedule, drafts: Sequence[Draft] = ()) -> bool:
-        queue, schedule_id = schedule.spec.queue, schedule.spec.schedule_id
+    async def put_schedules(self, queue: str, writes: Sequence[ScheduleWrite]) -> list[bool | TocsinError]:
+        answers: list[bool | TocsinError] = []
+        for start, end in parts([0] * len(writes), _CALL_JOBS, 0, [max(1, len(write.drafts)) for write in writes]):
+            with unknown_after(start > 0):
+                answers += await self._put(queue, writes[start:end])
+        return answers
+
+    async def _put(self, queue: str, writes: Sequence[ScheduleWrite]) -> list[bool | TocsinError]:
         if not await self._queues.stands(queue):
             await self._queues.make(queue)
-        stamp, jobs = secrets.token_hex(8), [_owed(draft) for draft in drafts]
-        fields: Document = {"queue": queue, "id": schedule_id, "stamp": stamp, "value": schedule_bytes(schedule)}
-        if jobs:
-            fields |= {"jobs": jobs, "look": await self._clock.lately()}
-        elif schedule.look_time is not None:
-            fields["look"] = whole(schedule.look_time)
-        if not await self._written({"_id": key(queue, schedule_id), **fields}, schedule.stamp):
-            return False
+        now = await self._clock.lately()
+        documents = [_document(write, now) for write in writes]
+        lost = await self._written([write.schedule.stamp for write in writes], documents)
+        stand = [one for one in documents if one["_id"] not in lost]
+        refused: Mapping[str, TocsinError] = {}
         with unknown_after(True):
-            if jobs:
-                await self._settle({"_id": key(queue, schedule_id), **fields})
-            else:
+            if owing := [one for one in stand if "jobs" in one]:
+                refused = await self._settle(queue, owing)
+            if len(owing) < len(stand):
                 await self._tell(queue)
-        return True
+        return [refused.get(one["_id"]) or one["_id"] not in lost for one in documents]
 
     async def read_schedules(self, queue: str, schedule_ids: Sequence[str]) -> list[Schedule | None]:
         keys = [key(queue, schedule_id) for schedule_id in schedule_ids]
         found = await self._connection.run(
             lambda: self._schedules.find({"_id": {"$in": keys}}).to_list(), read_only=True
         )
-        schedules = {str(one["_id"]): await self._settled(one) for one in found}
+        ids = [str(one["_id"]) for one in found]
+        schedules = dict(zip(ids, await self._settled(queue, found), strict=True))
         return [schedules.get(one) for one in keys]
 
-    async def schedules(self, queue: str, *, after: str = "", limit: int = 100) -> list[Schedule]:
+    async def schedules(
+        self, queue: str, *, after: str = "", limit: int = 100, view: View = View.FULL
+    ) -> list[Schedule]:
         # A queue's name has no slash, and "0" is what comes after it.
         condition = {"_id": {"$gt": key(queue, after), "$lt": f"{queue}0"}}
-        found = await self._connection.run(
-            lambda: self._schedules.find(condition).sort("_id", 1).limit(limit).to_list(), read_only=True
-        )
-        return [await self._settled(one) for one in found]
+        basic = view is View.BASIC
 
-    async def due_schedules(self, queue: str, *, skip: int = 0, limit: int = 100) -> DueSchedules:
+        async def ask() -> list[Document]:
+            found: list[Document] = []
+            async for one in self._schedules.find(condition).sort("_id", 1).limit(limit):
+                if basic and "jobs" not in one:  # those that it owes need it
+                    one["value"] = without_payload(one["value"])
+                found.append(one)
+            return found
+
+        found = await self._connection.run(ask, read_only=True)
+        schedules = await self._settled(queue, found)
+        return [_without_payload(one) for one in schedules] if basic else schedules
+
+    async def due_schedules(self, queue: str, *, skip: int = 0, limit: int = 500) -> DueSchedules:
         pipeline: list[Document] = [
             {"$match": {"queue": queue, "look": {"$lte": await self._clock.bound()}}},
             {"$sort": {"look": 1, "_id": 1}},
@@ -108,7 +129,7 @@ class MongoSchedules(ScheduleStore):
             return DueSchedules(await self._clock.lately(), ())
         now: datetime = found[0]["now"] + ahead
         self._clock.heard(now)
-        return DueSchedules(now, [await self._settled(one) for one in found if one["look"] <= now])
+        return DueSchedules(now, await self._settled(queue, [one for one in found if one["look"] <= now]))
 
     async def delete_schedule(self, queue: str, schedule_id: str) -> bool:
         done = await self._connection.run(lambda: self._schedules.delete_one({"_id": key(queue, schedule_id)}))
@@ -122,46 +143,89 @@ class MongoSchedules(ScheduleStore):
         )
         return found is not None
 
-    async def _written(self, document: Document, stood: str) -> bool:
-        if not stood:
-            try:
-                await self._connection.run(lambda: self._schedules.insert_one(document))
-            except DuplicateKeyError:
-                return False
-            return True
-        as_read = {"_id": document["_id"], "stamp": stood, "jobs": {"$exists": False}}
-        done = await self._connection.run(lambda: self._schedules.replace_one(as_read, document))
-        return done.matched_count == 1
+    async def _written(self, stood: Sequence[str], documents: Sequence[Document]) -> set[str]:
+        """Write these, each where it stands with that stamp, by one command; the _id of each that did not stand so."""
+        statements: list[InsertOne[Document] | ReplaceOne[Document]] = []
+        for stamp, document in zip(stood, documents, strict=True):
+            as_read = {"_id": document["_id"], "stamp": stamp, "jobs": {"$exists": False}}
+            statements.append(ReplaceOne(as_read, document) if stamp else InsertOne(document))
+        try:
+            done = await self._connection.run(lambda: self._schedules.bulk_write(statements, ordered=False))
+            written = done.matched_count + done.inserted_count
+        except BulkWriteError as error:
+            if any(one["code"] != DUPLICATE for one in error.details["writeErrors"]):
+                raise
+            written = error.details["nMatched"] + error.details["nInserted"]
+        ours = {one["_id"]: one["stamp"] for one in documents}
+        if written in (0, len(documents)):
+            return set() if written else set(ours)
+        # Somebody was faster with some: which, the stamps tell. One that was written with jobs nobody can have replaced
+        # meanwhile; of one without, it is only said that it was not written.
+        with unknown_after(True):
+            found = await self._connection.run(
+                lambda: self._schedules.find({"_id": {"$in": list(ours)}}, {"stamp": 1}).to_list(), read_only=True
+            )
+        return set(ours) - {one["_id"] for one in found if one["stamp"] == ours[one["_id"]]}
 
     async def _tell(self, queue: str) -> None:
         """Whoever looks at queues is to look at this one."""
         taken, _ = await self._queues.allocate(queue, events=1)
         await self._log.append(taken, (), Flags(settings=True))
 
-    async def _settled(self, document: Mapping[str, Any]) -> Schedule:
-        if "jobs" in document:
-            await self._settle(document)
-        return _schedule(document)
+    async def _settled(self, queue: str, documents: Sequence[Document]) -> list[Schedule]:
+        """The schedules of these documents of a queue, once the jobs that they owe have been added. One for whose jobs
+        there is no room goes on owing them."""
+        if owing := [one for one in documents if "jobs" in one]:
+            await self._settle(queue, owing)
+        return [_schedule(one) for one in documents]
 
-    async def _settle(self, document: Mapping[str, Any]) -> None:
-        """Add the jobs that the schedule owes, and take them off. The first refusal of one is raised."""
-        schedule = _schedule(document)
-        drafts = [Draft(schedule.spec.job, one["id"], one["due"], OnConflict.KEEP) for one in document["jobs"]]
-        for answer in await self._add_to(schedule.spec.queue, drafts):
+    async def _settle(self, queue: str, documents: Sequence[Document]) -> dict[str, TocsinError]:
+        """Add the jobs that these schedules of a queue owe, and take them off. By _id, why one still owes them."""
+        schedules = {one["_id"]: _schedule(one) for one in documents}
+        owed = [(one["_id"], job) for one in documents for job in one["jobs"]]
+        drafts = [Draft(schedules[of].spec.job, job["id"], job["due"], OnConflict.KEEP, fired=True) for of, job in owed]
+        refused: dict[str, TocsinError] = {}
+        for (of, _), answer in zip(owed, await self._add_to(queue, drafts), strict=True):
             if isinstance(answer, TocsinError):
-                raise answer
-        look = schedule.look_time
-        update: Document = {"$unset": {"jobs": ""}} if look else {"$unset": {"jobs": "", "look": ""}}
-        if look:
-            update["$set"] = {"look": whole(look)}
-        which = {"_id": document["_id"], "stamp": document["stamp"]}
-        await self._connection.run(lambda: self._schedules.update_one(which, update))
+                refused.setdefault(of, answer)
+        updates = []
+        for one in documents:
+            if one["_id"] not in refused:
+                look = schedules[one["_id"]].look_time
+                update: Document = {"$set": {"look": whole(look)}} if look else {}
+                update["$unset"] = {"jobs": ""} if look else {"jobs": "", "look": ""}
+                updates.append(UpdateOne({"_id": one["_id"], "stamp": one["stamp"]}, update))
+        if updates:
+            await self._connection.run(lambda: self._schedules.bulk_write(updates, ordered=False))
+        return refused
+
+
+def _document(write: ScheduleWrite, now: datetime) -> Document:
+    """The schedule, to be looked at `now` where it owes jobs."""
+    schedule, spec = write.schedule, write.schedule.spec
+    document: Document = {
+        "_id": key(spec.queue, spec.schedule_id),
+        "queue": spec.queue,
+        "id": spec.schedule_id,
+        "stamp": secrets.token_hex(8),
+        "value": schedule_bytes(schedule),
+    }
+    if write.drafts:
+        document |= {"jobs": [_owed(draft) for draft in write.drafts], "look": now}
+    elif schedule.look_time is not None:
+        document["look"] = whole(schedule.look_time)
+    return document
 
 
 def _owed(draft: Draft) -> Document:
     if not isinstance(draft.when, datetime):
         raise TypeError("a schedule's job is due at a time")
     return {"id": draft.job_id, "due": whole(draft.when)}
+
+
+def _without_payload(schedule: Schedule) -> Schedule:
+    spec = schedule.spec
+    return replace(schedule, spec=replace(spec, job=replace(spec.job, payload=None)))
 
 
 def _schedule(document: Mapping[str, Any]) -> Schedule:

@@ -23,6 +23,7 @@ from tocsin_server.store.batching import by_queue
 from tocsin_server.store.interface import Checked, JobStore, Note, StoredNote, StoreInfo, Wake
 from tocsin_server.store.mongo import indexes
 from tocsin_server.store.mongo.add import AddJobs
+from tocsin_server.store.mongo.calendars import MongoCalendars
 from tocsin_server.store.mongo.change import ChangeJobs
 from tocsin_server.store.mongo.checks import FORMAT, check, has_change_streams, unfit_where_not_allowed
 from tocsin_server.store.mongo.claim import ClaimJobs
@@ -88,6 +89,7 @@ class MongoStore(JobStore):
         self._types = KnownTypes(self._jobs)
         quota = JobQuota(self._jobs, quotas.jobs)
         self._add = AddJobs(self._jobs, self._queues, commit, self._types, quota)
+        self.calendars = MongoCalendars(connection, collection, self._clock)
         self.schedules = self._schedules = MongoSchedules(
             connection, collection, self._clock, self._queues, self._log, self._add.add_to
         )
@@ -127,6 +129,7 @@ class MongoStore(JobStore):
             f"{self._collection}.events": indexes.of_events(int(self._events_age.total_seconds())),
             f"{self._collection}.workers": indexes.WORKERS,
             f"{self._collection}.notes": indexes.NOTES,
+            f"{self._collection}.calendars": indexes.CALENDARS,
             f"{self._collection}.schedules": indexes.SCHEDULES,
         }
         for name, of_collection in wanted.items():

@@ -9,6 +9,7 @@ class Keys:
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
         self.queues = f"{namespace}:queues"  # SET of all queues' names
+        self.calendars = f"{namespace}:calendars:{{~}}"  # root, see lua/lib/calendars.lua; "~" is in no queue's name
         self.workers = f"{namespace}:workers"  # HASH, see lua/announce.lua
         self.format = f"{namespace}:format"  # STRING, the number of the stored format
         self.clock = f"{namespace}:clock"  # STRING, by how many ms a clock moved by hand is ahead; else not there
@@ -39,7 +40,7 @@ class Keys:
         return f"{self.root(queue)}:b{key}"
 
     def schedules(self, queue: str) -> str:
-        """The queue's schedules; see lua/put_schedule.lua."""
+        """The queue's schedules; see lua/put_schedules.lua."""
         return f"{self.root(queue)}:z"
 
     def extras(self, queue: str, arrival: int) -> bytes:

@@ -10,6 +10,7 @@ from tocsin_server.domain.times import time_to_ms, to_ms
 from tocsin_server.store.put import kept_errors
 from tocsin_server.store.redis.records import (
     CANCEL_ASKED,
+    FIRED,
     HAS_EXTRAS,
     HEADER,
     error_bytes,
@@ -30,7 +31,10 @@ def put_arguments(job: Job) -> tuple[bytes, bytes, bytes, bytes]:
     rest = rest_bytes(spec)
     header = HEADER.pack(
         job.state,
-        (job.cancel is not None) * CANCEL_ASKED | bool(extras) * HAS_EXTRAS | retention_flag(spec.terms),
+        (job.cancel is not None) * CANCEL_ASKED
+        | bool(extras) * HAS_EXTRAS
+        | retention_flag(spec.terms)
+        | job.fired * FIRED,
         spec.priority,
         job.attempt,
         job.failures,

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 from redis.exceptions import NoScriptError
 
 from tocsin_server.domain import limits
+from tocsin_server.store.calendar_store import PENDING
 from tocsin_server.store.redis.connection.connection import RedisConnection
 
 _INCLUDE = re.compile(r"^--- @include (.+)$", re.MULTILINE)
@@ -33,7 +34,21 @@ _NAME, _WORD = re.compile(r"(?<![\w.'])[A-Z][A-Z\d_]*(?![\w'])"), re.compile(r"\
 _FOLDER = resources.files(__package__) / "lua"
 #: Scripts that write nothing: an answer that does not come leaves no doubt about what they did.
 READ_ONLY = frozenset(
-    {"cursor", "due_schedules", "explain", "figures", "get", "logs", "notes", "page", "ping", "schedules", "workers"}
+    {
+        "calendar_users",
+        "calendars",
+        "cursor",
+        "due_schedules",
+        "explain",
+        "figures",
+        "get",
+        "logs",
+        "notes",
+        "page",
+        "ping",
+        "schedules",
+        "workers",
+    }
 )
 
 #: Who is there and runs jobs says so as real time passes, also where the clock is moved by hand.
@@ -119,6 +134,7 @@ class Scripts:
             "MAX_LEASES_LOST": limits.MAX_LEASES_LOST,
             "JOB_SPEC_BYTES": limits.JOB_SPEC_BYTES,
             "TYPES_PER_QUEUE": limits.TYPES_PER_QUEUE,
+            "PENDING_MS": PENDING // timedelta(milliseconds=1),
             "LOG_LINES": limits.LOG_LINES,
             "LOG_BYTES": limits.LOG_BYTES,
             "LOG_HEAD_LINES": limits.LOG_HEAD_LINES,

@@ -17,14 +17,7 @@ from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.explaining import Outlook
 from tocsin_server.domain.filters import ListQuery, Order, Page, Position
 from tocsin_server.domain.job import Added, Draft, Job, Put, View
-from tocsin_server.domain.lease import (
-    AttemptOutcome,
-    Claim,
-    Extended,
-    Extension,
-    Finished,
-    LostLease,
-)
+from tocsin_server.domain.lease import AttemptOutcome, Claim, Extended, Extension, Finished, LostLease
 from tocsin_server.domain.logs import LogPage
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
@@ -35,6 +28,7 @@ from tocsin_server.store.log_pages import page_of, read_place
 from tocsin_server.store.put import Placed, placed
 from tocsin_server.store.redis import records, replies
 from tocsin_server.store.redis.arguments import Arguments, add_arguments, claim_arguments, finish_arguments
+from tocsin_server.store.redis.calendars import RedisCalendars
 from tocsin_server.store.redis.condition import Condition
 from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.cross_check import CrossCheck
@@ -97,6 +91,7 @@ class RedisStore(JobStore):
         self._cross_check = CrossCheck(connection, self._scripts, self._keys)
         self._wake_channel = WakeChannel(connection, self._keys.wake)
         self._queue_names = QueueNames(connection, self._keys, quotas.queues, lost=self._marker.make)
+        self.calendars = RedisCalendars(connection, self._scripts, self._keys)
         self.schedules = RedisSchedules(connection, self._scripts, self._keys, self._queue_names, self._jobs_max)
 
     async def open(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
@@ -51,6 +51,10 @@ REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (schedule_errors.ScheduleNotFound("q", "s"), grpc.StatusCode.NOT_FOUND),
     (schedule_errors.ScheduleExists("q", "s"), grpc.StatusCode.ALREADY_EXISTS),
     (schedule_errors.ScheduleChanged("q", "s", 1, 2), grpc.StatusCode.ABORTED),
+    (schedule_errors.TooManyTimes("to", 9, datetime(2026, 1, 2, tzinfo=UTC)), grpc.StatusCode.INVALID_ARGUMENT),
+    (schedule_errors.CalendarNotFound("c"), grpc.StatusCode.NOT_FOUND),
+    (schedule_errors.CalendarChanged("c", 1, 2), grpc.StatusCode.ABORTED),
+    (schedule_errors.CalendarInUse("c", [("q", "s")], more=False), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.NotBuilt("no"), grpc.StatusCode.UNIMPLEMENTED),
     (errors.Internal("1234"), grpc.StatusCode.INTERNAL),
 ]

@@ -29,7 +29,7 @@ async def ticks(spied: SpiedStore) -> Mapping[str, Tick]:
 async def test_a_lease_that_ran_out_is_taken_back_within_a_tick(spied: SpiedStore, backdate: Backdate) -> None:
     store, clock = spied.as_store, StoreClock()
     ticker = Ticker(store, clock, TICK)
-    runner = ChoreRunner(ticker, [LeaseReaper(store, clock)])
+    runner = ChoreRunner(ticker, clock, [LeaseReaper(store, clock)])
     ticker.start()
     runner.start()
     await added(store, a_draft())

@@ -57,7 +57,7 @@ async def run(spied: SpiedStore) -> AsyncIterator[Run]:
     runners: list[ChoreRunner] = []
 
     def run(chores: Sequence[Chore]) -> ChoreRunner:
-        runners.append(ChoreRunner(ticker, chores))
+        runners.append(ChoreRunner(ticker, StoreClock(), chores))
         runners[-1].start()
         ticker.start()
         return runners[-1]

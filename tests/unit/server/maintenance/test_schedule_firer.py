@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -12,12 +13,17 @@ from contract.builders import HOUR, MINUTE, SECOND, a_spec
 from support.spied_store import SpiedStore
 from tocsin_server.domain.commands import CancelJob
 from tocsin_server.domain.job import Job, View
-from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec, job_id_of
-from tocsin_server.domain.schedules.timing import CalendarUse, Every, Timing
+from tocsin_server.domain.nominal_times import job_id_of
+from tocsin_server.domain.schedules.calendars import KeptCalendar
+from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec
+from tocsin_server.domain.schedules.timing import Calendar, CalendarUse, Cron, Every, Timing
 from tocsin_server.domain.states import State
+from tocsin_server.maintenance.runner import ChoreRunner
 from tocsin_server.maintenance.schedule_firer import ScheduleFirer
 from tocsin_server.operations.store_clock import StoreClock
+from tocsin_server.operations.ticking import Ticker
 from tocsin_server.store.interface import JobStore
+from tocsin_server.store.schedule_store import ScheduleWrite
 
 
 async def put(
@@ -153,6 +159,38 @@ async def test_many_are_fired_page_by_page_and_those_that_stay_are_passed_over(s
     assert {one.fired for one in found} == {1}
 
 
+async def test_a_thousand_that_are_due_at_once_cost_few_calls(spied: SpiedStore) -> None:
+    store = spied.as_store
+    first = (await store.ping()).replace(microsecond=0) - SECOND
+    timing = Timing(Cron((f"{first.second} * * * * *",), "Europe/Berlin"))
+    specs = [ScheduleSpec("q", f"s{number}", timing, a_spec()) for number in range(1_000)]
+    writes = [ScheduleWrite(Schedule(spec, first - HOUR, first, last_time=first - MINUTE)) for spec in specs]
+    assert await store.schedules.put_schedules("q", writes) == [True] * 1_000
+    before = Counter(spied.calls)
+    await fire(store)
+    assert (await store.figures("q")).total(State.WAITING) == 1_000
+    # Pages of 500, parts of 50; of each part its last jobs are looked at, for they may still be going on.
+    assert spied.calls - before == Counter(due_schedules=3, put_schedules=20, get=20, ticks=1, figures=1)
+
+
+async def test_it_looks_when_the_time_has_come_and_waits_for_no_tick(spied: SpiedStore) -> None:
+    store, clock = spied.as_store, StoreClock()
+    first = await put(store, ago=-2 * SECOND)
+    firer = ScheduleFirer(store, clock)
+    firer.hear(await store.ticks(["q"]))
+    assert firer.next_time() == first
+    assert await firer.step() is False
+    assert await states(store, [first]) == [None]
+    runner = ChoreRunner(Ticker(store, clock, HOUR), clock, [firer])
+    runner.start()
+    try:
+        await spied.until_called("put_schedules", 1)
+    finally:
+        await runner.close()
+    assert await states(store, [first]) == [State.WAITING]
+    assert firer.next_time() is None  # the next tick tells
+
+
 async def test_one_that_cannot_be_reckoned_stops_no_other(spied: SpiedStore) -> None:
     store = spied.as_store
     first = await put(store, ago=SECOND)
@@ -163,6 +201,45 @@ async def test_one_that_cannot_be_reckoned_stops_no_other(spied: SpiedStore) -> 
     await fire(store)
     assert await states(store, [first]) == [State.WAITING]
     assert (await standing(store, "a")).fired == 0
+
+
+async def test_a_change_of_a_calendar_that_is_still_on_its_way_is_obeyed(spied: SpiedStore) -> None:
+    store = spied.as_store
+    first = await put(store, ago=SECOND)
+    assert await store.calendars.put_calendar(KeptCalendar("office", Calendar()))
+    plain = await standing(store)
+    timing = replace(plain.spec.timing, calendars=(CalendarUse("office"),))
+    by_first = replace(plain, spec=replace(plain.spec, timing=timing), calendar_revisions=(1,))
+    assert await store.schedules.put_schedule(by_first)
+    # That day, and the next ones: none of its times comes within the year.
+    off = frozenset((first + timedelta(days=day)).date() for day in range(3))
+    assert await store.calendars.put_calendar(KeptCalendar("office", Calendar(off), revision=2))
+    firers = [await fire(store), await fire(store)]
+    assert await states(store, [first]) == [None]
+    after = await standing(store)
+    assert after.next_time is not None
+    assert after.next_time.date() not in off
+    assert (after.next_time > first, after.fired, after.missed, after.calendar_revisions) == (True, 0, 0, (2,))
+    # Days that are free again, and have passed, are not made up for.
+    assert await store.calendars.put_calendar(KeptCalendar("office", Calendar(), revision=3))
+    await asyncio.gather(*(fire(store, firer) for firer in firers))
+    assert await states(store, [first]) == [None]
+
+
+async def test_the_run_that_waits_goes_though_its_day_was_taken_out_since(spied: SpiedStore) -> None:
+    store = spied.as_store
+    first = await put(store, ago=20 * SECOND, every=15 * SECOND, overlap=Overlap.QUEUE_ONE)
+    second = first + 15 * SECOND
+    await fire(store)
+    waiting = await standing(store)
+    timing = replace(waiting.spec.timing, calendars=(CalendarUse("office"),))
+    assert await store.calendars.put_calendar(KeptCalendar("office", Calendar(frozenset({second.date()}))))
+    assert await store.schedules.put_schedule(replace(waiting, spec=replace(waiting.spec, timing=timing)))
+    await store.cancel("q", [CancelJob(job_id_of("s", first), "", "", SECOND)])
+    await fire(store)
+    assert await states(store, [first, second]) == [State.CANCELLED, State.WAITING]
+    after = await standing(store)
+    assert (after.fired, after.held_time, after.calendar_revisions) == (2, None, (1,))
 
 
 @pytest.mark.parametrize("paused", [True, False])

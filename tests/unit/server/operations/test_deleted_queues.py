@@ -30,7 +30,9 @@ async def test_a_thousand_that_were_made_and_deleted_leave_nothing(spied: SpiedS
     store = spied.as_store
     forgetter = QueueForgetter(store, unused_for=YEAR)
 
-    async with start_parts(tick=50 * MILLISECOND, before=lambda parts: ChoreRunner(parts.ticker, [forgetter])) as parts:
+    async with start_parts(
+        tick=50 * MILLISECOND, before=lambda parts: ChoreRunner(parts.ticker, parts.clock, [forgetter])
+    ) as parts:
 
         async def has(wanted: Callable[[dict[str, int]], bool]) -> bool:
             return wanted(remembered(parts, forgetter))

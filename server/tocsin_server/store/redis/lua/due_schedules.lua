@@ -3,7 +3,7 @@
 -- KEYS[1]  root of the queue
 -- ARGV     1 how many are left out | 2 how many at most
 -- Returns  {now_ms, {{schedule_id, stamp and schedule}, ...}}
--- Bounds   the caller asks for at most 100
+-- Bounds   the caller asks for at most 500
 --- @include lib/keys lib/clock
 local found = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('y'), '-inf', NOW, 'LIMIT', ARGV[1], ARGV[2])) do

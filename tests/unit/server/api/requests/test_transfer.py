@@ -90,6 +90,11 @@ def deep(levels: int) -> bytes:
 NAN = Struct(fields={"n": Value(number_value=float("nan"))}).SerializeToString()
 
 WRONG: dict[str, tuple[Record, list[str]]] = {
+    "a nominal time that its id does not bear": (
+        a_job("pay-day@2026-12-31T08:00:00Z", nominal_time=Timestamp(seconds=1_798_704_001)),
+        ["job.job.nominal_time"],
+    ),
+    "a nominal time of no schedule": (a_job("a", nominal_time=T0), ["job.job.nominal_time"]),
     "nothing in it": (Record(), [""]),
     "no job": (Record(job=transfer_pb2.JobRecord()), ["job.job"]),
     "no id": (a_job(""), ["job.job.job_id"]),

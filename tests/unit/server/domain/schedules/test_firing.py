@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tocsin_server.domain.defaults import SERVER_DEFAULTS, UNSET, terms
-from tocsin_server.domain.job import JobSpec
+from tocsin_server.domain.job import JobSpec, Payload
+from tocsin_server.domain.nominal_times import job_id_of
 from tocsin_server.domain.schedules.firing import MOST_FIRED, MOST_PASSED, PUNCTUAL, next_step
-from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec, job_id_of
+from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec
 from tocsin_server.domain.schedules.timing import Every, Timing
 
 MADE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -61,6 +62,19 @@ def test_made_it_fires_nothing_at_once() -> None:
     schedule = a_schedule()
     assert schedule.next_time == MADE + MINUTE
     assert next_step(schedule, schedule.reckoning(), MADE + MINUTE - SECOND, going=False) is None
+
+
+@pytest.mark.parametrize(("size", "at_once"), [(300 << 10, 3), (1 << 20, 1), (1, 10), (0, 10)])
+def test_large_jobs_are_fired_few_at_once(size: int, at_once: int) -> None:
+    schedule = a_schedule(missed=Missed.ALL)
+    job = replace(JOB, payload=Payload(11, bytes(size)))
+    schedule = replace(schedule, spec=replace(schedule.spec, job=job))
+    step = next_step(schedule, schedule.reckoning(), MADE + 10 * MINUTE, going=False)
+    assert step is not None
+    assert len(step.fires) == at_once
+    fired, _, after, _ = run(schedule, MADE + 10 * MINUTE)
+    assert fired == [MADE + minutes * MINUTE for minutes in range(1, 11)]
+    assert (after.fired, after.missed) == (10, 0)
 
 
 def test_resumed_it_fires_nothing_at_once_and_pauses_are_not_missed() -> None:
@@ -133,6 +147,14 @@ def test_it_ends_after_its_runs() -> None:
     times, _, after, _ = run(waits, MADE + MINUTE, going=True)
     assert (times, after.next_time, after.held_time) == ([], None, MADE + MINUTE)
     assert run(after, MADE + 9 * MINUTE)[0] == [MADE + MINUTE]
+
+
+@pytest.mark.parametrize("missed", Missed)
+def test_a_time_that_is_none_any_more_is_neither_fired_nor_missed(missed: Missed) -> None:
+    schedule = replace(a_schedule(timedelta(hours=1), missed=missed), next_time=MADE + MINUTE)
+    times, _, after, _ = run(schedule, MADE + 2 * MINUTE)
+    assert (times, after.missed, after.fired) == ([], 0, 0)
+    assert after.next_time == MADE + timedelta(hours=1)
 
 
 def test_an_id_names_the_time() -> None:
