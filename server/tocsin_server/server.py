@@ -56,6 +56,7 @@ from tocsin_server.maintenance.retention_trimmer import RetentionTrimmer
 from tocsin_server.maintenance.runner import ChoreRunner
 from tocsin_server.maintenance.schedule_firer import ScheduleFirer
 from tocsin_server.messages.errors import MessageSettingsError
+from tocsin_server.metering import Metering
 from tocsin_server.operations.advancing import Advancing
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.calendars import KeptCalendars
@@ -82,6 +83,8 @@ from tocsin_server.settings import Settings
 from tocsin_server.settings.production import store_unfit_for_production, unfit_for_production
 from tocsin_server.store.interface import Durability, JobStore
 from tocsin_server.store.open import MadeStore, StoreUnfit, joined_store, made_store, open_store, quotas_of
+from tocsin_server.telemetry.metrics import Metrics
+from tocsin_server.telemetry.metrics_endpoint import CannotServeMetrics
 from tocsin_server.version import VERSION
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin.server")
@@ -104,6 +107,7 @@ class _Loops:
     dispatcher: Dispatcher | None
     working: Working
     readiness: Readiness
+    metering: Metering | None
 
 
 class Server:
@@ -123,12 +127,21 @@ class Server:
         self._closed = asyncio.Event()
         self.failed = asyncio.Event()  # it runs no jobs any more, unasked; only a restart mends that
         self.address = ""
+        self.metrics_address = ""  # of the endpoint of metrics, where they are served
+        self._metrics = Metrics(settings.metrics.queues) if settings.metrics.listen is not None else None
 
     async def start(self) -> None:
         """Serve. Waits for a store that is away. CannotStart; after it, or a cancel, nothing is left running."""
         try:
             await self._start()
-        except (HandlersNotFound, MessageSettingsError, StoreUnfit, CannotListen, Unusable) as error:
+        except (
+            HandlersNotFound,
+            MessageSettingsError,
+            StoreUnfit,
+            CannotListen,
+            CannotServeMetrics,
+            Unusable,
+        ) as error:
             await self._abandon()
             raise CannotStart(str(error)) from error
         except BaseException:
@@ -210,6 +223,7 @@ class Server:
             limits=doors.limits,
             connections=doors.connections,
             reflection=settings.reflects,
+            metrics=self._metrics,
         )
         await self._start_probes(health)
         port = await self._grpc.start()
@@ -267,7 +281,7 @@ class Server:
         health: Health,
         name: str,
     ) -> _Loops:
-        settings, store = self._settings, made.store
+        settings, store, metrics = self._settings, made.store, self._metrics
         clock = StoreClock()
         wakeups = Wakeups(store)
         ticker = Ticker(store, clock, settings.tick)
@@ -278,15 +292,15 @@ class Server:
         retention = settings.retention
         chores = [
             DuePromoter(store, clock),
-            LeaseReaper(store, clock, settings.tick),
+            LeaseReaper(store, clock, settings.tick, metrics),
             RetentionTrimmer(store, clock, completed_max=retention.completed_max, failed_max=retention.failed_max),
             CrossChecker(store),
-            ScheduleFirer(store, clock),
+            ScheduleFirer(store, clock, metrics),
             CalendarFollower(store),
             QueueForgetter(store, unused_for=settings.quotas.forget_unused_for),
         ]
         runner = ChoreRunner(ticker, clock, chores, hurried=store.manual_clock)
-        leasing = Leasing(store, Finishing(store), wakeups, ticker, clock, tick=settings.tick)
+        leasing = Leasing(store, Finishing(store, metrics), wakeups, ticker, clock, tick=settings.tick, metrics=metrics)
         dispatcher = None
         if settings.dispatch:
             dispatcher = Dispatcher(
@@ -322,10 +336,17 @@ class Server:
             linger=settings.gather.wait,
         )
         readiness = Readiness(health, ticker, dispatcher, store, settings.tick)
-        return _Loops(wakeups, ticker, runner, leasing, dispatcher, working, readiness)
+        metering = None
+        if metrics is not None:
+            workers = working.workers
+            metering = Metering(settings.metrics, metrics, store, clock, ticker, runner, dispatcher, workers, readiness)
+        return _Loops(wakeups, ticker, runner, leasing, dispatcher, working, readiness, metering)
 
     async def _start_loops(self, loops: _Loops) -> None:
         # Closed in the reverse order, each only where it was started.
+        if loops.metering is not None:
+            self.metrics_address = await loops.metering.start()
+            self._stack.push_async_callback(loops.metering.close)
         loops.wakeups.start()
         self._stack.push_async_callback(loops.wakeups.close)
         loops.ticker.start()
@@ -366,6 +387,7 @@ class Server:
         _log.info(
             "serving",
             address=self.address,
+            **({"metrics": self.metrics_address} if self.metrics_address else {}),
             server=name,  # as callers see it
             pid=os.getpid(),
             provider=f"{info.provider} ({info.version}{', embedded' if info.embedded else ''})",

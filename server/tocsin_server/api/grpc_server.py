@@ -14,6 +14,7 @@ from tocsin_server.api.connections import Connections, options
 from tocsin_server.api.health import Health
 from tocsin_server.api.interceptors.call import Interceptor, MethodKind
 from tocsin_server.api.interceptors.call_log import CallLog
+from tocsin_server.api.interceptors.counting import Counting
 from tocsin_server.api.interceptors.deadline import Deadline
 from tocsin_server.api.interceptors.draining import DrainGate
 from tocsin_server.api.interceptors.errors import Errors
@@ -22,7 +23,8 @@ from tocsin_server.api.listening import UNKNOWN, CannotListen, check_can_listen
 from tocsin_server.api.methods import Gate, UnknownMethods, service_handler
 from tocsin_server.api.reading import RequestBytes
 from tocsin_server.api.reflection import Reflection
-from tocsin_server.api.services import ALL_NAMES, PROBES, SERVICES
+from tocsin_server.api.services import ALL_NAMES, PATHS, PROBES, SERVICES
+from tocsin_server.telemetry.metrics import Metrics
 
 _CONNECTIONS = Connections()
 
@@ -78,12 +80,13 @@ class GrpcServer:
         connections: Connections = _CONNECTIONS,
         reuse_port: bool = False,
         reflection: bool = True,
+        metrics: Metrics | None = None,
     ) -> None:
         """`listen` is host:port, port 0 takes a free one. With `credentials` TLS is spoken, else plaintext.
         With `auth` those alone may call whom it lets in.
 
         `reuse_port` lets several processes share the port; off, a port that is taken is refused. Without `reflection`
-        it does not tell what its services and messages are.
+        it does not tell what its services and messages are. `metrics`: counts the calls.
         """
         self._health = health
         self._drained = servicers.drained
@@ -98,7 +101,8 @@ class GrpcServer:
             options=options(connections, open_calls=limits.open, room=self._room, reuse_port=reuse_port)
         )
         # Around every call, health and reflection too: what must hold for all stands here.
-        every: list[Interceptor] = [CallLog(), Errors(), *([auth] if auth is not None else [])]
+        counting = [] if metrics is None else [Counting(metrics, PATHS)]
+        every: list[Interceptor] = [CallLog(), *counting, Errors(), *([auth] if auth is not None else [])]
         overload = Overload(
             {
                 MethodKind.CALL: limits.calls,

@@ -95,3 +95,7 @@ PROBES = (
 )
 #: All names that reflection lists.
 ALL_NAMES = tuple(service.served_as for service in (*SERVICES, *PROBES))
+#: The paths of all methods.
+PATHS = tuple(
+    service.method(descriptor).path for service in (*SERVICES, *PROBES) for descriptor in service.descriptor.methods
+)

@@ -48,6 +48,7 @@ def doctor(
     mail: options.Mail = None,
     mail_from: options.MailFrom = None,
     templates: options.Templates = None,
+    metrics: options.Metrics = None,
     log_level: options.LogLevel = None,
     log_format: options.LogFormat = None,
     everything: Annotated[

@@ -44,6 +44,7 @@ _FLAGS = {
     "mail": _Spec("--mail", "mail.transport", "URL"),
     "mail_from": _Spec("--mail-from", "mail.sender", "ADDRESS"),
     "templates": _Spec("--templates", "mail.templates", "FOLDER"),
+    "metrics": _Spec("--metrics", "metrics.listen", "HOST:PORT"),
     "log_level": _Spec("--log-level", "log.level", "LEVEL"),
     "log_format": _Spec("--log-format", "log.format", "FORMAT"),
 }
@@ -71,6 +72,7 @@ Grace = Annotated[str | None, _FLAGS["grace"].option()]
 Mail = Annotated[str | None, _FLAGS["mail"].option()]
 MailFrom = Annotated[str | None, _FLAGS["mail_from"].option()]
 Templates = Annotated[str | None, _FLAGS["templates"].option()]
+Metrics = Annotated[str | None, _FLAGS["metrics"].option()]
 LogLevel = Annotated[str | None, _FLAGS["log_level"].option()]
 LogFormat = Annotated[str | None, _FLAGS["log_format"].option()]
 Production = Annotated[

@@ -19,7 +19,7 @@ import typer
 from tocsin_server.api.listening import CannotListen, shared_address
 from tocsin_server.cli.running import WRONG_SETTINGS, run_server, run_to_exit_code, set_up_logs, withhold_from_children
 from tocsin_server.server import CannotStart, Server
-from tocsin_server.settings import Loaded
+from tocsin_server.settings import Loaded, Settings
 from tocsin_server.shutdown import ServerFailed, Signals
 from tocsin_server.store.open import StoreUnfit, made_store
 
@@ -60,22 +60,27 @@ class ServerProcesses:
                 shared = {"listen": address}
                 if self._settings.health_listen is not None:
                     shared["health_listen"] = stack.enter_context(shared_address(self._settings.health_listen))
-                settings = self._settings.model_copy(update=shared)
-                await self._keep(pickle.dumps((self._command, settings, self._withheld)))
+                await self._keep(self._settings.model_copy(update=shared))
         except (StoreUnfit, CannotListen) as error:
             raise CannotStart(str(error)) from error
         finally:
             self._signals.ignore()
 
-    async def _keep(self, orders: bytes) -> None:
+    async def _keep(self, settings: Settings) -> None:
+        orders = [
+            pickle.dumps((self._command, _for_process(settings, number), self._withheld))
+            for number in range(settings.processes)
+        ]
         relaying = asyncio.create_task(self._relay())
         keeping: set[asyncio.Task[None]] = set()
         try:
             # One first: where the settings are wrong, that is said once.
-            if not await self._first(orders):
+            if not await self._first(orders[0]):
                 return
-            kept = range(self._settings.processes)
-            keeping = {asyncio.create_task(self._keep_one(number, orders), name=f"process-{number}") for number in kept}
+            keeping = {
+                asyncio.create_task(self._keep_one(number, of_one), name=f"process-{number}")
+                for number, of_one in enumerate(orders)
+            }
             await asyncio.gather(*keeping)
         finally:
             for task in keeping:
@@ -148,6 +153,16 @@ class ServerProcesses:
             for process in list(self._running.values()):
                 with contextlib.suppress(ProcessLookupError):
                     process.terminate()
+
+
+def _for_process(settings: Settings, number: int) -> Settings:
+    """The settings of the n-th process: each serves metrics of its own, on a port of its own."""
+    metrics = settings.metrics
+    if metrics.listen is None:
+        return settings
+    host, _, port = metrics.listen.rpartition(":")
+    own = int(port) + number if int(port) else 0
+    return settings.model_copy(update={"metrics": metrics.model_copy(update={"listen": f"{host}:{own}"})})
 
 
 # --- each process ---

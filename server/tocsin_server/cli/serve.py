@@ -40,6 +40,7 @@ def serve(
     mail: options.Mail = None,
     mail_from: options.MailFrom = None,
     templates: options.Templates = None,
+    metrics: options.Metrics = None,
     log_level: options.LogLevel = None,
     log_format: options.LogFormat = None,
 ) -> None:

@@ -22,6 +22,7 @@ from tocsin_server.operations.calendars import calendars_of
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.store.interface import JobStore
 from tocsin_server.store.schedule_store import DueSchedules, ScheduleWrite
+from tocsin_server.telemetry.metrics import Metrics
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -36,14 +37,17 @@ class ScheduleFirer(QueueChore):
 
     A schedule of which one run waits for the end of the job before it (QUEUE_ONE) is looked at each tick: whatever
     ended that job, it is gone or has an end state then.
+
+    metrics: counts what was fired and missed.
     """
 
     name = "schedule_firer"
     # Of a step the store has a fifth; the rest is this process reckoning, beside its calls. And people wait for it.
     rests = False
 
-    def __init__(self, store: JobStore, clock: StoreClock) -> None:
+    def __init__(self, store: JobStore, clock: StoreClock, metrics: Metrics | None = None) -> None:
         super().__init__()
+        self._metrics = metrics
         self._store = store
         self._clock = clock
         self._coming: dict[str, datetime] = {}  # by queue, when the first of its schedules is due
@@ -158,7 +162,10 @@ class ScheduleFirer(QueueChore):
                 stay += look is not None and look <= now
                 if step.more:
                     self._again.add(queue)
-                if missed := step.after.missed - before.missed:
+                missed = step.after.missed - before.missed
+                if self._metrics is not None:
+                    self._metrics.schedules_acted(queue, fired=len(step.fires), missed=missed)
+                if missed:
                     _log.info("schedule_missed", queue=queue, schedule_id=before.spec.schedule_id, times=missed)
         _say_not_fired(refused)
         return stay + len(refused)

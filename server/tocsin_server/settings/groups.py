@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 from tocsin_server.domain import limits
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.times import MILLISECOND
-from tocsin_server.settings.values import AllowedHosts, Duration, Secrets
+from tocsin_server.settings.values import AllowedHosts, Duration, ListenAddress, Secrets
 
 _RETRY = RetryPolicy()
 
@@ -216,6 +216,28 @@ class GatherSettings(BaseModel, frozen=True, extra="forbid"):
         ge=timedelta(0),
         le=timedelta(milliseconds=100),
         description="How long a schedule call waits for company while several are in flight; a lone one never waits.",
+    )
+
+
+class MetricsSettings(BaseModel, frozen=True, extra="forbid"):
+    """What is told to Prometheus, over HTTP at /metrics."""
+
+    listen: ListenAddress | None = Field(
+        default=None,
+        description="host:port to serve metrics on, in plaintext and to anybody. With `processes` the first takes "
+        "this port, the next ones those after it. Absent: none are served.",
+    )
+    every: Duration = Field(
+        default=timedelta(seconds=5),
+        ge=timedelta(seconds=1),
+        le=timedelta(minutes=5),
+        description="How often the figures of queues that have changed are read from the store, whoever scrapes.",
+    )
+    queues: int = Field(
+        default=1_000,
+        ge=1,
+        le=10_000,
+        description="Queues that are told apart, the first by name; the others are added up as `other`.",
     )
 
 

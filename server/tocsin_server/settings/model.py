@@ -17,6 +17,7 @@ from tocsin_server.settings.groups import (
     LeaseSettings,
     LogSettings,
     MailSettings,
+    MetricsSettings,
     QuotaSettings,
     ReportSettings,
     RetentionSettings,
@@ -96,6 +97,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     gather: GatherSettings = GatherSettings()
     calls: CallSettings = CallSettings()
     connections: ConnectionSettings = ConnectionSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
     @property

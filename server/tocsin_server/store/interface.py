@@ -33,6 +33,7 @@ from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, Worke
 from tocsin_server.store.calendar_store import CalendarStore
 from tocsin_server.store.schedule_store import ScheduleStore
 from tocsin_server.store.sealed_store import RecordSealer, SealedStore
+from tocsin_server.telemetry.round_trips import RoundTrips
 
 
 class StoreUnfit(Exception):
@@ -146,6 +147,11 @@ class JobStore(ABC):
     def alarms(self) -> Sequence[str]:
         """What has become wrong with the store since it was opened, a line each, with what to do. Asks nobody."""
         return ()
+
+    @property
+    def trips(self) -> RoundTrips:
+        """How its commands fared since it was made. Asks nobody."""
+        return RoundTrips()
 
     @abstractmethod
     async def check_writes(self) -> None:
@@ -368,6 +374,10 @@ class JobStore(ABC):
     @abstractmethod
     async def figures(self, queue: str) -> QueueFigures:
         """Counts, ages and rates. Zeros for a queue that was never used. Cost O(types · states)."""
+
+    async def many_figures(self, queues: Sequence[str]) -> list[QueueFigures]:
+        """The figures of queues, in order, in as few round trips as the store can."""
+        return [await self.figures(queue) for queue in queues]
 
     @abstractmethod
     async def settings(self, queues: Sequence[str]) -> list[QueueSettings]:

@@ -45,7 +45,7 @@ class CallLog:
                 code = grpc.StatusCode.CANCELLED.name
                 raise
             finally:
-                self._tell(call, code or _code(call), time.monotonic() - began)
+                self._tell(call, code or code_of(call), time.monotonic() - began)
 
         return done
 
@@ -70,7 +70,8 @@ class CallLog:
         return True
 
 
-def _code(call: Call) -> str:
+def code_of(call: Call) -> str:
+    """The name of the status with which a call ended that was not cancelled."""
     # grpc reads a success as None, or as 0 where nobody set it.
     code = call.context.code()
     return code.name if isinstance(code, grpc.StatusCode) else _NAMES.get(code or 0, str(code))

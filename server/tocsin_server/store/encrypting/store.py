@@ -42,6 +42,7 @@ from tocsin_server.store.encrypting.values import (
     sealed_outcome,
 )
 from tocsin_server.store.interface import Checked, JobStore, Note, StoredNote, StoreInfo, StoreUnfit, Wake
+from tocsin_server.telemetry.round_trips import RoundTrips
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin.encryption")
 
@@ -97,6 +98,10 @@ class EncryptingStore(JobStore):
     @property
     def alarms(self) -> Sequence[str]:
         return self.inner.alarms
+
+    @property
+    def trips(self) -> RoundTrips:
+        return self.inner.trips
 
     async def check_writes(self) -> None:
         await self.inner.check_writes()
@@ -264,6 +269,9 @@ class EncryptingStore(JobStore):
 
     async def count_queues(self) -> int:
         return await self.inner.count_queues()
+
+    async def many_figures(self, queues: Sequence[str]) -> list[QueueFigures]:
+        return await self.inner.many_figures(queues)
 
     async def figures(self, queue: str) -> QueueFigures:
         return await self.inner.figures(queue)

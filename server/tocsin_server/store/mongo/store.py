@@ -51,6 +51,7 @@ from tocsin_server.store.mongo.schedules import MongoSchedules
 from tocsin_server.store.mongo.sealed import MongoSealed
 from tocsin_server.store.mongo.trim import TrimJobs
 from tocsin_server.store.put import placed
+from tocsin_server.telemetry.round_trips import RoundTrips
 
 
 class MongoStore(JobStore):
@@ -157,6 +158,10 @@ class MongoStore(JobStore):
         if self._info is None:
             raise StoreAway("the store was not opened")
         return self._info
+
+    @property
+    def trips(self) -> RoundTrips:
+        return self._connection.trips
 
     async def check_writes(self) -> None:
         # Finds nothing and changes nothing, and is refused, or not answered, where a majority would not take a write.

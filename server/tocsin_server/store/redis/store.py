@@ -17,14 +17,7 @@ from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.explaining import Outlook
 from tocsin_server.domain.filters import ListQuery, Order, Page, Position
 from tocsin_server.domain.job import Added, Draft, Job, Put, View
-from tocsin_server.domain.lease import (
-    AttemptOutcome,
-    Claim,
-    Extended,
-    Extension,
-    Finished,
-    LostLease,
-)
+from tocsin_server.domain.lease import AttemptOutcome, Claim, Extended, Extension, Finished, LostLease
 from tocsin_server.domain.logs import LogPage
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
@@ -60,6 +53,7 @@ from tocsin_server.store.redis.schedules import RedisSchedules
 from tocsin_server.store.redis.scripts import Scripts
 from tocsin_server.store.redis.sealed import RedisSealed
 from tocsin_server.store.redis.wake_channel import WakeChannel
+from tocsin_server.telemetry.round_trips import RoundTrips
 
 _CALL_JOBS, _CALL_BYTES = 50, 1 << 20  # what one script call may carry, so that none holds Redis for long
 _EXPLAINED_A_CALL = 20  # finding a job's place among 100,000 takes Redis 90 µs
@@ -134,6 +128,10 @@ class RedisStore(JobStore):
     @property
     def alarms(self) -> Sequence[str]:
         return self._condition.alarms
+
+    @property
+    def trips(self) -> RoundTrips:
+        return self._connection.trips
 
     async def check_writes(self) -> None:
         await self._condition.check_writes()
@@ -334,6 +332,9 @@ class RedisStore(JobStore):
 
     async def figures(self, queue: str) -> QueueFigures:
         return figures_of(await self._run("figures", queue))
+
+    async def many_figures(self, queues: Sequence[str]) -> list[QueueFigures]:
+        return [figures_of(one) for one in await self._scripts.run_each("figures", map(self._keys.root, queues))]
 
     async def settings(self, queues: Sequence[str]) -> list[QueueSettings]:
         if not queues:

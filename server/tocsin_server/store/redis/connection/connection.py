@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -46,6 +47,7 @@ from tocsin_server.store.redis.connection.login import Login
 from tocsin_server.store.redis.connection.sentinels import Sentinels
 from tocsin_server.store.redis.connection.url import RedisUrl, Topology, read_url
 from tocsin_server.store.refusal_log import RefusalLog
+from tocsin_server.telemetry.round_trips import RoundTrips
 
 #: The longest BLOCK of a blocking read; a dead peer is noticed that much later. Loop to wait longer.
 MAX_BLOCK = timedelta(seconds=10)
@@ -104,6 +106,7 @@ class RedisConnection:
         self._closed = False
         self._failed = False
         self.refusals = RefusalLog()
+        self.trips = RoundTrips()
         #: Set where the store answers again after a failure, or another server is the primary; whoever waits clears it.
         self.renewed = asyncio.Event()
 
@@ -200,13 +203,18 @@ class RedisConnection:
                 raise
             self._failed = True
             self.refusals.note(refusal, error)
+            self.trips.failed(refusal)
             if self._sentinels is not None:
                 self._sentinels.look()
             raise refusal from error
 
     async def _translated(self, command: Callable[[], Awaitable[T]], read_only: bool) -> T:
-        with self.translated(read_only=read_only):
-            answer = await command()
+        began = time.monotonic()
+        try:
+            with self.translated(read_only=read_only):
+                answer = await command()
+        finally:
+            self.trips.took(time.monotonic() - began)
         if self._failed:
             self._failed = False
             self.renewed.set()
