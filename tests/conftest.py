@@ -45,6 +45,10 @@ _NEEDING_TOOLS = {
         "What the pages of these languages say, and their example workers, were not tried:",
         "Put Go, node (20 or later) with npm, and Java (17 or later) with Maven, on PATH, and run again.",
     ),
+    "promtool": (
+        "That Prometheus' own tool finds nothing to mend in metrics and alert rules was not tried:",
+        "Put promtool (it comes with Prometheus) on PATH, and run again.",
+    ),
     "peers": (
         "That the bench can measure these other queues was not tried:",
         "Put node (18 or later), npm and Go on PATH, and run again.",
@@ -173,6 +177,12 @@ def not_run(pytestconfig: pytest.Config) -> Callable[[str, str], NoReturn]:
         pytest.skip(f"{why}; see NOT RUN below")
 
     return skip
+
+
+@pytest.fixture(scope="session")
+def promtool(not_run: Callable[[str, str], NoReturn]) -> str:
+    """Path of promtool. Skips the test, and says so loudly at the end, where it is not on PATH."""
+    return shutil.which("promtool") or not_run("promtool", "promtool is not on PATH")
 
 
 @pytest.fixture(scope="session")

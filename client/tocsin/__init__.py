@@ -10,8 +10,9 @@ with Client("localhost:50051") as tocsin:
 from importlib import metadata as _metadata
 
 from tocsin import _grpc_import as _grpc_import  # isort: split  # before anything else imports gRPC
-from tocsin._channel import Tls
+from tocsin._access import Tls
 from tocsin.async_client import AsyncClient
+from tocsin.calendars import KeptCalendar
 from tocsin.client import Client
 from tocsin.enums import (
     Backoff,
@@ -50,7 +51,7 @@ from tocsin.jobs import Cancel, CancelledMany, DeletedMany, Job, JobChange, JobE
 from tocsin.queues import JobDefaults, PushTarget, Queue, QueueHealth, ServerInfo, StateCounts, WorkerInfo
 from tocsin.reminders import Reminder, ReminderSet
 from tocsin.requests import JobRequest, Retention, RetryPolicy
-from tocsin.schedules import Calendar, Occurrence, Schedule
+from tocsin.schedules import Backfill, BackfilledTime, Calendar, Occurrence, Schedule
 from tocsin.transfer import Imported, RefusedRecord
 from tocsin.v1.payloads_pb2 import (
     BookingReminder,
@@ -86,6 +87,8 @@ __all__ = [
     "Aborted",
     "AlreadyExists",
     "AsyncClient",
+    "Backfill",
+    "BackfilledTime",
     "Backoff",
     "BookingReminder",
     "Calendar",
@@ -113,6 +116,7 @@ __all__ = [
     "JobDefaults",
     "JobError",
     "JobRequest",
+    "KeptCalendar",
     "LogLine",
     "Missed",
     "NotFound",

@@ -1,4 +1,4 @@
-"""The connection to a server: address, TLS, token, keepalive, sizes."""
+"""The connection to a server: address, channel, keepalive, sizes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import ipaddress
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import NoReturn
 
 import grpc
 
+from tocsin._access import Tls
 from tocsin.errors import InvalidArgument, WrongType
 
 DEFAULT_PORT = 50051
@@ -28,16 +28,6 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 3_000),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """An encrypted connection. All are PEM; None: the usual root certificates, and no client certificate."""
-
-    root_certificates: bytes | None = None
-    private_key: bytes | None = field(default=None, repr=False)
-    certificate_chain: bytes | None = None
-    server_name: str | None = None  # what the server's certificate is for, where the address says another name
 
 
 def resolve_address(address: str | None) -> str:
@@ -115,6 +105,8 @@ def token_metadata(token: str | None, address: str, tls: Tls | None) -> tuple[tu
         return ()
     if tls is None and not is_local(address):
         raise InvalidArgument.of(
-            "token", f"would travel to {address} without encryption, for all on the way to read: give tls=Tls() too"
+            "token",
+            f"would travel to {address} without encryption, for all on the way to read: ask for TLS too (tls=True, "
+            "--tls or TOCSIN_TLS=1)",
         )
     return (("authorization", f"Bearer {token}"),)

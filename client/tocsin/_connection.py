@@ -15,8 +15,9 @@ import grpc
 from google.protobuf.message import Message
 
 from tocsin import _calls, _forking
+from tocsin._access import TlsChoice, chosen_tls, chosen_token
 from tocsin._calls import PreparedCall
-from tocsin._channel import Tls, open_channel, resolve_address, token_metadata
+from tocsin._channel import open_channel, resolve_address, token_metadata
 from tocsin._gathering import Gathering
 from tocsin._refusals import from_rpc_error
 from tocsin._repeats import repeating
@@ -36,14 +37,14 @@ class Connection:
     """The way to one server. Opens with the first call; belongs to the event loop of that call while that is open."""
 
     def __init__(
-        self, address: str | None, *, tls: Tls | None, token: str | None, deadline: Span, retries: bool
+        self, address: str | None, *, tls: TlsChoice, token: str | None, deadline: Span, retries: bool
     ) -> None:
         self.address = resolve_address(address)
         self.deadline = span(deadline, "deadline")
         self.retries = retries
-        self._tls = tls
-        self._where = f"{self.address}{' with TLS' if tls is not None else ''}"
-        self._metadata = token_metadata(token, self.address, tls)
+        self._tls = chosen_tls(tls)
+        self._where = f"{self.address}{' with TLS' if self._tls is not None else ''}"
+        self._metadata = token_metadata(chosen_token(token), self.address, self._tls)
         self._channel: grpc.aio.Channel | None = None
         self._owner: weakref.finalize[..., Connection] | None = None  # of the channel
         self._pid = 0

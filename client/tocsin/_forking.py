@@ -23,7 +23,7 @@ from tocsin.errors import UnusableClient
 
 #: Names of the gRPC core's threads, as Linux shows them.
 _CORE_THREADS = ("event_engine", "grpc_", "lifeguard")
-_LONGEST_SETTLING = 1.0  # seconds, before a fork
+_LONGEST_SETTLING = 3.0  # seconds, before a fork: on a busy machine the core's threads take over one to end
 
 
 class Guest(Protocol):

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, MutableSequence
-from datetime import date, datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol, TypeVar, cast
 
 from google.protobuf.message import Message
 
+from tocsin._calendar_calls import extend, put_days
 from tocsin._calls import PreparedCall, asked, schedule_request
-from tocsin._checking import listed, of_kind, put, word
+from tocsin._checking import listed, put, word
 from tocsin._fields import refuse_unknown
 from tocsin._times import put_duration, put_time
 from tocsin.enums import Missed, OnExcluded, Overlap
 from tocsin.errors import InvalidArgument, WrongType
 from tocsin.requests import ScheduleOptions
-from tocsin.schedules import Calendar, KeptOptions, Occurrence, Schedule, TimingOptions
+from tocsin.schedules import Backfill, Calendar, KeptOptions, Occurrence, Schedule, TimingOptions
 from tocsin.v1 import schedule_pb2
 from tocsin.v1 import schedule_service_pb2 as pb
 
 _SERVICE = "tocsin.v1.ScheduleService"
 _OF_JOB = ("priority", "retry", "timeout", "retention", "tags")
+#: What a preview is given that is of a schedule which is kept.
+_OF_KEPT = frozenset({"queue", "schedule_id", "calendars"})
 #: The field of a schedule that an option is in, where it is not one of its own name.
 _FIELD = {"time_zone": "cron", "anchor": "every", **dict.fromkeys(("type", "payload", *_OF_JOB), "job")}
 
@@ -48,10 +51,16 @@ def preview(
     put(request, "count", count, "count")
     if after is not None:
         put_time(request.after, after, "after")
-    _put_timing(request.schedule, timing)
-    for name, calendar in timing.get("calendars", {}).items():
-        path = f"calendars[{name!r}]"
-        _put_calendar(request, name, of_kind(Calendar, calendar, path), path)
+    if timing.keys() <= _OF_KEPT and "schedule_id" in timing:
+        _put_names(request, timing["schedule_id"], timing.get("queue", ""))
+    else:
+        _put_timing(request.schedule, timing)
+    uses = timing.get("calendars", ())
+    for name, calendar in uses.items() if isinstance(uses, Mapping) else ():
+        if isinstance(calendar, Calendar):
+            path, target = f"calendars[{name!r}]", request.calendars.add()
+            put(target, "name", name, path)
+            put_days(target, calendar.dates, calendar.weekdays, calendar.ics, calendar.time_zone, f"{path}.")
     return PreparedCall(
         f"/{_SERVICE}/PreviewSchedule",
         request,
@@ -125,6 +134,19 @@ def trigger(schedule_id: str, queue: str) -> PreparedCall[pb.TriggerScheduleResp
     return _call("TriggerSchedule", request, pb.TriggerScheduleResponse, lambda answer: answer.job_id)
 
 
+def backfill(
+    schedule_id: str, start: datetime, end: datetime, queue: str, dry_run: bool
+) -> PreparedCall[pb.BackfillScheduleResponse, Backfill]:
+    """BackfillSchedule."""
+    request = pb.BackfillScheduleRequest()
+    _put_names(request, schedule_id, queue)
+    put_time(getattr(request, "from"), start, "start")  # a word of Python
+    put_time(request.to, end, "end")
+    put(request, "dry_run", dry_run, "dry_run")
+    # Repeated it makes no time twice.
+    return _call("BackfillSchedule", request, pb.BackfillScheduleResponse, Backfill.read, repeatable=True)
+
+
 def _call(
     method: str, request: Message, answer: type[Answer], read: Callable[[Answer], Result], repeatable: bool = False
 ) -> PreparedCall[Answer, Result]:
@@ -142,6 +164,10 @@ def _put_names(request: Message, schedule_id: str, queue: str) -> None:
 
 def _put_kept(schedule: schedule_pb2.Schedule, schedule_id: str, call: str, options: KeptOptions) -> None:
     refuse_unknown(call, options, KeptOptions.__annotations__)
+    uses = options.get("calendars", ())
+    for calendar, action in uses.items() if isinstance(uses, Mapping) else ():
+        if isinstance(action, Calendar):
+            raise InvalidArgument.of(f"calendars[{calendar!r}]", "is not kept: put it with calendars.put, and name it")
     timing = {name: value for name, value in options.items() if name in TimingOptions.__annotations__}
     _put_timing(schedule, cast("TimingOptions", timing))
     put(schedule, "schedule_id", schedule_id, "schedule_id")
@@ -153,8 +179,8 @@ def _put_kept(schedule: schedule_pb2.Schedule, schedule_id: str, call: str, opti
         schedule.overlap = schedule_pb2.Schedule.Overlap.Value(word(Overlap, options["overlap"], "overlap"))
     if "missed" in options:
         schedule.missed = schedule_pb2.CatchUp.Missed.Value(word(Missed, options["missed"], "missed"))
-    if "catch_up_window" in options:
-        put_duration(schedule.catch_up_window, options["catch_up_window"], "catch_up_window")
+    if (window := options.get("catch_up_window")) is not None:
+        put_duration(schedule.catch_up_window, window, "catch_up_window")
     for name in ("catch_up_max", "paused", "note"):
         if name in options:
             put(schedule, name, options[name], name)
@@ -168,7 +194,7 @@ def _put_timing(schedule: schedule_pb2.Schedule, timing: TimingOptions) -> None:
         raise InvalidArgument.of("every", "is given beside cron; give one of them")
     if cron is not None:
         schedule.cron.SetInParent()
-        _extend(schedule.cron.lines, [cron] if isinstance(cron, str) else cron, "cron")
+        extend(schedule.cron.lines, [cron] if isinstance(cron, str) else cron, "cron")
         put(schedule.cron, "time_zone", timing.get("time_zone", ""), "time_zone")
     elif timing.get("time_zone"):
         raise InvalidArgument.of("time_zone", "goes with cron: an interval is elapsed time, the same in all zones")
@@ -181,31 +207,21 @@ def _put_timing(schedule: schedule_pb2.Schedule, timing: TimingOptions) -> None:
     for name, time in (("start_time", timing.get("start_time")), ("end_time", timing.get("end_time"))):
         if time is not None:
             put_time(getattr(schedule, name), time, name)
+    _put_uses(schedule, timing.get("calendars") or ())
     if (runs := timing.get("max_runs")) is not None:
         put(schedule, "max_runs", runs, "max_runs")
     if (jitter := timing.get("jitter")) is not None:
         put_duration(schedule.jitter, jitter, "jitter")
 
 
-def _put_calendar(request: pb.PreviewScheduleRequest, name: str, calendar: Calendar, path: str) -> None:
-    use, target = request.schedule.calendars.add(), request.calendars.add()
-    put(use, "name", name, path)
-    action = word(OnExcluded, calendar.on_excluded, f"{path}.on_excluded")
-    use.on_excluded = schedule_pb2.CalendarUse.OnExcluded.Value(action)
-    put(target, "name", name, path)
-    dates = [day.isoformat() if type(day) is date else day for day in listed(calendar.dates, f"{path}.dates")]
-    _extend(target.dates, dates, f"{path}.dates")
-    _extend(target.weekdays, calendar.weekdays, f"{path}.weekdays")
-    put(target, "ics", calendar.ics, f"{path}.ics")
-    put(target, "time_zone", calendar.time_zone, f"{path}.time_zone")
-
-
-def _extend(field: MutableSequence[str], values: Iterable[object], path: str) -> None:
-    """Texts. Raises InvalidArgument for one that is not valid Unicode, WrongType for what is no text."""
-    for i, value in enumerate(listed(values, path)):
-        if not isinstance(value, str):
-            raise WrongType.of(f"{path}[{i}]", f"is text, not of type {type(value).__name__}")
-        try:
-            field.append(value)
-        except ValueError as error:
-            raise InvalidArgument.of(f"{path}[{i}]", f"cannot be sent: {error}") from None
+def _put_uses(schedule: schedule_pb2.Schedule, uses: Sequence[str] | Mapping[str, object]) -> None:
+    """The calendars that a schedule names; of one that is not kept, what becomes of times on its days."""
+    if isinstance(uses, str):
+        raise WrongType.of("calendars", "is a list of names, not text")
+    for name in listed(uses, "calendars"):
+        use, path = schedule.calendars.add(), f"calendars[{name!r}]"
+        put(use, "name", name, path)
+        given = uses[name] if isinstance(uses, Mapping) else OnExcluded.SKIP
+        action = given.on_excluded if isinstance(given, Calendar) else given
+        field = f"{path}.on_excluded" if isinstance(given, Calendar) else path
+        use.on_excluded = schedule_pb2.CalendarUse.OnExcluded.Value(word(OnExcluded, action, field))

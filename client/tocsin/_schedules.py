@@ -11,7 +11,7 @@ from tocsin import _schedule_calls
 from tocsin._calls import PreparedCall
 from tocsin._connection import Connection
 from tocsin._times import Span
-from tocsin.schedules import KeptOptions, Occurrence, Schedule, TimingOptions
+from tocsin.schedules import Backfill, KeptOptions, Occurrence, Schedule, TimingOptions
 
 Answer = TypeVar("Answer", bound=Message)
 Result = TypeVar("Result")
@@ -38,8 +38,8 @@ class AsyncSchedules:
         **timing: Unpack[TimingOptions],
     ) -> list[Occurrence]:
         """The next times of a schedule, up to 1,000, from now or after an aware datetime on: with what clock changes,
-        calendars and jitter do to each. What a calendar takes out is among them (`skipped`). Changes nothing. Raises
-        InvalidArgument."""
+        calendars and jitter do to each. What a calendar takes out is among them (`skipped`). Of a kept one where
+        nothing but `schedule_id` (and `queue`) is given. Changes nothing. Raises InvalidArgument, NotFound."""
         return await self._connection.invoke(_schedule_calls.preview(count, after, timing), deadline)
 
     async def create(
@@ -89,6 +89,23 @@ class AsyncSchedules:
         """Run it now, once; the id of the job. Raises NotFound."""
         return await self._connection.invoke(_schedule_calls.trigger(schedule_id, queue), deadline)
 
+    async def backfill(
+        self,
+        schedule_id: str,
+        start: datetime,
+        end: datetime,
+        queue: str = "",
+        *,
+        dry_run: bool = False,
+        deadline: Span | None = None,
+    ) -> Backfill:
+        """Make jobs of its times that have passed, from an aware datetime on and before another: at most 1,000, none
+        twice. With `dry_run` only say which. Raises NotFound, InvalidArgument; ResourceExhausted where the queue has no
+        room, and then what was made stays."""
+        return await self._connection.invoke(
+            _schedule_calls.backfill(schedule_id, start, end, queue, dry_run), deadline
+        )
+
 
 class Schedules:
     """`Client.schedules`: recurring schedules."""
@@ -105,8 +122,8 @@ class Schedules:
         **timing: Unpack[TimingOptions],
     ) -> list[Occurrence]:
         """The next times of a schedule, up to 1,000, from now or after an aware datetime on: with what clock changes,
-        calendars and jitter do to each. What a calendar takes out is among them (`skipped`). Changes nothing. Raises
-        InvalidArgument."""
+        calendars and jitter do to each. What a calendar takes out is among them (`skipped`). Of a kept one where
+        nothing but `schedule_id` (and `queue`) is given. Changes nothing. Raises InvalidArgument, NotFound."""
         return self._invoke(_schedule_calls.preview(count, after, timing), deadline)
 
     def create(self, schedule_id: str, /, *, deadline: Span | None = None, **options: Unpack[KeptOptions]) -> Schedule:
@@ -151,3 +168,18 @@ class Schedules:
     def trigger(self, schedule_id: str, queue: str = "", *, deadline: Span | None = None) -> str:
         """Run it now, once; the id of the job. Raises NotFound."""
         return self._invoke(_schedule_calls.trigger(schedule_id, queue), deadline)
+
+    def backfill(
+        self,
+        schedule_id: str,
+        start: datetime,
+        end: datetime,
+        queue: str = "",
+        *,
+        dry_run: bool = False,
+        deadline: Span | None = None,
+    ) -> Backfill:
+        """Make jobs of its times that have passed, from an aware datetime on and before another: at most 1,000, none
+        twice. With `dry_run` only say which. Raises NotFound, InvalidArgument; ResourceExhausted where the queue has no
+        room, and then what was made stays."""
+        return self._invoke(_schedule_calls.backfill(schedule_id, start, end, queue, dry_run), deadline)

@@ -35,13 +35,13 @@ _AROUND_RECORD = 6  # its tag and length in a request
 _MOST_BYTES = 2 * MAX_BYTES - 1024  # of the only record of a request
 
 
-def export_request(queues: Iterable[str]) -> pb.ExportJobsRequest:
+def export_request(queues: Iterable[str], decrypt: bool) -> pb.ExportJobsRequest:
     """The request of ExportJobs. Raises InvalidArgument, WrongType."""
     names = listed(queues, "queues")
     for i, name in enumerate(names):
         if not isinstance(name, str):
             raise WrongType.of(f"queues[{i}]", f"is the name of a queue, not of type {type(name).__name__}")
-    return pb.ExportJobsRequest(queues=names)
+    return pb.ExportJobsRequest(queues=names, decrypt=decrypt)
 
 
 async def exported(

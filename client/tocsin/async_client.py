@@ -19,7 +19,9 @@ from tocsin import (
     _transferring,
     _watching,
 )
-from tocsin._channel import Tls, refuse_copying
+from tocsin._access import TlsChoice
+from tocsin._calendars import AsyncCalendars
+from tocsin._channel import refuse_copying
 from tocsin._clock import AsyncMovableClock
 from tocsin._connection import Connection
 from tocsin._fields import name_of
@@ -42,9 +44,13 @@ from tocsin.workers import pages as _worker_pages
 class AsyncClient:
     """Speaks to a Tocsin server from one event loop: that of its first call. `Client` is the same without async.
 
-    `address` is "host:port"; None is the environment's TOCSIN_ADDRESS, else localhost:50051. `tls` encrypts; `token` is
-    sent with each call as "Bearer". `deadline` bounds each call with its repeats (seconds or timedelta); each method
-    takes its own. `retries`: repeat calls that did not act, or may act twice without harm, until the deadline.
+    `address` is "host:port"; None is the environment's TOCSIN_ADDRESS, else localhost:50051. `deadline`
+    bounds each call with its repeats (seconds or timedelta); each method takes its own. `retries`: repeat calls that
+    did not act, or may act twice without harm, until the deadline.
+
+    `tls` is a Tls, True for TLS with the usual roots, False for none; `token` is sent with each call as "Bearer", "" is
+    none. Left out, they are what the environment says: TOCSIN_TLS__CA, TOCSIN_TLS__CERT and TOCSIN_TLS__KEY name files,
+    TOCSIN_TLS=1 is TLS with the usual roots, TOCSIN_TOKEN is the token.
 
     Where a method takes a job, a `Job` or an id will do; `queue` goes with an id ("default" where left out).
     All methods raise TocsinError and what stands below it in `tocsin.errors`.
@@ -54,7 +60,7 @@ class AsyncClient:
         self,
         address: str | None = None,
         *,
-        tls: Tls | None = None,
+        tls: TlsChoice = None,
         token: str | None = None,
         deadline: Span = 10.0,
         retries: bool = True,
@@ -82,6 +88,11 @@ class AsyncClient:
     def schedules(self) -> AsyncSchedules:
         """Recurring schedules."""
         return AsyncSchedules(self._connection)
+
+    @property
+    def calendars(self) -> AsyncCalendars:
+        """Calendars of days off, which schedules name."""
+        return AsyncCalendars(self._connection)
 
     @property
     def clock(self) -> AsyncMovableClock:
@@ -385,13 +396,16 @@ class AsyncClient:
         """
         return await self._connection.invoke(_reminder_calls.cancel(kind, id, queue, reason), deadline)
 
-    async def export_jobs(self, queues: Iterable[str] = ()) -> AsyncGenerator[TransferRecord, None]:
+    async def export_jobs(
+        self, queues: Iterable[str] = (), *, decrypt: bool = False
+    ) -> AsyncGenerator[TransferRecord, None]:
         """All that stands in these queues, or in all: settings, notes of reminder sets and jobs, for `import_jobs`.
 
         Read as you go. What changes meanwhile may be in it as it was before or after. Raises Unavailable where the
-        server goes away: begin anew then.
+        server goes away: begin anew then. Records of a server whose store is encrypted are encrypted, too, for servers
+        that have its keys, unless `decrypt` asks for clear ones.
         """
-        request = _transferring.export_request(queues)
+        request = _transferring.export_request(queues, decrypt)
         async with aclosing(_transferring.exported(self._connection, request)) as found:
             async for records in found:
                 for record in records:

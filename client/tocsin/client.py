@@ -18,8 +18,10 @@ from typing import NoReturn, Self, TypeVar, Unpack
 from google.protobuf.message import Message
 
 from tocsin import _bulk, _calls, _following, _paging, _queue_calls, _reminder_calls, _transferring, _watching
+from tocsin._access import TlsChoice
+from tocsin._calendars import Calendars
 from tocsin._calls import PreparedCall
-from tocsin._channel import Tls, refuse_copying
+from tocsin._channel import refuse_copying
 from tocsin._clock import MovableClock
 from tocsin._connection import Connection
 from tocsin._fields import name_of
@@ -47,9 +49,13 @@ Result = TypeVar("Result")
 class Client:
     """Speaks to a Tocsin server, and blocks meanwhile; any number of threads may share one.
 
-    `address` is "host:port"; None is the environment's TOCSIN_ADDRESS, else localhost:50051. `tls` encrypts; `token` is
-    sent with each call as "Bearer". `deadline` bounds each call with its repeats (seconds or timedelta); each method
-    takes its own. `retries`: repeat calls that did not act, or may act twice without harm, until the deadline.
+    `address` is "host:port"; None is the environment's TOCSIN_ADDRESS, else localhost:50051. `deadline`
+    bounds each call with its repeats (seconds or timedelta); each method takes its own. `retries`: repeat calls that
+    did not act, or may act twice without harm, until the deadline.
+
+    `tls` is a Tls, True for TLS with the usual roots, False for none; `token` is sent with each call as "Bearer", "" is
+    none. Left out, they are what the environment says: TOCSIN_TLS__CA, TOCSIN_TLS__CERT and TOCSIN_TLS__KEY name files,
+    TOCSIN_TLS=1 is TLS with the usual roots, TOCSIN_TOKEN is the token.
 
     Where a method takes a job, a `Job` or an id will do; `queue` goes with an id ("default" where left out).
     All methods raise TocsinError and what stands below it in `tocsin.errors`.
@@ -59,7 +65,7 @@ class Client:
         self,
         address: str | None = None,
         *,
-        tls: Tls | None = None,
+        tls: TlsChoice = None,
         token: str | None = None,
         deadline: Span = 10.0,
         retries: bool = True,
@@ -88,6 +94,11 @@ class Client:
     def schedules(self) -> Schedules:
         """Recurring schedules."""
         return Schedules(self._invoke)
+
+    @property
+    def calendars(self) -> Calendars:
+        """Calendars of days off, which schedules name."""
+        return Calendars(self._invoke)
 
     @property
     def clock(self) -> MovableClock:
@@ -378,13 +389,14 @@ class Client:
         """
         return self._invoke(_reminder_calls.cancel(kind, id, queue, reason), deadline)
 
-    def export_jobs(self, queues: Iterable[str] = ()) -> Iterator[TransferRecord]:
+    def export_jobs(self, queues: Iterable[str] = (), *, decrypt: bool = False) -> Iterator[TransferRecord]:
         """All that stands in these queues, or in all: settings, notes of reminder sets and jobs, for `import_jobs`.
 
         Read as you go. What changes meanwhile may be in it as it was before or after. Raises Unavailable where the
-        server goes away: begin anew then.
+        server goes away: begin anew then. Records of a server whose store is encrypted are encrypted, too, for servers
+        that have its keys, unless `decrypt` asks for clear ones.
         """
-        request = _transferring.export_request(queues)
+        request = _transferring.export_request(queues, decrypt)
         for records in self._loop.iterate(_transferring.exported(self._connection, request)):
             yield from records
 

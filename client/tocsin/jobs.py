@@ -126,6 +126,16 @@ class Job:
         return time_in(self.message, "schedule_time")
 
     @property
+    def nominal_time(self) -> datetime | None:
+        """The time of its schedule that it is the job of, however late it was made. None: no schedule made it."""
+        return time_in(self.message, "nominal_time")
+
+    @property
+    def schedule_id(self) -> str:
+        """The schedule that made it. Empty: none did."""
+        return self.message.schedule_id
+
+    @property
     def start_time(self) -> datetime | None:
         """When its last attempt began. None: none began."""
         return time_in(self.message, "start_time")
@@ -225,6 +235,7 @@ class Job:
         Payload and result stand in it in view FULL alone: typed messages by their field names, bytes in base64.
         """
         names = ["queue", "job_id", "type", "state", "priority", "tags", "retry", "timeout", "retention"]
+        names += ["schedule_id", "nominal_time"]
         names += ["create_time", "schedule_time", "start_time", "end_time", "attempt", "failures", "crashes"]
         names += ["errors", "progress", "cancel", "explanation", "revision", "outcome"]
         if self.view is View.FULL:

@@ -11,7 +11,7 @@ from tocsin._times import Span, read_time
 from tocsin.enums import Missed, OnExcluded, Overlap
 from tocsin.payloads import Payload, TypedPayload
 from tocsin.requests import Priority, Retention, RetryPolicy
-from tocsin.v1 import schedule_pb2
+from tocsin.v1 import schedule_pb2, schedule_service_pb2
 
 #: What becomes of an excluded time, by its word.
 OnExcludedName: TypeAlias = OnExcluded | Literal["SKIP", "NEXT_DAY", "PREVIOUS_DAY"]
@@ -54,6 +54,30 @@ class Occurrence:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class BackfilledTime:
+    """A time that was made up for, or would be."""
+
+    occurrence: Occurrence
+    job_id: str  # empty: a calendar takes it out
+    kept: bool  # that job stood already
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """What a backfill did, or would."""
+
+    times: tuple[BackfilledTime, ...]
+    made: int
+    kept: int
+
+    @classmethod
+    def read(cls, message: schedule_service_pb2.BackfillScheduleResponse) -> Backfill:
+        """The answer that a message holds."""
+        times = (BackfilledTime(Occurrence.read(one.occurrence), one.job_id, one.kept) for one in message.times)
+        return cls(tuple(times), message.made, message.kept)
+
+
 class TimingOptions(TypedDict, total=False):
     """When a schedule runs. `cron` or `every` is needed."""
 
@@ -65,7 +89,8 @@ class TimingOptions(TypedDict, total=False):
     end_time: datetime  # no time at it or after it
     max_runs: int
     jitter: Span  # each run is due up to so much later
-    calendars: Mapping[str, Calendar]  # by name
+    #: Names of kept ones, or by name what becomes of times on their days ("NEXT_DAY"), or one that is not kept.
+    calendars: Sequence[str] | Mapping[str, OnExcludedName | Calendar]
     queue: str  # this and the id decide how jitter falls
     schedule_id: str
 
@@ -81,6 +106,7 @@ class KeptOptions(TypedDict, total=False):
     end_time: datetime
     max_runs: int
     jitter: Span
+    calendars: Sequence[str] | Mapping[str, OnExcludedName]  # kept ones; or what becomes of times on their days: SKIP
     queue: str
     type: str | TypedPayload  # of its jobs; needed where it is made
     payload: Payload
@@ -109,6 +135,7 @@ class Schedule:
     fired: int
     missed: int
     overlap_skipped: int
+    backfilled: int
     revision: int
     message: schedule_pb2.Schedule = field(repr=False, compare=False)
 
@@ -124,6 +151,7 @@ class Schedule:
             fired=message.counts.fired,
             missed=message.counts.missed,
             overlap_skipped=message.counts.overlap_skipped,
+            backfilled=message.counts.backfilled,
             revision=message.revision,
             message=message,
         )

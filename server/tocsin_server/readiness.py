@@ -48,6 +48,11 @@ class Readiness:
         self._refusal = ""
         self._ready = False
 
+    @property
+    def ready(self) -> bool:
+        """What was told last."""
+        return self._ready
+
     def start(self) -> None:
         """Begin to tell."""
         for loop in self._loops:

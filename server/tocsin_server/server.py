@@ -22,12 +22,14 @@ from tocsin.worker.context import JobContext
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 from tocsin.worker.registry import Handlers
 
+from tocsin_server.api.calendar_service import CalendarService
 from tocsin_server.api.clock_service import ClockService
-from tocsin_server.api.grpc_server import CallLimits, Connections, GrpcServer, Servicers
+from tocsin_server.api.grpc_server import GrpcServer, Servicers
 from tocsin_server.api.health import Health
 from tocsin_server.api.job_service import JobService
 from tocsin_server.api.lease_tokens import token_of
 from tocsin_server.api.listening import CannotListen
+from tocsin_server.api.probe_server import ProbeServer
 from tocsin_server.api.queue_service import QueueService
 from tocsin_server.api.reminder_service import ReminderService
 from tocsin_server.api.schedule_service import ScheduleService
@@ -37,14 +39,15 @@ from tocsin_server.api.worker_service import WorkerService
 from tocsin_server.dispatch.dispatcher import Dispatcher
 from tocsin_server.dispatch.pushing import PushHandlers
 from tocsin_server.domain.defaults import JobDefaults
-from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.domain.lease import Lease
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.domain.times import MILLISECOND, to_ms
 from tocsin_server.domain.words import counted
+from tocsin_server.doors import Doors
 from tocsin_server.handlers.builtin import Housekeeping, Outlets, builtin_handlers, http_handler, outlets
 from tocsin_server.handlers.hello import hello_handlers
 from tocsin_server.handlers.server_loop import ServerLoop
+from tocsin_server.maintenance.calendar_follower import CalendarFollower
 from tocsin_server.maintenance.cross_checker import CrossChecker
 from tocsin_server.maintenance.due_promoter import DuePromoter
 from tocsin_server.maintenance.lease_reaper import LeaseReaper
@@ -53,8 +56,10 @@ from tocsin_server.maintenance.retention_trimmer import RetentionTrimmer
 from tocsin_server.maintenance.runner import ChoreRunner
 from tocsin_server.maintenance.schedule_firer import ScheduleFirer
 from tocsin_server.messages.errors import MessageSettingsError
+from tocsin_server.metering import Metering
 from tocsin_server.operations.advancing import Advancing
 from tocsin_server.operations.bulk import Bulk
+from tocsin_server.operations.calendars import KeptCalendars
 from tocsin_server.operations.cancel_jobs import CancelJobs
 from tocsin_server.operations.explaining import Explaining
 from tocsin_server.operations.finishing import Finishing
@@ -73,20 +78,22 @@ from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.operations.watching import Watching
 from tocsin_server.operations.working.working import Working
 from tocsin_server.readiness import Readiness
-from tocsin_server.settings import Settings, is_loopback
-from tocsin_server.store.interface import JobStore
-from tocsin_server.store.open import MadeStore, StoreUnfit, joined_store, made_store, quotas_of
-from tocsin_server.store.refusal_log import words_behind
+from tocsin_server.security.reloading import Unusable
+from tocsin_server.settings import Settings
+from tocsin_server.settings.production import store_unfit_for_production, unfit_for_production
+from tocsin_server.store.interface import Durability, JobStore
+from tocsin_server.store.open import MadeStore, StoreUnfit, joined_store, made_store, open_store, quotas_of
+from tocsin_server.telemetry.metrics import Metrics
+from tocsin_server.telemetry.metrics_endpoint import CannotServeMetrics
 from tocsin_server.version import VERSION
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin.server")
 
-_ASK_STORE_AGAIN = timedelta(seconds=1)
 _CALLS_GRACE = timedelta(seconds=5)  # for calls under way, once no job runs any more
 
 
 class CannotStart(Exception):
-    """The server cannot start as it is set up. One line: why, and what to do. Exit code 2."""
+    """The server cannot start as it is set up. A line each: why, and what to do. Exit code 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,7 @@ class _Loops:
     dispatcher: Dispatcher | None
     working: Working
     readiness: Readiness
+    metering: Metering | None
 
 
 class Server:
@@ -119,12 +127,21 @@ class Server:
         self._closed = asyncio.Event()
         self.failed = asyncio.Event()  # it runs no jobs any more, unasked; only a restart mends that
         self.address = ""
+        self.metrics_address = ""  # of the endpoint of metrics, where they are served
+        self._metrics = Metrics(settings.metrics.queues) if settings.metrics.listen is not None else None
 
     async def start(self) -> None:
         """Serve. Waits for a store that is away. CannotStart; after it, or a cancel, nothing is left running."""
         try:
             await self._start()
-        except (HandlersNotFound, MessageSettingsError, StoreUnfit, CannotListen) as error:
+        except (
+            HandlersNotFound,
+            MessageSettingsError,
+            StoreUnfit,
+            CannotListen,
+            CannotServeMetrics,
+            Unusable,
+        ) as error:
             await self._abandon()
             raise CannotStart(str(error)) from error
         except BaseException:
@@ -148,6 +165,9 @@ class Server:
 
     async def _start(self) -> None:
         settings = self._settings
+        doors = Doors(settings)
+        unfit = [] if self._hello else unfit_for_production(settings)
+        _refuse_in_production(settings, unfit)
         out, own = outlets(settings.mail, settings.sms), self._own_handlers()  # what is wrong is said before a store
         make = joined_store if self._beside else made_store
         made = await self._stack.enter_async_context(make(settings))
@@ -155,7 +175,11 @@ class Server:
         push = self._push_handlers()
         handlers, warnings = self._handlers(store, out, own, push)
         handled = sorted({*handlers, *push})
-        await _open(made)
+        await open_store(made)
+        if not self._hello:
+            found = store_unfit_for_production(keeps_nothing=(await store.info()).durability is Durability.NONE)
+            _refuse_in_production(settings, found)
+            unfit += found
 
         name = f"{socket.gethostname()}:{secrets.token_hex(4)}"
         queue_settings = QueueSettingsCache(store, ttl=settings.tick)
@@ -180,6 +204,7 @@ class Server:
             lease=settings.lease.duration,
             events_per_queue=settings.events.per_queue,
             quotas=quotas_of(settings),
+            unfit_for_production=tuple(unfit),
         )
         health = Health(SERVICE_NAMES)
         self._loops = loops = self._make_loops(made, handlers, push, warnings, queue_settings, health, name)
@@ -192,17 +217,31 @@ class Server:
             servicers,
             health,
             listen=settings.listen,
+            credentials=doors.credentials,
+            auth=doors.auth,
             reuse_port=self._beside,
-            limits=_call_limits(settings),
-            connections=Connections(
-                settings.connections.max_age, settings.connections.max_age_grace, settings.connections.max_idle
-            ),
+            limits=doors.limits,
+            connections=doors.connections,
+            reflection=settings.reflects,
+            metrics=self._metrics,
         )
+        await self._start_probes(health)
         port = await self._grpc.start()
         self._stack.push_async_callback(self._grpc.stop, _CALLS_GRACE)
+        doors.start()
+        self._stack.push_async_callback(doors.close)
         self.address = f"{settings.listen.rpartition(':')[0]}:{port}"
         await self._start_loops(self._loops)
-        await self._tell(store, name, [*made.warnings(), *warnings, *_open_to_all(settings.listen)], handled)
+        if unfit:
+            _log.warning("not set up for a production", conditions=unfit)
+        await self._tell(store, name, [*made.warnings(), *warnings, *doors.warnings()], handled)
+
+    async def _start_probes(self, health: Health) -> None:
+        """The port for probes, which answers until all else has stopped."""
+        if self._settings.health_listen is not None:
+            probes = ProbeServer(health, self._settings.health_listen, reuse_port=self._beside)
+            await probes.start()
+            self._stack.push_async_callback(probes.stop, timedelta(0))
 
     def _own_handlers(self) -> Sequence[Handlers]:
         """The user's handlers, and that of the first job of `tocsin dev`. HandlersNotFound."""
@@ -242,7 +281,7 @@ class Server:
         health: Health,
         name: str,
     ) -> _Loops:
-        settings, store = self._settings, made.store
+        settings, store, metrics = self._settings, made.store, self._metrics
         clock = StoreClock()
         wakeups = Wakeups(store)
         ticker = Ticker(store, clock, settings.tick)
@@ -253,14 +292,15 @@ class Server:
         retention = settings.retention
         chores = [
             DuePromoter(store, clock),
-            LeaseReaper(store, clock, settings.tick),
+            LeaseReaper(store, clock, settings.tick, metrics),
             RetentionTrimmer(store, clock, completed_max=retention.completed_max, failed_max=retention.failed_max),
             CrossChecker(store),
-            ScheduleFirer(store, clock),
+            ScheduleFirer(store, clock, metrics),
+            CalendarFollower(store),
             QueueForgetter(store, unused_for=settings.quotas.forget_unused_for),
         ]
         runner = ChoreRunner(ticker, clock, chores, hurried=store.manual_clock)
-        leasing = Leasing(store, Finishing(store), wakeups, ticker, clock, tick=settings.tick)
+        leasing = Leasing(store, Finishing(store, metrics), wakeups, ticker, clock, tick=settings.tick, metrics=metrics)
         dispatcher = None
         if settings.dispatch:
             dispatcher = Dispatcher(
@@ -296,10 +336,17 @@ class Server:
             linger=settings.gather.wait,
         )
         readiness = Readiness(health, ticker, dispatcher, store, settings.tick)
-        return _Loops(wakeups, ticker, runner, leasing, dispatcher, working, readiness)
+        metering = None
+        if metrics is not None:
+            workers = working.workers
+            metering = Metering(settings.metrics, metrics, store, clock, ticker, runner, dispatcher, workers, readiness)
+        return _Loops(wakeups, ticker, runner, leasing, dispatcher, working, readiness, metering)
 
     async def _start_loops(self, loops: _Loops) -> None:
         # Closed in the reverse order, each only where it was started.
+        if loops.metering is not None:
+            self.metrics_address = await loops.metering.start()
+            self._stack.push_async_callback(loops.metering.close)
         loops.wakeups.start()
         self._stack.push_async_callback(loops.wakeups.close)
         loops.ticker.start()
@@ -340,6 +387,7 @@ class Server:
         _log.info(
             "serving",
             address=self.address,
+            **({"metrics": self.metrics_address} if self.metrics_address else {}),
             server=name,  # as callers see it
             pid=os.getpid(),
             provider=f"{info.provider} ({info.version}{', embedded' if info.embedded else ''})",
@@ -376,6 +424,7 @@ def build_servicers(
             WorkerService(working),
             ReminderService(reminders),
             ScheduleService(store, KeptSchedules(store, scheduling), working.clock),
+            CalendarService(store, KeptCalendars(store)),
             ClockService(Advancing(store, working.expecting)),
             ServerService(store, facts),
         ],
@@ -388,27 +437,10 @@ def _wire_token(job: JobContext) -> str:
     return b64encode(token_of(Lease(job.queue, job.job_id, job.attempt, job.token), job.type)).decode()
 
 
-def _open_to_all(listen: str) -> Sequence[str]:
-    if is_loopback(listen):
-        return ()
-    return (
-        f"{listen} can be reached from other machines, and whoever reaches it can read, change and delete every job: "
-        "there is neither TLS nor a login. Listen on 127.0.0.1, or let only those in whom you trust.",
-    )
-
-
-def _call_limits(settings: Settings) -> CallLimits:
-    calls = settings.calls
-    return CallLimits(
-        calls=calls.open,
-        watches=calls.watches,
-        workers=calls.workers,
-        transfers=calls.transfers,
-        watches_per_client=calls.watches_per_client,
-        transfers_per_client=calls.transfers_per_client,
-        request_bytes=calls.request_bytes,
-        idle=calls.idle,
-    )
+def _refuse_in_production(settings: Settings, conditions: Sequence[str]) -> None:
+    """CannotStart where there are some, and none may be."""
+    if settings.production and conditions:
+        raise CannotStart("\n".join(conditions))
 
 
 def _housekeeping(settings: Settings) -> Housekeeping:
@@ -429,17 +461,3 @@ def _server_defaults(settings: Settings) -> JobDefaults:
         completed_for=to_ms(retention.completed_for) * MILLISECOND,
         failed_for=to_ms(retention.failed_for) * MILLISECOND,
     )
-
-
-async def _open(made: MadeStore) -> None:
-    """Open the store, however long it is away or takes no writes."""
-    waited = False
-    while True:
-        try:
-            return await made.store.open()
-        except (StoreAway, StoreFull, OutcomeUnknown) as error:
-            if not waited:
-                words = words_behind(error)
-                _log.warning("the store cannot be used yet, waiting for it", error=str(error), detail=words)
-            waited = True
-        await asyncio.sleep(_ASK_STORE_AGAIN.total_seconds())

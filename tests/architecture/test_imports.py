@@ -48,7 +48,7 @@ def test_forbidden_imports_are_absent(contract: dict[str, Any]) -> None:
 
 
 def test_each_room_of_the_server_has_its_place_in_the_order() -> None:
-    side_rooms = {"background", "settings", "telemetry", "version"}
+    side_rooms = {"background", "security", "settings", "telemetry", "version"}
     rooms = {name.split(".")[1] for name, _ in modules() if name.startswith("tocsin_server.")}
     assert {room for room in rooms - side_rooms if layer_of(f"tocsin_server.{room}") is None} == set()
 

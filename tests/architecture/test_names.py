@@ -11,6 +11,7 @@ from support.source_tree import modules, within
 #: The client's public words for what the server has a class of its own for: the same thing on both sides of the wire.
 WIRE = {
     "Backoff": "the same numbers of the protos",
+    "BackfilledTime": "a time, as it is made up for and as callers see it",
     "Calendar": "days that are excluded, as callers give them and as they are reckoned with",
     "Cancel": "a part of a job",
     "Durability": "what the store promises, in the server's info",
@@ -21,6 +22,7 @@ WIRE = {
     "JobDefaults": "a queue's settings, given and kept",
     "JobError": "a part of a job",
     "JobRequest": "what is asked for, before defaults",
+    "KeptCalendar": "what stands, as it is kept and as callers see it",
     "LogLine": "a line that an attempt wrote",
     "Missed": "the same numbers of the protos",
     "Occurrence": "a time of a schedule, as it is reckoned and as callers see it",

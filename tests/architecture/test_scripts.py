@@ -6,10 +6,14 @@ import re
 
 import pytest
 from support.source_tree import LUA
+from tocsin_server.store.calendar_store import CalendarStore
 from tocsin_server.store.interface import JobStore
+from tocsin_server.store.redis.calendars import RedisCalendars
 from tocsin_server.store.redis.schedules import RedisSchedules
+from tocsin_server.store.redis.sealed import RedisSealed
 from tocsin_server.store.redis.store import RedisStore
 from tocsin_server.store.schedule_store import ScheduleStore
+from tocsin_server.store.sealed_store import SealedStore
 
 SCRIPTS = {path.stem: path.read_text() for path in LUA.glob("*.lua")}
 HELPERS = {path.stem for path in (LUA / "lib").glob("*.lua")}
@@ -18,7 +22,8 @@ _CALL = re.compile(r'(?:_run|_run_all|\.run)\(\s*"(\w+)"')
 
 def test_each_script_is_named_for_the_store_method_that_runs_it() -> None:
     assert SCRIPTS
-    assert set(SCRIPTS) <= {name for name in (*vars(JobStore), *vars(ScheduleStore)) if not name.startswith("_")}
+    methods = {name for kind in (JobStore, ScheduleStore, CalendarStore, SealedStore) for name in vars(kind)}
+    assert set(SCRIPTS) <= {name for name in methods if not name.startswith("_")}
 
 
 def test_each_script_is_run_by_the_store_and_each_one_run_is_there() -> None:
@@ -29,6 +34,8 @@ def test_each_script_is_run_by_the_store_and_each_one_run_is_there() -> None:
 def test_the_store_has_every_method_of_the_interface() -> None:
     assert RedisStore.__abstractmethods__ == frozenset()
     assert RedisSchedules.__abstractmethods__ == frozenset()
+    assert RedisCalendars.__abstractmethods__ == frozenset()
+    assert RedisSealed.__abstractmethods__ == frozenset()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

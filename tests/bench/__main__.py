@@ -1,4 +1,5 @@
-"""Measure Tocsin: `python tests/bench [--mongo | --herd | --schedules | --only-peers] [--quick] [--rounds N] [--out F]`.
+"""Measure Tocsin: `python tests/bench [--mongo | --herd | --schedules | --only-peers | --encryption] [--quick]
+[--rounds N] [--out FOLDER]`.
 
 Markdown and JSON come out, and a plot where peers were measured, too.
 """
@@ -21,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from support.redis_backend import RedisBackend
 from tocsin.v1 import job_pb2
 
-from bench import limits, measures, report
+from bench import encrypting, limits, measures, report
 from bench.bed import bed
 from bench.figures import Figure, Sample, over_rounds
 from bench.herd import Check, herd
@@ -144,6 +145,14 @@ async def _on_redis(options: argparse.Namespace, folder: Path) -> Output:
     return Output(report.markdown(about, figures, checks), report.plain(about, figures, checks), holds)
 
 
+async def _encrypted(options: argparse.Namespace, folder: Path) -> Output:
+    """The run with --encryption."""
+    rounds = options.rounds or (2 if options.quick else 7)
+    figures = await encrypting.compare(folder, rounds=rounds, jobs=4_000 if options.quick else 20_000, say=say)
+    about = report.machine({"redis": _redis_version(folder)}, ("tocsin", "cryptography", "redis", "uvloop"))
+    return Output(encrypting.markdown(about, figures), report.plain(about, figures, []))
+
+
 def _redis_version(folder: Path) -> str:
     with RedisBackend(folder / "version") as redis:
         return str(redis.client.info("server")["redis_version"])
@@ -161,10 +170,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small sizes, one round, no peers: a minute")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--herd", action="store_true", help="only the checks of 50,000 jobs due in one second")
-    kind.add_argument(
-        "--schedules", action="store_true", help="only the checks of schedules that fire, and that do not"
-    )
+    kind.add_argument("--schedules", action="store_true", help="only the checks of 10,000 schedules due at once")
     kind.add_argument("--mongo", action="store_true", help="the Mongo store beside Agenda, on SecantusDB")
+    kind.add_argument("--encryption", action="store_true", help="only what encryption at rest costs")
     kind.add_argument("--only-peers", action="store_true", help="only Tocsin beside the peers")
     parser.add_argument("--peers", type=_peers, help='other queues: "bull,saq", "none"; default all, with --quick none')
     parser.add_argument(
@@ -191,6 +199,8 @@ def main() -> int:
         folder = Path(name)
         if options.mongo:
             output = asyncio.run(_on_mongo(options, folder))
+        elif options.encryption:
+            output = asyncio.run(_encrypted(options, folder))
         elif options.only_peers:
             output = _beside_peers(options, folder)
         elif options.herd or options.schedules or not options.peers:
@@ -199,7 +209,7 @@ def main() -> int:
             output = asyncio.run(_on_redis(options, folder)).and_then(_beside_peers(options, folder))
     sys.stdout.write(output.markdown + "\n")
     if options.out:
-        stem = "bench-mongo" if options.mongo else "bench"
+        stem = "bench-mongo" if options.mongo else "bench-encryption" if options.encryption else "bench"
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / f"{stem}.md").write_text(output.markdown)
         (options.out / f"{stem}.json").write_text(json.dumps(output.plain, indent=2))

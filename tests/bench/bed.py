@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -117,14 +117,14 @@ class RedisBed(Bed):
 
 
 @contextmanager
-def bed(folder: Path, *, dispatch: bool = True) -> Iterator[RedisBed]:
+def bed(folder: Path, *, dispatch: bool = True, env: Mapping[str, str] | None = None) -> Iterator[RedisBed]:
     """A fresh bed; everything is gone at its end."""
     folder.mkdir(parents=True)
     journal = Journal(folder / "journal.tsv")
     with RedisBackend(folder / "redis", *REDIS_OPTIONS) as redis:
         flags = ["--handlers", "support.jobs.benchmark"] if dispatch else ["--no-dispatch"]
-        env = {"REDIS_URL": redis.url, "TOCSIN_CONCURRENCY": "200", "TOCSIN_LOG__LEVEL": "warning", **journal.env}
-        server = Server(folder, flags, env)
+        plain = {"REDIS_URL": redis.url, "TOCSIN_CONCURRENCY": "200", "TOCSIN_LOG__LEVEL": "warning", **journal.env}
+        server = Server(folder, flags, {**plain, **(env or {})})
         try:
             server.start()
             yield RedisBed(redis, server, journal)

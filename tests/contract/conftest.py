@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Protocol
@@ -13,7 +14,20 @@ from tocsin_server.store.interface import JobStore
 
 from contract.backdating import Backdate
 from contract.damaging import Damage
-from contract.providers import Flavour, Provider, flavours
+from contract.providers import ENCRYPTED, Flavour, Provider, flavours
+
+#: Where encryption could make a difference: what an encrypted store is held to by default. TESTS_ENCRYPTED=all: all.
+_OF_ENCRYPTED = ("add", "extend", "finish", "get", "logs", "notes", "put", "schedules", "update")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if os.environ.get("TESTS_ENCRYPTED") == "all":
+        return
+    chosen = {f"test_{name}.py" for name in _OF_ENCRYPTED}
+    others = [item for item in items if f"[{ENCRYPTED}" in item.nodeid and item.path.name not in chosen]
+    config.hook.pytest_deselected(items=others)
+    left = set(others)
+    items[:] = [item for item in items if item not in left]
 
 
 class Contents(Protocol):

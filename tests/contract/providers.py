@@ -25,6 +25,8 @@ from redis import Redis
 from support.mongo_servers import MongoServer, fault
 from support.redis_servers import VALKEY, ServerProcess
 from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
+from tocsin_server.store.encrypting.keyring import LiveKeyring, create_keyring
+from tocsin_server.store.encrypting.store import EncryptingStore
 from tocsin_server.store.interface import JobStore
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.store import MongoStore
@@ -41,6 +43,9 @@ _NO_ROOM = 14031  # MongoDB's OutOfDiskSpace
 
 class Provider(ABC):
     """A running provider, empty at first."""
+
+    #: The keys of the stores that are opened on it from now on; None: what they store is clear.
+    encrypted_by: LiveKeyring | None
 
     @abstractmethod
     def store(
@@ -90,6 +95,22 @@ class Provider(ABC):
 Start = Callable[[], AbstractContextManager[Provider]]
 
 
+@contextlib.contextmanager
+def _ring(encrypted: bool) -> Iterator[LiveKeyring | None]:
+    """A key ring of its own, where what is stored is to be encrypted."""
+    if not encrypted:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="toc") as folder:
+        path = Path(folder) / "keys.toml"
+        create_keyring(path)
+        yield LiveKeyring(path)
+
+
+def _around(store: JobStore, keys: LiveKeyring | None) -> JobStore:
+    return store if keys is None else EncryptingStore(store, keys)
+
+
 @dataclass(frozen=True, slots=True)
 class Flavour:
     """A product to be started: its name in test ids, what a store on it says of itself, and how it is started."""
@@ -105,12 +126,13 @@ class Flavour:
 
 
 @contextlib.contextmanager
-def _redis(binary: str) -> Iterator[Provider]:
+def _redis(binary: str, *, encrypted: bool = False) -> Iterator[Provider]:
     # A Unix socket's path must be short, so not pytest's own folder.
-    with tempfile.TemporaryDirectory(prefix="toc") as folder:
-        process = ServerProcess(binary, Path(folder), "--port", "0")
+    with tempfile.TemporaryDirectory(prefix="toc") as folder, _ring(encrypted) as keys:
+        # Not compressed, so that a DUMP has what is stored, byte for byte.
+        process = ServerProcess(binary, Path(folder), "--port", "0", "--rdbcompression", "no")
         try:
-            yield RedisProvider(process)
+            yield RedisProvider(process, keys)
         finally:
             process.stop()
 
@@ -118,8 +140,9 @@ def _redis(binary: str) -> Iterator[Provider]:
 class RedisProvider(Provider):
     """Redis or Valkey on a Unix socket."""
 
-    def __init__(self, process: ServerProcess) -> None:
+    def __init__(self, process: ServerProcess, encrypted_by: LiveKeyring | None = None) -> None:
         self._process = process
+        self.encrypted_by = encrypted_by
         self._keys = Keys("tests")
         self._client = Redis(unix_socket_path=str(process.socket))
         self._backdate = RedisBackdate(self._client, self._keys)
@@ -129,9 +152,15 @@ class RedisProvider(Provider):
         self, *, events_max: int = 100_000, quotas: Quotas = DEFAULT_QUOTAS, manual_clock: bool = False
     ) -> AsyncIterator[JobStore]:
         connection = RedisConnection(self._process.url, answer_within=_PATIENCE)
-        store = RedisStore(
-            connection, self._keys.namespace, events_max=events_max, quotas=quotas, manual_clock=manual_clock
+        inner = RedisStore(
+            connection,
+            self._keys.namespace,
+            events_max=events_max,
+            quotas=quotas,
+            manual_clock=manual_clock,
+            has_keys=self.encrypted_by is not None,
         )
+        store = _around(inner, self.encrypted_by)
         try:
             await store.open()
             yield store
@@ -180,11 +209,11 @@ class RedisProvider(Provider):
 
 
 @contextlib.contextmanager
-def _secantus(select_within: timedelta = _PATIENCE) -> Iterator[Provider]:
+def _secantus(select_within: timedelta = _PATIENCE, *, encrypted: bool = False) -> Iterator[Provider]:
     """select_within: how long commands look for a server; tests of one that is gone wait for no other."""
-    with tempfile.TemporaryDirectory(prefix="toc") as folder:
+    with tempfile.TemporaryDirectory(prefix="toc") as folder, _ring(encrypted) as keys:
         server = MongoServer(Path(folder))
-        provider = MongoProvider(server.url, server.stop, select_within=select_within)
+        provider = MongoProvider(server.url, server.stop, select_within, keys)
         try:
             yield provider
         finally:
@@ -193,15 +222,16 @@ def _secantus(select_within: timedelta = _PATIENCE) -> Iterator[Provider]:
 
 
 @contextlib.contextmanager
-def _named_mongo(url: str) -> Iterator[Provider]:
+def _named_mongo(url: str, *, encrypted: bool = False) -> Iterator[Provider]:
     """A database of this process's own on a server that runs; it goes at the end."""
     name = f"tocsin_contract_{os.getpid()}_{secrets.token_hex(4)}"
-    provider = MongoProvider(_with_database(url, name), _not_ours)
-    try:
-        yield provider
-    finally:
-        provider.drop()
-        provider.leave()
+    with _ring(encrypted) as keys:
+        provider = MongoProvider(_with_database(url, name), _not_ours, encrypted_by=keys)
+        try:
+            yield provider
+        finally:
+            provider.drop()
+            provider.leave()
 
 
 def _with_database(url: str, name: str) -> str:
@@ -225,8 +255,15 @@ class MongoProvider(Provider):
     _JOBS = "jobs"
     _MARK = f"{_JOBS}.format"
 
-    def __init__(self, url: str, kill: Callable[[], None], select_within: timedelta = _PATIENCE) -> None:
+    def __init__(
+        self,
+        url: str,
+        kill: Callable[[], None],
+        select_within: timedelta = _PATIENCE,
+        encrypted_by: LiveKeyring | None = None,
+    ) -> None:
         self._url, self._kill, self._select_within = url, kill, select_within
+        self.encrypted_by = encrypted_by
         self._client: MongoClient[RawBSONDocument] = MongoClient(url, document_class=RawBSONDocument)
         self._database = self._client.get_default_database()
         self._backdate = MongoBackdate(self._database[self._JOBS])
@@ -238,14 +275,16 @@ class MongoProvider(Provider):
         connection = MongoConnection(
             self._url, answer_within=_PATIENCE, max_connections=16, select_within=self._select_within
         )
-        store = MongoStore(
+        inner = MongoStore(
             connection,
             self._JOBS,
             events_max=events_max,
             events_age=timedelta(hours=1),
             quotas=quotas,
             manual_clock=manual_clock,
+            has_keys=self.encrypted_by is not None,
         )
+        store = _around(inner, self.encrypted_by)
         try:
             await store.open()
             yield store
@@ -320,15 +359,30 @@ class MongoProvider(Provider):
         self._client.close()
 
 
+#: What the names of flavours begin with whose store is an encrypting one around another.
+ENCRYPTED = "encrypted_"
+
+
 def flavours() -> list[Flavour]:
-    """The wheel's Valkey, the Redis that TESTS_REDIS names, and SecantusDB, or the MongoDB of MONGODB_URL."""
-    valkey = partial(_redis, VALKEY)
-    found = [Flavour("valkey", "redis", "valkey", valkey, valkey)]
-    if redis := os.environ.get("TESTS_REDIS"):
-        started = partial(_redis, redis)
-        found.append(Flavour("redis", "redis", "redis", started, started))
+    """The wheel's Valkey, the Redis that TESTS_REDIS names, and SecantusDB, or the MongoDB of MONGODB_URL; then Valkey
+    and MongoDB with an encrypting store around theirs."""
     url = os.environ.get("MONGODB_URL")
-    # Tests that stop their server stop a SecantusDB, also where another one is named.
-    mongo: Start = partial(_named_mongo, url) if url else _secantus
-    found.append(Flavour("mongo", "mongo", "mongodb", mongo, partial(_secantus, timedelta(milliseconds=300))))
+    found = [_flavour_of_redis("valkey", "valkey", VALKEY)]
+    if redis := os.environ.get("TESTS_REDIS"):
+        found.append(_flavour_of_redis("redis", "redis", redis))
+    found.append(_flavour_of_mongo("mongo", url))
+    found.append(_flavour_of_redis(f"{ENCRYPTED}valkey", "valkey", VALKEY, encrypted=True))
+    found.append(_flavour_of_mongo(f"{ENCRYPTED}mongo", url, encrypted=True))
     return found
+
+
+def _flavour_of_redis(name: str, product: str, binary: str, *, encrypted: bool = False) -> Flavour:
+    started = partial(_redis, binary, encrypted=encrypted)
+    return Flavour(name, "redis", product, started, started)
+
+
+def _flavour_of_mongo(name: str, url: str | None, *, encrypted: bool = False) -> Flavour:
+    # Tests that stop their server stop a SecantusDB, also where another one is named.
+    started = partial(_named_mongo, url, encrypted=encrypted) if url else partial(_secantus, encrypted=encrypted)
+    mortal = partial(_secantus, timedelta(milliseconds=300), encrypted=encrypted)
+    return Flavour(name, "mongo", "mongodb", started, mortal)

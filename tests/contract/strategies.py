@@ -62,6 +62,7 @@ def lives(draw: st.DrawFn, states: st.SearchStrategy[State]) -> dict[str, Any]:
         "progress": draw(st.none() | _progress),
         "result": draw(st.none() | st.binary(max_size=100)),
         "cancel": draw(st.none() | _cancels),
+        "fired": draw(st.booleans()),
     }
 
 

@@ -75,6 +75,7 @@ FULL_OF_LIFE = a_job(
         "progress": _PROGRESS,
         "result": b"\0\xff",
         "cancel": _CANCEL,
+        "fired": True,
     },
 )
 
@@ -86,6 +87,14 @@ async def test_a_job_stands_just_as_it_stood_elsewhere(store: JobStore, state: S
     assert await read(store, job) == job
     assert await listed(store, a_query(states=frozenset({state}), tags={"k": "v"})) == ["a"]
     assert (await store.figures("q")).counts == {state: {"t": 1}}
+
+
+async def test_a_job_that_a_schedule_made_is_another_than_one_of_its_name(store: JobStore) -> None:
+    await placed(store, a_job("s@1"))
+    fired = a_job("s@1", life={"fired": True})
+    assert await placed(store, fired, over=True) == [REPLACED]
+    assert await placed(store, fired, over=True) == [SAME]
+    assert (await read(store, "s@1")).fired
 
 
 async def test_every_field_of_a_job_is_kept(store: JobStore) -> None:
@@ -307,7 +316,7 @@ async def test_the_first_and_last_of_all_times_and_counts_are_placed(store: JobS
 @pytest.mark.parametrize(
     ("life", "field"),
     [
-        ({"result": bytes(limits.RESULT_BYTES + 1)}, "result"),
+        ({"result": b"\n" * (limits.RESULT_BYTES + 1)}, "result"),
         ({"errors": (JobError("E", "m" * (limits.ERROR_MESSAGE_BYTES + 1), "", EARLIER),)}, "errors.message"),
         ({"errors": (JobError("E", "", "t" * (limits.ERROR_TRACE_BYTES + 1), EARLIER),)}, "errors.trace"),
         ({"progress": Progress(0, "ä" * limits.PROGRESS_MESSAGE_BYTES, EARLIER)}, "progress.message"),

@@ -117,6 +117,26 @@ async def test_totals_are_over_all_types(store: JobStore) -> None:
     assert (figures.total(State.WAITING), figures.total(State.SCHEDULED), figures.total(State.FAILED)) == (7, 1, 0)
 
 
+async def test_figures_of_many_queues_are_those_of_each(store: JobStore) -> None:
+    names = [f"q{number}" for number in range(120)]
+    await added(store, *(a_draft(queue=name, type="t") for name in names), a_draft(queue="q7", type="u", when=HOUR))
+    asked = [*reversed(names), "never", "q7"]
+    found = await store.many_figures(asked)
+    alone = [await store.figures(name) for name in asked]
+    assert [replace(one, now=NOW) for one in found] == [replace(one, now=NOW) for one in alone]
+    assert found[asked.index("q7")].counts == {State.WAITING: {"t": 1}, State.SCHEDULED: {"u": 1}}
+    assert await store.many_figures([]) == []
+
+
+async def test_round_trips_are_counted(store: JobStore) -> None:
+    before = sum(store.trips.row[:-1])
+    await added(store, a_draft())
+    await store.figures("q")
+    assert sum(store.trips.row[:-1]) >= before + 2
+    assert store.trips.row[-1] > 0
+    assert store.trips.errors == {}
+
+
 async def test_figures_are_read_now(store: JobStore) -> None:
     before = await store.ping()
     assert before <= (await store.figures("q")).now <= await store.ping()

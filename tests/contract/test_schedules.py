@@ -18,7 +18,22 @@ from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
 from tocsin_server.store.schedule_store import ScheduleWrite
 
-from contract.builders import EARLIER, HOUR, LATER, MILLISECOND, SECOND, a_draft, a_spec, added
+from contract.builders import (
+    EARLIER,
+    HOUR,
+    LATER,
+    MILLISECOND,
+    SECOND,
+    a_draft,
+    a_query,
+    a_spec,
+    added,
+    claimed,
+    completed,
+    failed,
+    finished,
+)
+from contract.builders import read as read_job
 from contract.providers import Provider
 
 DAILY = Timing(Cron(("0 9 * * *",), "Europe/Berlin"))
@@ -86,6 +101,8 @@ WHOLE = Schedule(
     fired=5,
     missed=6,
     overlap_skipped=7,
+    backfilled=8,
+    calendar_revisions=(3, 1),
 )
 
 
@@ -121,6 +138,29 @@ async def test_it_is_written_only_over_what_was_read(store: JobStore) -> None:
     assert await store.schedules.read_schedules("q", ["s"]) == [None]
     await put(store, a_schedule())  # made anew, it is another one
     assert not await store.schedules.put_schedule(replace(second, fired=3))
+
+
+async def test_its_jobs_are_known_as_fired_until_another_takes_their_place(store: JobStore) -> None:
+    await put(store, a_schedule(next_time=EARLIER))
+    before = await read(store)
+    times = [before.reckoning().run_at(EARLIER + number * SECOND) for number in range(3)]
+    drafts = [before.draft(one) for one in times]
+    assert await store.schedules.put_schedule(replace(before, next_time=LATER, fired=3), drafts)
+    ids = [str(draft.job_id) for draft in drafts]
+    await added(store, a_draft(job_id="of-a-caller"))
+    page = await store.page(a_query())
+    assert {job.job_id: job.fired for job in page.jobs} == {**dict.fromkeys(ids, True), "of-a-caller": False}
+    claim = await claimed(store)
+    assert {one.job.job_id: one.job.fired for one in claim} == {**dict.fromkeys(ids, True), "of-a-caller": False}
+    [first, second, *_] = [one for one in claim if one.job.fired]
+    await finished(store, failed(first, HOUR))
+    assert (await read_job(store, first)).fired
+    await added(store, replace(a_draft(job_id=first.job.job_id), on_conflict=OnConflict.REPLACE))
+    assert not (await read_job(store, first)).fired
+    await finished(store, completed(second))
+    assert (await read_job(store, second)).fired
+    await added(store, replace(a_draft(job_id=second.job.job_id), on_conflict=OnConflict.REPLACE))
+    assert not (await read_job(store, second)).fired
 
 
 async def test_it_fires_its_jobs_in_the_same_step(store: JobStore) -> None:
@@ -268,14 +308,32 @@ async def test_the_next_look_is_of_those_that_are_not_due(store: JobStore) -> No
 
 
 async def test_schedules_come_by_id_and_go_on_after_one(store: JobStore) -> None:
-    ids = sorted(["a", "A", "a.b", "a-b", "z_", "0", *(f"m{at:03}" for at in range(120))])
+    ids = sorted(["a", "A", "a.b", "a-b", "z_", "0", *(f"m{at:03}" for at in range(20))])
     await put(store, *(a_schedule(one) for one in ids[::-1]), a_schedule("x", queue="q.a"), a_schedule("x", queue="q-"))
     found: list[str] = []
-    while page := await store.schedules.schedules("q", after=found[-1] if found else "", limit=50):
-        assert len(page) == min(50, len(ids) - len(found))
+    while page := await store.schedules.schedules("q", after=found[-1] if found else "", limit=10):
+        assert len(page) == min(10, len(ids) - len(found))
         found += [one.spec.schedule_id for one in page]
     assert found == ids
     assert await store.schedules.schedules("never") == []
+
+
+async def test_a_list_can_leave_the_payloads_out(store: JobStore) -> None:
+    note = '"payload":[11,"x"], \\"payload\\":[1] ]'
+    plain, mega = a_schedule(), Payload(11, bytes(1 << 20))
+    payloads = [None, Payload(2, b""), mega, Payload(3, b'"payload":[]'), mega, mega, None]
+    made = [
+        replace(
+            plain, spec=replace(plain.spec, schedule_id=f"s{at}", note=note, job=a_spec(queue="q", payload=payload))
+        )
+        for at, payload in enumerate(payloads)
+    ]
+    await put(store, *made)
+    bare = [replace(one, spec=replace(one.spec, job=replace(one.spec.job, payload=None))) for one in made]
+    assert await store.schedules.schedules("q", view=View.BASIC) == bare
+    assert await store.schedules.schedules("q", after="s1", limit=4, view=View.BASIC) == bare[2:6]
+    assert await store.schedules.schedules("q") == made
+    assert await store.schedules.schedules("q", after="s1", limit=4) == made[2:6]
 
 
 async def test_a_schedule_makes_its_queue_appear_and_keeps_it(store: JobStore) -> None:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from support.lost_worker import lose_worker
 from support.servers import Server
 from support.stores import StoreBackend
 from support.worker_messages import completed, poll, report, span
-from tocsin import Client, FailedPrecondition, InvalidArgument, RetryPolicy
+from tocsin import Client, FailedPrecondition, InvalidArgument, JobRequest, RetryPolicy
 from tocsin.clock import ClockMove
+from tocsin.testing import job_server
 from tocsin.v1 import worker_service_pb2_grpc
 
 HANDLERS = "support.jobs.clockwork"
@@ -155,6 +156,42 @@ def test_wrong_requests_name_the_field(by_hand: Server) -> None:
         with pytest.raises(InvalidArgument, match="settle"):
             client.clock.advance(days=1, settle=61)
         assert client.clock.get().now < before + HOUR
+
+
+def test_an_answer_has_room_for_what_it_tells() -> None:
+    """Thousands of jobs due at once were an answer of megabytes, which no client takes."""
+    with job_server(HANDLERS) as server, Client(server.address) as client:
+        to = client.clock.get().now + HOUR
+        client.schedule_many([JobRequest("greet", at=to, job_id=f"{n}") for n in range(1_600)])
+        told: list[str] = []
+        cut, more = False, True
+        while more:
+            began = time.monotonic()
+            done = client.clock.advance(to=to, settle=5)
+            cut = cut or time.monotonic() - began >= 10
+            assert len(done.ran) <= 1_500
+            told += [run.job_id for run in done.ran]
+            more = done.more
+        assert len(set(told)) == len(told)
+        assert cut or len(told) == 1_600  # what ends between two calls is in neither
+
+
+def test_it_stops_well_before_the_end_of_the_calendar(by_hand: Server) -> None:
+    last = datetime(9499, 12, 31, tzinfo=UTC)
+    with Client(by_hand.address) as client:
+        for ask, field in (({"to": last + timedelta(days=1)}, "to"), ({"to": datetime.max.replace(tzinfo=UTC)}, "to")):
+            with pytest.raises(InvalidArgument, match=f"^{field}: .*9,499"):
+                client.clock.advance(**ask)
+        assert client.clock.advance(to=last).now.year == 9499
+        with pytest.raises(InvalidArgument, match=r"^by: .*9,499"):
+            client.clock.advance(days=36_525)
+        assert client.wait(client.schedule("greet"), timeout=20).state == "COMPLETED"
+        far = client.schedule("greet", at=datetime(9999, 12, 31, tzinfo=UTC))
+        client.schedules.create("centuries", every=timedelta(days=36_525), type="greet")
+        with pytest.raises(InvalidArgument, match=r"^to_next_due: .*9,499"):
+            client.clock.advance_to_next()
+        assert client.clock.get().now.year == 9499
+        assert far.job_id in [job.job_id for job in client.list()]
 
 
 def test_a_store_of_real_time_refuses_and_each_kind_stays_what_it_is(

@@ -33,13 +33,13 @@ from tocsin import (
     OnExcluded,
     WrongType,
 )
-from tocsin.v1 import job_service_pb2, schedule_pb2
+from tocsin.v1 import calendar_pb2, job_service_pb2, schedule_pb2
 from tocsin.v1 import schedule_service_pb2 as pb
 from tocsin.v1 import schedule_service_pb2_grpc as pb_grpc
 
 PAGE = (Path(__file__).parents[2] / "docs/schedules.md").read_text()
 DECEMBER = Timestamp(seconds=1_796_083_200)  # 2026-12-01T00:00:00Z, a Tuesday
-WEEKEND = schedule_pb2.Calendar(name="weekend", weekdays=["SAT", "sun"])
+WEEKEND = calendar_pb2.Calendar(name="weekend", weekdays=["SAT", "sun"])
 MOVED = schedule_pb2.CalendarUse(name="weekend", on_excluded="NEXT_DAY")
 
 
@@ -51,7 +51,7 @@ def every(seconds: int, **more: Any) -> schedule_pb2.Schedule:
     return schedule_pb2.Schedule(every={"interval": Duration(seconds=seconds)}, **more)
 
 
-def calendars(*given: schedule_pb2.Calendar, **asked: Any) -> dict[str, Any]:
+def calendars(*given: calendar_pb2.Calendar, **asked: Any) -> dict[str, Any]:
     return {"schedule": cron("0 9 * * *", calendars=[MOVED]), "calendars": given, **asked}
 
 
@@ -86,7 +86,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a count of 1,001": ({"schedule": every(9), "count": 1001}, ["count"]),
     "a time past 9999": ({"schedule": every(9), "after": Timestamp(seconds=253_402_300_800)}, ["after"]),
     "a calendar that is not there": (calendars(), ["schedule.calendars[0].name"]),
-    "a calendar without a name": (calendars(WEEKEND, schedule_pb2.Calendar()), ["calendars[1].name"]),
+    "a calendar without a name": (calendars(WEEKEND, calendar_pb2.Calendar()), ["calendars[1].name"]),
     "a calendar twice": (calendars(WEEKEND, WEEKEND), ["calendars[1].name"]),
     "a calendar used twice": (
         {"schedule": cron("0 9 * * *", calendars=[MOVED, MOVED]), "calendars": [WEEKEND]},
@@ -100,20 +100,20 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["schedule.calendars[0].on_excluded"],
     ),
     "no date": (
-        calendars(schedule_pb2.Calendar(name="weekend", dates=["2026-12-25", "2026-02-30", "20261225"])),
+        calendars(calendar_pb2.Calendar(name="weekend", dates=["2026-12-25", "2026-02-30", "20261225"])),
         ["calendars[0].dates[1]", "calendars[0].dates[2]"],
     ),
     "no day of the week": (
-        calendars(schedule_pb2.Calendar(name="weekend", weekdays=["SUNDAY"])),
+        calendars(calendar_pb2.Calendar(name="weekend", weekdays=["SUNDAY"])),
         ["calendars[0].weekdays[0]"],
     ),
     "all seven days": (
-        calendars(schedule_pb2.Calendar(name="weekend", weekdays="MON TUE WED THU FRI SAT SUN".split())),
+        calendars(calendar_pb2.Calendar(name="weekend", weekdays="MON TUE WED THU FRI SAT SUN".split())),
         ["calendars[0].weekdays"],
     ),
-    "no calendar text": (calendars(schedule_pb2.Calendar(name="weekend", ics="holidays")), ["calendars[0].ics"]),
+    "no calendar text": (calendars(calendar_pb2.Calendar(name="weekend", ics="holidays")), ["calendars[0].ics"]),
     "no zone of a calendar": (
-        calendars(schedule_pb2.Calendar(name="weekend", weekdays=["SAT"], time_zone="x")),
+        calendars(calendar_pb2.Calendar(name="weekend", weekdays=["SAT"], time_zone="x")),
         ["calendars[0].time_zone"],
     ),
     "moving each minute": (
@@ -269,7 +269,7 @@ def typed(line: str, address: str, *more: str) -> str:
 
 
 def test_the_python_lines_of_the_page_work(quiet_server: Server) -> None:
-    _, code = blocks("python")
+    code = blocks("python")[1]
     done = subprocess.run(
         [sys.executable, "-c", code.replace("localhost:50051", quiet_server.address)],
         capture_output=True,

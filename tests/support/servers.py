@@ -36,6 +36,7 @@ class Server:
     command: str = "serve"
     program: Sequence[str] = (sys.executable, "-m", "tocsin.cli.main")
     port: int = field(default_factory=free_port)
+    health_port: int = 0  # of a plaintext port for probes, by which it is awaited where the other one speaks TLS
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -63,6 +64,8 @@ class Server:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
         environment.update(self.env)
         arguments = [*self.program, self.command, "--listen", self.address, *self.flags]
+        if self.health_port:
+            environment["TOCSIN_HEALTH_LISTEN"] = f"127.0.0.1:{self.health_port}"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 arguments, env=environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -79,7 +82,7 @@ class Server:
         """Wait for a health status, by Watch. Raises ServerDied if the process ends first or it takes too long."""
         process = self.process
         assert process is not None
-        with grpc.insecure_channel(self.address) as channel:
+        with grpc.insecure_channel(f"127.0.0.1:{self.health_port or self.port}") as channel:
             watch = health_pb2_grpc.HealthStub(channel).Watch(
                 health_pb2.HealthCheckRequest(service=service), wait_for_ready=True, timeout=timeout
             )

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.main
 
 from tocsin import __version__
-from tocsin.cli import clock, health, jobs, queues, reminders, schedules, top, transfer, worker, workers
+from tocsin.cli import calendars, clock, health, jobs, queues, reminders, schedules, top, transfer, worker, workers
+from tocsin.cli.connection_options import with_connection_options
 
 GROUP = "tocsin.commands"
 COMPLETION = "_TOCSIN_COMPLETE"  # set by a shell that asks what may follow
@@ -23,8 +25,11 @@ SERVER_COMMANDS = {
     "conformance": "Prove a worker program right, in whatever language it is.",
     "dev": "Try Tocsin here: a server with everything it needs, on this machine only.",
     "doctor": "Check the configuration and the store, and say what to mend. Changes nothing.",
+    "keys": "Make and change the key ring that payloads are encrypted with in the store.",
     "migrate": "Move jobs from another store of Tocsin, or bring them over from Bull, BullMQ or Agenda.",
+    "reencrypt": "Encrypt all that stands in the store with the primary key of the ring.",
     "serve": "Serve jobs over gRPC and run those that have a handler here.",
+    "token": "Make, list and revoke the tokens by which callers say who they are.",
 }
 
 
@@ -40,8 +45,8 @@ def run(arguments: Sequence[str]) -> NoReturn:
     sys.exit(0)
 
 
-def build(name: str | None) -> typer.Typer:
-    """The app that can run the command `name`, or show all where it is None.
+def build(name: str | None) -> Any:
+    """The command that can run the command `name`, or show all where it is None.
 
     Of other packages only what is named is loaded: the server's imports are slow.
     """
@@ -57,6 +62,7 @@ def build(name: str | None) -> typer.Typer:
     app.add_typer(queues.app, name="queues")
     app.add_typer(reminders.app, name="reminders")
     app.add_typer(schedules.app, name="schedules")
+    app.add_typer(calendars.app, name="calendars")
     app.add_typer(clock.app, name="clock")
     app.add_typer(worker.app, name="worker")
     app.command("workers")(workers.workers)
@@ -71,7 +77,7 @@ def build(name: str | None) -> typer.Typer:
             app.command(other, help=SERVER_COMMANDS[other])(_not_loaded)
         elif name is None or name == other:
             _register(app, other, found.get(other))
-    return app
+    return with_connection_options(typer.main.get_command(app))
 
 
 def _not_loaded() -> None:

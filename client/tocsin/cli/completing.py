@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 import typer
 
+from tocsin.cli.connection_options import access
 from tocsin.client import Client
 from tocsin.enums import State
 from tocsin.errors import TocsinError
@@ -47,7 +48,7 @@ def _latest(client: Client, queue: str) -> Iterable[Job]:
 
 def _asked(context: typer.Context, incomplete: str, ask: Callable[[Client, str], Iterable[str]]) -> list[str]:
     try:
-        with Client(context.params.get("address"), retries=False) as client:
+        with Client(context.params.get("address"), retries=False, **access()) as client:
             found = dict.fromkeys(ask(client, context.params.get("queue") or "default"))
     except (TocsinError, ValueError):
         return []

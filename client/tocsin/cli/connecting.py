@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn, TypeAlias
 
 import typer
 
+from tocsin.cli.connection_options import access
 from tocsin.cli.texts import one_line
 from tocsin.client import Client
 from tocsin.errors import InvalidArgument, TocsinError
@@ -34,7 +35,7 @@ def connected(address: str | None, *, retries: bool = False) -> Iterator[Client]
 
     Calls are made once, so that a server which is not there is told at once; `retries` is for what goes on for long.
     """
-    with telling(), Client(address, retries=retries) as client:
+    with telling(), Client(address, retries=retries, **access()) as client:
         yield client
 
 

@@ -24,7 +24,13 @@ from tocsin.v1.transfer_pb2 import TransferRecord
 
 VERSION = 1
 _FIRST, _LAST = "tocsin_export", "tocsin_export_end"
-_BYTES = (("job", "payload"), ("job", "result"), ("note", "value"))
+_BYTES = (
+    ("job", "payload"),
+    ("job", "result"),
+    ("note", "value"),
+    ("schedule", "payload"),
+    ("sealed", "record"),
+)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
 _GZIP = b"\x1f\x8b"
 # The largest record has 1.5 MiB; as JSON, in the worst of its spellings, some times as much.

@@ -14,9 +14,11 @@ from google.protobuf import empty_pb2, struct_pb2, wrappers_pb2
 from google.protobuf.message import DecodeError
 from typer.core import TyperCommand
 
+from tocsin._access import Tls, chosen_tls
 from tocsin._channel import open_channel, resolve_address
 from tocsin.cli import json_lines, parsing, texts
 from tocsin.cli.connecting import Address, AsJson
+from tocsin.cli.connection_options import access
 
 _CHECK = "/grpc.health.v1.Health/Check"
 _LIST = "/grpc.health.v1.Health/List"
@@ -74,7 +76,8 @@ def health(
 ) -> None:
     """Ask whether the server serves. Exits 0 serving, 1 misused, 2 no connection, 3 no answer, 4 not serving."""
     try:
-        status = asyncio.run(check(resolve_address(address), service, connect_timeout, rpc_timeout))
+        tls = chosen_tls(access()["tls"])
+        status = asyncio.run(check(resolve_address(address), service, connect_timeout, rpc_timeout, tls))
     except ValueError as error:
         _fail(HealthExit.MISUSED, str(error))
     except Unhealthy as error:
@@ -90,9 +93,11 @@ def health(
             raise typer.Exit(HealthExit.NOT_SERVING)
 
 
-async def check(address: str, service: str, connect_timeout: timedelta, rpc_timeout: timedelta) -> ServingStatus:
+async def check(
+    address: str, service: str, connect_timeout: timedelta, rpc_timeout: timedelta, tls: Tls | None = None
+) -> ServingStatus:
     """The status that the server gives for `service` ("" is the whole of it). Raises Unhealthy."""
-    async with open_channel(address, None, proxies=False) as channel:
+    async with open_channel(address, tls, proxies=False) as channel:
         try:
             async with asyncio.timeout(connect_timeout.total_seconds()):
                 await channel.channel_ready()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Console
 from rich.text import Text
 
+from tocsin.calendars import KeptCalendar
 from tocsin.cli.json_lines import as_object, json_text
 from tocsin.cli.tables import Column, lines, print_table, terminal
 from tocsin.cli.texts import (
@@ -45,6 +46,8 @@ def print_job(job: Job) -> None:
         ("tags", " ".join(f"{key}={value}" for key, value in sorted(job.tags.items()))),
         ("created", time_text(job.create_time)),
         ("due", time_text(job.schedule_time)),
+        ("schedule", job.schedule_id),
+        ("nominal", time_text(job.nominal_time)),
         ("started", time_text(job.start_time)),
         ("ended", time_text(job.end_time)),
         ("attempt", attempts_text(job)),
@@ -210,6 +213,19 @@ def print_schedules(found: Sequence[Schedule]) -> None:
         last = time_text(one.last_time) if one.last_time is not None else ""
         counts = (f"{one.fired:,}", f"{one.missed:,}", f"{one.overlap_skipped:,}")
         for column, cell in zip(columns, (one.schedule_id, following, last, *counts), strict=True):
+            column.cells.append(Text(cell))
+    print_table(columns)
+
+
+def print_calendars(found: Sequence[KeptCalendar]) -> None:
+    """A table of calendars that are kept."""
+    columns = [Column(name) for name in ("CALENDAR", "DAYS OF THE WEEK", "DATES", "ICS", "ZONE", "REVISION", "NOTE")]
+    for one in found:
+        cells = (
+            *(one.name, " ".join(one.weekdays), f"{len(one.dates):,}", "yes" if one.ics else "no"),
+            *(one.time_zone, f"{one.revision:,}", one_line(one.note)),
+        )
+        for column, cell in zip(columns, cells, strict=True):
             column.cells.append(Text(cell))
     print_table(columns)
 

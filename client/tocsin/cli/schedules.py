@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any, cast
 
 import typer
 
-from tocsin.cli import json_lines, options, parsing, printing
+from tocsin.cli import json_lines, options, parsing, printing, schedule_options
 from tocsin.cli.connecting import Address, AsJson, connected
-from tocsin.enums import Missed, OnExcluded, Overlap
-from tocsin.schedules import Calendar, KeptOptions, Schedule, TimingOptions
+from tocsin.cli.option_groups import takes
+from tocsin.cli.schedule_options import DaysOffFlags, RunningFlags, TimingFlags
+from tocsin.schedules import KeptOptions, Schedule
 
 app = typer.Typer(
     help="Keep recurring schedules, and see beforehand when they run.",
@@ -19,47 +19,52 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
+#: What `update` takes away, and what is said instead.
+_CLEARED: dict[str, Any] = {
+    **dict.fromkeys(("start_time", "end_time", "max_runs", "jitter", "catch_up_window")),
+    "calendars": (),
+}
+_DAYS_OFF = DaysOffFlags.__annotations__
 _ScheduleId = Annotated[str, typer.Argument(metavar="SCHEDULE_ID", help="The schedule.")]
 
 
 @app.command()
+@takes(TimingFlags, RunningFlags)
 def create(
     schedule_id: _ScheduleId,
-    type_: Annotated[str, typer.Option("--type", metavar="TYPE", help="Which handler runs its jobs.")],
-    data: options.Data = None,
-    data_file: options.DataFile = None,
-    cron: Annotated[
-        list[str] | None,
-        typer.Option(metavar="LINE", help="A line of cron: '0 9 L * *'. May be repeated: all lines count."),
-    ] = None,
-    zone: Annotated[str, typer.Option(help="Whose wall clock cron goes by: Europe/Berlin. Default: UTC.")] = "",
-    every: Annotated[
-        timedelta | None, typer.Option(parser=parsing.span, metavar="SPAN", help="An interval instead: 90s, 6h.")
-    ] = None,
-    overlap: Annotated[
-        str,
-        typer.Option(metavar="skip|queue_one|allow|cancel_other", help="What to do while the last job is going on."),
-    ] = "skip",
-    missed: Annotated[
-        str, typer.Option(metavar="once|skip|all", help="What becomes of times at which no server was there.")
-    ] = "once",
-    note: Annotated[str, typer.Option(help="Anything, for people.")] = "",
     queue: options.QueueName = "default",
     address: Address = None,
     json: AsJson = False,
+    **given: Any,
 ) -> None:
-    """Make a schedule. Its first run is its first time after now."""
-    [overlap_word], [missed_word] = parsing.words(Overlap, [overlap]), parsing.words(Missed, [missed])
-    named, payload = parsing.payload(type_, data, data_file)
-    asked = KeptOptions(type=named, payload=payload, overlap=overlap_word, missed=missed_word, note=note, queue=queue)
-    if cron:
-        asked["cron"] = cron
-    if zone:
-        asked["time_zone"] = zone
-    if every is not None:
-        asked["every"] = every
+    """Make a schedule, of jobs of a --type. Its first run is its first time after now."""
+    asked = _kept(given, queue)
     with connected(address) as client:
         _show(client.schedules.create(schedule_id, **asked), json=json)
+
+
+@app.command()
+@takes(TimingFlags, RunningFlags)
+def update(
+    schedule_id: _ScheduleId,
+    clear: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD", help=f"Take away: {', '.join(_CLEARED)}. May be repeated."),
+    ] = None,
+    queue: options.QueueName = "default",
+    address: Address = None,
+    json: AsJson = False,
+    **given: Any,
+) -> None:
+    """Change what is given, and leave the rest. The rule is one thing, cron with its zone or every with its anchor, and
+    so is the job: --type with --data, --priority, --max-attempts, --timeout and --tag. Nothing runs at once by that."""
+    asked = _kept(given, queue)
+    for name in clear or ():
+        if name not in _CLEARED:
+            raise typer.BadParameter(f"is none of {', '.join(_CLEARED)}: {name}", param_hint="--clear")
+        asked[name] = _CLEARED[name]  # type: ignore[literal-required]  # each is an option
+    with connected(address) as client:
+        _show(client.schedules.update(schedule_id, **asked), json=json)
 
 
 @app.command()
@@ -127,63 +132,55 @@ def _show(schedule: Schedule, *, json: bool) -> None:
 
 
 @app.command()
-def preview(
-    cron: Annotated[
-        list[str] | None,
-        typer.Option(metavar="LINE", help="A line of cron: '0 9 L * *'. May be repeated: all lines count."),
-    ] = None,
-    zone: Annotated[str, typer.Option(help="Whose wall clock cron goes by: Europe/Berlin. Default: UTC.")] = "",
-    every: Annotated[
-        timedelta | None, typer.Option(parser=parsing.span, metavar="SPAN", help="An interval instead: 90s, 6h.")
-    ] = None,
-    anchor: Annotated[
-        datetime | None,
-        typer.Option(parser=parsing.time, metavar="TIME", help="The first time of --every. Default: --start, or now."),
-    ] = None,
+def backfill(
+    schedule_id: _ScheduleId,
     start: Annotated[
-        datetime | None, typer.Option(parser=parsing.time, metavar="TIME", help="No time before it.")
+        datetime, typer.Option("--from", parser=parsing.time, metavar="TIME", help="From this time on, it included.")
+    ],
+    end: Annotated[datetime, typer.Option("--to", parser=parsing.time, metavar="TIME", help="Before this time.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", metavar="", help="Only show what would be made.")] = False,
+    queue: options.QueueName = "default",
+    address: Address = None,
+    json: AsJson = False,
+) -> None:
+    """Make jobs of a schedule's times that have passed, up to 1,000; none twice."""
+    with connected(address) as client:
+        done = client.schedules.backfill(schedule_id, start, end, queue, dry_run=dry_run)
+    if json:
+        for one in done.times:
+            json_lines.print_json(one.occurrence.message)
+    else:
+        printing.print_occurrences([one.occurrence for one in done.times])
+        would = "would be " if dry_run else ""
+        printing.print_line(f"{done.made:,} {would}made, {done.kept:,} stood already")
+
+
+@app.command()
+@takes(TimingFlags, DaysOffFlags)
+def preview(
+    schedule_id: Annotated[
+        str | None, typer.Argument(metavar="[SCHEDULE_ID]", help="A schedule that is kept; else give when it runs.")
     ] = None,
-    end: Annotated[
-        datetime | None, typer.Option(parser=parsing.time, metavar="TIME", help="No time at it or after it.")
-    ] = None,
-    jitter: Annotated[
-        timedelta | None, typer.Option(parser=parsing.span, metavar="SPAN", help="Each run is due up to so much later.")
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(metavar="DAY", help="Leave out a date (2026-12-25) or day of the week (SAT). May be repeated."),
-    ] = None,
-    ics: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Leave out the days of this iCalendar file, too.")
-    ] = None,
-    on_excluded: Annotated[
-        str, typer.Option(metavar="skip|next_day|previous_day", help="What becomes of times that are left out.")
-    ] = "skip",
     after: Annotated[
         datetime | None, typer.Option(parser=parsing.time, metavar="TIME", help="Look ahead from here. Default: now.")
     ] = None,
     count: Annotated[int, typer.Option("--count", "-n", help="How many times, up to 1,000.")] = 10,
+    queue: options.QueueName = "default",
     address: Address = None,
     json: AsJson = False,
+    **given: Any,
 ) -> None:
     """Show the next times of a schedule, and what clock changes, days off and jitter do to them. Changes nothing."""
-    timing = TimingOptions()
-    if cron:
-        timing["cron"] = cron
-    if zone:
-        timing["time_zone"] = zone
-    if every is not None:
-        timing["every"] = every
-    if anchor is not None:
-        timing["anchor"] = anchor
-    if start is not None:
-        timing["start_time"] = start
-    if end is not None:
-        timing["end_time"] = end
-    if jitter is not None:
-        timing["jitter"] = jitter
-    if exclude or ics is not None:
-        timing["calendars"] = {"days-off": _days_off(exclude or [], ics, on_excluded)}
+    days_off = {name: given.pop(name) for name in _DAYS_OFF if name in given}
+    timing = schedule_options.timing(cast("TimingFlags", given))
+    if days_off:
+        of_kept = timing.get("calendars", {})
+        here = {"days-off": schedule_options.days_off(cast("DaysOffFlags", days_off))}
+        timing["calendars"] = {**here, **(of_kept if isinstance(of_kept, dict) else {})}
+    if schedule_id is not None:
+        if timing:
+            raise typer.BadParameter("give a schedule that is kept, or when it runs, not both")
+        timing["schedule_id"], timing["queue"] = schedule_id, queue
     with connected(address) as client:
         found = client.schedules.preview(count, after=after, **timing)
     if json:
@@ -193,19 +190,9 @@ def preview(
         printing.print_occurrences(found)
 
 
-def _days_off(days: list[str], ics: Path | None, on_excluded: str) -> Calendar:
-    action, *more = parsing.words(OnExcluded, [on_excluded])
-    if more:
-        raise typer.BadParameter("takes one word", param_hint="--on-excluded")
-    text = ""
-    if ics is not None:
-        try:
-            text = ics.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise typer.BadParameter(f"cannot be read: {error}", param_hint="--ics") from None
-    return Calendar(
-        dates=[day for day in days if day[:1].isdigit()],
-        weekdays=[day for day in days if not day[:1].isdigit()],
-        ics=text,
-        on_excluded=action,
-    )
+def _kept(given: dict[str, Any], queue: str) -> KeptOptions:
+    when = {name: value for name, value in given.items() if name in TimingFlags.__annotations__}
+    what = {name: value for name, value in given.items() if name not in when}
+    asked = schedule_options.kept(cast("TimingFlags", when), cast("RunningFlags", what))
+    asked["queue"] = queue
+    return asked

@@ -39,14 +39,24 @@ def export(
         str, typer.Argument(metavar="FILE", help="Where to; - is standard output. Packed where it ends in .gz.")
     ],
     queue: Queues = None,
+    decrypt: Annotated[
+        bool,
+        typer.Option(
+            "--decrypt",
+            metavar="",
+            help="Write clear records, also where the server's store is encrypted. Default: encrypted as that is, for "
+            "servers that have its keys.",
+        ),
+    ] = False,
     address: Address = None,
 ) -> None:
-    """Write all that stands in the store to a file: settings of queues, reminder sets, jobs with their payloads.
+    """Write all that stands in the store to a file: settings of queues, reminder sets, jobs with their payloads,
+    schedules and calendars.
 
     The file has its name only once it is whole. Jobs may go on meanwhile, and be in it as they were before or after;
     to move them, stop first what schedules and runs them.
     """
-    done = {"queue": 0, "job": 0, "note": 0}
+    done, sealed = {"queue": 0, "job": 0, "note": 0, "schedule": 0, "calendar": 0}, False
     with connected(address) as client:
         info = client.server_info()
         facts: dict[str, object] = {
@@ -58,14 +68,17 @@ def export(
             facts["queues"] = queue
         with _file_errors(file), written(file) as out, _bar("exporting", lambda: _jobs(client, queue)) as tell:
             out.write(first_line(facts))
-            for record in client.export_jobs(queue or ()):
+            for record in client.export_jobs(queue or (), decrypt=decrypt):
                 out.write(record_line(record))
-                done[record.WhichOneof("record") or "job"] += 1
+                done[_kind_of(record)] += 1
+                sealed = sealed or record.HasField("sealed")
                 tell(done["job"])
             out.write(last_line(sum(done.values())))
     print(
         f"exported {texts.counted(done['job'], 'job')}, {texts.counted(done['queue'], 'queue')} and "
-        f"{texts.counted(done['note'], 'reminder set')}",
+        f"{texts.counted(done['note'], 'reminder set')}"
+        + "".join(f", {texts.counted(done[kind], kind)}" for kind in ("schedule", "calendar") if done[kind])
+        + f"{', encrypted: to import them a server needs a copy of the key ring' if sealed else ''}",
         file=sys.stderr if file == "-" else sys.stdout,
     )
 
@@ -127,7 +140,7 @@ class _Import:
             if isinstance(found, BadLine):
                 self.bad_lines += 1
                 _say(f"line {self._file.line}: {found}")
-            elif not self._queues or _queue_of(found) in self._queues:
+            elif not self._queues or found.HasField("calendar") or _queue_of(found) in self._queues:
                 self._lines.append(self._file.line)
                 yield found
 
@@ -142,9 +155,19 @@ class _Import:
         self._tell(self._file.place)
 
 
+def _kind_of(record: TransferRecord) -> str:
+    if record.HasField("sealed"):
+        return TransferRecord.DESCRIPTOR.fields_by_number[record.sealed.record_field].name
+    return record.WhichOneof("record") or "job"
+
+
 def _queue_of(record: TransferRecord) -> str:
+    if record.HasField("sealed"):
+        return record.sealed.queue
     if record.HasField("job"):
         return record.job.job.queue or _DEFAULT_QUEUE
+    if record.HasField("schedule"):
+        return record.schedule.schedule.queue or _DEFAULT_QUEUE
     return (record.queue.queue.queue if record.HasField("queue") else record.note.queue) or _DEFAULT_QUEUE
 
 

@@ -12,6 +12,7 @@ import typer
 from tocsin.async_client import AsyncClient
 from tocsin.cli import json_lines, options, printing
 from tocsin.cli.connecting import Address, AsJson, telling
+from tocsin.cli.connection_options import access
 from tocsin.cli.texts import one_line, typed_span
 from tocsin.enums import State
 from tocsin.errors import NotFound, TocsinError
@@ -60,7 +61,7 @@ async def _followed(address: str | None, job_id: str, queue: str, timeout: timed
     try:
         async with (
             asyncio.timeout(None if timeout is None else timeout.total_seconds()),
-            AsyncClient(address) as client,
+            AsyncClient(address, **access()) as client,
         ):
             told, last = "", None
             async for change in client.watch(job_id, queue=queue):

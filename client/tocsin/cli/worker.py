@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from tocsin.cli import completing, parsing
 from tocsin.cli.connecting import telling
+from tocsin.cli.connection_options import access
 from tocsin.cli.texts import one_line
 from tocsin.errors import InvalidArgument
 from tocsin.worker.context import running_job
@@ -198,7 +199,7 @@ def exec_(
 
 def _work(handlers: Handlers, log_level: LogLevel, **settings: Any) -> None:
     try:
-        worker = Worker(handlers=handlers, **settings)
+        worker = Worker(handlers=handlers, **settings, **access())
     except InvalidArgument as error:
         raise _refused(*(f"{one.field}: {one.description}" for one in error.violations)) from None
     _log_to_standard_error(log_level)

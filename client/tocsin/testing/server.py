@@ -123,7 +123,7 @@ def job_server(*handlers: str, flags: Sequence[str] = ()) -> Iterator[JobServer]
     try:
         address = f"127.0.0.1:{_free_port()}"
         process = _start(folder, address, handlers, flags)
-        with Client(address, deadline=30) as client:
+        with Client(address, deadline=30, tls=False, token="") as client:
             _await(process, client, folder)
             yield JobServer(address, client, folder)
     finally:

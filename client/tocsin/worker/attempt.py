@@ -85,7 +85,7 @@ class Attempt:
 
     @property
     def unsaid(self) -> bool:
-        """Whether progress or lines wait to be stored."""
+        """Whether progress or lines are not stored yet, also where they are on their way."""
         return self.said is not self.sent or bool(self.lines)
 
     def _tell_once(self) -> None:

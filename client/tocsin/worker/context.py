@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextvars import ContextVar
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tocsin.payloads import TypedPayload, data_of
@@ -108,6 +108,18 @@ class JobContext:
     def schedule_time(self) -> datetime:
         """When this attempt was due (UTC, the store's clock)."""
         return self._job.schedule_time
+
+    @property
+    def nominal_time(self) -> datetime | None:
+        """The time of its schedule that this job is for (UTC), however late it runs; None where no schedule made it."""
+        if not self._job.fired:
+            return None
+        return datetime.fromisoformat(self._job.job_id.rpartition("@")[2]).astimezone(UTC)
+
+    @property
+    def schedule_id(self) -> str:
+        """The schedule that made the job; empty where none did."""
+        return self._job.job_id.rpartition("@")[0] if self._job.fired else ""
 
     @property
     def timeout(self) -> timedelta | None:

@@ -46,6 +46,8 @@ _PASSING = frozenset(
         grpc.StatusCode.UNKNOWN,
     )
 )
+#: What gRPC says where the server ended the connection for its age, `connections.max_age`: nothing is wrong then.
+_AGED = "max connection age"
 #: What does not change by trying again.
 _FINAL = (
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -209,6 +211,9 @@ class GrpcSource(Source, Listener):
             return
         if error is not None and not self._welcomed and error.status in _FINAL:
             raise error
+        if welcomed and error is not None and _AGED in str(error):
+            logger.info("the connection to %s was as old as connections get there; on with another one", address)
+            return
         if welcomed:
             logger.warning("the stream to %s was cut: %s", address, error or "the server ended it")
         elif not self._away:

@@ -67,7 +67,8 @@ class Heartbeats:
         # One under way now may carry it: it is looked at again once that is done.
         if any(attempt.unsaid for attempt in ended):
             async with self._one_at_a_time:
-                await self._extend([attempt for attempt in ended if attempt.unsaid])
+                if left := [attempt for attempt in ended if attempt.unsaid]:
+                    await self._extend(left)
 
     async def _listen(self) -> None:
         while True:
@@ -123,8 +124,10 @@ class Heartbeats:
                     attempt.lines.put_back(beat.log)
             return False
         self._failing = False
-        for attempt, word, answer in zip(beating, said, answers, strict=True):
+        for attempt, word, beat, answer in zip(beating, said, heartbeats, answers, strict=True):
             attempt.sent = word
+            if beat.log and attempt.lines is not None:
+                attempt.lines.arrived()
             if attempt in self._running and (answer.lost or answer.cancel_reason is not None):
                 self._answered(attempt, answer)
         return True

@@ -13,7 +13,8 @@ import grpc
 from google.protobuf.message import Message
 
 from tocsin import _forking
-from tocsin._channel import Tls, open_channel, token_metadata
+from tocsin._access import Tls
+from tocsin._channel import open_channel, token_metadata
 from tocsin._refusals import from_rpc_error
 from tocsin.errors import Unavailable
 from tocsin.v1 import worker_service_pb2 as pb

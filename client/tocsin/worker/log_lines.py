@@ -37,8 +37,8 @@ def line(text: object, level: str) -> Line:
 
 
 class WaitingLines:
-    """Any thread adds lines, one takes them all. Where too many wait, the first and the last stay, and a line between
-    them says how many were dropped."""
+    """Any thread adds lines, one takes them all, and says whether they arrived. Where too many wait, the first and the
+    last stay, and a line between them says how many were dropped. True while any waits or travels."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -46,9 +46,10 @@ class WaitingLines:
         self._last: deque[Line] = deque()
         self._first_bytes = self._last_bytes = 0
         self._dropped = 0
+        self._travelling = False
 
     def __bool__(self) -> bool:
-        return bool(self._first)
+        return bool(self._first) or self._travelling
 
     def add(self, new: Line) -> None:
         """One more."""
@@ -56,13 +57,20 @@ class WaitingLines:
             self._add(new)
 
     def take(self) -> Sequence[Line]:
-        """All that wait, oldest first; they wait no more."""
+        """All that wait, oldest first; they travel until `arrived` or `put_back`."""
         with self._lock:
-            return self._take()
+            taken = self._take()
+            self._travelling = bool(taken)
+            return taken
+
+    def arrived(self) -> None:
+        """Those that were taken are stored."""
+        self._travelling = False
 
     def put_back(self, lines: Sequence[Line]) -> None:
         """They could not be carried away; they stand before what was added since."""
         with self._lock:
+            self._travelling = False
             since = self._take()
             for one in (*lines, *since):
                 self._add(one)

@@ -38,6 +38,7 @@ def leased_job(leased: pb.LeasedJob) -> LeasedJob:
         crashes=job.crashes,
         priority=spec.priority,
         tags=dict(spec.tags),
+        fired=job.HasField("nominal_time"),
     )
 
 

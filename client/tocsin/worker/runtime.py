@@ -45,6 +45,7 @@ class Figures:
     abandoned: int  # handlers that were stopped and have not ended; each keeps its slot
     blocked_loops: int  # event loops that a handler blocks
     parked: int  # of the busy: wait for an abandoned attempt of the same job
+    unrecorded: int = 0  # attempts that have ended, and whose outcomes the source has not taken yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,13 @@ class Runtime:
             abandoned=len(supervisor.abandoned),
             blocked_loops=self._loops.blocked,
             parked=len(supervisor.parked),
+            unrecorded=self._flusher.unflushed,
         )
+
+    @property
+    def handler_lag(self) -> float:
+        """For how many seconds the worst of the event loops that run handlers has not come round."""
+        return self._loops.lag
 
     # --- jobs come ---
 

@@ -39,6 +39,7 @@ class LeasedJob:
     crashes: int = 0  # 2: run it in a process of its own, so that it buries no neighbour
     priority: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
+    fired: bool = False  # a schedule made it, and its job_id ends with "@" and the nominal time
 
 
 class Ending(IntEnum):

@@ -16,7 +16,8 @@ from datetime import timedelta
 from types import FrameType
 
 from tocsin import _forking
-from tocsin._channel import Tls, token_metadata
+from tocsin._access import TlsChoice, chosen_tls, chosen_token
+from tocsin._channel import token_metadata
 from tocsin._times import Span, span
 from tocsin.errors import InvalidArgument, UnusableClient, WrongType
 from tocsin.v1 import worker_service_pb2 as pb
@@ -56,6 +57,7 @@ class Worker:
     to end once the worker is stopped; then it is given back, and counts neither as a failure nor as an attempt.
     stop_grace: how long an attempt may take to stop after a timeout, a lost lease or that grace; then it is killed, if
     it runs in a process of its own, else abandoned.
+    tls, token: as a Client takes them, from the environment too.
 
     Handlers run apart from what talks to the server: one that blocks its event loop loses no lease.
 
@@ -75,13 +77,13 @@ class Worker:
         lease: Span = 30,
         grace: Span = 25,
         stop_grace: Span = 2,
-        tls: Tls | None = None,
+        tls: TlsChoice = None,
         token: str | None = None,
     ) -> None:
         self._addresses = addresses_of(address)
+        self._route = Route(chosen_tls(tls), chosen_token(token))
         for one in self._addresses:
-            token_metadata(token, one, tls)  # it must not travel in clear to any of them
-        self._route = Route(tls, token)
+            token_metadata(self._route.token, one, self._route.tls)  # it must not travel in clear to any of them
         self._handlers = _checked(handlers)
         if isinstance(concurrency, bool) or not isinstance(concurrency, int):
             raise WrongType.of("concurrency", f"is a whole number, not of type {type(concurrency).__name__}")

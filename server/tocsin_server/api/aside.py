@@ -16,8 +16,8 @@ from tocsin_server.operations.schedule_jobs import CancelledUnsent
 
 #: A request up to this size is small: whatever it holds, looking at it takes milliseconds.
 SMALL_BYTES = 64 << 10
-# Seconds of one request's turn.
-_TURN = 0.02
+#: Seconds of one request's turn.
+TURN = 0.02
 
 _T = TypeVar("_T")
 _Out = TypeVar("_Out")
@@ -27,8 +27,11 @@ _thread = ThreadPoolExecutor(1, thread_name_prefix="tocsin-requests")
 
 async def aside(size: int, work: Callable[[], _T]) -> _T:
     """What `work` returns or raises; off the loop where what it works on has more than SMALL_BYTES."""
-    if size <= SMALL_BYTES:
-        return work()
+    return work() if size <= SMALL_BYTES else await off_loop(work)
+
+
+async def off_loop(work: Callable[[], _T]) -> _T:
+    """What `work` returns or raises; for what can be small and take long all the same."""
     try:
         return await asyncio.get_running_loop().run_in_executor(_thread, work)
     except asyncio.CancelledError:
@@ -41,7 +44,7 @@ async def each_aside(size: int, items: Sequence[_T], work: Callable[[_T], _Out])
     done: list[_Out] = []
 
     def turn() -> None:
-        end = time.monotonic() + _TURN
+        end = time.monotonic() + TURN
         while len(done) < len(items):
             done.append(work(items[len(done)]))
             if time.monotonic() > end:

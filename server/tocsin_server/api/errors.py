@@ -11,12 +11,15 @@ from google.rpc import error_details_pb2, status_pb2
 
 from tocsin_server.api.times import set_span
 from tocsin_server.domain.errors import (
+    CannotDecrypt,
     ClockNotManual,
     DeadlineOutcomeUnknown,
     DeadlinePassed,
     Draining,
     Internal,
     InvalidFields,
+    NotAllowed,
+    NotAuthenticated,
     NotBuilt,
     OutcomeUnknown,
     QueueInUse,
@@ -31,7 +34,14 @@ from tocsin_server.domain.errors import (
     Violation,
 )
 from tocsin_server.domain.job_errors import JobActive, JobExists, JobNotFound, LeaseLost, RevisionMismatch, WrongState
-from tocsin_server.domain.schedules.errors import ScheduleChanged, ScheduleExists, ScheduleNotFound
+from tocsin_server.domain.schedules.errors import (
+    CalendarChanged,
+    CalendarInUse,
+    CalendarNotFound,
+    ScheduleChanged,
+    ScheduleExists,
+    ScheduleNotFound,
+)
 
 _T = TypeVar("_T")
 
@@ -39,6 +49,7 @@ DOMAIN = "tocsin"
 JOB_RESOURCE = "tocsin.v1.Job"
 SET_RESOURCE = "tocsin.v1.ReminderSet"
 SCHEDULE_RESOURCE = "tocsin.v1.Schedule"
+CALENDAR_RESOURCE = "tocsin.v1.Calendar"
 
 # A status travels in HTTP/2 trailers, of which many clients (Java, the C core) read 8 KiB: as text, percent-encoded,
 # and once more as bytes in base64.
@@ -55,6 +66,7 @@ STATUS: dict[type[TocsinError], grpc.StatusCode] = {
     JobNotFound: grpc.StatusCode.NOT_FOUND,
     RemindersNotFound: grpc.StatusCode.NOT_FOUND,
     ScheduleNotFound: grpc.StatusCode.NOT_FOUND,
+    CalendarNotFound: grpc.StatusCode.NOT_FOUND,
     JobExists: grpc.StatusCode.ALREADY_EXISTS,
     ScheduleExists: grpc.StatusCode.ALREADY_EXISTS,
     JobActive: grpc.StatusCode.FAILED_PRECONDITION,
@@ -63,14 +75,19 @@ STATUS: dict[type[TocsinError], grpc.StatusCode] = {
     LeaseLost: grpc.StatusCode.ABORTED,
     RevisionMismatch: grpc.StatusCode.ABORTED,
     ScheduleChanged: grpc.StatusCode.ABORTED,
+    CalendarChanged: grpc.StatusCode.ABORTED,
+    CalendarInUse: grpc.StatusCode.FAILED_PRECONDITION,
     QueueMoved: grpc.StatusCode.FAILED_PRECONDITION,
     ClockNotManual: grpc.StatusCode.FAILED_PRECONDITION,
+    CannotDecrypt: grpc.StatusCode.FAILED_PRECONDITION,
     QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooManyCalls: grpc.StatusCode.RESOURCE_EXHAUSTED,
     StoreFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
     StoreAway: grpc.StatusCode.UNAVAILABLE,
     OutcomeUnknown: grpc.StatusCode.UNAVAILABLE,
     DeadlineOutcomeUnknown: grpc.StatusCode.DEADLINE_EXCEEDED,
+    NotAuthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
     Draining: grpc.StatusCode.UNAVAILABLE,
     DeadlinePassed: grpc.StatusCode.DEADLINE_EXCEEDED,
     NotBuilt: grpc.StatusCode.UNIMPLEMENTED,
@@ -123,6 +140,19 @@ def _details(error: TocsinError) -> Iterator[Message]:
             resource_name=error.schedule_id,
             owner=error.queue,
             description=type(error).__doc__,
+        )
+    if isinstance(error, CalendarNotFound | CalendarChanged | CalendarInUse):
+        yield error_details_pb2.ResourceInfo(
+            resource_type=CALENDAR_RESOURCE, resource_name=error.calendar, description=type(error).__doc__
+        )
+    if isinstance(error, CalendarInUse):
+        yield error_details_pb2.PreconditionFailure(
+            violations=[
+                error_details_pb2.PreconditionFailure.Violation(
+                    type="CALENDAR_USE", subject=f"{queue}/{schedule_id}", description="the schedule names the calendar"
+                )
+                for queue, schedule_id in error.users
+            ]
         )
     if isinstance(error, WrongState | JobActive):
         state = error.state.name if error.state is not None else ""

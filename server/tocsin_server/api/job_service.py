@@ -18,11 +18,12 @@ from tocsin_server.api.aside import aside, each_aside
 from tocsin_server.api.errors import or_raise
 from tocsin_server.api.interceptors.call import Call
 from tocsin_server.api.interceptors.deadline import within_deadline
+from tocsin_server.api.permissions import check_type, checked
 from tocsin_server.api.requests import jobs as requests
 from tocsin_server.api.requests import schedule_jobs
 from tocsin_server.api.requests import transfer as transfer_requests
 from tocsin_server.domain.commands import CancelJob, Change, RetryJob, RunJob
-from tocsin_server.domain.job import Job
+from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.job_errors import JobNotFound
 from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.cancel_jobs import CancelJobs
@@ -70,7 +71,8 @@ class JobService:
 
     async def BatchScheduleJobs(self, request: pb.BatchScheduleJobsRequest, call: Call) -> pb.BatchScheduleJobsResponse:
         raws = schedule_jobs.batch_schedule_jobs(request)
-        asked = await each_aside(sum(map(len, raws)), raws, batches.tried(schedule_jobs.schedule_job_bytes))
+        read = checked(call.principal, pb.ScheduleJobRequest, schedule_jobs.schedule_job_bytes)
+        asked = await each_aside(sum(map(len, raws)), raws, batches.tried(read))
         good = batches.good(asked)
         done = await self._scheduling.schedule(good) if good else []
         return batches.scheduled(batches.in_order(asked, done))
@@ -143,6 +145,10 @@ class JobService:
 
     async def UpdateJob(self, request: pb.UpdateJobRequest, call: Call) -> pb.UpdateJobResponse:
         asked = await aside(request.ByteSize(), lambda: requests.update_job(request))
+        if asked.job.payload is not None and call.principal is not None and not call.principal.unrestricted:
+            # The payload of a mail is a mail, also where the request does not say so.
+            for standing in await self._store.get(asked.queue, [asked.job.job_id], View.BASIC):
+                check_type(call.principal, standing.spec.type if standing is not None else "")
         job = await self._updating.update(asked.queue, asked.job, asked.type, asked.terms)
         return answers.of_job(pb.UpdateJobResponse, or_raise(job))
 
@@ -182,13 +188,14 @@ class JobService:
     ) -> AsyncIterator[transfer_pb2.ExportJobsResponse]:
         queues = transfer_requests.export_jobs(request)
         async with aclosing(self._transfers.exporting.records(queues)) as batches:
-            async for answer in transfer_answers.exported(batches):
+            sealer = None if request.decrypt else self._transfers.sealer
+            async for answer in transfer_answers.exported(batches, sealer):
                 yield answer
 
     async def ImportJobs(
         self, stream: AsyncIterator[transfer_pb2.ImportJobsRequest], call: Call
     ) -> transfer_pb2.ImportJobsResponse:
-        async with aclosing(transfer_requests.slices(stream)) as slices:
+        async with aclosing(transfer_requests.slices(stream, self._transfers.sealer)) as slices:
             return transfer_answers.imported(await self._transfers.importing.take(slices))
 
     async def _changed(self, queue: str, change: Change) -> Job:

@@ -22,7 +22,8 @@ from google.protobuf.message import Message
 
 from tocsin_server.api import wire
 from tocsin_server.api.interceptors.call import Call, CallerLeft, Context, Interceptor, Method, MethodKind, Work, around
-from tocsin_server.api.reading import RequestBytes, check_metadata, inflated, read, weight
+from tocsin_server.api.permissions import check_request, shown
+from tocsin_server.api.reading import METADATA_BYTES, RequestBytes, check_metadata, inflated, read, weight
 from tocsin_server.domain.errors import InvalidFields, NotBuilt, RequestLate, TransferIdle, Violation
 from tocsin_server.operations.schedule_jobs import CancelledUnsent
 
@@ -37,6 +38,7 @@ class Gate:
     interceptors: Sequence[Interceptor]
     in_flight: RequestBytes
     idle: timedelta  # for so long a request may be waited for, and an export not be read
+    metadata_bytes: int = METADATA_BYTES  # of a call
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,9 +91,22 @@ def _method_handler(
     idle_to_write = gate.idle if transfers else None  # a watch may be read as slowly as its caller likes
     # A worker may have nothing to say for hours, once it has said who it is.
     idle_to_read = None if method.kind is MethodKind.WORKER else gate.idle
+    public_answer = message_factory.GetMessageClass(descriptor.output_type)
+
+    def taken(call: Call, raw: bytes) -> Message:
+        """The request, which its caller may make."""
+        request = read(public, as_read, raw)
+        if call.principal is not None:
+            check_request(call.principal, public, raw)
+        return request
+
+    def given(call: Call, answer: Message) -> bytes:
+        """The answer, as its caller may see it."""
+        raw = answer.SerializeToString()
+        return raw if call.principal is None else shown(call.principal, public_answer, raw)
 
     async def only_request(call: Call) -> bytes:
-        check_metadata(call.context.invocation_metadata() or ())
+        check_metadata(call.context.invocation_metadata() or (), gate.metadata_bytes)
         try:
             raw = await _next(call.context, gate.idle, late)
         except asyncio.CancelledError:  # by the deadline: nothing was asked, so nothing was done
@@ -101,7 +116,7 @@ def _method_handler(
         return raw
 
     async def requests(call: Call) -> AsyncIterator[Message]:
-        check_metadata(call.context.invocation_metadata() or ())
+        check_metadata(call.context.invocation_metadata() or (), gate.metadata_bytes)
         # One that cannot be read is refused where the behaviour comes to it: others may have been acted upon.
         idle: timedelta | None = gate.idle
         while True:
@@ -110,28 +125,28 @@ def _method_handler(
                 return
             idle = idle_to_read
             weight(raw)
-            yield read(public, as_read, await inflated(raw))
+            yield taken(call, await inflated(raw))
 
     async def written(call: Call, answers: AsyncIterator[Message]) -> None:
         async with aclosing(cast(Any, answers)):
             async for answer in answers:
-                await _write(call.context, answer.SerializeToString(), idle_to_write)
+                await _write(call.context, given(call, answer), idle_to_write)
 
     async def unary(call: Call) -> bytes:
         raw = await only_request(call)
         with gate.in_flight.held(weight(raw)):
-            answer: Message = await behaviour(read(public, as_read, await inflated(raw)), call)
-        return answer.SerializeToString()
+            answer: Message = await behaviour(taken(call, await inflated(raw)), call)
+        return given(call, answer)
 
     async def answers_stream(call: Call) -> None:
         raw = await only_request(call)
         with gate.in_flight.held(weight(raw)):
-            answers = behaviour(read(public, as_read, await inflated(raw)), call)
-        await written(call, answers)
+            stream = behaviour(taken(call, await inflated(raw)), call)
+        await written(call, stream)
 
     async def asked_stream(call: Call) -> bytes:
         answer: Message = await behaviour(requests(call), call)
-        return answer.SerializeToString()
+        return given(call, answer)
 
     async def both_streams(call: Call) -> None:
         await written(call, behaviour(requests(call), call))

@@ -17,7 +17,9 @@ _JOBS_VERSION = 1
 _QUEUES_VERSION = 2  # followed by the name of the last queue
 _WORKER_BYTES = 4 * limits.WORKER_NAME_CHARACTERS  # as UTF-8
 _WORKERS_VERSION = 3  # followed by the name of the last worker
-_SCHEDULES_VERSION = 5  # followed by the id of the last schedule
+_SCHEDULES = struct.Struct(">B8s")  # version, hash of the queue; followed by the id of the last schedule
+_SCHEDULES_VERSION = 5
+_CALENDARS_VERSION = 6  # followed by the name of the last calendar
 _NO_DUE = -1
 
 
@@ -71,15 +73,35 @@ def last_queue(token: str) -> str:
     return raw[1:].decode()
 
 
-def schedules_token(last: str) -> str:
-    """The token of a list of schedules that goes on after the schedule `last`."""
-    return _text(bytes([_SCHEDULES_VERSION]) + last.encode())
+def schedules_token(queue: str, last: str) -> str:
+    """The token of a list of a queue's schedules that goes on after the schedule `last`."""
+    return _text(_SCHEDULES.pack(_SCHEDULES_VERSION, _queue_hash(queue)) + last.encode())
 
 
-def last_schedule(token: str) -> str:
-    """The schedule after which a list of schedules goes on. InvalidFields for what is no such token."""
+def last_schedule(queue: str, token: str) -> str:
+    """The schedule after which a list of a queue's schedules goes on. InvalidFields for no token of this list."""
     raw = _bytes(token)
-    if not 2 <= len(raw) <= limits.NAME_CHARACTERS + 1 or raw[0] != _SCHEDULES_VERSION or not raw.isascii():
+    begun, last = raw[: _SCHEDULES.size], raw[_SCHEDULES.size :]
+    if not 1 <= len(last) <= limits.NAME_CHARACTERS or raw[0] != _SCHEDULES_VERSION or not last.isascii():
+        raise _refused("is not a token of this server's lists")
+    if begun[1:] != _queue_hash(queue):
+        raise _refused("was given for another queue; keep that while you page")
+    return last.decode()
+
+
+def _queue_hash(queue: str) -> bytes:
+    return hashlib.blake2b(queue.encode(), digest_size=8).digest()
+
+
+def calendars_token(last: str) -> str:
+    """The token of a list of calendars that goes on after the calendar `last`."""
+    return _text(bytes([_CALENDARS_VERSION]) + last.encode())
+
+
+def last_calendar(token: str) -> str:
+    """The calendar after which a list of calendars goes on. InvalidFields for what is no such token."""
+    raw = _bytes(token)
+    if not 2 <= len(raw) <= limits.NAME_CHARACTERS + 1 or raw[0] != _CALENDARS_VERSION or not raw.isascii():
         raise _refused("is not a token of this server's lists")
     return raw[1:].decode()
 

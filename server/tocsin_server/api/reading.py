@@ -27,16 +27,16 @@ _MessageT = TypeVar("_MessageT", bound=Message)
 _GZIP = b"\x1f\x8b"
 _GZIP_WINDOW = 31  # zlib's word for "a gzip header, and the largest window"
 
-#: Bytes of a call's metadata, counted as HTTP/2 does.
+#: Bytes of a call's metadata, counted as HTTP/2 does, where nothing else is said.
 METADATA_BYTES = 32 << 10
 _AROUND_ENTRY = 32  # counted of each entry beside its name and value
 
 
-def check_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> None:
+def check_metadata(metadata: Iterable[tuple[str, str | bytes]], most: int = METADATA_BYTES) -> None:
     """TooLarge. grpc holds each frame to this limit, but a call's metadata may come in any number of them."""
     size = sum(len(name) + len(value) + _AROUND_ENTRY for name, value in metadata)
-    if size > METADATA_BYTES:
-        raise TooLarge("metadata", size, METADATA_BYTES)
+    if size > most:
+        raise TooLarge("metadata", size, most)
 
 
 #: So many bytes of requests under way at once are many; what they leave is given back so many seconds after,

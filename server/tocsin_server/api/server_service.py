@@ -25,6 +25,7 @@ class ServerFacts:
     lease: timedelta  # how long an attempt may stay unheard of
     events_per_queue: int  # kept for watchers
     quotas: Quotas = DEFAULT_QUOTAS
+    unfit_for_production: tuple[str, ...] = ()
 
 
 class ServerService:
@@ -46,6 +47,7 @@ class ServerService:
             durability=server_service_pb2.GetServerInfoResponse.Durability.ValueType(store.durability),
             handled_types=facts.handled_types,
             server=facts.server,
+            unfit_for_production=facts.unfit_for_production,
         )
         set_time(response.start_time, facts.start_time)
         _fill_limits(response.limits, facts)

@@ -8,6 +8,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from tocsin.v1 import (
+    calendar_service_pb2,
     clock_service_pb2,
     job_service_pb2,
     queue_service_pb2,
@@ -17,6 +18,7 @@ from tocsin.v1 import (
     worker_service_pb2,
 )
 
+from tocsin_server.api.calendar_service import CalendarService
 from tocsin_server.api.clock_service import ClockService
 from tocsin_server.api.health import Health
 from tocsin_server.api.job_service import JobService
@@ -62,6 +64,11 @@ SERVICES = (
         opaque=True,
     ),
     Service(
+        calendar_service_pb2.DESCRIPTOR.services_by_name["CalendarService"],
+        CalendarService,
+        reads=frozenset({"GetCalendar", "ListCalendars"}),
+    ),
+    Service(
         clock_service_pb2.DESCRIPTOR.services_by_name["ClockService"],
         ClockService,
         reads=frozenset({"GetClock"}),
@@ -77,9 +84,10 @@ SERVICE_NAMES = tuple(service.served_as for service in SERVICES)
 # The stubs of these two name another class.
 _HEALTH = cast(ServiceDescriptor, health_pb2.DESCRIPTOR.services_by_name["Health"])
 _REFLECTION = cast(ServiceDescriptor, reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"])
+HEALTH = Service(_HEALTH, Health, reads=frozenset({"Check", "List", "Watch"}))
 #: What probes and tools call. It goes on while the server drains or has too many calls.
 PROBES = (
-    Service(_HEALTH, Health, reads=frozenset({"Check", "List", "Watch"})),
+    HEALTH,
     *(
         Service(_REFLECTION, Reflection, reads=frozenset({"ServerReflectionInfo"}), name=name)
         for name in ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
@@ -87,3 +95,7 @@ PROBES = (
 )
 #: All names that reflection lists.
 ALL_NAMES = tuple(service.served_as for service in (*SERVICES, *PROBES))
+#: The paths of all methods.
+PATHS = tuple(
+    service.method(descriptor).path for service in (*SERVICES, *PROBES) for descriptor in service.descriptor.methods
+)

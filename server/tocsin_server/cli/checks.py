@@ -1,17 +1,23 @@
-"""What `tocsin doctor` looks at: the configuration, the store, the ways out for mail and texts, the handlers."""
+"""What `tocsin doctor` looks at: configuration, store, doors, the ways out for mail and texts, handlers."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 
 from tocsin_server.domain.errors import TocsinError
+from tocsin_server.domain.words import counted
+from tocsin_server.doors import certificates_of, jwt_keys_of, open_doors, principals_of
 from tocsin_server.messages.probing import probe_mail, probe_sms
-from tocsin_server.settings import Settings, is_loopback, secrets_of
+from tocsin_server.security.jwt_tokens import FetchedKeys
+from tocsin_server.security.reloading import Unusable
+from tocsin_server.settings import Settings, secrets_of
+from tocsin_server.settings.production import store_unfit_for_production, unfit_for_production
 from tocsin_server.store.interface import Durability
 from tocsin_server.store.open import StoreUnfit, examined
 from tocsin_server.store.refusal_log import words_behind
@@ -33,11 +39,15 @@ async def examine(settings: Settings) -> list[Finding]:
     """Everything that is worth saying, in the order in which it was looked at, without secrets. Changes nothing."""
     checks: list[Callable[[Settings], Coroutine[Any, Any, list[Finding]]]] = [
         _store,
+        _encryption,
         _listen,
+        _tls,
+        _auth,
         _mail,
         _sms,
         _handlers,
         _forks,
+        _production,
     ]
     secrets = secrets_of(settings)
     found = [finding for check in checks for finding in await check(settings)]
@@ -62,6 +72,7 @@ async def _store(settings: Settings) -> list[Finding]:
     return [
         Finding("store", True, f"{where}: {info.version} answers"),
         Finding("durability", None if info.durability <= Durability.NONE else True, durability),
+        *_for_production(settings, store_unfit_for_production(keeps_nothing=info.durability is Durability.NONE)),
         *(Finding("store", None, warning) for warning in warnings),
     ]
 
@@ -76,14 +87,56 @@ def _where(settings: Settings) -> str:
             return show_address(settings.store.address())
 
 
-async def _listen(settings: Settings) -> list[Finding]:
-    if is_loopback(settings.listen):
+async def _encryption(settings: Settings) -> list[Finding]:
+    file = settings.encryption.keyring_file
+    if file is None:
         return []
-    says = (
-        f"{settings.listen} can be reached from other machines, and calls are neither encrypted nor authenticated: "
-        "let only those through who may schedule, read and cancel every job"
-    )
-    return [Finding("listen", None, says)]
+    from tocsin_server.store.encrypting.keyring import KeyringError, read_keyring
+
+    try:
+        ring = read_keyring(file)
+    except KeyringError as error:
+        return [Finding("encryption", False, str(error))]
+    says = f"{file}: {counted(len(ring.keys), 'key')}, {ring.primary.key_id} of {ring.primary.made:%Y-%m-%d} encrypts"
+    return [Finding("encryption", True, says)]
+
+
+async def _listen(settings: Settings) -> list[Finding]:
+    return [Finding("listen", None, warning) for warning in open_doors(settings)]
+
+
+async def _tls(settings: Settings) -> list[Finding]:
+    try:
+        found = certificates_of(settings.tls)
+    except Unusable as error:
+        return [Finding("tls", False, str(error))]
+    if found is None:
+        return []
+    warning = found.current.warning()
+    if warning:
+        return [Finding("tls", None if found.current.expires > datetime.now(UTC) else False, warning)]
+    asks = "; clients must show a certificate" if settings.tls.client_ca_file is not None else ""
+    return [Finding("tls", True, f"the server's certificate is good until {found.current.expires:%Y-%m-%d}{asks}")]
+
+
+async def _auth(settings: Settings) -> list[Finding]:
+    try:
+        principals, keys = principals_of(settings.auth), jwt_keys_of(settings.auth.jwt)
+        fetched = await keys.fetch() if isinstance(keys, FetchedKeys) else None
+    except Unusable as error:
+        return [Finding("auth", False, str(error))]
+    if principals is None:
+        return []
+    now = datetime.now(UTC)
+    expired = [
+        f"{one.name}'s {token.id}" for one in principals.current.each for token in one.tokens if token.expired(now)
+    ]
+    found = [Finding("auth", True, f"{counted(len(principals.current.each), 'principal', 'principals')} may call")]
+    if expired:
+        found.append(Finding("auth", None, f"tokens that have expired: {', '.join(expired)}; revoke them"))
+    if fetched is not None:
+        found.append(Finding("auth", True, f"{settings.auth.jwt.keys} has {counted(len(fetched.keys), 'key', 'keys')}"))
+    return found
 
 
 async def _mail(settings: Settings) -> list[Finding]:
@@ -131,3 +184,12 @@ async def _forks(settings: Settings) -> list[Finding]:
         "programs with a client (gunicorn --preload, Celery, multiprocessing): unset it, unless other code needs them"
     )
     return [Finding("forks", None, says)]
+
+
+async def _production(settings: Settings) -> list[Finding]:
+    return _for_production(settings, unfit_for_production(settings))
+
+
+def _for_production(settings: Settings, conditions: Sequence[str]) -> list[Finding]:
+    """With `production` a server does not start with any of them."""
+    return [Finding("production", False if settings.production else None, condition) for condition in conditions]

@@ -40,6 +40,7 @@ def dev(
     mail: options.Mail = None,
     mail_from: options.MailFrom = None,
     templates: options.Templates = None,
+    metrics: options.Metrics = None,
     log_level: options.LogLevel = None,
     log_format: options.LogFormat = None,
     reload: Annotated[
@@ -58,22 +59,26 @@ def dev(
     environ = without(os.environ, "store")
     flags = options.flags_of(context.params)
     flags.append(Flag("tocsin dev", "store.provider", "embedded"))
+    flags.append(Flag("tocsin dev", "production", False))
     folder = loaded_or_exit("dev", flags, environ, config).settings.data
     outbox = Flag("tocsin dev", "mail.transport", f"file:{folder / 'outbox'}")
     sender = Flag("tocsin dev", "mail.sender", "Tocsin <tocsin@localhost>")
     texts = Flag("tocsin dev", "sms.url", f"file:{folder / 'outbox'}")
     private = Flag("tocsin dev", "http.allow_private", True)  # what is called is on this machine, too
-    settings = loaded_or_exit("dev", flags, environ, config, [outbox, sender, texts, private]).settings
+    measured = Flag("tocsin dev", "metrics.listen", "127.0.0.1:0")
+    settings = loaded_or_exit("dev", flags, environ, config, [outbox, sender, texts, private, measured]).settings
     if not is_loopback(settings.listen):
         raise refusal("dev", [f"{settings.listen} can be reached from outside; use `tocsin serve` for that"])
 
+    if settings.tls.cert_file is not None or settings.auth.principals_file is not None:
+        raise refusal("dev", ["it has neither TLS nor a login, being for this machine alone: use `tocsin serve`"])
     if reload:
         arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
         raise typer.Exit(run_reloading(arguments, settings.handlers))
 
     async def show(server: Server) -> None:
         if not again:
-            await _show(server.address, settings)
+            await _show(server.address, server.metrics_address, settings)
 
     run_server("dev", settings, hello=True, then=show, before=_open_screen)
 
@@ -86,12 +91,13 @@ def _open_screen() -> None:
     )
 
 
-async def _show(address: str, settings: Settings) -> None:
+async def _show(address: str, metrics: str, settings: Settings) -> None:
     typer.secho(f"Tocsin serves on {address}.", bold=True)
     typer.echo(f"  jobs    are kept in {settings.data}")
     typer.echo(f"  mail    goes to {settings.data / 'outbox'}")
     typer.echo(f"  yours   {', '.join(settings.handlers) or 'no handlers yet: --handlers MODULE'}")
-    async with AsyncClient(address) as client:
+    typer.echo(f"  metrics are at http://{metrics}/metrics")
+    async with AsyncClient(address, tls=False, token="") as client:
         job = await client.schedule(TYPE, {"name": "world"}, delay=_FIRST_DELAY)
         typer.echo(f"A first job is scheduled: {job.job_id}, of type {job.type}, due in {_FIRST_DELAY} seconds.")
         try:

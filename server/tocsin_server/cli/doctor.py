@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
 def doctor(
     context: typer.Context,
     config: options.Config = None,
+    production: options.Production = False,
     listen: options.Listen = None,
     provider: options.Provider = None,
     redis_url: options.RedisUrl = None,
@@ -47,6 +48,7 @@ def doctor(
     mail: options.Mail = None,
     mail_from: options.MailFrom = None,
     templates: options.Templates = None,
+    metrics: options.Metrics = None,
     log_level: options.LogLevel = None,
     log_format: options.LogFormat = None,
     everything: Annotated[

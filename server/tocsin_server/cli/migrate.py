@@ -19,6 +19,7 @@ from tocsin_server.api.requests.violations import Violations
 from tocsin_server.cli.migrate_report import ImportReport, MoveReport, ReportTrouble
 from tocsin_server.cli.running import loaded_or_exit, refusal
 from tocsin_server.domain.errors import TocsinError
+from tocsin_server.domain.time_zones import UnknownZone, zone_of
 from tocsin_server.migrate.move.moving import CannotMove, move_queue
 from tocsin_server.migrate.move.reading import shared_ids
 from tocsin_server.migrate.stores import Side, SideTrouble, is_same, opened, settings_of, sided, told_of
@@ -28,6 +29,7 @@ from tocsin_server.migrate.systems.ledger import AnotherImport
 from tocsin_server.migrate.systems.marks import NoRoom
 from tocsin_server.migrate.systems.naming import CannotName, Naming, naming_of
 from tocsin_server.migrate.systems.open import PAGE_OF_STORE, PAGES, SYSTEMS, open_system
+from tocsin_server.operations import schedule_moves
 from tocsin_server.settings import Settings, SettingsError, secrets_of
 from tocsin_server.store.open import StoreUnfit, examined
 from tocsin_server.telemetry.logs import configure_logs
@@ -43,6 +45,7 @@ _OF_STORES = {
     "wait": "--wait",
     "source_namespace": "--from-namespace",
     "source_collection": "--from-collection",
+    "source_keyring": "--from-keyring",
 }
 _OF_SYSTEMS = {
     "address": "--source",
@@ -50,6 +53,7 @@ _OF_SYSTEMS = {
     "take_completed": "--take-completed",
     "report": "--report",
     "type_map": "--type-map",
+    "time_zone": "--time-zone",
 }
 _OF_BULL = {"prefix": "--prefix", "queue_map": "--queue-map"}
 _OF_AGENDA = {"collection": "--source-collection"}
@@ -120,6 +124,14 @@ def migrate(
             help="Of another system: types that match ('send_mail_*') become TYPE. May be repeated.",
         ),
     ] = None,
+    time_zone: Annotated[
+        str,
+        typer.Option(
+            "--time-zone",
+            metavar="ZONE",
+            help="Of another system: that of the machine its workers ran on, for crons that name none. Default: UTC.",
+        ),
+    ] = "",
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write a JSON line for each job of another system.")
     ] = None,
@@ -134,6 +146,14 @@ def migrate(
     ] = None,
     target_collection: Annotated[
         str | None, typer.Option("--to-collection", metavar="NAME", help="The target's collection in MongoDB.")
+    ] = None,
+    source_keyring: Annotated[
+        Path | None,
+        typer.Option("--from-keyring", metavar="FILE", help="The source's key ring, where it is encrypted."),
+    ] = None,
+    target_keyring: Annotated[
+        Path | None,
+        typer.Option("--to-keyring", metavar="FILE", help="Encrypt with this key ring in the target of --to."),
     ] = None,
     prefix: Annotated[
         str, typer.Option("--prefix", metavar="NAME", help="Bull's and BullMQ's, of their keys.")
@@ -151,14 +171,14 @@ def migrate(
     """
     wanted = tuple(queues or ())
     try:
-        if misplaced := _misplaced(context, source, wanted):
+        if misplaced := [*_misplaced(context, source, wanted), *_unknown(time_zone)]:
             raise refusal("migrate", misplaced)
-        to = _target(target, target_namespace, target_collection)
+        to = _target(target, target_namespace, target_collection, target_keyring)
         if source in SYSTEMS:
             if address is None:
                 raise refusal("migrate", [f"--from {source} needs --source, the address of its jobs"])
             naming = naming_of(queue_map or (), type_map or ())
-            choices = Choices(wanted, take_active=take_active, take_completed=take_completed)
+            choices = Choices(wanted, take_active=take_active, take_completed=take_completed, time_zone=time_zone)
             configure_logs("error", "console", secrets=secrets_of(to))
             code = asyncio.run(
                 _bring_in(
@@ -166,7 +186,9 @@ def migrate(
                 )
             )
         else:
-            origin = settings_of("--from", source, namespace=source_namespace, collection=source_collection)
+            origin = settings_of(
+                "--from", source, namespace=source_namespace, collection=source_collection, keyring=source_keyring
+            )
             configure_logs("error", "console", secrets=[*secrets_of(origin), *secrets_of(to)])
             done = asyncio.run(
                 _move(origin, to, wanted, _PATIENCE if wait is None else wait, verify=verify, dry_run=dry_run)
@@ -204,6 +226,14 @@ def _misplaced(context: typer.Context, source: str, queues: Sequence[str]) -> li
     return lines
 
 
+def _unknown(time_zone: str) -> list[str]:
+    try:
+        zone_of(time_zone)
+    except UnknownZone:
+        return [f"--time-zone: {time_zone!r} is no IANA time zone such as Europe/Berlin"]
+    return []
+
+
 def may_be_scheduled(kind: int, body: bytes) -> bool:
     """Whether a client could schedule a job with this payload."""
     wrong = Violations()
@@ -211,10 +241,10 @@ def may_be_scheduled(kind: int, body: bytes) -> bool:
     return not wrong
 
 
-def _target(address: str | None, namespace: str | None, collection: str | None) -> Settings:
+def _target(address: str | None, namespace: str | None, collection: str | None, keyring: Path | None) -> Settings:
     if address is None:
         return loaded_or_exit("migrate", [], os.environ, None).settings
-    return settings_of("--to", address, namespace=namespace, collection=collection)
+    return settings_of("--to", address, namespace=namespace, collection=collection, keyring=keyring)
 
 
 @asynccontextmanager
@@ -259,7 +289,8 @@ async def _move(
             if dry_run:
                 here, there_now = await source.store.figures(queue), await target.store.figures(queue)
                 shared = await shared_ids(source.store, target.store, queue)
-                report.would_move(queue, here, there_now, shared)
+                found = schedule_moves.clashes(source.store, target.store, queue, target.address)
+                report.would_move(queue, here, there_now, shared, [line async for line in found])
                 continue
             try:
                 with report.progress(queue) as tell:

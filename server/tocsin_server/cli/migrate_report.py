@@ -55,14 +55,19 @@ class MoveReport:
             task = bar.add_task(shown(queue), total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
-    def would_move(self, queue: str, here: QueueFigures, there: QueueFigures, shared: int) -> None:
-        """A dry run's line of a queue. shared: ids that different jobs have on the two sides."""
+    def would_move(
+        self, queue: str, here: QueueFigures, there: QueueFigures, shared: int, clashes: Sequence[str]
+    ) -> None:
+        """A dry run's line of a queue. shared: ids that different jobs have on the two sides; clashes: schedules that
+        cannot be handed over."""
         there_now = counted(_total(there), "stands", "stand")
         self._say(f"{queue}: {counted(_total(here), 'job')} would be moved; {there_now} in the target")
         if shared:
             self._say(
                 f"  {shared:,} would be refused: other jobs there have those ids; cancel and delete one of each two"
             )
+        for line in clashes:
+            self._say(f"  would be refused: {line}")
         self._jobs += _total(here)
 
     def moved(self, moved: Moved) -> None:
@@ -78,6 +83,7 @@ class MoveReport:
         parts += [counted(copied.removed, "that had gone was removed", "that had gone were removed")] * (
             copied.removed > 0
         )
+        parts += [f"{counted(moved.schedules, 'schedule')} handed over"] * (moved.schedules > 0)
         self._say(f"{moved.queue}: {what} {', '.join(parts)}")
         self._some(copied.refused, "refused by the target")
         self._some(copied.unknown, "left: see whether they ran in the target, and schedule anew those that did not")
@@ -141,6 +147,7 @@ class ImportReport:
         self._further = 0  # for reasons that are not kept
         self._paused: list[str] = []
         self._placed = self._stood = 0
+        self._schedules = self._schedules_stood = 0
 
     @contextmanager
     def lines(self) -> Iterator[Callable[[Line], None]]:
@@ -174,7 +181,8 @@ class ImportReport:
 
     def cut(self) -> None:
         """The source or the target went away."""
-        self._say(f"cut short: {_brought_in(self._placed, self._stood)}; the next run goes on")
+        jobs, schedules = (self._placed, self._stood), (self._schedules, self._schedules_stood)
+        self._say(f"cut short: {_brought_in(jobs, schedules)}; the next run goes on")
 
     def end(self, imported: BroughtIn, *, dry_run: bool) -> None:
         """The table and the reasons."""
@@ -199,16 +207,21 @@ class ImportReport:
         else:
             if left := imported.of(Verdict.LEFT):
                 self._say(f"{counted(left, 'was', 'were')} left there, for the reasons above")
-            self._say(_brought_in(imported.placed, imported.stood))
-            if imported.placed:
+            jobs, schedules = (imported.placed, imported.stood), (imported.schedules, imported.schedules_stood)
+            self._say(_brought_in(jobs, schedules))
+            if imported.placed or imported.schedules:
                 self._say(
                     "Once all is taken, put the old queue away: to its own workers these jobs still wait, and one that "
                     "is started again would run them."
                 )
 
     def _remember(self, line: Line) -> None:
-        self._stood += line.stands
-        self._placed += line.foreign.job is not None and not line.stands
+        if line.foreign.schedule is not None:
+            self._schedules_stood += line.stands
+            self._schedules += not line.stands
+        else:
+            self._stood += line.stands
+            self._placed += line.foreign.job is not None and not line.stands
         if line.stands:  # what became of it was said when it was brought in, and may be another thing by now
             return
         for why in line.foreign.why:
@@ -224,8 +237,13 @@ class ImportReport:
         self._console.print(shown(line), highlight=False, soft_wrap=True)
 
 
-def _brought_in(placed: int, stood: int) -> str:
-    return f"{counted(placed, 'job was', 'jobs were')} brought in, {stood:,} had been before"
+def _brought_in(jobs: tuple[int, int], schedules: tuple[int, int]) -> str:
+    """How many came, and how many had come before; of schedules where there are any."""
+    (placed, stood), (made, stood_already) = jobs, schedules
+    text = f"{counted(placed, 'job was', 'jobs were')} brought in, {stood:,} had been before"
+    if made or stood_already:
+        text += f"; {counted(made, 'schedule was', 'schedules were')} brought in, {stood_already:,} had been before"
+    return text
 
 
 def _object(line: Line) -> dict[str, object]:
@@ -240,6 +258,9 @@ def _object(line: Line) -> dict[str, object]:
     if foreign.job is not None:
         row |= {"to_queue": foreign.job.queue, "job_id": foreign.job.job_id, "to_state": foreign.job.state.name}
         row["schedule_time"] = foreign.job.schedule_time.isoformat()
+    if (schedule := foreign.schedule) is not None:
+        row |= {"to_queue": schedule.spec.queue, "schedule_id": schedule.spec.schedule_id}
+        row["next_time"] = None if schedule.next_time is None else schedule.next_time.isoformat()
     return row
 
 

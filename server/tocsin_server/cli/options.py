@@ -44,6 +44,7 @@ _FLAGS = {
     "mail": _Spec("--mail", "mail.transport", "URL"),
     "mail_from": _Spec("--mail-from", "mail.sender", "ADDRESS"),
     "templates": _Spec("--templates", "mail.templates", "FOLDER"),
+    "metrics": _Spec("--metrics", "metrics.listen", "HOST:PORT"),
     "log_level": _Spec("--log-level", "log.level", "LEVEL"),
     "log_format": _Spec("--log-format", "log.format", "FORMAT"),
 }
@@ -71,8 +72,13 @@ Grace = Annotated[str | None, _FLAGS["grace"].option()]
 Mail = Annotated[str | None, _FLAGS["mail"].option()]
 MailFrom = Annotated[str | None, _FLAGS["mail_from"].option()]
 Templates = Annotated[str | None, _FLAGS["templates"].option()]
+Metrics = Annotated[str | None, _FLAGS["metrics"].option()]
 LogLevel = Annotated[str | None, _FLAGS["log_level"].option()]
 LogFormat = Annotated[str | None, _FLAGS["log_format"].option()]
+Production = Annotated[
+    bool,
+    typer.Option("--production", metavar="", help=f"{describe('production')[0]} [{describe('production')[1]}]"),
+]
 NoDispatch = Annotated[
     bool, typer.Option("--no-dispatch", metavar="", help="Serve RPCs only, run no jobs. [TOCSIN_DISPATCH=no]")
 ]
@@ -84,6 +90,8 @@ def flags_of(parameters: Mapping[str, Any]) -> list[Flag]:
     for name, value in parameters.items():
         if name == "no_dispatch" and value:
             flags.append(Flag("--no-dispatch", "dispatch", False))
+        elif name == "production" and value:
+            flags.append(Flag("--production", "production", True))
         elif name in _FLAGS and value is not None and value != [] and value != ():  # typer has either for a list
             given = ",".join(value) if isinstance(value, (list, tuple)) else value  # --queues a --queues b,c
             flags.append(Flag(_FLAGS[name].flag, _FLAGS[name].setting, given))

@@ -17,9 +17,9 @@ import structlog
 import typer
 
 from tocsin_server.api.listening import CannotListen, shared_address
-from tocsin_server.cli.running import WRONG_SETTINGS, run_server, run_to_exit_code, set_up_logs
+from tocsin_server.cli.running import WRONG_SETTINGS, run_server, run_to_exit_code, set_up_logs, withhold_from_children
 from tocsin_server.server import CannotStart, Server
-from tocsin_server.settings import Settings
+from tocsin_server.settings import Loaded, Settings
 from tocsin_server.shutdown import ServerFailed, Signals
 from tocsin_server.store.open import StoreUnfit, made_store
 
@@ -29,10 +29,10 @@ _BACKOFF = (0.05, 0.2, 1.0, 5.0)  # seconds before the n-th start in a row that 
 _LASTED = 30.0  # seconds after which a start counts as one that lasted
 
 
-def run_processes(command: str, settings: Settings) -> None:
-    """Keep `settings.processes` servers running until SIGTERM or SIGINT; exit codes as run_server's."""
-    set_up_logs(settings)
-    run_to_exit_code(command, ServerProcesses(command, settings).run())
+def run_processes(command: str, loaded: Loaded) -> None:
+    """Keep `processes` servers running until SIGTERM or SIGINT; exit codes as run_server's."""
+    set_up_logs(loaded.settings)
+    run_to_exit_code(command, ServerProcesses(command, loaded).run())
 
 
 class ServerProcesses:
@@ -42,9 +42,10 @@ class ServerProcesses:
     in order by themselves.
     """
 
-    def __init__(self, command: str, settings: Settings) -> None:
+    def __init__(self, command: str, loaded: Loaded) -> None:
         self._command = command
-        self._settings = settings
+        self._settings = loaded.settings
+        self._withheld = loaded.secret_variables
         self._running: dict[int, Process] = {}
         self._signals = Signals()
 
@@ -56,21 +57,30 @@ class ServerProcesses:
                 if self._settings.store.embedded:
                     await stack.enter_async_context(made_store(self._settings))
                 address = stack.enter_context(shared_address(self._settings.listen))
-                await self._keep(pickle.dumps((self._command, self._settings.model_copy(update={"listen": address}))))
+                shared = {"listen": address}
+                if self._settings.health_listen is not None:
+                    shared["health_listen"] = stack.enter_context(shared_address(self._settings.health_listen))
+                await self._keep(self._settings.model_copy(update=shared))
         except (StoreUnfit, CannotListen) as error:
             raise CannotStart(str(error)) from error
         finally:
             self._signals.ignore()
 
-    async def _keep(self, orders: bytes) -> None:
+    async def _keep(self, settings: Settings) -> None:
+        orders = [
+            pickle.dumps((self._command, _for_process(settings, number), self._withheld))
+            for number in range(settings.processes)
+        ]
         relaying = asyncio.create_task(self._relay())
         keeping: set[asyncio.Task[None]] = set()
         try:
             # One first: where the settings are wrong, that is said once.
-            if not await self._first(orders):
+            if not await self._first(orders[0]):
                 return
-            kept = range(self._settings.processes)
-            keeping = {asyncio.create_task(self._keep_one(number, orders), name=f"process-{number}") for number in kept}
+            keeping = {
+                asyncio.create_task(self._keep_one(number, of_one), name=f"process-{number}")
+                for number, of_one in enumerate(orders)
+            }
             await asyncio.gather(*keeping)
         finally:
             for task in keeping:
@@ -119,6 +129,7 @@ class ServerProcesses:
                 *(sys.executable, "-m", __spec__.name, str(writing)),
                 stdin=asyncio.subprocess.PIPE,  # closed by the kernel when this process goes
                 pass_fds=[writing],
+                env=dict(os.environ),  # whole: what is withheld from children, these withhold themselves
                 start_new_session=True,  # Ctrl-C is for this process, which tells them
             )
         finally:
@@ -144,12 +155,24 @@ class ServerProcesses:
                     process.terminate()
 
 
+def _for_process(settings: Settings, number: int) -> Settings:
+    """The settings of the n-th process: each serves metrics of its own, on a port of its own."""
+    metrics = settings.metrics
+    if metrics.listen is None:
+        return settings
+    host, _, port = metrics.listen.rpartition(":")
+    own = int(port) + number if int(port) else 0
+    return settings.model_copy(update={"metrics": metrics.model_copy(update={"listen": f"{host}:{own}"})})
+
+
 # --- each process ---
 
 
 def _serve(arguments: Sequence[str]) -> None:
     with os.fdopen(os.dup(sys.stdin.fileno()), "rb") as orders:
-        command, settings = pickle.loads(orders.read(int.from_bytes(orders.read(4), "big")))  # noqa: S301 - our parent's
+        length = int.from_bytes(orders.read(4), "big")
+        command, settings, withheld = pickle.loads(orders.read(length))  # noqa: S301 - our parent's
+    withhold_from_children(withheld)
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     telling = os.fdopen(int(arguments[0]), "wb", buffering=0)
 

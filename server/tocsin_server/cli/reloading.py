@@ -35,7 +35,8 @@ def run_reloading(arguments: Sequence[str], modules: Iterable[str]) -> int:
         signal.signal(number, lambda number, _frame: stopping.append(number))
     command = [sys.executable, "-m", "tocsin.cli.main", *arguments]
     seen = _files(folders)
-    child = subprocess.Popen(command)  # noqa: S603 - ourselves, as we were called
+    # The environment is whole: what is withheld from children, the server withholds itself.
+    child = subprocess.Popen(command, env=os.environ)  # noqa: S603 - ourselves, as we were called
     while not stopping:
         time.sleep(_EVERY)
         now = _files(folders)
@@ -45,7 +46,7 @@ def run_reloading(arguments: Sequence[str], modules: Iterable[str]) -> int:
         seen = now
         typer.secho(f"{os.path.relpath(changed[0])} changed, starting again", fg="cyan")
         _stop(child)
-        child = subprocess.Popen([*command, AGAIN])  # noqa: S603
+        child = subprocess.Popen([*command, AGAIN], env=os.environ)  # noqa: S603
     # A terminal's Ctrl-C has reached the server as well; for it, another signal would mean "at once".
     if stopping[0] != signal.SIGINT or not sys.stdin.isatty():
         child.terminate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -13,10 +14,11 @@ import typer
 from tocsin.worker.context import running_job
 
 from tocsin_server.server import CannotStart, Server
-from tocsin_server.settings import Flag, Loaded, Settings, SettingsError, load, secrets_of
+from tocsin_server.settings import FileSecret, Flag, Loaded, Settings, SettingsError, load, secrets_of
 from tocsin_server.shutdown import ServerFailed, serve
 from tocsin_server.store.open import address_trouble
 from tocsin_server.telemetry.logs import configure_logs
+from tocsin_server.telemetry.redaction import Secrets
 
 #: Seconds after which a thread that computes gives way to another that wants to run (Python has 5 ms). A call passes
 #: several such hand-overs when a handler's thread never rests, and a probe must be answered within 200 ms all the same.
@@ -43,12 +45,20 @@ def loaded_or_exit(
         loaded = load(flags, environ, config, defaults)
     except SettingsError as error:
         raise refusal(command, error.lines) from None
+    withhold_from_children(loaded.secret_variables)
     trouble = address_trouble(loaded.settings)
     if trouble is not None:
         setting, line = trouble
         [source] = [origin.source for origin in loaded.origins if origin.setting == setting]
         raise refusal(command, [f"{source}: {line}"])
     return loaded
+
+
+def withhold_from_children(variables: Sequence[str]) -> None:
+    """Processes that are started from here do not inherit these: handlers' own, the embedded store, and whatever a
+    handler starts. What runs in this process still finds them in os.environ."""
+    for variable in variables:
+        os.unsetenv(variable)
 
 
 def refusal(command: str, lines: Sequence[str]) -> typer.Exit:
@@ -89,10 +99,12 @@ def run_server(
 
 def set_up_logs(settings: Settings) -> None:
     """As the settings say; once a process."""
+    secrets = Secrets(secrets_of(settings))
+    FileSecret.on_change = secrets.add_value
     configure_logs(
         settings.log.level,
         settings.log.format,
-        secrets=secrets_of(settings),
+        secrets=secrets,
         texts=settings.log.texts,
         running_job=running_job,
     )
@@ -103,7 +115,7 @@ def run_to_exit_code(command: str, main: Coroutine[Any, Any, None]) -> None:
     try:
         run_on_fast_loop(main)
     except CannotStart as error:
-        raise refusal(command, [str(error)]) from None
+        raise refusal(command, str(error).splitlines()) from None
     except ServerFailed as error:
         typer.echo(f"tocsin {command}: {error}", err=True)
         raise typer.Exit(FAILED) from None

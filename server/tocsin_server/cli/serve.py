@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
 def serve(
     context: typer.Context,
     config: options.Config = None,
+    production: options.Production = False,
     listen: options.Listen = None,
     provider: options.Provider = None,
     redis_url: options.RedisUrl = None,
@@ -39,6 +40,7 @@ def serve(
     mail: options.Mail = None,
     mail_from: options.MailFrom = None,
     templates: options.Templates = None,
+    metrics: options.Metrics = None,
     log_level: options.LogLevel = None,
     log_format: options.LogFormat = None,
 ) -> None:
@@ -52,6 +54,6 @@ def serve(
     """
     loaded = loaded_or_exit("serve", options.flags_of(context.params), os.environ, config)
     if loaded.settings.processes > 1:
-        run_processes("serve", loaded.settings)
+        run_processes("serve", loaded)
     else:
         run_server("serve", loaded.settings)

@@ -92,7 +92,7 @@ class TocsinServer:
     async def start(self) -> None:
         """Start it, and wait until it answers. CannotRun with what it said."""
         await self._program.start()
-        async with AsyncClient(self.address, deadline=1.0) as client:
+        async with AsyncClient(self.address, deadline=1.0, tls=False, token="") as client:
             for _ in range(_START_SECONDS):
                 with contextlib.suppress(TocsinError):
                     await client.server_info()

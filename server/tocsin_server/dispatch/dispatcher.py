@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
@@ -111,6 +111,15 @@ class Dispatcher:
         """Slots and what is in them."""
         all_ = [runtime.figures() for runtime in self._runtimes]
         return Figures(*(sum(getattr(one, field.name) for one in all_) for field in fields(Figures)))
+
+    def figures_by_part(self) -> Mapping[str, Figures]:
+        """The same of the handlers here, and of the requests that are made for jobs (http)."""
+        return dict(zip(("handlers", "http"), (runtime.figures() for runtime in self._runtimes), strict=False))
+
+    @property
+    def handler_lag(self) -> float:
+        """As Runtime.handler_lag, of all that run here."""
+        return max(runtime.handler_lag for runtime in self._runtimes)
 
     async def start(self) -> None:
         """Begin to run jobs."""

@@ -175,6 +175,7 @@ def _leased(claimed: Claimed) -> LeasedJob:
         crashes=job.crashes,
         priority=spec.priority,
         tags=spec.tags,
+        fired=job.fired,
     )
 
 

@@ -2,6 +2,7 @@
 
 TocsinError
 ├── InvalidFields       a request's fields are wrong, all of them named
+│   └── TooManyTimes    a schedule has more times in a span than one call makes up for
 ├── TooLarge            something is larger than a limit allows
 │
 │   about one job: job_errors.py
@@ -14,15 +15,20 @@ TocsinError
 │   └── EndedOtherwise  its end was recorded before, and it was another one
 ├── RevisionMismatch    it has changed since
 │
-│   about one schedule: schedules/errors.py
+│   about one schedule or calendar: schedules/errors.py
 ├── ScheduleNotFound    no such schedule stands
 ├── ScheduleExists      the id stands already
 ├── ScheduleChanged     it has changed since
+├── CalendarNotFound    no such calendar stands
+├── CalendarChanged     it has changed since
+├── CalendarInUse       schedules name the calendar that was to be deleted
 │
 ├── RemindersNotFound   there is no such reminder set
 ├── QueueMoved          a queue moves to another store, or has
 ├── QueueInUse          jobs stand in the queue that was to be deleted
 ├── ClockNotManual      the store's clock is not moved by hand
+├── CannotDecrypt       what stands encrypted cannot be opened
+│   └── KeyMissing      its key is not in the ring
 ├── QuotaExceeded       a quota is used up
 ├── TooManyCalls        too many calls of this kind are open
 │   ├── TooManyQueuesWatched  no more queues can be watched at once
@@ -32,6 +38,9 @@ TocsinError
 ├── OutcomeUnknown      the store was asked and did not answer: the call may have acted
 │   ├── DeadlineOutcomeUnknown  the caller's deadline passed before it did
 │   └── ImportCut       an import ended early, and had taken records by then
+├── NotAuthenticated    nobody is known by what the call shows
+├── NotAllowed          who calls may not do that
+│
 ├── Draining            the server is shutting down
 │   └── WatchAged       a watch stood for its longest time
 ├── DeadlinePassed      the caller's deadline passed before anything was sent
@@ -162,6 +171,35 @@ class ClockNotManual(TocsinError):
         )
 
 
+class CannotDecrypt(TocsinError):
+    """What stands encrypted in the store cannot be opened; nothing of it is shown, and nothing was changed.
+
+    `name` is the id of the job, note or schedule that it belongs to, `field` which part of it it is.
+    """
+
+    reason = "CANNOT_DECRYPT"
+    facts: ClassVar[tuple[str, ...]] = ("queue", "name", "field")
+
+    def __init__(self, queue: str, name: str, field: str, why: str) -> None:
+        self.queue, self.name, self.field, self.why = queue, name, field, why
+        super().__init__(f"{field} of {name!r} in queue {queue!r} cannot be decrypted: {why}")
+
+
+class KeyMissing(CannotDecrypt):
+    """The key that it was encrypted with is not in this server's ring."""
+
+    facts = ("queue", "name", "field", "key_id")
+
+    def __init__(self, queue: str, name: str, field: str, key_id: str) -> None:
+        self.key_id = key_id
+        super().__init__(
+            queue,
+            name,
+            field,
+            f"key {key_id} is not in this server's key ring. Put that key back into the file (docs/encryption.md).",
+        )
+
+
 class QuotaExceeded(TocsinError):
     """A quota is used up; nothing was changed."""
 
@@ -258,6 +296,26 @@ class ImportCut(OutcomeUnknown):
             f"the import ended early, and {counted(taken, 'record')} or more had been taken: make it again with KEEP, "
             f"which leaves those as they are and takes the rest. ({words})",
         )
+
+
+class NotAuthenticated(TocsinError):
+    """Nobody is known by what the call shows; nothing was done."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class NotAllowed(TocsinError):
+    """Who calls may not do that; nothing was done."""
+
+    reason = "PERMISSION_DENIED"
+
+    def __init__(self, message: str, *, scope: str = "") -> None:
+        self.scope = scope
+        super().__init__(message)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        return {"scope": self.scope} if self.scope else {}
 
 
 class Draining(TocsinError):

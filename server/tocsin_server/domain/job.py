@@ -25,6 +25,7 @@ class OnConflict(IntEnum):
     FAIL = 1
     KEEP = 2
     REPLACE = 3
+    UNIQUE = 4  # none does: the server made the id at random, and the store need not look. No caller says this
 
 
 class Put(IntEnum):
@@ -84,6 +85,7 @@ class Draft:
     job_id: str | None  # None: the store makes a time-ordered UUID
     when: datetime | timedelta  # a time, or a delay counted by the store's clock; what has passed means now
     on_conflict: OnConflict = OnConflict.FAIL
+    fired: bool = False  # a schedule makes it, of the nominal time that its id bears (nominal_times.py)
 
 
 @record
@@ -138,6 +140,7 @@ class Job:
     progress: Progress | None = None
     result: bytes | None = None  # a serialized tocsin.v1.Result, opaque here
     cancel: Cancel | None = None
+    fired: bool = False  # a schedule made it, of the nominal time that its id bears (nominal_times.py)
 
     @property
     def queue(self) -> str:

@@ -64,6 +64,8 @@ DEFAULT_GRACE = timedelta(seconds=30)
 MAX_DELAY = timedelta(days=36525)  # 100 years
 FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
+#: A clock that is moved by hand goes no further: what is kept for decades, or due in a century, ends before LAST_TIME.
+LAST_CLOCK = datetime(9499, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
 CRON_LINES = 20
 MIN_INTERVAL = timedelta(seconds=1)
 MAX_JITTER = timedelta(hours=24)
@@ -73,7 +75,10 @@ MIN_CATCH_UP_WINDOW = timedelta(minutes=1)
 NEXT_TIMES = 5  # that are shown of a schedule
 SCHEDULE_CALENDARS = 10
 CALENDAR_DATES = 5_000
+CALENDARS = 1_000  # of a store; each can have some 300 KiB
+CALENDARS_PAGE = 20
 CALENDAR_WEEKDAYS = 50  # there are seven, but nothing is wrong with naming one twice
+BACKFILL_TIMES = 1_000  # of one call
 PREVIEW_TIMES, DEFAULT_PREVIEW_TIMES = 1_000, 10
 REMINDERS_PER_SET = 20
 MAX_REMINDER_OFFSET = timedelta(days=366)

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.record import record
+from tocsin_server.domain.sealed import is_sealed_line
 
 
 @record
@@ -23,6 +24,8 @@ class LogLine:
     @property
     def kept(self) -> bytes:
         """What is kept of its text, in UTF-8: the end of a long one is cut off."""
+        if is_sealed_line(self.text):
+            return self.text.encode()
         said = self.text.encode(errors="replace")
         if len(said) <= limits.LOG_LINE_BYTES:
             return said

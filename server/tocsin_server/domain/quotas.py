@@ -38,6 +38,13 @@ def too_many_jobs(queue: str, limit: int) -> QuotaExceeded:
     )
 
 
+def too_many_calendars() -> QuotaExceeded:
+    """There are all the calendars that there may be."""
+    return QuotaExceeded(
+        "calendars", limits.CALENDARS, "Delete some that no schedule names, or put days of several into one."
+    )
+
+
 def too_many_types(queue: str) -> QuotaExceeded:
     """The queue has all the types that it may have."""
     return QuotaExceeded(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 from tocsin_server.domain.queues import Tick
 
@@ -15,6 +16,9 @@ class Chore(ABC):
     name: str
     #: Whether it rests after a step for as long as that took, so that it uses at most half of the store's time.
     rests = True
+
+    #: What it found wrong and mended, if that is its business.
+    mended: Mapping[str, int] = MappingProxyType({})
 
     @abstractmethod
     def hear(self, ticks: Mapping[str, Tick]) -> None:

@@ -12,6 +12,7 @@ from tocsin_server.maintenance.chore import QueueChore
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
+from tocsin_server.telemetry.metrics import Metrics
 
 _LIMIT = 100  # leases a step; a step of the store takes a few milliseconds
 
@@ -25,12 +26,20 @@ _SILENT_TICKS, _SILENT_SECONDS = 3, 3.0
 
 
 class LeaseReaper(QueueChore):
-    """Reaps the queues in which a lease has ended, within a tick of its end, or a little after the store is back."""
+    """Reaps the queues in which a lease has ended, within a tick of its end, or a little after the store is back.
+    metrics: counts what was taken back."""
 
     name = "lease_reaper"
 
-    def __init__(self, store: JobStore, clock: StoreClock, tick: timedelta = timedelta(seconds=1)) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        clock: StoreClock,
+        tick: timedelta = timedelta(seconds=1),
+        metrics: Metrics | None = None,
+    ) -> None:
         super().__init__()
+        self._metrics = metrics
         self._store = store
         self._clock = clock
         self._silence = max(_SILENT_SECONDS, _SILENT_TICKS * tick.total_seconds())
@@ -57,4 +66,6 @@ class LeaseReaper(QueueChore):
             self.notice(queue)
             raise
         job_log.lost_leases(queue, reaped)
+        if self._metrics is not None:
+            self._metrics.lost(queue, reaped)
         return len(reaped) >= _LIMIT

@@ -58,6 +58,11 @@ class ChoreRunner:
         """By the chore's name."""
         return dict(self._figures)
 
+    @property
+    def mended(self) -> Mapping[str, int]:
+        """What the chores that mend have mended since the server's start."""
+        return {what: number for chore in self._chores for what, number in chore.mended.items()}
+
     def start(self) -> None:
         """Begin."""
         for loop in self._loops:

@@ -13,13 +13,16 @@ from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import View
 from tocsin_server.domain.limits import DEFAULT_GRACE
 from tocsin_server.domain.queues import Tick
+from tocsin_server.domain.schedules.calendars import Calendars
 from tocsin_server.domain.schedules.firing import FiringStep, next_step
 from tocsin_server.domain.schedules.standing import Overlap, Schedule
 from tocsin_server.domain.states import ENDED
 from tocsin_server.maintenance.chore import QueueChore
+from tocsin_server.operations.calendars import calendars_of
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.store.interface import JobStore
 from tocsin_server.store.schedule_store import DueSchedules, ScheduleWrite
+from tocsin_server.telemetry.metrics import Metrics
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -34,14 +37,17 @@ class ScheduleFirer(QueueChore):
 
     A schedule of which one run waits for the end of the job before it (QUEUE_ONE) is looked at each tick: whatever
     ended that job, it is gone or has an end state then.
+
+    metrics: counts what was fired and missed.
     """
 
     name = "schedule_firer"
     # Of a step the store has a fifth; the rest is this process reckoning, beside its calls. And people wait for it.
     rests = False
 
-    def __init__(self, store: JobStore, clock: StoreClock) -> None:
+    def __init__(self, store: JobStore, clock: StoreClock, metrics: Metrics | None = None) -> None:
         super().__init__()
+        self._metrics = metrics
         self._store = store
         self._clock = clock
         self._coming: dict[str, datetime] = {}  # by queue, when the first of its schedules is due
@@ -87,11 +93,12 @@ class ScheduleFirer(QueueChore):
 
     async def _fire(self, queue: str, due: DueSchedules) -> int:
         """Do the next step of each; how many stay due. One part is written while the next one is reckoned."""
+        calendars = await calendars_of(self._store, due.schedules)
         stay, writing = 0, None
         try:
             for start in range(0, len(due.schedules), _PART):
                 part = due.schedules[start : start + _PART]
-                steps = await self._reckoned(part, due.now, await self._going(queue, part))
+                steps = await self._reckoned(part, due.now, await self._going(queue, part), calendars)
                 stay += len(part) - len(steps)
                 if writing is not None:
                     stay += await writing
@@ -113,7 +120,7 @@ class ScheduleFirer(QueueChore):
         return frozenset(job.job_id for job in jobs if job is not None and job.state not in ENDED)
 
     async def _reckoned(
-        self, schedules: Sequence[Schedule], now: datetime, going: Collection[str]
+        self, schedules: Sequence[Schedule], now: datetime, going: Collection[str], calendars: Calendars
     ) -> list[tuple[Schedule, FiringStep]]:
         """What each of them is to do next, of those that have something to do."""
         steps, broken = [], list[tuple[Schedule, Exception]]()
@@ -121,12 +128,17 @@ class ScheduleFirer(QueueChore):
             if at % _IN_A_ROW == 0:
                 await asyncio.sleep(0)
             try:
-                step = next_step(schedule, schedule.reckoning(), now, going=schedule.last_job_id in going)
-            except (LookupError, ValueError) as error:  # of a later server, which this one cannot reckon
+                # By its calendars of now, also where their change is still on its way to it.
+                current = schedule if schedule.reckoned_by(calendars) else schedule.by_calendars(calendars, now)
+                step = next_step(current, current.reckoning(calendars), now, going=schedule.last_job_id in going)
+            except (LookupError, ValueError) as error:
+                # A calendar is not there; or a later server made it, and this one cannot reckon it.
                 broken.append((schedule, error))
                 continue
             if step is not None:
                 steps.append((schedule, step))
+            elif current is not schedule:
+                steps.append((schedule, FiringStep((), None, current, more=False)))
         _say_not_fired(broken)
         return steps
 
@@ -150,7 +162,10 @@ class ScheduleFirer(QueueChore):
                 stay += look is not None and look <= now
                 if step.more:
                     self._again.add(queue)
-                if missed := step.after.missed - before.missed:
+                missed = step.after.missed - before.missed
+                if self._metrics is not None:
+                    self._metrics.schedules_acted(queue, fired=len(step.fires), missed=missed)
+                if missed:
                     _log.info("schedule_missed", queue=queue, schedule_id=before.spec.schedule_id, times=missed)
         _say_not_fired(refused)
         return stay + len(refused)

@@ -9,12 +9,15 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, cast
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.settings import Flag, Settings, SettingsError, load
+from tocsin_server.store.calendar_store import CalendarStore
 from tocsin_server.store.interface import JobStore
 from tocsin_server.store.open import address_trouble, joined_store
+from tocsin_server.store.schedule_store import ScheduleStore
 from tocsin_server.telemetry.redaction import redact_url, secrets_in_url, without_secrets
 
 _EMBEDDED = "embedded:"
@@ -43,8 +46,17 @@ async def is_same(one: Side, other: Side) -> bool:
     return found is not None and found.value == value
 
 
-def settings_of(option: str, address: str, *, namespace: str | None = None, collection: str | None = None) -> Settings:
-    """The settings of a store from its address alone: an URL, or embedded:FOLDER. SettingsError names the option."""
+def settings_of(
+    option: str,
+    address: str,
+    *,
+    namespace: str | None = None,
+    collection: str | None = None,
+    keyring: Path | None = None,
+) -> Settings:
+    """The settings of a store from its address alone: an URL, or embedded:FOLDER. SettingsError names the option.
+
+    `keyring` is the file of its keys, where it is encrypted."""
     flags = [Flag(option, "store.answer_within", _ANSWER_WITHIN)]
     if address.startswith(_EMBEDDED):
         flags += [Flag(option, "store.provider", "embedded"), Flag(option, "data", address.removeprefix(_EMBEDDED))]
@@ -56,6 +68,8 @@ def settings_of(option: str, address: str, *, namespace: str | None = None, coll
         flags.append(Flag(f"{option}-namespace", "store.namespace", namespace))
     if collection is not None:
         flags.append(Flag(f"{option}-collection", "store.collection", collection))
+    if keyring is not None:
+        flags.append(Flag(f"{option}-keyring", "encryption.keyring_file", str(keyring)))
     settings = load(flags, {}).settings
     if (trouble := address_trouble(settings)) is not None:
         raise SettingsError([f"{option}: {trouble[1]}"])
@@ -112,12 +126,14 @@ def sided(store: JobStore, option: str) -> JobStore:
 
 
 class _Sided:
-    def __init__(self, store: JobStore, option: str) -> None:
+    def __init__(self, store: JobStore | ScheduleStore | CalendarStore, option: str) -> None:
         self._store = store
         self._option = option
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
+        if isinstance(method, ScheduleStore | CalendarStore):
+            return _Sided(method, self._option)
         if not inspect.iscoroutinefunction(method):
             return method
 

@@ -14,10 +14,10 @@ from datetime import datetime
 from typing import TypeAlias
 
 from tocsin_server.domain.clock import Advance, Advanced, ClockReading, EndedRun
-from tocsin_server.domain.errors import ClockNotManual
+from tocsin_server.domain.errors import ClockNotManual, InvalidFields, Violation
 from tocsin_server.domain.filters import JobFilter, ListQuery
 from tocsin_server.domain.job import View
-from tocsin_server.domain.limits import LAST_TIME
+from tocsin_server.domain.limits import LAST_CLOCK
 from tocsin_server.domain.queues import Tick
 from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.domain.states import ENDED, State
@@ -25,7 +25,8 @@ from tocsin_server.operations.ended_runs import EndedRuns
 from tocsin_server.operations.expecting import Expecting
 from tocsin_server.store.interface import JobStore
 
-_MOST_RUNS = 2_000  # of an answer
+#: Of an answer: each has up to 2 KiB, with its id and its error, and an answer 3.5 MiB.
+_MOST_RUNS = 1_500
 _MOST_SECONDS = 10.0  # of a call
 #: What servers do themselves, making jobs WAITING and taking leases back, is waited for longer.
 _FOR_SERVERS = 5.0
@@ -48,6 +49,7 @@ class Advancing:
         self._store = store
         self._expecting = expecting
         self._one_at_a_time = asyncio.Lock()
+        self._untold: list[EndedRun] = []  # what ended in moves before, and had no room in their answers
 
     async def read(self) -> ClockReading:
         """What time it is."""
@@ -57,11 +59,17 @@ class Advancing:
         return ClockReading(now, self._store.manual_clock, next_due)
 
     async def advance(self, asked: Advance) -> Advanced:
-        """Move the clock. ClockNotManual."""
+        """Move the clock. ClockNotManual, InvalidFields."""
         if not self._store.manual_clock:
             raise ClockNotManual
         async with self._one_at_a_time:
-            return await _Move(self._store, self._expecting, asked).run()
+            if self._untold:
+                done = Advanced(await self._store.ping(), (), more=True)
+            else:
+                done = await _Move(self._store, self._expecting, asked).run()
+            ran = [*self._untold, *done.ran]
+            self._untold = ran[_MOST_RUNS:]
+            return Advanced(done.now, tuple(ran[:_MOST_RUNS]), more=done.more or bool(self._untold))
 
     async def _ticks(self, queues: Sequence[str]) -> Mapping[str, Tick]:
         return await read_ticks(self._store, queues)
@@ -90,7 +98,8 @@ class _Move:
 
     async def run(self) -> Advanced:
         asked, now = self._asked, await self._store.ping()
-        to = asked.to if asked.by is None else now + min(asked.by, LAST_TIME - now)
+        to = asked.to if asked.by is None else now + asked.by
+        _check(to, "by" if asked.to is None else "to")
         await self._runs.begin(await self._store.queues())
         ran: list[EndedRun] = []
         while True:
@@ -104,6 +113,7 @@ class _Move:
                 if due is None:
                     return Advanced(now, tuple(ran), more=False)
                 to = due
+                _check(to, "to_next_due")
             if now >= to:
                 return Advanced(now, tuple(ran), more=False)
             await self._store.move_clock(to if due is None else min(due, to))
@@ -195,6 +205,12 @@ class _Move:
             if (look := one.look_time) is not None
             and (one.last_job_id not in going or (one.next_time is not None and one.next_time <= now))
         ]
+
+
+def _check(to: datetime | None, field: str) -> None:
+    if to is not None and to > LAST_CLOCK:
+        last = f"past the year {LAST_CLOCK.year:,}, and no clock is moved there; a store of its own begins anew"
+        raise InvalidFields([Violation(field, f"leads to {to:%Y-%m-%d}, {last}")])
 
 
 def _is_busy(tick: Tick) -> bool:

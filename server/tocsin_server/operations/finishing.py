@@ -20,6 +20,7 @@ from tocsin_server.operations.retry_pause import retry_pause
 from tocsin_server.store.batching import by_queue
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
+from tocsin_server.telemetry.metrics import Metrics
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -103,10 +104,13 @@ class Finishing:
     """Records outcomes. `finish` and `give_back` repeat each until it is recorded or its lease is lost, whatever stands
     in the way: a store that is away or takes no writes, or a fault. That is safe, as each is fenced by its lease's
     token. A store that is away takes no lease back either, so an outcome is worth keeping far beyond the lease's end.
+
+    metrics: counts what was recorded; None: nobody wants to know.
     """
 
-    def __init__(self, store: JobStore) -> None:
+    def __init__(self, store: JobStore, metrics: Metrics | None = None) -> None:
         self._store = store
+        self._metrics = metrics
 
     async def finish(self, ended: Sequence[EndedAttempt]) -> list[bool]:
         """Whether each was recorded, in order; False where the lease was lost. Takes as long as it takes.
@@ -122,7 +126,7 @@ class Finishing:
         outcomes = [outcome_of(one) for one in known]
 
         def tell(at: int, recorded: Finished) -> None:
-            _tell(known[at], outcomes[at], recorded)
+            self._tell(known[at], outcomes[at], recorded)
 
         return await self._record(outcomes, tell)
 
@@ -147,7 +151,7 @@ class Finishing:
                 continue
             outcome = outcomes[at]
             if not answer.repeated:
-                _tell(ended[at], outcome, answer)
+                self._tell(ended[at], outcome, answer)
             elif contradicts(outcome.ending, answer.state):
                 lease = outcome.lease
                 answers[at] = EndedOtherwise(lease.queue, lease.job_id, lease.attempt)
@@ -172,6 +176,12 @@ class Finishing:
                 _log.warning("lease_not_left", **_names(lease), error=str(answer))
             failures += 1
             await asyncio.sleep(retry_pause(failures, _LONGEST_PAUSE))
+
+    def _tell(self, one: EndedAttempt, outcome: AttemptOutcome, recorded: Finished) -> None:
+        if self._metrics is not None:
+            self._metrics.ended(one.lease.queue, one.type, outcome.ending, one.took)
+        retry = one.retry or _ANY_RETRY
+        job_log.ended(one.type, retry, one.failures, outcome, recorded, took=one.took, reason=one.reason)
 
     async def _with_policies(self, queue: str, ended: Sequence[EndedAttempt]) -> Sequence[EndedAttempt]:
         failures = 0
@@ -233,11 +243,6 @@ def _with_policy(ended: EndedAttempt, job: Job | None) -> EndedAttempt:
     if job is None:  # it is gone, as the lease is
         return ended
     return replace(ended, retry=job.spec.terms.retry, failures=job.failures, type=job.spec.type)
-
-
-def _tell(one: EndedAttempt, outcome: AttemptOutcome, recorded: Finished) -> None:
-    retry = one.retry or _ANY_RETRY
-    job_log.ended(one.type, retry, one.failures, outcome, recorded, took=one.took, reason=one.reason)
 
 
 def _names(lease: Lease) -> dict[str, str | int]:

@@ -14,7 +14,7 @@ from tocsin_server.domain.errors import QueueInUse, QueueMoved, QuotaExceeded
 from tocsin_server.domain.job import Put
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
-from tocsin_server.operations import moves
+from tocsin_server.operations import moves, schedule_moves
 from tocsin_server.store.interface import JobStore
 
 
@@ -125,12 +125,14 @@ class Queues:
 
     async def resume(self, queue: str, *, take_back: bool = False) -> QueueSettings:
         """Attempts begin again. QueueMoved where it is paused for a move to another store, or from one: only who takes
-        it back wants its jobs to run here."""
+        it back wants its jobs to run here, and its schedules to make some."""
         if not take_back:
             [settings] = await self._store.settings([queue])
             if (move := await moves.standing(self._store, queue, settings)) is not None:
                 done = isinstance(move, moves.Leaving) and move.done_time is not None
                 raise QueueMoved(queue, settings.pause_reason, done=done)
+        else:
+            await schedule_moves.take_back(self._store, queue)
         return await self._change(queue, lambda settings: (replace(settings, pause_reason=""), False))
 
     async def update(self, queue: str, change: QueueChange) -> QueueSettings:

@@ -7,11 +7,13 @@ named by --config or TOCSIN_CONFIG (`concurrency = 20`, `[lease]` and below it `
 needed here.)
 """
 
+from tocsin_server.settings.access import AuthSettings, JwtSettings, TlsSettings
 from tocsin_server.settings.fields import describe, without
 from tocsin_server.settings.groups import (
     EventSettings,
     HttpSettings,
     MailSettings,
+    MetricsSettings,
     RetentionSettings,
     RetrySettings,
     SmsSettings,
@@ -19,6 +21,7 @@ from tocsin_server.settings.groups import (
 from tocsin_server.settings.loading import Loaded, load
 from tocsin_server.settings.model import Settings
 from tocsin_server.settings.problems import SettingsError
+from tocsin_server.settings.secret_files import FileSecret
 from tocsin_server.settings.showing import DEFAULT, NOTHING, Origin, secrets_of
 from tocsin_server.settings.sources import CONFIG_FLAG, CONFIG_VARIABLE, Flag
 from tocsin_server.settings.store import StoreSettings
@@ -29,11 +32,15 @@ __all__ = [
     "CONFIG_VARIABLE",
     "DEFAULT",
     "NOTHING",
+    "AuthSettings",
     "EventSettings",
+    "FileSecret",
     "Flag",
     "HttpSettings",
+    "JwtSettings",
     "Loaded",
     "MailSettings",
+    "MetricsSettings",
     "Origin",
     "RetentionSettings",
     "RetrySettings",
@@ -41,6 +48,7 @@ __all__ = [
     "SettingsError",
     "SmsSettings",
     "StoreSettings",
+    "TlsSettings",
     "describe",
     "duration",
     "is_loopback",

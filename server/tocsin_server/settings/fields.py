@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import get_args
+from typing import get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
@@ -66,7 +66,17 @@ def origin_variable_of(field: FieldInfo) -> str:
 
 def is_secret(place: Place) -> bool:
     """Its value is a secret, or an address that may hold one."""
-    return any(_holds(field.annotation, SecretStr) for other, field in all_fields() if other == place)
+    return any(holds_secret(field) for other, field in all_fields() if other == place)
+
+
+def holds_secret(field: FieldInfo) -> bool:
+    """The same of a field."""
+    return _holds(field.annotation, SecretStr)
+
+
+def is_by_name(field: FieldInfo) -> bool:
+    """Its value is a table of names and what they mean."""
+    return get_origin(field.annotation) is dict
 
 
 def _holds(annotation: object, kind: type) -> bool:
@@ -86,6 +96,7 @@ def without(environ: Mapping[str, str], group: str) -> dict[str, str]:
     left = dict(environ)
     for place, field in all_fields():
         if place[0] == group:
-            left.pop(variable_of(place), None)
-            left.pop(origin_variable_of(field), None)
+            for variable in (variable_of(place), origin_variable_of(field)):
+                left.pop(variable, None)
+                left.pop(f"{variable}_FILE", None)
     return left

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 from tocsin_server.domain import limits
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.times import MILLISECOND
-from tocsin_server.settings.values import AllowedHosts, Duration, Secrets
+from tocsin_server.settings.values import AllowedHosts, Duration, ListenAddress, Secrets
 
 _RETRY = RetryPolicy()
 
@@ -120,6 +120,17 @@ class QuotaSettings(BaseModel, frozen=True, extra="forbid"):
     )
 
 
+class EncryptionSettings(BaseModel, frozen=True, extra="forbid"):
+    """Encryption of what stands in the store."""
+
+    keyring_file: Path | None = Field(
+        default=None,
+        description="File of the keys that payloads, results and the like are encrypted with in the store, made by "
+        "`tocsin keys create FILE`; each second it is looked whether it changed. Absent: they are stored clear, and an "
+        "encrypted store is refused.",
+    )
+
+
 class EventSettings(BaseModel, frozen=True, extra="forbid"):
     """How far back watches can go."""
 
@@ -208,64 +219,25 @@ class GatherSettings(BaseModel, frozen=True, extra="forbid"):
     )
 
 
-class CallSettings(BaseModel, frozen=True, extra="forbid"):
-    """How many calls may be open at once, and how much they may hold. More are refused, to be repeated later."""
+class MetricsSettings(BaseModel, frozen=True, extra="forbid"):
+    """What is told to Prometheus, over HTTP at /metrics."""
 
-    open: int = Field(default=10_000, ge=10, le=100_000, description="Calls that are answered once.")
-    watches: int = Field(default=1_000, ge=1, le=100_000, description="Watches.")
-    watches_per_client: int = Field(
-        default=500, ge=1, le=100_000, description="Watches of one client: of one address, so of all behind one proxy."
+    listen: ListenAddress | None = Field(
+        default=None,
+        description="host:port to serve metrics on, in plaintext and to anybody. With `processes` the first takes "
+        "this port, the next ones those after it. Absent: none are served.",
     )
-    workers: int = Field(
-        default=2_000,
+    every: Duration = Field(
+        default=timedelta(seconds=5),
+        ge=timedelta(seconds=1),
+        le=timedelta(minutes=5),
+        description="How often the figures of queues that have changed are read from the store, whoever scrapes.",
+    )
+    queues: int = Field(
+        default=1_000,
         ge=1,
-        le=100_000,
-        description="Workers that wait for jobs: their streams, and calls of LeaseJobs.",
-    )
-    transfers: int = Field(default=16, ge=1, le=1_000, description="Exports and imports.")
-    transfers_per_client: int = Field(
-        default=8,
-        ge=1,
-        le=1_000,
-        description="Exports and imports of one client: of one address, so of all behind one proxy.",
-    )
-    idle: Duration = Field(
-        default=timedelta(seconds=30),
-        ge=timedelta(seconds=1),
-        le=timedelta(hours=1),
-        description="An export that nobody reads, an import that sends nothing, and any call whose request does not "
-        "come, is ended after so long.",
-    )
-    request_bytes: int = Field(
-        default=128 << 20,
-        ge=40 << 20,
-        le=1 << 40,
-        description="Bytes of all requests under way, those compressed counted inflated.",
-    )
-
-
-class ConnectionSettings(BaseModel, frozen=True, extra="forbid"):
-    """How long clients' connections last. Clients make new ones by themselves."""
-
-    max_age: Duration = Field(
-        default=timedelta(minutes=30),
-        ge=timedelta(seconds=1),
-        le=timedelta(days=7),
-        description="Age, a tenth more or less, at which a client is asked to make another connection, so that clients "
-        "spread over servers.",
-    )
-    max_age_grace: Duration = Field(
-        default=timedelta(minutes=30),
-        ge=timedelta(seconds=1),
-        le=timedelta(days=7),
-        description="How long calls that are open then may go on; after it they are cut. Watches of Tocsin's clients "
-        "go on where they were.",
-    )
-    max_idle: Duration = Field(
-        default=timedelta(minutes=15),
-        ge=timedelta(seconds=1),
-        le=timedelta(days=7),
-        description="A connection without any call is closed after so long.",
+        le=10_000,
+        description="Queues that are told apart, the first by name; the others are added up as `other`.",
     )
 
 

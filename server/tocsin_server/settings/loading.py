@@ -13,6 +13,7 @@ from tocsin_server.settings.choosing import choose
 from tocsin_server.settings.fields import Place
 from tocsin_server.settings.model import Settings
 from tocsin_server.settings.problems import SettingsError, explained
+from tocsin_server.settings.secret_files import SecretPath, UnreadableSecret
 from tocsin_server.settings.showing import Origin, origins
 from tocsin_server.settings.sources import (
     Flag,
@@ -21,16 +22,21 @@ from tocsin_server.settings.sources import (
     from_flags,
     from_origin_variables,
     from_variables,
+    secret_variables,
     unknown_variables,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, and where each came from."""
+    """Settings, and where each came from.
+
+    `secret_variables` are those of the environment with secrets among them.
+    """
 
     settings: Settings
     origins: tuple[Origin, ...]
+    secret_variables: tuple[str, ...] = ()
 
 
 def load(
@@ -48,15 +54,29 @@ def load(
         from_flags(flags),
     )
     choice = choose(given)
-    wrong = [*unknown_variables(environ), *choice.wrong]
+    used, unreadable = _with_secrets_read(choice.used)
+    wrong = [*unknown_variables(environ), *choice.wrong, *unreadable]
     try:
-        settings = Settings.model_validate(_nested(choice.used))
+        settings = Settings.model_validate(_nested(used))
     except ValidationError as error:
-        sources = {place: entry.source for place, entry in choice.used.items()}
+        sources = {place: entry.source for place, entry in used.items()}
         raise SettingsError([*wrong, *explained(error, sources)]) from None
     if wrong:
         raise SettingsError(wrong)
-    return Loaded(settings, origins(settings, given, choice))
+    return Loaded(settings, origins(settings, given, choice), secret_variables(choice.used, environ))
+
+
+def _with_secrets_read(given: Mapping[Place, Given]) -> tuple[dict[Place, Given], list[str]]:
+    """What was given, with the secrets that stand in files; a line for each that cannot be read."""
+    read, wrong = dict(given), []
+    for place, entry in given.items():
+        if isinstance(entry.value, SecretPath):
+            try:
+                read[place] = replace(entry, value=entry.value.read())
+            except UnreadableSecret as error:
+                del read[place]
+                wrong.append(f"{entry.source}: {error}")
+    return read, wrong
 
 
 def _merged(*levels: Mapping[Place, Given]) -> dict[Place, Given]:

@@ -7,16 +7,17 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
+from tocsin_server.settings.access import AuthSettings, TlsSettings
 from tocsin_server.settings.groups import (
-    CallSettings,
-    ConnectionSettings,
     DrainSettings,
+    EncryptionSettings,
     EventSettings,
     GatherSettings,
     HttpSettings,
     LeaseSettings,
     LogSettings,
     MailSettings,
+    MetricsSettings,
     QuotaSettings,
     ReportSettings,
     RetentionSettings,
@@ -24,6 +25,7 @@ from tocsin_server.settings.groups import (
     SmsSettings,
 )
 from tocsin_server.settings.store import StoreSettings
+from tocsin_server.settings.traffic import CallSettings, ConnectionSettings
 from tocsin_server.settings.values import Duration, ListenAddress, Names, QueueNames
 
 
@@ -31,6 +33,11 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     """All settings. Read them with `load`; in tests make them by keyword."""
 
     listen: ListenAddress = Field(default="127.0.0.1:50051", description="host:port to serve gRPC on.")
+    health_listen: ListenAddress | None = Field(
+        default=None,
+        description="host:port that answers grpc.health.v1 and nothing else, in plaintext, for probes that speak no "
+        "TLS. Absent: none.",
+    )
     data: Path = Field(
         default=Path(".tocsin"),
         description="Folder of the embedded store, and of reports where `reports.folder` names none.",
@@ -64,7 +71,19 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
         description="How often the store is asked in case a wake-up was lost: such a job is late by this much at most. "
         "Agenda's processEvery; a job that is woken for waits for no tick.",
     )
+    production: bool = Field(
+        default=False,
+        description="Refuse to start where something is not as a production needs it; else that is a warning.",
+    )
+    reflection: bool | None = Field(
+        default=None,
+        description="Tell whoever asks which services there are and what their messages are, which grpcurl needs where "
+        "it is given no protos. Absent: yes, but with `production` no.",
+    )
+    tls: TlsSettings = TlsSettings()
+    auth: AuthSettings = AuthSettings()
     store: StoreSettings = StoreSettings()
+    encryption: EncryptionSettings = EncryptionSettings()
     lease: LeaseSettings = LeaseSettings()
     drain: DrainSettings = DrainSettings()
     retry: RetrySettings = RetrySettings()
@@ -78,4 +97,10 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     gather: GatherSettings = GatherSettings()
     calls: CallSettings = CallSettings()
     connections: ConnectionSettings = ConnectionSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
+
+    @property
+    def reflects(self) -> bool:
+        """Whether reflection is served."""
+        return not self.production if self.reflection is None else self.reflection

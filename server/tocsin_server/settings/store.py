@@ -11,6 +11,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 from pydantic.config import JsonDict
 
+from tocsin_server.settings.secret_files import FileSecret
 from tocsin_server.settings.values import ByteSize, Duration
 
 #: What a store runs on. A provider is one of these, or the name that the origin has for it.
@@ -156,6 +157,11 @@ class StoreSettings(BaseModel, frozen=True, extra="forbid"):
     def embedded(self) -> bool:
         """The store is started by this server."""
         return self.kind == "embedded"
+
+    @property
+    def login_in_file(self) -> bool:
+        """The login of a Redis stands in a file, where it may be changed: `address` has it as it is now."""
+        return self.kind == "redis" and any(isinstance(secret, FileSecret) for secret in (self.url, self.password))
 
     def assumed(self) -> Mapping[str, str]:
         """What holds for settings of the address that are absent, by their names; {} where nothing is assumed."""

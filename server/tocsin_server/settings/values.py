@@ -114,7 +114,8 @@ def _fit_hosts(entries: tuple[str, ...]) -> tuple[str, ...]:
     return entries
 
 
-def _split(value: Any) -> Any:
+def split_names(value: Any) -> Any:
+    """Names separated by commas as a tuple; anything else as it is."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
@@ -128,11 +129,13 @@ ByteSize = Annotated[int, BeforeValidator(byte_size)]
 ListenAddress = Annotated[str, AfterValidator(_listen)]
 
 #: Names separated by commas where they come as one text; a list in the file.
-Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-QueueNames = Annotated[tuple[Annotated[str, AfterValidator(lambda text: _name(text))], ...], BeforeValidator(_split)]
+Names = Annotated[tuple[str, ...], BeforeValidator(split_names)]
+QueueNames = Annotated[
+    tuple[Annotated[str, AfterValidator(lambda text: _name(text))], ...], BeforeValidator(split_names)
+]
 
 #: Secrets by name, of each one or two.
 Secrets = Annotated[dict[str, tuple[SecretStr, ...]], BeforeValidator(_secrets), AfterValidator(_fit_secrets)]
 
 #: Names of hosts, addresses and networks.
-AllowedHosts = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_fit_hosts)]
+AllowedHosts = Annotated[tuple[str, ...], BeforeValidator(split_names), AfterValidator(_fit_hosts)]

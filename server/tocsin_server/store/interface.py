@@ -30,7 +30,10 @@ from tocsin_server.domain.job import Added, Draft, Job, Put, View
 from tocsin_server.domain.lease import AttemptOutcome, Claim, Extended, Extension, Finished, LostLease
 from tocsin_server.domain.logs import LogPage
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
+from tocsin_server.store.calendar_store import CalendarStore
 from tocsin_server.store.schedule_store import ScheduleStore
+from tocsin_server.store.sealed_store import RecordSealer, SealedStore
+from tocsin_server.telemetry.round_trips import RoundTrips
 
 
 class StoreUnfit(Exception):
@@ -100,6 +103,15 @@ class JobStore(ABC):
     #: Keeps schedules, which stand in the same queues.
     schedules: ScheduleStore
 
+    #: Keeps calendars, which schedules of all queues name.
+    calendars: CalendarStore
+
+    #: Says which key the store is encrypted with, and takes what is encrypted anew.
+    sealed: SealedStore
+
+    #: Encrypts what is exported; None where the store is not encrypted.
+    record_sealer: RecordSealer | None = None
+
     #: So many queues `ticks` reads by one command; whoever reads all of very many queues asks for no more at once.
     ticks_at_once: int = 1_000
 
@@ -136,12 +148,21 @@ class JobStore(ABC):
         """What has become wrong with the store since it was opened, a line each, with what to do. Asks nobody."""
         return ()
 
+    @property
+    def trips(self) -> RoundTrips:
+        """How its commands fared since it was made. Asks nobody."""
+        return RoundTrips()
+
     @abstractmethod
     async def check_writes(self) -> None:
         """StoreAway or StoreFull where the store takes no writes at present, as far as it can tell without one: a
         replica, a full disk, too few replicas. Changes nothing. Cost O(1)."""
 
     # --- scheduling and reading ---
+
+    #: Whether an id that the store makes is a UUIDv8 of create time and arrival. Else, of a job with a payload, it is a
+    #: UUIDv7 by the server's clock: what is encrypted is bound to its job, whose id must be known before.
+    ids_tell_arrival = True
 
     @abstractmethod
     async def add(self, drafts: Sequence[Draft]) -> list[Added | TocsinError]:
@@ -152,7 +173,8 @@ class JobStore(ABC):
         errors go; revision grows), of an ended one it makes it anew under the same id; of an ACTIVE one it gives
         JobActive. Any other is New. Two items with the same id are taken in order. QuotaExceeded where a queue would
         hold more than limits.TYPES_PER_QUEUE types, or more jobs than its quota, or where there are as many queues as
-        may be. A job without id gets a UUIDv8 of create time and arrival. Cost O(log n) a job.
+        may be. A job without id gets a UUID that sorts by the time of its making (`ids_tell_arrival`). Cost O(log n) a
+        job.
         """
 
     #: Whether `add_and_claim` is one step on the way to the store, and not two.
@@ -352,6 +374,10 @@ class JobStore(ABC):
     @abstractmethod
     async def figures(self, queue: str) -> QueueFigures:
         """Counts, ages and rates. Zeros for a queue that was never used. Cost O(types · states)."""
+
+    async def many_figures(self, queues: Sequence[str]) -> list[QueueFigures]:
+        """The figures of queues, in order, in as few round trips as the store can."""
+        return [await self.figures(queue) for queue in queues]
 
     @abstractmethod
     async def settings(self, queues: Sequence[str]) -> list[QueueSettings]:

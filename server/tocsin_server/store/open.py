@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import structlog
+
+from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.domain.quotas import Quotas
 from tocsin_server.settings import Settings
 from tocsin_server.store.interface import JobStore, StoreInfo, StoreUnfit
@@ -23,8 +27,27 @@ from tocsin_server.store.redis.embedded.valkey import EmbeddedValkey, running_ur
 from tocsin_server.store.redis.keys import Keys
 from tocsin_server.store.redis.permissions import check_permissions
 from tocsin_server.store.redis.store import RedisStore
+from tocsin_server.store.refusal_log import words_behind
 
-__all__ = ["MadeStore", "StoreUnfit", "address_trouble", "examined", "joined_store", "made_store"]
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+__all__ = [
+    "MadeStore",
+    "StoreUnfit",
+    "address_trouble",
+    "examined",
+    "joined_store",
+    "made_store",
+    "open_store",
+    "quotas_of",
+]
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin.server")
+
+_ASK_AGAIN = 1.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +113,14 @@ async def _embedded_store(settings: Settings) -> AsyncIterator[MadeStore]:
 
 @asynccontextmanager
 async def _redis_store(settings: Settings, address: str, *, embedded: bool) -> AsyncIterator[MadeStore]:
+    around = _encryption(settings)
     store = _new_redis_store(settings, address, embedded=embedded)
     try:
-        yield MadeStore(store, lambda: store.warnings, lambda: _new_redis_store(settings, address, embedded=embedded))
+        yield MadeStore(
+            around(store),
+            lambda: store.warnings,
+            lambda: around(_new_redis_store(settings, address, embedded=embedded)),
+        )
     finally:
         await store.close()
 
@@ -106,7 +134,39 @@ def _new_redis_store(settings: Settings, address: str, *, embedded: bool) -> Red
         events_age=settings.events.kept_for,
         quotas=quotas_of(settings),
         manual_clock=settings.store.clock == "manual",
+        has_keys=settings.encryption.keyring_file is not None,
     )
+
+
+def _encryption(settings: Settings) -> Callable[[JobStore], JobStore]:
+    """What is put around a store for what is in it to be encrypted; where it is not, nothing, which costs nothing."""
+    file = settings.encryption.keyring_file
+    if file is None:
+        return lambda store: store
+    from tocsin_server.store.encrypting.keyring import KeyringError, LiveKeyring  # 30 ms, which others need not spend
+    from tocsin_server.store.encrypting.store import EncryptingStore
+
+    try:
+        keys = LiveKeyring(file)
+    except KeyringError as error:
+        raise StoreUnfit(str(error)) from None
+    if resource is not None:  # a core dump would have the keys in it
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    return lambda store: EncryptingStore(store, keys)
+
+
+async def open_store(made: MadeStore) -> None:
+    """Open the store, however long it is away or takes no writes. StoreUnfit."""
+    waited = False
+    while True:
+        try:
+            return await made.store.open()
+        except (StoreAway, StoreFull, OutcomeUnknown) as error:
+            if not waited:
+                words = words_behind(error)
+                _log.warning("the store cannot be used yet, waiting for it", error=str(error), detail=words)
+            waited = True
+        await asyncio.sleep(_ASK_AGAIN)
 
 
 def quotas_of(settings: Settings) -> Quotas:
@@ -115,9 +175,13 @@ def quotas_of(settings: Settings) -> Quotas:
 
 
 def _redis_connection(settings: Settings, address: str) -> RedisConnection:
+    store = settings.store
     try:
         return RedisConnection(
-            address, answer_within=settings.store.answer_within, max_connections=settings.store.max_connections
+            address,
+            url_now=store.address if store.login_in_file else None,
+            answer_within=store.answer_within,
+            max_connections=store.max_connections,
         )
     except ValueError as error:
         raise StoreUnfit(str(error)) from None
@@ -125,9 +189,10 @@ def _redis_connection(settings: Settings, address: str) -> RedisConnection:
 
 @asynccontextmanager
 async def _mongo_store(settings: Settings) -> AsyncIterator[MadeStore]:
+    around = _encryption(settings)
     store = _new_mongo_store(settings)
     try:
-        yield MadeStore(store, lambda: store.warnings, lambda: _new_mongo_store(settings))
+        yield MadeStore(around(store), lambda: store.warnings, lambda: around(_new_mongo_store(settings)))
     finally:
         await store.close()
 
@@ -140,6 +205,7 @@ def _new_mongo_store(settings: Settings) -> MongoStore:
         events_age=settings.events.kept_for,
         quotas=quotas_of(settings),
         manual_clock=settings.store.clock == "manual",
+        has_keys=settings.encryption.keyring_file is not None,
     )
 
 
@@ -202,7 +268,11 @@ async def _examined_mongo(settings: Settings) -> tuple[StoreInfo, Sequence[str]]
     connection = _mongo_connection(settings)
     try:
         with unfit_where_not_allowed(connection):
-            manual = settings.store.clock == "manual"
-            return await check_mongo(connection, settings.store.collection, manual_clock=manual)
+            return await check_mongo(
+                connection,
+                settings.store.collection,
+                manual_clock=settings.store.clock == "manual",
+                has_keys=settings.encryption.keyring_file is not None,
+            )
     finally:
         await connection.close()

@@ -9,6 +9,7 @@ from datetime import datetime
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import TocsinError, TooLarge
 from tocsin_server.domain.job import Job, JobError, Put
+from tocsin_server.domain.sealed import clear_size, clear_text_size, payload_size
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.store.batching import by_queue
 
@@ -45,19 +46,19 @@ def too_large(job: Job) -> TooLarge | None:
     """The refusal of a job of which a part is larger than any that came about here."""
     payload = job.spec.payload
     parts = [
-        ("job", b"" if payload is None else payload.body, limits.JOB_SPEC_BYTES),
-        ("result", job.result or b"", limits.RESULT_BYTES),
+        ("job", 0 if payload is None else payload_size(payload.kind, payload.body), limits.JOB_SPEC_BYTES),
+        ("result", clear_size(job.result or b""), limits.RESULT_BYTES),
     ]
     for error in kept_errors(job):
-        parts.append(("errors.type", _bytes(error.type), limits.ERROR_MESSAGE_BYTES))
-        parts.append(("errors.message", _bytes(error.message), limits.ERROR_MESSAGE_BYTES))
-        parts.append(("errors.trace", _bytes(error.trace), limits.ERROR_TRACE_BYTES))
+        parts.append(("errors.type", clear_text_size(_bytes(error.type)), limits.ERROR_MESSAGE_BYTES))
+        parts.append(("errors.message", clear_text_size(_bytes(error.message)), limits.ERROR_MESSAGE_BYTES))
+        parts.append(("errors.trace", clear_text_size(_bytes(error.trace)), limits.ERROR_TRACE_BYTES))
     if job.progress is not None:
-        parts.append(("progress.message", _bytes(job.progress.message), limits.PROGRESS_MESSAGE_BYTES))
+        parts.append(("progress.message", clear_text_size(_bytes(job.progress.message)), limits.PROGRESS_MESSAGE_BYTES))
     if job.cancel is not None:
-        parts.append(("cancel.reason", _bytes(job.cancel.reason), limits.REASON_BYTES))
-        parts.append(("cancel.by", _bytes(job.cancel.by), limits.REASON_BYTES))
-    return next((TooLarge(name, len(part), most) for name, part, most in parts if len(part) > most), None)
+        parts.append(("cancel.reason", clear_text_size(_bytes(job.cancel.reason)), limits.REASON_BYTES))
+        parts.append(("cancel.by", clear_text_size(_bytes(job.cancel.by)), limits.REASON_BYTES))
+    return next((TooLarge(name, size, most) for name, size, most in parts if size > most), None)
 
 
 def kept_errors(job: Job) -> Sequence[JobError]:

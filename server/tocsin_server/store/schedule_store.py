@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tocsin_server.domain.errors import TocsinError
-from tocsin_server.domain.job import Draft
+from tocsin_server.domain.job import Draft, View
 from tocsin_server.domain.record import record
 from tocsin_server.domain.schedules.standing import Schedule
 
@@ -60,8 +60,11 @@ class ScheduleStore(ABC):
         """The schedules, None where none stands. Cost O(1) each."""
 
     @abstractmethod
-    async def schedules(self, queue: str, *, after: str = "", limit: int = 100) -> list[Schedule]:
-        """The queue's schedules by id, after `after`, at most `limit`. Cost O(limit + log n)."""
+    async def schedules(
+        self, queue: str, *, after: str = "", limit: int = 100, view: View = View.FULL
+    ) -> list[Schedule]:
+        """The queue's schedules by id, after `after`, at most `limit`. BASIC: without their jobs' payloads, up to
+        1 MiB each; these are passed over in pieces. Cost O(limit + log n)."""
 
     @abstractmethod
     async def due_schedules(self, queue: str, *, skip: int = 0, limit: int = 500) -> DueSchedules:

@@ -1,1 +1,1 @@
-"""What is told of the server while it runs: its log so far; metrics belong here too, once there are some."""
+"""What is told of the server while it runs: its log, and its metrics."""

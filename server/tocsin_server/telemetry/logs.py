@@ -17,7 +17,7 @@ import structlog
 from structlog.typing import Processor
 
 from tocsin_server.telemetry.log_writer import LogWriter
-from tocsin_server.telemetry.redaction import HIDDEN, redact_url, spelled
+from tocsin_server.telemetry.redaction import HIDDEN, Secrets
 
 _SECRET_NAME = re.compile(r"password|passwd|secret|token|authorization|credential|api_?key", re.IGNORECASE)
 
@@ -33,7 +33,7 @@ def configure_logs(
     level: Literal["debug", "info", "warning", "error"] = "info",
     style: Literal["auto", "console", "json"] = "auto",
     *,
-    secrets: Collection[str] = (),
+    secrets: Collection[str] | Secrets = (),
     texts: bool = False,
     running_job: Callable[[], Mapping[str, Any]] = dict,
     stream: TextIO | None = None,
@@ -102,18 +102,13 @@ def _without_texts(_logger: Any, _method: str, event: MutableMapping[str, Any]) 
     return event
 
 
-def redaction(secrets: Collection[str] = ()) -> Processor:
+def redaction(secrets: Collection[str] | Secrets = ()) -> Processor:
     """A processor that hides passwords of addresses, values whose name speaks of a secret, and `secrets` themselves."""
-    known = sorted(spelled(secrets), key=len, reverse=True)
-    pattern = re.compile("|".join(map(re.escape, known))) if known else None
-
-    def hide(text: str) -> str:
-        text = redact_url(text)
-        return pattern.sub(HIDDEN, text) if pattern is not None else text
+    known = secrets if isinstance(secrets, Secrets) else Secrets(secrets)
 
     def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         for name, value in event.items():
-            event[name] = _redacted(name, value, hide)
+            event[name] = _redacted(name, value, known.hide)
         return event
 
     return redact

@@ -156,3 +156,27 @@ def spelled(secrets: Iterable[str]) -> Collection[str]:
         for way in (secret, quote(secret, safe=""), repr(secret)[1:-1])
         if len(secret) >= SHORTEST_SECRET
     }
+
+
+class Secrets:
+    """Secrets that are hidden wherever they turn up; more may come to be known."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._known: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
+        self.add(secrets)
+
+    def add(self, secrets: Iterable[str]) -> None:
+        """Hide these, too."""
+        self._known |= set(spelled(secrets))
+        known = sorted(self._known, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, known))) if known else None
+
+    def add_value(self, text: str) -> None:
+        """The new value of a setting that is a secret, or an address with one."""
+        self.add([text, *secrets_in_url(text)])
+
+    def hide(self, text: str) -> str:
+        """The text with them hidden, and with the passwords of all addresses in it."""
+        text = redact_url(text)
+        return self._pattern.sub(HIDDEN, text) if self._pattern is not None else text

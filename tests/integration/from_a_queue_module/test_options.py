@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import pytest
 from support.eventually import until
@@ -11,8 +13,6 @@ from tocsin import AlreadyExists, Client, Job, JobRequest, NotFound, RetryPolicy
 
 from integration.from_a_queue_module.lines import Lines
 from integration.from_a_queue_module.moved_times import backdated
-
-on_redis = pytest.mark.parametrize("server", ["redis"], indirect=True)
 
 IMAGE = {"path": "a.png"}
 PAID, NOT_PAID = {"amount": 42}, {"amount": 4200}
@@ -114,10 +114,24 @@ def test_timeout(lines: Lines, client: Client) -> None:
     assert (late.state, late.errors[-1].type) == ("FAILED", "TIMEOUT")
 
 
-@on_redis
-def test_no_repeat_yet(lines: Lines, client: Client) -> None:
-    with pytest.raises(TypeError, match="repeat"):
-        lines.python()
-    did, job_id, *_ = lines.shell().split()
-    assert (did, client.wait(job_id, timeout=20).state) == ("scheduled", "COMPLETED")
-    assert lines.again().shell() == f"kept {job_id} COMPLETED"
+def test_repeat_by_cron(lines: Lines, client: Client) -> None:
+    daily = lines.python()
+    [*times] = daily.next_times
+    assert {time.astimezone(ZoneInfo("Europe/Berlin")).strftime("%H:%M") for time in times} == {"09:00"}
+    assert client.wait(client.schedules.trigger("daily"), timeout=20).data == {"path": "a.png"}
+    client.schedules.delete("daily")
+
+
+def test_repeat_by_interval(lines: Lines, client: Client) -> None:
+    often = lines.python()
+    assert {later - sooner for sooner, later in pairwise(often.next_times)} == {timedelta(minutes=5)}
+    assert client.wait(client.schedules.trigger("often"), timeout=20).data == {"path": "a.png"}
+    client.schedules.delete("often")
+
+
+def test_repeat_no_more(lines: Lines, client: Client) -> None:
+    client.schedules.create("nightly", cron="0 9 * * *", type="resize_image")
+    lines.python()
+    assert "nightly" not in lines.shell()
+    with pytest.raises(NotFound):
+        client.schedules.get("nightly")

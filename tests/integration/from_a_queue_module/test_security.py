@@ -128,7 +128,7 @@ def test_loopback(lines: Lines) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*was not closed:ResourceWarning")  # one line, and the program is at its end
-def test_no_login_yet(lines: Lines, redis: RedisBackend, start: StartServer) -> None:
+def test_no_login_by_default(lines: Lines, redis: RedisBackend, start: StartServer) -> None:
     server = start(redis, "--no-dispatch")
     assert lines.at(server.address).python() == __version__
     with Client(server.address, tls=Tls(), retries=False) as client, pytest.raises(Unavailable):

@@ -16,7 +16,9 @@ import pytest
 import uvloop
 from support.mongo_backend import MongoBackend
 from support.redis_backend import RedisBackend
+from support.stores import StoreBackend
 from tocsin_server.migrate.stores import Side, opened, settings_of
+from tocsin_server.store.interface import JobStore
 
 _PEAK = re.compile(r", (\d+) MiB\)")
 
@@ -84,6 +86,12 @@ async def open_place() -> AsyncIterator[OpenPlace]:
             return await stack.enter_async_context(opened(settings_of("--to", url)))
 
         yield open_
+
+
+@pytest.fixture
+async def target(store: StoreBackend, open_place: OpenPlace) -> JobStore:
+    """An empty store, of each provider in turn."""
+    return (await open_place(store.url)).store
 
 
 @pytest.fixture(params=["redis to mongo", "mongo to redis"])

@@ -27,7 +27,10 @@ def hooked(store: JobStore, before: Callable[[str], Awaitable[None]]) -> JobStor
     """A store that asks before each of its verbs."""
 
     class Hooked:
-        def __getattr__(self, name: str) -> Callable[..., Awaitable[object]]:
+        def __getattr__(self, name: str) -> object:
+            if name in ("schedules", "calendars"):
+                return getattr(store, name)
+
             async def call(*arguments: object, **words: object) -> object:
                 await before(name)
                 return await getattr(store, name)(*arguments, **words)

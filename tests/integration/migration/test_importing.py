@@ -10,7 +10,6 @@ from typing import cast
 
 import pytest
 from contract.builders import RAW, a_draft, a_query, a_spec, added, claimed_one, completed, finished, listed, read
-from support.stores import StoreBackend
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.job import Job, Payload
 from tocsin_server.domain.queues import QueueSettings
@@ -20,15 +19,7 @@ from tocsin_server.migrate.systems.foreign import Foreign, Verdict
 from tocsin_server.migrate.systems.naming import naming_of
 from tocsin_server.store.interface import JobStore
 
-from integration.migration.conftest import OpenPlace
-
 MADE = datetime(2026, 1, 2, tzinfo=UTC)
-
-
-@pytest.fixture
-async def target(store: StoreBackend, open_place: OpenPlace) -> JobStore:
-    """An empty store, of each provider in turn."""
-    return (await open_place(store.url)).store
 
 
 def a_job(job_id: str, *, body: bytes = b"", made: datetime = MADE, type: str = "t") -> Job:

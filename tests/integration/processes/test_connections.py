@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from support.redis_backend import RedisBackend
-from support.servers import Server
+from support.servers import TESTS, Server
 from support.stores import store_settings
-from tocsin import AsyncClient, State
+from tocsin import AsyncClient, Client, State
 
 PUBLIC = "can be reached from other machines"
 
@@ -54,6 +56,33 @@ async def test_nothing_is_seen_of_connections_that_end_by_their_age(
         await asyncio.wait_for(watched, 30)
         assert (await waited).state is State.CANCELLED
     assert [name for name in seen if name.startswith("during")] == [f"during{n}" for n in range(0, asked, 2)]
+
+
+def test_a_worker_and_who_schedules_for_it_see_nothing_of_connections_that_end_by_their_age(
+    redis: RedisBackend, serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = serve(redis.url, "--no-dispatch", TOCSIN_CONNECTIONS__MAX_AGE="5s", TOCSIN_CONNECTIONS__MAX_AGE_GRACE="1s")
+    said = tmp_path / "worker.log"
+    command = [sys.executable, "-m", "tocsin.cli.main", "worker", "run", "support.jobs.everyday"]
+    with said.open("wb") as log:
+        env = os.environ | {"PYTHONPATH": str(TESTS)}
+        worker = subprocess.Popen(
+            [*command, "--server", server.address, "--log-level", "warning"], env=env, stdout=log, stderr=log
+        )
+    try:
+        with Client(server.address) as client:
+            began, jobs = time.monotonic(), 0
+            while time.monotonic() - began < 14:  # connections of two ages, and a third's beginning
+                done = client.wait(client.schedule("echo", {"number": jobs}), timeout=30)
+                assert (done.state, done.attempt, done.crashes) == (State.COMPLETED, 1, 0)
+                jobs += 1
+        assert jobs > 100
+        assert worker.poll() is None
+    finally:
+        worker.terminate()
+        assert worker.wait(30) == 0
+    assert said.read_text() == ""  # not a warning
+    assert [line for line in server.said(100_000).splitlines() if '"error"' in line] == []
 
 
 def frames(connection: socket.socket) -> Iterator[tuple[int, int, bytes]]:

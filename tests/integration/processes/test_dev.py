@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from grpc_health.v1 import health_pb2
 from support.eventually import until
+from support.scraping import text_of
 from support.servers import Server
 from support.stubs import State, Stubs
 
@@ -41,6 +42,8 @@ def test_the_greeting_says_where_all_is_and_nothing_is_before_it(dev: Server) ->
         "  mail    goes to .tocsin/outbox",
         "  yours   no handlers yet: --handlers MODULE",
     ]
+    assert said[4].startswith("  metrics are at http://127.0.0.1:")
+    assert "tocsin_ready 1" in text_of(said[4].partition("http://")[2].removesuffix("/metrics"))
 
 
 def test_handlers_of_ones_own_are_named_in_the_greeting_and_ctrl_c_says_what_it_waits_for(tmp_path: Path) -> None:

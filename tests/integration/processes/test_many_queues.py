@@ -12,6 +12,7 @@ import pytest
 from contract.builders import YEAR, a_draft, added
 from support.eventually import until
 from support.redis_backend import RedisBackend
+from support.scraping import METRICS, metrics_address, text_of, until_told
 from support.servers import Server
 from support.stores import StoreBackend
 from support.stubs import State, Stubs, refusal
@@ -78,6 +79,25 @@ def of_five_seconds(server: Server, redis: RedisBackend) -> tuple[float, dict[st
     seconds = time.monotonic() - at
     calls = {name: (count - asked.get(name, 0)) / seconds for name, count in redis.calls().items()}
     return (processor_seconds(server.pid) - begun) / seconds, calls
+
+
+@pytest.mark.parametrize("queues", [2_000, pytest.param(10_000, marks=pytest.mark.full)])
+def test_a_scrape_of_very_many_queues_is_answered_at_once(redis: RedisBackend, serve: Serve, queues: int) -> None:
+    asyncio.run(fill(redis.url, queues))
+    words = {"TOCSIN_QUOTAS__QUEUES": "1000000", "TOCSIN_METRICS__QUEUES": "10000"}
+    server = serve(redis.url, "--no-dispatch", **METRICS, **words)
+    address = metrics_address(server)
+    until_told(
+        address,
+        "all queues are told of",
+        lambda told: told["tocsin_queues",] == queues and told["tocsin_queues_to_read",] == 0,
+        within=100,
+    )
+    begun, times = processor_seconds(server.pid), 20
+    for _ in range(times):
+        assert text_of(address).count('state="SCHEDULED"') == queues
+    # Processor time, for a busy machine's own delays are none of the server's.
+    assert (processor_seconds(server.pid) - begun) / times < 0.05
 
 
 def test_a_queue_beyond_the_quota_is_refused_and_says_what_to_do(store: StoreBackend, serve: Serve) -> None:

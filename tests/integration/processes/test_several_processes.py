@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -16,6 +17,7 @@ import pytest
 from support.eventually import until
 from support.journal import Journal
 from support.ports import free_port
+from support.scraping import until_told
 from support.servers import Server
 from support.stores import StoreBackend
 from support.stubs import State, Stubs
@@ -166,3 +168,24 @@ def run(folder: Path, *flags: str, listen: str = "") -> subprocess.CompletedProc
         timeout=60,
         check=False,
     )
+
+
+def two_free_ports() -> int:
+    """A free port after which the next one is free, too."""
+    while True:
+        port = free_port()
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port + 1))
+            return port
+
+
+def test_each_process_tells_metrics_of_its_own(store: StoreBackend, serve: Callable[..., Server]) -> None:
+    port = two_free_ports()
+    server = serve(store.url, *TWO, TOCSIN_METRICS__LISTEN=f"127.0.0.1:{port}")
+    until(lambda: len(serving(server.address)) == 2, within=30, what="two servers")
+    told = [
+        until_told(f"127.0.0.1:{one}", "it is ready", lambda told: told["tocsin_ready",] == 1)
+        for one in (port, port + 1)
+    ]
+    assert told[0]["process_start_time_seconds",] != told[1]["process_start_time_seconds",]
+    assert told[0]["tocsin_slots", "handlers"] == told[1]["tocsin_slots", "handlers"] == 20

@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 from support.redis_topologies import Authority, TlsRedis
 from support.servers import Server
-from support.source_tree import LUA
 from tocsin import Client, Job, JobRequest, RetryPolicy
-from tocsin_server.store.redis.permissions import COMMANDS
 
 from integration.topologies.acl import documented
 
@@ -67,20 +65,6 @@ def test_the_documented_user_may_do_all_that_jobs_need(redis_tls: TlsRedis, serv
     assert server.stop() == 0
     assert redis_tls.admin.execute_command("ACL", "LOG") == [], "something was denied"
     assert PASSWORD not in server.said(100_000)
-
-
-def test_the_documented_user_has_exactly_what_is_checked_at_the_start() -> None:
-    allowed = {word[1:] for word in documented("x") if word.startswith("+")}
-    named = {example.split()[0].lower() for example in COMMANDS}
-    assert allowed - named == {"select", "client|setname", "info", "config|get"}
-    assert named <= allowed
-
-
-def test_what_scripts_call_is_checked_at_the_start() -> None:
-    source = "".join(path.read_text() for path in LUA.rglob("*.lua"))
-    called = set(re.findall(r"(?:redis\.p?call|call_each)\('([A-Z]+)'", source))
-    assert len(called) > 20
-    assert called <= {example.split()[0] for example in COMMANDS}
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tocsin import Handlers, JobContext, Release
@@ -40,6 +41,12 @@ def in_process(job: JobContext) -> dict[str, Any]:
     """The same in a process of its own."""
     job.log("in a process", "error")
     return job.data
+
+
+@handlers.on("shown_in_process", process=True)
+def shown_in_process(job: JobContext) -> dict[str, str]:
+    """What the machine's users may see of the process it runs in."""
+    return {name: Path(f"/proc/self/{name}").read_text(errors="replace") for name in ("environ", "cmdline")}
 
 
 @handlers.on("release_on_loop")

@@ -194,13 +194,46 @@ const scenes = {
 
   async repeats() {
     const q = queue("repeats");
-    await q.add("nightly", { a: 1 }, { repeat: { cron: "0 3 * * *", tz: "Europe/Berlin" } });
-    await q.add("often", { a: 2 }, { repeat: { every: 300_000 } });
-    await q.add("now-and-then", { a: 3 }, { repeat: { every: 200 } });
+    await q.add("nightly", { name: "nightly" }, { repeat: { cron: "0 3 * * *", tz: "Europe/Berlin" } });
+    await q.add("often", { name: "often" }, { repeat: { every: 300_000 } });
+  },
+
+  // The run of a rule is due, and was moved to what waits.
+  async late_repeats() {
+    const q = queue("repeats");
+    await q.add("look", { name: "look" }, { repeat: { every: 1_000 } });
     await until(async () => {
-      const jobs = await q.getJobs(["delayed", "waiting"]); // a slow machine adds it when it is due already
-      return jobs.some((job) => job.name === "now-and-then" && job.timestamp + job.delay < Date.now());
+      await q.updateDelayTimer();
+      return (await q.getWaitingCount()) === 1;
     });
+  },
+
+  // The first run has failed, and comes again; the second waits for its time.
+  async tried_repeats() {
+    const q = queue("repeats");
+    await q.add("look", { name: "look" }, { repeat: { every: 2_000 }, attempts: 2, backoff: HOUR });
+    const failed = new Promise((resolve) => q.once("failed", resolve));
+    q.process("look", async () => {
+      q.pause(true, true);
+      throw new Error("not yet");
+    });
+    await failed;
+    await until(async () => (await q.getDelayedCount()) === 2);
+  },
+
+  async promoted_repeats() {
+    const q = queue("repeats");
+    await q.add("nightly", { name: "nightly" }, { repeat: { cron: "0 3 * * *", tz: "UTC" } });
+    const [job] = await q.getDelayed();
+    await job.promote();
+  },
+
+  async ended_repeats() {
+    const q = queue("repeats");
+    await q.add("once", { name: "once" }, { repeat: { every: 1_000, limit: 1 } });
+    const done = ended(q, 1);
+    q.process("once", async () => {});
+    await done;
   },
 
   async bulk(count) {

@@ -172,8 +172,40 @@ const scenes = {
 
   async schedulers() {
     const q = queue("schedulers");
-    await q.upsertJobScheduler("nightly", { pattern: "0 0 3 * * *", tz: "Europe/Berlin" }, { name: "clean", data: { a: 1 } });
-    await q.upsertJobScheduler("often", { every: 300_000 }, { name: "look", data: { a: 2 } });
+    const nightly = { name: "clean", data: { name: "nightly" } };
+    await q.upsertJobScheduler("nightly", { pattern: "0 0 3 * * *", tz: "Europe/Berlin" }, nightly);
+    await q.upsertJobScheduler("often", { every: 300_000 }, { name: "look", data: { name: "often" } });
+  },
+
+  // The first run of an interval is due at once.
+  async late_repeats() {
+    await queue("repeats").upsertJobScheduler("look", { every: 3_600_000 }, { name: "look", data: { name: "look" } });
+  },
+
+  // The first run has failed, and comes again; the second waits for its time.
+  async tried_repeats() {
+    const q = queue("repeats");
+    const opts = { attempts: 2, backoff: HOUR };
+    await q.upsertJobScheduler("look", { every: HOUR }, { name: "look", data: { name: "look" }, opts });
+    const tries = worker("repeats", null);
+    await (await tries.getNextJob("token")).moveToFailed(new Error("not yet"), "token", false);
+  },
+
+  async promoted_repeats() {
+    const q = queue("repeats");
+    const nightly = { name: "nightly", data: { name: "nightly" } };
+    await q.upsertJobScheduler("nightly", { pattern: "0 3 * * *", tz: "UTC" }, nightly);
+    const [job] = await q.getDelayed();
+    await job.promote();
+  },
+
+  async ended_repeats() {
+    const q = queue("repeats");
+    await q.upsertJobScheduler("once", { every: HOUR, limit: 1 }, { name: "once", data: { name: "once" } });
+    const runs = worker("repeats", async () => {});
+    const done = new Promise((resolve) => runs.once("completed", resolve));
+    runs.run();
+    await done;
   },
 
   // A parent that waits for two children; one whose children are done; and a child that has failed.

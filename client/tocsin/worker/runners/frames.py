@@ -60,6 +60,7 @@ def job_to_json(job: LeasedJob) -> dict[str, Any]:
         "crashes": job.crashes,
         "priority": job.priority,
         "tags": dict(job.tags),
+        "fired": job.fired,
     }
 
 

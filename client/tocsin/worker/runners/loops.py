@@ -13,7 +13,7 @@ from datetime import timedelta
 from tocsin.worker.attempt import Attempt, Ended
 from tocsin.worker.mailbox import Mailbox
 from tocsin.worker.outcomes import not_begun, raised
-from tocsin.worker.runners.handler_loop import HandlerLoop
+from tocsin.worker.runners.handler_loop import TICK, HandlerLoop
 
 logger = logging.getLogger("tocsin.worker")
 
@@ -43,6 +43,12 @@ class HandlerLoops:
     def blocked(self) -> int:
         """Loops that have not ticked lately."""
         return sum(loop.blocked_since is not None for loop in self._loops)
+
+    @property
+    def lag(self) -> float:
+        """For how many seconds the worst of those that have anything to do has not ticked when it should have."""
+        now = time.monotonic()
+        return max((now - loop.ticked - TICK for loop in self._loops if loop.load), default=0.0)
 
     def start(self, attempts: Sequence[Attempt]) -> None:
         """Run them on a loop that ticks."""

@@ -19,6 +19,7 @@ from tocsin_server.domain.events import Event
 from tocsin_server.domain.explaining import Explanation
 from tocsin_server.domain.filters import ListQuery, Order, Page, Position
 from tocsin_server.domain.job import Cancel, Job, JobError, JobSpec, Terms, View
+from tocsin_server.domain.nominal_times import of_job_id
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.operations.watching import Gap, Start
 
@@ -112,6 +113,9 @@ def fill(target: job_pb2.Job, job: Job, view: View) -> None:
         wire.set_result(target, job.result)
     if job.cancel is not None:
         _fill_cancel(target.cancel, job.cancel)
+    if job.fired and (of_schedule := of_job_id(job.job_id)) is not None:
+        target.schedule_id, nominal = of_schedule
+        set_time(target.nominal_time, nominal)
 
 
 class AlikeWriter:

@@ -16,6 +16,7 @@ from tocsin_server.api.sized import AnswerRoom
 from tocsin_server.api.times import set_span, set_time
 from tocsin_server.domain import limits
 from tocsin_server.domain.job import View
+from tocsin_server.domain.schedules.calendars import Calendars
 from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.domain.schedules.timing import Cron, Timing
 from tocsin_server.domain.times import MILLISECOND
@@ -32,17 +33,21 @@ _OfSchedule = TypeVar(
 )
 
 
-def of_schedule(response: type[_OfSchedule], schedule: Schedule, view: View = View.BASIC) -> _OfSchedule:
-    """An answer that is a schedule."""
+def of_schedule(
+    response: type[_OfSchedule], schedule: Schedule, calendars: Calendars, view: View = View.BASIC
+) -> _OfSchedule:
+    """An answer that is a schedule. `calendars`: those that it names, as far as they are there."""
     answer = wire.shadow(response)()
-    _fill(answer.schedule, schedule, view, limits.NEXT_TIMES)
+    _fill(answer.schedule, schedule, view)
+    for time in _next_times(schedule, calendars):
+        set_time(answer.schedule.next_times.add(), time)
     return answer
 
 
 def written(schedule: Schedule) -> schedule_pb2.Schedule:
     """The schedule whole, as a message that can be changed."""
     target = _Schedule()
-    _fill(target, schedule, View.FULL, 0)
+    _fill(target, schedule, View.FULL)
     return target
 
 
@@ -50,16 +55,22 @@ def listed(schedules: Sequence[Schedule], wanted: int) -> pb.ListSchedulesRespon
     """A page, which ends early before it passes the limit of an answer."""
     answer, room = _ListSchedulesResponse(), AnswerRoom()
     for schedule in schedules:
-        _fill(entry := answer.schedules.add(), schedule, View.BASIC, 1)
+        _fill(entry := answer.schedules.add(), schedule, View.BASIC)
+        if schedule.next_time is not None and not schedule.spec.paused:
+            set_time(entry.next_times.add(), schedule.next_time)
         if not room.takes(entry):
             del answer.schedules[-1]
             break
     if len(answer.schedules) < len(schedules) or len(schedules) == wanted:
-        answer.next_page_token = page_tokens.schedules_token(answer.schedules[-1].schedule_id)
+        answer.next_page_token = _token_after(schedules[len(answer.schedules) - 1])
     return answer
 
 
-def _fill(target: schedule_pb2.Schedule, schedule: Schedule, view: View, times: int) -> None:
+def _token_after(last: Schedule) -> str:
+    return page_tokens.schedules_token(last.spec.queue, last.spec.schedule_id)
+
+
+def _fill(target: schedule_pb2.Schedule, schedule: Schedule, view: View) -> None:
     spec = schedule.spec
     target.queue, target.schedule_id = spec.queue, spec.schedule_id
     _fill_timing(target, spec.timing)
@@ -72,24 +83,27 @@ def _fill(target: schedule_pb2.Schedule, schedule: Schedule, view: View, times: 
     target.paused, target.pause_reason, target.note = spec.paused, spec.pause_reason, spec.note
     target.revision = schedule.revision
     set_time(target.create_time, schedule.create_time)
-    for time in _next_times(schedule, times):
-        set_time(target.next_times.add(), time)
     if schedule.last_time is not None:
         set_time(target.last_time, schedule.last_time)
     if schedule.held_time is not None:
         set_time(target.waiting_time, schedule.held_time)
     target.counts.fired, target.counts.missed = schedule.fired, schedule.missed
+    target.counts.backfilled = schedule.backfilled
     target.counts.overlap_skipped = schedule.overlap_skipped
 
 
-def _next_times(schedule: Schedule, times: int) -> Sequence[datetime]:
-    if schedule.next_time is None or not times:
+def _next_times(schedule: Schedule, calendars: Calendars) -> Sequence[datetime]:
+    """Where a calendar has changed that moment, as it has them now."""
+    if schedule.next_time is None or schedule.spec.paused:
         return ()
-    if times == 1:
-        return (schedule.next_time,)
-    if (most := schedule.spec.timing.max_runs) is not None:
-        times = min(times, most - schedule.fired)
-    occurrences = schedule.reckoning().occurrences(schedule.next_time - MILLISECOND)
+    try:
+        reckoning = schedule.reckoning(calendars)
+    except (LookupError, ValueError):  # a calendar is not there (or not readable any more): it does not run
+        return ()
+    times = limits.NEXT_TIMES
+    if (left := schedule.runs_left) is not None:
+        times = min(times, left)
+    occurrences = reckoning.occurrences(schedule.next_time - MILLISECOND)
     return [one.time for one in islice(occurrences, times)]
 
 
@@ -110,3 +124,6 @@ def _fill_timing(target: schedule_pb2.Schedule, timing: Timing) -> None:
         target.max_runs = timing.max_runs
     if timing.jitter:
         set_span(target.jitter, timing.jitter)
+    for use in timing.calendars:
+        action = schedule_pb2.CalendarUse.OnExcluded.ValueType(use.on_excluded)
+        target.calendars.add(name=use.name, on_excluded=action)

@@ -47,7 +47,7 @@ def leased_job(claimed: Claimed, lease: timedelta) -> bytes:
 
 
 def _job(job: Job) -> bytes:
-    if job.errors or job.progress is not None or job.cancel is not None or job.spec.tags or job.start_time is None:
+    if job.errors or job.progress or job.cancel or job.spec.tags or job.start_time is None or job.fired:
         return _filled(job)
     alike, spec_alike = _alike(job)
     job_id, payload = job.job_id.encode(), job.spec.payload

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from tocsin.v1 import schedule_pb2
@@ -10,7 +10,19 @@ from tocsin.v1 import schedule_service_pb2 as pb
 
 from tocsin_server.api.sized import AnswerRoom
 from tocsin_server.api.times import set_span, set_time
+from tocsin_server.domain.schedules.backfill import BackfilledTime
 from tocsin_server.domain.schedules.timing import DstFold, DstGap, Excluded, Jittered, Note, Occurrence
+
+
+def backfilled(times: Sequence[BackfilledTime]) -> pb.BackfillScheduleResponse:
+    """What became of the times of a span."""
+    answer = pb.BackfillScheduleResponse()
+    for one in times:
+        entry = answer.times.add(job_id=one.job_id or "", kept=one.kept)
+        entry.occurrence.CopyFrom(_occurrence(one.occurrence))
+    answer.kept = sum(one.kept for one in times)
+    answer.made = sum(one.job_id is not None for one in times) - answer.kept
+    return answer
 
 
 class Preview:

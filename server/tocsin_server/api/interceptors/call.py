@@ -10,6 +10,8 @@ from typing import Protocol, TypeAlias
 
 import grpc
 
+from tocsin_server.security.principals import Principal
+
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
@@ -41,7 +43,8 @@ class Call:
 
     method: Method
     context: Context
-    caller: str = ""  # the name of who calls; empty, as nobody logs in yet
+    caller: str = ""  # the name of who calls; empty where everybody may
+    principal: Principal | None = None  # who calls; None where everybody may
 
 
 #: What is done for a call. It reads its requests itself.

@@ -45,7 +45,7 @@ class CallLog:
                 code = grpc.StatusCode.CANCELLED.name
                 raise
             finally:
-                self._tell(call, code or _code(call), time.monotonic() - began)
+                self._tell(call, code or code_of(call), time.monotonic() - began)
 
         return done
 
@@ -53,7 +53,9 @@ class CallLog:
         level = _level(code, seconds, call.method.kind)
         if self._log.is_enabled_for(level) and (level != logging.INFO or self._room()):
             ms, peer = round(seconds * 1000, 1), call.context.peer()
-            more = {"unlogged": self._unlogged} if self._unlogged else {}
+            more: dict[str, object] = {"unlogged": self._unlogged} if self._unlogged else {}
+            if call.caller:
+                more["caller"] = call.caller
             self._unlogged = 0
             self._log.log(level, "call", method=call.method.path, code=code, ms=ms, peer=peer, **more)
 
@@ -68,7 +70,8 @@ class CallLog:
         return True
 
 
-def _code(call: Call) -> str:
+def code_of(call: Call) -> str:
+    """The name of the status with which a call ended that was not cancelled."""
     # grpc reads a success as None, or as 0 where nobody set it.
     code = call.context.code()
     return code.name if isinstance(code, grpc.StatusCode) else _NAMES.get(code or 0, str(code))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from tocsin.v1 import schedule_pb2
@@ -14,7 +14,7 @@ from tocsin_server.api.requests.payloads.checking import BUILT_IN_TYPES
 from tocsin_server.api.requests.schedule_jobs import check_size, check_spec, overrides, to_payload
 from tocsin_server.api.requests.schedules import check_schedule, timing_of
 from tocsin_server.api.requests.violations import Violations
-from tocsin_server.api.times import to_span
+from tocsin_server.api.times import to_span, to_time
 from tocsin_server.domain import limits
 from tocsin_server.domain.defaults import SERVER_DEFAULTS, UNSET, JobRequest, terms
 from tocsin_server.domain.schedules.standing import Missed, Overlap, ScheduleSpec
@@ -59,14 +59,34 @@ def pause_schedule(request: pb.PauseScheduleRequest) -> tuple[str, str, str]:
     return *named_schedule(request), request.reason
 
 
+def backfill_schedule(request: pb.BackfillScheduleRequest) -> tuple[str, str, datetime, datetime]:
+    """Queue, id, and the span: from when on, and before when."""
+    wrong, start = Violations(), getattr(request, "from")  # a word of Python
+    for field, given, is_there in (
+        ("from", start, request.HasField("from")),
+        ("to", request.to, request.HasField("to")),
+    ):
+        if is_there:
+            wrong.time(field, given)
+        else:
+            wrong.add(field, "is needed")
+    wrong.queue("queue", request.queue)
+    wrong.name("schedule_id", request.schedule_id)
+    if not wrong and to_time(start) >= to_time(request.to):
+        wrong.add("to", "is not after from")
+    wrong.done()
+    return queue_of(request.queue), request.schedule_id, to_time(start), to_time(request.to)
+
+
 def list_schedules(request: pb.ListSchedulesRequest) -> tuple[str, str, int]:
     """Queue, the id after which the list goes on, and how many are wanted."""
     wrong = Violations()
     wrong.queue("queue", request.queue)
     check_page_size(wrong, request.page_size)
     wrong.done()
-    after = page_tokens.last_schedule(request.page_token) if request.page_token else ""
-    return queue_of(request.queue), after, page_size(request.page_size)
+    queue = queue_of(request.queue)
+    after = page_tokens.last_schedule(queue, request.page_token) if request.page_token else ""
+    return queue, after, page_size(request.page_size)
 
 
 def create_schedule(request: pb.CreateScheduleRequest) -> Wanted:

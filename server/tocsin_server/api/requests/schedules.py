@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
-from zoneinfo import ZoneInfo
 
 from tocsin.v1 import schedule_pb2
 from tocsin.v1 import schedule_service_pb2 as pb
 
-from tocsin_server.api.requests.violations import Violations
+from tocsin_server.api.requests.calendars import check_calendar, check_zone
+from tocsin_server.api.requests.violations import Violations, is_name
 from tocsin_server.api.times import to_span, to_time
 from tocsin_server.domain import limits
 from tocsin_server.domain.schedules.cron_line import WrongLine, cron_line
-from tocsin_server.domain.schedules.ics import UnreadCalendar, read_ics
-from tocsin_server.domain.schedules.reckoning import MOST_MOVED_A_DAY, Reckoning
+from tocsin_server.domain.schedules.reckoning import MOST_MOVED_A_DAY, Reckoning, times_a_day
+from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.domain.schedules.timing import (
     Calendar,
     CalendarUse,
@@ -26,43 +25,67 @@ from tocsin_server.domain.schedules.timing import (
     OnExcluded,
     Timing,
 )
-from tocsin_server.domain.time_zones import UnknownZone, zone_of
 
 _ON_EXCLUDED = {int(number): name for name, number in schedule_pb2.CalendarUse.OnExcluded.items()}
-_WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_NO_ZONE = "is no IANA time zone such as Europe/Berlin"
 
 
-def preview(request: pb.PreviewScheduleRequest, now: datetime) -> Iterator[Occurrence]:
-    """The times that are asked for."""
+def calendars_wanted(request: pb.PreviewScheduleRequest) -> list[str]:
+    """Calendars that the request's schedule names and the request does not have, a bounded number."""
+    given = {calendar.name for calendar in request.calendars}
+    names = dict.fromkeys(use.name for use in request.schedule.calendars[: limits.SCHEDULE_CALENDARS])
+    return [name for name in names if is_name(name) and name not in given]
+
+
+def preview(
+    request: pb.PreviewScheduleRequest, now: datetime, kept: Mapping[str, Calendar], standing: Schedule | None = None
+) -> Iterator[Occurrence]:
+    """The times that are asked for. `kept`: the calendars wanted that are there; `standing`: the schedule whose id was
+    given."""
     wrong = Violations()
     if request.HasField("count"):
         wrong.number("count", request.count, 1, limits.PREVIEW_TIMES)
     if request.HasField("after"):
         wrong.time("after", request.after)
-    if not request.HasField("schedule"):
-        wrong.add("schedule", "is needed")
-    calendars = _calendars(wrong, request)
-    check_schedule(wrong, request.schedule, calendars)
-    wrong.done()
     after = to_time(request.after) if request.HasField("after") else now
-    timing, schedule = timing_of(request.schedule), request.schedule
-    key = f"{schedule.queue or limits.DEFAULT_QUEUE}/{schedule.schedule_id}"
-    reckoning = Reckoning(timing, key=key, created=after, calendars=calendars)
-    if any(use.on_excluded is not OnExcluded.SKIP for use in timing.calendars):
-        if (times := reckoning.times_a_day()) > MOST_MOVED_A_DAY:
-            most = f"moved can be what comes at most {MOST_MOVED_A_DAY} times a day"
-            wrong.add("schedule.calendars", f"moves the times of a schedule that has {times:,} a day; {most}")
-            wrong.done()
+    zone = standing.spec.timing.time_zone if standing else request.schedule.cron.time_zone
+    calendars = {**kept, **_calendars(wrong, request, zone)}
+    fired = 0
+    if standing is not None:
+        timing, key, created, fired = standing.spec.timing, standing.key, standing.create_time, standing.fired
+        for use in timing.calendars:
+            if use.name not in calendars:
+                wrong.add("schedule_id", f"names calendar {use.name!r}, which is not there; make it with PutCalendar")
+        wrong.done()
+    else:
+        if not request.HasField("schedule"):
+            wrong.add("schedule", "is needed, or schedule_id")
+        check_schedule(wrong, request.schedule)
+        for i, named in enumerate(request.schedule.calendars[: limits.SCHEDULE_CALENDARS]):
+            if is_name(named.name) and named.name not in calendars:
+                wrong.add(f"schedule.calendars[{i}].name", "is neither among the request's calendars nor a kept one")
+        wrong.done()
+        timing, schedule = timing_of(request.schedule), request.schedule
+        key, created = f"{schedule.queue or limits.DEFAULT_QUEUE}/{schedule.schedule_id}", after
     count = request.count if request.HasField("count") else limits.DEFAULT_PREVIEW_TIMES
-    return islice(reckoning.occurrences(after, skipped=True), count)
+    reckoning = Reckoning(timing, key=key, created=created, calendars=calendars)
+    return islice(reckoning.occurrences(after, fired=fired, skipped=True), count)
 
 
-def check_schedule(
-    wrong: Violations, schedule: schedule_pb2.Schedule, calendars: Mapping[str, Calendar] | None = None
-) -> None:
-    """What decides when it runs; without calendars it may name none."""
+def previewed_schedule(request: pb.PreviewScheduleRequest) -> tuple[str, str] | None:
+    """Queue and id of the kept schedule that is asked for; None where the request has a schedule of its own."""
+    if not request.schedule_id:
+        return None
+    wrong = Violations()
+    if request.HasField("schedule"):
+        wrong.add("schedule_id", "stands beside schedule; give one of them")
+    wrong.queue("queue", request.queue)
+    wrong.name("schedule_id", request.schedule_id)
+    wrong.done()
+    return request.queue or limits.DEFAULT_QUEUE, request.schedule_id
+
+
+def check_schedule(wrong: Violations, schedule: schedule_pb2.Schedule) -> None:
+    """What decides when it runs; whether the calendars that it names are there is not looked at."""
     wrong.queue("schedule.queue", schedule.queue)
     if schedule.schedule_id:
         wrong.name("schedule.schedule_id", schedule.schedule_id)
@@ -78,10 +101,11 @@ def check_schedule(
         wrong.number("schedule.max_runs", schedule.max_runs, 1, limits.MAX_RUNS)
     if schedule.HasField("jitter"):
         wrong.span("schedule.jitter", schedule.jitter, timedelta(0), limits.MAX_JITTER, "0 to 24 hours")
-    if calendars is not None:
-        _check_uses(wrong, schedule.calendars, calendars)
-    elif schedule.calendars:
-        wrong.add("schedule.calendars", "cannot be kept so far, only previewed; leave them out")
+    _check_uses(wrong, schedule.calendars)
+    if not wrong and any(use.on_excluded > OnExcluded.SKIP for use in schedule.calendars):
+        if (times := times_a_day(timing_of(schedule))) > MOST_MOVED_A_DAY:
+            most = f"moved can be what comes at most {MOST_MOVED_A_DAY} times a day"
+            wrong.add("schedule.calendars", f"moves the times of a schedule that has {times:,} a day; {most}")
 
 
 def _check_cron(wrong: Violations, cron: schedule_pb2.Cron) -> None:
@@ -91,7 +115,7 @@ def _check_cron(wrong: Violations, cron: schedule_pb2.Cron) -> None:
                 cron_line(line)
             except WrongLine as error:
                 wrong.add(f"schedule.cron.lines[{i}]", str(error))
-    _zone(wrong, "schedule.cron.time_zone", cron.time_zone)
+    check_zone(wrong, "schedule.cron.time_zone", cron.time_zone)
 
 
 def _check_every(wrong: Violations, every: schedule_pb2.Every) -> None:
@@ -114,74 +138,30 @@ def _check_window(wrong: Violations, schedule: schedule_pb2.Schedule) -> None:
                 wrong.add("schedule.end_time", "is not after start_time")
 
 
-def _check_uses(wrong: Violations, uses: Sequence[schedule_pb2.CalendarUse], calendars: Mapping[str, Calendar]) -> None:
+def _check_uses(wrong: Violations, uses: Sequence[schedule_pb2.CalendarUse]) -> None:
     if not wrong.count("schedule.calendars", uses, limits.SCHEDULE_CALENDARS):
         return
     seen: set[str] = set()
     for i, use in enumerate(uses):
         wrong.enum(f"schedule.calendars[{i}].on_excluded", use.on_excluded, _ON_EXCLUDED)
         field = f"schedule.calendars[{i}].name"
-        if not use.name:
-            wrong.add(field, "is needed")
-        elif use.name in seen:
+        wrong.name(field, use.name)
+        if use.name in seen:
             wrong.add(field, "stands there twice")
-        elif use.name not in calendars:
-            wrong.add(field, "is not among the request's calendars")
         seen.add(use.name)
 
 
-def _calendars(wrong: Violations, request: pb.PreviewScheduleRequest) -> dict[str, Calendar]:
-    """By name, also those with which something is wrong."""
+def _calendars(wrong: Violations, request: pb.PreviewScheduleRequest, time_zone: str) -> dict[str, Calendar]:
+    """Those of the request by name, also those with which something is wrong."""
     found: dict[str, Calendar] = {}
     if wrong.count("calendars", request.calendars, limits.SCHEDULE_CALENDARS):
-        zone = _zone(Violations(), "", request.schedule.cron.time_zone)
+        zone = check_zone(Violations(), "", time_zone)
         for i, calendar in enumerate(request.calendars):
             wrong.name(f"calendars[{i}].name", calendar.name)
             if calendar.name in found:
                 wrong.add(f"calendars[{i}].name", "stands there twice")
-            found[calendar.name] = _calendar(wrong, f"calendars[{i}]", calendar, zone)
+            found[calendar.name] = check_calendar(wrong, f"calendars[{i}]", calendar, zone)
     return found
-
-
-def _calendar(wrong: Violations, path: str, calendar: schedule_pb2.Calendar, of_schedule: ZoneInfo | None) -> Calendar:
-    dates: set[date] = set()
-    if wrong.count(f"{path}.dates", calendar.dates, limits.CALENDAR_DATES):
-        for i, text in enumerate(calendar.dates):
-            if (day := _day(text)) is None:
-                wrong.add(f"{path}.dates[{i}]", "is no date such as 2026-12-25")
-            else:
-                dates.add(day)
-    weekdays: set[int] = set()
-    if wrong.count(f"{path}.weekdays", calendar.weekdays, limits.CALENDAR_WEEKDAYS):
-        for i, word in enumerate(calendar.weekdays):
-            if word.upper() in _WEEKDAYS:
-                weekdays.add(_WEEKDAYS.index(word.upper()))
-            else:
-                wrong.add(f"{path}.weekdays[{i}]", f"is none of {', '.join(_WEEKDAYS)}")
-    if len(weekdays) == len(_WEEKDAYS):
-        wrong.add(f"{path}.weekdays", "has all seven, which leaves no day to run on")
-    zone = _zone(wrong, f"{path}.time_zone", calendar.time_zone) if calendar.time_zone else of_schedule
-    if calendar.ics and zone is not None:
-        try:
-            read_ics(calendar.ics, zone)  # it remembers: by this zone it is read again when times are reckoned
-        except UnreadCalendar as error:
-            wrong.add(f"{path}.ics", str(error))
-    return Calendar(frozenset(dates), frozenset(weekdays), calendar.ics, calendar.time_zone)
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text) if _DATE.fullmatch(text) else None
-    except ValueError:
-        return None
-
-
-def _zone(wrong: Violations, field: str, name: str) -> ZoneInfo | None:
-    try:
-        return zone_of(name)
-    except UnknownZone:
-        wrong.add(field, _NO_ZONE)
-        return None
 
 
 def timing_of(schedule: schedule_pb2.Schedule) -> Timing:

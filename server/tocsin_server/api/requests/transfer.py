@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,18 +18,21 @@ from tocsin_server.api.requests.jobs import STATES, queue_of
 from tocsin_server.api.requests.payloads.checking import BUILT_IN_TYPES, check_payload
 from tocsin_server.api.requests.queues import check_settings, to_settings
 from tocsin_server.api.requests.schedule_jobs import RESERVED, check_terms, check_type, overrides
+from tocsin_server.api.requests.transferred_schedules import calendar_record, schedule_record
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.api.times import to_span, to_time
 from tocsin_server.domain import limits
 from tocsin_server.domain.defaults import SERVER_DEFAULTS, terms
-from tocsin_server.domain.errors import InvalidFields, TocsinError, TooLarge, Violation
+from tocsin_server.domain.errors import CannotDecrypt, InvalidFields, TocsinError, TooLarge, Violation
 from tocsin_server.domain.job import Cancel, Job, JobError, JobSpec, Payload, Progress
+from tocsin_server.domain.nominal_times import of_job_id
 from tocsin_server.domain.reminders import TAG, reserved_for
 from tocsin_server.domain.states import ENDED, PENDING, State
 from tocsin_server.operations.reminders.notes import names_set, set_in
 from tocsin_server.operations.transfer.importing import Item
 from tocsin_server.operations.transfer.records import NoteRecord, QueueRecord, Record
 from tocsin_server.store.interface import StoredNote
+from tocsin_server.store.sealed_store import RecordSealer
 
 _Record = wire.shadow(pb.TransferRecord)
 _ListJobsResponse = wire.shadow(job_service_pb2.ListJobsResponse)
@@ -50,9 +54,10 @@ def export_jobs(request: pb.ExportJobsRequest) -> Sequence[str]:
 
 
 async def slices(
-    requests: AsyncIterator[pb.ImportJobsRequest],
+    requests: AsyncIterator[pb.ImportJobsRequest], sealer: RecordSealer | None
 ) -> AsyncGenerator[tuple[bool, Sequence[Item]], None]:
-    """What a stream of requests brings; each slice with whether it goes over what stands."""
+    """What a stream of requests brings; each slice with whether it goes over what stands. `sealer` decrypts records
+    that were exported encrypted."""
     said: int | None = None
     index = 0
     async for request in requests:
@@ -62,7 +67,7 @@ async def slices(
         raws: Sequence[bytes] = request.records  # type: ignore[assignment]  # bytes in the shadow message
         for start in range(0, len(raws), _AT_ONCE):
             some = [(index + i, raw) for i, raw in enumerate(raws[start : start + _AT_ONCE])]
-            yield over, await each_aside(sum(len(raw) for _, raw in some), some, _item)
+            yield over, await each_aside(sum(len(raw) for _, raw in some), some, partial(_item, sealer))
             index += len(some)
 
 
@@ -78,19 +83,38 @@ def _over(request: pb.ImportJobsRequest, said: int | None) -> int:
     return said or request.over or pb.ImportJobsRequest.KEEP
 
 
-def _item(indexed: tuple[int, bytes]) -> Item:
+def _item(sealer: RecordSealer | None, indexed: tuple[int, bytes]) -> Item:
     index, raw = indexed
     at = f"records[{index}]"
+    queue, job_id = "", ""
     try:
         message = read(pb.TransferRecord, _Record, raw)
+        queue, job_id = _names(message)
+        if message.HasField("sealed"):
+            message = read(pb.TransferRecord, _Record, _opened(message.sealed, sealer))
+            queue, job_id = _names(message)
     except InvalidFields as refusal:
-        return Item(index, "", "", _within(at, refusal))
-    queue, job_id = _names(message)
+        return Item(index, queue, "", _within(at, refusal))
+    except CannotDecrypt as refusal:
+        return Item(index, queue, "", refusal)
     try:
         _check_record(at, message)
+        return Item(index, queue, job_id, _to_record(at, message))
     except TocsinError as refusal:
         return Item(index, queue, job_id, refusal)
-    return Item(index, queue, job_id, _to_record(message))
+
+
+def _opened(record: pb.SealedRecord, sealer: RecordSealer | None) -> bytes:
+    """CannotDecrypt."""
+    if sealer is None:
+        raise CannotDecrypt(
+            record.queue[: limits.NAME_CHARACTERS],
+            "",
+            "record",
+            "it was exported encrypted, and this server has no key ring: name a copy of the exporting server's in "
+            "encryption.keyring_file, or export it with --decrypt",
+        )
+    return sealer.open(record.queue, record.record_field, record.record)
 
 
 def _within(at: str, refusal: InvalidFields) -> InvalidFields:
@@ -101,10 +125,18 @@ def _within(at: str, refusal: InvalidFields) -> InvalidFields:
 
 def _names(record: pb.TransferRecord) -> tuple[str, str]:
     """Queue and job of a record that may say anything."""
-    if record.HasField("job"):
-        queue, job_id = record.job.job.queue, record.job.job.job_id
-    else:
-        queue, job_id = record.queue.queue.queue if record.HasField("queue") else record.note.queue, ""
+    job_id = ""
+    match record.WhichOneof("record"):
+        case "sealed":
+            return record.sealed.queue[: limits.NAME_CHARACTERS], ""
+        case "job":
+            queue, job_id = record.job.job.queue, record.job.job.job_id
+        case "queue":
+            queue = record.queue.queue.queue
+        case "schedule":
+            queue = record.schedule.schedule.queue
+        case _:
+            queue = record.note.queue
     return (queue or limits.DEFAULT_QUEUE)[: limits.NAME_CHARACTERS], job_id[: limits.JOB_ID_CHARACTERS]
 
 
@@ -118,8 +150,11 @@ def _check_record(at: str, record: pb.TransferRecord) -> None:
             _check_note(wrong, f"{at}.note", record.note)
         case "job":
             _check_job(wrong, f"{at}.job", record.job)
+        case "schedule" | "calendar":
+            pass  # checked as they are read
         case _:
-            wrong.add(at, "is none of queue, job and note; if a later version has written it, that one can read it")
+            kinds = "queue, job, note, schedule and calendar"
+            wrong.add(at, f"is none of {kinds}; if a later version has written it, that one can read it")
     wrong.done()
 
 
@@ -193,6 +228,10 @@ def _check_life(wrong: Violations, at: str, job: job_pb2.Job) -> None:
         wrong.add(f"{at}.end_time", "is needed: the job has ended")
     elif job.HasField("end_time"):
         wrong.add(f"{at}.end_time", "is given, and the job has not ended")
+    if job.HasField("nominal_time"):
+        named = of_job_id(job.job_id)
+        if named is None or not _is_time(job.nominal_time, named[1]):
+            wrong.add(f"{at}.nominal_time", "is not the one that its job_id ends with: schedule_id@time")
     wrong.number(f"{at}.attempt", job.attempt, 0, limits.IMPORTED_ATTEMPT)
     wrong.number(f"{at}.failures", job.failures, 0, limits.MAX_ATTEMPTS)
     wrong.number(f"{at}.crashes", job.crashes, 0, limits.MAX_LEASES_LOST)
@@ -263,8 +302,16 @@ def _later(wrong: Violations, field: str, time: Timestamp) -> None:
         wrong.time(field, time)
 
 
-def _to_record(record: pb.TransferRecord) -> Record:
-    """A record that was checked."""
+def _is_time(given: Timestamp, time: datetime) -> bool:
+    return given.nanos % 1_000_000 == 0 and to_time(given) == time
+
+
+def _to_record(at: str, record: pb.TransferRecord) -> Record:
+    """A record that was checked; InvalidFields, TooLarge for a schedule or a calendar that is wrong."""
+    if record.HasField("schedule"):
+        return schedule_record(f"{at}.schedule", record.schedule)
+    if record.HasField("calendar"):
+        return calendar_record(f"{at}.calendar", record.calendar)
     if record.HasField("job"):
         return _to_job(record.job)
     if record.HasField("queue"):
@@ -293,6 +340,7 @@ def _to_job(record: pb.JobRecord) -> Job:
         progress=_to_progress(job.progress) if job.HasField("progress") else None,
         result=record.result if record.HasField("result") else None,
         cancel=_to_cancel(job.cancel) if job.HasField("cancel") else None,
+        fired=job.HasField("nominal_time"),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from tocsin_server.domain.schedules.ics import IcsDays, read_ics
@@ -11,6 +12,12 @@ from tocsin_server.domain.schedules.wall_clock import WallClock
 from tocsin_server.domain.time_zones import zone_of
 
 _YEARS_KEPT = 8
+
+
+@lru_cache(maxsize=64)
+def days_off(calendar: Calendar, zone: ZoneInfo) -> DaysOff:
+    """The calendar made ready, once for all schedules that name it. UnknownZone, UnreadCalendar."""
+    return DaysOff(calendar, zone)
 
 
 class DaysOff:

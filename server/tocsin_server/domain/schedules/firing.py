@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import islice, takewhile
 
 from tocsin_server.domain.record import record
 from tocsin_server.domain.schedules.reckoning import Reckoning
-from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule
+from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec
 from tocsin_server.domain.schedules.timing import Occurrence
 from tocsin_server.domain.times import MILLISECOND
 
@@ -16,6 +17,10 @@ from tocsin_server.domain.times import MILLISECOND
 PUNCTUAL = timedelta(minutes=1)
 #: Jobs that one step makes at most, and times that it passes over.
 MOST_FIRED, MOST_PASSED = 50, 100
+#: Times that are counted where a schedule is changed while it is behind.
+MOST_UNFIRED = 1_000
+#: Bytes of payload that one step fires at most, if it is more than one job: they are one call to the store.
+MOST_BYTES = 1 << 20
 
 
 @record
@@ -31,11 +36,11 @@ class FiringStep:
 def next_step(schedule: Schedule, reckoning: Reckoning, now: datetime, *, going: bool) -> FiringStep | None:
     """The next step, None where there is nothing to do. `going`: the job that the schedule made last has not ended.
 
-    A step fires up to MOST_FIRED times and passes over up to MOST_PASSED; of a schedule that catches up it looks ahead
-    as far as `catch_up_max` besides.
+    A step fires up to MOST_FIRED times, MOST_BYTES together, and passes over up to MOST_PASSED; of a schedule that
+    catches up it looks ahead as far as `catch_up_max` besides.
     """
     if schedule.held_time is not None and not going:
-        return _release(schedule, reckoning, now)
+        return _release(schedule, schedule.held_time, reckoning, now)
     if schedule.next_time is None or schedule.next_time > now:
         return None
     most = MOST_PASSED + (schedule.spec.catch_up_max if schedule.spec.missed is Missed.ALL else 0)
@@ -44,7 +49,7 @@ def next_step(schedule: Schedule, reckoning: Reckoning, now: datetime, *, going:
     wanted, missed, taken = _wanted(schedule, due[:most], now, whole=len(due) <= most)
     fires, cancels, held, skipped = _overlapping(schedule, wanted, going=going)
     fired = schedule.fired + len(fires)
-    coming = ahead[taken].time if taken < len(ahead) and not _is_over(schedule, fired, held) else None
+    coming = ahead[taken].time if taken < len(ahead) and schedule.runs_left_with(fired, held) != 0 else None
     after = replace(
         schedule,
         next_time=coming,
@@ -57,6 +62,15 @@ def next_step(schedule: Schedule, reckoning: Reckoning, now: datetime, *, going:
     return FiringStep(fires, cancels, after, coming is not None and coming <= now)
 
 
+def unfired(schedule: Schedule, reckoning: Reckoning, now: datetime) -> int:
+    """How many of its times have come and were not looked at yet, up to MOST_UNFIRED."""
+    if schedule.next_time is None or schedule.next_time > now:
+        return 0
+    most = MOST_UNFIRED if schedule.runs_left is None else min(MOST_UNFIRED, schedule.runs_left)
+    times = reckoning.occurrences(schedule.next_time - MILLISECOND)
+    return sum(1 for _ in takewhile(lambda one: one.time <= now, islice(times, most)))
+
+
 def _due_and_next(times: Iterator[Occurrence], now: datetime, most: int) -> Sequence[Occurrence]:
     """Those that are due, and the one behind them: `most` + 1 at most. None is reckoned that is not asked for."""
     found: list[Occurrence] = []
@@ -67,17 +81,12 @@ def _due_and_next(times: Iterator[Occurrence], now: datetime, most: int) -> Sequ
     return found
 
 
-def _release(schedule: Schedule, reckoning: Reckoning, now: datetime) -> FiringStep:
+def _release(schedule: Schedule, held: datetime, reckoning: Reckoning, now: datetime) -> FiringStep:
     """The one that waited goes."""
-    held = schedule.held_time
     after = replace(schedule, held_time=None)
-    found = reckoning.next_after(held - MILLISECOND) if held is not None else None
-    if found is None or found.time != held:
-        return FiringStep((), None, replace(after, overlap_skipped=after.overlap_skipped + 1), more=False)
-    over = _is_over(schedule, schedule.fired + 1, None)
-    coming = None if over else schedule.next_time
+    coming = None if schedule.runs_left_with(schedule.fired + 1, None) == 0 else schedule.next_time
     after = replace(after, next_time=coming, last_time=held, fired=after.fired + 1)
-    return FiringStep((found,), None, after, coming is not None and coming <= now)
+    return FiringStep((reckoning.run_at(held),), None, after, coming is not None and coming <= now)
 
 
 def _wanted(
@@ -102,8 +111,14 @@ def _wanted(
         return (), passed, passed
     if passed == MOST_PASSED:
         return (), passed, passed
-    wanted = due[passed : passed + MOST_FIRED]
+    wanted = due[passed : passed + _most_fired(spec)]
     return wanted, passed, passed + len(wanted)
+
+
+def _most_fired(spec: ScheduleSpec) -> int:
+    if spec.overlap is not Overlap.ALLOW or spec.job.payload is None:  # one is fired at most, or they are small
+        return MOST_FIRED
+    return max(1, min(MOST_FIRED, MOST_BYTES // max(1, len(spec.job.payload.body))))
 
 
 def _overlapping(
@@ -127,9 +142,3 @@ def _overlapping(
         else:
             skipped += 1
     return tuple(fires), cancels, held, skipped
-
-
-def _is_over(schedule: Schedule, fired: int, held: datetime | None) -> bool:
-    """Whether it has had all the runs that it may have; one that waits is counted."""
-    most = schedule.spec.timing.max_runs
-    return most is not None and fired + (held is not None) >= most

@@ -22,7 +22,7 @@ from tocsin_server.domain.time_zones import UnknownZone, zone_of
 MOST_BYTES = 256 << 10
 MOST_EVENTS = 2_000
 MOST_DAYS = 366  # of one event
-MOST_DATES = 20_000  # of all single events
+MOST_DATES = 20_000  # of all single events, each as often as it stands there: so much work it is
 MOST_STARTS, MOST_YEARLY_DAYS = 1_000, 5_000  # of all yearly events in one year
 MOST_COUNT = 200  # of a repeated event that ends after so many
 
@@ -44,6 +44,7 @@ class IcsDays:
     """The days of a text. Once they are read, many share them."""
 
     dates: set[date] = field(default_factory=set)
+    added: int = 0  # days, also those that were there
     yearly: list[Yearly] = field(default_factory=list)
 
 
@@ -92,15 +93,15 @@ def read_ics(text: str, zone: ZoneInfo) -> IcsDays:
 
 def _properties(text: str) -> Iterator[_Property]:
     """The lines, each with those that continue it."""
-    joined: list[tuple[int, str]] = []
+    joined: list[tuple[int, list[str]]] = []
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         line = line.removesuffix("\r")
         if line[:1] in (" ", "\t") and joined:
-            joined[-1] = (joined[-1][0], joined[-1][1] + line[1:])
+            joined[-1][1].append(line[1:])
         elif line:
-            joined.append((number, line))
-    for number, line in joined:
-        found = _LINE.fullmatch(line)
+            joined.append((number, [line]))
+    for number, pieces in joined:
+        found = _LINE.fullmatch("".join(pieces))
         if found is None:
             raise UnreadCalendar(f"has no NAME:VALUE in line {number}")
         yield _Property(number, found[1].upper(), found[2], found[3])
@@ -148,9 +149,10 @@ def _check_yearly(rules: list[Yearly]) -> None:
 
 
 def _add_dates(days: IcsDays, first: date, length: int) -> None:
+    days.added += length
+    if days.added > MOST_DATES:
+        raise UnreadCalendar(f"has more than the {MOST_DATES:,} days that are allowed, those of all events together")
     days.dates.update(span(first, length))
-    if len(days.dates) > MOST_DATES:
-        raise UnreadCalendar(f"has more than the {MOST_DATES:,} days that are allowed")
 
 
 def _length(event: dict[str, list[_Property]], start: date, zone: ZoneInfo) -> int:

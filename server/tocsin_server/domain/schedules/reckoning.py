@@ -13,7 +13,7 @@ from itertools import count, islice
 from tocsin_server.domain import limits
 from tocsin_server.domain.schedules.cron_line import cron_line
 from tocsin_server.domain.schedules.cron_times import instants
-from tocsin_server.domain.schedules.days_off import DaysOff
+from tocsin_server.domain.schedules.days_off import days_off
 from tocsin_server.domain.schedules.timing import (
     Calendar,
     Cron,
@@ -35,8 +35,9 @@ from tocsin_server.domain.times import MILLISECOND, time_to_ms
 MOST_DAYS_MOVED = 31
 #: Times a day of a schedule whose times are moved: each of up to 62 days is looked at for the next.
 MOST_MOVED_A_DAY = 96
-#: Excluded days, or times, after which no further one is looked for.
-MOST_EXCLUDED = 1_000
+#: Excluded days, or times, in a row after which no further one is looked for; and for how long, as times that come once
+#: in 28 years take long to find: longer than from one 29 February on a Sunday to the next, also over the year 2100.
+MOST_EXCLUDED, LONGEST_EXCLUDED = 1_000, timedelta(days=50 * 366)
 
 _DAY = timedelta(days=1)
 # A day can last 25 hours and more, so moving by days may take one hour more than that.
@@ -57,13 +58,13 @@ class Reckoning:
         rule = timing.rule
         self._timing = timing
         self._key = key
-        self._clock = WallClock(zone_of(rule.time_zone if isinstance(rule, Cron) else ""))
+        self._clock = WallClock(zone_of(timing.time_zone))
         self._lines = [cron_line(line) for line in rule.lines] if isinstance(rule, Cron) else []
         self._anchor = timing.start_time or created
         if isinstance(rule, Every):
             self._anchor = rule.anchor or self._anchor
         given = calendars or {}
-        self._calendars = [(use, DaysOff(given[use.name], self._clock.zone)) for use in timing.calendars]
+        self._calendars = [(use, days_off(given[use.name], self._clock.zone)) for use in timing.calendars]
         actions = {use.on_excluded for use in timing.calendars}
         self._moves_on = OnExcluded.NEXT_DAY in actions
         self._moves_back = OnExcluded.PREVIOUS_DAY in actions
@@ -78,7 +79,8 @@ class Reckoning:
         """The times after one time and before another, each once and in order.
 
         `fired` runs count towards the most that the schedule has. With `skipped`, those that a calendar takes out are
-        told of, too. Ends where the schedule does, and where calendars exclude MOST_EXCLUDED times in a row.
+        told of, too. Ends where the schedule does, and where calendars exclude MOST_EXCLUDED times in a row, or all for
+        LONGEST_EXCLUDED.
         """
         left = None if self._timing.max_runs is None else self._timing.max_runs - fired
         if left is not None and left <= 0:
@@ -93,29 +95,26 @@ class Reckoning:
                 if not left:
                     return
 
-    def times_a_day(self) -> int:
-        """How many times of a day there are at most."""
-        rule = self._timing.rule
-        if isinstance(rule, Every):
-            return -(-_DAY // rule.interval)
-        return sum(line.times_a_day() for line in self._lines)
+    def run_at(self, time: datetime) -> Occurrence:
+        """The run of a nominal time that is known already, whatever calendars have come to say of it."""
+        return self._running(Instant(time, self._clock.at(time)))
 
     def _kept(self, after: datetime, skipped: bool) -> Iterator[Occurrence]:
         """Where no time is moved: a day that is excluded is leapt over, unless its times are to be told of."""
-        excluded = 0
+        excluded = _InARow()
         times = self._times(after)
-        while excluded < MOST_EXCLUDED:
+        while not excluded.too_many:
             instant = next(times, None)
             if instant is None:
                 return
             by = self._excluding(instant.time)
             if by is None:
-                excluded = 0
+                excluded = _InARow()
                 yield self._running(instant)
             elif skipped:
                 yield self._skipped(instant, self._calendars[by][0].name)
             else:
-                excluded += 1
+                excluded.add(instant.time)
                 clock = self._calendars[by][1].clock
                 tomorrow = clock.at(instant.time).replace(hour=0, minute=0, second=0, microsecond=0, fold=0) + _DAY
                 times = self._times(clock.shows(tomorrow).time - MILLISECOND)
@@ -124,15 +123,18 @@ class Reckoning:
         """Where times are moved they change their order, so they wait until none can come before them."""
         waiting: list[tuple[datetime, int, Occurrence]] = []
         arrival = count()
-        excluded = 0
+        excluded = _InARow()
         for instant in self._times(after - _REACH if self._moves_on else after):
             frontier = instant.time - _REACH if self._moves_back else instant.time
             while waiting and waiting[0][0] < frontier:
                 one = _merged(waiting)
-                excluded = 0 if one.runs else excluded + 1
+                if one.runs:
+                    excluded = _InARow()
+                else:
+                    excluded.add(one.time)
                 if one.runs or skipped:
                     yield one
-            if excluded > MOST_EXCLUDED:
+            if excluded.too_many:
                 return
             one = self._landed(instant)
             heapq.heappush(waiting, (one.time, next(arrival), one))
@@ -145,11 +147,11 @@ class Reckoning:
         by = self._excluding(instant.time)
         if by is None:
             return self._running(instant)
-        use, days_off = self._calendars[by]
+        use, excluding = self._calendars[by]
         if use.on_excluded is OnExcluded.SKIP:
             return self._skipped(instant, use.name)
         # The time of day is that of the cron's zone; an interval has none, so its calendar's serves.
-        clock = self._clock if self._lines else days_off.clock
+        clock = self._clock if self._lines else excluding.clock
         wall = clock.at(instant.time) if not self._lines else instant.wall
         step = _DAY if use.on_excluded is OnExcluded.NEXT_DAY else -_DAY
         for days in range(1, MOST_DAYS_MOVED + 1):
@@ -190,8 +192,8 @@ class Reckoning:
 
     def _excluding(self, time: datetime) -> int | None:
         """The place of the first calendar that excludes a time."""
-        for place, (_, days_off) in enumerate(self._calendars):
-            if days_off.exclude(time):
+        for place, (_, excluding) in enumerate(self._calendars):
+            if excluding.exclude(time):
                 return place
         return None
 
@@ -219,6 +221,14 @@ class Reckoning:
         return int.from_bytes(digest[:8]) % (most + 1) * MILLISECOND
 
 
+def times_a_day(timing: Timing) -> int:
+    """How many times of a day there are at most. WrongLine."""
+    rule = timing.rule
+    if isinstance(rule, Every):
+        return -(-_DAY // rule.interval)
+    return sum(cron_line(line).times_a_day() for line in rule.lines)
+
+
 @lru_cache(maxsize=1_000)
 def _soon(rule: Cron, after: datetime) -> tuple[Instant, ...]:
     """The first two of its times: what firing asks for. Of thousands that are due at midnight most have one rule."""
@@ -226,6 +236,23 @@ def _soon(rule: Cron, after: datetime) -> tuple[Instant, ...]:
     with suppress(OverflowError):  # past the year 9999
         found.extend(islice(instants(lines, WallClock(zone_of(rule.time_zone)), after), 2))
     return tuple(found)
+
+
+class _InARow:
+    """Times in a row that were excluded."""
+
+    __slots__ = ("_count", "_first", "too_many")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._first: datetime | None = None
+        self.too_many = False
+
+    def add(self, time: datetime) -> None:
+        """One more."""
+        self._count += 1
+        self._first = self._first or time
+        self.too_many = self._count >= MOST_EXCLUDED or time - self._first > LONGEST_EXCLUDED
 
 
 def _next(times: Iterator[Occurrence]) -> Occurrence | None:

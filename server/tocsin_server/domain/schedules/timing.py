@@ -7,6 +7,9 @@ from enum import IntEnum
 
 from tocsin_server.domain.record import record
 
+#: From Monday on, as datetime counts them.
+WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+
 
 class OnExcluded(IntEnum):
     """What becomes of a time on a day that a calendar excludes. The numbers are those of tocsin.v1.CalendarUse."""
@@ -63,6 +66,11 @@ class Timing:
     max_runs: int | None = None
     jitter: timedelta = timedelta(0)
     calendars: tuple[CalendarUse, ...] = ()
+
+    @property
+    def time_zone(self) -> str:
+        """Whose wall clock it goes by; an interval by none, which is UTC."""
+        return self.rule.time_zone if isinstance(self.rule, Cron) else ""
 
 
 @record

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from tocsin_server.messages.errors import MessageSettingsError, Refused
 from tocsin_server.messages.mail.addresses import BadAddress, parse_address
 from tocsin_server.messages.mail.message import Letter, Mail, compose
-from tocsin_server.messages.mail.transport import Delivery
+from tocsin_server.messages.mail.transport import Delivery, MailTransport
 from tocsin_server.messages.mail.url import open_transport
+from tocsin_server.messages.renewed import Renewed
 from tocsin_server.messages.stamp import SendingAttempt, Stamp
 from tocsin_server.settings import MailSettings
 
@@ -37,8 +38,10 @@ class Mailer:
     """
 
     def __init__(self, settings: MailSettings, *, timeout: timedelta = _TIMEOUT) -> None:
-        transport = settings.transport
-        self._transport = open_transport(transport.get_secret_value(), timeout) if transport else None
+        secret = settings.transport
+        self._transport: Renewed[MailTransport] | None = None
+        if secret is not None and secret.get_secret_value():
+            self._transport = Renewed(lambda: open_transport(secret.get_secret_value(), timeout), secret)
         self._sender = settings.sender or ""
         if self._sender:
             try:
@@ -65,7 +68,7 @@ class Mailer:
         if self._transport is None:
             raise Refused(_NO_TRANSPORT)
         mail = await asyncio.to_thread(self._compose, write, stamp)
-        return Handed(mail.message_id, await self._transport.send(mail))
+        return Handed(mail.message_id, await self._transport.get().send(mail))
 
     def _compose(self, write: Callable[[], Letter], stamp: Stamp) -> Mail:
         letter = write()

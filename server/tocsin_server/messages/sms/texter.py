@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from tocsin_server.domain.formats import is_e164
 from tocsin_server.messages.errors import Refused
+from tocsin_server.messages.renewed import Renewed
 from tocsin_server.messages.sms.length import length_of
 from tocsin_server.messages.sms.transport import Message, SmsTransport
 from tocsin_server.messages.sms.url import open_transport
@@ -33,10 +34,19 @@ class Texter:
     """
 
     def __init__(self, settings: SmsSettings, *, timeout: timedelta = _TIMEOUT) -> None:
-        url = settings.url.get_secret_value() if settings.url else ""
-        self._transport = open_transport(url, settings, timeout) if url else None
+        secret = settings.url
+        url = secret.get_secret_value() if secret else ""
+        self._opened: Renewed[SmsTransport] | None = None
+        if secret is not None and url:
+            self._opened = Renewed(
+                lambda: open_transport(secret.get_secret_value(), settings, timeout), secret, settings.password
+            )
         self._sender = settings.sender or ""
         self._in_clear = bool(settings.password) and _in_clear(url)
+
+    @property
+    def _transport(self) -> SmsTransport | None:
+        return None if self._opened is None else self._opened.get()
 
     @property
     def missing(self) -> str:
@@ -46,7 +56,8 @@ class Texter:
     @property
     def missing_sender(self) -> str:
         """Why no text message that names no sender itself can be sent; "" where it can."""
-        needed = self._transport is not None and self._transport.needs_sender
+        transport = self._transport
+        needed = transport is not None and transport.needs_sender
         return self.missing or (_NONE_SET if needed and not self._sender else "")
 
     @property

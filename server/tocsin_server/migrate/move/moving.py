@@ -18,7 +18,7 @@ from tocsin_server.migrate.move.copying import Copied, Copying, Tell
 from tocsin_server.migrate.move.reading import STEP, Lines, anything
 from tocsin_server.migrate.move.verifying import Verified, look_again, verify
 from tocsin_server.migrate.stores import Side
-from tocsin_server.operations import moves
+from tocsin_server.operations import moves, schedule_moves
 from tocsin_server.operations.moves import Arriving, Leaving
 from tocsin_server.operations.pages import pages
 from tocsin_server.store.interface import JobStore
@@ -37,6 +37,7 @@ class Moved:
     verified: Verified | None = None
     done: bool = False  # the target goes on with it
     kept_settings: bool = False  # the target has its own
+    schedules: int = 0  # that were handed over
     already: bool = False  # it had been moved by an earlier run; what was added to the source since was copied
 
 
@@ -84,9 +85,34 @@ async def _moved(move: _Move, *, patience: timedelta, check: bool, tell: Tell) -
             await look_again(source.store, target.store, queue, found, with_settings=with_settings)
         moved.verified = found
     if not moved.copied.refused and not moved.active and (moved.verified is None or moved.verified.ok):
+        there = await _schedules_over(move, moved, copying, there)
+    if not moved.copied.refused and not moved.active and (moved.verified is None or moved.verified.ok):
         await move.let_go(replace(leaving, done_time=there, cursor=copying.cursor))
         moved.done = True
+    else:
+        await schedule_moves.go_on(source.store, queue, target.address)
     return moved
+
+
+async def _schedules_over(move: _Move, moved: Moved, copying: Copying, there: datetime) -> datetime:
+    """Hand over the schedules: what they make until they are stopped is copied before they go on in the target. The
+    time of the last look at the source's jobs, which was `there` before."""
+    source, target, queue, to = move.source.store, move.target.store, move.queue, move.target.address
+    if not await _clash(move, moved):
+        await schedule_moves.stop(source, queue, to)
+        there = await copying.catch_up()
+        if not moved.copied.refused:
+            moved.schedules = await schedule_moves.hand_over(source, target, queue, to, all_paused=True)
+    return there
+
+
+async def _clash(move: _Move, moved: Moved) -> bool:
+    """Whether a schedule cannot go to the target; it is among what was refused then."""
+    found = schedule_moves.clashes(move.source.store, move.target.store, move.queue, move.target.address)
+    async with aclosing(found) as lines:
+        async for line in lines:
+            moved.copied.refused.add(line)
+    return bool(moved.copied.refused)
 
 
 async def _moved_before(move: _Move, leaving: Leaving, since: datetime, *, check: bool, tell: Tell) -> Moved:
@@ -96,10 +122,13 @@ async def _moved_before(move: _Move, leaving: Leaving, since: datetime, *, check
         await move.let_go(leaving)  # the earlier run died just before
     copying = Copying(source, target, queue, tell, merges=False)
     moved = Moved(queue, copying.done, already=True)
+    if not await _clash(move, moved):  # schedules that were made there since
+        await schedule_moves.stop(source, queue, move.target.address)
     there = await copying.add_newer(since, leaving.cursor)
     if check:  # what has gone on there since differs, and is named
         moved.verified = await verify(source, target, queue, order=False)
     if not moved.copied.refused:
+        moved.schedules = await schedule_moves.hand_over(source, target, queue, move.target.address, all_paused=False)
         await move.remember(replace(leaving, done_time=there, cursor=copying.cursor))
         moved.done = not moved.copied.unknown  # said once: the next run looks from here on
     return moved

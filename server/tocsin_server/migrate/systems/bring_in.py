@@ -1,4 +1,5 @@
-"""What a reader of another system found, brought in: each job once, and never in the place of another of its id."""
+"""What a reader of another system found, brought in: each job and each schedule once, and never in the place of another
+of its id."""
 
 from __future__ import annotations
 
@@ -9,15 +10,19 @@ from dataclasses import dataclass, field, replace
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import Job, Put, View
+from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.migrate.systems.foreign import Foreign, Verdict
 from tocsin_server.migrate.systems.ledger import Ledger, mark_of
 from tocsin_server.migrate.systems.naming import Naming
 from tocsin_server.migrate.systems.own_types import Check, as_own
+from tocsin_server.migrate.systems.recurring.keeping import keep_schedule
 from tocsin_server.store.interface import JobStore
 from tocsin_server.store.put import check_placeable
 
 _PLACED, _BYTES = 200, 4 << 20  # at once: jobs, and bytes of their payloads
-TAKEN_ID = "another job of its id stands here: bring its queue into one of another name, with --queue-map {queue}=NAME"
+TAKEN_ID = (
+    "another {what} of its id stands here: bring its queue into one of another name, with --queue-map {queue}=NAME"
+)
 IN_DOUBT = (
     "an import died as it placed this job, and what happened since is no longer kept: look whether it has run, and "
     "schedule it anew if it has not"
@@ -42,8 +47,10 @@ class BroughtIn:
     """How many of what. Keys: queue, the source's state, verdict."""
 
     counts: Counter[tuple[str, str, Verdict]] = field(default_factory=Counter)
-    placed: int = 0
-    stood: int = 0
+    placed: int = 0  # jobs
+    stood: int = 0  # jobs that had been brought in before
+    schedules: int = 0
+    schedules_stood: int = 0
 
     def of(self, verdict: Verdict) -> int:
         """Things that this became of."""
@@ -96,6 +103,10 @@ class _Importing:
 
     async def take(self, foreign: Foreign) -> None:
         """Hold it back to be placed with others, or only count it."""
+        if foreign.schedule is not None:
+            await self._enter(foreign.lane, foreign.schedule.spec.queue)
+            await self._keep(foreign, foreign.schedule)
+            return
         if foreign.job is None:
             self._count(foreign)
             return
@@ -131,6 +142,26 @@ class _Importing:
         if self._target is not None:
             self._ledger = await Ledger.opened(self._target, queue, origin_of(self._origin, lane))
 
+    async def _keep(self, foreign: Foreign, schedule: Schedule) -> None:
+        """A schedule, which is written by itself. One that is deleted here is not made again by a next import."""
+        ledger, target = self._ledger, self._target
+        if not self._has_room(schedule.spec.queue, schedule.spec.job.type):
+            self._count(_refused(foreign, MANY_TYPES))
+        elif ledger is None or target is None:
+            self._count(foreign)
+        elif ledger.was_placed(_mark(foreign)):
+            self._count(foreign, stands=True)
+        else:
+            await self._place()
+            await ledger.promise([_mark(foreign)])
+            became = await keep_schedule(target, schedule)
+            if became is Put.KEPT:
+                self._count(_refused(foreign, TAKEN_ID.format(what="schedule", queue=foreign.lane)))
+                ledger.placed([])
+            else:
+                ledger.placed([_mark(foreign)])
+                self._count(foreign, stands=became is Put.SAME)
+
     async def _place(self) -> None:
         batch, self._batch, self._size = self._batch, [], 0
         fresh = [(foreign, job) for foreign, job in batch if not self._was_placed(foreign)]
@@ -150,7 +181,7 @@ class _Importing:
             if isinstance(answer, TocsinError):
                 self._count(_refused(foreign, str(answer)))
             elif answer is Put.KEPT and job.job_id in others:
-                self._count(_refused(foreign, TAKEN_ID.format(queue=foreign.lane)))
+                self._count(_refused(foreign, TAKEN_ID.format(what="job", queue=foreign.lane)))
             else:
                 placed.append(mark)
                 self._count(foreign, stands=answer is Put.KEPT)
@@ -179,16 +210,21 @@ class _Importing:
 
     def _fits(self, foreign: Foreign, job: Job) -> bool:
         """Whether it can be placed; one that cannot is counted as refused."""
-        types = self._types[job.queue]
         try:
             check_placeable([job])
         except ValueError as error:
             self._count(_refused(foreign, str(error)))
             return False
-        if job.spec.type not in types and len(types) >= limits.TYPES_PER_QUEUE:
+        if not self._has_room(job.queue, job.spec.type):
             self._count(_refused(foreign, MANY_TYPES))
             return False
-        types.add(job.spec.type)
+        return True
+
+    def _has_room(self, queue: str, type_: str) -> bool:
+        types = self._types[queue]
+        if type_ not in types and len(types) >= limits.TYPES_PER_QUEUE:
+            return False
+        types.add(type_)
         return True
 
     async def _others(self, kept: Sequence[Job]) -> set[str]:
@@ -203,8 +239,13 @@ class _Importing:
         }
 
     def _count(self, foreign: Foreign, *, stands: bool = False) -> None:
-        self.done.placed += foreign.job is not None and not stands and self._target is not None
-        self.done.stood += stands
+        placed = not stands and self._target is not None
+        if foreign.schedule is not None:
+            self.done.schedules += placed
+            self.done.schedules_stood += stands
+        else:
+            self.done.placed += foreign.job is not None and placed
+            self.done.stood += stands
         self.done.counts[foreign.queue, foreign.source_state, foreign.verdict] += 1
         self._tell(Line(foreign, stands))
 
@@ -215,6 +256,8 @@ def origin_of(system: str, lane: str) -> str:
 
 
 def _mark(foreign: Foreign) -> bytes:
+    if foreign.schedule is not None:
+        return mark_of(f"schedule\n{foreign.schedule.spec.schedule_id}", None)
     return mark_of(foreign.job.job_id if foreign.job is not None else foreign.source_id, foreign.made)
 
 
@@ -228,7 +271,7 @@ def _is_the_same(job: Job, stands: Job) -> bool:
 
 
 def _refused(foreign: Foreign, why: str) -> Foreign:
-    return replace(foreign, verdict=Verdict.REFUSED, why=(why,), job=None)
+    return replace(foreign, verdict=Verdict.REFUSED, why=(why,), job=None, schedule=None)
 
 
 async def pause(lanes: Sequence[str], target: JobStore, *, origin: str = "", naming: Naming | None = None) -> list[str]:

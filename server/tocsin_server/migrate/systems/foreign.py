@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from tocsin_server.domain.job import Job
+from tocsin_server.domain.job import Job, JobSpec
+from tocsin_server.domain.schedules.standing import Schedule
 
 
 class Verdict(StrEnum):
@@ -31,8 +32,23 @@ class Foreign:
     verdict: Verdict
     why: tuple[str, ...] = ()  # one plain sentence for each change, or the reason why it is not taken; no payload in it
     job: Job | None = None  # what it becomes: TAKEN and CHANGED only; its queue and id are those of this side
+    schedule: Schedule | None = None  # what it becomes where it repeats, likewise
     made: datetime | None = None  # when it was made, where the source knows it and says the same at all times
     lane: str = ""  # the queue that it would go to if nobody wanted another
+
+    @property
+    def spec(self) -> JobSpec | None:
+        """Of the job that it becomes, or of those that it makes; None where it becomes neither."""
+        if self.schedule is not None:
+            return self.schedule.spec.job
+        return None if self.job is None else self.job.spec
+
+    def with_spec(self, spec: JobSpec) -> Foreign:
+        """The same with another spec, in that one's queue."""
+        if self.schedule is not None:
+            of_schedule = replace(self.schedule.spec, queue=spec.queue, job=spec)
+            return replace(self, schedule=replace(self.schedule, spec=of_schedule))
+        return self if self.job is None else replace(self, job=replace(self.job, spec=spec))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +58,7 @@ class Choices:
     queues: tuple[str, ...] = ()
     take_active: bool = False  # also what is active or locked; the old workers are stopped
     take_completed: bool = False
+    time_zone: str = ""  # of crons that name none; empty: nobody has said it
 
 
 class ForeignQueue(Protocol):

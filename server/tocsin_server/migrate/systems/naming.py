@@ -34,13 +34,14 @@ class Naming:
 
     def applied(self, foreign: Foreign) -> Foreign:
         """The same thing under these names."""
-        job = foreign.job
-        if job is None:
+        spec = foreign.spec
+        if spec is None:
             return foreign
-        queue, type_ = self.queue(job.queue), self._type(job.spec.type)
-        if (queue, type_) == (job.queue, job.spec.type):
-            return replace(foreign, lane=job.queue)
-        return replace(foreign, lane=job.queue, job=replace(job, spec=replace(job.spec, queue=queue, type=type_)))
+        laned = replace(foreign, lane=spec.queue)
+        queue, type_ = self.queue(spec.queue), self._type(spec.type)
+        if (queue, type_) == (spec.queue, spec.type):
+            return laned
+        return laned.with_spec(replace(spec, queue=queue, type=type_))
 
     def _type(self, name: str) -> str:
         if not self.types:

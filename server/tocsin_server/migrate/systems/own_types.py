@@ -20,7 +20,7 @@ from tocsin.payloads import python_from_value
 from tocsin.v1 import job_pb2, payloads_pb2
 
 from tocsin_server.domain.currencies import DECIMALS
-from tocsin_server.domain.job import Job, Payload
+from tocsin_server.domain.job import Payload
 from tocsin_server.migrate.systems.foreign import Foreign, Verdict
 
 OWN = "it is Tocsin's own {type} here, whose handler runs it: its data is given as that message"
@@ -40,25 +40,26 @@ class _Unlike(Exception):
 
 def as_own(foreign: Foreign, check: Check) -> Foreign:
     """The same, as a job of a built-in type where its data allows that."""
-    job = foreign.job
-    if job is None or job.spec.payload is None or job.spec.payload.kind != job_pb2.JobSpec.DATA_FIELD_NUMBER:
+    spec = foreign.spec
+    if spec is None or spec.payload is None or spec.payload.kind != job_pb2.JobSpec.DATA_FIELD_NUMBER:
         return foreign
-    type_ = next((job.spec.type.removeprefix(one) for one in _BESIDE if job.spec.type.startswith(one)), "")
+    type_ = next((spec.type.removeprefix(one) for one in _BESIDE if spec.type.startswith(one)), "")
     if type_ not in _MAKERS:
         return foreign
-    payload = _payload(type_, job, check)
-    others = tuple(why for why in foreign.why if job.spec.type not in why)  # the reader's, of the type that it gave
+    due = foreign.job.schedule_time if foreign.job is not None else None
+    payload = _payload(type_, spec.payload, due, check)
+    others = tuple(why for why in foreign.why if spec.type not in why)  # the reader's, of the type that it gave
     if payload is None:
         return replace(foreign, why=(*foreign.why, NOT_OWN.format(type=type_)))
-    own = replace(job, spec=replace(job.spec, type=type_, payload=payload))
-    return replace(foreign, verdict=Verdict.CHANGED, why=(*others, OWN.format(type=type_)), job=own)
+    own = foreign.with_spec(replace(spec, type=type_, payload=payload))
+    return replace(own, verdict=Verdict.CHANGED, why=(*others, OWN.format(type=type_)))
 
 
-def _payload(type_: str, job: Job, check: Check) -> Payload | None:
-    struct = Struct.FromString(job.spec.payload.body) if job.spec.payload is not None else Struct()
+def _payload(type_: str, given: Payload, due: datetime | None, check: Check) -> Payload | None:
+    struct = Struct.FromString(given.body)
     data = {name: python_from_value(value) for name, value in struct.fields.items()}
     try:
-        fields, message = _MAKERS[type_](data, job.schedule_time)
+        fields, message = _MAKERS[type_](data, due)
         ParseDict(fields, message)
     except (_Unlike, ParseError, ValueError, OverflowError, TypeError):
         return None
@@ -66,7 +67,7 @@ def _payload(type_: str, job: Job, check: Check) -> Payload | None:
     return Payload(kind, body) if check(kind, body) else None
 
 
-def _email(data: Mapping[str, Any], due: datetime) -> tuple[dict[str, Any], Message]:
+def _email(data: Mapping[str, Any], due: datetime | None) -> tuple[dict[str, Any], Message]:
     plain = dict.fromkeys("from subject text html template".split(), _same)
     many = dict.fromkeys("to cc bcc".split(), _many)
     names = {"replyTo": "reply_to", "data": "template_data", "templateData": "template_data", "body": "text"}
@@ -75,7 +76,7 @@ def _email(data: Mapping[str, Any], due: datetime) -> tuple[dict[str, Any], Mess
     return _all(fields, rest), payloads_pb2.EmailNotification()
 
 
-def _sms(data: Mapping[str, Any], due: datetime) -> tuple[dict[str, Any], Message]:
+def _sms(data: Mapping[str, Any], due: datetime | None) -> tuple[dict[str, Any], Message]:
     names = {"message": "text", "body": "text", "phone": "to", "phoneNumber": "to"}
     fields, rest = _renamed(data, names, {"to": _many, "text": _same, "from": _same})
     return _all(fields, rest), payloads_pb2.SmsNotification()
@@ -84,7 +85,7 @@ def _sms(data: Mapping[str, Any], due: datetime) -> tuple[dict[str, Any], Messag
 _CUSTOMER = {"customerEmail": "email_to", "customerPhone": "sms_to", "customerName": "recipient_name"}
 
 
-def _booking(data: Mapping[str, Any], due: datetime) -> tuple[dict[str, Any], Message]:
+def _booking(data: Mapping[str, Any], due: datetime | None) -> tuple[dict[str, Any], Message]:
     names = {**_CUSTOMER, "bookingId": "booking_id", "bookingDate": "booking_time", "bookingTime": "booking_time"}
     names |= {"timeZone": "time_zone", "timezone": "time_zone", "serviceName": "title", "service": "title"}
     plain = dict.fromkeys("location title recipient_name time_zone".split(), _same)
@@ -93,7 +94,7 @@ def _booking(data: Mapping[str, Any], due: datetime) -> tuple[dict[str, Any], Me
     return _reminder(fields, rest, "booking_time", due), payloads_pb2.BookingReminder()
 
 
-def _payment(data: Mapping[str, Any], due: datetime) -> tuple[dict[str, Any], Message]:
+def _payment(data: Mapping[str, Any], due: datetime | None) -> tuple[dict[str, Any], Message]:
     names = {**_CUSTOMER, "paymentId": "payment_id", "invoiceId": "payment_id", "dueDate": "due_time"}
     names |= {"timeZone": "time_zone", "timezone": "time_zone", "description": "title", "paymentUrl": "payment_url"}
     plain = dict.fromkeys("title recipient_name time_zone payment_url currency".split(), _same)
@@ -103,13 +104,13 @@ def _payment(data: Mapping[str, Any], due: datetime) -> tuple[dict[str, Any], Me
     return _reminder(fields, rest, "due_time", due), payloads_pb2.PaymentReminder()
 
 
-def _cleanup(data: Mapping[str, Any], due: datetime) -> tuple[dict[str, Any], Message]:
+def _cleanup(data: Mapping[str, Any], due: datetime | None) -> tuple[dict[str, Any], Message]:
     days = {"olderThanDays": "older_than", "retentionDays": "older_than", "dryRun": "dry_run", "statuses": "states"}
     fields, rest = _renamed(data, days, {"older_than": _days, "dry_run": _same, "states": _uppers, "types": _many})
     return _all(fields, rest), payloads_pb2.DataCleanup()
 
 
-def _report(data: Mapping[str, Any], due: datetime) -> tuple[dict[str, Any], Message]:
+def _report(data: Mapping[str, Any], due: datetime | None) -> tuple[dict[str, Any], Message]:
     names = {"startDate": "start_time", "endDate": "end_time", "format": "formats", "recipients": "email_to"}
     names |= {"emailTo": "email_to", "email": "email_to"}
     convert = {"start_time": _time, "end_time": _time, "formats": _uppers, "email_to": _many}
@@ -153,8 +154,11 @@ def _all(fields: dict[str, Any], rest: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _reminder(fields: dict[str, Any], rest: Mapping[str, Any], when: str, due: datetime) -> dict[str, Any]:
-    """A reminder, sent when the job is due; what else there is fills its template."""
+def _reminder(fields: dict[str, Any], rest: Mapping[str, Any], when: str, due: datetime | None) -> dict[str, Any]:
+    """A reminder, sent when the job is due, which one that repeats is at no one time; what else there is fills its
+    template."""
+    if due is None:
+        raise _Unlike
     before = datetime.fromisoformat(fields[when]) - due if when in fields else timedelta(0)
     if when == "booking_time":
         before = max(before, timedelta(0))

@@ -14,6 +14,7 @@ from tocsin_server.domain.queues import HeldJob
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.telemetry import job_log
+from tocsin_server.telemetry.metrics import Metrics
 
 # A loop that gave no sign for longer, in seconds, will give none: its leases must run out, so that others run the jobs.
 _LONGEST_BUSY = 300.0
@@ -52,9 +53,12 @@ def named(held: Iterable[Held]) -> tuple[HeldJob, ...]:
 
 
 class Holdings:
-    """All that is held here. Subscribes to `wakeups`, so make it before that is started."""
+    """All that is held here. Subscribes to `wakeups`, so make it before that is started.
 
-    def __init__(self, wakeups: Wakeups) -> None:
+    metrics: counts what begins."""
+
+    def __init__(self, wakeups: Wakeups, metrics: Metrics | None = None) -> None:
+        self.metrics = metrics
         self._holders: defaultdict[str, set[Holder]] = defaultdict(set)  # by queue
         self._owners: dict[tuple[str, bytes], Holder] = {}  # by queue and token: each is held by one alone
         self._cancels: dict[str, float] = {}  # by queue: when one was last asked of a job that runs somewhere
@@ -125,6 +129,8 @@ class Holder:
     def hold(self, claimed: Sequence[Claimed]) -> None:
         """These were leased for it, and begin."""
         job_log.started(claimed)
+        if self._holdings.metrics is not None:
+            self._holdings.metrics.started(claimed)
         now = time.monotonic()
         for one in claimed:
             spec = one.job.spec

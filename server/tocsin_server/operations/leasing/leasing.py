@@ -24,6 +24,7 @@ from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
 from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.store.interface import JobStore
+from tocsin_server.telemetry.metrics import Metrics
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -51,9 +52,10 @@ class Leasing:
         clock: StoreClock,
         *,
         tick: timedelta = timedelta(seconds=1),
+        metrics: Metrics | None = None,
     ) -> None:
         self.finishing = finishing
-        self.holdings = Holdings(wakeups)
+        self.holdings = Holdings(wakeups, metrics)
         self._ticker = ticker
         self._clock = clock
         self._tick = tick

@@ -12,10 +12,14 @@ from typing import Any, cast
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import ImportCut, OutcomeUnknown, TocsinError
 from tocsin_server.domain.job import Job, Put
+from tocsin_server.domain.schedules.calendars import KeptCalendar
+from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.domain.states import State
 from tocsin_server.operations.transfer.draining import Drain
 from tocsin_server.operations.transfer.placing import Placing
 from tocsin_server.operations.transfer.records import NoteRecord, QueueRecord, Record
+from tocsin_server.operations.transfer.recurring import place_calendars, place_schedules
+from tocsin_server.store.interface import JobStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,8 @@ class Imported:
 class Importing:
     """Takes what another store had."""
 
-    def __init__(self, placing: Placing, drain: Drain) -> None:
+    def __init__(self, store: JobStore, placing: Placing, drain: Drain) -> None:
+        self._store = store
         self._placing = placing
         self._drain = drain
 
@@ -98,6 +103,10 @@ class Importing:
             answers = await self._placing.queues(records, over=over)
         elif kind is NoteRecord:
             answers = await self._placing.notes(records, over=over)
+        elif kind is Schedule:
+            answers = await place_schedules(self._store, records, over=over)
+        elif kind is KeptCalendar:
+            answers = await place_calendars(self._store, records, over=over)
         else:
             answers = cast("list[TocsinError]", records)
         for item, answer in zip(items, answers, strict=True):

@@ -7,6 +7,8 @@ from typing import TypeAlias
 
 from tocsin_server.domain.job import Job
 from tocsin_server.domain.queues import QueueSettings
+from tocsin_server.domain.schedules.calendars import KeptCalendar
+from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.store.interface import StoredNote
 
 
@@ -26,4 +28,4 @@ class NoteRecord:
     note: StoredNote
 
 
-Record: TypeAlias = QueueRecord | NoteRecord | Job
+Record: TypeAlias = QueueRecord | NoteRecord | Job | Schedule | KeptCalendar

@@ -15,8 +15,9 @@ class Transfers:
 
     def __init__(self, store: JobStore, queues: Queues) -> None:
         self._drain = Drain()
+        self.sealer = store.record_sealer
         self.exporting = Exporting(store, self._drain)
-        self.importing = Importing(Placing(store, queues), self._drain)
+        self.importing = Importing(store, Placing(store, queues), self._drain)
 
     def drain(self) -> None:
         """End exports with Draining, and imports too, or with what says that they had begun."""

@@ -119,6 +119,17 @@ class Workers:
                 del self._present[name]
         return [_figures(present) for present in self._present.values()]
 
+    def counted(self) -> tuple[int, int, int]:
+        """How many are there, how many further jobs their streams would take now, and how many attempts they hold.
+        Cost O(workers), and next to nothing for each."""
+        now, free, held, here = time.monotonic(), 0, 0, 0
+        for present in self._present.values():
+            if present.here(now):
+                here += 1
+                free += sum(stream.free for stream in present.streams)
+                held += len(present.holder) + sum(len(stream.holder) for stream in present.streams)
+        return here, free, held
+
     def _called(self, worker: WorkerIdentity, lease: timedelta = timedelta(0)) -> _Present:
         present = self._present.get(worker.name)
         if present is None:

@@ -51,7 +51,7 @@ class Working:
         self._handing_back = HandingBack(store, leasing.finishing)
         admission = self._admission = Admission(settings, wakeups, ticker)
         outcomes = Outcomes(leasing.finishing, linger=linger)
-        workers = Workers(leasing.holdings, clock)
+        workers = self.workers = Workers(leasing.holdings, clock)
         self.announcing = Announcing(store, server, (embedded, workers.figures))
         workers.appeared = self.announcing.changed
         self.expecting = Expecting(

@@ -72,7 +72,8 @@ class AddJobs:
         answers: dict[int, Answer] = {}
 
         async def attempt(left: Sequence[int]) -> Collection[int]:
-            ids = [job_id for at in left if (job_id := drafts[at].job_id) is not None]
+            asked = (drafts[at] for at in left if drafts[at].on_conflict is not OnConflict.UNIQUE)
+            ids = [draft.job_id for draft in asked if draft.job_id is not None]
             standing = await self._jobs.load(queue, ids) if ids else {}
             known = await self._types.of(queue, {drafts[at].spec.type for at in left})
             room = await self._quota.of(queue)

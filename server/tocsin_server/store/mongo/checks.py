@@ -10,6 +10,7 @@ from pymongo.errors import OperationFailure
 
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.store.clocks import check_clock
+from tocsin_server.store.encryption_mark import check_mark
 from tocsin_server.store.interface import Durability, StoreInfo, StoreUnfit
 from tocsin_server.store.mongo.clock import AHEAD
 from tocsin_server.store.mongo.connection import Document, MongoConnection
@@ -17,10 +18,11 @@ from tocsin_server.store.mongo.errors import NOT_ALLOWED
 
 OLDEST = (6, 0)
 FORMAT = 1  # of what is stored; a server refuses a higher one
+ENCRYPTED = "encrypted"  # beside the format: the id of the key that the store was last written with
 
 
 async def check(
-    connection: MongoConnection, collection: str, *, manual_clock: bool = False
+    connection: MongoConnection, collection: str, *, manual_clock: bool = False, has_keys: bool = False
 ) -> tuple[StoreInfo, list[str]]:
     """What the store is, and warnings of one line each; changes nothing.
 
@@ -30,7 +32,7 @@ async def check(
     with unfit_where_not_allowed(connection):
         hello = await connection.open()
         build = await connection.run(lambda: connection.client.admin.command("buildInfo"), read_only=True)
-        await _check_contents(connection, collection, manual_clock)
+        await _check_contents(connection, collection, manual_clock, has_keys)
         await _refuse_collations(connection, collection)
     refuse_routers(hello)
     version = ".".join(map(str, build["versionArray"][:3]))
@@ -90,7 +92,7 @@ async def _refuse_collations(connection: MongoConnection, collection: str) -> No
             )
 
 
-async def _check_contents(connection: MongoConnection, collection: str, manual_clock: bool) -> None:
+async def _check_contents(connection: MongoConnection, collection: str, manual_clock: bool, has_keys: bool) -> None:
     format_of = connection.database[f"{collection}.format"]
     marker = await connection.run(lambda: format_of.find_one({}), read_only=True)
     if marker is not None and int(marker["format"]) > FORMAT:
@@ -100,6 +102,7 @@ async def _check_contents(connection: MongoConnection, collection: str, manual_c
         )
     if marker is not None:
         check_clock(manual=manual_clock, made_manual=AHEAD in marker)
+        check_mark(str(marker.get(ENCRYPTED, "")), keys=has_keys)
     # Every document of ours has a queue. Once our index stands the question costs nothing; before it, the first
     # document answers.
     foreign: dict[str, Any] | None = await connection.run(

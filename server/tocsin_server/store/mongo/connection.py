@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from tocsin_server.domain.errors import StoreAway, TocsinError
 from tocsin_server.store.mongo.errors import domain_error
 from tocsin_server.store.refusal_log import RefusalLog
 from tocsin_server.telemetry.redaction import HIDDEN, secrets_in_url, show_address, without_secrets
+from tocsin_server.telemetry.round_trips import RoundTrips
 
 DEFAULT_DATABASE = "tocsin"
 
@@ -102,6 +104,7 @@ class MongoConnection:
         self._unbroken = Unbroken()
         self._closed = False
         self.refusals = RefusalLog()
+        self.trips = RoundTrips()
 
     async def open(self) -> Document:
         """Make sure that the store answers; what it says of itself. StoreAway."""
@@ -140,6 +143,7 @@ class MongoConnection:
     async def _translated(self, command: Callable[[], Awaitable[T]], read_only: bool) -> T:
         sent = _Sent()
         _sent.set(sent)  # in the context of this task, which is the command's own
+        began = time.monotonic()
         try:
             return await command()
         except PyMongoError as error:
@@ -147,7 +151,10 @@ class MongoConnection:
             if refusal is None:
                 raise
             self.refusals.note(refusal, error)
+            self.trips.failed(refusal)
             raise refusal from error
+        finally:
+            self.trips.took(time.monotonic() - began)
 
 
 def _without(url: str, message: str) -> str:

@@ -6,11 +6,12 @@ state, arrival, attempt, failures, crashes, revision
 create, due, start, end, lease, expire      dates, in milliseconds; lease only of ACTIVE, end, expire of ended ones
 token      of the last attempt: the 8 bytes of the claim that began it
 errors, progress, result, cancel            where there are any
+fired      true: a schedule made it, of the nominal time that its id bears
 logged     it has lines of log (job_logs.py), or had some
 number     of the last change that watchers heard of, or one taken with it; only grows
 writes, ops the compare-and-swap counter, which begins anywhere, and whose writes the last ones were (jobs.py)
 
-Spans of time are whole milliseconds. `bytes` is the size of the payload.
+Spans of time are whole milliseconds. `bytes` is the size of the payload, as long as it is when it is clear.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from bson.int64 import Int64
 
 from tocsin_server.domain.job import Cancel, Draft, Job, JobError, JobSpec, Payload, Progress, Retention, Terms, View
 from tocsin_server.domain.retry import Backoff, RetryPolicy
+from tocsin_server.domain.sealed import payload_size
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.domain.times import EPOCH, MILLISECOND
 
@@ -74,7 +76,7 @@ def due_time(when: datetime | timedelta, now: datetime) -> datetime:
 def new_document(draft: Draft, job_id: str, arrival: int, now: datetime) -> Document:
     """A job as it begins, SCHEDULED or WAITING."""
     due = due_time(draft.when, now)
-    return job_document(
+    document = job_document(
         draft.spec,
         job_id,
         arrival=Int64(arrival),
@@ -86,6 +88,9 @@ def new_document(draft: Draft, job_id: str, arrival: int, now: datetime) -> Docu
         crashes=0,
         revision=1,
     )
+    if draft.fired:
+        document["fired"] = True
+    return document
 
 
 def job_document(spec: JobSpec, job_id: str, **fields: Any) -> Document:
@@ -124,7 +129,7 @@ def set_payload(document: Document, payload: Payload | None) -> None:
         document["bytes"] = 0
     else:
         document["payload"] = {"kind": payload.kind, "body": payload.body}
-        document["bytes"] = len(payload.body)
+        document["bytes"] = payload_size(payload.kind, payload.body)
 
 
 def _terms_document(terms: Terms) -> Document:
@@ -191,6 +196,7 @@ def job_of(document: Mapping[str, Any], view: View) -> Job:
         _progress_of(document.get("progress")),
         bytes(result) if full and (result := document.get("result")) is not None else None,
         _cancel_of(document.get("cancel")),
+        document.get("fired", False),
     )
 
 

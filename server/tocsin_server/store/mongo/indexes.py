@@ -103,6 +103,10 @@ NOTES: Sequence[Index] = (
     Index("until", [("until", ASCENDING)], "notes that are of no use any more (TTL)", {"expireAfterSeconds": 0}),
 )
 
+CALENDARS: Sequence[Index] = (
+    Index("changes", [("changed", ASCENDING)], "whose change is on its way to schedules", _only(changed=True)),
+)
+
 SCHEDULES: Sequence[Index] = (
     Index(
         "looks",

@@ -23,6 +23,7 @@ from pymongo.errors import DuplicateKeyError
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.domain.logs import LogCounters, LoggedLine, LogLine, LogPage
+from tocsin_server.domain.sealed import clear_text_size
 from tocsin_server.store.log_pages import page_of, read_place
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, key
@@ -75,7 +76,7 @@ class JobLogs:
         before = _counters_of(stands)
         standing = _sizes_of(stands)
         texts = [line.kept for line in one.lines]
-        sizes = list(map(len, texts))
+        sizes = list(map(clear_text_size, texts))
         after = before.add(sizes, standing)
         values: Document = {name: Int64(getattr(after, name)) for name in _COUNTERS}
         tail = [*standing, *sizes][-(after.last - after.first + 1) :] if after.first else []

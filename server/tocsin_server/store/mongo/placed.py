@@ -40,6 +40,8 @@ def placed_document(job: Job, arrival: int) -> Document:
         document["progress"] = _progress_document(job.progress)
     if job.result is not None:
         document["result"] = job.result
+    if job.fired:
+        document["fired"] = True
     if job.cancel is not None:
         document["cancel"] = _cancel_document(job.cancel)
     return document

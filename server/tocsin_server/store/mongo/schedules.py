@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +24,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
 
 from tocsin_server.domain.errors import TocsinError
-from tocsin_server.domain.job import Added, Draft, OnConflict
+from tocsin_server.domain.job import Added, Draft, OnConflict, View
 from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.store.batching import parts
 from tocsin_server.store.mongo.clock import READ_NOW, ServerClock
@@ -33,7 +34,7 @@ from tocsin_server.store.mongo.errors import DUPLICATE
 from tocsin_server.store.mongo.event_log import EventLog, Flags
 from tocsin_server.store.mongo.jobs import unknown_after
 from tocsin_server.store.mongo.queues import QueueDocuments
-from tocsin_server.store.schedule_records import schedule_bytes, schedule_of
+from tocsin_server.store.schedule_records import schedule_bytes, schedule_of, without_payload
 from tocsin_server.store.schedule_store import DueSchedules, ScheduleStore, ScheduleWrite
 
 _CALL_JOBS = 100  # what one write may carry; a schedule counts as a job
@@ -91,13 +92,24 @@ class MongoSchedules(ScheduleStore):
         schedules = dict(zip(ids, await self._settled(queue, found), strict=True))
         return [schedules.get(one) for one in keys]
 
-    async def schedules(self, queue: str, *, after: str = "", limit: int = 100) -> list[Schedule]:
+    async def schedules(
+        self, queue: str, *, after: str = "", limit: int = 100, view: View = View.FULL
+    ) -> list[Schedule]:
         # A queue's name has no slash, and "0" is what comes after it.
         condition = {"_id": {"$gt": key(queue, after), "$lt": f"{queue}0"}}
-        found = await self._connection.run(
-            lambda: self._schedules.find(condition).sort("_id", 1).limit(limit).to_list(), read_only=True
-        )
-        return await self._settled(queue, found)
+        basic = view is View.BASIC
+
+        async def ask() -> list[Document]:
+            found: list[Document] = []
+            async for one in self._schedules.find(condition).sort("_id", 1).limit(limit):
+                if basic and "jobs" not in one:  # those that it owes need it
+                    one["value"] = without_payload(one["value"])
+                found.append(one)
+            return found
+
+        found = await self._connection.run(ask, read_only=True)
+        schedules = await self._settled(queue, found)
+        return [_without_payload(one) for one in schedules] if basic else schedules
 
     async def due_schedules(self, queue: str, *, skip: int = 0, limit: int = 500) -> DueSchedules:
         pipeline: list[Document] = [
@@ -178,7 +190,7 @@ class MongoSchedules(ScheduleStore):
         """Add the jobs that these schedules of a queue owe, and take them off. By _id, why one still owes them."""
         schedules = {one["_id"]: _schedule(one) for one in documents}
         owed = [(one["_id"], job) for one in documents for job in one["jobs"]]
-        drafts = [Draft(schedules[of].spec.job, job["id"], job["due"], OnConflict.KEEP) for of, job in owed]
+        drafts = [Draft(schedules[of].spec.job, job["id"], job["due"], OnConflict.KEEP, fired=True) for of, job in owed]
         refused: dict[str, TocsinError] = {}
         for (of, _), answer in zip(owed, await self._add_to(queue, drafts), strict=True):
             if isinstance(answer, TocsinError):
@@ -216,6 +228,11 @@ def _owed(draft: Draft) -> Document:
     if not isinstance(draft.when, datetime):
         raise TypeError("a schedule's job is due at a time")
     return {"id": draft.job_id, "due": whole(draft.when)}
+
+
+def _without_payload(schedule: Schedule) -> Schedule:
+    spec = schedule.spec
+    return replace(schedule, spec=replace(spec, job=replace(spec.job, payload=None)))
 
 
 def _schedule(document: Mapping[str, Any]) -> Schedule:

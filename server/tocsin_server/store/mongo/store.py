@@ -23,8 +23,9 @@ from tocsin_server.store.batching import by_queue
 from tocsin_server.store.interface import Checked, JobStore, Note, StoredNote, StoreInfo, Wake
 from tocsin_server.store.mongo import indexes
 from tocsin_server.store.mongo.add import AddJobs
+from tocsin_server.store.mongo.calendars import MongoCalendars
 from tocsin_server.store.mongo.change import ChangeJobs
-from tocsin_server.store.mongo.checks import FORMAT, check, has_change_streams, unfit_where_not_allowed
+from tocsin_server.store.mongo.checks import ENCRYPTED, FORMAT, check, has_change_streams, unfit_where_not_allowed
 from tocsin_server.store.mongo.claim import ClaimJobs
 from tocsin_server.store.mongo.clock import AHEAD, NOW, NOW_TO_COMPARE, ServerClock, later_than_now
 from tocsin_server.store.mongo.commit import Commit
@@ -47,14 +48,17 @@ from tocsin_server.store.mongo.queue_settings import StoredSettings
 from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.mongo.quotas import JobQuota, KnownTypes
 from tocsin_server.store.mongo.schedules import MongoSchedules
+from tocsin_server.store.mongo.sealed import MongoSealed
 from tocsin_server.store.mongo.trim import TrimJobs
 from tocsin_server.store.put import placed
+from tocsin_server.telemetry.round_trips import RoundTrips
 
 
 class MongoStore(JobStore):
     """Jobs in a collection, and what belongs to them in collections named after it (".queues", ".events", ...).
 
-    `events_max` events, or `events_age`, are kept a queue for watchers.
+    `events_max` events, or `events_age`, are kept a queue for watchers. `has_keys`: who opens it has the keys of what
+    is encrypted in it.
     """
 
     ticks_at_once = 100  # each is four lookups
@@ -68,8 +72,10 @@ class MongoStore(JobStore):
         events_age: timedelta = timedelta(hours=1),
         quotas: Quotas = DEFAULT_QUOTAS,
         manual_clock: bool = False,
+        has_keys: bool = False,
     ) -> None:
         self.manual_clock = manual_clock
+        self._has_keys = has_keys
         self._connection = connection
         self._collection = collection
         self._events_age = events_age
@@ -87,9 +93,11 @@ class MongoStore(JobStore):
         self._types = KnownTypes(self._jobs)
         quota = JobQuota(self._jobs, quotas.jobs)
         self._add = AddJobs(self._jobs, self._queues, commit, self._types, quota)
+        self.calendars = MongoCalendars(connection, collection, self._clock)
         self.schedules = self._schedules = MongoSchedules(
             connection, collection, self._clock, self._queues, self._log, self._add.add_to
         )
+        self.sealed = self._sealed = MongoSealed(connection, collection)
         self._put = PutJobs(self._jobs, self._queues, commit, self._types, quota)
         self._claim = ClaimJobs(self._clock, self._jobs, self._queues, commit)
         self._change = ChangeJobs(commit)
@@ -106,7 +114,9 @@ class MongoStore(JobStore):
         self.warnings: Sequence[str] = ()
 
     async def open(self) -> None:
-        self._info, self.warnings = await check(self._connection, self._collection, manual_clock=self.manual_clock)
+        self._info, self.warnings = await check(
+            self._connection, self._collection, manual_clock=self.manual_clock, has_keys=self._has_keys
+        )
         with unfit_where_not_allowed(self._connection):
             self._tail.change_streams = has_change_streams(await self._connection.open())
             await self._prepare()
@@ -115,7 +125,9 @@ class MongoStore(JobStore):
     async def _prepare(self) -> None:
         """Mark the store as ours, and make the indexes that are not there; again where they may have been lost."""
         database = self._connection.database
-        marker = {"format": FORMAT, **({AHEAD: 0} if self.manual_clock else {})}
+        marker: Document = {"format": FORMAT, **({AHEAD: 0} if self.manual_clock else {})}
+        if self._sealed.marked:
+            marker[ENCRYPTED] = self._sealed.marked
         await self._connection.run(
             lambda: database[f"{self._collection}.format"].update_one(
                 {"_id": "format"}, {"$setOnInsert": marker}, upsert=True
@@ -126,6 +138,7 @@ class MongoStore(JobStore):
             f"{self._collection}.events": indexes.of_events(int(self._events_age.total_seconds())),
             f"{self._collection}.workers": indexes.WORKERS,
             f"{self._collection}.notes": indexes.NOTES,
+            f"{self._collection}.calendars": indexes.CALENDARS,
             f"{self._collection}.schedules": indexes.SCHEDULES,
         }
         for name, of_collection in wanted.items():
@@ -145,6 +158,10 @@ class MongoStore(JobStore):
         if self._info is None:
             raise StoreAway("the store was not opened")
         return self._info
+
+    @property
+    def trips(self) -> RoundTrips:
+        return self._connection.trips
 
     async def check_writes(self) -> None:
         # Finds nothing and changes nothing, and is refused, or not answered, where a majority would not take a write.

@@ -9,9 +9,11 @@ class Keys:
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
         self.queues = f"{namespace}:queues"  # SET of all queues' names
+        self.calendars = f"{namespace}:calendars:{{~}}"  # root, see lua/lib/calendars.lua; "~" is in no queue's name
         self.workers = f"{namespace}:workers"  # HASH, see lua/announce.lua
         self.format = f"{namespace}:format"  # STRING, the number of the stored format
         self.clock = f"{namespace}:clock"  # STRING, by how many ms a clock moved by hand is ahead; else not there
+        self.encrypted = f"{namespace}:encrypted"  # STRING, the id of the key it was last written with; else not there
         self.wake = f"{namespace}:wake"  # channel, see lua/lib/tick.lua
 
     def root(self, queue: str) -> str:

@@ -10,6 +10,7 @@ from tocsin_server.domain.times import time_to_ms, to_ms
 from tocsin_server.store.put import kept_errors
 from tocsin_server.store.redis.records import (
     CANCEL_ASKED,
+    FIRED,
     HAS_EXTRAS,
     HEADER,
     error_bytes,
@@ -26,11 +27,14 @@ _NO_TOKEN = bytes(8)
 
 def put_arguments(job: Job) -> tuple[bytes, bytes, bytes, bytes]:
     """The arrival that it had, its meta and id, the payload, and its extras."""
-    spec, extras = job.spec, b"".join(_extras(job))
+    spec, extras = job.spec, b"".join(_extra(field, value) for field, value in extras_of(job))
     rest = rest_bytes(spec)
     header = HEADER.pack(
         job.state,
-        (job.cancel is not None) * CANCEL_ASKED | bool(extras) * HAS_EXTRAS | retention_flag(spec.terms),
+        (job.cancel is not None) * CANCEL_ASKED
+        | bool(extras) * HAS_EXTRAS
+        | retention_flag(spec.terms)
+        | job.fired * FIRED,
         spec.priority,
         job.attempt,
         job.failures,
@@ -51,16 +55,17 @@ def _some_time(time: datetime | None) -> bytes:
     return six_bytes(0 if time is None else max(1, time_to_ms(time)))
 
 
-def _extras(job: Job) -> Iterator[bytes]:
+def extras_of(job: Job) -> Iterator[tuple[bytes, bytes]]:
+    """What stands beside the job's record, by field (lua/lib/job.lua)."""
     if job.errors:
-        yield _extra(b"e", b"".join(map(_error, kept_errors(job))))
+        yield b"e", b"".join(map(_error, kept_errors(job)))
     if job.progress is not None and job.progress.update_time is not None:
         said = progress_bytes(job.progress.fraction, job.progress.message)
-        yield _extra(b"p", six_bytes(time_to_ms(job.progress.update_time)) + said)
+        yield b"p", six_bytes(time_to_ms(job.progress.update_time)) + said
     if job.result is not None:
-        yield _extra(b"r", job.result)
+        yield b"r", job.result
     if job.cancel is not None:
-        yield _extra(b"c", _cancel(job.cancel))
+        yield b"c", _cancel(job.cancel)
 
 
 def _extra(field: bytes, value: bytes) -> bytes:

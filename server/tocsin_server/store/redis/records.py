@@ -33,7 +33,7 @@ _COMMON_RETRY = RetryPolicy(3, Backoff.EXPONENTIAL, timedelta(seconds=2), timede
 _COMMON_RETENTION = Retention(timedelta(days=1), timedelta(days=30))
 _OWN_RETRY, _TIMEOUT = 1, 2
 #: Flags of a record's header, as in lua/lib/job.lua.
-CANCEL_ASKED, HAS_EXTRAS, OWN_ID, OWN_RETENTION = 1, 2, 4, 8
+CANCEL_ASKED, HAS_EXTRAS, OWN_ID, OWN_RETENTION, FIRED = 1, 2, 4, 8, 32
 _ARRIVAL = 6  # bytes of it before a record, in an answer
 _META = _ARRIVAL + HEADER.size
 _CREATE = slice(17, 23)  # of a meta
@@ -136,8 +136,8 @@ def draft_arguments(drafts: Sequence[Draft]) -> list[tuple[bytes, bytes]]:
         if last is None or not _alike(draft, last):
             is_delay = isinstance(when, timedelta)
             ms = max(0, to_ms(when) if isinstance(when, timedelta) else time_to_ms(when))
-            own_id = 0 if job_id is None else OWN_ID
-            head = _DRAFT.pack(draft.on_conflict, is_delay, six_bytes(ms), flags | own_id, spec.priority)
+            own_flags = (0 if job_id is None else OWN_ID) | (FIRED if draft.fired else 0)
+            head = _DRAFT.pack(draft.on_conflict, is_delay, six_bytes(ms), flags | own_flags, spec.priority)
             head += _type_bytes(spec.type) + _tags_bytes(spec.tags) + packed_terms
         last = draft
         own = seeds[4 * at : 4 * at + 4] if job_id is None else id_bytes(job_id)
@@ -157,6 +157,7 @@ def _alike(one: Draft, other: Draft) -> bool:
         and type(one.when) is type(other.when)
         and one.on_conflict == other.on_conflict
         and (one.job_id is None) == (other.job_id is None)
+        and one.fired == other.fired
     )
 
 
@@ -295,6 +296,7 @@ def job_of(queue: str, answer: bytes | list[Any], view: View) -> Job:
         crashes,
         revision,
         _number(record[:_ARRIVAL]),
+        fired=bool(flags & FIRED),
     )
     return with_extras(job, extras_of(pairs), view) if pairs else job
 
@@ -325,6 +327,8 @@ class AlikeReader:
         if last is None or meta != self._meta or pairs != self._extras:
             self._meta, self._extras = meta, pairs
             self._job = job_of(self._queue, answer, View.BASIC)
+            if self._job.fired:  # its id says more of it, and so it has none that is alike
+                self._meta = b""
             return self._job
         return Job(
             _read_id(record, own_at, meta[1], meta[_CREATE])[0],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from tocsin_server.domain import limits
@@ -18,7 +19,7 @@ from tocsin_server.domain.job_errors import (
     RevisionMismatch,
     WrongState,
 )
-from tocsin_server.domain.lease import Claim, Claimed, Finished, Lease, LostLease
+from tocsin_server.domain.lease import Claim, Claimed, Extended, Finished, Lease, LostLease
 from tocsin_server.domain.quotas import too_many_jobs, too_many_types
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import to_time
@@ -96,6 +97,15 @@ def outlook(queue: str, now_ms: int, paused_ms: bytes | None, reply: Sequence[An
         lease_end(answer),
         None if ahead < 0 else ahead,
     )
+
+
+def extended(lease: Lease, reply: Sequence[Any]) -> Extended | TocsinError:
+    """What extend.lua says of one lease."""
+    if reply[0] == b"LEASE_LOST":
+        return LeaseLost(lease.queue, lease.job_id, lease.attempt)
+    if reply[0] == b"CANCEL":
+        return Extended(to_time(reply[1]), reply[3].decode(errors="replace"), timedelta(milliseconds=reply[2]))
+    return Extended(to_time(reply[1]))
 
 
 def finished(lease: Lease, word: int, state: int) -> Finished | TocsinError:

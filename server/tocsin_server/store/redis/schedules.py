@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import islice
 
 from tocsin_server.domain.errors import TocsinError
+from tocsin_server.domain.job import View
 from tocsin_server.domain.quotas import too_many_jobs, too_many_types
 from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.domain.times import time_to_ms, to_time
@@ -68,9 +69,18 @@ class RedisSchedules(ScheduleStore):
             for schedule_id, stored in zip(schedule_ids, found, strict=True)
         ]
 
-    async def schedules(self, queue: str, *, after: str = "", limit: int = 100) -> list[Schedule]:
-        found = await self._scripts.run("schedules", self._keys.root(queue), after, limit)
-        return _all(queue, found)
+    async def schedules(
+        self, queue: str, *, after: str = "", limit: int = 100, view: View = View.FULL
+    ) -> list[Schedule]:
+        schedules: list[Schedule] = []
+        more = 1
+        while more:
+            left, payloads = limit - len(schedules), int(view is View.FULL)
+            more, found = await self._scripts.run("schedules", self._keys.root(queue), after, left, payloads)
+            schedules += _all(queue, found)
+            if more:
+                after = schedules[-1].spec.schedule_id
+        return schedules
 
     async def due_schedules(self, queue: str, *, skip: int = 0, limit: int = 500) -> DueSchedules:
         now_ms, found = await self._scripts.run("due_schedules", self._keys.root(queue), skip, limit)

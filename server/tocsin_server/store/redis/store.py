@@ -17,16 +17,7 @@ from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.explaining import Outlook
 from tocsin_server.domain.filters import ListQuery, Order, Page, Position
 from tocsin_server.domain.job import Added, Draft, Job, Put, View
-from tocsin_server.domain.job_errors import LeaseLost
-from tocsin_server.domain.lease import (
-    AttemptOutcome,
-    Claim,
-    Extended,
-    Extension,
-    Finished,
-    Lease,
-    LostLease,
-)
+from tocsin_server.domain.lease import AttemptOutcome, Claim, Extended, Extension, Finished, LostLease
 from tocsin_server.domain.logs import LogPage
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
@@ -37,6 +28,7 @@ from tocsin_server.store.log_pages import page_of, read_place
 from tocsin_server.store.put import Placed, placed
 from tocsin_server.store.redis import records, replies
 from tocsin_server.store.redis.arguments import Arguments, add_arguments, claim_arguments, finish_arguments
+from tocsin_server.store.redis.calendars import RedisCalendars
 from tocsin_server.store.redis.condition import Condition
 from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.cross_check import CrossCheck
@@ -59,7 +51,9 @@ from tocsin_server.store.redis.queue_records import (
 )
 from tocsin_server.store.redis.schedules import RedisSchedules
 from tocsin_server.store.redis.scripts import Scripts
+from tocsin_server.store.redis.sealed import RedisSealed
 from tocsin_server.store.redis.wake_channel import WakeChannel
+from tocsin_server.telemetry.round_trips import RoundTrips
 
 _CALL_JOBS, _CALL_BYTES = 50, 1 << 20  # what one script call may carry, so that none holds Redis for long
 _EXPLAINED_A_CALL = 20  # finding a job's place among 100,000 takes Redis 90 µs
@@ -67,7 +61,8 @@ _SETTINGS_FIELDS = ("paused", "reason", "settings", "cmax", "fmax")
 
 
 class RedisStore(JobStore):
-    """Jobs in Redis, under a namespace. `events_max` events, or `events_age`, are kept a queue for watchers."""
+    """Jobs in Redis, under a namespace. `events_max` events, or `events_age`, are kept a queue for watchers.
+    `has_keys`: who opens it has the keys of what is encrypted in it."""
 
     def __init__(
         self,
@@ -79,6 +74,7 @@ class RedisStore(JobStore):
         events_age: timedelta = timedelta(hours=1),
         quotas: Quotas = DEFAULT_QUOTAS,
         manual_clock: bool = False,
+        has_keys: bool = False,
     ) -> None:
         self.manual_clock = manual_clock
         self._connection = connection
@@ -92,12 +88,14 @@ class RedisStore(JobStore):
             jobs_max=self._jobs_max,
             clock=self._keys.clock if manual_clock else "",
         )
-        self._marker = Marker(connection, self._scripts, self._keys, manual_clock=manual_clock)
+        self._marker = Marker(connection, self._scripts, self._keys, manual_clock=manual_clock, has_keys=has_keys)
         self._events = EventStream(connection, self._scripts, self._keys)
         self._notes = Notes(connection, self._scripts, self._keys, expire_by_themselves=not manual_clock)
         self._cross_check = CrossCheck(connection, self._scripts, self._keys)
         self._wake_channel = WakeChannel(connection, self._keys.wake)
         self._queue_names = QueueNames(connection, self._keys, quotas.queues, lost=self._marker.make)
+        self.calendars = RedisCalendars(connection, self._scripts, self._keys)
+        self.sealed = RedisSealed(self._scripts, self._keys, self._marker)
         self.schedules = RedisSchedules(connection, self._scripts, self._keys, self._queue_names, self._jobs_max)
 
     async def open(self) -> None:
@@ -130,6 +128,10 @@ class RedisStore(JobStore):
     @property
     def alarms(self) -> Sequence[str]:
         return self._condition.alarms
+
+    @property
+    def trips(self) -> RoundTrips:
+        return self._connection.trips
 
     async def check_writes(self) -> None:
         await self._condition.check_writes()
@@ -260,7 +262,7 @@ class RedisStore(JobStore):
                 for item in items
             ]
             answers = await self._run_all("extend", queue, arguments, str(to_ms(lease)).encode())
-            return [_extended(item.lease, answer) for item, answer in zip(items, answers, strict=True)]
+            return [replies.extended(item.lease, answer) for item, answer in zip(items, answers, strict=True)]
 
         return await by_queue(extensions, lambda extension: extension.lease.queue, extend_in)
 
@@ -330,6 +332,9 @@ class RedisStore(JobStore):
 
     async def figures(self, queue: str) -> QueueFigures:
         return figures_of(await self._run("figures", queue))
+
+    async def many_figures(self, queues: Sequence[str]) -> list[QueueFigures]:
+        return [figures_of(one) for one in await self._scripts.run_each("figures", map(self._keys.root, queues))]
 
     async def settings(self, queues: Sequence[str]) -> list[QueueSettings]:
         if not queues:
@@ -439,11 +444,3 @@ def _id(job_id: str) -> bytes:
 def _calls(arguments: Sequence[Arguments]) -> Iterator[tuple[int, int]]:
     """Cut a batch into script calls: first and end index of each."""
     return parts([sum(map(len, one)) for one in arguments], _CALL_JOBS, _CALL_BYTES)
-
-
-def _extended(lease: Lease, reply: Sequence[Any]) -> Extended | TocsinError:
-    if reply[0] == b"LEASE_LOST":
-        return LeaseLost(lease.queue, lease.job_id, lease.attempt)
-    if reply[0] == b"CANCEL":
-        return Extended(to_time(reply[1]), reply[3].decode(errors="replace"), timedelta(milliseconds=reply[2]))
-    return Extended(to_time(reply[1]))

@@ -105,7 +105,7 @@ def run_node(npm_packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Ru
     """See RunNode. The scripts stand beside the packages, as a user's would."""
     folder = tmp_path_factory.mktemp("node")
     (folder / "node_modules").symlink_to(npm_packages)
-    for script in SCRIPTS.glob("agenda_*.mjs"):
+    for script in SCRIPTS.glob("*.mjs"):
         (folder / script.name).write_text(script.read_text())
 
     def run(script: str, *arguments: str, said: str = "") -> str:

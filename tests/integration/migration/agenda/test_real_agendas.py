@@ -12,6 +12,7 @@ from tocsin.v1 import payloads_pb2
 from tocsin_server.api.requests.payloads.checking import check_payload
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.domain.job import Job
+from tocsin_server.domain.schedules.timing import Cron, Every
 from tocsin_server.domain.states import State
 from tocsin_server.migrate.systems.agenda.reader import open_agenda
 from tocsin_server.migrate.systems.bring_in import bring_in
@@ -40,9 +41,9 @@ BECOMES = {
     "unique": ("scheduled", Verdict.TAKEN),  # no line stores that it was
     "disabled": ("disabled", Verdict.LEFT),
     "named-priority": ("scheduled", Verdict.TAKEN),
-    "every": ("repeating", Verdict.LEFT),
-    "repeat-at": ("repeating", Verdict.LEFT),
-    "single": ("repeating", Verdict.LEFT),
+    "every": ("repeating", Verdict.TAKEN),
+    "repeat-at": ("repeating", Verdict.LEFT),  # for 3:30pm, and put off to another time of day
+    "single": ("repeating", Verdict.CHANGED),  # its name
     "debounced": ("scheduled", Verdict.CHANGED),
     "ended": ("without a time", Verdict.LEFT),
     "forked": ("scheduled", Verdict.CHANGED),
@@ -73,7 +74,7 @@ async def test_each_job_is_found_once_and_becomes_what_the_manual_says(scene: Sc
     }
     assert len(scene.ids) >= 17
     assert {one.queue for one in found.values()} == {"agendaJobs"}
-    assert all((one.job is None) == (one.verdict is Verdict.LEFT) for one in found.values())
+    assert all((one.spec is None) == (one.verdict is Verdict.LEFT) for one in found.values())
 
 
 async def test_active_and_completed_jobs_are_taken_if_asked_for(scene: Scene) -> None:
@@ -126,11 +127,15 @@ async def test_a_locked_job_counts_the_run_that_was_cut_off(scene: Scene) -> Non
     assert (job.progress.fraction if job.progress else None) == (None if scene.line in "45" else 0.4)
 
 
-async def test_repeating_jobs_are_named_with_interval_and_zone(scene: Scene) -> None:
+async def test_repeating_jobs_become_schedules_or_are_named(scene: Scene) -> None:
     found = await of(scene, ALL)
-    assert "'tick' repeats every '*/5 * * * *', time zone 'Europe/Berlin'" in found["every"].why[0]
-    assert "'noon' repeats at '3:30pm'" in found["repeat-at"].why[0]
-    assert "'clean up' repeats every '10 minutes'" in found["single"].why[0]
+    every, single = found["every"].schedule, found["single"].schedule
+    assert every is not None
+    assert single is not None
+    assert (every.spec.schedule_id[:5], every.spec.timing.rule) == ("tick.", Cron(("*/5 * * * *",), "Europe/Berlin"))
+    assert isinstance(single.spec.timing.rule, Every)
+    assert single.spec.timing.rule.interval == timedelta(minutes=10)
+    assert "'noon' repeats at '3:30pm': its cron names no time zone" in found["repeat-at"].why[0]
 
 
 async def test_names_become_types_that_stay_apart(scene: Scene) -> None:
@@ -204,7 +209,7 @@ async def test_a_dry_run_counts_by_state_and_verdict(scene: Scene) -> None:
         assert await source.paused() == ()
         imported = await bring_in(source.read(), None, lambda line: None)
     assert imported.counts["agendaJobs", "failed", Verdict.TAKEN] == 1
-    assert imported.counts["agendaJobs", "repeating", Verdict.LEFT] == 3
+    assert imported.counts["agendaJobs", "repeating", Verdict.LEFT] == 1
     assert sum(imported.counts.values()) == len(scene.ids)
     assert imported.refused == 0
 

@@ -8,7 +8,7 @@ from google.protobuf import json_format
 from tocsin.v1 import job_pb2, payloads_pb2
 from tocsin_server.api.requests.payloads.checking import check_payload
 from tocsin_server.api.requests.violations import Violations
-from tocsin_server.domain.job import Job
+from tocsin_server.domain.job import Job, JobSpec
 from tocsin_server.domain.states import State
 from tocsin_server.migrate.systems.foreign import Foreign, Verdict
 
@@ -37,7 +37,12 @@ def name_of(job: Job) -> str:
 
 def data_of(job: Job) -> object:
     """Its payload, checked as the api checks what it is sent: a dict, or (content type, body)."""
-    payload = job.spec.payload
+    return payload_data(job.spec)
+
+
+def payload_data(made: JobSpec) -> object:
+    """The same of a spec."""
+    payload = made.payload
     assert payload is not None
     wrong = Violations()
     check_payload(wrong, "job", payload.kind, payload.body)

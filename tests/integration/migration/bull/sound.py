@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from tocsin.v1 import job_pb2
 from tocsin_server.api import wire
 from tocsin_server.api.answers import job as answers
+from tocsin_server.api.answers.kept_schedules import written
+from tocsin_server.api.requests.kept_schedules import wanted
 from tocsin_server.api.requests.payloads.checking import check_payload
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.domain import limits
 from tocsin_server.domain.job import Job, JobError, View
+from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.domain.states import ENDED, State
+from tocsin_server.migrate.systems.bull.repeats import BY_ITS_SCHEDULE
 from tocsin_server.migrate.systems.foreign import Foreign, Verdict
 
 _MS = timedelta(milliseconds=1)
@@ -23,11 +28,14 @@ def check(thing: Foreign) -> None:
     assert thing.queue
     assert len(thing.source_id) <= 10_001
     assert thing.source_id.isprintable() or not thing.source_id
-    assert (thing.job is not None) == (thing.verdict in (Verdict.TAKEN, Verdict.CHANGED))
-    assert bool(thing.why) == (thing.verdict is not Verdict.TAKEN)
+    goes_with_a_rule = thing.why == (BY_ITS_SCHEDULE,)
+    assert (thing.spec is not None or goes_with_a_rule) == (thing.verdict in (Verdict.TAKEN, Verdict.CHANGED))
+    assert bool(thing.why) == (thing.verdict is not Verdict.TAKEN or goes_with_a_rule)
     assert all(why and "\n" not in why and len(why) < 300 for why in thing.why)
     if thing.job is not None:
         check_job(thing.job)
+    if thing.schedule is not None:
+        check_schedule(thing.schedule)
 
 
 def check_job(job: Job) -> None:
@@ -53,6 +61,16 @@ def check_job(job: Job) -> None:
     answers.fill(message, job, View.FULL)
     assert message.spec.ByteSize() <= limits.JOB_SPEC_BYTES
     assert job_pb2.Job.FromString(message.SerializeToString()).job_id == job.job_id
+
+
+def check_schedule(schedule: Schedule) -> None:
+    """AssertionError where it is none that this side could have made, for a caller that says the same of it."""
+    spec, kept = wanted(written(schedule))
+    assert spec.timing == schedule.spec.timing
+    assert replace(spec, job=schedule.spec.job) == schedule.spec
+    assert (kept.type, kept.payload, kept.priority) == (spec.job.type, spec.job.payload, spec.job.priority)
+    assert schedule.spec.job.queue == schedule.spec.queue
+    assert (schedule.next_time is None) == schedule.spec.paused
 
 
 def _check_life(job: Job) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,8 +10,9 @@ import pytest
 from support.redis_backend import RedisBackend
 from support.source_tree import ROOT
 from tocsin_server.domain.states import State
-from tocsin_server.migrate.systems.bull.jobs import ITS_PARENT, NEXT_RUN, REPEATED
+from tocsin_server.migrate.systems.bull.jobs import ITS_PARENT
 from tocsin_server.migrate.systems.bull.reader import OF_BULL, OF_BULLMQ
+from tocsin_server.migrate.systems.bull.repeats import NO_NEXT_RUN
 from tocsin_server.migrate.systems.bullmq.queue import FOLLOWER, PARENT, PARENT_LEFT
 from tocsin_server.migrate.systems.bullmq.rules import GROUPS
 from tocsin_server.migrate.systems.foreign import Choices, SourceAway, Verdict
@@ -78,32 +78,6 @@ async def test_the_other_systems_queues_are_left_and_named(play: Play, read: Rea
     assert {queue: thing.why for queue, thing in of_bullmq.items()} == {"order": (OF_BULL,)}
 
 
-async def test_what_repeats_in_bull_is_named_once_and_left(play: Play, read: Read) -> None:
-    play("bull", "repeats")
-    found = await read("bull")
-    rules = {thing.source_id.partition(":")[0]: thing for thing in found if thing.source_state == "repeat"}
-    assert {name: thing.why[0].partition(")")[0] for name, thing in rules.items()} == {
-        "nightly": "it repeats (cron '0 3 * * *' in Europe/Berlin",
-        "often": "it repeats (every 300000 ms",
-        "now-and-then": "it repeats (every 200 ms",
-    }
-    assert {thing.verdict for thing in rules.values()} == {Verdict.LEFT}
-    runs = Counter((thing.verdict, thing.why[-1]) for thing in found if thing.source_state != "repeat")
-    assert runs == {(Verdict.LEFT, NEXT_RUN): 3}  # also the one that is due by now: a source says the same at all times
-
-
-async def test_what_repeats_in_bullmq_is_named_once_and_left(play: Play, read: Read) -> None:
-    play("bullmq", "schedulers")
-    found = await read("bullmq")
-    rules = {thing.source_id: thing.why[0] for thing in found if thing.source_state == "repeat"}
-    assert rules == {
-        "nightly": "it repeats (cron '0 0 3 * * *' in Europe/Berlin, with data): what repeats is not taken over",
-        "often": "it repeats (every 300000 ms, with data): what repeats is not taken over",
-    }
-    runs = {thing.source_state: (thing.verdict, thing.why) for thing in found if thing.source_state != "repeat"}
-    assert runs == {"delayed": (Verdict.LEFT, (NEXT_RUN,)), "wait": (Verdict.CHANGED, (REPEATED,))}
-
-
 async def test_a_rule_is_named_with_its_ends_and_limits(read: Read, source: RedisBackend) -> None:
     rule = {
         "pattern": "0 3 * * *",
@@ -118,9 +92,9 @@ async def test_a_rule_is_named_with_its_ends_and_limits(read: Read, source: Redi
     source.client.zadd(
         "bull:old:repeat", {"tidy::1800000000000:Europe/Berlin:0 3 * * *": 1, "look::1800000000000:60000": 1}
     )
-    assert [thing.why[0].partition("(")[2].partition(")")[0] for thing in await read("bullmq", queues=("q",))] == [
-        "cron '0 3 * * *', from 2026-09-21T14:13:20Z, until 2027-01-15T08:00:00Z, at most 5 times"
-    ]
+    [thing] = await read("bullmq", queues=("q",))
+    words = "cron '0 3 * * *', from 2026-09-21T14:13:20Z, until 2027-01-15T08:00:00Z, at most 5 times"
+    assert (thing.verdict, thing.why) == (Verdict.LEFT, (f"it repeats ({words}): {NO_NEXT_RUN}",))
     rules = {thing.source_id.partition(":")[0]: thing.why[0] for thing in await read("bull", queues=("old",))}
     assert "(cron '0 3 * * *' in Europe/Berlin, until 2027-01-15T08:00:00Z)" in rules["tidy"]
     assert "(every 60000 ms, until 2027-01-15T08:00:00Z)" in rules["look"]

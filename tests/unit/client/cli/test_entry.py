@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.source_tree import ROOT
+from tocsin.cli.app import SERVER_COMMANDS
 
 HIDE = "import sys\nfor name in {names!r}.split(): sys.modules[name] = None\nfrom tocsin.cli.main import main\nmain()\n"
 
@@ -87,5 +88,5 @@ def test_the_client_is_imported_without_typer_and_rich() -> None:
 def test_the_server_registers_its_commands() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["entry-points"]["tocsin.commands"] == {
-        name: f"tocsin_server.cli.{name}:register" for name in ("serve", "dev", "doctor", "migrate", "conformance")
+        name: f"tocsin_server.cli.{name}:register" for name in SERVER_COMMANDS
     }

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import typer.main
 from tocsin.cli.app import SERVER_COMMANDS, build
 
 
 def commands() -> Iterator[tuple[str, Any]]:
     """Each command by its words; those of the server package are loaded by their names."""
     for name in (None, *SERVER_COMMANDS):
-        command: Any = typer.main.get_command(build(name))
+        command = build(name)
         for word, one in command.commands.items():
             if name is None and word in SERVER_COMMANDS:
                 continue

@@ -61,7 +61,7 @@ def test_there_are_lines_on_the_pages() -> None:
 
 async def test_all_that_can_be_said_reaches_the_worker(tocsin: Tocsin, made: list[dict[str, Any]]) -> None:
     words = "myapp.jobs -s a,b:7 -q x -q y --concurrency 3 --name n --version 2.1 --label a=b --label c=d"
-    done = await tocsin("worker", *words.split(), "--lease", "1m", "--grace", "5s")
+    done = await tocsin("worker", *words.split(), "--lease", "1m", "--grace", "5s", "--tls", "--token", "t")
     assert done.code == 0, done
     [settings] = made
     assert settings.pop("handlers").get("t").name == "myapp.jobs.t"
@@ -74,6 +74,8 @@ async def test_all_that_can_be_said_reaches_the_worker(tocsin: Tocsin, made: lis
         "labels": "{'a': 'b', 'c': 'd'}",
         "lease": "0:01:00",
         "grace": "0:00:05",
+        "tls": "True",
+        "token": "t",
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from google.protobuf import json_format
@@ -33,6 +33,14 @@ def test_a_context_shows_its_job() -> None:
     assert (context.attempt, context.failures, context.crashes, context.priority) == (3, 2, 1, -5)
     assert context.tags == {"a": "b"}
     assert (context.create_time, context.schedule_time, context.timeout) == (NOW, NOW, None)
+
+
+def test_a_context_knows_the_time_that_its_job_is_for() -> None:
+    fired = JobContext(a_job(job_id="pay-day@2026-12-31T08:00:00.250Z", fired=True))
+    assert fired.schedule_id == "pay-day"
+    assert fired.nominal_time == datetime(2026, 12, 31, 8, 0, 0, 250_000, UTC)
+    of_a_caller = JobContext(a_job(job_id="pay-day@2026-12-31T08:00:00.250Z"))
+    assert (of_a_caller.schedule_id, of_a_caller.nominal_time) == ("", None)
 
 
 def test_a_struct_is_a_dict_whose_whole_numbers_are_int() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 from tocsin.worker.context import JobContext
 from tocsin.worker.log_lines import LINE_BYTES, WAITING_LINES, WaitingLines, line
 from tocsin.worker.registry import Handlers
-from tocsin.worker.source import Ending
+from tocsin.worker.source import Ending, Heartbeat, HeartbeatAnswer
 from unit.client.worker.gates import Gate
 from unit.client.worker.memory_source import MemorySource, a_job, running
 
@@ -89,6 +91,48 @@ async def test_lines_that_could_not_be_stored_are_tried_again_in_order() -> None
         assert outcome.ending is Ending.COMPLETED
 
 
+class SlowSource(MemorySource):
+    """A heartbeat's answer waits until it is let go; `ended` is set when an outcome is about to be recorded."""
+
+    def __init__(self) -> None:
+        super().__init__(timedelta(minutes=5))
+        self.answering, self.ended = asyncio.Event(), asyncio.Event()
+
+    async def lull(self) -> None:
+        self.ended.set()
+
+    async def extend(self, heartbeats: Sequence[Heartbeat]) -> Sequence[HeartbeatAnswer]:
+        answers = await super().extend(heartbeats)
+        await self.answering.wait()
+        self.log.append("extended")
+        return answers
+
+
+async def test_an_outcome_does_not_overtake_lines_that_are_on_their_way() -> None:
+    """A source takes nothing more of an attempt that has ended: they would be lost."""
+    handlers, leave = Handlers(), Gate()
+
+    @handlers.on("t")
+    async def handle(job: JobContext) -> None:
+        job.log("one")
+        await leave.passed()
+
+    source = SlowSource()
+    async with running(handlers, source):
+        job = a_job()
+        source.add(job)
+        await source.until(lambda: logged(source))
+        leave.open()
+        await source.ended.wait()
+        for _ in range(20):
+            await asyncio.sleep(0)  # turns enough for a record that waits for nothing
+        assert source.log == ["extend"]
+        source.answering.set()
+        await source.finished(job)
+        assert source.log == ["extend", "extended", "finish"]
+    assert logged(source) == [(INFO, "one")]
+
+
 def test_of_too_many_lines_the_first_and_the_last_stay_with_a_mark_between_them() -> None:
     lines = WaitingLines()
     for number in range(5000):
@@ -98,6 +142,8 @@ def test_of_too_many_lines_the_first_and_the_last_stay_with_a_mark_between_them(
     assert (taken[0], taken[-1]) == ((INFO, "line 0"), (INFO, "line 4999"))
     [mark] = [text for level, text in taken if level == WARNING]
     assert mark.startswith("... 4001 lines ")
+    assert lines  # they travel
+    lines.arrived()
     assert not lines
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from tocsin.v1 import job_pb2, queue_pb2, transfer_pb2
+from tocsin.v1 import job_pb2, queue_pb2, schedule_pb2, transfer_pb2
 from tocsin_server.operations.transfer.importing import Item
 
 State = job_pb2.Job.State
@@ -44,6 +44,23 @@ def a_note(key: str = "booking/42", **changed: Any) -> transfer_pb2.TransferReco
     said = {name: value for name, value in {**A_SET, **changed}.items() if value is not None}
     note = transfer_pb2.NoteRecord(queue="q", key=key, value=json.dumps(said).encode(), until=LATER)
     return transfer_pb2.TransferRecord(note=note)
+
+
+def a_schedule(schedule_id: str = "s", **fields: Any) -> transfer_pb2.TransferRecord:
+    """A schedule that goes on later; `fields` are those of its Schedule."""
+    record = transfer_pb2.TransferRecord()
+    plain = {
+        "queue": "q",
+        "cron": schedule_pb2.Cron(lines=["0 9 * * *"], time_zone="Europe/Berlin"),
+        "job": job_pb2.JobSpec(type="t"),
+        "create_time": T0,
+        "next_times": [LATER],
+        "last_time": T0,
+        "revision": 4,
+        "counts": schedule_pb2.Schedule.Counts(fired=5, missed=6, overlap_skipped=7, backfilled=8),
+    }
+    record.schedule.schedule.CopyFrom(schedule_pb2.Schedule(**{"schedule_id": schedule_id, **plain, **fields}))
+    return record
 
 
 def refusal_of(item: Item) -> Exception | None:

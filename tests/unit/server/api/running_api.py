@@ -16,8 +16,10 @@ from tocsin.v1 import (
     server_service_pb2_grpc,
     worker_service_pb2_grpc,
 )
-from tocsin_server.api.grpc_server import CallLimits, Connections, GrpcServer
+from tocsin_server.api.connections import Connections
+from tocsin_server.api.grpc_server import CallLimits, GrpcServer
 from tocsin_server.api.health import Health
+from tocsin_server.api.interceptors.call import Interceptor
 from tocsin_server.api.server_service import ServerFacts
 from tocsin_server.api.services import SERVICE_NAMES
 from tocsin_server.domain.quotas import Quotas
@@ -83,6 +85,7 @@ async def running_api(
     connections: Connections = LASTING,
     leasing: bool = False,
     name: str = FACTS.server,
+    auth: Interceptor | None = None,
     **limits: Any,
 ) -> AsyncIterator[Api]:
     """Two watches and a hundred other calls may be open; calls without a deadline end after 2 s.
@@ -105,6 +108,7 @@ async def running_api(
         listen="127.0.0.1:0",
         limits=CallLimits(**{**LIMITS, **limits}),
         connections=connections,
+        auth=auth,
     )
     port = await server.start()
     if leasing:

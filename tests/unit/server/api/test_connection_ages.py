@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from support.spied_store import SpiedStore
-from tocsin_server.api.grpc_server import Connections
+from tocsin_server.api.connections import Connections
 from unit.server.api.running_api import running_api
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
@@ -42,6 +42,8 @@ REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (errors.OutcomeUnknown("lost"), grpc.StatusCode.UNAVAILABLE),
     (errors.DeadlineOutcomeUnknown(), grpc.StatusCode.DEADLINE_EXCEEDED),
     (errors.ImportCut(0, errors.Draining()), grpc.StatusCode.UNAVAILABLE),
+    (errors.NotAuthenticated("who?"), grpc.StatusCode.UNAUTHENTICATED),
+    (errors.NotAllowed("no", scope="read"), grpc.StatusCode.PERMISSION_DENIED),
     (errors.Draining(), grpc.StatusCode.UNAVAILABLE),
     (errors.WatchAged(timedelta(hours=1)), grpc.StatusCode.UNAVAILABLE),
     (errors.TransferIdle(timedelta(seconds=30)), grpc.StatusCode.DEADLINE_EXCEEDED),
@@ -51,6 +53,10 @@ REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (schedule_errors.ScheduleNotFound("q", "s"), grpc.StatusCode.NOT_FOUND),
     (schedule_errors.ScheduleExists("q", "s"), grpc.StatusCode.ALREADY_EXISTS),
     (schedule_errors.ScheduleChanged("q", "s", 1, 2), grpc.StatusCode.ABORTED),
+    (schedule_errors.TooManyTimes("to", 9, datetime(2026, 1, 2, tzinfo=UTC)), grpc.StatusCode.INVALID_ARGUMENT),
+    (schedule_errors.CalendarNotFound("c"), grpc.StatusCode.NOT_FOUND),
+    (schedule_errors.CalendarChanged("c", 1, 2), grpc.StatusCode.ABORTED),
+    (schedule_errors.CalendarInUse("c", [("q", "s")], more=False), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.NotBuilt("no"), grpc.StatusCode.UNIMPLEMENTED),
     (errors.Internal("1234"), grpc.StatusCode.INTERNAL),
 ]

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 from support.eventually import until_async
 from support.stubs import Refusal, refusal, refusal_in, request
 from tocsin.v1 import job_pb2, queue_pb2
@@ -93,6 +94,17 @@ async def test_what_was_running_is_let_go_of_and_nothing_is_counted(api: Api) ->
     assert datetime.now(UTC) - ended.end_time.ToDatetime(UTC) < timedelta(minutes=1)
     again = await imported(api, a_job("a", **ran))
     assert (again.kept, again.released) == (1, 0)
+
+
+async def test_the_job_of_a_schedule_stays_one(api: Api) -> None:
+    nominal = Timestamp(seconds=1_798_704_000)
+    await imported(
+        api, a_job("pay-day@2026-12-31T08:00:00Z", nominal_time=nominal), a_job("pay-day@2026-12-30T08:00:00Z")
+    )
+    found = {record.job.job.job_id: record.job.job for record in await exported(api) if record.HasField("job")}
+    assert found["pay-day@2026-12-31T08:00:00Z"].nominal_time == nominal
+    assert found["pay-day@2026-12-31T08:00:00Z"].schedule_id == "pay-day"
+    assert not found["pay-day@2026-12-30T08:00:00Z"].HasField("nominal_time")
 
 
 async def test_a_job_that_runs_here_is_never_replaced(api: Api) -> None:

@@ -6,13 +6,14 @@ import ast
 import inspect
 import itertools
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from support.source_tree import modules, within
 from tocsin_server.domain import errors, job_errors
 from tocsin_server.domain.errors import (
+    CannotDecrypt,
     ClockNotManual,
     DeadlineOutcomeUnknown,
     DeadlinePassed,
@@ -20,6 +21,9 @@ from tocsin_server.domain.errors import (
     ImportCut,
     Internal,
     InvalidFields,
+    KeyMissing,
+    NotAllowed,
+    NotAuthenticated,
     NotBuilt,
     OutcomeUnknown,
     QueueInUse,
@@ -50,7 +54,15 @@ from tocsin_server.domain.job_errors import (
     WrongState,
 )
 from tocsin_server.domain.schedules import errors as schedule_errors
-from tocsin_server.domain.schedules.errors import ScheduleChanged, ScheduleExists, ScheduleNotFound
+from tocsin_server.domain.schedules.errors import (
+    CalendarChanged,
+    CalendarInUse,
+    CalendarNotFound,
+    ScheduleChanged,
+    ScheduleExists,
+    ScheduleNotFound,
+    TooManyTimes,
+)
 from tocsin_server.domain.states import State
 
 PROTO = Path(__file__).parents[4] / "protos" / "tocsin" / "v1" / "error_reason.proto"
@@ -71,6 +83,10 @@ ALL: list[TocsinError] = [
     ScheduleNotFound("q", "a"),
     ScheduleExists("q", "a"),
     ScheduleChanged("q", "a", 3, 4),
+    TooManyTimes("to", 1_000, datetime(2026, 1, 2, tzinfo=UTC)),
+    CalendarNotFound("c"),
+    CalendarChanged("c", 3, 4),
+    CalendarInUse("c", [("q", "a")], more=True),
     QuotaExceeded("types in queue 'q'", 1_000, "Use fewer types."),
     TooManyCalls("watch", 10_000),
     TooManyQueuesWatched(128),
@@ -78,11 +94,15 @@ ALL: list[TocsinError] = [
     QueueMoved("q", "its jobs move to redis://h", done=False),
     QueueInUse("q", 3),
     ClockNotManual(),
+    CannotDecrypt("q", "a", "payload", "it was altered"),
+    KeyMissing("q", "a", "payload", "5f0c2a91"),
     StoreFull("OOM"),
     StoreAway("connection refused"),
     OutcomeUnknown("no answer within 5 s"),
     DeadlineOutcomeUnknown(),
     ImportCut(3, Draining()),
+    NotAuthenticated("the token is not known. Ask for another one."),
+    NotAllowed("shop may not call it. Have the scope added.", scope="read"),
     Draining(),
     WatchAged(timedelta(hours=1)),
     DeadlinePassed(),
@@ -144,9 +164,9 @@ def test_no_two_kinds_share_a_reason_but_where_both_have_it_of_the_same_one_that
     def whose(kind: type[TocsinError]) -> type:
         return next(base for base in kind.__mro__ if "reason" in vars(base))
 
-    of_a_revision = {RevisionMismatch, ScheduleChanged}  # the same refusal, of two kinds of things
+    of_a_revision = {RevisionMismatch, ScheduleChanged, CalendarChanged}  # one refusal, of three kinds of things
     for one, other in itertools.combinations(map(type, ALL), 2):
-        assert one.reason != other.reason or whose(one) is whose(other) or {one, other} == of_a_revision
+        assert one.reason != other.reason or whose(one) is whose(other) or {one, other} <= of_a_revision
 
 
 @each
@@ -168,6 +188,10 @@ ADVICE = {
     ScheduleNotFound: "Check both names",
     ScheduleExists: "UpdateSchedule changes it",
     ScheduleChanged: "Read it again",
+    TooManyTimes: "from there on",
+    CalendarNotFound: "make it with PutCalendar",
+    CalendarChanged: "Read it again",
+    CalendarInUse: "Take it out of them",
     QuotaExceeded: "Use fewer",
     TooManyCalls: "wait",
     TooManyQueuesWatched: "end some watches",

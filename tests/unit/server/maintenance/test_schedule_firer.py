@@ -13,8 +13,10 @@ from contract.builders import HOUR, MINUTE, SECOND, a_spec
 from support.spied_store import SpiedStore
 from tocsin_server.domain.commands import CancelJob
 from tocsin_server.domain.job import Job, View
-from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec, job_id_of
-from tocsin_server.domain.schedules.timing import CalendarUse, Cron, Every, Timing
+from tocsin_server.domain.nominal_times import job_id_of
+from tocsin_server.domain.schedules.calendars import KeptCalendar
+from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec
+from tocsin_server.domain.schedules.timing import Calendar, CalendarUse, Cron, Every, Timing
 from tocsin_server.domain.states import State
 from tocsin_server.maintenance.runner import ChoreRunner
 from tocsin_server.maintenance.schedule_firer import ScheduleFirer
@@ -199,6 +201,45 @@ async def test_one_that_cannot_be_reckoned_stops_no_other(spied: SpiedStore) -> 
     await fire(store)
     assert await states(store, [first]) == [State.WAITING]
     assert (await standing(store, "a")).fired == 0
+
+
+async def test_a_change_of_a_calendar_that_is_still_on_its_way_is_obeyed(spied: SpiedStore) -> None:
+    store = spied.as_store
+    first = await put(store, ago=SECOND)
+    assert await store.calendars.put_calendar(KeptCalendar("office", Calendar()))
+    plain = await standing(store)
+    timing = replace(plain.spec.timing, calendars=(CalendarUse("office"),))
+    by_first = replace(plain, spec=replace(plain.spec, timing=timing), calendar_revisions=(1,))
+    assert await store.schedules.put_schedule(by_first)
+    # That day, and the next ones: none of its times comes within the year.
+    off = frozenset((first + timedelta(days=day)).date() for day in range(3))
+    assert await store.calendars.put_calendar(KeptCalendar("office", Calendar(off), revision=2))
+    firers = [await fire(store), await fire(store)]
+    assert await states(store, [first]) == [None]
+    after = await standing(store)
+    assert after.next_time is not None
+    assert after.next_time.date() not in off
+    assert (after.next_time > first, after.fired, after.missed, after.calendar_revisions) == (True, 0, 0, (2,))
+    # Days that are free again, and have passed, are not made up for.
+    assert await store.calendars.put_calendar(KeptCalendar("office", Calendar(), revision=3))
+    await asyncio.gather(*(fire(store, firer) for firer in firers))
+    assert await states(store, [first]) == [None]
+
+
+async def test_the_run_that_waits_goes_though_its_day_was_taken_out_since(spied: SpiedStore) -> None:
+    store = spied.as_store
+    first = await put(store, ago=20 * SECOND, every=15 * SECOND, overlap=Overlap.QUEUE_ONE)
+    second = first + 15 * SECOND
+    await fire(store)
+    waiting = await standing(store)
+    timing = replace(waiting.spec.timing, calendars=(CalendarUse("office"),))
+    assert await store.calendars.put_calendar(KeptCalendar("office", Calendar(frozenset({second.date()}))))
+    assert await store.schedules.put_schedule(replace(waiting, spec=replace(waiting.spec, timing=timing)))
+    await store.cancel("q", [CancelJob(job_id_of("s", first), "", "", SECOND)])
+    await fire(store)
+    assert await states(store, [first, second]) == [State.CANCELLED, State.WAITING]
+    after = await standing(store)
+    assert (after.fired, after.held_time, after.calendar_revisions) == (2, None, (1,))
 
 
 @pytest.mark.parametrize("paused", [True, False])

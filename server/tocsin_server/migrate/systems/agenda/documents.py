@@ -154,7 +154,7 @@ def _say_what_is_lost(document: Document, why: list[str]) -> None:
         why.append("debounce: saving it again does not put it off here")
     if document.get("fork") is True:
         why.append("fork: here the handler says so, with process=True")
-    if document.get("type") == "single":
+    if document.get("type") == "single" and not (document.get("repeatInterval") or document.get("repeatAt")):
         why.append("type single: here a second one of its name can stand")
     if document.get("disabled") not in (None, True, False):
         why.append(f"disabled is {a_kind(document['disabled'])}, which Agenda does not heed")

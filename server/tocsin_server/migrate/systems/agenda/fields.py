@@ -88,14 +88,14 @@ def _within(value: datetime | DatetimeMS) -> datetime:
 
 def count(value: object) -> int | None:
     """A whole number from 0."""
-    number = _number(value)
-    return None if number is None or number < 0 else int(number)
+    found = number(value)
+    return None if found is None or found < 0 else int(found)
 
 
 def percent(value: object) -> float | None:
     """A number from 0 to 100."""
-    number = _number(value)
-    return None if number is None or not 0 <= number <= 100 else number
+    found = number(value)
+    return None if found is None or not 0 <= found <= 100 else found
 
 
 def text(value: object) -> str | None:
@@ -103,7 +103,7 @@ def text(value: object) -> str | None:
     return value if _is_string(value) else None
 
 
-def _number(value: object) -> float | None:
+def number(value: object) -> float | None:
     """A number as JavaScript has them; NaN and infinity are none."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
@@ -119,11 +119,11 @@ def priority_of(value: object, why: list[str]) -> int:
     """The priority, as int32."""
     if value is None:
         return 0
-    number = _NAMED.get(value) if _is_string(value) else _number(value)
-    if number is None:
+    found = _NAMED.get(value) if _is_string(value) else number(value)
+    if found is None:
         why.append(f"priority is {a_kind(value)}, not a number: it is 0 now")
         return 0
-    priority = max(-INT32, min(INT32 - 1, math.floor(number)))
+    priority = max(-INT32, min(INT32 - 1, math.floor(found)))
     if priority != value:
         why.append(f"priority {quoted(value)} is {priority} now")
     return priority
@@ -135,7 +135,7 @@ def a_kind(value: object) -> str:
         case bool():
             return "a boolean"
         case int() | float():
-            return "a number" if _number(value) is not None else "NaN or infinite"
+            return "a number" if number(value) is not None else "NaN or infinite"
         case str() if _is_string(value):
             return "a string"
         case Mapping():

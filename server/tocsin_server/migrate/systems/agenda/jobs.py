@@ -25,7 +25,7 @@ ERROR_TYPE = "Error"
 
 def pending(job: AgendaJob, job_id: str, queue: str, type_: str, due: datetime, now: datetime) -> Job:
     """A job that is to run, at `due`. CannotCarry."""
-    return _job(job, job_id, _spec(job, queue, type_), State.SCHEDULED if due > now else State.WAITING, due, now)
+    return _job(job, job_id, spec_of(job, queue, type_), State.SCHEDULED if due > now else State.WAITING, due, now)
 
 
 def ended(job: AgendaJob, job_id: str, queue: str, type_: str, now: datetime) -> Job:
@@ -33,7 +33,7 @@ def ended(job: AgendaJob, job_id: str, queue: str, type_: str, now: datetime) ->
     state = State.FAILED if job.failed else State.COMPLETED
     end = _end(job, now)
     due = job.last_run_at or job.made_at or end
-    return _job(job, job_id, _kept(_spec(job, queue, type_), job, end, now), state, due, now, end)
+    return _job(job, job_id, _kept(spec_of(job, queue, type_), job, end, now), state, due, now, end)
 
 
 def _job(
@@ -64,7 +64,8 @@ def _job(
     )
 
 
-def _spec(job: AgendaJob, queue: str, type_: str) -> JobSpec:
+def spec_of(job: AgendaJob, queue: str, type_: str) -> JobSpec:
+    """What it runs, and how. CannotCarry."""
     carried = payload_of(job.document.get("data"))
     job.why += carried.why
     return JobSpec(queue, type_, carried.payload, job.priority, _terms())

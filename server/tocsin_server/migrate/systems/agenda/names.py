@@ -55,6 +55,16 @@ class TypeNames:
         return readable if alone and not self._crowded else _with_digest(name)
 
 
+def schedule_id(name: str, source_id: str, *, single: bool) -> str:
+    """The id of the schedule that a document becomes: its name, where that fits and Agenda sees to it that no other has
+    it (`single`); else with a digest. The same in every run, whatever else stands there."""
+    if single and fits(name):
+        return name
+    digest = hashlib.sha256((name if single else f"{name}\n{source_id}").encode(errors="surrogateescape")).hexdigest()
+    readable = _FOREIGN.sub("_", name).strip("_")[: limits.NAME_CHARACTERS - _DIGITS - 1]
+    return f"{readable or 'job'}.{digest[:_DIGITS]}"
+
+
 def fits(name: str) -> bool:
     """Whether it can be the name of a type or a queue."""
     return _FITS.match(name) is not None

@@ -63,7 +63,8 @@ class AgendaQueue:
         decisions = Decisions(self._source.collection.name, self._queue, names, self._choices, now)
         async with aclosing(self._documents()) as documents:
             async for raw in documents:
-                yield decisions.foreign(raw)
+                for foreign in decisions.found(raw):
+                    yield foreign
 
     @property
     def origin(self) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from tocsin_server.domain import limits
 from tocsin_server.domain.defaults import SERVER_DEFAULTS
 from tocsin_server.domain.job import Job, JobSpec, Retention, Terms
+from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.migrate.systems.bull import names
 from tocsin_server.migrate.systems.bull.dialect import Dialect
@@ -26,7 +27,7 @@ NOT_HELD_BACK = (
     "new jobs with its deduplication id are not held back here: schedule them under a job_id of their own, with KEEP"
 )
 ITS_PARENT = "it is the child of a flow; flows are not taken over, so its parent will not hear of it"
-REPEATED = "it was made by what repeats, and runs this once; what repeats is not taken over"
+REPEATED = "it was made by what repeats, and is a job of its own here"
 NO_NAME = "its type is {kind!r}, after its queue, as it has no name"
 OTHER_QUEUE = "its queue is {queue!r}, as the name of its own cannot be one here"
 OTHER_TYPE = "its type is {kind!r}, as its name cannot be one here"
@@ -34,12 +35,11 @@ BUILT_IN_TYPE = "its type is {kind!r}: its name is that of a built-in type, whic
 OTHER_ID = "its id is another here, as its own cannot be one"
 ACTIVE_LEFT = "a worker runs it: stop the old workers, and take it with --take-active"
 COMPLETED_LEFT = "it is done; --take-completed takes it"
-NEXT_RUN = "it is the next run of what repeats, and left with that"
 TOO_FAR = "it is to run after the year 9999"
 LOGS = "its log lines are not taken over"
 
 # The score of a delayed job: its time in milliseconds times this, and a number that tells equal times apart.
-_PER_MS = 4096
+PER_MS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,9 @@ class Places:
         due = self.line.due(self.due_since(record, running=running))
         return Place(State.WAITING, taken, due, running=running, whys=whys)
 
-    def delayed(self, one: Id, record: Record) -> Place | str:
+    def delayed(self, one: Id, record: Record) -> Place:
         """One that is due later, or was due and would come to the end of the list now."""
-        if record.scheduler and not record.attempts_made and not record.stalls:
-            return NEXT_RUN  # also when it is due by now: a source of which nothing changes says the same at all times
-        ms = one[1] // _PER_MS
+        ms = one[1] // PER_MS
         priority = self.priority_of(record.priority)
         if ms <= 0:
             return Place(State.WAITING, priority, self.line.last(self.due_since(record)))
@@ -114,6 +112,7 @@ class Maker:
 
     def __init__(self, dialect: Dialect, queue: bytes, now: datetime) -> None:
         self._dialect = dialect
+        self.system = dialect.system
         self._shown = names.shown(queue)
         self.queue = names.queue_name(queue)
         self.unnamed = names.unnamed_type(queue, taken=False)
@@ -130,7 +129,7 @@ class Maker:
         job_id = names.job_id(raw_id)
         if job_id.encode() != raw_id:
             whys.append(OTHER_ID)
-        job = self._job(job_id, self._spec(record, place, whys), record, place, whys)
+        job = self._job(job_id, self.spec(record, place.priority, whys), record, place, whys)
         if place.state not in ENDED:
             whys += [NOT_HELD_BACK] * bool(record.deduplication)
             whys += [ITS_PARENT] * record.has_parent
@@ -142,14 +141,20 @@ class Maker:
         """A thing that is left or refused."""
         return Foreign(self._shown, names.shown_id(raw_id), word, verdict, (why,))
 
-    def _spec(self, record: Record, place: Place, whys: list[str]) -> JobSpec:
+    def repeating(self, raw_id: bytes, word: str, schedule: Schedule, whys: Sequence[str]) -> Foreign:
+        """A rule that becomes a schedule."""
+        verdict = Verdict.CHANGED if whys else Verdict.TAKEN
+        return Foreign(self._shown, names.shown_id(raw_id), word, verdict, tuple(whys), schedule=schedule)
+
+    def spec(self, record: Record, priority: int, whys: list[str]) -> JobSpec:
+        """What it runs, and how. Unfit where its data cannot be taken."""
         payload, why = payload_of(record.data)
         whys += [why] if why else []
         return JobSpec(
             queue=self.queue,
             type=self._type(record.name, whys),
             payload=payload,
-            priority=place.priority,
+            priority=priority,
             terms=Terms(
                 retry=retry_of(record.options, self._dialect, whys),
                 timeout=timeout_of(record.options, self._dialect, whys),

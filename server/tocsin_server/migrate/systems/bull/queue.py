@@ -11,7 +11,7 @@ from tocsin_server.migrate.systems.bull.discovery import FoundQueue
 from tocsin_server.migrate.systems.bull.jobs import ACTIVE_LEFT, COMPLETED_LEFT, Place, Places, logs_beside
 from tocsin_server.migrate.systems.bull.order import MOST_TOLD, UNTOLD, bull_priority
 from tocsin_server.migrate.systems.bull.record import DATA, RESULT, STACKS, Record
-from tocsin_server.migrate.systems.bull.repeats import repeats
+from tocsin_server.migrate.systems.bull.rule_words import words_of_member
 from tocsin_server.migrate.systems.bull.source import BullSource, Id
 from tocsin_server.migrate.systems.bull.walking import PlaceOf, Step, Walk
 from tocsin_server.migrate.systems.foreign import Choices, Foreign
@@ -21,7 +21,7 @@ class BullQueue:
     """Bull keeps what waits in one list, `wait` or (while paused) `paused`, with the prioritised jobs at its front."""
 
     def __init__(self, source: BullSource, queue: FoundQueue, choices: Choices) -> None:
-        self._walk = Walk(source, queue, BULL)
+        self._walk = Walk(source, queue, BULL, zone=choices.time_zone, priority_of=bull_priority)
         self._choices = choices
         self._places = Places(self._walk.now, bull_priority)
         self._front = 0  # the highest priority that waits
@@ -34,7 +34,7 @@ class BullQueue:
         for step in self._steps():
             async for foreign in walk.step(step):
                 yield foreign
-        async for foreign in repeats(walk):
+        async for foreign in walk.rules_without_a_run(_described):
             yield foreign
 
     def _steps(self) -> Sequence[Step]:
@@ -64,3 +64,7 @@ class BullQueue:
     def _in_line(self, record: Record, own: int, wanted: int, *, running: bool = False) -> Place:
         place = self._places.in_line(record, own, wanted, running=running)
         return replace(place, whys=(*place.whys, UNTOLD)) if record.priority > MOST_TOLD else place
+
+
+async def _described(members: Sequence[bytes]) -> Sequence[str]:
+    return [words_of_member(member) for member in members]

@@ -12,7 +12,9 @@ from tocsin_server.migrate.systems.bull.dialect import Dialect
 from tocsin_server.migrate.systems.bull.discovery import KINDS, FoundQueue
 from tocsin_server.migrate.systems.bull.jobs import Maker, Place
 from tocsin_server.migrate.systems.bull.json_text import Unfit
+from tocsin_server.migrate.systems.bull.order import PriorityOf
 from tocsin_server.migrate.systems.bull.record import DATA, Record, record_of
+from tocsin_server.migrate.systems.bull.repeats import Describe, Repeats
 from tocsin_server.migrate.systems.bull.source import BullSource, Id, WrongKind
 from tocsin_server.migrate.systems.foreign import Foreign, Verdict
 
@@ -46,11 +48,14 @@ class Step:
 class Walk:
     """Reads one queue. `now` is the time at which it is read."""
 
-    def __init__(self, source: BullSource, queue: FoundQueue, dialect: Dialect) -> None:
+    def __init__(
+        self, source: BullSource, queue: FoundQueue, dialect: Dialect, *, zone: str, priority_of: PriorityOf
+    ) -> None:
         self.now = datetime.now(UTC)
         self.root = queue.root
         self.source = source
         self.maker = Maker(dialect, queue.name, self.now)
+        self.repeats = Repeats(source, queue.root, self.maker, self.now, zone=zone, priority_of=priority_of)
         self._queue = queue
         self._dialect = dialect
         self._looked_for_names = False
@@ -73,6 +78,16 @@ class Walk:
     def _ids(self, key: bytes, *, ranked: bool) -> AsyncIterator[list[Id]]:
         return self.source.ranked(self.root + key) if ranked else self.source.listed(self.root + key)
 
+    async def rules_without_a_run(self, describe: Describe) -> AsyncIterator[Foreign]:
+        """Once all jobs were read: what repeats, and will not run again."""
+        try:
+            async for foreign in self.repeats.others(describe):
+                yield foreign
+        except WrongKind:
+            yield self.wrong(b"repeat")
+        finally:
+            self.repeats.close()
+
     def wrong(self, key: bytes) -> Foreign:
         """That a key holds something else."""
         why = WRONG_KIND.format(system=self._dialect.system)
@@ -86,11 +101,17 @@ class Walk:
         beside = await self._beside(records, beside_of)
         if any(not record.name for _, record in records):
             await self._look_for_names()
+        next_runs = await self.repeats.next_runs(records, word)
         made = []
         for entry, record in read:
             try:
                 if isinstance(record, Unfit):
                     raise record
+                if (next_run := next_runs.get(entry[0])) is not None:
+                    made += [next_run.rule] if next_run.rule is not None else []
+                    if next_run.run is not None:
+                        made.append(next_run.run)
+                        continue
                 place = place_of(entry, record)
                 if isinstance(place, str):
                     made.append(self.maker.not_taken(entry[0], word, Verdict.LEFT, place))

@@ -14,7 +14,7 @@ from tocsin_server.migrate.systems.bull.order import bull_priority, bullmq_prior
 from tocsin_server.migrate.systems.bull.record import DATA, RESULT, STACKS, Record
 from tocsin_server.migrate.systems.bull.source import BullSource, Id
 from tocsin_server.migrate.systems.bull.walking import PlaceOf, Step, Walk
-from tocsin_server.migrate.systems.bullmq.rules import groups_of_queue, limits_of_queue, schedulers
+from tocsin_server.migrate.systems.bullmq.rules import groups_of_queue, limits_of_queue, words_of_schedulers
 from tocsin_server.migrate.systems.foreign import Choices, Foreign
 
 PARENT_LEFT = "it waits for its children: flows are not taken over, its children are, each by itself"
@@ -31,7 +31,7 @@ class BullmqQueue:
     4 it does as Bull: those with a priority stand at the front of `wait`, 1 first, and a set tells of them."""
 
     def __init__(self, source: BullSource, queue: FoundQueue, choices: Choices) -> None:
-        self._walk = Walk(source, queue, BULLMQ)
+        self._walk = Walk(source, queue, BULLMQ, zone=choices.time_zone, priority_of=bullmq_priority)
         self._choices = choices
         self._places = Places(self._walk.now, bullmq_priority)
         self._as_bull = False
@@ -41,10 +41,11 @@ class BullmqQueue:
         [kind] = await self._walk.source.ask([("TYPE", self._walk.root + b"priority")])
         if kind == b"zset":
             self._as_bull, self._places = True, Places(self._walk.now, bull_priority)
+            self._walk.repeats.priority_of = bull_priority
         for step in self._steps():
             async for foreign in self._walk.step(step):
                 yield foreign
-        async for foreign in schedulers(self._walk):
+        async for foreign in self._walk.rules_without_a_run(partial(words_of_schedulers, self._walk)):
             yield foreign
         async for foreign in limits_of_queue(self._walk):
             yield foreign

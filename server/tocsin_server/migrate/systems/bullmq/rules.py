@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from tocsin_server.migrate.systems.bull.names import shown
-from tocsin_server.migrate.systems.bull.repeats import WORD, cron, every, left_because, rule_of, since, until
-from tocsin_server.migrate.systems.bull.source import WrongKind
+from tocsin_server.migrate.systems.bull.rule_words import words_of, words_of_member
 from tocsin_server.migrate.systems.bull.walking import Walk
 from tocsin_server.migrate.systems.foreign import Foreign, Verdict
 
@@ -15,31 +14,16 @@ GROUPS = "the queue has groups (BullMQ Pro), whose jobs are not read: let its wo
 _FIELDS = ("pattern", "every", "tz", "startDate", "endDate", "limit", "data")
 
 
-async def schedulers(walk: Walk) -> AsyncIterator[Foreign]:
-    """Each job scheduler, and each repeatable job of BullMQ before 6, once."""
-    try:
-        async for members in walk.source.ranked(walk.root + b"repeat"):
-            keys = [walk.root + b"repeat:" + member for member, _ in members]
-            rules = await walk.source.ask([("HMGET", key, *_FIELDS) for key in keys])
-            for (member, _), rule in zip(members, rules, strict=True):
-                yield walk.maker.not_taken(member, WORD, Verdict.LEFT, left_because(_rule(member, rule)))
-    except WrongKind:
-        yield walk.wrong(b"repeat")
+async def words_of_schedulers(walk: Walk, members: Sequence[bytes]) -> Sequence[str]:
+    """Each job scheduler, or repeatable job of BullMQ before 6, by what is kept of it, or else by its name."""
+    keys = [walk.root + b"repeat:" + member for member in members]
+    rules = await walk.source.ask([("HMGET", key, *_FIELDS) for key in keys])
+    return [_words(member, values) for member, values in zip(members, rules, strict=True)]
 
 
-def _rule(member: bytes, values: object) -> str:
-    pattern, interval, zone, start, end, limit, data = _texts(values)
-    if not pattern and not interval:
-        return rule_of(member)
-    rule = cron(pattern, zone) if pattern else every(interval)
-    rule += since(start) + until(end) + (f", at most {limit} times" if limit else "")
-    return rule + (", with data" if data not in ("", "{}") else "")
-
-
-def _texts(values: object) -> list[str]:
-    if not isinstance(values, list):
-        return [""] * len(_FIELDS)
-    return ["" if value is None else shown(value) for value in values]
+def _words(member: bytes, values: object) -> str:
+    said = dict(zip(_FIELDS, values, strict=True)) if isinstance(values, list) else {}
+    return words_of(said) if said.get("pattern") or said.get("every") else words_of_member(member)
 
 
 async def groups_of_queue(walk: Walk) -> AsyncIterator[Foreign]:

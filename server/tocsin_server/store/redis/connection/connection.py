@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -42,9 +43,11 @@ from tocsin_server.store.redis.connection.links import (
     TlsLink,
     UnixLink,
 )
+from tocsin_server.store.redis.connection.login import Login
 from tocsin_server.store.redis.connection.sentinels import Sentinels
 from tocsin_server.store.redis.connection.url import RedisUrl, Topology, read_url
 from tocsin_server.store.refusal_log import RefusalLog
+from tocsin_server.telemetry.round_trips import RoundTrips
 
 #: The longest BLOCK of a blocking read; a dead peer is noticed that much later. Loop to wait longer.
 MAX_BLOCK = timedelta(seconds=10)
@@ -65,6 +68,7 @@ class RedisConnection:
     """Clients of one Redis, Valkey, Sentinel group or Cluster. `client` and `blocking_client` answer in bytes.
 
     url: see tocsin_server.store.redis.connection.url; ValueError where it cannot be read.
+    url_now: the same anew, for each connection that is made, where its login may have changed. None: it stays.
     answer_within: an answer later than that counts as none.
     max_connections: commands under way at most; more wait for their turn.
     """
@@ -73,12 +77,14 @@ class RedisConnection:
         self,
         url: str,
         *,
+        url_now: Callable[[], str] | None = None,
         answer_within: timedelta = timedelta(seconds=5),
         connect_within: timedelta = timedelta(seconds=2),
         max_connections: int = 16,
         name: str = "tocsin",
     ) -> None:
         self._url = read_url(url)
+        self._login = Login(url_now) if url_now is not None else None
         self._answer_within = answer_within
         self._connect_within = connect_within
         self._name = name
@@ -100,6 +106,7 @@ class RedisConnection:
         self._closed = False
         self._failed = False
         self.refusals = RefusalLog()
+        self.trips = RoundTrips()
         #: Set where the store answers again after a failure, or another server is the primary; whoever waits clears it.
         self.renewed = asyncio.Event()
 
@@ -196,13 +203,18 @@ class RedisConnection:
                 raise
             self._failed = True
             self.refusals.note(refusal, error)
+            self.trips.failed(refusal)
             if self._sentinels is not None:
                 self._sentinels.look()
             raise refusal from error
 
     async def _translated(self, command: Callable[[], Awaitable[T]], read_only: bool) -> T:
-        with self.translated(read_only=read_only):
-            answer = await command()
+        began = time.monotonic()
+        try:
+            with self.translated(read_only=read_only):
+                answer = await command()
+        finally:
+            self.trips.took(time.monotonic() - began)
         if self._failed:
             self._failed = False
             self.renewed.set()
@@ -241,6 +253,10 @@ class RedisConnection:
         }
         for name in ("retry_on_timeout", "retry_on_error", "max_connections", "health_check_interval"):
             options.pop(name, None)
+        if self._login is not None:
+            for name in ("username", "password"):
+                options.pop(name, None)
+            options["credential_provider"] = self._login
         return options
 
     def _client(self, answer_within: timedelta, max_connections: int) -> Redis | Cluster:

@@ -13,7 +13,7 @@
 -- Clock    the server's; a delay counts from it, a time that has passed means now
 -- Bounds   the caller sends at most 50 jobs and 1 MiB
 --- @include lib/keys lib/clock lib/job lib/ids lib/rows lib/events lib/tick lib/commit lib/transitions lib/types lib/drafts
-local FAIL, KEEP, REPLACE = 1, 2, 3
+local FAIL, KEEP, REPLACE, UNIQUE = 1, 2, 3, 4
 local known, others = {}, {}
 announce = ARGV[2] ~= '1'
 
@@ -29,7 +29,9 @@ end
 local function ask_for_ids()
   local ids, own_ids = {}, false
   for i = 3, #ARGV, 2 do
-    if ARGV[i] ~= '' then own_ids = math.floor(string.byte(ARGV[i], 9) / OWN_ID) % 2 == 1 end
+    if ARGV[i] ~= '' then
+      own_ids = string.byte(ARGV[i]) ~= UNIQUE and math.floor(string.byte(ARGV[i], 9) / OWN_ID) % 2 == 1
+    end
     if own_ids then ids[#ids + 1] = struct.unpack('>I2c0', ARGV[i + 1]) end
   end
   if #ids == 0 then return end
@@ -54,7 +56,7 @@ end
 
 local function add(asked, id, body)
   if id and ids_new[id] then write(asked) end
-  local standing = id and find_job(id, known[id])
+  local standing = id and asked.on_conflict ~= UNIQUE and find_job(id, known[id])
   if standing and asked.on_conflict == KEEP then return 'KEPT', standing end
   if standing and asked.on_conflict == FAIL then return 'JOB_EXISTS', standing.state end
   if standing and standing.state == ACTIVE then return 'JOB_ACTIVE', standing.state end

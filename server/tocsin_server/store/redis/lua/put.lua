@@ -64,7 +64,7 @@ local function same(job, given)
   for _, field in ipairs(COMPARED) do
     if job[field] ~= given[field] then return false end
   end
-  if spec_of(job) ~= spec_of(given) then return false end
+  if has(job, FIRED) ~= has(given, FIRED) or spec_of(job) ~= spec_of(given) then return false end
   local at, payload = HEADER_LEN + #job.rest + #job.own, given.payload_new
   if redis.call('GETRANGE', key('j' .. job.arrival), at, at + #payload) ~= payload then return false end
   local found, left = extras(job) or {}, 0

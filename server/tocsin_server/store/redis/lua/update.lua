@@ -27,6 +27,7 @@ function verbs.UPDATE(job, fixed, payload, terms)
   -- What the spec takes without id and retention; add's caller has checked it for a new job.
   local own_retention = terms == '' and has(job, OWN_RETENTION) or terms ~= '' and string.byte(terms) == OWN_RETENTION
   local size = #payload - 1 + #rest - (own_retention and 12 or 0)
+  if string.byte(payload) == SEALED_KIND then size = size - SEALED_MORE - 1 end
   if payload ~= '' and size > JOB_SPEC_BYTES then return {'TOO_LARGE', size} end
   if prioritized == 1 then job.priority = priority end
   if terms ~= '' then

@@ -21,6 +21,8 @@ from tocsin_server.api.requests import transfer
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import InvalidFields, TooLarge
 from tocsin_server.domain.job import Job
+from tocsin_server.domain.schedules.calendars import KeptCalendar
+from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.domain.states import ENDED
 from tocsin_server.operations.transfer.importing import Item
 from tocsin_server.operations.transfer.records import NoteRecord, QueueRecord
@@ -40,7 +42,7 @@ def items(*requests: Any) -> list[tuple[bool, list[Item]]]:
             for request in requests:
                 yield wire.shadow(transfer_pb2.ImportJobsRequest).FromString(request.SerializeToString())
 
-        return [(over, list(some)) async for over, some in transfer.slices(stream())]
+        return [(over, list(some)) async for over, some in transfer.slices(stream(), None)]
 
     return asyncio.run(read())
 
@@ -90,6 +92,11 @@ def deep(levels: int) -> bytes:
 NAN = Struct(fields={"n": Value(number_value=float("nan"))}).SerializeToString()
 
 WRONG: dict[str, tuple[Record, list[str]]] = {
+    "a nominal time that its id does not bear": (
+        a_job("pay-day@2026-12-31T08:00:00Z", nominal_time=Timestamp(seconds=1_798_704_001)),
+        ["job.job.nominal_time"],
+    ),
+    "a nominal time of no schedule": (a_job("a", nominal_time=T0), ["job.job.nominal_time"]),
     "nothing in it": (Record(), [""]),
     "no job": (Record(job=transfer_pb2.JobRecord()), ["job.job"]),
     "no id": (a_job(""), ["job.job.job_id"]),
@@ -307,7 +314,7 @@ def test_whatever_a_record_holds_it_is_refused_or_comes_back_as_it_was_taken(rec
     again = item(Record.FromString(shown.SerializeToString())).record
     if isinstance(again, NoteRecord):
         assert again == one.record
-    elif isinstance(one.record, QueueRecord):
+    elif isinstance(one.record, QueueRecord | Schedule | KeptCalendar):
         assert again == one.record
     else:
         assert isinstance(one.record, Job)

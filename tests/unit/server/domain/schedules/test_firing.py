@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tocsin_server.domain.defaults import SERVER_DEFAULTS, UNSET, terms
-from tocsin_server.domain.job import JobSpec
+from tocsin_server.domain.job import JobSpec, Payload
+from tocsin_server.domain.nominal_times import job_id_of
 from tocsin_server.domain.schedules.firing import MOST_FIRED, MOST_PASSED, PUNCTUAL, next_step
-from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec, job_id_of
+from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec
 from tocsin_server.domain.schedules.timing import Every, Timing
 
 MADE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -61,6 +62,19 @@ def test_made_it_fires_nothing_at_once() -> None:
     schedule = a_schedule()
     assert schedule.next_time == MADE + MINUTE
     assert next_step(schedule, schedule.reckoning(), MADE + MINUTE - SECOND, going=False) is None
+
+
+@pytest.mark.parametrize(("size", "at_once"), [(300 << 10, 3), (1 << 20, 1), (1, 10), (0, 10)])
+def test_large_jobs_are_fired_few_at_once(size: int, at_once: int) -> None:
+    schedule = a_schedule(missed=Missed.ALL)
+    job = replace(JOB, payload=Payload(11, bytes(size)))
+    schedule = replace(schedule, spec=replace(schedule.spec, job=job))
+    step = next_step(schedule, schedule.reckoning(), MADE + 10 * MINUTE, going=False)
+    assert step is not None
+    assert len(step.fires) == at_once
+    fired, _, after, _ = run(schedule, MADE + 10 * MINUTE)
+    assert fired == [MADE + minutes * MINUTE for minutes in range(1, 11)]
+    assert (after.fired, after.missed) == (10, 0)
 
 
 def test_resumed_it_fires_nothing_at_once_and_pauses_are_not_missed() -> None:

@@ -121,6 +121,8 @@ def test_long_lines_are_continued_and_any_line_end_will_do() -> None:
         ),
         (text(*[f"DTSTART:2026{n % 12 + 1:02}01|RRULE:FREQ=YEARLY" for n in range(1001)]), "more than 1,000 of them"),
         (text(*[f"DTSTART:{2000 + n}0101|DTEND:{2001 + n}0101" for n in range(60)]), "more than the 20,000 days"),
+        # The same days over and over: 366 times the work of the text's length.
+        (text("DTSTART:20260101|DTEND:20261231|RDATE:" + ",".join(["20260101"] * 60)), "more than the 20,000 days"),
         (text("DTSTART:20260501|X:" + "é" * (ics.MOST_BYTES // 2)), "has 262,[0-9]+ bytes, at most 262,144"),
     ],
 )

@@ -226,3 +226,13 @@ def test_the_year_9999_ends_all() -> None:
     for rule in (DAILY, Cron(("0 9 * * *",), "America/New_York"), Every(HOUR), Cron(("0 * * * *",), "Asia/Tokyo")):
         for calendars in ((), uses("weekend"), uses("weekend", on=OnExcluded.NEXT_DAY)):
             assert len(list(reckoning(Timing(rule, calendars=calendars), eve).occurrences(eve))) < 50
+
+
+def test_what_is_excluded_for_fifty_years_is_looked_for_no_further() -> None:
+    """Each 29 February that is a Sunday takes long to find, and there are 285 to the end of the calendar."""
+    rare = Cron(("0 9 29 2 */7",))
+    timing = Timing(rare, calendars=(*uses("weekend"), *uses("december", on=OnExcluded.NEXT_DAY)))
+    found = reckoning(timing).occurrences(NOW, skipped=True)
+    assert [(one.time.year, one.runs) for one in found] == [(2032, False), (2060, False), (2088, False)]
+    assert reckoning(Timing(rare, calendars=uses("weekend"))).next_after(NOW) is None
+    assert only(Timing(rare, calendars=uses("december")), NOW).time.year == 2032

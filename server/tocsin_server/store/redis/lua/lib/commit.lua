@@ -213,9 +213,10 @@ local function commit()
   call_each('ZADD')
   flush_index()
   if #ids_gone > 0 then redis.call('HDEL', key('d'), unpack(ids_gone)) end
+  local list = next(ids_new) and list_of('HSET', 'd')
   for id, arrival in pairs(ids_new) do
-    local list = list_of('HSET', 'd')
-    list[#list + 1], list[#list + 2] = id, arrival
+    local at = #list
+    list[at + 1], list[at + 2] = id, arrival
   end
   call_each('HSET')
   flush_tick(flush_counts(plans), stirred)

@@ -14,11 +14,17 @@ local function log_of(job)
   return log
 end
 
+-- Bytes of a text when it is clear (domain/sealed.py).
+local function text_size(said)
+  if string.sub(said, 1, 7) ~= 'sealed:' then return #said end
+  return math.max(0, math.floor((#said - 7) / 4) * 3 - #string.match(said, '=*$') - SEALED_MORE)
+end
+
 local function drop_oldest(log, arrival)
   local number = log.first
   local new = log.new[number]
   local line = new or redis.call('HGET', key('l' .. arrival), number) or ''
-  log.tail_bytes = log.tail_bytes - math.max(0, #line - LINE_HEAD)
+  log.tail_bytes = log.tail_bytes - text_size(string.sub(line, LINE_HEAD + 1))
   if new then log.new[number] = nil else log.gone[#log.gone + 1] = number end
   log.first = number + 1
 end
@@ -31,11 +37,12 @@ local function add_lines(job, lines)
     level, said, at = struct.unpack('>BI2c0', lines, at)
     log.last = log.last + 1
     log.new[log.last] = struct.pack(LINE, NOW, job.attempt, level) .. said
-    if log.first == 0 and log.head < LOG_HEAD_LINES and log.head_bytes + #said <= LOG_HEAD_BYTES then
-      log.head, log.head_bytes = log.last, log.head_bytes + #said
+    local size = text_size(said)
+    if log.first == 0 and log.head < LOG_HEAD_LINES and log.head_bytes + size <= LOG_HEAD_BYTES then
+      log.head, log.head_bytes = log.last, log.head_bytes + size
     else
       if log.first == 0 then log.first = log.last end
-      log.tail_bytes = log.tail_bytes + #said
+      log.tail_bytes = log.tail_bytes + size
       while log.head + log.last - log.first + 1 > LOG_LINES or log.head_bytes + log.tail_bytes > LOG_BYTES do
         drop_oldest(log, job.arrival)
       end

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from tocsin.payloads import DecodedPayload, decode_payload
 from tocsin_server.api.requests.payloads.checking import check_payload
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.domain.job import Job, Payload
+from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.migrate.systems.agenda.decisions import Decisions
 from tocsin_server.migrate.systems.agenda.names import TypeNames
 from tocsin_server.migrate.systems.foreign import Choices, Foreign
@@ -52,12 +53,26 @@ def a_document(**fields: Any) -> dict[str, Any]:
     }
 
 
+def things_of(
+    document: Mapping[str, Any] | bytes, choices: Choices = NOTHING_MORE, *, names: Iterable[str] = ("send-email",)
+) -> Sequence[Foreign]:
+    """What becomes of a document, or of its BSON."""
+    raw = document if isinstance(document, bytes) else bson.encode(document)
+    return Decisions("agendaJobs", "mail", TypeNames(names), choices, NOW).found(raw)
+
+
 def becomes(
     document: Mapping[str, Any] | bytes, choices: Choices = NOTHING_MORE, *, names: Iterable[str] = ("send-email",)
 ) -> Foreign:
-    """What becomes of a document, or of its BSON."""
-    raw = document if isinstance(document, bytes) else bson.encode(document)
-    return Decisions("agendaJobs", "mail", TypeNames(names), choices, NOW).foreign(raw)
+    """The one thing that becomes of it."""
+    [found] = things_of(document, choices, names=names)
+    return found
+
+
+def schedule_of(found: Foreign) -> Schedule:
+    """The schedule that it becomes."""
+    assert found.schedule is not None, found
+    return found.schedule
 
 
 def job_of(found: Foreign) -> Job:

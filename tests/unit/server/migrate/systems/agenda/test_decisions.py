@@ -9,8 +9,12 @@ import pytest
 from bson.code import Code
 from tocsin_server.domain.job import JobError, Progress, Retention
 from tocsin_server.domain.retry import RetryPolicy
+from tocsin_server.domain.schedules.timing import Cron, Every, Timing
 from tocsin_server.domain.states import State
+from tocsin_server.migrate.systems.agenda.decisions import BY_ITSELF, LOCKED, UNDER_WAY
+from tocsin_server.migrate.systems.agenda.rules import DISABLED, NO_NEXT_RUN
 from tocsin_server.migrate.systems.foreign import Choices, Verdict
+from tocsin_server.migrate.systems.recurring.rule import OVER
 from unit.server.migrate.systems.agenda.document_builder import (
     ALL,
     EARLIER,
@@ -21,8 +25,12 @@ from unit.server.migrate.systems.agenda.document_builder import (
     a_document,
     becomes,
     job_of,
+    schedule_of,
+    things_of,
 )
 
+MONDAY = datetime(2026, 6, 8, 7, tzinfo=UTC)
+END = LATER + timedelta(milliseconds=1)
 BEGAN = EARLIER - timedelta(minutes=1)
 FAILED = {"lastRunAt": BEGAN, "lastFinishedAt": EARLIER, "failedAt": EARLIER, "failCount": 2, "failReason": "no card"}
 FINISHED = {"nextRunAt": None, "lastRunAt": BEGAN, "lastFinishedAt": EARLIER}
@@ -163,27 +171,85 @@ def test_a_failed_job_is_taken_though_it_is_disabled() -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"repeatInterval": "5 minutes"}, "every '5 minutes'"),
-        ({"repeatInterval": "0 9 * * 1", "repeatTimezone": "Europe/Berlin"}, "'0 9 * * 1', time zone 'Europe/Berlin'"),
-        ({"repeatInterval": 5000}, "every 5000 ms"),
-        ({"repeatAt": "3:30pm"}, "at '3:30pm'"),
-        ({"repeatInterval": "5 minutes", "lockedAt": NOW}, "every '5 minutes'"),
-        ({"repeatInterval": "5 minutes", "disabled": True}, "every '5 minutes'"),
-        ({"repeatInterval": "5 minutes", "nextRunAt": None, "lastFinishedAt": EARLIER}, "every '5 minutes'"),
+        ({"repeatAt": "3:30pm"}, "repeats at '3:30pm', with data: its cron names no time zone, and its next run is at"),
+        ({"repeatAt": "friday at 5pm"}, "'friday at 5pm' is no time of day"),
+        ({"repeatInterval": "5 minutes", "nextRunAt": None, "lastFinishedAt": EARLIER}, NO_NEXT_RUN),
         (
             {"repeatInterval": "1 day", "startDate": EARLIER, "endDate": LATER, "skipDays": [0, 6]},
-            "every '1 day', from 2026-06-01T11:00:00Z, until 2026-06-01T13:00:00.123Z, but on days [0, 6], with data:",
+            "every '1 day', from 2026-06-01T11:00:00Z, until 2026-06-01T13:00:00.123Z, but on days [0, 6], with data: "
+            "it leaves out days (skipDays [0, 6])",
         ),
-        ({"repeatInterval": "1 day", "data": None, "endDate": "soon"}, "every '1 day', until 'soon':"),
-        ({"repeatInterval": "1 day", "data": {}}, "repeats every '1 day':"),
-        ({"repeatInterval": "1 day", "disabled": True}, "'send-email' is disabled, and repeats every '1 day'"),
+        ({"repeatInterval": "1 day", "skipDays": "2 days", "data": {}}, "every '1 day', but on days '2 days': it"),
+        ({"repeatInterval": 500}, "every 500 ms, with data: its interval is shorter than 1 s"),
+        ({"repeatInterval": "a few minutes"}, "its interval 'a few minutes' cannot be read"),
+        ({"repeatInterval": "soon"}, "its cron has 1 fields, not 5"),
+        ({"repeatInterval": "soon", "disabled": True}, "'send-email' is disabled, and repeats every 'soon'"),
+        ({"repeatInterval": ["1 day"]}, "is neither words, nor a number, nor a cron"),
     ],
 )
-def test_a_repeating_job_is_left_and_named(fields: dict[str, Any], words: str) -> None:
+def test_a_repeating_job_without_its_like_is_left_and_named(fields: dict[str, Any], words: str) -> None:
     found = becomes(a_document(type="single", **fields), ALL)
-    assert (found.source_state, found.verdict, found.job) == ("repeating", Verdict.LEFT, None)
+    assert (found.source_state, found.verdict, found.spec) == ("repeating", Verdict.LEFT, None)
     assert "'send-email'" in found.why[0]
     assert words in found.why[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "timing"),
+    [
+        ({"repeatInterval": "5 minutes"}, Timing(Every(timedelta(minutes=5), LATER))),
+        ({"repeatInterval": 5000}, Timing(Every(timedelta(seconds=5), LATER))),
+        ({"repeatInterval": "90000"}, Timing(Every(timedelta(seconds=90), LATER))),
+        (
+            {"repeatInterval": "0 9 * * 1", "repeatTimezone": "Europe/Berlin", "nextRunAt": MONDAY},
+            Timing(Cron(("0 9 * * 1",), "Europe/Berlin")),
+        ),
+        ({"repeatAt": "7am", "repeatTimezone": "Asia/Tokyo", "nextRunAt": MONDAY}, Timing(Cron(("0 7 * * *",)))),
+        (
+            {"repeatInterval": "1 day", "startDate": LATER, "endDate": LATER + timedelta(days=9)},
+            Timing(Every(timedelta(days=1), LATER), LATER, LATER + timedelta(days=9, milliseconds=1)),
+        ),
+        ({"repeatInterval": "1 day", "endDate": EARLIER}, Timing(Every(timedelta(days=1), LATER), end_time=END)),
+    ],
+)
+def test_a_repeating_job_becomes_a_schedule(fields: dict[str, Any], timing: Timing) -> None:
+    schedule = schedule_of(becomes(a_document(type="single", **fields)))
+    spec = schedule.spec
+    assert (spec.queue, spec.schedule_id, spec.timing) == ("mail", "send-email", timing)
+    assert (schedule.next_time, schedule.fired) == (fields.get("nextRunAt", LATER), 0)
+    assert (spec.job.type, spec.job.terms.retry, spec.note) == (
+        "send-email",
+        RetryPolicy(max_attempts=1),
+        f"Agenda: agendaJobs, {ID}",
+    )
+
+
+def test_a_run_that_is_none_of_its_times_is_a_job_of_its_own() -> None:
+    """As after a retry of Agenda 6's, or where the first run comes at once."""
+    document = a_document(repeatInterval="0 * * * *", repeatTimezone="UTC")
+    rule, run = things_of(document)
+    assert (rule.verdict, rule.why) == (Verdict.CHANGED, (BY_ITSELF,))
+    assert schedule_of(rule).next_time == LATER.replace(microsecond=0) + timedelta(hours=1)
+    assert (job_of(run).job_id, job_of(run).schedule_time, run.why) == (str(ID), LATER, ())
+
+
+def test_the_last_run_is_taken_where_nothing_comes_after_it() -> None:
+    document = a_document(repeatInterval="0 * * * *", repeatTimezone="UTC", endDate=LATER)
+    rule, run = things_of(document)
+    assert (rule.verdict, rule.schedule, OVER in rule.why[0]) == (Verdict.LEFT, None, True)
+    assert job_of(run).schedule_time == LATER
+
+
+def test_one_that_runs_is_left_unless_it_is_asked_for() -> None:
+    document = a_document(repeatInterval="1 hour", lockedAt=EARLIER, lastRunAt=EARLIER)
+    assert LOCKED in becomes(document).why[0]
+    taken = becomes(document, ALL)
+    assert (schedule_of(taken).next_time, taken.why) == (LATER, (UNDER_WAY,))
+
+
+def test_one_that_is_disabled_rests() -> None:
+    schedule = schedule_of(becomes(a_document(repeatInterval="1 hour", disabled=True)))
+    assert (schedule.spec.paused, schedule.spec.pause_reason, schedule.next_time) == (True, DISABLED, None)
 
 
 def test_a_single_job_that_does_not_repeat_is_taken() -> None:

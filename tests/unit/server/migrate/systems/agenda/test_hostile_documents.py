@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tocsin_server.domain import limits
 from tocsin_server.domain.states import State
-from tocsin_server.migrate.systems.foreign import Choices, Verdict
+from tocsin_server.migrate.systems.foreign import Choices, Foreign, Verdict
 from tocsin_server.store.put import check_placeable
 from unit.server.migrate.systems.agenda.document_builder import (
     ALL,
@@ -28,6 +28,7 @@ from unit.server.migrate.systems.agenda.document_builder import (
     acceptable,
     becomes,
     job_of,
+    things_of,
 )
 
 TYPE = re.compile(r"[A-Za-z0-9._-]{1,100}\Z")
@@ -170,13 +171,24 @@ def test_a_broken_document_is_named_by_its_id() -> None:
 
 FIELDS = (
     "_id name data type priority nextRunAt lastRunAt lastFinishedAt lockedAt failedAt failCount failReason"
-    " repeatInterval repeatTimezone repeatAt disabled progress unique fork debounceStartedAt result other"
+    " repeatInterval repeatTimezone repeatAt startDate endDate skipDays disabled progress unique fork"
+    " debounceStartedAt result other"
 ).split()
 TIMES = st.datetimes().map(lambda time: time.replace(tzinfo=UTC))
 LIKELY = {
     "name": st.sampled_from(["send-email", "send email", ""]) | st.text(max_size=120),
     **{name: TIMES | st.none() for name in ("nextRunAt", "lockedAt", "lastRunAt", "lastFinishedAt", "failedAt")},
     "failCount": st.integers(-3, 2**40),
+    "repeatInterval": st.sampled_from(
+        ["5 minutes", "*/5 * * * *", "every 2 days", 60_000, "90000", "0 0 30 2 *", "", "one and a half minutes"]
+    )
+    | st.text(max_size=30)
+    | st.floats(),
+    "repeatTimezone": st.sampled_from(["Europe/Berlin", "", "Nowhere/Land"]),
+    "repeatAt": st.sampled_from(["3:30pm", "noon", "at 25:00"]) | st.text(max_size=10),
+    "startDate": TIMES,
+    "endDate": TIMES,
+    "disabled": st.booleans(),
 }
 
 
@@ -192,9 +204,16 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
 
 @given(documents(), st.booleans(), st.booleans())
 def test_any_document_becomes_something_whole(document: dict[str, Any], active: bool, completed: bool) -> None:
-    found = becomes(document, Choices(take_active=active, take_completed=completed))
+    things = things_of(document, Choices(take_active=active, take_completed=completed))
+    assert len(things) == 1 or "repeating" in {thing.source_state for thing in things}
+    for thing in things:
+        assert_whole(thing)
+
+
+def assert_whole(found: Foreign) -> None:
     assert found.source_id.isprintable()
-    assert (found.job is None) == (found.verdict in (Verdict.LEFT, Verdict.REFUSED))
+    assert (found.spec is None) == (found.verdict in (Verdict.LEFT, Verdict.REFUSED))
+    assert found.job is None or found.schedule is None
     assert all(why and why.isprintable() and len(why) < 1000 for why in found.why)
     assert bool(found.why) == (found.verdict is not Verdict.TAKEN)
     job = found.job
@@ -219,6 +238,6 @@ def test_any_bytes_become_something(document: dict[str, Any], changes: list[tupl
     raw = bytearray(bson.encode(document))
     for at, byte in changes:
         raw[at % len(raw)] = byte
-    found = becomes(bytes(raw), ALL)
-    assert found.source_id.isprintable()
-    assert (found.job is None) == (found.verdict in (Verdict.LEFT, Verdict.REFUSED))
+    for found in things_of(bytes(raw), ALL):
+        assert found.source_id.isprintable()
+        assert (found.spec is None) == (found.verdict in (Verdict.LEFT, Verdict.REFUSED))

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 from tocsin_server.migrate.systems.bull.order import WaitingLine, bull_priority, bullmq_priority
-from tocsin_server.migrate.systems.bull.repeats import rule_of
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 _NUMBERS = st.floats(allow_nan=False)
@@ -41,11 +40,3 @@ def test_bulls_priorities_keep_their_order(one: float, other: float) -> None:
     if 0 < one <= other:
         assert bull_priority(one) >= bull_priority(other) > bull_priority(0)
         assert bullmq_priority(other) <= bullmq_priority(one) <= bullmq_priority(0) == 0
-
-
-def test_rules_are_said_as_they_were_written() -> None:
-    until = ", until 2026-01-01T00:00:00Z"
-    assert rule_of(b"name:id:1767225600000:Europe/Berlin:0 3 * * *") == f"cron '0 3 * * *' in Europe/Berlin{until}"
-    assert rule_of(b"name::::*/5 * * * *") == "cron '*/5 * * * *'"
-    assert rule_of(b"name:::300000") == "every 300000 ms"
-    assert rule_of(b"\xff") == "by a rule that cannot be read"

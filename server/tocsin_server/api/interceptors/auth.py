@@ -1,0 +1,94 @@
+"""Lets in those who are known and may do what they call, and ends what stays open once they may no more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tocsin_server.api.interceptors.call import Call, Context, MethodKind, Work
+from tocsin_server.api.scopes import RULES, NoScope
+from tocsin_server.domain.errors import NotAllowed, TocsinError
+from tocsin_server.security.authentication import Credentials
+from tocsin_server.security.principals import Principal
+
+_SAN = "x509_subject_alternative_name"
+
+
+@dataclass(slots=True, eq=False)
+class _Open:
+    """A call that may stay open for long."""
+
+    task: asyncio.Task[object]
+    path: str
+    credentials: Credentials
+    refusal: TocsinError | None = None  # why it was cut off
+
+
+class Auth:
+    """Around every call, where somebody is named who may call: all others may not. `recheck` is called each second."""
+
+    def __init__(self, principal: Callable[[Credentials], Principal]) -> None:
+        """`principal` says who shows the credentials, or raises NotAuthenticated."""
+        self._principal = principal
+        self._open: set[_Open] = set()
+
+    def around(self, work: Work) -> Work:
+        """Raises NotAuthenticated; NotAllowed."""
+
+        async def done(call: Call) -> bytes | None:
+            path = call.method.path
+            if RULES.get(path) is NoScope.OPEN:
+                return await work(call)
+            credentials = _shown(call.context)
+            call.principal = principal = self._allowed(credentials, path)
+            call.caller = principal.name
+            if call.method.kind is MethodKind.CALL:  # over within its deadline
+                return await work(call)
+            task = asyncio.current_task()
+            if task is None:
+                raise RuntimeError("a call is served by a task")
+            standing = _Open(task, path, credentials)
+            self._open.add(standing)
+            try:
+                return await work(call)
+            except asyncio.CancelledError:
+                if standing.refusal is None:
+                    raise
+                task.uncancel()
+                raise standing.refusal from None
+            finally:
+                self._open.discard(standing)
+
+        return done
+
+    def recheck(self) -> None:
+        """End the open calls of those who may make them no more."""
+        for standing in self._open:
+            if standing.refusal is None:
+                try:
+                    self._allowed(standing.credentials, standing.path)
+                except TocsinError as refusal:
+                    standing.refusal = refusal
+                    standing.task.cancel()
+
+    def _allowed(self, credentials: Credentials, path: str) -> Principal:
+        principal, rule = self._principal(credentials), RULES.get(path)
+        if rule is None:
+            raise NotAllowed(f"nobody may call {path}: this version of the server does not know it.")
+        if rule is not NoScope.ANYBODY and rule not in principal.scopes:
+            raise NotAllowed(
+                f"{principal.name} may not call {path}, which takes the scope {rule}. Have it added to its scopes.",
+                scope=str(rule),
+            )
+        return principal
+
+
+def _shown(context: Context) -> Credentials:
+    authorization = None
+    for name, value in context.invocation_metadata() or ():
+        if name == "authorization":
+            authorization = value if isinstance(value, str) else value.decode(errors="replace")
+            break
+    names = context.auth_context().get(_SAN, ()) if authorization is None else ()
+    return Credentials(authorization, tuple(name.decode(errors="replace") for name in names))

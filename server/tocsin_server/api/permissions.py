@@ -1,0 +1,222 @@
+"""What a principal may name in a request, and what it is shown of an answer.
+
+Both are found by the descriptors: whatever field of a request says `queue`, also deep in a payload, is a queue that the
+caller must reach, and whatever of an answer stands in another queue is left out. So a new field is held to it without a
+line here; `ALL_WHERE_EMPTY` has those that mean all queues when nothing is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeVar
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from tocsin_server.domain.errors import NotAllowed
+from tocsin_server.security.principals import Principal, Scope
+
+_T = TypeVar("_T")
+
+_DEFAULT = "default"  # the queue that is meant where none is said
+_PACKAGE = "tocsin.v1"
+_SPEC = f"{_PACKAGE}.JobSpec"
+
+#: Fields of requests that mean all queues where they are empty; others mean the queue of what is around them.
+ALL_WHERE_EMPTY = (f"{_PACKAGE}.ExportJobsRequest.queues", f"{_PACKAGE}.ListWorkersRequest.queue")
+#: A field that means all queues where it is set.
+ALL_WHERE_SET = f"{_PACKAGE}.LeaseAsk.all_queues"
+#: Requests that change something for all queues.
+FOR_ALL = tuple(f"{_PACKAGE}.{name}Request" for name in ("PutCalendar", "DeleteCalendar", "AdvanceClock"))
+#: Each item of it is looked at by itself, so that a refused one harms no other.
+BY_ITEMS = f"{_PACKAGE}.BatchScheduleJobsRequest"
+
+#: Requests that take a scope beside the one of their call: an export without payloads would be no export.
+ALSO_TAKE: Mapping[str, Scope] = {f"{_PACKAGE}.ExportJobsRequest": Scope.READ_PAYLOAD}
+
+#: Built-in types that take a scope of their own, beside the one of the call.
+SCOPES_OF_TYPES: Mapping[str, Scope] = {
+    "email_notification": Scope.SEND,
+    "sms_notification": Scope.SEND,
+    "booking_reminder": Scope.SEND,
+    "payment_reminder": Scope.SEND,
+    "data_cleanup": Scope.HOUSEKEEPING,
+    "report_generation": Scope.HOUSEKEEPING,
+}
+
+#: What only `read_payload` shows, beside payloads: results, and what handlers said.
+_INNER: Mapping[str, tuple[str, ...]] = {
+    f"{_PACKAGE}.Job": ("result",),
+    f"{_PACKAGE}.JobError": ("message", "trace"),
+    f"{_PACKAGE}.Progress": ("message",),
+}
+#: A worker is shown what it is to run.
+_WHOLE = f"{_PACKAGE}.LeasedJob"
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What of a message is looked at."""
+
+    queues: tuple[FieldDescriptor, ...]  # that name queues
+    parts: tuple[tuple[FieldDescriptor, _Plan], ...]  # messages in which there is more
+    is_spec: bool
+    inner: tuple[str, ...]  # what only `read_payload` shows
+
+    @property
+    def says_something(self) -> bool:
+        """Whether there is anything to look at."""
+        return bool(self.queues or self.parts or self.is_spec or self.inner)
+
+
+@cache
+def _plan(descriptor: Descriptor) -> _Plan:
+    queues: list[FieldDescriptor] = []
+    parts: list[tuple[FieldDescriptor, _Plan]] = []
+    if descriptor.full_name == _WHOLE:
+        return _Plan((), (), False, ())
+    for field in descriptor.fields:
+        if field.name in ("queue", "queues") and field.type == FieldDescriptor.TYPE_STRING:
+            queues.append(field)
+        elif field.full_name == ALL_WHERE_SET:
+            queues.append(field)
+        elif field.message_type is not None and field.message_type.file.package == _PACKAGE:
+            below = _plan(field.message_type)
+            if below.says_something:
+                parts.append((field, below))
+    spec = descriptor.full_name == _SPEC
+    return _Plan(tuple(queues), tuple(parts), spec, _INNER.get(descriptor.full_name, ()))
+
+
+# --- requests ---
+
+
+def check_request(principal: Principal, public: type[Message], raw: bytes) -> None:
+    """NotAllowed where the request names a queue that the principal does not reach, whether it is there or not, or
+    schedules a type for which it lacks the scope. A batch to schedule is left to its items."""
+    descriptor = _descriptor(public)
+    also = ALSO_TAKE.get(descriptor.full_name)
+    if also is not None and also not in principal.scopes:
+        raise NotAllowed(f"{principal.name} may not call this without the scope {also}, too.", scope=str(also))
+    if descriptor.full_name in FOR_ALL and principal.queues is not None:
+        raise NotAllowed(f"{principal.name} does not reach all queues, for all of which this would be changed.")
+    plan = _plan(descriptor)
+    if principal.unrestricted or not plan.says_something or descriptor.full_name == BY_ITEMS:
+        return
+    _check(principal, public.FromString(raw), plan, _DEFAULT)
+
+
+def check_type(principal: Principal, type_: str) -> None:
+    """NotAllowed where jobs of that type take a scope which the principal lacks."""
+    scope = SCOPES_OF_TYPES.get(type_)
+    if scope is not None and scope not in principal.scopes:
+        raise NotAllowed(
+            f"{principal.name} may not schedule jobs of type {type_}, which takes the scope {scope}. Have it added to "
+            "its scopes.",
+            scope=str(scope),
+        )
+
+
+def checked(principal: Principal | None, public: type[Message], then: Callable[[bytes], _T]) -> Callable[[bytes], _T]:
+    """The same for each item of a batch, before it is read by `then`."""
+    if principal is None or principal.unrestricted:
+        return then
+
+    def check(raw: bytes) -> _T:
+        check_request(principal, public, raw)
+        return then(raw)
+
+    return check
+
+
+def _check(principal: Principal, message: Any, plan: _Plan, around: str) -> None:
+    for field in plan.queues:
+        value = getattr(message, field.name)
+        if field.full_name == ALL_WHERE_SET:
+            if value:
+                _reach_all(principal)
+        elif not value and field.full_name in ALL_WHERE_EMPTY:
+            _reach_all(principal)
+        elif field.is_repeated:
+            for queue in value:
+                _reach(principal, queue)
+        else:
+            around = value or around
+            _reach(principal, around)
+    if plan.is_spec:
+        check_type(principal, message.type or message.WhichOneof("payload") or "")
+    for field, below in plan.parts:
+        if field.is_repeated:
+            for one in getattr(message, field.name):
+                _check(principal, one, below, around)
+        elif message.HasField(field.name):
+            _check(principal, getattr(message, field.name), below, around)
+
+
+def _reach(principal: Principal, queue: str) -> None:
+    if not principal.reaches(queue):
+        raise NotAllowed(
+            f"{principal.name} does not reach the queue {queue[:100]!r}. Have it added to its queues, or name another."
+        )
+
+
+def _reach_all(principal: Principal) -> None:
+    if principal.queues is not None:
+        raise NotAllowed(f"{principal.name} does not reach all queues. Name those that are meant.")
+
+
+# --- answers ---
+
+
+def shown(principal: Principal, public: type[Message], raw: bytes) -> bytes:
+    """The answer as the principal may see it: without what stands in queues that it does not reach, and, without
+    `read_payload`, without payloads, results and what handlers said."""
+    hides_inner = Scope.READ_PAYLOAD not in principal.scopes
+    plan = _plan(_descriptor(public))
+    if not plan.says_something or (principal.queues is None and not hides_inner):
+        return raw
+    answer = public.FromString(raw)
+    _hide(principal, answer, plan, hides_inner)
+    return answer.SerializeToString()
+
+
+def _hide(principal: Principal, message: Any, plan: _Plan, hides_inner: bool) -> None:
+    if hides_inner:
+        for name in plan.inner:
+            message.ClearField(name)
+        if plan.is_spec and (payload := message.WhichOneof("payload")):
+            message.ClearField(payload)
+    for field in plan.queues:
+        if field.is_repeated:
+            names = getattr(message, field.name)
+            names[:] = [name for name in names if principal.reaches(name)]
+    for field, below in plan.parts:
+        if not field.is_repeated:
+            if message.HasField(field.name):
+                _hide(principal, getattr(message, field.name), below, hides_inner)
+            continue
+        entries = getattr(message, field.name)
+        for at in range(len(entries) - 1, -1, -1):
+            if _foreign(principal, entries[at], below):
+                del entries[at]
+            else:
+                _hide(principal, entries[at], below, hides_inner)
+
+
+def _foreign(principal: Principal, entry: Any, plan: _Plan) -> bool:
+    """Whether an entry of a list says that it stands in a queue which is not the principal's."""
+    named = [getattr(entry, field.name) for field in plan.queues if not field.is_repeated]
+    if any(name and not principal.reaches(name) for name in named):
+        return True
+    return any(
+        _foreign(principal, getattr(entry, field.name), below)
+        for field, below in plan.parts
+        if field.name == "queue" and not field.is_repeated and entry.HasField("queue")
+    )
+
+
+def _descriptor(public: type[Message]) -> Descriptor:
+    descriptor: Any = public.DESCRIPTOR
+    return descriptor  # type: ignore[no-any-return]  # the stubs know no type of it

@@ -1,0 +1,152 @@
+"""The doors of a server: TLS on its port, who is let in, and how much those who come in may take up. What says so is
+read anew while the server runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import grpc
+import structlog
+
+from tocsin_server.api.connections import Connections
+from tocsin_server.api.grpc_server import CallLimits
+from tocsin_server.api.interceptors.auth import Auth
+from tocsin_server.api.tls import tls_credentials
+from tocsin_server.security.authentication import Authentication
+from tocsin_server.security.certificates import Certificates, read_certificates
+from tocsin_server.security.jwt_tokens import FetchedKeys, JwtTokens, KeySet, keys_in_file
+from tocsin_server.security.principals import Principals, read_principals
+from tocsin_server.security.reloading import Looking, Reloaded
+from tocsin_server.settings import AuthSettings, JwtSettings, Settings, TlsSettings, is_loopback
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin.server")
+
+
+class Doors:
+    """Who can come in, and how. Raises Unusable where a file that says so cannot be used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._certificates = certificates_of(settings.tls)
+        self._principals = principals_of(settings.auth)
+        self._jwt_keys = jwt_keys_of(settings.auth.jwt)
+        self._warned: date | None = None  # of the certificate's end
+        self.auth: Auth | None = None  # None: everybody is let in
+        if self._principals is not None:
+            principals = self._principals
+            jwt = self._jwt(self._jwt_keys) if self._jwt_keys is not None else None
+            self.auth = Auth(Authentication(lambda: principals.current, jwt).principal)
+        self._looking = Looking(self._look)
+
+    @property
+    def credentials(self) -> grpc.ServerCredentials | None:
+        """TLS, None where none is set."""
+        if self._certificates is None:
+            return None
+        certificates = self._certificates
+        return tls_credentials(lambda: certificates.current)
+
+    @property
+    def limits(self) -> CallLimits:
+        """How many calls may be open."""
+        calls = self._settings.calls
+        return CallLimits(
+            calls=calls.open,
+            watches=calls.watches,
+            workers=calls.workers,
+            transfers=calls.transfers,
+            watches_per_client=calls.watches_per_client,
+            transfers_per_client=calls.transfers_per_client,
+            request_bytes=calls.request_bytes,
+            idle=calls.idle,
+        )
+
+    @property
+    def connections(self) -> Connections:
+        """How long connections last, and what may be on one."""
+        return Connections(**dict(self._settings.connections))
+
+    def start(self) -> None:
+        """Begin to look at the files."""
+        if self._certificates is not None or self._principals is not None:
+            self._looking.start()
+        if isinstance(self._jwt_keys, FetchedKeys):
+            self._jwt_keys.start()
+
+    async def close(self) -> None:
+        """Look no more."""
+        await self._looking.close()
+        if isinstance(self._jwt_keys, FetchedKeys):
+            await self._jwt_keys.close()
+
+    def warnings(self) -> Sequence[str]:
+        """What is to be said at the start."""
+        return open_doors(self._settings)
+
+    def _jwt(self, keys: Reloaded[KeySet] | FetchedKeys) -> JwtTokens:
+        jwt = self._settings.auth.jwt
+        tokens = JwtTokens(
+            lambda: keys.current, issuer=jwt.issuer or "", audience=jwt.audience or "", algorithms=jwt.algorithms
+        )
+        if isinstance(keys, FetchedKeys):
+            tokens.unknown_key = keys.want
+        return tokens
+
+    def _look(self) -> None:
+        if self._certificates is not None:
+            self._certificates.look()
+            today = datetime.now(UTC).date()
+            if (warning := self._certificates.current.warning()) and today != self._warned:
+                self._warned = today
+                _log.warning(warning)
+        if self._principals is not None:
+            self._principals.look()
+        if isinstance(self._jwt_keys, Reloaded):
+            self._jwt_keys.look()
+        if self.auth is not None:
+            self.auth.recheck()
+
+
+def open_doors(settings: Settings) -> Sequence[str]:
+    """What is to be said of doors that stand open to other machines."""
+    listen, tls, auth = settings.listen, settings.tls, settings.auth
+    if is_loopback(listen):
+        return ()
+    if auth.principals_file is None and tls.client_ca_file is None:
+        missing = "is no login" if tls.cert_file is not None else "is neither TLS nor a login"
+        return (
+            f"{listen} can be reached from other machines, and whoever reaches it can read, change and delete every "
+            f"job: there {missing}. Listen on 127.0.0.1, or let only those in whom you trust.",
+        )
+    if tls.cert_file is None:
+        return (
+            f"{listen} can be reached from other machines without TLS, so that tokens and payloads can be read on the "
+            "way. Set tls.cert_file and tls.key_file.",
+        )
+    return ()
+
+
+def certificates_of(tls: TlsSettings) -> Reloaded[Certificates] | None:
+    """The certificate of this server, None where it has none. Unusable."""
+    cert_file, key_file, client_ca_file = tls.cert_file, tls.key_file, tls.client_ca_file
+    if cert_file is None or key_file is None:
+        return None
+    paths = [path for path in (cert_file, key_file, client_ca_file) if path is not None]
+    return Reloaded("TLS certificates", paths, lambda: read_certificates(cert_file, key_file, client_ca_file))
+
+
+def principals_of(auth: AuthSettings) -> Reloaded[Principals] | None:
+    """Who may call, None where everybody may. Unusable."""
+    path = auth.principals_file
+    return None if path is None else Reloaded("principals", [path], lambda: read_principals(path))
+
+
+def jwt_keys_of(jwt: JwtSettings) -> Reloaded[KeySet] | FetchedKeys | None:
+    """The keys of JWTs, None where there are no JWTs. Unusable."""
+    if jwt.keys is None:
+        return None
+    if jwt.keys.startswith("https://"):
+        return FetchedKeys(jwt.keys, jwt.refresh)
+    return keys_in_file(Path(jwt.keys))

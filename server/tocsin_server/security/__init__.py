@@ -1,0 +1,1 @@
+"""Who may come in: certificates, and the files that are read anew while the server runs."""
