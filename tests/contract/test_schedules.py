@@ -307,6 +307,20 @@ async def test_the_next_look_is_of_those_that_are_not_due(store: JobStore) -> No
     assert await store.schedules.next_look("q") == LATER
 
 
+async def test_large_ones_that_are_due_come_a_few_a_call(store: JobStore) -> None:
+    job = replace(a_schedule().spec.job, payload=Payload(11, bytes(900 << 10)))
+    made = [a_schedule(f"s{at}") for at in range(5)]
+    await put(store, *(replace(one, spec=replace(one.spec, job=job), next_time=EARLIER) for one in made))
+    found: list[str] = []
+    more = True
+    while more:
+        page = await store.schedules.due_schedules("q", skip=len(found))
+        assert 1 <= len(page.schedules) <= 3
+        found += [one.spec.schedule_id for one in page.schedules]
+        more = page.more
+    assert found == [one.spec.schedule_id for one in made]
+
+
 async def test_schedules_come_by_id_and_go_on_after_one(store: JobStore) -> None:
     ids = sorted(["a", "A", "a.b", "a-b", "z_", "0", *(f"m{at:03}" for at in range(20))])
     await put(store, *(a_schedule(one) for one in ids[::-1]), a_schedule("x", queue="q.a"), a_schedule("x", queue="q-"))

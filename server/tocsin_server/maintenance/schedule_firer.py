@@ -78,7 +78,7 @@ class ScheduleFirer(QueueChore):
         skip = self._skip.pop(queue, 0)
         due = await self._store.schedules.due_schedules(queue, skip=skip, limit=_PAGE)
         stay = await self._fire(queue, due)
-        if len(due.schedules) == _PAGE:
+        if due.more:
             self._skip[queue] = skip + stay
             return True
         again = queue in self._again

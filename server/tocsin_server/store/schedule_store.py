@@ -23,6 +23,7 @@ class DueSchedules:
 
     now: datetime
     schedules: Sequence[Schedule]
+    more: bool = False  # whether others may be due behind these
 
 
 @record
@@ -68,7 +69,8 @@ class ScheduleStore(ABC):
 
     @abstractmethod
     async def due_schedules(self, queue: str, *, skip: int = 0, limit: int = 500) -> DueSchedules:
-        """Those whose look_time has come by the store's clock, but for the first `skip`. Cost O(skip + limit + log n).
+        """Those whose look_time has come by the store's clock, but for the first `skip`; fewer than `limit` where they
+        have more than 2 MiB. Cost O(skip + limit + log n).
         Tick.next_schedule says when there are some."""
 
     @abstractmethod

@@ -45,7 +45,7 @@ class EncryptingSchedules(ScheduleStore):
 
     async def due_schedules(self, queue: str, *, skip: int = 0, limit: int = 500) -> DueSchedules:
         due = await self._schedules.due_schedules(queue, skip=skip, limit=limit)
-        return DueSchedules(due.now, [self._opened_if_possible(one) for one in due.schedules])
+        return DueSchedules(due.now, [self._opened_if_possible(one) for one in due.schedules], due.more)
 
     async def next_look(self, queue: str) -> datetime | None:
         return await self._schedules.next_look(queue)

@@ -38,6 +38,7 @@ from tocsin_server.store.schedule_records import schedule_bytes, schedule_of, wi
 from tocsin_server.store.schedule_store import DueSchedules, ScheduleStore, ScheduleWrite
 
 _CALL_JOBS = 100  # what one write may carry; a schedule counts as a job
+_MOST_READ = 2 << 20  # bytes of schedules due that one call brings, and what the last one has beyond that
 
 AddTo = Callable[[str, Sequence[Draft]], Awaitable[list[Added | TocsinError]]]
 
@@ -121,7 +122,14 @@ class MongoSchedules(ScheduleStore):
         ]
 
         async def ask() -> list[Document]:
-            return await (await self._schedules.aggregate(pipeline)).to_list()
+            found, read = list[Document](), 0
+            async with await self._schedules.aggregate(pipeline) as cursor:
+                async for one in cursor:
+                    found.append(one)
+                    read += len(one["value"])
+                    if read >= _MOST_READ:
+                        break
+            return found
 
         ahead = await self._clock.ahead()
         found = await self._connection.run(ask, read_only=True)
@@ -129,7 +137,9 @@ class MongoSchedules(ScheduleStore):
             return DueSchedules(await self._clock.lately(), ())
         now: datetime = found[0]["now"] + ahead
         self._clock.heard(now)
-        return DueSchedules(now, await self._settled(queue, [one for one in found if one["look"] <= now]))
+        due = [one for one in found if one["look"] <= now]
+        cut = len(found) == limit or sum(len(one["value"]) for one in found) >= _MOST_READ
+        return DueSchedules(now, await self._settled(queue, due), more=cut and len(due) == len(found))
 
     async def next_look(self, queue: str) -> datetime | None:
         condition = {"queue": queue, "look": {"$gt": await self._clock.read()}}

@@ -83,8 +83,8 @@ class RedisSchedules(ScheduleStore):
         return schedules
 
     async def due_schedules(self, queue: str, *, skip: int = 0, limit: int = 500) -> DueSchedules:
-        now_ms, found = await self._scripts.run("due_schedules", self._keys.root(queue), skip, limit)
-        return DueSchedules(to_time(now_ms), _all(queue, found))
+        now_ms, more, found = await self._scripts.run("due_schedules", self._keys.root(queue), skip, limit)
+        return DueSchedules(to_time(now_ms), _all(queue, found), more=bool(more))
 
     async def next_look(self, queue: str) -> datetime | None:
         look_ms = await self._scripts.run("next_look", self._keys.root(queue))
