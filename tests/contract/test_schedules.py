@@ -384,6 +384,20 @@ async def test_a_queue_without_room_fires_once_there_is_some(provider: Provider)
         assert await due(store) == []
 
 
+async def test_what_was_refused_for_want_of_room_does_not_come_later(provider: Provider) -> None:
+    """So a trigger that was refused runs nothing."""
+    async with provider.store(quotas=Quotas(jobs=1)) as store:
+        await added(store, a_draft("in the way"))
+        await put(store, a_schedule())
+        before = await read(store)
+        with pytest.raises(QuotaExceeded):
+            await store.schedules.put_schedule(replace(before, fired=1), [a_job(before, "s@1")])
+        assert await store.delete("q", ["in the way"], ended_only=False) == [None]
+    async with provider.store() as store:
+        assert await read(store) == before
+        assert await store.get("q", ["s@1"], View.BASIC) == [None]
+
+
 async def test_a_full_store_takes_no_schedule(store: JobStore, provider: Provider) -> None:
     with provider.full(), pytest.raises(StoreFull):
         await store.schedules.put_schedule(a_schedule())

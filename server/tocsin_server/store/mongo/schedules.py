@@ -25,6 +25,7 @@ from pymongo.errors import BulkWriteError
 
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import Added, Draft, OnConflict, View
+from tocsin_server.domain.quotas import too_many_jobs
 from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.store.batching import parts
 from tocsin_server.store.mongo.clock import READ_NOW, ServerClock
@@ -34,6 +35,7 @@ from tocsin_server.store.mongo.errors import DUPLICATE
 from tocsin_server.store.mongo.event_log import EventLog, Flags
 from tocsin_server.store.mongo.jobs import unknown_after
 from tocsin_server.store.mongo.queues import QueueDocuments
+from tocsin_server.store.mongo.quotas import Left
 from tocsin_server.store.schedule_records import schedule_bytes, schedule_of, without_payload
 from tocsin_server.store.schedule_store import DueSchedules, ScheduleStore, ScheduleWrite
 
@@ -41,6 +43,7 @@ _CALL_JOBS = 100  # what one write may carry; a schedule counts as a job
 _MOST_READ = 2 << 20  # bytes of schedules due that one call brings, and what the last one has beyond that
 
 AddTo = Callable[[str, Sequence[Draft]], Awaitable[list[Added | TocsinError]]]
+Room = Callable[[str], Awaitable[Left]]  # what a queue has left of its quota of jobs
 
 
 class MongoSchedules(ScheduleStore):
@@ -54,6 +57,7 @@ class MongoSchedules(ScheduleStore):
         queues: QueueDocuments,
         log: EventLog,
         add_to: AddTo,
+        room: Room,
     ) -> None:
         self._connection = connection
         self._schedules: AsyncCollection[Document] = connection.database[f"{collection}.schedules"]
@@ -61,13 +65,27 @@ class MongoSchedules(ScheduleStore):
         self._queues = queues
         self._log = log
         self._add_to = add_to
+        self._room = room
 
     async def put_schedules(self, queue: str, writes: Sequence[ScheduleWrite]) -> list[bool | TocsinError]:
         answers: list[bool | TocsinError] = []
         for start, end in parts([0] * len(writes), _CALL_JOBS, 0, [max(1, len(write.drafts)) for write in writes]):
             with unknown_after(start > 0):
-                answers += await self._put(queue, writes[start:end])
+                answers += await self._put_with_room(queue, writes[start:end])
         return answers
+
+    async def _put_with_room(self, queue: str, writes: Sequence[ScheduleWrite]) -> list[bool | TocsinError]:
+        """As on Redis, one for whose jobs there was no room lately is not written at all."""
+        room, refused = await self._room(queue), dict[int, TocsinError]()
+        left = room.left
+        for at, write in enumerate(writes):
+            if room.most is None or len(write.drafts) <= left:
+                left -= len(write.drafts)
+            elif write.drafts:
+                refused[at] = too_many_jobs(queue, room.most)
+        fit = [write for at, write in enumerate(writes) if at not in refused]
+        answers = iter(await self._put(queue, fit) if fit else ())
+        return [refused[at] if at in refused else next(answers) for at in range(len(writes))]
 
     async def _put(self, queue: str, writes: Sequence[ScheduleWrite]) -> list[bool | TocsinError]:
         if not await self._queues.stands(queue):

@@ -95,7 +95,7 @@ class MongoStore(JobStore):
         self._add = AddJobs(self._jobs, self._queues, commit, self._types, quota)
         self.calendars = MongoCalendars(connection, collection, self._clock)
         self.schedules = self._schedules = MongoSchedules(
-            connection, collection, self._clock, self._queues, self._log, self._add.add_to
+            connection, collection, self._clock, self._queues, self._log, self._add.add_to, quota.of
         )
         self.sealed = self._sealed = MongoSealed(connection, collection)
         self._put = PutJobs(self._jobs, self._queues, commit, self._types, quota)
