@@ -18,6 +18,7 @@ from tocsin_server.domain.limits import LAST_TIME
 from tocsin_server.domain.queues import Tick
 from tocsin_server.domain.states import State
 from tocsin_server.operations.ended_runs import EndedRuns
+from tocsin_server.operations.schedules_at_rest import seen_through
 from tocsin_server.store.interface import JobStore
 
 _MOST_RUNS = 2_000  # of an answer
@@ -39,7 +40,7 @@ class Advancing:
     async def read(self) -> ClockReading:
         """What time it is."""
         now = await self._store.ping()
-        ticks = await self._ticks(await self._store.queues())
+        ticks = await self._ticks(await self._store.queues(), now)
         return ClockReading(now, self._store.manual_clock, _next_due(ticks))
 
     async def advance(self, asked: Advance) -> Advanced:
@@ -49,8 +50,8 @@ class Advancing:
         async with self._one_at_a_time:
             return await _Move(self._store, asked).run()
 
-    async def _ticks(self, queues: Sequence[str]) -> Mapping[str, Tick]:
-        return await read_ticks(self._store, queues)
+    async def _ticks(self, queues: Sequence[str], now: datetime) -> Mapping[str, Tick]:
+        return await seen_through(self._store, await read_ticks(self._store, queues), now)
 
 
 async def read_ticks(store: JobStore, queues: Sequence[str]) -> dict[str, Tick]:
@@ -99,6 +100,7 @@ class _Move:
             if await self._runs.read(queues):
                 heard = time.monotonic()
             ticks, now = await read_ticks(self._store, queues), await self._store.ping()
+            ticks = await seen_through(self._store, ticks, now)
             busy = [queue for queue, tick in ticks.items() if _is_busy(tick, now)]
             behind = await self._not_left_behind(busy)
             overdue = any(_is_overdue(ticks[queue], now) for queue in busy)

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from support.stubs import Refusal, refusal
 from tocsin.v1 import job_pb2, payloads_pb2, schedule_pb2, schedule_service_pb2_grpc
 from tocsin.v1 import job_service_pb2 as jpb
+from tocsin.v1 import queue_service_pb2 as qpb
 from tocsin.v1 import schedule_service_pb2 as pb
 from unit.server.api.running_api import Api
 
@@ -199,6 +200,18 @@ async def test_deleted_it_is_gone(schedules) -> None:
     await schedules.DeleteSchedule(pb.DeleteScheduleRequest(queue="q", schedule_id="pay-day"))
     ask = pb.GetScheduleRequest(queue="q", schedule_id="pay-day")
     assert (await refused(schedules.GetSchedule(ask))).reason == "SCHEDULE_NOT_FOUND"
+
+
+async def test_the_queue_of_schedules_alone_is_not_deleted_and_says_so(schedules, api: Api) -> None:
+    await created(schedules, a_schedule("b"))
+    await created(schedules, a_schedule("a"))
+    ask = qpb.DeleteQueueRequest(queue="q")
+    why = await refused(api.queues.DeleteQueue(ask))
+    assert (why.code, why.reason, why.metadata["jobs"]) == (grpc.StatusCode.FAILED_PRECONDITION, "QUEUE_IN_USE", "0")
+    assert "schedules do ('a', 'b')" in why.message
+    for schedule_id in ("a", "b"):
+        await schedules.DeleteSchedule(pb.DeleteScheduleRequest(queue="q", schedule_id=schedule_id))
+    await api.queues.DeleteQueue(ask)
 
 
 async def test_times_that_have_passed_become_jobs(schedules, api: Api) -> None:
