@@ -7,8 +7,8 @@ value    the schedule (store/schedule_records.py)
 look     a date: when it is to be looked at; absent: never
 jobs     [{id, due}]: jobs that it owes, to be added before anything else is done with it; `look` has passed then
 
-A step writes the schedule with the jobs that it owes, adds these, and takes them off. Who is slower finds another
-stamp; who dies between leaves them to the next reader, who adds them by the same ids.
+A step writes the schedule with the jobs that it owes, then adds these and takes them off, in one transaction
+(owing.py). Who is slower finds another stamp, or nothing owed; who dies between leaves them to the next reader.
 """
 
 from __future__ import annotations
@@ -29,15 +29,19 @@ from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document, key, whole
 from tocsin_server.store.mongo.event_log import EventLog, Flags
 from tocsin_server.store.mongo.jobs import unknown_after
+from tocsin_server.store.mongo.owing import Debt, NotOwed
 from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.schedule_records import schedule_bytes, schedule_of
 from tocsin_server.store.schedule_store import DueSchedules, ScheduleStore
 
-AddTo = Callable[[str, Sequence[Draft]], Awaitable[list[Added | TocsinError]]]
+AddTo = Callable[[str, Sequence[Draft], Debt | None], Awaitable[list[Added | TocsinError]]]
 
 
 class MongoSchedules(ScheduleStore):
     """All queues' schedules."""
+
+    #: Whether the server has some; a standalone one has not.
+    transactions = False
 
     def __init__(
         self,
@@ -149,7 +153,12 @@ class MongoSchedules(ScheduleStore):
         drafts = [
             Draft(schedule.spec.job, one["id"], one["due"], OnConflict.KEEP, fired=True) for one in document["jobs"]
         ]
-        for answer in await self._add_to(schedule.spec.queue, drafts):
+        debt = Debt(self._connection, self._schedules, document) if self.transactions else None
+        try:
+            answers = await self._add_to(schedule.spec.queue, drafts, debt)
+        except NotOwed:
+            return
+        for answer in answers:
             if isinstance(answer, TocsinError):
                 raise answer
         look = schedule.look_time
