@@ -331,7 +331,7 @@ class AsyncClient:
         return await self._connection.invoke(_queue_calls.resume(queue, take_back), deadline)
 
     async def delete_queue(self, queue: str = "", *, deadline: Span | None = None) -> None:
-        """Forget a queue in which no job stands; FailedPrecondition (QUEUE_IN_USE) where one does: purge first."""
+        """Forget a queue in which no job and no schedule stands; FailedPrecondition (QUEUE_IN_USE) where one does."""
         await self._connection.invoke(_queue_calls.delete(queue), deadline)
 
     async def purge(

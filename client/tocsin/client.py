@@ -328,7 +328,7 @@ class Client:
         return self._invoke(_queue_calls.resume(queue, take_back), deadline)
 
     def delete_queue(self, queue: str = "", *, deadline: Span | None = None) -> None:
-        """Forget a queue in which no job stands; FailedPrecondition (QUEUE_IN_USE) where one does: purge first."""
+        """Forget a queue in which no job and no schedule stands; FailedPrecondition (QUEUE_IN_USE) where one does."""
         self._invoke(_queue_calls.delete(queue), deadline)
 
     def purge(

@@ -237,3 +237,21 @@ def test_schedules_fire_at_each_of_their_times(by_hand: Server) -> None:
         assert len(ran) >= 5
         gaps = {round_to_minutes(after.due_time - before.due_time) for before, after in pairwise(ran)}
         assert gaps == {HOUR}
+
+
+def test_a_run_that_waits_holds_no_clock_up(by_hand: Server) -> None:
+    with Client(by_hand.address) as client:
+        began = time.monotonic()
+        client.schedules.create("waits", every=3600, type="nobody", overlap="QUEUE_ONE", queue="waiting")
+        client.schedules.create("beside", every=5400, type="nobody", overlap="ALLOW", queue="waiting")
+        done = client.clock.advance(hours=6, minutes=1, settle=0.1)
+        assert not done.more
+        assert time.monotonic() - began < 20  # five seconds a step would be more than fifty
+        waits, beside = client.schedules.list("waiting")[::-1]
+        assert (waits.fired, waits.overlap_skipped, waits.missed) == (1, 4, 0)
+        assert waits.message.HasField("waiting_time")
+        assert (beside.fired, beside.missed) == (4, 0)
+        first = [job for job in client.list(queue="waiting") if job.schedule_id == "waits"]
+        client.cancel(first[0])
+        client.clock.advance(seconds=1, settle=0.1)
+        assert client.schedules.get("waits", "waiting").fired == 2

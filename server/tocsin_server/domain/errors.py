@@ -25,7 +25,7 @@ TocsinError
 │
 ├── RemindersNotFound   there is no such reminder set
 ├── QueueMoved          a queue moves to another store, or has
-├── QueueInUse          jobs stand in the queue that was to be deleted
+├── QueueInUse          jobs or schedules stand in the queue that was to be deleted
 ├── ClockNotManual      the store's clock is not moved by hand
 ├── CannotDecrypt       what stands encrypted cannot be opened
 │   └── KeyMissing      its key is not in the ring
@@ -146,13 +146,20 @@ class QueueMoved(TocsinError):
 
 
 class QueueInUse(TocsinError):
-    """Jobs stand in the queue, so it is not deleted."""
+    """Jobs or schedules stand in the queue, so it is not deleted. `schedules`: ids of some."""
 
     reason = "QUEUE_IN_USE"
     facts = ("queue", "jobs")
 
-    def __init__(self, queue: str, jobs: int) -> None:
+    def __init__(self, queue: str, jobs: int, schedules: Sequence[str] = ()) -> None:
         self.queue, self.jobs = queue, jobs
+        if not jobs:
+            named = ", ".join(map(repr, schedules))
+            super().__init__(
+                f"no job stands in queue {queue!r}, but schedules do ({named}); nothing was changed. Delete them with "
+                "DeleteSchedule, and repeat."
+            )
+            return
         super().__init__(
             f"{counted(jobs, 'job stands', 'jobs stand')} in queue {queue!r}; nothing was changed. Let them end or "
             "cancel them, delete them with PurgeJobs (or wait for their retention), and repeat."

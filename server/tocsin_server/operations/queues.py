@@ -17,6 +17,8 @@ from tocsin_server.domain.states import State
 from tocsin_server.operations import moves, schedule_moves
 from tocsin_server.store.interface import JobStore
 
+_SCHEDULES_NAMED = 10  # where a queue is not deleted for them
+
 
 class QueueSettingsCache:
     """Settings of queues, at most `ttl` old, so that scheduling need not ask the store each time.
@@ -140,13 +142,17 @@ class Queues:
         return await self._change(queue, lambda settings: (change.of(settings), settings.paused))
 
     async def delete(self, queue: str) -> None:
-        """Forget a queue in which no job stands; QueueInUse."""
+        """Forget a queue in which no job and no schedule stands; QueueInUse."""
         try:
             async with self._turn:
                 if await self._store.forget(queue):
                     return
                 figures = await self._store.figures(queue)
-                raise QueueInUse(queue, max(1, sum(figures.total(state) for state in State)))
+                jobs = sum(figures.total(state) for state in State)
+                schedules = [] if jobs else await self._store.schedules.schedules(queue, limit=_SCHEDULES_NAMED)
+                # Where neither is found, a job came and went meanwhile.
+                ids = [one.spec.schedule_id for one in schedules]
+                raise QueueInUse(queue, jobs if jobs or ids else 1, ids)
         finally:
             self._settings.invalidate(queue)
 

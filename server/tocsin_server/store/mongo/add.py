@@ -19,6 +19,7 @@ from tocsin_server.store.batching import part_by_part, parts
 from tocsin_server.store.mongo.commit import Commit, WriteRounds, ends_of
 from tocsin_server.store.mongo.documents import Document, job_of, new_document
 from tocsin_server.store.mongo.jobs import Jobs
+from tocsin_server.store.mongo.owing import Debt, NotOwed
 from tocsin_server.store.mongo.queues import Allocation, QueueDocuments
 from tocsin_server.store.mongo.quotas import JobQuota, KnownTypes, Left
 from tocsin_server.store.mongo.transitions import Standing, begin_anew, confirm, replace_in_place
@@ -62,13 +63,13 @@ class AddJobs:
         self._types = types
         self._quota = quota
 
-    async def add_to(self, queue: str, drafts: Sequence[Draft]) -> list[Answer]:
-        """Add jobs of one queue, in order."""
+    async def add_to(self, queue: str, drafts: Sequence[Draft], debt: Debt | None = None) -> list[Answer]:
+        """Add jobs of one queue, in order. `debt`: what owes them; NotOwed where it does not any more."""
         sizes = [len(draft.spec.payload.body) if draft.spec.payload else 0 for draft in drafts]
         cuts = parts(sizes, _CALL_JOBS, _CALL_BYTES)
-        return await part_by_part(drafts, cuts, lambda part: self._add(queue, part))
+        return await part_by_part(drafts, cuts, lambda part: self._add(queue, part, debt))
 
-    async def _add(self, queue: str, drafts: Sequence[Draft]) -> list[Answer]:
+    async def _add(self, queue: str, drafts: Sequence[Draft], debt: Debt | None = None) -> list[Answer]:
         answers: dict[int, Answer] = {}
 
         async def attempt(left: Sequence[int]) -> Collection[int]:
@@ -78,14 +79,21 @@ class AddJobs:
             known = await self._types.of(queue, {drafts[at].spec.type for at in left})
             room = await self._quota.of(queue)
             plan = _plan(left, drafts, standing, known, room, answers)
-            lost = await self._write(queue, plan, standing, answers)
+            lost = await self._write(queue, plan, standing, answers, debt)
+            if debt is not None and debt.paid_by_others:
+                raise NotOwed
             return [at for at in left if drafts[at].job_id in lost]
 
         await WriteRounds().run(range(len(drafts)), attempt)
         return [answers[at] for at in range(len(drafts))]
 
     async def _write(
-        self, queue: str, plan: Sequence[_Planned], standing: Mapping[str, Standing], answers: dict[int, Answer]
+        self,
+        queue: str,
+        plan: Sequence[_Planned],
+        standing: Mapping[str, Standing],
+        answers: dict[int, Answer],
+        debt: Debt | None,
     ) -> set[str]:
         """Write what was planned, and confirm what stands; the ids at which others were faster."""
         creates = sum(one.act in (_Act.CREATE, _Act.ANEW) for one in plan)
@@ -102,7 +110,7 @@ class AddJobs:
         taken, now = await self._queues.allocate(queue, events=events, arrivals=creates, gone=gone)
         fresh = _carry_out(plan, standing, now, taken, answers)
         standing_written = [job for job in standing.values() if job.touched or job.confirmed]
-        return await self._commit.write_under(taken, standing_written, list(fresh.values()))
+        return await self._commit.write_under(taken, standing_written, list(fresh.values()), debt=debt)
 
     async def _replace(self, queue: str, one: _Planned, standing: Standing, answers: dict[int, Answer]) -> set[str]:
         """A lone job that takes the place of one that has not begun; the id where that was changed meanwhile."""

@@ -29,6 +29,7 @@ from tocsin_server.store.mongo.documents import HEAVY, Document
 from tocsin_server.store.mongo.event_log import EventLog, Flags
 from tocsin_server.store.mongo.job_logs import JobLogs
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
+from tocsin_server.store.mongo.owing import Debt
 from tocsin_server.store.mongo.queues import Allocation, QueueDocuments
 from tocsin_server.store.mongo.transitions import Standing, confirm
 
@@ -155,15 +156,16 @@ class Commit:
         new: Sequence[Document] = (),
         *,
         cancels: bool = False,
+        debt: Debt | None = None,
         before_logging: Callable[[set[str]], Awaitable[None]] | None = None,
         beside_logging: Callable[[set[str]], Awaitable[None]] | None = None,
     ) -> set[str]:
         """Write new jobs and changed ones, and log them under the numbers taken; the ids at which others were faster,
         which were left as they are. What goes on before logging, and may still change documents, and beside it, is
-        given these."""
+        given these. `debt`: what owes the new jobs."""
         for document in (*new, *(job.document for job in changed if not job.quiet)):
             document["number"] = Int64(taken.last)
-        lost = await self._jobs.insert(new) if new else set()
+        lost = await self._jobs.insert(new, debt) if new else set()
         with unknown_after(bool(new)):
             lost |= await self._jobs.swap(changed) if changed else set()
         if logs_gone := _logs_gone(job for job in changed if job.document["id"] not in lost):

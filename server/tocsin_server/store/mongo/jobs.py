@@ -24,6 +24,7 @@ from tocsin_server.store.mongo.clock import READ_NOW, ServerClock
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import HEAVY, Document, key
 from tocsin_server.store.mongo.errors import DUPLICATE
+from tocsin_server.store.mongo.owing import Debt
 from tocsin_server.store.mongo.transitions import Standing
 
 #: Whose writes the last ones were is kept of so many.
@@ -130,8 +131,10 @@ class Jobs:
         found = await self.by_id(ids, {"payload": 1})
         return {one: document["payload"] for one, document in found.items() if "payload" in document}
 
-    async def insert(self, documents: Sequence[Document]) -> set[str]:
-        """Add new jobs; the ids of those that stood already, which were left as they are."""
+    async def insert(self, documents: Sequence[Document], debt: Debt | None = None) -> set[str]:
+        """Add new jobs; the ids of those that stood already, which were left as they are. With `debt` as it says."""
+        if debt is not None:
+            return await debt.insert(documents, self.collection)
         try:
             await self.run(lambda: self.collection.insert_many(documents, ordered=False))
         except BulkWriteError as error:

@@ -7,8 +7,8 @@ value    the schedule (store/schedule_records.py)
 look     a date: when it is to be looked at; absent: never
 jobs     [{id, due}]: jobs that it owes, to be added before anything else is done with it; `look` has passed then
 
-A step writes the schedule with the jobs that it owes, adds these, and takes them off. Who is slower finds another
-stamp; who dies between leaves them to the next reader, who adds them by the same ids.
+A step writes the schedule with the jobs that it owes, then adds these and takes them off, in one transaction
+(owing.py). Who is slower finds another stamp, or nothing owed; who dies between leaves them to the next reader.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from tocsin_server.store.mongo.documents import Document, key, whole
 from tocsin_server.store.mongo.errors import DUPLICATE
 from tocsin_server.store.mongo.event_log import EventLog, Flags
 from tocsin_server.store.mongo.jobs import unknown_after
+from tocsin_server.store.mongo.owing import Debt, NotOwed
 from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.mongo.quotas import Left
 from tocsin_server.store.schedule_records import schedule_bytes, schedule_of, without_payload
@@ -42,12 +43,15 @@ from tocsin_server.store.schedule_store import DueSchedules, ScheduleStore, Sche
 _CALL_JOBS = 100  # what one write may carry; a schedule counts as a job
 _MOST_READ = 2 << 20  # bytes of schedules due that one call brings, and what the last one has beyond that
 
-AddTo = Callable[[str, Sequence[Draft]], Awaitable[list[Added | TocsinError]]]
+AddTo = Callable[[str, Sequence[Draft], Debt | None], Awaitable[list[Added | TocsinError]]]
 Room = Callable[[str], Awaitable[Left]]  # what a queue has left of its quota of jobs
 
 
 class MongoSchedules(ScheduleStore):
     """All queues' schedules."""
+
+    #: Whether the server has some; a standalone one has not.
+    transactions = False
 
     def __init__(
         self,
@@ -219,8 +223,14 @@ class MongoSchedules(ScheduleStore):
         schedules = {one["_id"]: _schedule(one) for one in documents}
         owed = [(one["_id"], job) for one in documents for job in one["jobs"]]
         drafts = [Draft(schedules[of].spec.job, job["id"], job["due"], OnConflict.KEEP, fired=True) for of, job in owed]
+        debt = Debt(self._connection, self._schedules, documents) if self.transactions else None
+        try:
+            answers = await self._add_to(queue, drafts, debt)
+        except NotOwed:  # of some of them; which, is found out one by one
+            one_by_one = [await self._settle(queue, [one]) for one in documents] if len(documents) > 1 else []
+            return {of: error for refused in one_by_one for of, error in refused.items()}
         refused: dict[str, TocsinError] = {}
-        for (of, _), answer in zip(owed, await self._add_to(queue, drafts), strict=True):
+        for (of, _), answer in zip(owed, answers, strict=True):
             if isinstance(answer, TocsinError):
                 refused.setdefault(of, answer)
         updates = []

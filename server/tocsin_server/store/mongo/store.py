@@ -119,6 +119,7 @@ class MongoStore(JobStore):
         )
         with unfit_where_not_allowed(self._connection):
             self._tail.change_streams = has_change_streams(await self._connection.open())
+            self._schedules.transactions = self._tail.change_streams
             await self._prepare()
         self._connection.refusals.opened = True
 

@@ -15,6 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from support.stubs import Refusal, refusal
 from tocsin.v1 import job_pb2, payloads_pb2, schedule_pb2, schedule_service_pb2_grpc
 from tocsin.v1 import job_service_pb2 as jpb
+from tocsin.v1 import queue_service_pb2 as qpb
 from tocsin.v1 import schedule_service_pb2 as pb
 from unit.server.api.running_api import Api
 
@@ -273,6 +274,18 @@ async def test_a_preview_of_rare_times_holds_up_nobody(schedules) -> None:
         if longest < (last - begun) / 2:  # on the loop it is four fifths each time
             return
     pytest.fail("the event loop stood still for most of a preview")
+
+
+async def test_the_queue_of_schedules_alone_is_not_deleted_and_says_so(schedules, api: Api) -> None:
+    await created(schedules, a_schedule("b"))
+    await created(schedules, a_schedule("a"))
+    ask = qpb.DeleteQueueRequest(queue="q")
+    why = await refused(api.queues.DeleteQueue(ask))
+    assert (why.code, why.reason, why.metadata["jobs"]) == (grpc.StatusCode.FAILED_PRECONDITION, "QUEUE_IN_USE", "0")
+    assert "schedules do ('a', 'b')" in why.message
+    for schedule_id in ("a", "b"):
+        await schedules.DeleteSchedule(pb.DeleteScheduleRequest(queue="q", schedule_id=schedule_id))
+    await api.queues.DeleteQueue(ask)
 
 
 async def test_times_that_have_passed_become_jobs(schedules, api: Api) -> None:

@@ -283,6 +283,7 @@ def test_only_an_unknown_outcome_leaves_open_whether_it_acted() -> None:
 
 def test_one_is_one() -> None:
     assert str(QueueInUse("q", 1)).startswith("1 job stands in queue 'q'; ")
+    assert str(QueueInUse("q", 0, ["a", "b"])).startswith("no job stands in queue 'q', but schedules do ('a', 'b'); ")
     assert str(QueueInUse("q", 1_200)).startswith("1,200 jobs stand in queue 'q'; ")
 
 
