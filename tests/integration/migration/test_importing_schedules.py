@@ -12,8 +12,9 @@ from tocsin.v1 import payloads_pb2
 from tocsin_server.cli.migrate import may_be_scheduled
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.domain.job import Payload
+from tocsin_server.domain.schedules.calendars import KeptCalendar
 from tocsin_server.domain.schedules.standing import Schedule, ScheduleSpec
-from tocsin_server.domain.schedules.timing import Cron, Every, Timing
+from tocsin_server.domain.schedules.timing import Calendar, CalendarUse, Cron, Every, Timing
 from tocsin_server.migrate.systems.bring_in import MANY_TYPES, bring_in
 from tocsin_server.migrate.systems.foreign import Foreign, Verdict
 from tocsin_server.store.interface import JobStore
@@ -99,6 +100,23 @@ async def test_an_import_that_died_as_it_wrote_one_finds_it(target: JobStore, mo
     found = await stands(target)
     assert found is not None
     assert found.next_time == NEXT
+
+
+async def test_its_calendars_come_with_it_and_other_days_keep_it_out(target: JobStore) -> None:
+    weekend = KeptCalendar("not-on-SUN", Calendar(weekdays=frozenset({6})))
+    timing = Timing(Cron(("0 9 * * *",)), calendars=(CalendarUse("not-on-SUN"),))
+    things = [replace(a_rule(name, timing=timing), calendars=(weekend,)) for name in ("one", "two")]
+    done, _ = await brought_in(target, *things)
+    assert done.schedules == 2
+    [kept] = await target.calendars.calendars()
+    assert (kept.name, kept.days) == (weekend.name, weekend.days)
+    found = await stands(target, "two")
+    assert found is not None
+    assert (found.calendar_revisions, found.next_time) == ((1,), NEXT)
+    other = replace(weekend, days=Calendar(weekdays=frozenset({5})))
+    done, _ = await brought_in(target, replace(a_rule("three", timing=timing), calendars=(other,)))
+    assert (done.refused, done.schedules) == (1, 0)
+    assert await stands(target, "three") is None
 
 
 async def test_a_dry_run_writes_nothing(target: JobStore) -> None:

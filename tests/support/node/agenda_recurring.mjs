@@ -67,6 +67,20 @@ if (version !== "hokify") {
   job.repeatEvery("0 */8 * * *", { endDate: until, timezone: "UTC" });
   await written("until then", job);
 }
+if (version === "6") {
+  const daysOff = {
+    "office days": [[0, 6], "0 9 * * *"],
+    "but on Sundays": [[0], "6 hours"],
+    "often, but on Mondays": [[1], "*/5 * * * *"],
+  };
+  for (const [name, [days, interval]] of Object.entries(daysOff)) {
+    const job = agenda.create(name, { name });
+    // So that the first run is one before such a day.
+    job.attrs.lastRunAt = new Date(Math.ceil(now / (7 * DAY)) * 7 * DAY + (days[0] + 2) * DAY + 22 * 3_600_000);
+    job.skipDays(days).repeatEvery(interval, { timezone: "Europe/Berlin" });
+    await written(name, job);
+  }
+}
 const single = await agenda.every("1 hour", "clean up", { name: "clean up" });
 times["clean up"] = runs(single, 0);
 const disabled = agenda.create("rests", { name: "rests" });

@@ -154,7 +154,7 @@ class _Importing:
         else:
             await self._place()
             await ledger.promise([_mark(foreign)])
-            became = await keep_schedule(target, schedule)
+            became = await keep_schedule(target, schedule, foreign.calendars)
             if became is Put.KEPT:
                 self._count(_refused(foreign, TAKEN_ID.format(what="schedule", queue=foreign.lane)))
                 ledger.placed([])

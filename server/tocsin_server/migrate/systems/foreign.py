@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from tocsin_server.domain.job import Job, JobSpec
+from tocsin_server.domain.schedules.calendars import KeptCalendar
 from tocsin_server.domain.schedules.standing import Schedule
 
 
@@ -33,6 +34,7 @@ class Foreign:
     why: tuple[str, ...] = ()  # one plain sentence for each change, or the reason why it is not taken; no payload in it
     job: Job | None = None  # what it becomes: TAKEN and CHANGED only; its queue and id are those of this side
     schedule: Schedule | None = None  # what it becomes where it repeats, likewise
+    calendars: tuple[KeptCalendar, ...] = ()  # that the schedule names
     made: datetime | None = None  # when it was made, where the source knows it and says the same at all times
     lane: str = ""  # the queue that it would go to if nobody wanted another
 

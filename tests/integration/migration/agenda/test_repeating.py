@@ -12,6 +12,7 @@ import pytest
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
 from support.mongo_servers import MongoServer
+from tocsin_server.domain.schedules.calendars import days_of
 from tocsin_server.domain.schedules.reckoning import Reckoning
 from tocsin_server.domain.schedules.standing import Overlap, Schedule
 from tocsin_server.domain.times import MILLISECOND, to_time
@@ -56,10 +57,11 @@ def _data(schedule: Schedule) -> dict[str, str]:
     return json_format.MessageToDict(Struct.FromString(payload.body))
 
 
-def times_of(schedule: Schedule, count: int) -> list[datetime]:
+def times_of(thing: Foreign, schedule: Schedule, count: int) -> list[datetime]:
     """When it runs."""
     assert schedule.next_time is not None
-    reckoning = Reckoning(schedule.spec.timing, key="q/s", created=schedule.create_time)
+    days = days_of({one.name: one for one in thing.calendars})
+    reckoning = Reckoning(schedule.spec.timing, key="q/s", created=schedule.create_time, calendars=days)
     return [one.time for one in islice(reckoning.occurrences(schedule.next_time - MILLISECOND), count)]
 
 
@@ -68,7 +70,7 @@ async def test_jobs_that_repeat_become_schedules_that_run_when_agenda_would(rule
     assert found.keys() == {*rules.times, "rests"}
     for name, times in rules.times.items():
         thing, schedule = found[name]
-        assert times_of(schedule, 6) == times, name
+        assert times_of(thing, schedule, 6) == times, name
         assert schedule.spec.overlap is Overlap.QUEUE_ONE
         assert (thing.source_state, schedule.spec.job.terms.retry.max_attempts) == ("repeating", 1)
     # Agenda takes a time of day by the clock of its machine.

@@ -95,6 +95,7 @@ class Decisions:
         if job.begun and job.locked_at is not None:
             job.why.append(UNDER_WAY)
         schedule = self._foreign(job, source_id, REPEATING, becomes.schedule)
+        schedule = replace(schedule, calendars=becomes.calendars)
         if becomes.with_first:
             return [schedule]
         schedule = replace(schedule, verdict=Verdict.CHANGED, why=(*schedule.why, BY_ITSELF))

@@ -33,8 +33,6 @@ def first_of(job: AgendaJob) -> datetime | None:
 def rule_of(job: AgendaJob, first: datetime) -> Rule:
     """What the document says; what is not as it was is added to the job's `why`. NoLike."""
     document = job.document
-    if document.get("skipDays") not in (None, []):
-        raise NoLike(SKIPS.format(days=quoted(document["skipDays"])))
     interval, at = document.get("repeatInterval"), document.get("repeatAt")
     cron, every, zone = "", None, text(document.get("repeatTimezone")) or ""
     ms = number(interval)
@@ -53,9 +51,19 @@ def rule_of(job: AgendaJob, first: datetime) -> Rule:
         every=every,
         begins=date(document.get("startDate")),
         last=None if end is None else max(end, first),
+        days_off=_days_off(document.get("skipDays")),
         overlap=Overlap.QUEUE_ONE,  # a document is locked while it runs, and runs again right after, if it is due
         paused=DISABLED if job.disabled else "",
     )
+
+
+def _days_off(days: object) -> frozenset[int]:
+    """Agenda 6 counts from Sunday; before it one could say a span that each run is put off by, which has no like."""
+    if days in (None, []):
+        return frozenset()
+    if not isinstance(days, list) or not all(number(day) in range(7) for day in days) or len({*days}) == 7:
+        raise NoLike(SKIPS.format(days=quoted(days)))
+    return frozenset((int(day) - 1) % 7 for day in days)
 
 
 def _read(job: AgendaJob, words: str) -> tuple[str, float | None]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.job import JobSpec
+from tocsin_server.domain.schedules.calendars import Calendars, KeptCalendar
 from tocsin_server.domain.schedules.cron_line import CronLine, WrongLine
+from tocsin_server.domain.schedules.reckoning import MOST_MOVED_A_DAY, Reckoning, times_a_day
 from tocsin_server.domain.schedules.standing import Overlap, Schedule, ScheduleSpec
-from tocsin_server.domain.schedules.timing import CalendarUse, Cron, Every, Timing
+from tocsin_server.domain.schedules.timing import WEEKDAYS, Calendar, CalendarUse, Cron, Every, OnExcluded, Timing
 from tocsin_server.domain.time_zones import UnknownZone, zone_of
 from tocsin_server.domain.times import MILLISECOND
 from tocsin_server.migrate.systems.recurring.cron_parser import as_here, knows_no_zone
@@ -20,10 +22,15 @@ OTHER_ZONE = (
     "its cron names no time zone, and its next run is at {first}, which is none of its times in UTC: name the zone of "
     "its old workers with --time-zone"
 )
+DAYS_IN_UTC = "its days off (skipDays) name no time zone, so they are those of UTC here; --time-zone names another"
+SKIPS = "it leaves out days (skipDays), and goes on from the day that it came to: its interval is no part of a day"
 NO_ZONE = "its time zone {zone!r} is no IANA name"
 TOO_SHORT = "its interval is shorter than 1 s, the shortest here"
 TOO_LONG = "its interval is longer than {most:,} days, the longest here"
 OVER = "it has no run any more: its end has come, or its limit is reached"
+
+
+_DAY = timedelta(days=1)
 
 
 class NoLike(Exception):
@@ -46,7 +53,7 @@ class Rule:
     max_runs: int | None = None
     fired: int = 0  # runs that were made there, the next one not counted
     overlap: Overlap = Overlap.ALLOW
-    calendars: tuple[CalendarUse, ...] = ()
+    days_off: frozenset[int] = frozenset()  # whose times run on the next other day; 0 is Monday
     paused: str = ""  # why it does not run there
 
 
@@ -57,6 +64,7 @@ class Made:
     schedule: Schedule
     with_first: bool
     why: tuple[str, ...] = ()
+    calendars: tuple[KeptCalendar, ...] = ()  # that it names
 
 
 def made(
@@ -68,13 +76,15 @@ def made(
     where nobody has said it. An interval goes on in its own step: `first` is its anchor.
     """
     why: tuple[str, ...] = ()
+    calendars = _calendars(rule, zone)
     timing = Timing(
         _cron(rule, zone) if rule.every is None else _every(rule.every, first),
         start_time=first if rule.begins is not None and rule.begins > now else None,
         end_time=None if rule.last is None or rule.last >= limits.LAST_TIME else rule.last + MILLISECOND,
         max_runs=rule.max_runs,
-        calendars=rule.calendars,
     )
+    by_name = {one.name: one for one in calendars}
+    timing = replace(timing, calendars=_uses(timing, by_name))
     paused = bool(rule.paused)
     spec = ScheduleSpec(
         job.queue,
@@ -89,7 +99,8 @@ def made(
     schedule = Schedule(spec, now, first, fired=rule.fired)
     if rule.max_runs is not None and rule.fired >= rule.max_runs:
         raise NoLike(OVER)
-    fits = _is_its_time(schedule, first)
+    reckoning = schedule.reckoning(by_name)
+    fits = _comes_at(reckoning, first)
     if rule.every is None and not rule.time_zone:
         if not fits and not zone:
             raise NoLike(OTHER_ZONE.format(first=shown(first)))
@@ -97,14 +108,16 @@ def made(
             why = (IN_ZONE.format(zone=zone),)
         elif not knows_no_zone(rule.cron):
             why = (IN_UTC,)
+    elif calendars and not (rule.time_zone or zone):
+        why = (DAYS_IN_UTC,)
     if paused:
-        return Made(_standing(schedule, None), with_first=True, why=why)
+        return Made(replace(schedule, next_time=None), with_first=True, why=why, calendars=calendars)
     if fits and not apart:
-        return Made(schedule, with_first=True, why=why)
-    coming = schedule.from_now_on(schedule.reckoning(), max(first, now)).next_time
+        return Made(schedule, with_first=True, why=why, calendars=calendars)
+    coming = schedule.from_now_on(reckoning, max(first, now)).next_time
     if coming is None:
         raise NothingAfter(OVER)
-    return Made(_standing(schedule, coming), with_first=False, why=why)
+    return Made(replace(schedule, next_time=coming), with_first=False, why=why, calendars=calendars)
 
 
 def shown(time: datetime) -> str:
@@ -134,13 +147,27 @@ def _every(interval: timedelta, first: datetime) -> Every:
     return Every(interval, first)
 
 
-def _is_its_time(schedule: Schedule, first: datetime) -> bool:
-    found = schedule.reckoning().next_after(first - MILLISECOND)
+def _calendars(rule: Rule, zone: str) -> tuple[KeptCalendar, ...]:
+    """The days off as a calendar. Its name tells its days, so that all rules with those share it."""
+    if not rule.days_off:
+        return ()
+    if rule.every is not None and (rule.every > _DAY or _DAY % rule.every):
+        raise NoLike(SKIPS)
+    # A cron's days are those of its own zone, as in a calendar without one.
+    of_days = "" if rule.every is None else rule.time_zone or zone
+    words = [WEEKDAYS[day] for day in sorted(rule.days_off)] + ([of_days.replace("/", "-")] if of_days else [])
+    return (KeptCalendar(f"not-on-{'-'.join(words)}", Calendar(weekdays=rule.days_off, time_zone=of_days)),)
+
+
+def _uses(timing: Timing, calendars: Calendars) -> tuple[CalendarUse, ...]:
+    """Moved to the next day, but for what comes all day long anyway: there it is the same to leave it out."""
+    often = times_a_day(timing) > MOST_MOVED_A_DAY
+    return tuple(CalendarUse(name, OnExcluded.SKIP if often else OnExcluded.NEXT_DAY) for name in calendars)
+
+
+def _comes_at(reckoning: Reckoning, first: datetime) -> bool:
+    found = reckoning.next_after(first - MILLISECOND)
     return found is not None and found.time == first
-
-
-def _standing(schedule: Schedule, coming: datetime | None) -> Schedule:
-    return Schedule(schedule.spec, schedule.create_time, coming, fired=schedule.fired)
 
 
 def _cut(text: str, most: int) -> str:

@@ -9,12 +9,12 @@ import pytest
 from bson.code import Code
 from tocsin_server.domain.job import JobError, Progress, Retention
 from tocsin_server.domain.retry import RetryPolicy
-from tocsin_server.domain.schedules.timing import Cron, Every, Timing
+from tocsin_server.domain.schedules.timing import Calendar, CalendarUse, Cron, Every, OnExcluded, Timing
 from tocsin_server.domain.states import State
 from tocsin_server.migrate.systems.agenda.decisions import BY_ITSELF, LOCKED, UNDER_WAY
 from tocsin_server.migrate.systems.agenda.rules import DISABLED, NO_NEXT_RUN
 from tocsin_server.migrate.systems.foreign import Choices, Verdict
-from tocsin_server.migrate.systems.recurring.rule import OVER
+from tocsin_server.migrate.systems.recurring.rule import DAYS_IN_UTC, OVER
 from unit.server.migrate.systems.agenda.document_builder import (
     ALL,
     EARLIER,
@@ -175,10 +175,11 @@ def test_a_failed_job_is_taken_though_it_is_disabled() -> None:
         ({"repeatAt": "friday at 5pm"}, "'friday at 5pm' is no time of day"),
         ({"repeatInterval": "5 minutes", "nextRunAt": None, "lastFinishedAt": EARLIER}, NO_NEXT_RUN),
         (
-            {"repeatInterval": "1 day", "startDate": EARLIER, "endDate": LATER, "skipDays": [0, 6]},
-            "every '1 day', from 2026-06-01T11:00:00Z, until 2026-06-01T13:00:00.123Z, but on days [0, 6], with data: "
-            "it leaves out days (skipDays [0, 6])",
+            {"repeatInterval": "2 days", "startDate": EARLIER, "endDate": LATER, "skipDays": [0, 6]},
+            "every '2 days', from 2026-06-01T11:00:00Z, until 2026-06-01T13:00:00.123Z, but on days [0, 6], with data: "
+            "it leaves out days (skipDays), and goes on from the day that it came to",
         ),
+        ({"repeatInterval": "1 day", "skipDays": [0, 1, 2, 3, 4, 5, 6]}, "it leaves out days (skipDays [0, 1, 2"),
         ({"repeatInterval": "1 day", "skipDays": "2 days", "data": {}}, "every '1 day', but on days '2 days': it"),
         ({"repeatInterval": 500}, "every 500 ms, with data: its interval is shorter than 1 s"),
         ({"repeatInterval": "a few minutes"}, "its interval 'a few minutes' cannot be read"),
@@ -222,6 +223,28 @@ def test_a_repeating_job_becomes_a_schedule(fields: dict[str, Any], timing: Timi
         RetryPolicy(max_attempts=1),
         f"Agenda: agendaJobs, {ID}",
     )
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "use", "zone"),
+    [
+        ({"repeatInterval": "0 7 * * *", "repeatTimezone": "UTC", "nextRunAt": MONDAY}, "not-on-SAT-SUN", 2, ""),
+        ({"repeatInterval": "1 day"}, "not-on-SAT-SUN", 2, ""),
+        (
+            {"repeatInterval": "6 hours", "repeatTimezone": "Asia/Tokyo"},
+            "not-on-SAT-SUN-Asia-Tokyo",
+            OnExcluded.NEXT_DAY,
+            "Asia/Tokyo",
+        ),
+        ({"repeatInterval": "5 minutes"}, "not-on-SAT-SUN", OnExcluded.SKIP, ""),
+    ],
+)
+def test_days_off_become_a_calendar(fields: dict[str, Any], name: str, use: int, zone: str) -> None:
+    found = becomes(a_document(skipDays=[0, 6], **fields))
+    assert schedule_of(found).spec.timing.calendars == (CalendarUse(name, OnExcluded(use)),)
+    [calendar] = found.calendars
+    assert (calendar.name, calendar.days) == (name, Calendar(weekdays=frozenset({5, 6}), time_zone=zone))
+    assert (DAYS_IN_UTC in found.why) == ("repeatTimezone" not in fields)
 
 
 def test_a_run_that_is_none_of_its_times_is_a_job_of_its_own() -> None:
