@@ -49,15 +49,18 @@ lines = st.sampled_from(["*/15 * * * *", "30 2 * * *", "0 3 * * MON", "0 0 1 * *
 zones = st.sampled_from(["Europe/Berlin", "America/New_York"])
 rules = st.one_of(st.tuples(lines, zones), st.sampled_from([5, 15, 60, 90, 1440, 10_080]))
 which = st.integers(0, SCHEDULES - 1)
-#: How a server dies: at which call to the store, before or after that acted; or after so many turns of its loop.
+#: How a server dies: at which call to the store, before or after that acted; or after so many turns of its loop. One
+#: that stalls makes its call when others have long done its work.
+MORTAL = ("before", "after", "stalls")
 fates = st.one_of(
     st.none(),
-    st.tuples(st.sampled_from(["before", "after"]), st.integers(1, 6)),
+    st.tuples(st.sampled_from(MORTAL), st.integers(1, 6)),
     st.tuples(st.just("cut"), st.integers(1, 60)),
 )
 actions = st.one_of(
     *[st.tuples(st.just("look"), minutes, fates, fates)] * 4,
     st.tuples(st.just("outage"), weeks),
+    st.tuples(st.just("go_on")),
     st.tuples(st.sampled_from(["pause", "resume", "resume", "trigger"]), which),
     st.tuples(st.just("end"), which, st.sampled_from(["cancel", "delete", "complete"])),
     st.tuples(st.just("change"), which, rules),
@@ -82,20 +85,24 @@ class Died(Exception):
 
 
 class Mortal(SpiedStore):
-    """A server's store, with which it dies at one of its calls."""
+    """A server's store, with which it dies at one of its calls; or stalls, makes that call late, and dies then."""
 
-    def __init__(self, store: JobStore, after: bool, calls: int) -> None:
+    def __init__(self, store: JobStore, how: str, calls: int) -> None:
         super().__init__(store)
-        self._after = after
+        self._how = how
         self._left = calls
+        self.stalled, self.goes_on = asyncio.Event(), asyncio.Event()
 
     def spied(self, name: str, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def call(*args: Any, **kwargs: Any) -> Any:
             self._left -= 1
-            if self._left <= 0 and not self._after:
+            if self._left == 0 and self._how == "stalls":
+                self.stalled.set()
+                await self.goes_on.wait()
+            if self._how in MORTAL and (self._left < 0 or (self._left == 0 and self._how == "before")):
                 raise Died
             answer = await method(*args, **kwargs)
-            if self._left <= 0:
+            if self._left == 0 and self._how == "after":
                 raise Died
             return answer
 
@@ -112,6 +119,7 @@ class Year:
         self._begin = begin  # a full minute
         self._models: dict[str, Modelled] = {}
         self._deleted: set[str] = set()
+        self._stalled: list[tuple[Mortal, asyncio.Task[None]]] = []
 
     async def make(self, plans: list[dict[str, Any]]) -> None:
         for at, plan in enumerate(plans):
@@ -135,12 +143,47 @@ class Year:
     async def look(self, span: int, *ways: tuple[str, int] | None) -> None:
         """Time passes, and servers look."""
         now = await self._pass(span)
-        await asyncio.gather(*(_server(store, way) for store, way in zip(self._stores, ways, strict=True)))
+        await asyncio.gather(*(self._serve(store, way) for store, way in zip(self._stores, ways, strict=True)))
         for store in self._stores:  # whoever died, another one comes
-            await _server(store, None)
+            await self._serve(store, None)
         for schedule_id, model in self._models.items():
             model.look(now)
             await self._check(schedule_id)
+
+    async def go_on(self) -> None:
+        """Servers that stalled do what they were about to do."""
+        for mine, task in self._stalled:
+            mine.goes_on.set()
+            await asyncio.wait({task})
+            assert isinstance(task.exception(), (Died, type(None))), task.exception()
+        self._stalled.clear()
+        for schedule_id in self._models:
+            await self._check(schedule_id)
+
+    async def _serve(self, store: JobStore, way: tuple[str, int] | None) -> None:
+        """A server that looks until nothing is left to do, or dies on the way, or stalls."""
+        how, when = way or ("lives", 0)
+        mine, clock = Mortal(store, how, when), StoreClock()
+        clock.heard(await store.ping(), time.monotonic())
+        firer = ScheduleFirer(mine.as_store, clock)
+        firer.hear(await store.ticks(["q"]))
+
+        async def steps() -> None:
+            while await firer.step():
+                pass
+
+        task = asyncio.create_task(steps())
+        if how == "cut":
+            for _ in range(when):
+                await asyncio.sleep(0)
+            task.cancel()
+        stalled = asyncio.create_task(mine.stalled.wait())
+        await asyncio.wait({task, stalled}, return_when=asyncio.FIRST_COMPLETED)
+        stalled.cancel()
+        if not task.done():
+            self._stalled.append((mine, task))
+        elif not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, Died):
+            raise error
 
     async def outage(self, span: int) -> None:
         await self._pass(span)
@@ -236,29 +279,6 @@ class Year:
         ), (schedule_id, model)
 
 
-async def _server(store: JobStore, way: tuple[str, int] | None) -> None:
-    """One that looks until nothing is left to do, or dies on the way."""
-    how, when = way or ("lives", 0)
-    mine = Mortal(store, how == "after", when).as_store if how in ("before", "after") else store
-    clock = StoreClock()
-    clock.heard(await store.ping(), time.monotonic())
-    firer = ScheduleFirer(mine, clock)
-    firer.hear(await store.ticks(["q"]))
-
-    async def steps() -> None:
-        while await firer.step():
-            pass
-
-    task = asyncio.ensure_future(steps())
-    if how == "cut":
-        for _ in range(when):
-            await asyncio.sleep(0)
-        task.cancel()
-    await asyncio.wait({task})
-    if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, Died):
-        raise error
-
-
 @pytest.fixture
 def unmade(provider: Provider) -> Iterator[Provider]:
     """One that nobody has made a store on, before the test and after it."""
@@ -287,5 +307,6 @@ async def test_each_time_is_fired_missed_or_gives_way_as_the_policy_says(
             await getattr(year, name)(*arguments)
             if time.monotonic() > until or await stores[0].ping() > begin + 365 * DAY:
                 break
+        await year.go_on()
         await year.look(1, None, None)
         await year.check_jobs()
