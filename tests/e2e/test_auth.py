@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from jwt.algorithms import ECAlgorithm
 from support.certificates import Authority
 from support.eventually import until
 from support.ports import free_port
@@ -198,5 +201,32 @@ def test_names_in_client_certificates_say_who_calls(tmp_path: Path) -> None:
             assert isinstance(refused(lambda: wrong.cancel(job)), Unauthenticated)
         for client in clients.values():
             client.close()
+    finally:
+        house.server.kill()
+
+
+def test_jwts_are_taken_while_their_key_is_published_and_their_subject_is_known(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({"keys": [{**ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "1"}]}))
+    jwt_env = {"KEYS": str(keys), "ISSUER": "https://id.example", "AUDIENCE": "tocsin"}
+    house = House(tmp_path, **{f"TOCSIN_AUTH__JWT__{name}": value for name, value in jwt_env.items()})
+    house.file.write_text(
+        '[[principal]]\nname = "shop"\nscopes = ["read"]\nqueues = ["mail.*"]\nsubjects = ["sub-1"]\n'
+    )
+    claims = {"iss": "https://id.example", "aud": "tocsin", "exp": time.time() + 3600}
+    known, stranger = (
+        jwt.encode({**claims, "sub": subject}, key, "ES256", headers={"kid": "1"}) for subject in ("sub-1", "sub-2")
+    )
+    try:
+        house.server.start()
+        with house.client(known) as client, house.client(stranger) as other:
+            assert client.count(queue="mail.de") == 0
+            assert isinstance(refused(lambda: client.count(queue="orders")), PermissionDenied)
+            assert "subject" in str(refused(other.server_info))
+            assert "shop  read  queues mail.*" in house.command("list").stdout
+            keys.write_text(json.dumps({"keys": [{**ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "2"}]}))
+            until(lambda: refused(client.server_info), within=REVOKED_WITHIN)
+        assert known not in house.server.said(1_000_000)
     finally:
         house.server.kill()
