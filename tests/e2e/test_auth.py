@@ -12,16 +12,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from jwt.algorithms import ECAlgorithm
 from support.certificates import Authority
 from support.eventually import until
 from support.ports import free_port
 from support.servers import Server
 from tocsin import Client, Handlers, PermissionDenied, Tls, TocsinError, Unauthenticated, Worker
+from tocsin_server.security.principals import Scope
+from tocsin_server.security.principals_file import create_token, revoke_token
 
 REVOKED_WITHIN = 5.0  # seconds
-SCOPES = "read,read_payload,schedule,operate"
+SCOPES = (Scope.READ, Scope.READ_PAYLOAD, Scope.SCHEDULE, Scope.OPERATE)
 
 
 class House:
@@ -46,10 +51,10 @@ class House:
         assert done.returncode == code, done
         return done
 
-    def create(self, name: str, *options: str) -> tuple[str, str]:
-        """A token in clear, and its id."""
-        done = self.command("create", name, *options)
-        return done.stdout.strip(), done.stderr.split()[1]
+    def create(self, name: str, *scopes: Scope) -> tuple[str, str]:
+        """A token in clear, and its id, as the command would make it."""
+        secret, token = create_token(self.file, name, scopes, None)
+        return secret, token.id
 
     def client(self, token: str) -> Client:
         return Client(self.server.address, tls=False, token=token, deadline=10, retries=False)
@@ -59,7 +64,7 @@ class House:
 def house(tmp_path: Path) -> Iterator[House]:
     """A running server to which `shop` may come."""
     house = House(tmp_path)
-    house.create("shop", "--scopes", SCOPES)
+    house.create("shop", *SCOPES)
     try:
         house.server.start()
         yield house
@@ -78,8 +83,11 @@ def refused(call: Callable[[], object]) -> TocsinError | None:
 def test_a_token_is_replaced_without_a_gap_and_then_revoked(house: House) -> None:
     old, old_id = house.create("shop")
     with house.client(old) as before:
+        until(lambda: refused(before.server_info) is None, within=REVOKED_WITHIN)
         job = before.schedule("noop", delay=3600)
-        new, _ = house.create("shop", "--expires", "1h")
+        made = house.command("create", "shop", "--expires", "1h")
+        assert "only time it is shown" in made.stderr
+        new = made.stdout.strip()
         with house.client(new) as after:
             until(lambda: refused(after.server_info) is None, within=REVOKED_WITHIN)
             assert refused(before.server_info) is None
@@ -98,9 +106,9 @@ def test_a_token_is_replaced_without_a_gap_and_then_revoked(house: House) -> Non
 
 
 def test_what_is_open_ends_when_its_token_is_revoked(house: House) -> None:
-    work, work_id = house.create("worker", "--scopes", "work")
+    work, work_id = house.create("worker", Scope.WORK)
     watching, watching_id = house.create("shop")
-    reading, _ = house.create("desk", "--scopes", "read")
+    reading, _ = house.create("desk", Scope.READ)
     ended: list[TocsinError] = []
 
     def watch() -> None:
@@ -125,7 +133,7 @@ def test_what_is_open_ends_when_its_token_is_revoked(house: House) -> None:
             thread.start()
         until(lambda: any(one.name == "w" for one in desk.workers()), within=20)
         for one in (work_id, watching_id):
-            house.command("revoke", one)
+            revoke_token(house.file, one)
             began = time.monotonic()
         until(lambda: ended and cut(), within=20)
         assert time.monotonic() - began < REVOKED_WITHIN
@@ -179,7 +187,7 @@ def test_names_in_client_certificates_say_who_calls(tmp_path: Path) -> None:
         '[[principal]]\nname = "shop"\nscopes = ["schedule", "operate"]\ncertificates = ["spiffe://example/shop"]\n'
         '[[principal]]\nname = "desk"\nscopes = ["read"]\ncertificates = ["desk.internal"]\n'
     )
-    token, _ = house.create("night", "--scopes", "operate")
+    token, _ = house.create("night", Scope.OPERATE)
     names = {"shop": ("spiffe://example/shop",), "desk": ("desk.internal", "10.0.0.1"), "stranger": ("x.internal",)}
     tls = {
         name: Tls.from_files(ca=authority.ca, cert=made.cert, key=made.key)
@@ -198,5 +206,32 @@ def test_names_in_client_certificates_say_who_calls(tmp_path: Path) -> None:
             assert isinstance(refused(lambda: wrong.cancel(job)), Unauthenticated)
         for client in clients.values():
             client.close()
+    finally:
+        house.server.kill()
+
+
+def test_jwts_are_taken_while_their_key_is_published_and_their_subject_is_known(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({"keys": [{**ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "1"}]}))
+    jwt_env = {"KEYS": str(keys), "ISSUER": "https://id.example", "AUDIENCE": "tocsin"}
+    house = House(tmp_path, **{f"TOCSIN_AUTH__JWT__{name}": value for name, value in jwt_env.items()})
+    house.file.write_text(
+        '[[principal]]\nname = "shop"\nscopes = ["read"]\nqueues = ["mail.*"]\nsubjects = ["sub-1"]\n'
+    )
+    claims = {"iss": "https://id.example", "aud": "tocsin", "exp": time.time() + 3600}
+    known, stranger = (
+        jwt.encode({**claims, "sub": subject}, key, "ES256", headers={"kid": "1"}) for subject in ("sub-1", "sub-2")
+    )
+    try:
+        house.server.start()
+        with house.client(known) as client, house.client(stranger) as other:
+            assert client.count(queue="mail.de") == 0
+            assert isinstance(refused(lambda: client.count(queue="orders")), PermissionDenied)
+            assert "subject" in str(refused(other.server_info))
+            assert "shop  read  queues mail.*" in house.command("list").stdout
+            keys.write_text(json.dumps({"keys": [{**ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "2"}]}))
+            until(lambda: refused(client.server_info), within=REVOKED_WITHIN)
+        assert known not in house.server.said(1_000_000)
     finally:
         house.server.kill()

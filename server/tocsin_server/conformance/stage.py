@@ -39,7 +39,9 @@ class Stage:
         self._worker: Program | None = None
 
     async def __aenter__(self) -> Self:
-        self.client = await self._stack.enter_async_context(AsyncClient(self._server, deadline=10.0))
+        self.client = await self._stack.enter_async_context(
+            AsyncClient(self._server, deadline=10.0, tls=False, token="")
+        )
         channel = await self._stack.enter_async_context(grpc.aio.insecure_channel(self._server))
         self._jobs = job_service_pb2_grpc.JobServiceStub(channel)
         self.relay = Relay(self._server, self.journal)

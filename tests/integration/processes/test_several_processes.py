@@ -14,6 +14,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.eventually import until
 from support.journal import Journal
 from support.ports import free_port
@@ -189,3 +190,16 @@ def test_each_process_tells_metrics_of_its_own(store: StoreBackend, serve: Calla
     ]
     assert told[0]["process_start_time_seconds",] != told[1]["process_start_time_seconds",]
     assert told[0]["tocsin_slots", "handlers"] == told[1]["tocsin_slots", "handlers"] == 20
+
+
+def test_probes_have_a_port_of_their_own_that_all_share(store: StoreBackend, serve: Callable[..., Server]) -> None:
+    probes = free_port()
+    server = serve(store.url, *TWO, "--no-dispatch", TOCSIN_HEALTH_LISTEN=f"127.0.0.1:{probes}")
+    until(lambda: len(serving(server.address)) == 2, within=60, what="two servers")
+    for _ in range(10):
+        with grpc.insecure_channel(f"127.0.0.1:{probes}", [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=30)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+            with pytest.raises(grpc.RpcError) as refused:
+                rpc.ServerServiceStub(channel).GetServerInfo(pb.GetServerInfoRequest(), timeout=30)
+            assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
