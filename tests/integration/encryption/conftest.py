@@ -41,7 +41,7 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
     folder = tmp_path / "store"
     with ExitStack() as stack:
         if request.param == "redis":
-            options = ("--appendonly", "yes", "--appendfsync", "always", "--rdbcompression", "no")
+            options = ("--appendonly", "yes", "--rdbcompression", "no")
             store: StoreBackend = stack.enter_context(RedisBackend(folder, *options))
         else:
             mongo = MongoServer(folder)

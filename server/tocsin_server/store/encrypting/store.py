@@ -110,7 +110,7 @@ class EncryptingStore(JobStore):
 
     async def add(self, drafts: Sequence[Draft]) -> list[Added | TocsinError]:
         answers = await self.inner.add(sealed_drafts(await self._sealing_key(), drafts, self._ids))
-        return [self._added(answer) for answer in answers]
+        return self._all_added(answers)
 
     @property
     def claims_with_add(self) -> bool:  # type: ignore[override]  # as of the store inside
@@ -121,15 +121,14 @@ class EncryptingStore(JobStore):
     ) -> tuple[list[Added | TocsinError], Claim | TocsinError]:
         sealed = sealed_drafts(await self._sealing_key(), drafts, self._ids)
         answers, claim = await self.inner.add_and_claim(sealed, types, limit, lease=lease, request=request)
-        added = [self._added(answer) for answer in answers]
+        added = self._all_added(answers)
         return added, claim if isinstance(claim, TocsinError) else await self._claimed(claim)
 
-    def _added(self, answer: Added | TocsinError) -> Added | TocsinError:
-        if isinstance(answer, Kept):
-            return Kept(self._opener.job(answer.job))
-        if isinstance(answer, Replaced):
-            return Replaced(self._opener.job(answer.job))
-        return answer
+    def _all_added(self, answers: list[Added | TocsinError]) -> list[Added | TocsinError]:
+        for at, answer in enumerate(answers):
+            if isinstance(answer, Kept | Replaced):
+                answers[at] = type(answer)(self._opener.job(answer.job))
+        return answers
 
     async def get(self, queue: str, job_ids: Sequence[str], view: View) -> list[Job | None]:
         strict = view is View.FULL

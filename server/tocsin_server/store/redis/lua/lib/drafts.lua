@@ -1,5 +1,6 @@
 -- drafts: jobs to be added, as they are sent, and what is made of them.
 local HEAD, HEAD_LEN = '>BBI6Bi4', 13
+local UNIQUE = 4  -- on_conflict: the id was made at random, and is not looked for
 local last = 0  -- the queue's last arrival number
 
 local function read_head(head)
@@ -24,7 +25,13 @@ local function create(asked, id, body, replaced)
   if not replaced then asked.job = job end
   last = last + 1
   local arrival, own = arrival6(last), string.sub(body, 1, id and 2 + #id or 4)
-  if id then ids_new[id] = arrival end
+  if id and asked.on_conflict == UNIQUE then
+    local list = list_of('HSET', 'd')  -- into the index at once: nobody asks for it in this call
+    local at = #list
+    list[at + 1], list[at + 2] = id, arrival
+  elseif id then
+    ids_new[id] = arrival
+  end
   if not job.n then job.n, job.arrival, job.own = last, arrival, own end
   join(job, last, arrival, own, body)
   return job
