@@ -79,6 +79,7 @@ from tocsin_server.settings import Settings
 from tocsin_server.settings.production import store_unfit_for_production, unfit_for_production
 from tocsin_server.store.interface import Durability, JobStore
 from tocsin_server.store.open import MadeStore, StoreUnfit, joined_store, made_store, open_store, quotas_of
+from tocsin_server.telemetry.audit_log import AuditUnusable
 from tocsin_server.version import VERSION
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin.server")
@@ -125,7 +126,7 @@ class Server:
         """Serve. Waits for a store that is away. CannotStart; after it, or a cancel, nothing is left running."""
         try:
             await self._start()
-        except (HandlersNotFound, MessageSettingsError, StoreUnfit, CannotListen, Unusable) as error:
+        except (HandlersNotFound, MessageSettingsError, StoreUnfit, CannotListen, Unusable, AuditUnusable) as error:
             await self._abandon()
             raise CannotStart(str(error)) from error
         except BaseException:
@@ -150,6 +151,7 @@ class Server:
     async def _start(self) -> None:
         settings = self._settings
         doors = Doors(settings)
+        self._stack.push_async_callback(doors.close)
         unfit = [] if self._hello else unfit_for_production(settings)
         _refuse_in_production(settings, unfit)
         out, own = outlets(settings.mail, settings.sms), self._own_handlers()  # what is wrong is said before a store
@@ -189,6 +191,7 @@ class Server:
             events_per_queue=settings.events.per_queue,
             quotas=quotas_of(settings),
             unfit_for_production=tuple(unfit),
+            calls=doors.limits,
         )
         health = Health(SERVICE_NAMES)
         self._loops = loops = self._make_loops(made, handlers, push, warnings, queue_settings, health, name)
@@ -203,6 +206,7 @@ class Server:
             listen=settings.listen,
             credentials=doors.credentials,
             auth=doors.auth,
+            audit=doors.audit(name),
             reuse_port=self._beside,
             limits=doors.limits,
             connections=doors.connections,
@@ -212,7 +216,6 @@ class Server:
         port = await self._grpc.start()
         self._stack.push_async_callback(self._grpc.stop, _CALLS_GRACE)
         doors.start()
-        self._stack.push_async_callback(doors.close)
         self.address = f"{settings.listen.rpartition(':')[0]}:{port}"
         await self._start_loops(self._loops)
         if unfit:

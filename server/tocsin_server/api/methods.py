@@ -120,14 +120,17 @@ def _method_handler(
 
     async def unary(call: Call) -> bytes:
         raw = await only_request(call)
-        with gate.in_flight.held(weight(raw)):
-            answer: Message = await behaviour(read(public, as_read, await inflated(raw)), call)
+        with gate.in_flight.held(weight(raw), call):
+            call.asked = read(public, as_read, await inflated(raw))
+            answer: Message = await behaviour(call.asked, call)
+        call.answered = answer
         return answer.SerializeToString()
 
     async def answers_stream(call: Call) -> None:
         raw = await only_request(call)
-        with gate.in_flight.held(weight(raw)):
-            answers = behaviour(read(public, as_read, await inflated(raw)), call)
+        with gate.in_flight.held(weight(raw), call):
+            call.asked = read(public, as_read, await inflated(raw))
+            answers = behaviour(call.asked, call)
         await written(call, answers)
 
     async def asked_stream(call: Call) -> bytes:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.retry import Backoff, RetryPolicy
@@ -14,6 +14,12 @@ from tocsin_server.domain.times import MILLISECOND
 from tocsin_server.settings.values import AllowedHosts, Duration, Secrets
 
 _RETRY = RetryPolicy()
+
+
+def _audit(to: str) -> str:
+    if to not in ("stdout", "syslog") and not (to.startswith("file:") and len(to) > len("file:")):
+        raise ValueError("write file:PATH, stdout or syslog")
+    return to
 
 
 class LeaseSettings(BaseModel, frozen=True, extra="forbid"):
@@ -205,6 +211,18 @@ class GatherSettings(BaseModel, frozen=True, extra="forbid"):
         ge=timedelta(0),
         le=timedelta(milliseconds=100),
         description="How long a schedule call waits for company while several are in flight; a lone one never waits.",
+    )
+
+
+class AuditSettings(BaseModel, frozen=True, extra="forbid"):
+    """A line for each change and each caller who was turned away."""
+
+    to: Annotated[str, AfterValidator(_audit)] | None = Field(
+        default=None, description="file:PATH, stdout or syslog. Absent: no audit log."
+    )
+    include_reads: bool = Field(default=False, description="Lines for calls that change nothing, too.")
+    required: bool = Field(
+        default=False, description="Refuse calls while their lines cannot be written, and do not start without them."
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from tocsin_server.settings.access import AuthSettings, TlsSettings
 from tocsin_server.settings.groups import (
+    AuditSettings,
     DrainSettings,
     EventSettings,
     GatherSettings,
@@ -95,6 +96,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     calls: CallSettings = CallSettings()
     connections: ConnectionSettings = ConnectionSettings()
     log: LogSettings = LogSettings()
+    audit: AuditSettings = AuditSettings()
 
     @property
     def reflects(self) -> bool:

@@ -44,11 +44,8 @@ def store_unfit_for_production(*, keeps_nothing: bool) -> list[str]:
 def _listening(settings: Settings) -> Iterator[str]:
     if not is_loopback(settings.listen) and settings.tls.cert_file is None:
         yield f"listen: other machines can reach {settings.listen} without TLS: set tls.cert_file and tls.key_file"
-    if settings.tls.client_ca_file is None:
-        yield (
-            "tls: whoever reaches the server may do everything: set tls.client_ca_file, so that clients show a "
-            "certificate"
-        )
+    if settings.auth.principals_file is None and settings.tls.client_ca_file is None:
+        yield "auth: whoever reaches the server may do everything: set auth.principals_file"
     if settings.reflection and (settings.production or not is_loopback(settings.listen)):
         yield "reflection: it tells whoever asks what there is to call: set it to no"
 
@@ -91,6 +88,9 @@ def _files(settings: Settings) -> Iterator[str]:
     key = settings.tls.key_file
     if key is not None and key.exists() and _mode(key) & ~_SECRET_MODE & 0o777:
         yield "tls.key_file: others may read or change the key: give it mode 0640 or less"
+    principals = settings.auth.principals_file
+    if principals is not None and _mode(principals) & 0o022:
+        yield "auth.principals_file: others may change it, and let themselves in: give it mode 0644 or less"
 
 
 def _mode(path: Path) -> int:
