@@ -32,6 +32,7 @@ from tocsin_server.api.probe_server import ProbeServer
 from tocsin_server.api.queue_service import QueueService
 from tocsin_server.api.reminder_service import ReminderService
 from tocsin_server.api.schedule_service import ScheduleService
+from tocsin_server.api.sending_rules import NO_RULES, SendingRules
 from tocsin_server.api.server_service import ServerFacts, ServerService
 from tocsin_server.api.services import SERVICE_NAMES
 from tocsin_server.api.worker_service import WorkerService
@@ -198,7 +199,12 @@ class Server:
         scheduling.ride = loops.leasing.ride
         operations = scheduling, cancelling, watching, queue_settings, reminders, loops.working
         servicers = build_servicers(
-            store, *operations, facts, loops.ticker.silent_since, loops.readiness.writes_refused
+            store,
+            *operations,
+            facts,
+            loops.ticker.silent_since,
+            loops.readiness.writes_refused,
+            SendingRules(out.mailer.rules, out.texter.rules),
         )
         self._grpc = GrpcServer(
             servicers,
@@ -388,6 +394,7 @@ def build_servicers(
     facts: ServerFacts,
     silent_since: Callable[[], datetime | None] = lambda: None,
     writes_refused: Callable[[], str] = lambda: "",
+    rules: SendingRules = NO_RULES,
 ) -> Servicers:
     """What answers calls, over a store. `silent_since`: since when it is known not to answer; None: it does.
     `writes_refused`: why it takes no writes; "": it does."""
@@ -396,10 +403,10 @@ def build_servicers(
     transfers = Transfers(store, queues)
     return Servicers(
         [
-            JobService(store, scheduling, cancelling, watching, explaining, bulk, UpdateJobs(store), transfers),
+            JobService(store, scheduling, cancelling, watching, explaining, bulk, UpdateJobs(store), transfers, rules),
             QueueService(store, queues, bulk, working.announcing, silent_since, writes_refused),
             WorkerService(working),
-            ReminderService(reminders),
+            ReminderService(reminders, rules),
             ScheduleService(store, KeptSchedules(store, scheduling), working.clock),
             ClockService(Advancing(store)),
             ServerService(store, facts),

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validato
 from tocsin_server.domain import limits
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.times import MILLISECOND
-from tocsin_server.settings.values import AllowedHosts, Duration, Secrets
+from tocsin_server.settings.values import AllowedHosts, Duration, Names, Prefixes, Secrets
 
 _RETRY = RetryPolicy()
 
@@ -147,6 +147,18 @@ class MailSettings(BaseModel, frozen=True, extra="forbid"):
         "Absent: such jobs fail and say so.",
     )
     sender: str | None = Field(default=None, description="From, for mails that name none.")
+    allowed_senders: Names = Field(
+        default=(),
+        description="In whose name mail may be sent: ada@example.com, or @example.com for all there. None given: "
+        "anybody's.",
+    )
+    allowed_recipient_domains: Names = Field(
+        default=(),
+        description="Domains to which mail may go: example.com, or *.example.com for those below it. None given: all.",
+    )
+    max_recipients_per_hour: int | None = Field(
+        default=None, ge=1, le=100_000_000, description="Recipients of mail in any hour, by one server process."
+    )
     templates: Path | None = Field(
         default=None, description="Folder of your templates; a file in it goes before its namesake among ours."
     )
@@ -168,6 +180,15 @@ class SmsSettings(BaseModel, frozen=True, extra="forbid"):
         default=None, description="Password of that user; without a user it is sent as a bearer token."
     )
     sender: str | None = Field(default=None, description="Number or name, for messages that name none.")
+    allowed_prefixes: Prefixes = Field(
+        default=(), description="How numbers must begin that messages may go to, as +49 or +4915. None given: anyhow."
+    )
+    allowed_senders: Names = Field(
+        default=(), description="Numbers and names in which messages may be sent. None given: any."
+    )
+    max_per_hour: int | None = Field(
+        default=None, ge=1, le=100_000_000, description="Text messages in any hour, by one server process."
+    )
 
 
 class HttpSettings(BaseModel, frozen=True, extra="forbid"):
