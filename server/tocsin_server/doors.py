@@ -3,6 +3,9 @@ read anew while the server runs."""
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import threading
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -10,8 +13,9 @@ from pathlib import Path
 import grpc
 import structlog
 
+from tocsin_server.api.call_limits import CallLimits
 from tocsin_server.api.connections import Connections
-from tocsin_server.api.grpc_server import CallLimits
+from tocsin_server.api.interceptors.audit import Audit
 from tocsin_server.api.interceptors.auth import Auth
 from tocsin_server.api.tls import tls_credentials
 from tocsin_server.security.authentication import Authentication
@@ -20,12 +24,14 @@ from tocsin_server.security.jwt_tokens import FetchedKeys, JwtTokens, KeySet, ke
 from tocsin_server.security.principals import Principals, read_principals
 from tocsin_server.security.reloading import Looking, Reloaded
 from tocsin_server.settings import AuthSettings, JwtSettings, Settings, TlsSettings, is_loopback
+from tocsin_server.telemetry.audit_log import AuditLog
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin.server")
 
 
 class Doors:
-    """Who can come in, and how. Raises Unusable where a file that says so cannot be used."""
+    """Who can come in, and how. Raises Unusable where a file that says so cannot be used,
+    AuditUnusable where its audit log cannot be written."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -38,6 +44,7 @@ class Doors:
             principals = self._principals
             jwt = self._jwt(self._jwt_keys) if self._jwt_keys is not None else None
             self.auth = Auth(Authentication(lambda: principals.current, jwt).principal)
+        self._audit_log = None if settings.audit.to is None else AuditLog(settings.audit.to)
         self._looking = Looking(self._look)
 
     @property
@@ -57,9 +64,15 @@ class Doors:
             watches=calls.watches,
             workers=calls.workers,
             transfers=calls.transfers,
+            calls_per_client=calls.open_per_client,
             watches_per_client=calls.watches_per_client,
+            workers_per_client=calls.workers_per_client,
             transfers_per_client=calls.transfers_per_client,
             request_bytes=calls.request_bytes,
+            request_bytes_per_client=calls.request_bytes_per_client,
+            per_second_per_client=calls.per_second_per_client,
+            burst_per_client=calls.burst_per_client,
+            exempt=frozenset(calls.exempt_clients),
             idle=calls.idle,
         )
 
@@ -68,16 +81,29 @@ class Doors:
         """How long connections last, and what may be on one."""
         return Connections(**dict(self._settings.connections))
 
+    def audit(self, server: str) -> Audit | None:
+        """Tells what this server was asked to do; None where nothing is to be told."""
+        if self._audit_log is None:
+            return None
+        told = self._settings.audit
+        return Audit(self._audit_log, server, include_reads=told.include_reads, required=told.required)
+
     def start(self) -> None:
-        """Begin to look at the files."""
+        """Begin to look at the files, and to open the audit log anew when told to (SIGHUP)."""
+        if self._audit_log is not None and threading.current_thread() is threading.main_thread():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._audit_log.reopen)
         if self._certificates is not None or self._principals is not None:
             self._looking.start()
         if isinstance(self._jwt_keys, FetchedKeys):
             self._jwt_keys.start()
 
     async def close(self) -> None:
-        """Look no more."""
+        """Look no more, and end the audit log."""
         await self._looking.close()
+        if self._audit_log is not None:
+            if threading.current_thread() is threading.main_thread():
+                asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+            self._audit_log.close()
         if isinstance(self._jwt_keys, FetchedKeys):
             await self._jwt_keys.close()
 

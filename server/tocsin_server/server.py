@@ -33,6 +33,7 @@ from tocsin_server.api.probe_server import ProbeServer
 from tocsin_server.api.queue_service import QueueService
 from tocsin_server.api.reminder_service import ReminderService
 from tocsin_server.api.schedule_service import ScheduleService
+from tocsin_server.api.sending_rules import NO_RULES, SendingRules
 from tocsin_server.api.server_service import ServerFacts, ServerService
 from tocsin_server.api.services import SERVICE_NAMES
 from tocsin_server.api.worker_service import WorkerService
@@ -83,6 +84,7 @@ from tocsin_server.settings import Settings
 from tocsin_server.settings.production import store_unfit_for_production, unfit_for_production
 from tocsin_server.store.interface import Durability, JobStore
 from tocsin_server.store.open import MadeStore, StoreUnfit, joined_store, made_store, open_store, quotas_of
+from tocsin_server.telemetry.audit_log import AuditUnusable
 from tocsin_server.telemetry.metrics import Metrics
 from tocsin_server.telemetry.metrics_endpoint import CannotServeMetrics
 from tocsin_server.version import VERSION
@@ -141,6 +143,7 @@ class Server:
             CannotListen,
             CannotServeMetrics,
             Unusable,
+            AuditUnusable,
         ) as error:
             await self._abandon()
             raise CannotStart(str(error)) from error
@@ -166,6 +169,7 @@ class Server:
     async def _start(self) -> None:
         settings = self._settings
         doors = Doors(settings)
+        self._stack.push_async_callback(doors.close)
         unfit = [] if self._hello else unfit_for_production(settings)
         _refuse_in_production(settings, unfit)
         out, own = outlets(settings.mail, settings.sms), self._own_handlers()  # what is wrong is said before a store
@@ -205,13 +209,19 @@ class Server:
             events_per_queue=settings.events.per_queue,
             quotas=quotas_of(settings),
             unfit_for_production=tuple(unfit),
+            calls=doors.limits,
         )
         health = Health(SERVICE_NAMES)
         self._loops = loops = self._make_loops(made, handlers, push, warnings, queue_settings, health, name)
         scheduling.ride = loops.leasing.ride
         operations = scheduling, cancelling, watching, queue_settings, reminders, loops.working
         servicers = build_servicers(
-            store, *operations, facts, loops.ticker.silent_since, loops.readiness.writes_refused
+            store,
+            *operations,
+            facts,
+            loops.ticker.silent_since,
+            loops.readiness.writes_refused,
+            SendingRules(out.mailer.rules, out.texter.rules),
         )
         self._grpc = GrpcServer(
             servicers,
@@ -219,6 +229,7 @@ class Server:
             listen=settings.listen,
             credentials=doors.credentials,
             auth=doors.auth,
+            audit=doors.audit(name),
             reuse_port=self._beside,
             limits=doors.limits,
             connections=doors.connections,
@@ -229,7 +240,6 @@ class Server:
         port = await self._grpc.start()
         self._stack.push_async_callback(self._grpc.stop, _CALLS_GRACE)
         doors.start()
-        self._stack.push_async_callback(doors.close)
         self.address = f"{settings.listen.rpartition(':')[0]}:{port}"
         await self._start_loops(self._loops)
         if unfit:
@@ -411,6 +421,7 @@ def build_servicers(
     facts: ServerFacts,
     silent_since: Callable[[], datetime | None] = lambda: None,
     writes_refused: Callable[[], str] = lambda: "",
+    rules: SendingRules = NO_RULES,
 ) -> Servicers:
     """What answers calls, over a store. `silent_since`: since when it is known not to answer; None: it does.
     `writes_refused`: why it takes no writes; "": it does."""
@@ -419,10 +430,10 @@ def build_servicers(
     transfers = Transfers(store, queues)
     return Servicers(
         [
-            JobService(store, scheduling, cancelling, watching, explaining, bulk, UpdateJobs(store), transfers),
+            JobService(store, scheduling, cancelling, watching, explaining, bulk, UpdateJobs(store), transfers, rules),
             QueueService(store, queues, bulk, working.announcing, silent_since, writes_refused),
             WorkerService(working),
-            ReminderService(reminders),
+            ReminderService(reminders, rules),
             ScheduleService(store, KeptSchedules(store, scheduling), working.clock),
             CalendarService(store, KeptCalendars(store)),
             ClockService(Advancing(store, working.expecting)),

@@ -11,6 +11,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from tocsin_server.api.times import set_span
 from tocsin_server.domain.errors import (
+    AuditAway,
     CannotDecrypt,
     ClockNotManual,
     DeadlineOutcomeUnknown,
@@ -84,6 +85,7 @@ STATUS: dict[type[TocsinError], grpc.StatusCode] = {
     TooManyCalls: grpc.StatusCode.RESOURCE_EXHAUSTED,
     StoreFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
     StoreAway: grpc.StatusCode.UNAVAILABLE,
+    AuditAway: grpc.StatusCode.UNAVAILABLE,
     OutcomeUnknown: grpc.StatusCode.UNAVAILABLE,
     DeadlineOutcomeUnknown: grpc.StatusCode.DEADLINE_EXCEEDED,
     NotAuthenticated: grpc.StatusCode.UNAUTHENTICATED,

@@ -9,16 +9,18 @@ from typing import Protocol
 
 import grpc
 
+from tocsin_server.api.call_limits import CallLimits
 from tocsin_server.api.connection_guard import ConnectionGuard, room_for_connections
 from tocsin_server.api.connections import Connections, options
 from tocsin_server.api.health import Health
-from tocsin_server.api.interceptors.call import Interceptor, MethodKind
+from tocsin_server.api.interceptors.call import Interceptor
 from tocsin_server.api.interceptors.call_log import CallLog
 from tocsin_server.api.interceptors.counting import Counting
 from tocsin_server.api.interceptors.deadline import Deadline
 from tocsin_server.api.interceptors.draining import DrainGate
 from tocsin_server.api.interceptors.errors import Errors
 from tocsin_server.api.interceptors.overload import Overload
+from tocsin_server.api.interceptors.request_rate import RequestRate
 from tocsin_server.api.listening import UNKNOWN, CannotListen, check_can_listen
 from tocsin_server.api.methods import Gate, UnknownMethods, service_handler
 from tocsin_server.api.reading import RequestBytes
@@ -26,28 +28,7 @@ from tocsin_server.api.reflection import Reflection
 from tocsin_server.api.services import ALL_NAMES, PATHS, PROBES, SERVICES
 from tocsin_server.telemetry.metrics import Metrics
 
-_CONNECTIONS = Connections()
-
-
-@dataclass(frozen=True, slots=True)
-class CallLimits:
-    """How many calls may be open at once, by class of method; how many of those one client may have; how much of
-    requests; and for how long."""
-
-    calls: int = 10_000
-    watches: int = 1_000
-    workers: int = 2_000
-    transfers: int = 16
-    watches_per_client: int = 500
-    transfers_per_client: int = 8
-    request_bytes: int = 128 << 20  # of all requests under way
-    idle: timedelta = timedelta(seconds=30)  # for so long a transfer may stand still, and a request not come
-    deadline: timedelta = timedelta(seconds=30)  # of a unary call whose caller sets none
-
-    @property
-    def open(self) -> int:
-        """Of all classes together."""
-        return self.calls + self.watches + self.workers + self.transfers
+_CONNECTIONS, _LIMITS = Connections(), CallLimits()
 
 
 class Drainable(Protocol):
@@ -76,14 +57,15 @@ class GrpcServer:
         listen: str = "127.0.0.1:50051",
         credentials: grpc.ServerCredentials | None = None,
         auth: Interceptor | None = None,
-        limits: CallLimits = CallLimits(),
+        audit: Interceptor | None = None,
+        limits: CallLimits = _LIMITS,
         connections: Connections = _CONNECTIONS,
         reuse_port: bool = False,
         reflection: bool = True,
         metrics: Metrics | None = None,
     ) -> None:
         """`listen` is host:port, port 0 takes a free one. With `credentials` TLS is spoken, else plaintext.
-        With `auth` those alone may call whom it lets in.
+        With `auth` those alone may call whom it lets in; `audit` sees whom it does not, too.
 
         `reuse_port` lets several processes share the port; off, a port that is taken is refused. Without `reflection`
         it does not tell what its services and messages are. `metrics`: counts the calls.
@@ -102,19 +84,13 @@ class GrpcServer:
         )
         # Around every call, health and reflection too: what must hold for all stands here.
         counting = [] if metrics is None else [Counting(metrics, PATHS)]
-        every: list[Interceptor] = [CallLog(), *counting, Errors(), *([auth] if auth is not None else [])]
-        overload = Overload(
-            {
-                MethodKind.CALL: limits.calls,
-                MethodKind.WATCH: limits.watches,
-                MethodKind.WORKER: limits.workers,
-                MethodKind.TRANSFER: limits.transfers,
-            },
-            {MethodKind.WATCH: limits.watches_per_client, MethodKind.TRANSFER: limits.transfers_per_client},
-        )
-        in_flight = RequestBytes(limits.request_bytes)
+        every: list[Interceptor] = [CallLog(), *counting, Errors(), *(one for one in (audit, auth) if one is not None)]
+        bounds: list[Interceptor] = [Overload(limits)]
+        if limits.per_second_per_client is not None:
+            bounds.insert(0, RequestRate(limits.per_second_per_client, limits.burst_per_client, limits))
+        in_flight = RequestBytes(limits.request_bytes, limits)
         metadata = connections.max_metadata_bytes
-        gate = Gate([*every, self._gate, overload, Deadline(limits.deadline)], in_flight, limits.idle, metadata)
+        gate = Gate([*every, self._gate, *bounds, Deadline(limits.deadline)], in_flight, limits.idle, metadata)
         # Probes go on while the server drains, and while it has too many calls, or too many bytes of them.
         probes = Gate(every, RequestBytes(limits.request_bytes), limits.idle, metadata)
         by_class = {type(one): one for one in (*servicers.each, health, Reflection(ALL_NAMES))}

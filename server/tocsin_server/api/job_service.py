@@ -22,6 +22,7 @@ from tocsin_server.api.permissions import check_type, checked
 from tocsin_server.api.requests import jobs as requests
 from tocsin_server.api.requests import schedule_jobs
 from tocsin_server.api.requests import transfer as transfer_requests
+from tocsin_server.api.sending_rules import NO_RULES, SendingRules
 from tocsin_server.domain.commands import CancelJob, Change, RetryJob, RunJob
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.job_errors import JobNotFound
@@ -54,6 +55,7 @@ class JobService:
         bulk: Bulk,
         updating: UpdateJobs,
         transfers: Transfers,
+        rules: SendingRules = NO_RULES,
     ) -> None:
         self._store = store
         self._scheduling = scheduling
@@ -63,15 +65,20 @@ class JobService:
         self._bulk = bulk
         self._updating = updating
         self._transfers = transfers
+        self._rules = rules
+        # Per job of a batch: nothing more is called where nothing is refused.
+        self._read_one = schedule_jobs.schedule_job_bytes
+        if rules.any:
+            self._read_one = lambda raw: rules.checked(schedule_jobs.schedule_job_bytes(raw))
 
     async def ScheduleJob(self, request: pb.ScheduleJobRequest, call: Call) -> pb.ScheduleJobResponse:
-        asked = await aside(request.ByteSize(), lambda: schedule_jobs.schedule_job(request))
+        asked = self._rules.checked(await aside(request.ByteSize(), lambda: schedule_jobs.schedule_job(request)))
         [scheduled] = await self._scheduling.schedule([asked])
         return scheduling.scheduled(*or_raise(scheduled))
 
     async def BatchScheduleJobs(self, request: pb.BatchScheduleJobsRequest, call: Call) -> pb.BatchScheduleJobsResponse:
         raws = schedule_jobs.batch_schedule_jobs(request)
-        read = checked(call.principal, pb.ScheduleJobRequest, schedule_jobs.schedule_job_bytes)
+        read = checked(call.principal, pb.ScheduleJobRequest, self._read_one)
         asked = await each_aside(sum(map(len, raws)), raws, batches.tried(read))
         good = batches.good(asked)
         done = await self._scheduling.schedule(good) if good else []

@@ -134,15 +134,18 @@ def _method_handler(
 
     async def unary(call: Call) -> bytes:
         raw = await only_request(call)
-        with gate.in_flight.held(weight(raw)):
-            answer: Message = await behaviour(taken(call, await inflated(raw)), call)
+        with gate.in_flight.held(weight(raw), call):
+            call.asked = taken(call, await inflated(raw))
+            answer: Message = await behaviour(call.asked, call)
+        call.answered = answer
         return given(call, answer)
 
     async def answers_stream(call: Call) -> None:
         raw = await only_request(call)
-        with gate.in_flight.held(weight(raw)):
-            stream = behaviour(taken(call, await inflated(raw)), call)
-        await written(call, stream)
+        with gate.in_flight.held(weight(raw), call):
+            call.asked = taken(call, await inflated(raw))
+            answers = behaviour(call.asked, call)
+        await written(call, answers)
 
     async def asked_stream(call: Call) -> bytes:
         answer: Message = await behaviour(requests(call), call)

@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import grpc
 
+from tocsin_server.api.call_limits import CallLimits
 from tocsin_server.api.connection_guard import room_for_connections
 from tocsin_server.api.connections import Connections, options
-from tocsin_server.api.grpc_server import CallLimits, bound
+from tocsin_server.api.grpc_server import bound
 from tocsin_server.api.health import Health
 from tocsin_server.api.interceptors.call_log import CallLog
 from tocsin_server.api.interceptors.errors import Errors

@@ -7,6 +7,7 @@ import ctypes
 import gc
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar, cast
@@ -16,6 +17,8 @@ from google.protobuf.message import DecodeError, Message
 
 from tocsin_server.api.aside import aside
 from tocsin_server.api.bounds import bounds
+from tocsin_server.api.call_limits import CallLimits
+from tocsin_server.api.interceptors.call import Call
 from tocsin_server.api.unreadable import broken, violations
 from tocsin_server.api.wire_fields import Broken
 from tocsin_server.domain import limits
@@ -45,30 +48,48 @@ _MUCH, _GIVE_BACK_AFTER = 16 << 20, 2.0
 
 
 class RequestBytes:
-    """How many bytes the requests under way have, compressed ones as they are and as they become; at most `most`.
+    """How many bytes the requests under way have, compressed ones as they are and as they become; at most `most`, and
+    of one client what the limits say.
 
     Shortly after there were many at once, the memory that they leave is given back to the system.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, limits: CallLimits | None = None) -> None:
         self._most = most
+        self._limits = limits if limits is not None and limits.request_bytes_per_client is not None else None
         self._held = 0
+        self._of_clients: Counter[str] = Counter()
         self._many, self._giving_back = False, False
 
     @contextmanager
-    def held(self, size: int) -> Iterator[None]:
-        """So many more. TooManyBytes."""
+    def held(self, size: int, call: Call | None = None) -> Iterator[None]:
+        """So many more, of a call. TooManyBytes."""
         if self._held + size > self._most:
             raise TooManyBytes(self._most)
+        client = None if self._limits is None or call is None else self._counted(call, size, self._limits)
         self._held += size
         self._many = self._many or self._held >= _MUCH
         try:
             yield
         finally:
             self._held -= size
+            if client is not None:
+                self._of_clients[client] -= size
+                if not self._of_clients[client]:
+                    del self._of_clients[client]
             if self._many and self._held < _MUCH and not self._giving_back:
                 self._giving_back = True
                 asyncio.get_running_loop().call_later(_GIVE_BACK_AFTER, self._give_back)
+
+    def _counted(self, call: Call, size: int, limits: CallLimits) -> str | None:
+        """The client, whose bytes these are now; None where it has no limit. TooManyBytes."""
+        client, most = call.client, limits.request_bytes_per_client
+        if most is None or limits.is_exempt(client):
+            return None
+        if self._of_clients[client] + size > most:
+            raise TooManyBytes(most, of_client=True)
+        self._of_clients[client] += size
+        return client
 
     def _give_back(self) -> None:
         # Where many are under way still, and no further one comes, their end must lead here again.

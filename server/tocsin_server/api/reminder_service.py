@@ -8,19 +8,22 @@ from tocsin_server.api.answers import reminders as answers
 from tocsin_server.api.aside import aside
 from tocsin_server.api.interceptors.call import Call
 from tocsin_server.api.requests import reminders as requests
+from tocsin_server.api.sending_rules import NO_RULES, SendingRules
 from tocsin_server.operations.reminders.reminders import Reminders
 
 
 class ReminderService:
     """Looks after sets of reminders."""
 
-    def __init__(self, reminders: Reminders) -> None:
+    def __init__(self, reminders: Reminders, rules: SendingRules = NO_RULES) -> None:
         self._reminders = reminders
+        self._rules = rules
 
     async def ScheduleBookingReminders(
         self, request: pb.ScheduleBookingRemindersRequest, call: Call
     ) -> pb.ScheduleBookingRemindersResponse:
         asked = await aside(request.ByteSize(), lambda: requests.schedule_booking(request))
+        self._rules.check_reminder("reminder", request.reminder)
         shown = await self._reminders.schedule(*asked)
         return pb.ScheduleBookingRemindersResponse(set=answers.set_of(shown))
 
@@ -28,6 +31,7 @@ class ReminderService:
         self, request: pb.SchedulePaymentRemindersRequest, call: Call
     ) -> pb.SchedulePaymentRemindersResponse:
         asked = await aside(request.ByteSize(), lambda: requests.schedule_payment(request))
+        self._rules.check_reminder("reminder", request.reminder)
         shown = await self._reminders.schedule(*asked)
         return pb.SchedulePaymentRemindersResponse(set=answers.set_of(shown))
 

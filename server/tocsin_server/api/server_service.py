@@ -7,11 +7,14 @@ from datetime import datetime, timedelta
 
 from tocsin.v1 import server_service_pb2
 
+from tocsin_server.api.call_limits import CallLimits
 from tocsin_server.api.interceptors.call import Call
 from tocsin_server.api.times import set_span, set_time
 from tocsin_server.domain import limits
 from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
 from tocsin_server.store.interface import JobStore
+
+_CALLS = CallLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class ServerFacts:
     events_per_queue: int  # kept for watchers
     quotas: Quotas = DEFAULT_QUOTAS
     unfit_for_production: tuple[str, ...] = ()
+    calls: CallLimits = _CALLS
 
 
 class ServerService:
@@ -86,3 +90,10 @@ def _fill_limits(target: server_service_pb2.Limits, facts: ServerFacts) -> None:
     target.import_records = limits.IMPORT_RECORDS
     target.queues = facts.quotas.queues
     target.jobs_per_queue = facts.quotas.jobs or 0
+    target.client_calls_per_second = facts.calls.per_second_per_client or 0
+    target.client_burst = facts.calls.burst_per_client
+    target.client_open_calls = facts.calls.calls_per_client or 0
+    target.client_watches = facts.calls.watches_per_client
+    target.client_workers = facts.calls.workers_per_client or 0
+    target.client_transfers = facts.calls.transfers_per_client
+    target.client_request_bytes = facts.calls.request_bytes_per_client or 0

@@ -52,6 +52,8 @@ class ServerProcesses:
     async def run(self) -> None:
         """Until a signal, and all have ended. CannotStart; ServerFailed."""
         self._signals.listen()
+        if self._settings.audit.to is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._tell, signal.SIGHUP)
         try:
             async with AsyncExitStack() as stack:
                 if self._settings.store.embedded:
@@ -150,9 +152,12 @@ class ServerProcesses:
         """Tell all what signals tell this process."""
         for event in (self._signals.asked, self._signals.hurry):
             await event.wait()
-            for process in list(self._running.values()):
-                with contextlib.suppress(ProcessLookupError):
-                    process.terminate()
+            self._tell(signal.SIGTERM)
+
+    def _tell(self, number: signal.Signals) -> None:
+        for process in list(self._running.values()):
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(number)
 
 
 def _for_process(settings: Settings, number: int) -> Settings:

@@ -32,7 +32,9 @@ TocsinError
 ├── QuotaExceeded       a quota is used up
 ├── TooManyCalls        too many calls of this kind are open
 │   ├── TooManyQueuesWatched  no more queues can be watched at once
-│   └── TooManyBytes    the requests under way are too large together
+│   ├── TooManyBytes    the requests under way are too large together
+│   └── TooManyRequests the client calls too often
+├── AuditAway           the audit log takes no lines
 ├── StoreFull           the store has no room
 ├── StoreAway           the store cannot be reached, nothing was sent
 ├── OutcomeUnknown      the store was asked and did not answer: the call may have acted
@@ -241,11 +243,37 @@ class TooManyQueuesWatched(TooManyCalls):
 class TooManyBytes(TooManyCalls):
     """The requests under way are too large together; nothing was done for this one."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, of_client: bool = False) -> None:
+        whose = "one client may have" if of_client else "this server allows"
         TocsinError.__init__(
             self,
-            f"with this one the requests under way would have more than the {limit:,} bytes that this server allows; "
+            f"with this one the requests under way would have more than the {limit:,} bytes that {whose}; "
             "nothing was done for it. Repeat it in a moment, or send smaller ones.",
+        )
+
+
+class TooManyRequests(TooManyCalls):
+    """The client makes more calls a second than one may; nothing was done for this one."""
+
+    def __init__(self, a_second: float, retry_after: timedelta) -> None:
+        self.retry_after = retry_after
+        TocsinError.__init__(
+            self,
+            f"this client makes more than the {a_second:g} calls a second that one may make; nothing was done for this "
+            f"one. Repeat it in {retry_after.total_seconds():.3f} s, or make fewer: batches hold 1,000 jobs.",
+        )
+
+
+class AuditAway(TocsinError):
+    """The audit log takes no lines, and nothing may be done without one; nothing was done."""
+
+    reason = "AUDIT_AWAY"
+    retry_after = timedelta(seconds=5)
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the server's audit log cannot be written, and nothing is done without a line in it; nothing was changed. "
+            "Make room where it is written (audit.to), then repeat the call."
         )
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from tocsin.v1.payloads_pb2 import EmailNotification
 from tocsin.worker.context import JobContext
-from tocsin.worker.errors import DoNotRetry
+from tocsin.worker.errors import DoNotRetry, RetryLater
 from tocsin.worker.registry import Handlers
 
-from tocsin_server.messages.errors import Refused
+from tocsin_server.messages.errors import Deferred, Refused
 from tocsin_server.messages.mail.body import Attachment
 from tocsin_server.messages.mail.mailer import Mailer
 from tocsin_server.messages.mail.message import Letter, Priority
@@ -53,6 +53,10 @@ class EmailNotificationHandler:
             handed = await self._mailer.send(lambda: self._letter(payload), stamp)
         except Refused as error:
             raise DoNotRetry(str(error)) from error
+        except Deferred as error:
+            if error.retry_in is None:
+                raise
+            raise RetryLater(error.retry_in, str(error)) from error
         refused = handed.delivery.refused
         return {
             "message_id": handed.message_id,

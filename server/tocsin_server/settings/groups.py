@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.times import MILLISECOND
-from tocsin_server.settings.values import AllowedHosts, Duration, ListenAddress, Secrets
+from tocsin_server.settings.values import AllowedHosts, Duration, ListenAddress, Names, Prefixes, Secrets
 
 _RETRY = RetryPolicy()
+
+
+def _audit(to: str) -> str:
+    if to not in ("stdout", "syslog") and not (to.startswith("file:") and len(to) > len("file:")):
+        raise ValueError("write file:PATH, stdout or syslog")
+    return to
 
 
 class LeaseSettings(BaseModel, frozen=True, extra="forbid"):
@@ -152,6 +158,18 @@ class MailSettings(BaseModel, frozen=True, extra="forbid"):
         "Absent: such jobs fail and say so.",
     )
     sender: str | None = Field(default=None, description="From, for mails that name none.")
+    allowed_senders: Names = Field(
+        default=(),
+        description="In whose name mail may be sent: ada@example.com, or @example.com for all there. None given: "
+        "anybody's.",
+    )
+    allowed_recipient_domains: Names = Field(
+        default=(),
+        description="Domains to which mail may go: example.com, or *.example.com for those below it. None given: all.",
+    )
+    max_recipients_per_hour: int | None = Field(
+        default=None, ge=1, le=100_000_000, description="Recipients of mail in any hour, by one server process."
+    )
     templates: Path | None = Field(
         default=None, description="Folder of your templates; a file in it goes before its namesake among ours."
     )
@@ -173,6 +191,15 @@ class SmsSettings(BaseModel, frozen=True, extra="forbid"):
         default=None, description="Password of that user; without a user it is sent as a bearer token."
     )
     sender: str | None = Field(default=None, description="Number or name, for messages that name none.")
+    allowed_prefixes: Prefixes = Field(
+        default=(), description="How numbers must begin that messages may go to, as +49 or +4915. None given: anyhow."
+    )
+    allowed_senders: Names = Field(
+        default=(), description="Numbers and names in which messages may be sent. None given: any."
+    )
+    max_per_hour: int | None = Field(
+        default=None, ge=1, le=100_000_000, description="Text messages in any hour, by one server process."
+    )
 
 
 class HttpSettings(BaseModel, frozen=True, extra="forbid"):
@@ -238,6 +265,18 @@ class MetricsSettings(BaseModel, frozen=True, extra="forbid"):
         ge=1,
         le=10_000,
         description="Queues that are told apart, the first by name; the others are added up as `other`.",
+    )
+
+
+class AuditSettings(BaseModel, frozen=True, extra="forbid"):
+    """A line for each change and each caller who was turned away."""
+
+    to: Annotated[str, AfterValidator(_audit)] | None = Field(
+        default=None, description="file:PATH, stdout or syslog. Absent: no audit log."
+    )
+    include_reads: bool = Field(default=False, description="Lines for calls that change nothing, too.")
+    required: bool = Field(
+        default=False, description="Refuse calls while their lines cannot be written, and do not start without them."
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from tocsin_server.settings.access import AuthSettings, TlsSettings
 from tocsin_server.settings.groups import (
+    AuditSettings,
     DrainSettings,
     EncryptionSettings,
     EventSettings,
@@ -99,6 +100,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     connections: ConnectionSettings = ConnectionSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
+    audit: AuditSettings = AuditSettings()
 
     @property
     def reflects(self) -> bool:

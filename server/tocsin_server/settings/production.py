@@ -91,6 +91,9 @@ def _files(settings: Settings) -> Iterator[str]:
     key = settings.tls.key_file
     if key is not None and key.exists() and _mode(key) & ~_SECRET_MODE & 0o777:
         yield "tls.key_file: others may read or change the key: give it mode 0640 or less"
+    principals = settings.auth.principals_file
+    if principals is not None and _mode(principals) & 0o022:
+        yield "auth.principals_file: others may change it, and let themselves in: give it mode 0644 or less"
 
 
 def _mode(path: Path) -> int:

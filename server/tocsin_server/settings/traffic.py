@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from pydantic import BaseModel, Field
 
-from tocsin_server.settings.values import ByteSize, Duration
+from tocsin_server.settings.values import ByteSize, Duration, Names
 
 
 class CallSettings(BaseModel, frozen=True, extra="forbid"):
@@ -15,7 +15,10 @@ class CallSettings(BaseModel, frozen=True, extra="forbid"):
     open: int = Field(default=10_000, ge=10, le=100_000, description="Calls that are answered once.")
     watches: int = Field(default=1_000, ge=1, le=100_000, description="Watches.")
     watches_per_client: int = Field(
-        default=500, ge=1, le=100_000, description="Watches of one client: of one address, so of all behind one proxy."
+        default=500,
+        ge=1,
+        le=100_000,
+        description="Watches of one client, known by its principal's name, else by its address: all behind one proxy.",
     )
     workers: int = Field(
         default=2_000,
@@ -24,11 +27,21 @@ class CallSettings(BaseModel, frozen=True, extra="forbid"):
         description="Workers that wait for jobs: their streams, and calls of LeaseJobs.",
     )
     transfers: int = Field(default=16, ge=1, le=1_000, description="Exports and imports.")
+    open_per_client: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Calls that are answered once, of one client: of a principal, or else of one address, so of all "
+        "behind one proxy. Absent: any number.",
+    )
+    workers_per_client: int | None = Field(
+        default=None, ge=1, le=100_000, description="Workers of one client that wait for jobs. Absent: any number."
+    )
     transfers_per_client: int = Field(
         default=8,
         ge=1,
         le=1_000,
-        description="Exports and imports of one client: of one address, so of all behind one proxy.",
+        description="Exports and imports of one client, known likewise.",
     )
     idle: Duration = Field(
         default=timedelta(seconds=30),
@@ -42,6 +55,27 @@ class CallSettings(BaseModel, frozen=True, extra="forbid"):
         ge=40 << 20,
         le=1 << 40,
         description="Bytes of all requests under way, those compressed counted inflated.",
+    )
+    request_bytes_per_client: int | None = Field(
+        default=None,
+        ge=20 << 20,
+        le=1 << 40,
+        description="The same of one client. Absent: as many as of all.",
+    )
+    per_second_per_client: float | None = Field(
+        default=None,
+        gt=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description="Calls that one client begins a second; more are refused with RESOURCE_EXHAUSTED and the time "
+        "until there is room. Absent: any number.",
+    )
+    burst_per_client: int = Field(
+        default=100, ge=1, le=1_000_000, description="How many of them it may begin at once, after a pause."
+    )
+    exempt_clients: Names = Field(
+        default=(),
+        description="Principals and addresses for whom nothing is bounded by client, such as a proxy or a dashboard.",
     )
 
 

@@ -23,6 +23,7 @@ _UNITS = {
 }
 _BYTES = re.compile(r"(?P<amount>[0-9]{1,15}) ?(?:(?P<letter>[KMGT])(?P<binary>i)?)?B?\Z")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}\Z")
+_PREFIX = re.compile(r"\+[1-9][0-9]{0,13}\Z")
 _SECRET = re.compile(r"[\x21-\x7e]{16,1000}\Z")
 _LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]/]+):(?P<port>[0-9]{1,5})\Z")
 
@@ -109,6 +110,12 @@ def _fit_secrets(secrets: dict[str, tuple[SecretStr, ...]]) -> dict[str, tuple[S
     return secrets
 
 
+def _fit_prefixes(prefixes: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(_PREFIX.match(prefix) for prefix in prefixes):
+        raise ValueError("write how numbers begin: + and 1 to 14 digits, as +49 or +4915")
+    return prefixes
+
+
 def _fit_hosts(entries: tuple[str, ...]) -> tuple[str, ...]:
     allowed(entries)
     return entries
@@ -139,3 +146,6 @@ Secrets = Annotated[dict[str, tuple[SecretStr, ...]], BeforeValidator(_secrets),
 
 #: Names of hosts, addresses and networks.
 AllowedHosts = Annotated[tuple[str, ...], BeforeValidator(split_names), AfterValidator(_fit_hosts)]
+
+#: How telephone numbers begin.
+Prefixes = Annotated[tuple[str, ...], BeforeValidator(split_names), AfterValidator(_fit_prefixes)]

@@ -41,8 +41,9 @@ class Auth:
             if RULES.get(path) is NoScope.OPEN:
                 return await work(call)
             credentials = _shown(call.context)
-            call.principal = principal = self._allowed(credentials, path)
-            call.caller = principal.name
+            call.principal = principal = self._principal(credentials)
+            call.caller = principal.name  # also of one who may not
+            self._check(principal, path)
             if call.method.kind is MethodKind.CALL:  # over within its deadline
                 return await work(call)
             task = asyncio.current_task()
@@ -67,13 +68,13 @@ class Auth:
         for standing in self._open:
             if standing.refusal is None:
                 try:
-                    self._allowed(standing.credentials, standing.path)
+                    self._check(self._principal(standing.credentials), standing.path)
                 except TocsinError as refusal:
                     standing.refusal = refusal
                     standing.task.cancel()
 
-    def _allowed(self, credentials: Credentials, path: str) -> Principal:
-        principal, rule = self._principal(credentials), RULES.get(path)
+    def _check(self, principal: Principal, path: str) -> None:
+        rule = RULES.get(path)
         if rule is None:
             raise NotAllowed(f"nobody may call {path}: this version of the server does not know it.")
         if rule is not NoScope.ANYBODY and rule not in principal.scopes:
@@ -81,7 +82,6 @@ class Auth:
                 f"{principal.name} may not call {path}, which takes the scope {rule}. Have it added to its scopes.",
                 scope=str(rule),
             )
-        return principal
 
 
 def _shown(context: Context) -> Credentials:

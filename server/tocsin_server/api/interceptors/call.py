@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Protocol, TypeAlias
 
 import grpc
+from google.protobuf.message import Message
 
 from tocsin_server.security.principals import Principal
 
@@ -45,6 +46,14 @@ class Call:
     context: Context
     caller: str = ""  # the name of who calls; empty where everybody may
     principal: Principal | None = None  # who calls; None where everybody may
+    asked: Message | None = None  # the request, once it was read; of several none
+    answered: Message | None = None  # the answer to it, where there is one
+
+    @property
+    def client(self) -> str:
+        """Whom this counts for, where clients have limits of their own: the caller, by name, else the address without
+        its port."""
+        return self.caller or self.context.peer().rpartition(":")[0]
 
 
 #: What is done for a call. It reads its requests itself.

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 
+from tocsin_server.api.call_limits import CallLimits
 from tocsin_server.api.interceptors.call import Call, MethodKind, Work
 from tocsin_server.domain.errors import TooManyCalls
 
 
 class Overload:
-    """Refuses calls of a class of which `limits` are open already, or `client_limits` of the same client, which is
-    known by its address without the port. Health and reflection are not counted at all."""
+    """Refuses calls of a class of which as many are open already as may be, or of the same client. Health and
+    reflection are not counted at all."""
 
-    def __init__(self, limits: Mapping[MethodKind, int], client_limits: Mapping[MethodKind, int] | None = None) -> None:
+    def __init__(self, limits: CallLimits) -> None:
         self._limits = limits
-        self._client_limits = client_limits or {}
-        self._open = dict.fromkeys(limits, 0)
+        self._most = {
+            MethodKind.CALL: limits.calls,
+            MethodKind.WATCH: limits.watches,
+            MethodKind.WORKER: limits.workers,
+            MethodKind.TRANSFER: limits.transfers,
+        }
+        self._most_of_client = {
+            MethodKind.CALL: limits.calls_per_client,
+            MethodKind.WATCH: limits.watches_per_client,
+            MethodKind.WORKER: limits.workers_per_client,
+            MethodKind.TRANSFER: limits.transfers_per_client,
+        }
+        self._open = dict.fromkeys(self._most, 0)
         self._of_clients: Counter[tuple[MethodKind, str]] = Counter()
 
     def around(self, work: Work) -> Work:
@@ -24,10 +35,10 @@ class Overload:
 
         async def done(call: Call) -> bytes | None:
             kind = call.method.kind
-            if self._open[kind] >= self._limits[kind]:
-                raise TooManyCalls(kind.value, self._limits[kind])
-            most = self._client_limits.get(kind)
-            client = None if most is None else (kind, call.context.peer().rpartition(":")[0])
+            if self._open[kind] >= self._most[kind]:
+                raise TooManyCalls(kind.value, self._most[kind])
+            most = self._most_of_client[kind]
+            client = None if most is None or self._limits.is_exempt(call.client) else (kind, call.client)
             if client is not None and most is not None and self._of_clients[client] >= most:
                 raise TooManyCalls(kind.value, most, of_client=True)
             self._open[kind] += 1

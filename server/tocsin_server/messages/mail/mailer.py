@@ -13,6 +13,7 @@ from tocsin_server.messages.mail.message import Letter, Mail, compose
 from tocsin_server.messages.mail.transport import Delivery, MailTransport
 from tocsin_server.messages.mail.url import open_transport
 from tocsin_server.messages.renewed import Renewed
+from tocsin_server.messages.rules import MailRules, refuse
 from tocsin_server.messages.stamp import SendingAttempt, Stamp
 from tocsin_server.settings import MailSettings
 
@@ -42,6 +43,7 @@ class Mailer:
         self._transport: Renewed[MailTransport] | None = None
         if secret is not None and secret.get_secret_value():
             self._transport = Renewed(lambda: open_transport(secret.get_secret_value(), timeout), secret)
+        self.rules = MailRules.of(settings)
         self._sender = settings.sender or ""
         if self._sender:
             try:
@@ -68,6 +70,7 @@ class Mailer:
         if self._transport is None:
             raise Refused(_NO_TRANSPORT)
         mail = await asyncio.to_thread(self._compose, write, stamp)
+        self.rules.hourly.take(len(mail.recipients))
         return Handed(mail.message_id, await self._transport.get().send(mail))
 
     def _compose(self, write: Callable[[], Letter], stamp: Stamp) -> Mail:
@@ -76,7 +79,17 @@ class Mailer:
             if not self._sender:
                 raise Refused("the mail names no sender: give it `from`, or set mail.sender")
             letter = replace(letter, sender=self._sender)
-        return compose(letter, stamp)
+        mail = compose(letter, stamp)
+        rules = self.rules
+        if rules.senders or rules.domains:
+            recipients = [parse_address(address) for address in mail.recipients]
+            refuse(
+                [
+                    ("from", rules.against_sender(parse_address(mail.sender))),
+                    *(("a recipient", rules.against_recipient(recipient)) for recipient in recipients),
+                ]
+            )
+        return mail
 
 
 @dataclass(frozen=True, slots=True)

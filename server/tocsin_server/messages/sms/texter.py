@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from tocsin_server.domain.formats import is_e164
 from tocsin_server.messages.errors import Refused
 from tocsin_server.messages.renewed import Renewed
+from tocsin_server.messages.rules import TextRules, refuse
 from tocsin_server.messages.sms.length import length_of
 from tocsin_server.messages.sms.transport import Message, SmsTransport
 from tocsin_server.messages.sms.url import open_transport
@@ -41,6 +42,7 @@ class Texter:
             self._opened = Renewed(
                 lambda: open_transport(secret.get_secret_value(), settings, timeout), secret, settings.password
             )
+        self.rules = TextRules.of(settings)
         self._sender = settings.sender or ""
         self._in_clear = bool(settings.password) and _in_clear(url)
 
@@ -71,7 +73,7 @@ class Texter:
             raise Refused("the text message is empty")
         if len(text) > TEXT_CHARACTERS:
             raise Refused(f"the text message has {len(text):,} characters, at most {TEXT_CHARACTERS:,} are taken")
-        return SmsChannel(self._transport, job, text, to, sender or self._sender)
+        return SmsChannel(self._transport, job, text, to, sender or self._sender, self.rules)
 
 
 class SmsChannel:
@@ -80,8 +82,15 @@ class SmsChannel:
     name = "sms"
 
     def __init__(
-        self, transport: SmsTransport | None, job: SendingAttempt, text: str, to: Sequence[str], sender: str
+        self,
+        transport: SmsTransport | None,
+        job: SendingAttempt,
+        text: str,
+        to: Sequence[str],
+        sender: str,
+        rules: TextRules,
     ) -> None:
+        self._rules = rules
         self._transport = transport
         self._job = job
         self._text = text
@@ -110,6 +119,9 @@ class SmsChannel:
         number = self.addresses[place]
         if not is_e164(number):
             raise Refused("it is no number in E.164 form such as +4915112345678")
+        rules = self._rules
+        refuse([("from", rules.against_sender(self._sender)), ("the number", rules.against_number(number))])
+        rules.hourly.take(1)
         job = self._job
         message = Message(
             f"{self._mark}.{place + 1}", number, self._sender, self._text, job.queue, job.job_id, job.attempt

@@ -16,8 +16,9 @@ from tocsin.v1 import (
     server_service_pb2_grpc,
     worker_service_pb2_grpc,
 )
+from tocsin_server.api.call_limits import CallLimits
 from tocsin_server.api.connections import Connections
-from tocsin_server.api.grpc_server import CallLimits, GrpcServer
+from tocsin_server.api.grpc_server import GrpcServer
 from tocsin_server.api.health import Health
 from tocsin_server.api.interceptors.call import Interceptor
 from tocsin_server.api.server_service import ServerFacts

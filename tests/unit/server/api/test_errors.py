@@ -37,6 +37,8 @@ REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (errors.TooManyCalls("watch", 1), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.TooManyQueuesWatched(128), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.TooManyBytes(1), grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (errors.TooManyRequests(1, timedelta(seconds=1)), grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (errors.AuditAway(), grpc.StatusCode.UNAVAILABLE),
     (errors.StoreFull("oom"), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.StoreAway("gone"), grpc.StatusCode.UNAVAILABLE),
     (errors.OutcomeUnknown("lost"), grpc.StatusCode.UNAVAILABLE),

@@ -13,6 +13,7 @@ import pytest
 from support.source_tree import modules, within
 from tocsin_server.domain import errors, job_errors
 from tocsin_server.domain.errors import (
+    AuditAway,
     CannotDecrypt,
     ClockNotManual,
     DeadlineOutcomeUnknown,
@@ -39,6 +40,7 @@ from tocsin_server.domain.errors import (
     TooManyBytes,
     TooManyCalls,
     TooManyQueuesWatched,
+    TooManyRequests,
     TransferIdle,
     Violation,
     WatchAged,
@@ -91,6 +93,8 @@ ALL: list[TocsinError] = [
     TooManyCalls("watch", 10_000),
     TooManyQueuesWatched(128),
     TooManyBytes(64 << 20),
+    TooManyRequests(2.0, timedelta(seconds=0.5)),
+    AuditAway(),
     QueueMoved("q", "its jobs move to redis://h", done=False),
     QueueInUse("q", 3),
     ClockNotManual(),
@@ -196,6 +200,8 @@ ADVICE = {
     TooManyCalls: "wait",
     TooManyQueuesWatched: "end some watches",
     TooManyBytes: "Repeat it in a moment",
+    TooManyRequests: "Repeat it in 0.500 s",
+    AuditAway: "Make room",
     ImportCut: "make it again with KEEP",
     WatchAged: "open it again",
     ReminderIdTaken: "Delete that job",
@@ -267,7 +273,7 @@ def test_all_violations_are_named() -> None:
 def test_where_waiting_helps_it_says_how_long() -> None:
     waits = {type(error) for error in ALL if error.retry_after is not None}
     assert waits == {
-        *(TooManyCalls, TooManyQueuesWatched, TooManyBytes),
+        *(TooManyCalls, TooManyQueuesWatched, TooManyBytes, TooManyRequests, AuditAway),
         *(StoreFull, StoreAway),
         *(OutcomeUnknown, DeadlineOutcomeUnknown, ImportCut),
         *(Draining, WatchAged),

@@ -40,7 +40,7 @@ def test_a_right_configuration_has_none() -> None:
             "TLS: set tls.cert_file",
             {"TOCSIN_TLS__CERT_FILE": "", "TOCSIN_TLS__KEY_FILE": "", "TOCSIN_TLS__CLIENT_CA_FILE": ""},
         ),
-        ("tls.client_ca_file", {"TOCSIN_TLS__CLIENT_CA_FILE": ""}),
+        ("auth: whoever reaches", {"TOCSIN_TLS__CLIENT_CA_FILE": ""}),
         ("reflection:", {"TOCSIN_REFLECTION": "yes"}),
         ("redis.internal:6379 is not encrypted", {"REDIS_URL": "redis://tocsin:secret@redis.internal:6379/0"}),
         ("redis.internal asks for no password", {"REDIS_URL": "rediss://redis.internal"}),

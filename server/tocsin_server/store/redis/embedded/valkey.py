@@ -23,6 +23,7 @@ import structlog
 from tocsin_server.store.interface import StoreUnfit
 from tocsin_server.store.redis.embedded.folder import DataFolder
 from tocsin_server.store.redis.embedded.memory import memory_limit
+from tocsin_server.store.redis.embedded.wheel import check_binary
 
 _DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
 
@@ -76,6 +77,8 @@ class EmbeddedValkey:
     async def start(self) -> None:
         """Take the folder and start, and return when it answers. StoreUnfit, one line, where that cannot be."""
         self._binary = find_binary()
+        if self._binary == _of_wheel():
+            await asyncio.to_thread(check_binary, Path(self._binary))
         await self._folder.take()
         try:
             self._socket = self._folder.socket()

@@ -1,0 +1,72 @@
+"""The rules on mail and text messages, applied where jobs are scheduled. Where they are sent they are applied again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tocsin.v1 import payloads_pb2
+
+from tocsin_server.api.requests.payloads.reading import read
+from tocsin_server.api.requests.violations import Violations
+from tocsin_server.api.wire import PAYLOAD_FIELDS
+from tocsin_server.domain.defaults import JobRequest
+from tocsin_server.messages.mail.addresses import parse_address
+from tocsin_server.messages.rules import MailRules, TextRules
+
+_SENT = frozenset({"email_notification", "sms_notification", "booking_reminder", "payment_reminder"})
+
+
+class SendingRules:
+    """Refuses jobs that would write to whom they may not, or in a name that they may not."""
+
+    def __init__(self, mail: MailRules, text: TextRules) -> None:
+        self._mail, self._text = mail, text
+        #: Whether anything is refused at all.
+        self.any = bool(mail.senders or mail.domains or text.senders or text.prefixes)
+
+    def checked(self, job: JobRequest) -> JobRequest:
+        """The job. InvalidFields, which names the rule."""
+        payload = job.payload
+        if not self.any or payload is None or (name := PAYLOAD_FIELDS[payload.kind]) not in _SENT:
+            return job
+        wrong = Violations()
+        self._check(wrong, f"job.{name}", read(payload.kind, payload.body))
+        wrong.done()
+        return job
+
+    def check_reminder(self, path: str, reminder: payloads_pb2.BookingReminder | payloads_pb2.PaymentReminder) -> None:
+        """The same of a reminder that jobs are made of."""
+        if self.any:
+            wrong = Violations()
+            self._check(wrong, path, reminder)
+            wrong.done()
+
+    def _check(self, wrong: Violations, path: str, message: object) -> None:
+        if isinstance(message, payloads_pb2.EmailNotification):
+            for field in ("to", "cc", "bcc"):
+                self._recipients(wrong, f"{path}.{field}", getattr(message, field))
+            sender = getattr(message, "from")  # a word of Python
+            if sender and (why := self._mail.against_sender(parse_address(sender))):
+                wrong.add(f"{path}.from", why)
+        elif isinstance(message, payloads_pb2.SmsNotification):
+            self._numbers(wrong, f"{path}.to", message.to)
+            sender = getattr(message, "from")
+            if sender and (why := self._text.against_sender(sender)):
+                wrong.add(f"{path}.from", why)
+        elif isinstance(message, payloads_pb2.BookingReminder | payloads_pb2.PaymentReminder):
+            self._recipients(wrong, f"{path}.email_to", message.email_to)
+            self._numbers(wrong, f"{path}.sms_to", message.sms_to)
+
+    def _recipients(self, wrong: Violations, path: str, addresses: Iterable[str]) -> None:
+        for i, address in enumerate(addresses):
+            if why := self._mail.against_recipient(parse_address(address)):
+                wrong.add(f"{path}[{i}]", why)
+
+    def _numbers(self, wrong: Violations, path: str, numbers: Iterable[str]) -> None:
+        for i, number in enumerate(numbers):
+            if why := self._text.against_number(number):
+                wrong.add(f"{path}[{i}]", why)
+
+
+#: Everything may be sent.
+NO_RULES = SendingRules(MailRules(), TextRules())
