@@ -46,7 +46,7 @@ async def test_a_request_over_16_mib_is_too_large(api: Api) -> None:
 
 
 async def test_a_method_that_is_not_built_says_so(api: Api) -> None:
-    for path in ("/tocsin.v1.JobService/ForgetJob", "/tocsin.v1.ScheduleService/BackfillSchedule"):
+    for path in ("/tocsin.v1.JobService/ForgetJob", "/tocsin.v1.ScheduleService/ForgetSchedule"):
         why = await refused(api.channel.unary_unary(path)(b""))
         assert (why.code, why.reason) == (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED")
 
