@@ -32,6 +32,7 @@ from tocsin_server.api.listening import CannotListen
 from tocsin_server.api.probe_server import ProbeServer
 from tocsin_server.api.queue_service import QueueService
 from tocsin_server.api.reminder_service import ReminderService
+from tocsin_server.api.scaler_service import ScalerService
 from tocsin_server.api.schedule_service import ScheduleService
 from tocsin_server.api.server_service import ServerFacts, ServerService
 from tocsin_server.api.services import SERVICE_NAMES
@@ -414,6 +415,7 @@ def build_servicers(
             ReminderService(reminders),
             ScheduleService(store, KeptSchedules(store, scheduling), working.clock),
             CalendarService(store, KeptCalendars(store)),
+            ScalerService(working.scaling),
             ClockService(Advancing(store)),
             ServerService(store, facts),
         ],
