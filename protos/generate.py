@@ -1,7 +1,8 @@
 """Generates the Python stubs of `protos/tocsin` into `client/tocsin/v1`.
 
 A hatchling build hook, so that installing from a checkout or an sdist generates them; in a checkout also
-`python protos/generate.py`. The proto path equals the package path, so nothing is rewritten afterwards.
+`python protos/generate.py`. The proto path equals the package path, so nothing is rewritten afterwards. KEDA's proto is
+put beside Tocsin's by a path of its own: its package's name, as a folder of site-packages, would be everybody's.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ def generate(root: Path = ROOT) -> list[Path]:
     from grpc_tools import protoc  # only there when stubs are made, never at run time
 
     protos = sorted((root / "protos/tocsin/v1").glob("*.proto"))
+    vendored = root / "protos/externalscaler"
     out = root / "client"
     (root / STUBS).mkdir(parents=True, exist_ok=True)
     arguments = [
         "protoc",
+        f"-Itocsin/v1={vendored}",
         f"-I{root / 'protos'}",
         f"-I{resources.files('grpc_tools') / '_proto'}",
         f"--python_out={out}",
         f"--grpc_python_out={out}",
         f"--mypy_out=quiet:{out}",
         f"--mypy_grpc_out=quiet:{out}",
-        *map(str, protos),
+        *map(str, [*protos, *vendored.glob("*.proto")]),
     ]
     if status := protoc.main(arguments):
         raise SystemExit(f"protoc failed with status {status}: mend the .proto files named above")

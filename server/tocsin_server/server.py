@@ -32,6 +32,7 @@ from tocsin_server.api.listening import CannotListen
 from tocsin_server.api.probe_server import ProbeServer
 from tocsin_server.api.queue_service import QueueService
 from tocsin_server.api.reminder_service import ReminderService
+from tocsin_server.api.scaler_service import ScalerService
 from tocsin_server.api.schedule_service import ScheduleService
 from tocsin_server.api.sending_rules import NO_RULES, SendingRules
 from tocsin_server.api.server_service import ServerFacts, ServerService
@@ -436,6 +437,7 @@ def build_servicers(
             ReminderService(reminders, rules),
             ScheduleService(store, KeptSchedules(store, scheduling), working.clock),
             CalendarService(store, KeptCalendars(store)),
+            ScalerService(working.scaling),
             ClockService(Advancing(store, working.expecting)),
             ServerService(store, facts),
         ],

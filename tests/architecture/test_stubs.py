@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FileDescriptor
-from support.source_tree import GENERATED, PROTOS
+from support.source_tree import GENERATED, PROTOS, VENDORED
 
 _TOKEN = re.compile(
     r"\b(?P<kind>message|enum|service|oneof)\s+(?P<name>\w+)\s*\{"
@@ -68,7 +68,10 @@ def generated(file: FileDescriptor) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("proto", sorted(PROTOS.glob("*.proto")), ids=lambda path: path.name)
+ALL = sorted(path for folder in (PROTOS, VENDORED) for path in folder.glob("*.proto"))
+
+
+@pytest.mark.parametrize("proto", ALL, ids=lambda path: path.name)
 def test_the_stubs_are_those_of_the_protos(proto: Path) -> None:
     stub = importlib.import_module(f"tocsin.v1.{proto.stem}_pb2")
     assert generated(stub.DESCRIPTOR) == written(proto), "stale stubs: run `python protos/generate.py`"
@@ -76,4 +79,4 @@ def test_the_stubs_are_those_of_the_protos(proto: Path) -> None:
 
 def test_there_is_no_stub_without_its_proto() -> None:
     stubs = {path.name.removesuffix("_pb2.py") for path in GENERATED.glob("*_pb2.py")}
-    assert stubs == {path.stem for path in PROTOS.glob("*.proto")}
+    assert stubs == {path.stem for path in ALL}

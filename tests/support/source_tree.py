@@ -11,6 +11,7 @@ PACKAGES = {"tocsin": ROOT / "client/tocsin", "tocsin_server": ROOT / "server/to
 GENERATED = ROOT / "client/tocsin/v1"
 LUA = ROOT / "server/tocsin_server/store/redis/lua"
 PROTOS = ROOT / "protos/tocsin/v1"
+VENDORED = ROOT / "protos/externalscaler"  # has stubs beside those of PROTOS
 
 
 def modules() -> Iterator[tuple[str, Path]]:

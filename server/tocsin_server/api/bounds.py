@@ -70,6 +70,7 @@ ENTRIES: Mapping[str, int] = {
     "tocsin.v1.StreamJobsRequest.Hello.asks": limits.ASKS,
     "tocsin.v1.StreamJobsRequest.Hello.held_tokens": limits.HELD_TOKENS,
     "tocsin.v1.StreamJobsRequest.Goodbye.unbegun_tokens": limits.HELD_TOKENS,
+    "externalscaler.ScaledObjectRef.scalerMetadata": limits.SCALER_METADATA,
     "google.protobuf.FieldMask.paths": limits.MASK_PATHS,
 }
 

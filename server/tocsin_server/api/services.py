@@ -10,6 +10,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from tocsin.v1 import (
     calendar_service_pb2,
     clock_service_pb2,
+    externalscaler_pb2,
     job_service_pb2,
     queue_service_pb2,
     reminder_service_pb2,
@@ -26,11 +27,12 @@ from tocsin_server.api.methods import Service
 from tocsin_server.api.queue_service import QueueService
 from tocsin_server.api.reflection import Reflection
 from tocsin_server.api.reminder_service import ReminderService
+from tocsin_server.api.scaler_service import ScalerService
 from tocsin_server.api.schedule_service import ScheduleService
 from tocsin_server.api.server_service import ServerService
 from tocsin_server.api.worker_service import WorkerService
 
-#: Tocsin's own, which pass the whole gate.
+#: Tocsin's own, and KEDA's, which pass the whole gate.
 SERVICES = (
     Service(
         job_service_pb2.DESCRIPTOR.services_by_name["JobService"],
@@ -67,6 +69,11 @@ SERVICES = (
         calendar_service_pb2.DESCRIPTOR.services_by_name["CalendarService"],
         CalendarService,
         reads=frozenset({"GetCalendar", "ListCalendars"}),
+    ),
+    Service(
+        externalscaler_pb2.DESCRIPTOR.services_by_name["ExternalScaler"],
+        ScalerService,
+        reads=frozenset({"IsActive", "StreamIsActive", "GetMetricSpec", "GetMetrics"}),
     ),
     Service(
         clock_service_pb2.DESCRIPTOR.services_by_name["ClockService"],

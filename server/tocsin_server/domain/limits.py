@@ -85,6 +85,9 @@ MAX_REMINDER_OFFSET = timedelta(days=366)
 REMINDER_SET_KEPT = timedelta(days=31)  # after its last reminder: longer than a FAILED one stands, by default
 SPARED_AFTER_END = timedelta(minutes=5)  # trimming by count spares what ended this lately
 DEFAULT_QUEUE = "default"
+
+#: Queues that one scaled object counts the jobs of; keys of its metadata, which has KEDA's own beside ours.
+SCALED_QUEUES, SCALER_METADATA = 100, 100
 EXPORT_QUEUES = 1_000  # that one export may name
 IMPORT_RECORDS = 10_000  # in one request of an import
 REFUSED_ITEMS = 1_000  # of one import, that its answer names

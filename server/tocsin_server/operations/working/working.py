@@ -18,6 +18,7 @@ from tocsin_server.operations.working.calls import WorkerCalls
 from tocsin_server.operations.working.handing_back import HandingBack
 from tocsin_server.operations.working.outcomes import Outcomes
 from tocsin_server.operations.working.polling import Polling
+from tocsin_server.operations.working.scaling import Scaling
 from tocsin_server.operations.working.stream import StreamParts
 from tocsin_server.operations.working.streaming import Streaming
 from tocsin_server.operations.working.workers import Workers
@@ -25,8 +26,8 @@ from tocsin_server.store.interface import JobStore
 
 
 class Working:
-    """Workers' calls, their streams, and the word of them. Subscribes to `wakeups` and `ticker`, so make it before
-    those are started.
+    """Workers' calls, their streams, the word of them, and how many are wanted. Subscribes to `wakeups` and `ticker`,
+    so make it before those are started.
 
     server: this server's name. embedded: who runs jobs in this process. linger: how long a lone outcome waits for
     company while several come at once.
@@ -64,6 +65,7 @@ class Working:
             opened=workers.opened,
             closed=workers.closed,
         )
+        self.scaling = Scaling(store, wakeups, ticker)
         admission.changed = self._admitted
         self._polling = polling
 
@@ -74,6 +76,7 @@ class Working:
     def drain(self) -> None:
         """Give no more jobs. Streams stay, for outcomes and heartbeats."""
         self.calls.drain()
+        self.scaling.drain()
         self.streaming.drain()
 
     async def end(self, within: timedelta) -> None:

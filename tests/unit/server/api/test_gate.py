@@ -21,6 +21,7 @@ from support.spied_store import SpiedStore
 from support.stubs import Refusal, refusal, request
 from tocsin.v1 import (
     clock_service_pb2,
+    externalscaler_pb2,
     queue_service_pb2,
     reminder_service_pb2,
     schedule_service_pb2,
@@ -42,6 +43,7 @@ FILES = (
     schedule_service_pb2,
     server_service_pb2,
     worker_service_pb2,
+    externalscaler_pb2,
 )
 JOBS = "/tocsin.v1.JobService/"
 ENTRIES = 8_300_000
