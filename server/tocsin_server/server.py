@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,22 +22,14 @@ from tocsin.worker.context import JobContext
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 from tocsin.worker.registry import Handlers
 
-from tocsin_server.api.calendar_service import CalendarService
-from tocsin_server.api.clock_service import ClockService
-from tocsin_server.api.grpc_server import GrpcServer, Servicers
+from tocsin_server.api.grpc_server import GrpcServer
 from tocsin_server.api.health import Health
-from tocsin_server.api.job_service import JobService
 from tocsin_server.api.lease_tokens import token_of
 from tocsin_server.api.listening import CannotListen
 from tocsin_server.api.probe_server import ProbeServer
-from tocsin_server.api.queue_service import QueueService
-from tocsin_server.api.reminder_service import ReminderService
-from tocsin_server.api.scaler_service import ScalerService
-from tocsin_server.api.schedule_service import ScheduleService
-from tocsin_server.api.sending_rules import NO_RULES, SendingRules
-from tocsin_server.api.server_service import ServerFacts, ServerService
+from tocsin_server.api.sending_rules import SendingRules
+from tocsin_server.api.server_service import ServerFacts
 from tocsin_server.api.services import SERVICE_NAMES
-from tocsin_server.api.worker_service import WorkerService
 from tocsin_server.dispatch.dispatcher import Dispatcher
 from tocsin_server.dispatch.pushing import PushHandlers
 from tocsin_server.domain.defaults import JobDefaults
@@ -59,28 +51,22 @@ from tocsin_server.maintenance.runner import ChoreRunner
 from tocsin_server.maintenance.schedule_firer import ScheduleFirer
 from tocsin_server.messages.errors import MessageSettingsError
 from tocsin_server.metering import Metering
-from tocsin_server.operations.advancing import Advancing
-from tocsin_server.operations.bulk import Bulk
-from tocsin_server.operations.calendars import KeptCalendars
 from tocsin_server.operations.cancel_jobs import CancelJobs
-from tocsin_server.operations.explaining import Explaining
 from tocsin_server.operations.finishing import Finishing
 from tocsin_server.operations.leasing.leasing import Leasing
-from tocsin_server.operations.queues import Queues, QueueSettingsCache
+from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.reminders.fence import ReminderFence
 from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.reporting.retention import Retained
 from tocsin_server.operations.schedule_jobs import ScheduleJobs
-from tocsin_server.operations.schedules import KeptSchedules
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
-from tocsin_server.operations.transfer.transfers import Transfers
-from tocsin_server.operations.update_jobs import UpdateJobs
 from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.operations.watching import Watching
 from tocsin_server.operations.working.working import Working
 from tocsin_server.readiness import Readiness
 from tocsin_server.security.reloading import Unusable
+from tocsin_server.servicers import build_servicers
 from tocsin_server.settings import Settings
 from tocsin_server.settings.production import store_unfit_for_production, unfit_for_production
 from tocsin_server.store.interface import Durability, JobStore
@@ -409,40 +395,6 @@ class Server:
         )
         for warning in warnings:
             _log.warning(warning)
-
-
-def build_servicers(
-    store: JobStore,
-    scheduling: ScheduleJobs,
-    cancelling: CancelJobs,
-    watching: Watching,
-    settings: QueueSettingsCache,
-    reminders: Reminders,
-    working: Working,
-    facts: ServerFacts,
-    silent_since: Callable[[], datetime | None] = lambda: None,
-    writes_refused: Callable[[], str] = lambda: "",
-    rules: SendingRules = NO_RULES,
-) -> Servicers:
-    """What answers calls, over a store. `silent_since`: since when it is known not to answer; None: it does.
-    `writes_refused`: why it takes no writes; "": it does."""
-    bulk, queues = Bulk(store), Queues(store, settings)
-    explaining = Explaining(store, settings.get, working.announcing.workers, working.clock, silent_since)
-    transfers = Transfers(store, queues)
-    return Servicers(
-        [
-            JobService(store, scheduling, cancelling, watching, explaining, bulk, UpdateJobs(store), transfers, rules),
-            QueueService(store, queues, bulk, working.announcing, silent_since, writes_refused),
-            WorkerService(working),
-            ReminderService(reminders, rules),
-            ScheduleService(store, KeptSchedules(store, scheduling), working.clock),
-            CalendarService(store, KeptCalendars(store)),
-            ScalerService(working.scaling),
-            ClockService(Advancing(store, working.expecting)),
-            ServerService(store, facts),
-        ],
-        drained=[watching, transfers, working],
-    )
 
 
 def _wire_token(job: JobContext) -> str:

@@ -7,7 +7,7 @@ line here; `ALL_WHERE_EMPTY` has those that mean all queues when nothing is said
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -106,6 +106,13 @@ def check_request(principal: Principal, public: type[Message], raw: bytes) -> No
     if principal.unrestricted or not plan.says_something or descriptor.full_name == BY_ITEMS:
         return
     _check(principal, public.FromString(raw), plan, _DEFAULT)
+
+
+def check_queues(principal: Principal | None, queues: Iterable[str]) -> None:
+    """NotAllowed where one of these is not the principal's; for queues that no field of a request is named for."""
+    if principal is not None:
+        for queue in queues:
+            _reach(principal, queue)
 
 
 def check_type(principal: Principal, type_: str) -> None:

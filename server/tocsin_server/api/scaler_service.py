@@ -9,6 +9,7 @@ from contextlib import aclosing
 from tocsin.v1 import externalscaler_pb2 as pb
 
 from tocsin_server.api.interceptors.call import Call
+from tocsin_server.api.permissions import check_queues
 from tocsin_server.api.requests import scaling as requests
 from tocsin_server.operations.working.scaling import Scaling
 
@@ -20,21 +21,28 @@ class ScalerService:
         self._scaling = scaling
 
     async def IsActive(self, request: pb.ScaledObjectRef, call: Call) -> pb.IsActiveResponse:
-        wish = requests.scaled_object(request)
-        return pb.IsActiveResponse(result=await self._scaling.wanted(wish.demand))
+        demand = _allowed(call, requests.scaled_object(request)).demand
+        return pb.IsActiveResponse(result=await self._scaling.wanted(demand))
 
     async def StreamIsActive(self, request: pb.ScaledObjectRef, call: Call) -> AsyncIterator[pb.IsActiveResponse]:
-        async with aclosing(self._scaling.watch(requests.scaled_object(request).demand)) as changes:
+        demand = _allowed(call, requests.scaled_object(request)).demand
+        async with aclosing(self._scaling.watch(demand)) as changes:
             async for wanted in changes:
                 yield pb.IsActiveResponse(result=wanted)
 
     async def GetMetricSpec(self, request: pb.ScaledObjectRef, call: Call) -> pb.GetMetricSpecResponse:
-        target = requests.scaled_object(request).per_worker
+        target = _allowed(call, requests.scaled_object(request)).per_worker
         # Whole numbers are for older KEDAs, which know no other; half a job a worker would be none.
         spec = pb.MetricSpec(metricName=requests.METRIC, targetSize=math.ceil(target), targetSizeFloat=target)
         return pb.GetMetricSpecResponse(metricSpecs=[spec])
 
     async def GetMetrics(self, request: pb.GetMetricsRequest, call: Call) -> pb.GetMetricsResponse:
-        jobs = await self._scaling.jobs(requests.get_metrics(request).demand)
+        jobs = await self._scaling.jobs(_allowed(call, requests.get_metrics(request)).demand)
         value = pb.MetricValue(metricName=requests.METRIC, metricValue=jobs, metricValueFloat=jobs)
         return pb.GetMetricsResponse(metricValues=[value])
+
+
+def _allowed(call: Call, wish: requests.ScaledObject) -> requests.ScaledObject:
+    """NotAllowed: the queues stand in a map, where what looks at fields does not find them."""
+    check_queues(call.principal, wish.demand.queues)
+    return wish

@@ -48,6 +48,7 @@ _RULES: Mapping[str, Mapping[Rule, str]] = {
     "tocsin.v1.CalendarService": {Scope.READ: "GetCalendar ListCalendars", Scope.ADMIN: "PutCalendar DeleteCalendar"},
     "tocsin.v1.ClockService": {Scope.READ: "GetClock", Scope.ADMIN: "AdvanceClock"},
     "tocsin.v1.ServerService": {NoScope.ANYBODY: "GetServerInfo"},
+    "externalscaler.ExternalScaler": {Scope.READ: "IsActive StreamIsActive GetMetricSpec GetMetrics"},
     "grpc.health.v1.Health": {NoScope.OPEN: "Check Watch", NoScope.ANYBODY: "List"},
     "grpc.reflection.v1.ServerReflection": {NoScope.ANYBODY: "ServerReflectionInfo"},
     "grpc.reflection.v1alpha.ServerReflection": {NoScope.ANYBODY: "ServerReflectionInfo"},

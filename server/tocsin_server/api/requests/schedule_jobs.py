@@ -35,7 +35,7 @@ RESERVED = "has the form of a reminder's, which ReminderService alone makes: giv
 _NOTHING = timedelta(0)
 _alike = Alike()
 _PLAIN_DELAY = 10 * 365 * 86_400  # seconds
-_HOW = {0: OnConflict.FAIL, **{int(how): how for how in OnConflict}}
+_HOW = {number: OnConflict(number or OnConflict.FAIL) for number in _ON_CONFLICT}
 _BUILT_IN = frozenset(BUILT_IN_TYPES.values())
 _DATA = job_pb2.JobSpec.DATA_FIELD_NUMBER
 

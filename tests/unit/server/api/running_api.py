@@ -35,7 +35,7 @@ from tocsin_server.operations.ticking import Ticker
 from tocsin_server.operations.wakeups import Wakeups
 from tocsin_server.operations.watching import Watching
 from tocsin_server.operations.working.working import Working
-from tocsin_server.server import build_servicers
+from tocsin_server.servicers import build_servicers
 
 FACTS = ServerFacts(
     version="1.2.3",

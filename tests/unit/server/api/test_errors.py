@@ -38,6 +38,8 @@ REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (errors.TooManyQueuesWatched(128), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.TooManyBytes(1), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.TooManyRequests(1, timedelta(seconds=1)), grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (errors.CannotDecrypt("q", LONG, "payload", "why"), grpc.StatusCode.FAILED_PRECONDITION),
+    (errors.KeyMissing("q", LONG, "payload", "0a0b0c0d"), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.AuditAway(), grpc.StatusCode.UNAVAILABLE),
     (errors.StoreFull("oom"), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.StoreAway("gone"), grpc.StatusCode.UNAVAILABLE),

@@ -20,7 +20,7 @@ from tocsin_server.operations.queues import QueueSettingsCache
 from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.operations.watching import Watching
-from tocsin_server.server import build_servicers
+from tocsin_server.servicers import build_servicers
 from unit.server.api.running_api import FACTS, Api
 
 SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -13,6 +13,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from support.spied_store import SpiedStore
 from support.stubs import Refusal, refusal, request
+from tocsin.v1 import externalscaler_pb2 as scaler_pb
 from tocsin.v1 import job_pb2
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import queue_service_pb2 as qpb
@@ -329,3 +330,17 @@ def test_nothing_that_is_looked_at_stands_in_a_map() -> None:
     }
     assert found
     assert [name for name, field in found.items() if permissions._plan(field.message_type).says_something] == []
+
+
+@pytest.mark.parametrize("method", ["IsActive", "StreamIsActive", "GetMetricSpec", "GetMetrics"])
+async def test_a_scaler_is_told_of_its_own_queues_alone(api: Api, method: str) -> None:
+    """They stand in a map of KEDA's, and in no field."""
+    for queues, allowed in (("own,mail.in", True), ("own,foreign", False), ("foreign", False)):
+        asked: Any = scaler_pb.ScaledObjectRef(scalerMetadata={"queues": queues})
+        if method == "GetMetrics":
+            asked = scaler_pb.GetMetricsRequest(scaledObjectRef=asked)
+        answer = await call(api, f"/externalscaler.ExternalScaler/{method}", asked, "own", within=0.3)
+        assert isinstance(answer, list) is allowed
+        if isinstance(answer, Refusal):
+            assert answer.code is CODE.PERMISSION_DENIED
+            assert "'foreign'" in answer.message
