@@ -127,10 +127,12 @@ class ScheduleFirer(QueueChore):
         for at, schedule in enumerate(schedules):
             if at % _IN_A_ROW == 0:
                 await asyncio.sleep(0)
+            is_going = schedule.last_job_id in going
             try:
-                # By its calendars of now, also where their change is still on its way to it.
-                current = schedule if schedule.reckoned_by(calendars) else schedule.by_calendars(calendars, now)
-                step = next_step(current, current.reckoning(calendars), now, going=schedule.last_job_id in going)
+                if schedule.calendar_names:  # these may exclude years of times: others have the event loop meanwhile
+                    current, step = await asyncio.to_thread(_step, schedule, calendars, now, going=is_going)
+                else:
+                    current, step = _step(schedule, calendars, now, going=is_going)
             except (LookupError, ValueError) as error:
                 # A calendar is not there; or a later server made it, and this one cannot reckon it.
                 broken.append((schedule, error))
@@ -169,6 +171,14 @@ class ScheduleFirer(QueueChore):
                     _log.info("schedule_missed", queue=queue, schedule_id=before.spec.schedule_id, times=missed)
         _say_not_fired(refused)
         return stay + len(refused)
+
+
+def _step(
+    schedule: Schedule, calendars: Calendars, now: datetime, *, going: bool
+) -> tuple[Schedule, FiringStep | None]:
+    """The schedule by its calendars of now, also where their change is still on its way to it, and what it is to do."""
+    current = schedule if schedule.reckoned_by(calendars) else schedule.by_calendars(calendars, now)
+    return current, next_step(current, current.reckoning(calendars), now, going=going)
 
 
 def _say_not_fired(schedules: Sequence[tuple[Schedule, Exception]]) -> None:

@@ -6,6 +6,7 @@ servers, finds nothing to do; and whoever fires a schedule before the change has
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -72,7 +73,7 @@ class CarryChange:
             try:
                 if schedule.reckoned_by(calendars):
                     continue
-                after = schedule.by_calendars(calendars, now)
+                after = await asyncio.to_thread(schedule.by_calendars, calendars, now)  # it may take seconds
             except (LookupError, ValueError) as error:
                 # Another calendar of it is not there, or a later server made it. Nothing that is tried again helps.
                 queue, schedule_id = schedule.spec.queue, schedule.spec.schedule_id
