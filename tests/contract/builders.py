@@ -47,6 +47,10 @@ End = Callable[[Claimed], AttemptOutcome]
 _requests = itertools.count(1)
 
 
+#: What callers can wish where a job of the id stands; UNIQUE is the server's own word.
+WISHES = (OnConflict.FAIL, OnConflict.KEEP, OnConflict.REPLACE)
+
+
 def a_request() -> bytes:
     """Eight bytes that no other claim of this run has."""
     return next(_requests).to_bytes(8, "big")

@@ -25,6 +25,7 @@ from contract.builders import (
     HOUR,
     MINUTE,
     NOW,
+    WISHES,
     End,
     a_draft,
     a_request,
@@ -104,7 +105,7 @@ class Life(RuleBasedStateMachine):
     def call(self, what: Coroutine[Any, Any, T]) -> T:
         return self.loop.run(what)
 
-    @rule(name=st.sampled_from(NAMES), mode=st.sampled_from(OnConflict), later=st.booleans())
+    @rule(name=st.sampled_from(NAMES), mode=st.sampled_from(WISHES), later=st.booleans())
     def add(self, name: str, mode: OnConflict, later: bool) -> None:
         draft = a_draft(name, queue=self.queue, on_conflict=mode, when=HOUR if later else NOW)
         [answer] = self.call(self.store.add([draft]))

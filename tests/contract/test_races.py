@@ -20,6 +20,7 @@ from contract.builders import (
     HOUR,
     MINUTE,
     NOW,
+    WISHES,
     a_draft,
     a_query,
     a_request,
@@ -96,7 +97,7 @@ async def test_of_several_ends_of_one_attempt_one_is_recorded(stores: list[JobSt
         assert stands.revision == one.job.revision + 1
 
 
-@pytest.mark.parametrize("mode", OnConflict)
+@pytest.mark.parametrize("mode", WISHES)
 async def test_of_several_jobs_of_one_id_one_is_created(stores: list[JobStore], mode: OnConflict) -> None:
     for number in range(10):
         draft = a_draft(f"{number}", on_conflict=mode, when=HOUR)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from tocsin_server.domain.commands import RunJob
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
-from tocsin_server.domain.job import OnConflict, Retention, View
+from tocsin_server.domain.job import Retention, View
 from tocsin_server.domain.lease import AttemptOutcome, Ending, Extension, Lease
 from tocsin_server.domain.logs import LogLine
 from tocsin_server.domain.queues import QueueSettings, WorkerFigures
@@ -22,6 +22,7 @@ from contract.builders import (
     LATER,
     MINUTE,
     NOW,
+    WISHES,
     a_draft,
     a_job,
     a_query,
@@ -98,7 +99,7 @@ async def test_a_full_store_takes_no_new_jobs(store: JobStore, provider: Provide
     await added(store, a_draft("a", when=HOUR))
     before = contents(counters=False)
     with provider.full():
-        for mode in OnConflict:
+        for mode in WISHES:
             for job_id in (None, "b"):
                 with pytest.raises(StoreFull):
                     await store.add([a_draft(job_id, on_conflict=mode)])

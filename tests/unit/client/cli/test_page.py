@@ -14,7 +14,10 @@ from unit.client.cli.conftest import Tocsin
 PAGE = (ROOT / "docs/cli.md").read_text()
 EXAMPLES = re.findall(r"`(tocsin [^`]*)`", PAGE) + re.findall(r"^(tocsin .*?)(?:  +#.*)?$", PAGE, re.MULTILINE)
 #: What is tried elsewhere, or has its own exit codes.
-ELSEWHERE = ("dev", "serve", "worker", "doctor", "migrate", "conformance", "health", "--install-completion")
+ELSEWHERE = (
+    *("dev", "serve", "worker", "doctor", "migrate", "conformance", "health", "--install-completion"),
+    *("keys", "reencrypt", "token"),
+)
 
 
 @pytest.mark.parametrize("example", sorted({one for one in EXAMPLES if one.split()[1] not in ELSEWHERE}))

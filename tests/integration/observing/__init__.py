@@ -1,0 +1,1 @@
+"""What watches over a server: Prometheus and KEDA, as they ask."""
