@@ -114,7 +114,7 @@ def test_calendars_on_the_command_line(quiet_server: Server, tmp_path: Path) -> 
     assert typed(put, at).splitlines()[1].split() == ["cli-office", "SAT", "SUN", "1", "yes", "1", "mine"]
     assert json.loads(typed("tocsin calendars get cli-office", at, "--json"))["weekdays"] == ["SAT", "SUN"]
     assert "cli-office" in typed("tocsin calendars list", at)
-    create = "tocsin schedules create cli-s --cron '0 9 * * *' --zone Europe/Berlin --type t --calendar "
+    create = "tocsin schedules create cli-s --cron '0 9 * * *' --time-zone Europe/Berlin --type t --calendar "
     typed(
         f"{create}cli-office=next_day --start 2026-01-01T00:00:00Z --end 2099-01-01T00:00:00Z --jitter 5m --max-runs 9 "
         "--missed all --catch-up-window 2h --catch-up-max 7 --priority high --timeout 30s --max-attempts 5 --tag a=b",

@@ -26,7 +26,9 @@ def put(
         typer.Option(metavar="DAY", help="A date (2026-12-25) or day of the week (SAT). May be repeated."),
     ] = None,
     ics: Annotated[Path | None, typer.Option(metavar="FILE", help="The days of this iCalendar file.")] = None,
-    zone: Annotated[str, typer.Option(help="Whose days they are: Europe/Berlin. Default: that of each schedule.")] = "",
+    time_zone: Annotated[
+        str, typer.Option(help="Whose days they are: Europe/Berlin. Default: that of each schedule.")
+    ] = "",
     note: Annotated[str, typer.Option(help="Anything, for people.")] = "",
     revision: Annotated[int, typer.Option(help="Only where this revision stands. 0: whichever does.")] = 0,
     address: Address = None,
@@ -41,7 +43,7 @@ def put(
             dates=[one for one in days if one[:1].isdigit()],
             weekdays=[one for one in days if not one[:1].isdigit()],
             ics=schedule_options.ics_text(ics),
-            time_zone=zone,
+            time_zone=time_zone,
             note=note,
         )
     _show([done], json=json)

@@ -35,7 +35,7 @@ class TimingFlags(TypedDict, total=False):
         typer.Option(metavar="LINE", help="A line of cron: '0 9 L * *'. May be repeated: all lines count."),
     ]
     time_zone: Annotated[
-        str | None, typer.Option("--zone", help="Whose wall clock cron goes by: Europe/Berlin. Default: UTC.")
+        str | None, typer.Option("--time-zone", help="Whose wall clock cron goes by: Europe/Berlin. Default: UTC.")
     ]
     every: Annotated[
         timedelta | None, typer.Option(parser=parsing.span, metavar="SPAN", help="An interval instead: 90s, 6h.")
