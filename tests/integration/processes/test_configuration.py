@@ -328,7 +328,7 @@ def test_what_makes_forked_processes_crash_is_a_note_of_the_doctor(tocsin: Tocsi
 def test_an_address_that_others_can_reach_is_a_note_of_the_doctor(tocsin: Tocsin, redis: RedisBackend) -> None:
     open_to_all = tocsin("doctor", "--listen", "[::]:50051", REDIS_URL=redis.url).stdout
     assert (
-        "  note  listen: [::]:50051 can be reached from other machines, and calls are neither encrypted" in open_to_all
+        "  note  listen: [::]:50051 can be reached from other machines, and whoever reaches it can read" in open_to_all
     )
     for listen in ("127.0.0.1:50051", "[::1]:50051", "localhost:50051"):
         assert "note  listen" not in tocsin("doctor", "--listen", listen, REDIS_URL=redis.url).stdout

@@ -71,11 +71,13 @@ def test_a_worker_and_who_schedules_for_it_see_nothing_of_connections_that_end_b
         )
     try:
         with Client(server.address) as client:
-            began, jobs = time.monotonic(), 0
+            began, jobs, twice = time.monotonic(), 0, 0
             while time.monotonic() - began < 14:  # connections of two ages, and a third's beginning
                 done = client.wait(client.schedule("echo", {"number": jobs}), timeout=30)
-                assert (done.state, done.attempt, done.crashes) == (State.COMPLETED, 1, 0)
+                assert (done.state, done.failures, done.crashes) == (State.COMPLETED, 0, 0)
+                twice += done.attempt > 1
                 jobs += 1
+        assert twice <= 2  # granted to a stream in the moment of its end, and to the next one then
         assert jobs > 100
         assert worker.poll() is None
     finally:
