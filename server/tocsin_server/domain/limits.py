@@ -79,6 +79,7 @@ CALENDARS = 1_000  # of a store; each can have some 300 KiB
 CALENDARS_PAGE = 20
 CALENDAR_WEEKDAYS = 50  # there are seven, but nothing is wrong with naming one twice
 BACKFILL_TIMES = 1_000  # of one call
+MIN_REPORT_WINDOW, MAX_REPORT_WINDOW = timedelta(minutes=1), timedelta(days=366)
 PREVIEW_TIMES, DEFAULT_PREVIEW_TIMES = 1_000, 10
 REMINDERS_PER_SET = 20
 MAX_REMINDER_OFFSET = timedelta(days=366)

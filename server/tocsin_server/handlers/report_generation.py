@@ -23,7 +23,7 @@ from tocsin_server.handlers.server_loop import ServerLoop
 from tocsin_server.messages.errors import Refused
 from tocsin_server.messages.mail.mailer import Mailer
 from tocsin_server.messages.stamp import Stamp
-from tocsin_server.operations.reporting.report import EmptyWindow, Report, Reporting
+from tocsin_server.operations.reporting.report import DEFAULT_LENGTH, EmptyWindow, Report, Reporting
 
 TYPE = "report_generation"
 
@@ -75,8 +75,9 @@ class ReportGenerationHandler:
         queue = payload.queue or job.queue
         start = _time(payload.start_time) if payload.HasField("start_time") else None
         end = _time(payload.end_time) if payload.HasField("end_time") else None
+        length = payload.window.ToTimedelta() if payload.HasField("window") else DEFAULT_LENGTH
         try:
-            report = await self._server.run(lambda: self._reporting.report(queue, start, end, tell))
+            report = await self._server.run(lambda: self._reporting.report(queue, start, end, tell, length=length))
         except EmptyWindow as error:
             raise DoNotRetry(f"the window is empty: {error}") from None
         name = stem(queue, job.queue, job.job_id, job.create_time)

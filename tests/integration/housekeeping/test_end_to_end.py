@@ -283,6 +283,14 @@ def test_a_report_has_the_forms_and_the_window_that_were_asked_for(
     [name] = result["files"]
     assert result["folder"] == str(tmp_path / "data/reports")
     assert json.loads((tmp_path / "data/reports" / name).read_text())["end_time"].startswith(f"{end:%Y-%m-%dT%H:%M:%S}")
+    # By its length, the last week: what a schedule asks for.
+    asked = ReportGeneration(formats=[JSON], window=timedelta(days=7))
+    result = result_of(run(stubs, "work", report_generation=asked))
+    assert result["ended"] > 0
+    [name] = result["files"]
+    made = json.loads((tmp_path / "data/reports" / name).read_text())
+    length = datetime.fromisoformat(made["end_time"]) - datetime.fromisoformat(made["start_time"])
+    assert length == timedelta(days=7)
 
 
 @pytest.mark.timeout(120)
@@ -344,6 +352,11 @@ def test_a_report_whose_mail_is_refused_for_good_fails_at_once_and_is_written_al
             ["email_to[0]", "formats[1]", "formats[2]"],
         ),
         ({"report_generation": ReportGeneration(formats=[HTML] * 4, queue="../x")}, ["queue", "formats"]),
+        ({"report_generation": ReportGeneration(window=Duration(seconds=59))}, ["window"]),
+        (
+            {"report_generation": ReportGeneration(window=timedelta(days=7), start_time=Timestamp(seconds=5))},
+            ["window"],
+        ),
     ],
 )
 def test_a_bad_payload_is_refused_when_it_is_scheduled(

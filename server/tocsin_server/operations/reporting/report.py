@@ -105,14 +105,20 @@ class Reporting:
         self._step = step
 
     async def report(
-        self, queue: str, start: datetime | None, end: datetime | None, tell: Callable[[int, int], None]
+        self,
+        queue: str,
+        start: datetime | None,
+        end: datetime | None,
+        tell: Callable[[int, int], None],
+        *,
+        length: timedelta = DEFAULT_LENGTH,
     ) -> Report:
-        """Read what ended from `start` (None: 24 h before the end) to `end` (None: the store's now; a time to come
+        """Read what ended from `start` (None: `length` before the end) to `end` (None: the store's now; a time to come
         means now). EmptyWindow. After each step `tell` hears how many jobs were counted, and how many there can be at
         most."""
         figures = await self._store.figures(queue)
         end = figures.now if end is None else min(end, figures.now)
-        start = end - DEFAULT_LENGTH if start is None else start
+        start = end - length if start is None else start
         if start >= end:
             raise EmptyWindow(f"it begins at {start.isoformat()} and ends, now at the latest, at {end.isoformat()}")
         made = Report(queue, start, end, figures.now, chart_step=handy_step(end - start, _MOST_INTERVALS))

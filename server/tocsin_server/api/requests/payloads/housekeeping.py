@@ -39,6 +39,11 @@ def check_report_generation(wrong: Violations, path: str, report: payloads_pb2.R
         start, end = ((time.seconds, time.nanos) for time in (report.start_time, report.end_time))
         if start >= end:
             wrong.add(f"{path}.end_time", "is not after start_time")
+    if report.HasField("window"):
+        shortest, longest = limits.MIN_REPORT_WINDOW, limits.MAX_REPORT_WINDOW
+        wrong.span(f"{path}.window", report.window, shortest, longest, "1 minute to 366 days")
+        if report.HasField("start_time"):
+            wrong.add(f"{path}.window", "stands beside start_time; give one of them")
     check_addresses(wrong, f"{path}.email_to", report.email_to)
     if wrong.count(f"{path}.formats", report.formats, len(_FORMATS)):
         wrong.enums(f"{path}.formats", report.formats, _FORMATS)
