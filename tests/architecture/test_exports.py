@@ -29,5 +29,13 @@ def test_the_client_starts_without_the_servers_packages() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+def test_a_server_without_tls_logins_and_keys_loads_no_cryptography() -> None:
+    """It takes a tenth of a second and 9 MB."""
+    looked = "[name for name in sys.modules if name.startswith(('cryptography.hazmat', 'jwt'))]"
+    code = f"import sys, tocsin_server.server; print({looked})"
+    done = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
 def _is_module(value: object) -> bool:
     return type(value) is type(sys)

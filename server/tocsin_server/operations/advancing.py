@@ -54,7 +54,7 @@ class Advancing:
     async def read(self) -> ClockReading:
         """What time it is."""
         now = await self._store.ping()
-        ticks = await self._ticks(await self._store.queues())
+        ticks = await read_ticks(self._store, await self._store.queues())
         next_due = min((when for tick in ticks.values() for when in _times(tick)), default=None)
         return ClockReading(now, self._store.manual_clock, next_due)
 
@@ -70,9 +70,6 @@ class Advancing:
             ran = [*self._untold, *done.ran]
             self._untold = ran[_MOST_RUNS:]
             return Advanced(done.now, tuple(ran[:_MOST_RUNS]), more=done.more or bool(self._untold))
-
-    async def _ticks(self, queues: Sequence[str]) -> Mapping[str, Tick]:
-        return await read_ticks(self._store, queues)
 
 
 async def read_ticks(store: JobStore, queues: Sequence[str]) -> dict[str, Tick]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PublicKeyTypes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+if TYPE_CHECKING:  # 40 ms and 8 MB, which servers without TLS need not spend
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PublicKeyTypes
+    from cryptography.x509 import Certificate
 
 from tocsin_server.security.reloading import Unusable, read_file
 
@@ -42,6 +42,9 @@ def read_certificates(cert_file: Path, key_file: Path, client_ca_file: Path | No
 
     An expired certificate is read, too: a server that does not start would help nobody.
     """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     chain, key = read_file(cert_file), read_file(key_file, secret=True)
     certificates = _certificates(cert_file, chain)
     try:
@@ -61,7 +64,9 @@ def read_certificates(cert_file: Path, key_file: Path, client_ca_file: Path | No
     return Certificates(chain, key, client_ca, min(one.not_valid_after_utc for one in certificates))
 
 
-def _certificates(path: Path, pem: bytes) -> list[x509.Certificate]:
+def _certificates(path: Path, pem: bytes) -> list[Certificate]:
+    from cryptography import x509
+
     try:
         found = x509.load_pem_x509_certificates(pem)
     except ValueError:
@@ -72,4 +77,6 @@ def _certificates(path: Path, pem: bytes) -> list[x509.Certificate]:
 
 
 def _same_form(key: PublicKeyTypes | CertificatePublicKeyTypes) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

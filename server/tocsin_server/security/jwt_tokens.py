@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import jwt
 import structlog
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from tocsin_server.background import Loop
 from tocsin_server.security.reloading import Reloaded, Unusable, read_file
@@ -79,6 +77,8 @@ class JwtTokens:
         return subject
 
     def _check(self, token: str, keys: KeySet) -> tuple[str, datetime]:
+        import jwt  # 50 ms, which servers without JWTs need not spend
+
         try:
             header = jwt.get_unverified_header(token)
             if header.get("alg") not in self._algorithms:
@@ -113,6 +113,9 @@ class JwtTokens:
 
 def key_set(raw: bytes, where: str) -> KeySet:
     """A set of keys as providers publish it (JWKS), or one public key in PEM. Unusable."""
+    import jwt
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
     if raw.lstrip().startswith(b"-----BEGIN"):
         try:
             return KeySet({"": load_pem_public_key(raw)})

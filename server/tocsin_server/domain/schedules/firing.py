@@ -83,9 +83,9 @@ def _due_and_next(times: Iterator[Occurrence], now: datetime, most: int) -> Sequ
 
 def _release(schedule: Schedule, held: datetime, reckoning: Reckoning, now: datetime) -> FiringStep:
     """The one that waited goes."""
-    after = replace(schedule, held_time=None)
-    coming = None if schedule.runs_left_with(schedule.fired + 1, None) == 0 else schedule.next_time
-    after = replace(after, next_time=coming, last_time=held, fired=after.fired + 1)
+    fired = schedule.fired + 1
+    coming = None if schedule.runs_left_with(fired, None) == 0 else schedule.next_time
+    after = replace(schedule, next_time=coming, last_time=held, held_time=None, fired=fired)
     return FiringStep((reckoning.run_at(held),), None, after, coming is not None and coming <= now)
 
 
