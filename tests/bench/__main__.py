@@ -1,5 +1,5 @@
-"""Measure Tocsin: `python tests/bench [--mongo | --herd | --schedules | --only-peers | --encryption] [--quick]
-[--rounds N] [--out FOLDER]`.
+"""Measure Tocsin: `python tests/bench [--mongo | --herd | --schedules | --metrics | --only-peers | --encryption]
+[--quick] [--rounds N] [--out FOLDER]`.
 
 Markdown and JSON come out, and a plot where peers were measured, too.
 """
@@ -30,6 +30,7 @@ from bench.peers import plot, table
 from bench.peers.turns import chosen, compare
 from bench.peers.works import PEERS_QUICK, PeerSizes
 from bench.schedules import schedules
+from bench.scrapes import scrapes
 
 State = job_pb2.Job.State
 
@@ -74,7 +75,7 @@ async def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, 
     """Figures over all rounds, and checks."""
     sizes = measures.QUICK if options.quick else measures.Sizes()
     rounds = []
-    only_checks = options.herd or options.schedules
+    only_checks = options.herd or options.schedules or options.metrics
     for number in range(0 if only_checks else options.rounds or (1 if options.quick else 3)):
         say(f"round {number + 1}")
         rounds.append(await one_round(folder / f"round{number}", sizes))
@@ -87,6 +88,10 @@ async def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, 
         say("schedules")
         due, idle, seconds = (2_000, 10_000, 5) if options.quick else (10_000, 100_000, 20)
         checks = await schedules(folder, due=due, idle=idle, seconds=seconds)
+    if options.metrics:
+        say("metrics")
+        queues, jobs = (500, 50_000) if options.quick else (10_000, 1_000_000)
+        checks = await scrapes(folder / "metrics", queues=queues, jobs=jobs)
     return over_rounds(rounds), checks
 
 
@@ -171,6 +176,7 @@ def _arguments() -> argparse.Namespace:
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--herd", action="store_true", help="only the checks of 50,000 jobs due in one second")
     kind.add_argument("--schedules", action="store_true", help="only the checks of 10,000 schedules due at once")
+    kind.add_argument("--metrics", action="store_true", help="only what a scrape costs, of 1,000,000 jobs")
     kind.add_argument("--mongo", action="store_true", help="the Mongo store beside Agenda, on SecantusDB")
     kind.add_argument("--encryption", action="store_true", help="only what encryption at rest costs")
     kind.add_argument("--only-peers", action="store_true", help="only Tocsin beside the peers")
@@ -203,7 +209,7 @@ def main() -> int:
             output = asyncio.run(_encrypted(options, folder))
         elif options.only_peers:
             output = _beside_peers(options, folder)
-        elif options.herd or options.schedules or not options.peers:
+        elif options.herd or options.schedules or options.metrics or not options.peers:
             output = asyncio.run(_on_redis(options, folder))
         else:
             output = asyncio.run(_on_redis(options, folder)).and_then(_beside_peers(options, folder))

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 from support import example_workers, remote_workers
+from support.eventually import until
 from support.servers import TESTS, Server
+from tocsin import Client
 
 RUNS = 10
 QUEUE = "days"
@@ -73,6 +75,12 @@ def test_three_days_have_the_same_order_in_each_run(
         by_hand.start()
         (tmp_path / "worker").mkdir()
         worker = remote_workers.worker(language, tmp_path / "worker", [by_hand.address], QUEUE, slots=10, lease=30)
+        with Client(by_hand.address) as client:  # of whom nobody has heard, nobody is waited for
+            until(
+                lambda: any(not one.embedded for one in client.workers(queue=QUEUE)),
+                within=60,
+                what="a worker of the queue",
+            )
         took = []
         for _ in range(RUNS):
             done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=100, check=False)
