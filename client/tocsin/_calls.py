@@ -100,6 +100,10 @@ def schedule_request(wanted: JobRequest) -> pb.ScheduleJobRequest:
         of_kind(Retention, wanted.retention, "retention").put(spec.retention, "job.retention")
     if wanted.tags != {}:
         put_texts(spec.tags, wanted.tags, "job.tags")
+    if wanted.limit_key != "":
+        put(spec, "limit_key", wanted.limit_key, "job.limit_key")
+    if wanted.weight is not None:
+        put(spec, "weight", wanted.weight, "job.weight")
     put_when(request, wanted.at, wanted.delay)
     if wanted.on_conflict is OnConflict.FAIL:
         request.on_conflict = pb.ScheduleJobRequest.FAIL

@@ -14,6 +14,7 @@ from tocsin.v1 import transfer_pb2 as pb
 from tocsin_server.api import wire
 from tocsin_server.api.aside import each_aside
 from tocsin_server.api.reading import read
+from tocsin_server.api.requests.conditions import to_conditions
 from tocsin_server.api.requests.jobs import STATES, queue_of
 from tocsin_server.api.requests.payloads.checking import BUILT_IN_TYPES, check_payload
 from tocsin_server.api.requests.queues import check_settings, to_settings
@@ -353,6 +354,7 @@ def _to_spec(record: pb.JobRecord) -> JobSpec:
         priority=spec.priority,
         terms=terms(overrides(spec), SERVER_DEFAULTS),
         tags=dict(spec.tags),
+        conditions=to_conditions(spec),
     )
 
 

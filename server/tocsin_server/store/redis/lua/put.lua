@@ -53,7 +53,7 @@ local function spec_of(job)
   local borne, at = tags(job), job.tags_at + 1
   for _, name in ipairs(borne) do at = at + #name end  -- "#name=value" is as long as its two lengths and texts
   table.sort(borne)
-  return job.type .. '\0' .. table.concat(borne, '\0') .. '\0' .. string.sub(job.rest, at)
+  return string.sub(job.rest, 1, job.tags_at - 1) .. '\0' .. table.concat(borne, '\0') .. '\0' .. string.sub(job.rest, at)
 end
 
 local COMPARED = {'state', 'priority', 'attempt', 'failures', 'crashes', 'revision', 'create', 'due', 'start', 'ends'}

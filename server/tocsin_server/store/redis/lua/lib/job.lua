@@ -1,6 +1,6 @@
 -- job: a record and its fields. A record is
 --   header   51 bytes, HEADER: all that changes; rewritten in place
---   rest     B type, B tags {B key, B value}, then what only readers outside look at (records.py), at its end the 12
+--   rest     B type, with CONDITIONS I2 conditions (lib/conditions), B tags {B key, B value}, then what only readers outside look at (records.py), at its end the 12
 --            bytes of OWN_RETENTION: I6 of COMPLETED and CANCELLED, I6 of FAILED
 --   own      what no other job has: 4 bytes of a store-made id (lib/ids), of any other I2 id
 --   payload  B kind, body
@@ -8,6 +8,7 @@
 -- the length of the rest: a read without payload is one GETRANGE.
 local SCHEDULED, BLOCKED, WAITING, ACTIVE, COMPLETED, FAILED, CANCELLED = 1, 2, 3, 4, 5, 6, 7
 local CANCEL_ASKED, HAS_EXTRAS, OWN_ID, OWN_RETENTION, HAS_LOG = 1, 2, 4, 8, 16
+local CONDITIONS = 64
 local FIRED = 32  -- by a schedule: its id bears the nominal time
 local HEADER, HEADER_LEN = '>BBi4I4I2BI4I6I6I6I6c8I2', 51
 local NO_TOKEN = '\0\0\0\0\0\0\0\0'
@@ -57,6 +58,13 @@ local function tags(job)
   return found
 end
 
+-- Where a rest goes on that has conditions, or none, from `at` on.
+local function behind_conditions(rest, at, flags)
+  if math.floor(flags / CONDITIONS) % 2 == 0 then return at end
+  local high, low = string.byte(rest, at, at + 1)
+  return at + 2 + 256 * high + low
+end
+
 -- The job that a meta tells of. n, arrival and own say which one it is, where it is one alone; `was` is what placed it
 -- in the queue's structures when it was read. Of this call are: payload and payload_new (to be written), extras changed,
 -- extras_gone and log_gone, old_tags and new_tags, gone (to be deleted), quiet (no event).
@@ -65,7 +73,7 @@ local function parse(meta)
     struct.unpack(HEADER, meta)
   local rest = string.sub(meta, HEADER_LEN + 1)
   local type, at = struct.unpack('>Bc0', rest)
-  return {meta = meta, rest = rest, type = type, tags_at = at, state = state, flags = flags, priority = priority,
+  return {meta = meta, rest = rest, type = type, tags_at = behind_conditions(rest, at, flags), state = state, flags = flags, priority = priority,
     attempt = attempt, failures = failures, crashes = crashes, revision = revision, create = create, due = due,
     start = start, ends = ends, token = token,
     was = {state = state, type = type, priority = priority, due = due, ends = ends}}
@@ -156,7 +164,8 @@ end
 local function rewrite(job, rest, payload)
   job.old_tags = job.old_tags or tags(job)
   job.rest, job.meta = rest, nil
-  job.type, job.tags_at = struct.unpack('>Bc0', rest)
+  local type, at = struct.unpack('>Bc0', rest)
+  job.type, job.tags_at = type, behind_conditions(rest, at, job.flags)
   job.payload_new, job.new_tags = payload, tags(job)
 end
 
