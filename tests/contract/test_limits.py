@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
@@ -9,7 +10,7 @@ import pytest
 from tocsin_server.domain.commands import RunJob
 from tocsin_server.domain.conditions import Conditions
 from tocsin_server.domain.job import Draft, New
-from tocsin_server.domain.lease import Claimed
+from tocsin_server.domain.lease import Claimed, LimitPause
 from tocsin_server.domain.queue_limits import Limit, LimitScope, OnFull, Rate
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
@@ -232,3 +233,30 @@ async def test_a_full_limit_may_ask_the_oldest_that_runs_to_stop(store: JobStore
     await finished(store, failed(running[0], HOUR))
     assert (await read(store, "0")).state is State.CANCELLED
     assert ids(await claimed(store)) == ["2"]
+
+
+async def test_a_failed_job_may_pause_its_limit(store: JobStore) -> None:
+    await limited(store, Limit("api", TYPE, "t", max_active=9), Limit("mine", KEY))
+    await added(store, *(keyed(f"{k}{i}", k) for i in range(2) for k in "ab"), a_draft("u", type="u"))
+    [one] = await claimed(store, 1)
+    pause = LimitPause("api", HOUR)
+    now = await store.ping()
+    await store.finish([replace(failed(one), pause=pause)])
+    assert ids(await claimed(store, types=("t", "u"))) == ["u"]
+    at = (await store.ticks(["q"]))["q"].next_start
+    assert at is not None
+    assert abs(at - now - HOUR) < SECOND
+
+
+async def test_of_a_limit_by_key_the_jobs_key_alone_is_paused(store: JobStore) -> None:
+    await limited(store, Limit("mine", KEY, max_active=5))
+    await added(store, *(keyed(f"{k}{i}", k) for i in range(2) for k in "ab"))
+    [one] = await claimed(store, 1)
+    await store.finish([replace(failed(one, HOUR), pause=LimitPause("mine", HOUR))])
+    assert ids(await claimed(store)) == ["b0", "b1"]
+    await added(store, a_draft("other"))
+    [other] = await claimed(store)
+    await store.finish([replace(failed(other), pause=LimitPause("mine", HOUR))])
+    assert await claimed(store) == []
+    await limited(store)
+    assert ids(await claimed(store)) == ["a1"]

@@ -34,9 +34,7 @@ async def test_where_all_fits_nothing_is_written(store: JobStore, contents: Cont
 
 
 @pytest.mark.parametrize("fair", [False, True])
-async def test_rows_of_keys_that_nothing_leads_to_are_found_again(
-    store: JobStore, damage: Damage, fair: bool
-) -> None:
+async def test_rows_of_keys_that_nothing_leads_to_are_found_again(store: JobStore, damage: Damage, fair: bool) -> None:
     await a_busy_queue(store, fair=fair)
     damage.lose_filing("q")
     await mended(store)

@@ -1,5 +1,5 @@
-"""Two servers share a queue's limits, and are killed -9 at random: never more run than may, each key keeps its order, and
-no place is lost."""
+"""Two servers share a queue's limits, and are killed -9 at random: never more run than may, each key keeps its order,
+and no place is lost."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -62,6 +63,10 @@ def most_at_once(found: Iterable[tuple[float, float, str]]) -> int:
     return most
 
 
+def more_lines(journal: Journal, than: int) -> bool:
+    return len(journal.lines()) > than
+
+
 def check(journal: Journal, deaths: Mapping[int, float]) -> None:
     found = spans(journal.lines(), deaths)
     assert most_at_once(found) <= AT_ONCE
@@ -99,7 +104,7 @@ def test_servers_that_are_killed_at_random_exceed_no_limit_and_lose_no_place(
     while time.monotonic() < until_time:
         server = chance.choice(servers)
         seen = len(journal.lines())
-        until(lambda: len(journal.lines()) > seen + 5, within=30, what="some jobs run")
+        until(partial(more_lines, journal, seen + 5), within=30, what="some jobs run")
         pid = server.pid
         server.kill()
         deaths[pid] = time.time()

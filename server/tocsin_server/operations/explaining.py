@@ -119,7 +119,7 @@ def explained(outlook: Outlook, around: Surroundings) -> Explanation:
     if job.state is State.SCHEDULED and job.schedule_time > now:
         return _due_later(outlook)
     if outlook.paused_since is not None:
-        return _paused(outlook.paused_since, around.settings.pause_reason)
+        return _paused(outlook.paused_since, around.settings)
     takers = _takers(job, around)
     if not takers:
         return _no_worker(job.spec.type, around.settings)
@@ -178,10 +178,11 @@ def _due_later(outlook: Outlook) -> Explanation:
     )
 
 
-def _paused(since: datetime, reason: str) -> Explanation:
-    why = f' ("{reason}")' if reason else ""
+def _paused(since: datetime, settings: QueueSettings) -> Explanation:
+    why = f' ("{settings.pause_reason}")' if settings.pause_reason else ""
+    then = f"it goes on at {_time(settings.pause_until)}" if settings.pause_until is not None else "resume it"
     return Explanation(
-        Why.QUEUE_PAUSED, f"It is due, and its queue is paused since {_time(since)}{why}: resume it.", time=since
+        Why.QUEUE_PAUSED, f"It is due, and its queue is paused since {_time(since)}{why}: {then}.", time=since
     )
 
 

@@ -283,7 +283,8 @@ class MongoStore(JobStore):
         return await self._counts.figures(queue)
 
     async def settings(self, queues: Sequence[str]) -> list[QueueSettings]:
-        return await self._settings.read(queues) if queues else []
+        found = await self._settings.read(queues) if queues else []
+        return await as_of_now(found, self.ping)
 
     async def put_settings(self, queue: str, settings: QueueSettings, *, paused: bool) -> QueueSettings:
         await self._settings.put(queue, settings, paused=paused)

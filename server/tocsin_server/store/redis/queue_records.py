@@ -20,6 +20,9 @@ _TICK = struct.Struct(">" + 6 * "HI")  # six numbers of 6 bytes
 _OLD_TICK_BYTES = 24
 _TICK_SCHEDULE, _TICK_START = slice(40, 46), slice(46, 52)
 
+#: Of a queue's hash, as `settings_of` takes them.
+SETTINGS_FIELDS = ("paused", "reason", "settings", "cmax", "fmax", "until")
+
 RATE_MINUTES = 5  # rates are means over so many whole minutes and the one under way
 
 
@@ -75,8 +78,8 @@ def settings_bytes(settings: QueueSettings) -> bytes:
 
 
 def settings_of(stored_fields: Sequence[bytes | None]) -> QueueSettings:
-    """Settings from the queue's fields paused, reason, settings, cmax, fmax."""
-    paused, reason, stored, completed_max, failed_max = stored_fields
+    """Settings from the queue's fields paused, reason, settings, cmax, fmax, until."""
+    paused, reason, stored, completed_max, failed_max, until = stored_fields
     said = json.loads(stored) if stored else {}
     return QueueSettings(
         paused_since=None if paused is None else to_time(int(paused)),
@@ -87,6 +90,7 @@ def settings_of(stored_fields: Sequence[bytes | None]) -> QueueSettings:
         failed_max=None if failed_max is None else int(failed_max),
         limits=limits_of(said.get("limits", ())),
         fair_turns=said.get("fair_turns", False),
+        pause_until=None if until is None else to_time(int(until)),
     )
 
 

@@ -50,7 +50,9 @@ local function ahead(job)
   return count
 end
 
-local found = {NOW, redis.call('HGET', key('q'), 'paused')}
+local queue = redis.call('HMGET', key('q'), 'paused', 'until')
+local over = queue[2] and tonumber(queue[2]) <= NOW  -- no claim has looked since
+local found = {NOW, not over and queue[1]}
 for i = 1, #ARGV do
   local n = find(ARGV[i])
   local job = n and load(n)
