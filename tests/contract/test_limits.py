@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 from tocsin_server.domain.commands import RunJob
 from tocsin_server.domain.conditions import Conditions
+from tocsin_server.domain.explaining import HeldBack, Turn
 from tocsin_server.domain.job import Draft, New
 from tocsin_server.domain.lease import Claimed, LimitPause
 from tocsin_server.domain.queue_limits import Limit, LimitScope, OnFull, Rate
@@ -260,3 +261,32 @@ async def test_of_a_limit_by_key_the_jobs_key_alone_is_paused(store: JobStore) -
     assert await claimed(store) == []
     await limited(store)
     assert ids(await claimed(store)) == ["a1"]
+
+
+async def explained_held(store: JobStore, job_id: str) -> HeldBack | Turn | None:
+    [outlook] = await store.explain("q", [job_id])
+    assert outlook is not None
+    return outlook.held
+
+
+async def test_a_job_that_waits_for_a_place_or_a_rate_is_explained_so(store: JobStore) -> None:
+    await limited(store, Limit("one", KEY, max_active=1), Limit("slow", TYPE, "u", rate=Rate(1, HOUR)))
+    await added(store, keyed("0", "k"), keyed("1", "k"), a_draft("u0", type="u"), a_draft("u1", type="u"))
+    assert await explained_held(store, "0") is None
+    await claimed(store, types=("t", "u"))
+    assert await explained_held(store, "0") is None
+    assert await explained_held(store, "1") == HeldBack("one", 1, 1)
+    held = await explained_held(store, "u1")
+    assert isinstance(held, HeldBack)
+    assert (held.limit, held.active, held.most) == ("slow", 1, None)
+    assert held.next_at is not None
+    assert abs(held.next_at - await store.ping() - HOUR) < MINUTE
+
+
+async def test_a_job_whose_key_waits_for_its_turn_is_explained_so(store: JobStore) -> None:
+    await limited(store, fair=True)
+    await added(store, keyed("a0", "a"), keyed("a1", "a"), keyed("b0", "b"), keyed("c0", "c"))
+    assert await explained_held(store, "c0") == Turn("c", 2)
+    [outlook] = await store.explain("q", ["a1"])
+    assert outlook is not None
+    assert (outlook.held, outlook.ahead) == (Turn("a", 0), 1)

@@ -67,8 +67,8 @@ def packed_limits(settings: QueueSettings) -> bytes:
 
 
 async def as_of_now(found: Sequence[QueueSettings], ask_time: Callable[[], Awaitable[datetime]]) -> list[QueueSettings]:
-    """Settings that were read, as they are now: a pause whose time is over is none. The store is asked for its time only
-    where one of them ends by itself."""
+    """Settings that were read, as they are now: a pause whose time is over is none. The store is asked for its time
+    only where one of them ends by itself."""
     if not any(settings.pause_until for settings in found):
         return list(found)
     now = await ask_time()
