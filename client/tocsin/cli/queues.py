@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tocsin.cli import json_lines, options, parsing, printing, queue_settings
+from tocsin.cli import json_lines, options, parsing, printing, queue_limits, queue_settings
 from tocsin.cli.connecting import Address, AsJson, connected
 from tocsin.cli.texts import counted
 from tocsin.enums import State
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command("get")(queue_settings.get)
 app.command("update")(queue_settings.update)
+app.command("limits")(queue_limits.limits)
 
 
 @app.command("list")

@@ -75,6 +75,15 @@ class QueueSettings:
 
 
 @record
+class LimitFigures:
+    """How full a limit is."""
+
+    name: str
+    active: int
+    most: int
+
+
+@record
 class QueueFigures:
     """Counts and ages of one queue, read at `now` of the store's clock."""
 
@@ -85,6 +94,8 @@ class QueueFigures:
     failed_per_second: float
     done_deleted: datetime | None = None  # latest end of a COMPLETED or CANCELLED job that somebody deleted or replaced
     failed_deleted: datetime | None = None  # the same of FAILED ones; retention's own deletes are in neither
+    limits: tuple[LimitFigures, ...] = ()  # of those of the queue and of types that have places
+    held_keys: int = 0  # keys, of each type, whose jobs wait for a limit
 
     def total(self, state: State) -> int:
         """Jobs in a state, over all types."""

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin_server.domain.defaults import JobDefaults, PushTarget
-from tocsin_server.domain.queues import HeldJob, QueueFigures, QueueSettings, Tick, WorkerFigures
+from tocsin_server.domain.queues import HeldJob, LimitFigures, QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import time_to_ms, to_ms, to_time
@@ -126,7 +126,7 @@ def counts_of(pairs: Sequence[bytes]) -> dict[State, dict[str, int]]:
 
 def figures_of(reply: Sequence[Any]) -> QueueFigures:
     """What figures.lua says."""
-    now_ms, counts, oldest, rates, gone = reply
+    now_ms, counts, oldest, rates, gone, (held_keys, *limited) = reply
     minute = now_ms // 60_000
     ended = {b"c": 0, b"f": 0}
     for name, number in zip(rates[::2], rates[1::2], strict=True):
@@ -140,6 +140,11 @@ def figures_of(reply: Sequence[Any]) -> QueueFigures:
         ended[b"c"] / seconds,
         ended[b"f"] / seconds,
         *(None if end is None else to_time(int(end)) for end in gone),
+        tuple(
+            LimitFigures(name.decode(), active, most)
+            for name, active, most in zip(limited[::3], limited[1::3], limited[2::3], strict=True)
+        ),
+        held_keys,
     )
 
 
