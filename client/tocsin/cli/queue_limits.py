@@ -30,7 +30,8 @@ NoLimitOption: TypeAlias = Annotated[
     list[str] | None, typer.Option("--no-limit", metavar="NAME", help="Take a limit away. May be repeated.")
 ]
 FairTurnsOption: TypeAlias = Annotated[
-    bool | None, typer.Option("--fair-turns/--no-fair-turns", help="Let the keys of jobs take turns, or not.")
+    bool | None,
+    typer.Option("--fair-turns/--no-fair-turns", metavar="", help="Let the keys of jobs take turns, or not."),
 ]
 
 
