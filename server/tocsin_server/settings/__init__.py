@@ -17,6 +17,7 @@ from tocsin_server.settings.groups import (
     RetentionSettings,
     RetrySettings,
     SmsSettings,
+    TracingSettings,
 )
 from tocsin_server.settings.loading import Loaded, load
 from tocsin_server.settings.model import Settings
@@ -49,6 +50,7 @@ __all__ = [
     "SmsSettings",
     "StoreSettings",
     "TlsSettings",
+    "TracingSettings",
     "describe",
     "duration",
     "is_loopback",
