@@ -28,6 +28,7 @@ from tocsin_server.settings.groups import (
 from tocsin_server.settings.store import StoreSettings
 from tocsin_server.settings.traffic import CallSettings, ConnectionSettings
 from tocsin_server.settings.values import Duration, ListenAddress, Names, QueueNames
+from tocsin_server.settings.web import WebSettings
 
 
 class Settings(BaseModel, frozen=True, extra="forbid"):
@@ -99,6 +100,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     calls: CallSettings = CallSettings()
     connections: ConnectionSettings = ConnectionSettings()
     metrics: MetricsSettings = MetricsSettings()
+    web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
     audit: AuditSettings = AuditSettings()
 
