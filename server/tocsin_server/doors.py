@@ -56,6 +56,18 @@ class Doors:
         return tls_credentials(lambda: certificates.current)
 
     @property
+    def certificates(self) -> Certificates | None:
+        """What TLS is spoken with at the moment, None where it is not."""
+        return None if self._certificates is None else self._certificates.current
+
+    @property
+    def token_hashes(self) -> list[str] | None:
+        """The hashes of all tokens at the moment; None: everybody is let in."""
+        if self._principals is None:
+            return None
+        return [token.sha256 for one in self._principals.current.each for token in one.tokens]
+
+    @property
     def limits(self) -> CallLimits:
         """How many calls may be open."""
         calls = self._settings.calls

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Protocol
 
 import grpc
@@ -64,16 +65,20 @@ class GrpcServer:
         reflection: bool = True,
         metrics: Metrics | None = None,
         spans: Interceptor | None = None,
+        inside: Path | None = None,
     ) -> None:
         """`listen` is host:port, port 0 takes a free one. With `credentials` TLS is spoken, else plaintext.
         With `auth` those alone may call whom it lets in; `audit` sees whom it does not, too.
 
         `reuse_port` lets several processes share the port; off, a port that is taken is refused. Without `reflection`
-        it does not tell what its services and messages are. `metrics`: counts the calls; `spans`: traces them.
+        it does not tell what its services and messages are. `metrics`: counts the calls; `spans`: traces them. `inside`
+        is a Unix socket on which the same is served without TLS, for parts of this process: whoever can open it needs
+        no certificate.
         """
         self._health = health
         self._drained = servicers.drained
         self._listen = listen
+        self._inside = inside
         self._reuse_port = reuse_port
         self._credentials = credentials
         self._gate = DrainGate()
@@ -111,6 +116,8 @@ class GrpcServer:
         """Listen; the port. CannotListen."""
         await self._health.begin()
         port = bound(self._server, self._listen, self._credentials, reuse_port=self._reuse_port)
+        if self._inside is not None:
+            self._server.add_insecure_port(f"unix:{self._inside}")
         await self._server.start()
         self._guard = ConnectionGuard(port, self._room, self._connections.per_address)
         self._guard.start()

@@ -27,6 +27,7 @@ from tocsin_server.settings.showing import DEFAULT, NOTHING, Origin, secrets_of
 from tocsin_server.settings.sources import CONFIG_FLAG, CONFIG_VARIABLE, Flag
 from tocsin_server.settings.store import StoreSettings
 from tocsin_server.settings.values import duration, is_loopback, show_duration
+from tocsin_server.settings.web import WebSettings
 
 __all__ = [
     "CONFIG_FLAG",
@@ -51,6 +52,7 @@ __all__ = [
     "StoreSettings",
     "TlsSettings",
     "TracingSettings",
+    "WebSettings",
     "describe",
     "duration",
     "is_loopback",

@@ -29,6 +29,7 @@ from tocsin_server.settings.groups import (
 from tocsin_server.settings.store import StoreSettings
 from tocsin_server.settings.traffic import CallSettings, ConnectionSettings
 from tocsin_server.settings.values import Duration, ListenAddress, Names, QueueNames
+from tocsin_server.settings.web import WebSettings
 
 
 class Settings(BaseModel, frozen=True, extra="forbid"):
@@ -101,6 +102,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     connections: ConnectionSettings = ConnectionSettings()
     metrics: MetricsSettings = MetricsSettings()
     tracing: TracingSettings = TracingSettings()
+    web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
     audit: AuditSettings = AuditSettings()
 
