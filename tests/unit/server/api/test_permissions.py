@@ -11,8 +11,9 @@ import grpc
 import pytest
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from support import worker_messages as words
 from support.spied_store import SpiedStore
-from support.stubs import Refusal, refusal, request
+from support.stubs import Refusal, refusal, refusal_in, request
 from tocsin.v1 import externalscaler_pb2 as scaler_pb
 from tocsin.v1 import job_pb2
 from tocsin.v1 import job_service_pb2 as pb
@@ -203,6 +204,63 @@ async def test_lists_of_queues_show_ones_own(api: Api) -> None:
     assert await seen("root") == {"own", "foreign", "mail.de", "mailbox"}
     assert await seen("own") == {"own", "mail.de"}
     assert await seen("none") == set()
+
+
+# --- leases ---
+
+
+async def _leased(api: Api, *queues: str) -> list[bytes]:
+    """Tokens of jobs that somebody who reaches all queues has leased, one of each queue."""
+    root = (("authorization", "Bearer root"),)
+    tokens = []
+    for queue in queues:
+        await api.jobs.ScheduleJob(request(queue, "t", {}, job_id="a"), metadata=root)
+        leased = await api.workers.LeaseJobs(words.poll(queue, "t", most=1), metadata=root)
+        tokens.append(leased.jobs[0].token)
+    return tokens
+
+
+async def _states(api: Api, *queues: str) -> list[str]:
+    found = [job for queue in queues for job in await api.store.as_store.get(queue, ["a"], View.BASIC)]
+    return [job.state.name for job in found if job is not None]
+
+
+async def test_who_has_a_token_of_a_foreign_queue_neither_keeps_nor_ends_its_lease(working: Api) -> None:
+    foreign, own = await _leased(working, "foreign", "own")
+    me = (("authorization", "Bearer own"),)
+    extended = (await working.workers.ExtendLeases(words.extend(foreign, own), metadata=me)).results
+    reported = (
+        await working.workers.ReportOutcomes(words.report(*map(words.completed, (foreign, own))), metadata=me)
+    ).results
+    for bad, good in (extended, reported):
+        assert refusal_in(bad.error).code is CODE.PERMISSION_DENIED
+        assert "own does not reach the queue 'foreign'" in bad.error.message
+        assert not good.HasField("error")
+    assert await _states(working, "foreign", "own") == ["ACTIVE", "COMPLETED"]
+
+
+async def test_nor_does_who_says_so_on_a_stream(working: Api) -> None:
+    foreign, held, own = await _leased(working, "foreign", "foreign.held", "own")
+
+    class AsOwn:
+        def StreamJobs(self) -> Any:
+            return working.workers.StreamJobs(metadata=(("authorization", "Bearer own"),))
+
+    hello = words.hello(queue="own", held=[held])
+    async with words.streaming(AsOwn(), hello=hello) as stream:
+        await stream.until(lambda: stream.lost == [held])
+        beats = [wpb.Heartbeat(token=token) for token in (foreign, own)]
+        await stream.say(heartbeats=beats, outcomes=[words.completed(token) for token in (foreign, own)])
+        await stream.until(lambda: len(stream.acks) == 2 and len(stream.lost) == 2)
+        assert stream.lost == [held, foreign]
+        bad, good = stream.acks
+        assert refusal_in(bad.error).code is CODE.PERMISSION_DENIED
+        assert not good.HasField("error")
+        await stream.say(goodbye=wpb.StreamJobsRequest.Goodbye(unbegun_tokens=[foreign]))
+        await stream.close()
+        with pytest.raises(EOFError):
+            await stream.until(lambda: False)
+    assert await _states(working, "foreign", "foreign.held", "own") == ["ACTIVE", "ACTIVE", "COMPLETED"]
 
 
 # --- types ---
