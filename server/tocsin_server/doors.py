@@ -101,9 +101,9 @@ class Doors:
         return Audit(self._audit_log, server, include_reads=told.include_reads, required=told.required)
 
     def start(self) -> None:
-        """Begin to look at the files, and to open the audit log anew when told to (SIGHUP)."""
-        if self._audit_log is not None and threading.current_thread() is threading.main_thread():
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._audit_log.reopen)
+        """Begin to look at the files; SIGHUP has them looked at now, and the audit log opened anew."""
+        if self._hears_hangup:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up)
         if self._certificates is not None or self._principals is not None:
             self._looking.start()
         if isinstance(self._jwt_keys, FetchedKeys):
@@ -112,12 +112,21 @@ class Doors:
     async def close(self) -> None:
         """Look no more, and end the audit log."""
         await self._looking.close()
+        if self._hears_hangup:
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
         if self._audit_log is not None:
-            if threading.current_thread() is threading.main_thread():
-                asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
             self._audit_log.close()
         if isinstance(self._jwt_keys, FetchedKeys):
             await self._jwt_keys.close()
+
+    @property
+    def _hears_hangup(self) -> bool:
+        return heeds_hangup(self._settings) and threading.current_thread() is threading.main_thread()
+
+    def _hung_up(self) -> None:
+        if self._audit_log is not None:
+            self._audit_log.reopen()
+        self._look()
 
     def warnings(self) -> Sequence[str]:
         """What is to be said at the start."""
@@ -145,6 +154,13 @@ class Doors:
             self._jwt_keys.look()
         if self.auth is not None:
             self.auth.recheck()
+
+
+def heeds_hangup(settings: Settings) -> bool:
+    """Whether SIGHUP means "look at your files": where there are any. Else it ends the process, as when its terminal
+    is closed."""
+    files = settings.tls.cert_file, settings.auth.principals_file, settings.audit.to
+    return any(one is not None for one in files)
 
 
 def open_doors(settings: Settings) -> Sequence[str]:

@@ -153,6 +153,7 @@ class JobService:
 
     async def UpdateJob(self, request: pb.UpdateJobRequest, call: Call) -> pb.UpdateJobResponse:
         asked = await aside(request.ByteSize(), lambda: requests.update_job(request))
+        self._rules.check_payload("job", asked.job.payload)
         if asked.job.payload is not None and call.principal is not None and not call.principal.unrestricted:
             # The payload of a mail is a mail, also where the request does not say so.
             for standing in await self._store.get(asked.queue, [asked.job.job_id], View.BASIC):
