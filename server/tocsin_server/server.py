@@ -25,7 +25,6 @@ from tocsin.worker.registry import Handlers
 
 from tocsin_server.api.grpc_server import GrpcServer
 from tocsin_server.api.health import Health
-from tocsin_server.api.interceptors.call import Interceptor
 from tocsin_server.api.lease_tokens import token_of
 from tocsin_server.api.listening import CannotListen, CannotServeDashboard
 from tocsin_server.api.probe_server import ProbeServer
@@ -230,7 +229,7 @@ class Server:
             connections=doors.connections,
             reflection=settings.reflects,
             metrics=self._metrics,
-            spans=_call_spans() if settings.tracing.enabled else None,
+            spans=doors.spans,
             inside=None if dashboard is None else dashboard.socket,
         )
         await self._start_probes(health)
@@ -423,12 +422,6 @@ class Server:
 def _wire_token(job: JobContext) -> str:
     """The right to a job's attempt, for whoever ends it by WorkerService."""
     return b64encode(token_of(Lease(job.queue, job.job_id, job.attempt, job.token), job.type)).decode()
-
-
-def _call_spans() -> Interceptor:
-    from tocsin_server.api.interceptors.call_spans import CallSpans  # loads OpenTelemetry, which few have
-
-    return CallSpans()
 
 
 def _refuse_in_production(settings: Settings, conditions: Sequence[str]) -> None:
