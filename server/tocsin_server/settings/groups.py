@@ -158,6 +158,16 @@ class MailSettings(BaseModel, frozen=True, extra="forbid"):
         "Absent: such jobs fail and say so.",
     )
     sender: str | None = Field(default=None, description="From, for mails that name none.")
+    name: str | None = Field(
+        default=None,
+        max_length=100,
+        description="Who you are: it stands above reminders. Absent: the name in `sender`.",
+    )
+    colour: str = Field(
+        default="#1d4ed8",
+        pattern="^#[0-9a-fA-F]{6}$",
+        description="Colour of the bar above reminders and of their buttons, #RRGGBB.",
+    )
     allowed_senders: Names = Field(
         default=(),
         description="In whose name mail may be sent: ada@example.com, or @example.com for all there. None given: "
