@@ -11,7 +11,15 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validato
 from tocsin_server.domain import limits
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.times import MILLISECOND
-from tocsin_server.settings.values import AllowedHosts, Duration, ListenAddress, Names, Prefixes, Secrets
+from tocsin_server.settings.values import (
+    AllowedHosts,
+    Duration,
+    ListenAddress,
+    Names,
+    Prefixes,
+    QueueNumbers,
+    Secrets,
+)
 
 _RETRY = RetryPolicy()
 
@@ -116,6 +124,11 @@ class QuotaSettings(BaseModel, frozen=True, extra="forbid"):
         ge=1,
         le=1_000_000_000,
         description="Jobs that stand in a queue, ended ones included. Absent: any number.",
+    )
+    jobs_in_queues: QueueNumbers = Field(
+        default=(),
+        description="Another number for some queues, by name or by how names begin: orders=5000, mail.*=100000. 0: any "
+        "number. Of several that fit the name itself holds, then the longest beginning.",
     )
     forget_unused_for: Duration = Field(
         default=timedelta(days=30),
