@@ -17,9 +17,11 @@ from tocsin.client import Client
 from tocsin.enums import (
     Backoff,
     Durability,
+    LimitScope,
     Missed,
     OnConflict,
     OnExcluded,
+    OnFull,
     Outcome,
     Over,
     Overlap,
@@ -48,6 +50,7 @@ from tocsin.errors import (
 )
 from tocsin.following import Explanation, LogLine
 from tocsin.jobs import Cancel, CancelledMany, DeletedMany, Job, JobChange, JobError, Progress, RetriedMany
+from tocsin.limits import Limit, Rate
 from tocsin.queues import JobDefaults, PushTarget, Queue, QueueHealth, ServerInfo, StateCounts, WorkerInfo
 from tocsin.reminders import Reminder, ReminderSet
 from tocsin.requests import JobRequest, Retention, RetryPolicy
@@ -117,12 +120,15 @@ __all__ = [
     "JobError",
     "JobRequest",
     "KeptCalendar",
+    "Limit",
+    "LimitScope",
     "LogLine",
     "Missed",
     "NotFound",
     "Occurrence",
     "OnConflict",
     "OnExcluded",
+    "OnFull",
     "Outcome",
     "Over",
     "Overlap",
@@ -132,6 +138,7 @@ __all__ = [
     "PushTarget",
     "Queue",
     "QueueHealth",
+    "Rate",
     "RawPayload",
     "RefusedRecord",
     "Release",
