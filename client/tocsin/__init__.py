@@ -55,6 +55,8 @@ from tocsin.schedules import Backfill, BackfilledTime, Calendar, Occurrence, Sch
 from tocsin.transfer import Imported, RefusedRecord
 from tocsin.v1.payloads_pb2 import (
     BookingReminder,
+    BulkAction,
+    BulkFilter,
     DataCleanup,
     EmailNotification,
     HttpRequest,
@@ -91,6 +93,8 @@ __all__ = [
     "BackfilledTime",
     "Backoff",
     "BookingReminder",
+    "BulkAction",
+    "BulkFilter",
     "Calendar",
     "Cancel",
     "CancelledMany",

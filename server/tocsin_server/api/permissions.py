@@ -44,6 +44,7 @@ SCOPES_OF_TYPES: Mapping[str, Scope] = {
     "payment_reminder": Scope.SEND,
     "data_cleanup": Scope.HOUSEKEEPING,
     "report_generation": Scope.HOUSEKEEPING,
+    "bulk_action": Scope.OPERATE,
 }
 
 #: What only `read_payload` shows, beside payloads: results, and what handlers said.
@@ -115,15 +116,20 @@ def check_queues(principal: Principal | None, queues: Iterable[str]) -> None:
             _reach(principal, queue)
 
 
+def check_scope(principal: Principal | None, scope: Scope, what: str) -> None:
+    """NotAllowed where the principal lacks the scope which a part of its call takes: `what`, said of the caller."""
+    if principal is not None and scope not in principal.scopes:
+        raise NotAllowed(
+            f"{principal.name} may not {what}, which takes the scope {scope}. Have it added to its scopes.",
+            scope=str(scope),
+        )
+
+
 def check_type(principal: Principal, type_: str) -> None:
     """NotAllowed where jobs of that type take a scope which the principal lacks."""
     scope = SCOPES_OF_TYPES.get(type_)
-    if scope is not None and scope not in principal.scopes:
-        raise NotAllowed(
-            f"{principal.name} may not schedule jobs of type {type_}, which takes the scope {scope}. Have it added to "
-            "its scopes.",
-            scope=str(scope),
-        )
+    if scope is not None:
+        check_scope(principal, scope, f"schedule jobs of type {type_}")
 
 
 def checked(principal: Principal | None, public: type[Message], then: Callable[[bytes], _T]) -> Callable[[bytes], _T]:

@@ -46,6 +46,8 @@ _RULES: Mapping[str, Mapping[Rule, str]] = {
         Scope.OPERATE: "PauseSchedule ResumeSchedule TriggerSchedule BackfillSchedule",
     },
     "tocsin.v1.CalendarService": {Scope.READ: "GetCalendar ListCalendars", Scope.ADMIN: "PutCalendar DeleteCalendar"},
+    # What acts takes `operate`, too: bulk_service.py.
+    "tocsin.v1.BulkService": {Scope.READ: "BulkAct"},
     "tocsin.v1.ClockService": {Scope.READ: "GetClock", Scope.ADMIN: "AdvanceClock"},
     "tocsin.v1.ServerService": {NoScope.ANYBODY: "GetServerInfo"},
     "externalscaler.ExternalScaler": {Scope.READ: "IsActive StreamIsActive GetMetricSpec GetMetrics"},
