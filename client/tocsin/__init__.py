@@ -12,6 +12,7 @@ from importlib import metadata as _metadata
 from tocsin import _grpc_import as _grpc_import  # isort: split  # before anything else imports gRPC
 from tocsin._access import Tls
 from tocsin.async_client import AsyncClient
+from tocsin.bulk_actions import BulkCount, BulkPreview, BulkProgress, BulkRefusal
 from tocsin.calendars import KeptCalendar
 from tocsin.client import Client
 from tocsin.enums import (
@@ -94,7 +95,11 @@ __all__ = [
     "Backoff",
     "BookingReminder",
     "BulkAction",
+    "BulkCount",
     "BulkFilter",
+    "BulkPreview",
+    "BulkProgress",
+    "BulkRefusal",
     "Calendar",
     "Cancel",
     "CancelledMany",
