@@ -9,6 +9,7 @@ from tocsin.worker.registry import Handlers
 
 from tocsin_server.handlers import (
     booking_reminder,
+    bulk_action,
     data_cleanup,
     email_notification,
     http_request,
@@ -24,6 +25,7 @@ from tocsin_server.handlers.server_loop import ServerLoop
 from tocsin_server.messages.mail.mailer import Mailer
 from tocsin_server.messages.sms.texter import Texter
 from tocsin_server.messages.templates.rendering import OURS, Templates
+from tocsin_server.operations.bulk_actions.running import RunBulkActions
 from tocsin_server.operations.cleanup import Cleanup
 from tocsin_server.operations.reminders.fence import ReminderFence
 from tocsin_server.operations.reporting.report import Reporting
@@ -91,6 +93,7 @@ def builtin_handlers(
     booking_reminder.booking_reminder_handler(reminders).register(handlers)
     payment_reminder.payment_reminder_handler(reminders).register(handlers)
     data_cleanup.DataCleanupHandler(Cleanup(store), loop).register(handlers)
+    bulk_action.BulkActionHandler(RunBulkActions(store), loop).register(handlers)
     reporting = Reporting(store, housekeeping.retained)
     reports = report_generation.ReportGenerationHandler(
         reporting, loop, ReportFolder(housekeeping.report_folder), out.mailer
