@@ -17,6 +17,7 @@ from tocsin_server.api.call_limits import CallLimits
 from tocsin_server.api.connections import Connections
 from tocsin_server.api.interceptors.audit import Audit
 from tocsin_server.api.interceptors.auth import Auth
+from tocsin_server.api.interceptors.call import Interceptor
 from tocsin_server.api.tls import tls_credentials
 from tocsin_server.security.authentication import Authentication
 from tocsin_server.security.certificates import Certificates, read_certificates
@@ -56,6 +57,18 @@ class Doors:
         return tls_credentials(lambda: certificates.current)
 
     @property
+    def certificates(self) -> Certificates | None:
+        """What TLS is spoken with at the moment, None where it is not."""
+        return None if self._certificates is None else self._certificates.current
+
+    @property
+    def token_hashes(self) -> list[str] | None:
+        """The hashes of all tokens at the moment; None: everybody is let in."""
+        if self._principals is None:
+            return None
+        return [token.sha256 for one in self._principals.current.each for token in one.tokens]
+
+    @property
     def limits(self) -> CallLimits:
         """How many calls may be open."""
         calls = self._settings.calls
@@ -87,6 +100,15 @@ class Doors:
             return None
         told = self._settings.audit
         return Audit(self._audit_log, server, include_reads=told.include_reads, required=told.required)
+
+    @property
+    def spans(self) -> Interceptor | None:
+        """Traces the calls; None where nobody wants that."""
+        if not self._settings.tracing.enabled:
+            return None
+        from tocsin_server.api.interceptors.call_spans import CallSpans  # loads OpenTelemetry, which few have
+
+        return CallSpans()
 
     def start(self) -> None:
         """Begin to look at the files; SIGHUP has them looked at now, and the audit log opened anew."""

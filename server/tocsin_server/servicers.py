@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from tocsin_server.api.bulk_service import BulkService
 from tocsin_server.api.calendar_service import CalendarService
 from tocsin_server.api.clock_service import ClockService
 from tocsin_server.api.grpc_server import Servicers
@@ -18,6 +19,7 @@ from tocsin_server.api.server_service import ServerFacts, ServerService
 from tocsin_server.api.worker_service import WorkerService
 from tocsin_server.operations.advancing import Advancing
 from tocsin_server.operations.bulk import Bulk
+from tocsin_server.operations.bulk_actions.following import BulkActions
 from tocsin_server.operations.calendars import KeptCalendars
 from tocsin_server.operations.cancel_jobs import CancelJobs
 from tocsin_server.operations.explaining import Explaining
@@ -57,6 +59,7 @@ def build_servicers(
             WorkerService(working),
             ReminderService(reminders, rules),
             ScheduleService(store, KeptSchedules(store, scheduling), working.clock, rules),
+            BulkService(store, BulkActions(store, scheduling, watching)),
             CalendarService(store, KeptCalendars(store)),
             ScalerService(working.scaling),
             ClockService(Advancing(store, working.expecting)),

@@ -60,9 +60,12 @@ class ServerProcesses:
                 if self._settings.store.embedded:
                     await stack.enter_async_context(made_store(self._settings))
                 address = stack.enter_context(shared_address(self._settings.listen))
-                shared = {"listen": address}
+                shared: dict[str, object] = {"listen": address}
                 if self._settings.health_listen is not None:
                     shared["health_listen"] = stack.enter_context(shared_address(self._settings.health_listen))
+                if self._settings.web.listen is not None:
+                    page = stack.enter_context(shared_address(self._settings.web.listen))
+                    shared["web"] = self._settings.web.model_copy(update={"listen": page})
                 await self._keep(self._settings.model_copy(update=shared))
         except (StoreUnfit, CannotListen) as error:
             raise CannotStart(str(error)) from error

@@ -112,7 +112,11 @@ class Principal:
     @property
     def unrestricted(self) -> bool:
         """Whether nothing that a request names can be refused to it."""
-        return self.queues is None and Scope.SEND in self.scopes and Scope.HOUSEKEEPING in self.scopes
+        return self.queues is None and self.scopes >= _OF_TYPES
+
+
+#: What schedules jobs of every type.
+_OF_TYPES = frozenset({Scope.SEND, Scope.HOUSEKEEPING, Scope.OPERATE})
 
 
 @dataclass(frozen=True, slots=True)

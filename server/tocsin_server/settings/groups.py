@@ -171,6 +171,16 @@ class MailSettings(BaseModel, frozen=True, extra="forbid"):
         "Absent: such jobs fail and say so.",
     )
     sender: str | None = Field(default=None, description="From, for mails that name none.")
+    name: str | None = Field(
+        default=None,
+        max_length=100,
+        description="Who you are: it stands above reminders. Absent: the name in `sender`.",
+    )
+    colour: str = Field(
+        default="#1d4ed8",
+        pattern="^#[0-9a-fA-F]{6}$",
+        description="Colour of the bar above reminders and of their buttons, #RRGGBB.",
+    )
     allowed_senders: Names = Field(
         default=(),
         description="In whose name mail may be sent: ada@example.com, or @example.com for all there. None given: "
@@ -278,6 +288,16 @@ class MetricsSettings(BaseModel, frozen=True, extra="forbid"):
         ge=1,
         le=10_000,
         description="Queues that are told apart, the first by name; the others are added up as `other`.",
+    )
+
+
+class TracingSettings(BaseModel, frozen=True, extra="forbid"):
+    """Spans of calls and of attempts, sent by OTLP as the variables OTEL_* say."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Send a span for each call and each attempt by OTLP, as the variables OTEL_* say. Needs the extra "
+        "`otel`.",
     )
 
 

@@ -62,6 +62,7 @@ class MongoStore(JobStore):
     """
 
     ticks_at_once = 100  # each is four lookups
+    counts_limits = False
 
     def __init__(
         self,
