@@ -18,9 +18,11 @@ from tocsin.client import Client
 from tocsin.enums import (
     Backoff,
     Durability,
+    LimitScope,
     Missed,
     OnConflict,
     OnExcluded,
+    OnFull,
     Outcome,
     Over,
     Overlap,
@@ -49,6 +51,7 @@ from tocsin.errors import (
 )
 from tocsin.following import Explanation, LogLine
 from tocsin.jobs import Cancel, CancelledMany, DeletedMany, Job, JobChange, JobError, Progress, RetriedMany
+from tocsin.limits import Limit, Rate
 from tocsin.queues import JobDefaults, PushTarget, Queue, QueueHealth, ServerInfo, StateCounts, WorkerInfo
 from tocsin.reminders import Reminder, ReminderSet
 from tocsin.requests import JobRequest, Retention, RetryPolicy
@@ -126,12 +129,15 @@ __all__ = [
     "JobError",
     "JobRequest",
     "KeptCalendar",
+    "Limit",
+    "LimitScope",
     "LogLine",
     "Missed",
     "NotFound",
     "Occurrence",
     "OnConflict",
     "OnExcluded",
+    "OnFull",
     "Outcome",
     "Over",
     "Overlap",
@@ -141,6 +147,7 @@ __all__ = [
     "PushTarget",
     "Queue",
     "QueueHealth",
+    "Rate",
     "RawPayload",
     "RefusedRecord",
     "Release",

@@ -12,7 +12,7 @@ from tocsin._loop_thread import LoopThread
 from tocsin.bulk_actions import BulkOptions, BulkPreview, BulkProgress, BulkVerb
 
 
-class AsyncBulkActs:
+class AsyncBulk:
     """`AsyncClient.bulk`: one act on all jobs of a queue that match."""
 
     def __init__(self, connection: Connection) -> None:
@@ -42,7 +42,7 @@ class AsyncBulkActs:
         return [step async for step in self.act(what, **options)][-1]
 
 
-class BulkActs:
+class Bulk:
     """`Client.bulk`: one act on all jobs of a queue that match."""
 
     def __init__(self, loop: LoopThread, connection: Connection) -> None:

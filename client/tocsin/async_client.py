@@ -20,7 +20,7 @@ from tocsin import (
     _watching,
 )
 from tocsin._access import TlsChoice
-from tocsin._bulk_actions import AsyncBulkActs
+from tocsin._bulk_actions import AsyncBulk
 from tocsin._calendars import AsyncCalendars
 from tocsin._channel import refuse_copying
 from tocsin._clock import AsyncMovableClock
@@ -91,9 +91,9 @@ class AsyncClient:
         return AsyncSchedules(self._connection)
 
     @property
-    def bulk(self) -> AsyncBulkActs:
+    def bulk(self) -> AsyncBulk:
         """One act on all jobs that match, and a dry run before."""
-        return AsyncBulkActs(self._connection)
+        return AsyncBulk(self._connection)
 
     @property
     def calendars(self) -> AsyncCalendars:

@@ -49,6 +49,7 @@ ENTRIES: Mapping[str, int] = {
     "tocsin.v1.Job.errors": limits.ERRORS_KEPT,
     "tocsin.v1.Explanation.job_ids": limits.EXPLAINED_IDS,
     "tocsin.v1.Queue.type_defaults": limits.TYPES_PER_QUEUE,
+    "tocsin.v1.Queue.limits": limits.LIMITS_PER_QUEUE,
     "tocsin.v1.ScheduleBookingRemindersRequest.offsets": limits.REMINDERS_PER_SET,
     "tocsin.v1.SchedulePaymentRemindersRequest.offsets": limits.REMINDERS_PER_SET,
     "tocsin.v1.Cron.lines": limits.CRON_LINES,

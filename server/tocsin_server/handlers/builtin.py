@@ -17,6 +17,7 @@ from tocsin_server.handlers import (
     report_generation,
     sms_notification,
 )
+from tocsin_server.handlers.reminders.brand import Brand
 from tocsin_server.handlers.reminders.sending import ReminderSender
 from tocsin_server.handlers.reports.files import ReportFolder
 from tocsin_server.handlers.sender import Memory, Sender
@@ -42,6 +43,7 @@ class Outlets:
     mailer: Mailer
     texter: Texter
     templates: Path | None  # the user's folder of templates
+    brand: Brand
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def outlets(mail: MailSettings, sms: SmsSettings) -> Outlets:
 
     MessageSettingsError where a setting cannot be used.
     """
-    return Outlets(Mailer(mail), Texter(sms), mail.templates.absolute() if mail.templates else None)
+    return Outlets(Mailer(mail), Texter(sms), mail.templates.absolute() if mail.templates else None, Brand(mail))
 
 
 def builtin_handlers(
@@ -85,7 +87,7 @@ def builtin_handlers(
     handlers = Handlers()
     templates = Templates(*([out.templates] if out.templates else ()), OURS)
     sender = Sender(Memory(store, loop))
-    reminders = ReminderSender(out.mailer, out.texter, templates, sender, fence, loop)
+    reminders = ReminderSender(out.mailer, out.texter, templates, sender, fence, loop, out.brand)
     email_notification.EmailNotificationHandler(out.mailer, out.templates).register(handlers)
     sms_notification.SmsNotificationHandler(out.texter, sender).register(handlers)
     booking_reminder.booking_reminder_handler(reminders).register(handlers)

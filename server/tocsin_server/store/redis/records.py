@@ -57,7 +57,7 @@ def _number(six: bytes) -> int:
 
 
 _STATES = {int(state): state for state in State}
-_ACTIVE = int(State.ACTIVE)
+_COMPLETED = int(State.COMPLETED)
 
 
 @lru_cache(maxsize=4096)
@@ -309,7 +309,7 @@ def job_of(queue: str, answer: bytes | list[Any], view: View) -> Job:
         _time(create),
         _time(due),
         _some_time(start),
-        None if state == _ACTIVE else _some_time(end),  # its lease's
+        _some_time(end) if state >= _COMPLETED else None,  # of an ACTIVE job its lease's
         attempt,
         failures,
         crashes,
