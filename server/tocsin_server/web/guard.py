@@ -75,7 +75,8 @@ def from_here(request: Request) -> bool:
     if (origin := request.headers.get("origin")) is None:
         return False
     host = urlsplit(origin).netloc.lower()
-    return host in (request.headers.get("host", "").lower(), request.headers.get("x-forwarded-host", "").lower())
+    own = (request.headers.get("host", "").lower(), request.headers.get("x-forwarded-host", "").lower())
+    return bool(host) and host in own
 
 
 async def form_of(request: Request) -> dict[str, str] | None:

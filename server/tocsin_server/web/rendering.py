@@ -72,7 +72,7 @@ class PageTemplates:
             payload=payload_of,
             result=result_of,
             rate=rate,
-            at=iso,
+            utc=utc,
         )
 
     def url(self, path: str, **query: object) -> str:
@@ -102,6 +102,11 @@ def iso(time: Timestamp | datetime) -> str:
             return ""
         time = time.ToDatetime(tzinfo=UTC)
     return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03}Z"
+
+
+def utc(time: Timestamp | datetime) -> str:
+    """In UTC, as people read it."""
+    return iso(time)[:19].replace("T", " ")
 
 
 def when(time: Timestamp | datetime, form: str = "ago") -> Markup:
