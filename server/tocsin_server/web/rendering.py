@@ -174,6 +174,15 @@ def result_of(result: job_pb2.Result) -> str:
     return "" if kind is None else shown_value(getattr(result, kind))
 
 
+def _whole(value: Any) -> Any:
+    """The same, with whole numbers as they were written: a Struct has doubles alone."""
+    if isinstance(value, dict):
+        return {name: _whole(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53 else value
+
+
 def shown_value(value: Any) -> str:
     """A message as indented JSON, and bytes as text where they are."""
     if hasattr(value, "content_type"):
@@ -182,6 +191,6 @@ def shown_value(value: Any) -> str:
         except UnicodeDecodeError:
             text = f"{len(value.body):,} bytes: {value.body[:512].hex(' ')}"
     else:
-        found: Any = MessageToDict(value, preserving_proto_field_name=True)
+        found = _whole(MessageToDict(value, preserving_proto_field_name=True))
         text = json.dumps(found, indent=2, ensure_ascii=False, sort_keys=True)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}\n… {len(text) - _MOST_SHOWN:,} more characters"

@@ -71,7 +71,7 @@ def test_a_schedule_is_previewed_run_paused_and_resumed(server: Server, client: 
     browser.type("#count", "4")
     browser.type("#after", "2027-03-27")
     browser.click("button", "Preview")
-    browser.find("table td", "forward")  # the clock is, over 02:30 of the 28th
+    browser.find("table th", "forward")  # the clock is, over 02:30 of the 28th
     rows = [row.text for row in browser.all("table tbody tr")]
     assert len(rows) == 4
     assert "2027-03-27 02:30:00 +01:00" in rows[0]

@@ -7,7 +7,7 @@ from tocsin import InvalidArgument, NotFound, TocsinError
 from tocsin.v1 import schedule_pb2, schedule_service_pb2
 
 from tocsin_server.web.pages.jobs import WrongFilter, moment, queue_names
-from tocsin_server.web.rendering import iso, payload_of
+from tocsin_server.web.rendering import iso, payload_of, span
 from tocsin_server.web.visit import Visit
 
 _PAGE = 50
@@ -89,7 +89,7 @@ async def act(visit: Visit, do: str) -> Response:
 def rule_of(schedule: schedule_pb2.Schedule) -> str:
     """When it runs, in a line."""
     if schedule.HasField("every"):
-        return f"every {schedule.every.interval.ToTimedelta()}"
+        return f"every {span(schedule.every.interval)}"
     return "; ".join(schedule.cron.lines)
 
 
