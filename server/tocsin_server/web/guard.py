@@ -6,6 +6,7 @@ import ipaddress
 import secrets
 from collections.abc import Sequence
 from http.cookies import CookieError, SimpleCookie
+from time import perf_counter
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.requests import Request
@@ -49,8 +50,12 @@ class BrowserGuard:
             await _refuse(send, *refusal)
             return
 
+        begun = perf_counter()
+
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
+                took = f"page;dur={(perf_counter() - begun) * 1000:.1f}".encode()
+                message["headers"] = [*message["headers"], (b"server-timing", took)]
                 given = {name.lower() for name, _ in message["headers"]}
                 message["headers"] = [
                     *message["headers"],
