@@ -21,7 +21,7 @@ from tocsin.v1 import schedule_pb2
 from tocsin.v1 import schedule_service_pb2 as pb
 
 _SERVICE = "tocsin.v1.ScheduleService"
-_OF_JOB = ("priority", "retry", "timeout", "retention", "tags")
+_OF_JOB = ("priority", "retry", "timeout", "retention", "tags", "limit_key", "weight")
 #: What a preview is given that is of a schedule which is kept.
 _OF_KEPT = frozenset({"queue", "schedule_id", "calendars"})
 #: The field of a schedule that an option is in, where it is not one of its own name.
@@ -175,6 +175,7 @@ def _put_kept(schedule: schedule_pb2.Schedule, schedule_id: str, call: str, opti
         of_job = {name: value for name, value in options.items() if name in _OF_JOB}
         wanted = asked(options.get("type", ""), options.get("payload"), cast("ScheduleOptions", of_job))
         schedule.job.CopyFrom(schedule_request(wanted).job)
+        schedule.job.ClearField("trace_context")  # what it fires in a year is not of the trace that made it
     if "overlap" in options:
         schedule.overlap = schedule_pb2.Schedule.Overlap.Value(word(Overlap, options["overlap"], "overlap"))
     if "missed" in options:

@@ -101,6 +101,16 @@ class Job:
         return dict(self.message.spec.tags)
 
     @property
+    def limit_key(self) -> str:
+        """Whose job it is, where its queue limits or takes turns by key. Empty: none."""
+        return self.message.spec.limit_key
+
+    @property
+    def weight(self) -> int:
+        """Its key's share of turns."""
+        return self.message.spec.weight or 1
+
+    @property
     def retry(self) -> RetryPolicy:
         """Its retry policy, defaults filled in."""
         return RetryPolicy.read(self.message.spec.retry)
@@ -235,7 +245,7 @@ class Job:
         Payload and result stand in it in view FULL alone: typed messages by their field names, bytes in base64.
         """
         names = ["queue", "job_id", "type", "state", "priority", "tags", "retry", "timeout", "retention"]
-        names += ["schedule_id", "nominal_time"]
+        names += ["limit_key", "weight", "schedule_id", "nominal_time"]
         names += ["create_time", "schedule_time", "start_time", "end_time", "attempt", "failures", "crashes"]
         names += ["errors", "progress", "cancel", "explanation", "revision", "outcome"]
         if self.view is View.FULL:

@@ -95,6 +95,8 @@ class ScheduleOptions(TypedDict, total=False):
     timeout: Span | None  # of one attempt; none
     retention: Retention | None
     tags: Mapping[str, str]  # labels to list jobs by
+    limit_key: str  # whose job it is, where its queue limits or takes turns by key; none
+    weight: int  # its key's share of turns, 1 to 100; 1
     on_conflict: OnConflictName  # FAIL
 
 
@@ -113,6 +115,8 @@ class JobRequest:
     timeout: Span | None = field(default=None, kw_only=True)
     retention: Retention | None = field(default=None, kw_only=True)
     tags: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    limit_key: str = field(default="", kw_only=True)
+    weight: int | None = field(default=None, kw_only=True)
     on_conflict: OnConflictName = field(default=OnConflict.FAIL, kw_only=True)
 
 

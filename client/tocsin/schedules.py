@@ -115,6 +115,8 @@ class KeptOptions(TypedDict, total=False):
     timeout: Span | None
     retention: Retention | None
     tags: Mapping[str, str]
+    limit_key: str
+    weight: int
     overlap: OverlapName  # SKIP
     missed: MissedName  # ONCE
     catch_up_window: Span  # of ALL: older ones are missed

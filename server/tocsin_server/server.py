@@ -229,6 +229,7 @@ class Server:
             connections=doors.connections,
             reflection=settings.reflects,
             metrics=self._metrics,
+            spans=doors.spans,
             inside=None if dashboard is None else dashboard.socket,
         )
         await self._start_probes(health)

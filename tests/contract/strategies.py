@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 from tocsin_server.domain import limits
+from tocsin_server.domain.conditions import NO_CONDITIONS, Conditions
 from tocsin_server.domain.job import Cancel, Job, JobError, JobSpec, Payload, Progress, Retention, Terms
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.states import ENDED, State
@@ -39,6 +40,9 @@ _retries = st.just(RetryPolicy()) | st.builds(
     RetryPolicy, st.integers(1, 100), st.sampled_from(Backoff), spans, spans, st.floats(0, 1)
 )
 _tags = st.dictionaries(names, st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=20), max_size=4)
+_conditions = st.just(NO_CONDITIONS) | st.builds(
+    Conditions, st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=40), st.integers(1, 100)
+)
 _errors = st.lists(st.builds(JobError, texts, texts, texts, times, st.integers(0, 2**32 - 1)), max_size=10).map(tuple)
 _progress = st.builds(Progress, st.floats(0, 1), texts, times)
 _cancels = st.builds(Cancel, texts, texts, spans, times, st.none() | times, st.none() | times)
@@ -76,6 +80,7 @@ def specs(queue: str = "q") -> st.SearchStrategy[JobSpec]:
         st.integers(*INT32),
         st.builds(Terms, _retries, st.none() | spans, st.builds(Retention, spans, spans)),
         _tags,
+        _conditions,
     )
 
 

@@ -8,8 +8,10 @@ from uuid import UUID
 
 import pytest
 from tocsin_server.domain import limits
+from tocsin_server.domain.commands import UpdateJob
+from tocsin_server.domain.conditions import NO_CONDITIONS, Conditions
 from tocsin_server.domain.errors import QuotaExceeded, TocsinError
-from tocsin_server.domain.job import Added, Draft, Job, Kept, New, OnConflict, Payload, Replaced, Retention, View
+from tocsin_server.domain.job import Added, Draft, Job, Kept, New, OnConflict, Payload, Replaced, Retention, Terms, View
 from tocsin_server.domain.job_errors import JobActive, JobExists, LeaseLost
 from tocsin_server.domain.lease import Extension
 from tocsin_server.domain.retry import Backoff, RetryPolicy
@@ -214,9 +216,26 @@ async def test_every_field_of_a_spec_comes_back(store: JobStore) -> None:
         timeout=limits.MAX_TIMEOUT,
         retention=Retention(NOW, limits.MAX_RETENTION),
         tags={f"{i:x}" * 63: "\U0001f514" * 50 for i in range(limits.TAGS)} | {"k": "a=b:c#d{e}"},
+        conditions=Conditions("\U0001f514" * 50, limits.MAX_WEIGHT),
     )
     [job] = await added(store, Draft(spec, None, NOW))
     assert (await read(store, job)).spec == spec
+
+
+async def test_changes_of_a_job_leave_its_conditions(store: JobStore) -> None:
+    conditions = Conditions("customer", 7)
+    for put in (a_draft("a", when=HOUR, tags={"k": "v"}), a_draft("a", conditions=conditions, on_conflict=REPLACE)):
+        await added(store, put)
+    terms = Terms(RetryPolicy(9), SECOND, Retention(HOUR, HOUR))
+    [answer] = await store.update("q", [UpdateJob("a", terms=terms, tags={"n": "0"}, payload=Payload(RAW, b"x"))])
+    assert good(answer).spec.conditions == conditions
+    assert (await read(store, "a")).spec.conditions == conditions
+    assert await listed(store, a_query(tags={"n": "0"})) == ["a"]
+    one = await claimed_one(store)
+    assert one.job.spec.conditions == conditions
+    await finished(store, failed(one, NOW))
+    await added(store, a_draft("a", on_conflict=REPLACE))
+    assert (await read(store, "a")).spec.conditions is NO_CONDITIONS
 
 
 async def test_spans_of_a_spec_round_up_to_the_millisecond(store: JobStore) -> None:

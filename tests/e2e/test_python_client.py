@@ -41,8 +41,11 @@ async def aclient(shared_server: Server) -> AsyncIterator[AsyncClient]:
 
 @on_each_store
 def test_a_job_is_scheduled_waited_for_and_read(client: Client, queue: str) -> None:
-    job = client.schedule("echo", {"path": "a.png"}, queue=queue, delay=0.2, priority=5, tags={"a": "b"})
+    job = client.schedule(
+        "echo", {"path": "a.png"}, queue=queue, delay=0.2, priority=5, tags={"a": "b"}, limit_key="c", weight=3
+    )
     assert (job.state, job.outcome, job.priority, job.tags) == ("SCHEDULED", "CREATED", 5, {"a": "b"})
+    assert (job.limit_key, job.weight) == ("c", 3)
     ended = client.wait(job, timeout=20)
     assert (ended.state, ended.data, ended.result) == ("COMPLETED", {"path": "a.png"}, {"path": "a.png"})
 

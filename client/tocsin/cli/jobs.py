@@ -44,6 +44,8 @@ def schedule(
     max_attempts: options.MaxAttempts = None,
     timeout: options.Timeout = None,
     tag: options.Tags = None,
+    limit_key: options.LimitKey = "",
+    weight: options.Weight = None,
     on_conflict: Annotated[
         str, typer.Option(metavar="fail|keep|replace", help="What to do where a job of this id stands.")
     ] = "fail",
@@ -67,6 +69,8 @@ def schedule(
         priority=priority or 0,
         timeout=timeout,
         tags=parsing.tags(tag or ()),
+        limit_key=limit_key,
+        **({} if weight is None else {"weight": weight}),
         on_conflict=conflict,
         delay=delay,
         at=at,

@@ -48,6 +48,10 @@ Types: TypeAlias = Annotated[
 Tags: TypeAlias = Annotated[
     list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="A label. May be repeated.")
 ]
+LimitKey: TypeAlias = Annotated[
+    str, typer.Option(metavar="KEY", help="Whose job it is, where its queue limits or takes turns by key.")
+]
+Weight: TypeAlias = Annotated[int | None, typer.Option(help="Share of turns of its key, 1 to 100.")]
 DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", metavar="", help="Only count the jobs that match.")]
 Reason: TypeAlias = Annotated[str, typer.Option(help="Why; kept with the job.")]
 Data: TypeAlias = Annotated[

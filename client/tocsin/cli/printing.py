@@ -43,6 +43,8 @@ def print_job(job: Job) -> None:
         ("type", job.type),
         ("state", state_text(job.state)),
         ("priority", str(job.priority) if job.priority else ""),
+        ("limit key", job.limit_key),
+        ("weight", str(job.weight) if job.weight != 1 else ""),
         ("tags", " ".join(f"{key}={value}" for key, value in sorted(job.tags.items()))),
         ("created", time_text(job.create_time)),
         ("due", time_text(job.schedule_time)),

@@ -18,6 +18,7 @@ import typer
 
 from tocsin_server.api.listening import CannotListen, shared_address
 from tocsin_server.cli.running import WRONG_SETTINGS, run_server, run_to_exit_code, set_up_logs, withhold_from_children
+from tocsin_server.doors import heeds_hangup
 from tocsin_server.server import CannotStart, Server
 from tocsin_server.settings import Loaded, Settings
 from tocsin_server.shutdown import ServerFailed, Signals
@@ -52,7 +53,7 @@ class ServerProcesses:
     async def run(self) -> None:
         """Until a signal, and all have ended. CannotStart; ServerFailed."""
         self._signals.listen()
-        if self._settings.audit.to is not None:
+        if heeds_hangup(self._settings):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._tell, signal.SIGHUP)
         try:
             async with AsyncExitStack() as stack:
@@ -181,6 +182,8 @@ def _serve(arguments: Sequence[str]) -> None:
         length = int.from_bytes(orders.read(4), "big")
         command, settings, withheld = pickle.loads(orders.read(length))  # noqa: S301 - our parent's
     withhold_from_children(withheld)
+    if heeds_hangup(settings):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it reads its files in a moment anyway
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     telling = os.fdopen(int(arguments[0]), "wb", buffering=0)
 

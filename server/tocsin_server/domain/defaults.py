@@ -7,6 +7,7 @@ from dataclasses import field, fields
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from tocsin_server.domain.conditions import NO_CONDITIONS, Conditions
 from tocsin_server.domain.job import Draft, JobSpec, OnConflict, Payload, Retention, Terms
 from tocsin_server.domain.record import record
 from tocsin_server.domain.retry import Backoff, RetryPolicy
@@ -76,10 +77,11 @@ class JobRequest:
     job_id: str | None = None
     when: datetime | timedelta = timedelta(0)
     on_conflict: OnConflict = OnConflict.FAIL
+    conditions: Conditions = NO_CONDITIONS
 
     def draft(self, terms: Terms) -> Draft:
         """The job to add, with its gaps filled."""
-        spec = JobSpec(self.queue, self.type, self.payload, self.priority, terms, self.tags)
+        spec = JobSpec(self.queue, self.type, self.payload, self.priority, terms, self.tags, self.conditions)
         return Draft(spec, self.job_id, self.when, self.on_conflict)
 
 

@@ -7,6 +7,7 @@ from dataclasses import field
 from datetime import datetime, timedelta
 from enum import IntEnum
 
+from tocsin_server.domain.conditions import NO_CONDITIONS, Conditions
 from tocsin_server.domain.record import record
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.domain.states import State
@@ -75,6 +76,7 @@ class JobSpec:
     priority: int
     terms: Terms
     tags: Mapping[str, str] = field(default_factory=dict)
+    conditions: Conditions = NO_CONDITIONS
 
 
 @record

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from tocsin_server.domain.defaults import UNSET, JobDefaults, PushTarget
 from tocsin_server.domain.http_requests import HTTP_REQUEST
+from tocsin_server.domain.queue_limits import Limit
 from tocsin_server.domain.record import record
 from tocsin_server.domain.states import State
 from tocsin_server.domain.versions import at_least
@@ -23,6 +24,8 @@ class QueueSettings:
     type_defaults: Mapping[str, JobDefaults] = field(default_factory=dict)
     completed_max: int | None = None
     failed_max: int | None = None
+    limits: tuple[Limit, ...] = ()
+    fair_turns: bool = False  # keys take turns
 
     @property
     def paused(self) -> bool:
@@ -92,6 +95,7 @@ class Tick:
     waiting: bool = False  # jobs may be WAITING; False: certainly none was when this was read
     changes: int = 0  # grows with each change of any of its jobs, by how much is not said
     next_schedule: datetime | None = None  # earliest time at which a schedule is to be looked at
+    next_start: datetime | None = None  # earliest time at which a limit or a pause lets jobs begin by itself
 
 
 @record

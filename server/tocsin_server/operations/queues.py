@@ -10,8 +10,9 @@ from types import EllipsisType
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.defaults import UNSET, JobDefaults
-from tocsin_server.domain.errors import QueueInUse, QueueMoved, QuotaExceeded
+from tocsin_server.domain.errors import NotBuilt, QueueInUse, QueueMoved, QuotaExceeded
 from tocsin_server.domain.job import Put
+from tocsin_server.domain.queue_limits import Limit
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
 from tocsin_server.operations import moves, schedule_moves
@@ -87,6 +88,8 @@ class QueueChange:
     some_types: Mapping[str, JobDefaults] = field(default_factory=dict)  # after all_types; UNSET clears one
     completed_max: int | EllipsisType | None = ...
     failed_max: int | EllipsisType | None = ...
+    limits: tuple[Limit, ...] | None = None
+    fair_turns: bool | None = None
 
     def of(self, settings: QueueSettings) -> QueueSettings:
         """The settings with this change. QuotaExceeded where too many types would have defaults."""
@@ -102,6 +105,8 @@ class QueueChange:
             if isinstance(self.completed_max, EllipsisType)
             else self.completed_max,
             failed_max=settings.failed_max if isinstance(self.failed_max, EllipsisType) else self.failed_max,
+            limits=settings.limits if self.limits is None else self.limits,
+            fair_turns=settings.fair_turns if self.fair_turns is None else self.fair_turns,
         )
 
 
@@ -174,10 +179,18 @@ class Queues:
                     like = _settings_alone(old) == _settings_alone(wanted) and (old.paused or not wanted.paused)
                     if has_settings or old.paused or queue in await self._store.queues():
                         return Put.SAME if like else Put.KEPT
+                self._check_limits(new)
                 await self._store.put_settings(queue, new, paused=paused)
                 return Put.REPLACED if has_settings else Put.CREATED
         finally:
             self._settings.invalidate(queue)
+
+    def _check_limits(self, settings: QueueSettings) -> None:
+        if (settings.limits or settings.fair_turns) and not self._store.counts_limits:
+            raise NotBuilt(
+                "limits and fair_turns are not built for MongoDB in this version of the server; nothing was changed. "
+                "Keep the queue in Redis or Valkey, or leave them out."
+            )
 
     async def _change(self, queue: str, change: Callable[[QueueSettings], tuple[QueueSettings, bool]]) -> QueueSettings:
         try:
@@ -186,6 +199,7 @@ class Queues:
                 new, paused = change(old)
                 if (new, paused) == (old, old.paused):
                     return old
+                self._check_limits(new)
                 return await self._store.put_settings(queue, new, paused=paused)
         finally:
             self._settings.invalidate(queue)

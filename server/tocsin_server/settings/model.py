@@ -24,6 +24,7 @@ from tocsin_server.settings.groups import (
     RetentionSettings,
     RetrySettings,
     SmsSettings,
+    TracingSettings,
 )
 from tocsin_server.settings.store import StoreSettings
 from tocsin_server.settings.traffic import CallSettings, ConnectionSettings
@@ -100,6 +101,7 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     calls: CallSettings = CallSettings()
     connections: ConnectionSettings = ConnectionSettings()
     metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
     audit: AuditSettings = AuditSettings()

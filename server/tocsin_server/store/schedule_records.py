@@ -14,6 +14,7 @@ from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec
 from tocsin_server.domain.schedules.timing import CalendarUse, Cron, Every, OnExcluded, Timing
 from tocsin_server.domain.times import time_to_ms, to_ms, to_time
+from tocsin_server.store.condition_records import conditions_of, conditions_to_json
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _PAYLOAD = b'"payload":['
@@ -149,13 +150,16 @@ def _job_to_json(job: JobSpec) -> Mapping[str, Any]:
         "timeout": _ms(job.terms.timeout),
         "retention": [to_ms(retention.completed_for), to_ms(retention.failed_for)],
         "tags": dict(job.tags),
+        "conditions": conditions_to_json(job.conditions),
     }
 
 
 def _job_of(queue: str, said: Mapping[str, Any]) -> JobSpec:
     payload = None if said["payload"] is None else Payload(said["payload"][0], b64decode(said["payload"][1]))
     terms = _terms_of(tuple(said["retry"]), said["timeout"], tuple(said["retention"]))
-    return JobSpec(queue, said["type"], payload, said["priority"], terms, said["tags"])
+    return JobSpec(
+        queue, said["type"], payload, said["priority"], terms, said["tags"], conditions_of(said.get("conditions"))
+    )
 
 
 @lru_cache(maxsize=1_000)  # most schedules have the queue's; and jobs whose terms are one object are added alike

@@ -15,6 +15,7 @@ from tocsin_server.api import page_tokens, wire
 from tocsin_server.api.answers.explaining import fill_explanation
 from tocsin_server.api.sized import AnswerRoom
 from tocsin_server.api.times import set_span, set_time
+from tocsin_server.domain.conditions import DEFAULT_WEIGHT, NO_CONDITIONS, Conditions
 from tocsin_server.domain.events import Event
 from tocsin_server.domain.explaining import Explanation
 from tocsin_server.domain.filters import ListQuery, Order, Page, Position
@@ -154,8 +155,20 @@ def fill_spec(target: job_pb2.JobSpec, spec: JobSpec, view: View) -> None:
     target.priority = spec.priority
     if spec.tags:
         target.tags.update(spec.tags)
+    if spec.conditions is not NO_CONDITIONS:
+        fill_conditions(target, spec.conditions)
     if spec.payload is not None and view is View.FULL:
         wire.set_payload(target, spec.payload.kind, spec.payload.body)
+
+
+def fill_conditions(target: job_pb2.JobSpec, conditions: Conditions) -> None:
+    """Write what a job's start depends on."""
+    target.limit_key = conditions.limit_key
+    if conditions.weight != DEFAULT_WEIGHT:
+        target.weight = conditions.weight
+    if conditions.traceparent:
+        target.trace_context.traceparent = conditions.traceparent
+        target.trace_context.tracestate = conditions.tracestate
 
 
 class _TermsWritten:

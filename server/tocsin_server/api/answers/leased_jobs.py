@@ -19,6 +19,7 @@ from tocsin_server.api.answers.job import fill
 from tocsin_server.api.lease_tokens import token_of
 from tocsin_server.api.times import set_span, set_time
 from tocsin_server.api.wire_fields import tag, varint
+from tocsin_server.domain.conditions import NO_CONDITIONS
 from tocsin_server.domain.job import Job, Terms, View
 from tocsin_server.domain.lease import Claimed
 from tocsin_server.domain.times import EPOCH
@@ -48,6 +49,8 @@ def leased_job(claimed: Claimed, lease: timedelta) -> bytes:
 
 def _job(job: Job) -> bytes:
     if job.errors or job.progress or job.cancel or job.spec.tags or job.start_time is None or job.fired:
+        return _filled(job)
+    if job.spec.conditions is not NO_CONDITIONS:
         return _filled(job)
     alike, spec_alike = _alike(job)
     job_id, payload = job.job_id.encode(), job.spec.payload

@@ -10,9 +10,10 @@ from tocsin.v1 import job_pb2
 from tocsin.v1 import job_service_pb2 as pb
 
 from tocsin_server.api import wire
-from tocsin_server.api.answers.job import fill, terms_written
+from tocsin_server.api.answers.job import fill, fill_conditions, terms_written
 from tocsin_server.api.times import set_time
 from tocsin_server.api.wire_fields import tag, varint
+from tocsin_server.domain.conditions import NO_CONDITIONS
 from tocsin_server.domain.job import Added, Draft, JobSpec, New, Replaced, Terms, View
 
 _Job = wire.shadow(job_pb2.Job)
@@ -35,7 +36,7 @@ def scheduled(draft: Draft, added: Added) -> pb.ScheduleJobResponse:
 
 def new_job_result(spec: JobSpec, new: New) -> bytes | None:
     """A BatchScheduleJobsResponse.Result for a new job; None where more than its id may be its own."""
-    if spec.priority or spec.tags:
+    if spec.priority or spec.tags or spec.conditions is not NO_CONDITIONS:
         return None
     job_id, alike = new.job_id.encode(), _alike.raw(spec, new)
     id_size = varint(len(job_id))
@@ -55,6 +56,8 @@ def fill_scheduled(target: pb.ScheduleJobResponse, draft: Draft, added: Added) -
             job.spec.priority = spec.priority
         if spec.tags:
             job.spec.tags.update(spec.tags)
+        if spec.conditions is not NO_CONDITIONS:
+            fill_conditions(job.spec, spec.conditions)
         target.outcome = _CREATED
         return
     fill(target.job, added.job, View.BASIC)
@@ -82,7 +85,7 @@ class _Alike:
         return self._raw
 
     def __call__(self, spec: JobSpec, new: New) -> job_pb2.Job:
-        """A job like this new one, without id, priority and tags. It is not to be changed."""
+        """A job like this new one, without id, priority, tags and conditions. It is not to be changed."""
         last = self._new
         if (
             last is None

@@ -73,6 +73,7 @@ class Alike:
             None,
             like.when,
             like.on_conflict,
+            like.conditions,
         )
 
     def learn(self, raw: bytes, request: JobRequest) -> None:

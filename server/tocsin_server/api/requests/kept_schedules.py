@@ -9,6 +9,7 @@ from tocsin.v1 import schedule_pb2
 from tocsin.v1 import schedule_service_pb2 as pb
 
 from tocsin_server.api import page_tokens
+from tocsin_server.api.requests.conditions import to_conditions
 from tocsin_server.api.requests.jobs import check_page_size, page_size, queue_of
 from tocsin_server.api.requests.payloads.checking import BUILT_IN_TYPES
 from tocsin_server.api.requests.schedule_jobs import check_size, check_spec, overrides, to_payload
@@ -158,6 +159,7 @@ def wanted(schedule: schedule_pb2.Schedule) -> Wanted:
         schedule.job.priority,
         overrides(schedule.job),
         dict(schedule.job.tags),
+        conditions=to_conditions(schedule.job),
     )
     window: timedelta | None = to_span(schedule.catch_up_window) if schedule.HasField("catch_up_window") else None
     spec = ScheduleSpec(

@@ -15,6 +15,7 @@ from tocsin.v1 import job_pb2, job_service_pb2
 from tocsin_server.api import wire
 from tocsin_server.api.reading import read
 from tocsin_server.api.requests.alike import Alike
+from tocsin_server.api.requests.conditions import check_conditions, has_conditions, to_conditions
 from tocsin_server.api.requests.payloads.checking import BUILT_IN_TYPES, check_payload, is_plain_data
 from tocsin_server.api.requests.violations import Violations, is_name
 from tocsin_server.api.times import to_span, to_time
@@ -68,6 +69,7 @@ def schedule_job(request: job_service_pb2.ScheduleJobRequest) -> JobRequest:
         and spec.ByteSize() <= limits.JOB_SPEC_BYTES
         and (name is None or is_plain_data(name, body))
         and not (spec.HasField("retry") or spec.HasField("timeout") or spec.HasField("retention") or spec.tags)
+        and not has_conditions(spec)
     ):
         return JobRequest(
             spec.queue or limits.DEFAULT_QUEUE,
@@ -89,6 +91,7 @@ def schedule_job(request: job_service_pb2.ScheduleJobRequest) -> JobRequest:
         job_id=request.job_id or None,
         when=to_when(request) or _NOTHING,
         on_conflict=_HOW[request.on_conflict],
+        conditions=to_conditions(spec),
     )
 
 
@@ -157,6 +160,7 @@ def check_spec(wrong: Violations, field: str, spec: job_pb2.JobSpec) -> None:
     if payload is not None:
         check_payload(wrong, field, *payload)
     check_terms(wrong, field, spec)
+    check_conditions(wrong, field, spec)
 
 
 def check_terms(wrong: Violations, field: str, spec: job_pb2.JobSpec) -> None:

@@ -14,6 +14,7 @@ from tocsin.v1 import transfer_pb2 as pb
 from tocsin_server.api import wire
 from tocsin_server.api.aside import each_aside
 from tocsin_server.api.reading import read
+from tocsin_server.api.requests.conditions import to_conditions
 from tocsin_server.api.requests.jobs import STATES, queue_of
 from tocsin_server.api.requests.payloads.checking import BUILT_IN_TYPES, check_payload
 from tocsin_server.api.requests.queues import check_settings, to_settings
@@ -205,7 +206,7 @@ def _check_body(wrong: Violations, at: str, record: pb.JobRecord) -> tuple[int, 
         wrong.add(f"{at}.job.spec.{wire.PAYLOAD_FIELDS[there[0]]}", f"is left out here: {at}.payload has its bytes")
     kind = record.payload_field
     if kind in wire.PAYLOAD_FIELDS:
-        check_payload(wrong, f"{at}.payload", kind, record.payload)
+        check_payload(wrong, f"{at}.payload", kind, record.payload, kept=True)
         return kind, record.payload
     if kind:
         wrong.add(f"{at}.payload_field", f"is {kind}, and JobSpec has no such payload")
@@ -353,6 +354,7 @@ def _to_spec(record: pb.JobRecord) -> JobSpec:
         priority=spec.priority,
         terms=terms(overrides(spec), SERVER_DEFAULTS),
         tags=dict(spec.tags),
+        conditions=to_conditions(spec),
     )
 
 

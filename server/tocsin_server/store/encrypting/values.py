@@ -77,7 +77,7 @@ def sealed_payload(key: Key, queue: str, name: str, payload: Payload, binding: i
 
 def with_payload(spec: JobSpec, payload: Payload | None) -> JobSpec:
     """The spec with another payload."""
-    return JobSpec(spec.queue, spec.type, payload, spec.priority, spec.terms, spec.tags)
+    return JobSpec(spec.queue, spec.type, payload, spec.priority, spec.terms, spec.tags, spec.conditions)
 
 
 def sealed_drafts(key: Key, drafts: Sequence[Draft], ids: MadeIds) -> list[Draft]:
@@ -97,7 +97,7 @@ def sealed_drafts(key: Key, drafts: Sequence[Draft], ids: MadeIds) -> list[Draft
                 queue = spec.queue
                 seal_one = sealing(key, PAYLOAD, queue)
             body = seal_one(next(later), job_id, b"%c%b" % (payload.kind, payload.body))
-            spec = JobSpec(queue, spec.type, Payload(KIND, body), spec.priority, spec.terms, spec.tags)
+            spec = JobSpec(queue, spec.type, Payload(KIND, body), spec.priority, spec.terms, spec.tags, spec.conditions)
             draft = Draft(spec, job_id, draft.when, on_conflict, draft.fired)
         sealed.append(draft)
     return sealed

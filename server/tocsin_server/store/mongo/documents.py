@@ -2,6 +2,7 @@
 
 _id        "<queue>/<job_id>"
 queue, id, type, priority, tags ["key=value", ...], spec {retry, timeout, retention}, payload {kind, body}, bytes
+conditions {limit_key, weight}              where there are any (store/condition_records.py)
 state, arrival, attempt, failures, crashes, revision
 create, due, start, end, lease, expire      dates, in milliseconds; lease only of ACTIVE, end, expire of ended ones
 token      of the last attempt: the 8 bytes of the claim that began it
@@ -23,11 +24,13 @@ from typing import Any
 
 from bson.int64 import Int64
 
+from tocsin_server.domain.conditions import NO_CONDITIONS
 from tocsin_server.domain.job import Cancel, Draft, Job, JobError, JobSpec, Payload, Progress, Retention, Terms, View
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.sealed import payload_size
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.domain.times import EPOCH, MILLISECOND
+from tocsin_server.store.condition_records import conditions_bytes, conditions_of, conditions_to_json
 
 Document = dict[str, Any]
 #: What only View.FULL reads.
@@ -106,6 +109,8 @@ def job_document(spec: JobSpec, job_id: str, **fields: Any) -> Document:
         "spec": _terms_document(spec.terms),
     }
     _set_tags(document, spec.tags)
+    if spec.conditions is not NO_CONDITIONS:
+        document["conditions"] = conditions_to_json(spec.conditions)
     set_payload(document, spec.payload)
     return document
 
@@ -157,7 +162,8 @@ def spec_bytes(document: Mapping[str, Any]) -> int:
     spec = document["spec"]
     tags = sum(2 + len(tag.encode()) - 1 for tag in document.get("tags", ()))
     retry = 0 if spec["retry"] == _COMMON_RETRY else 23
-    return 3 + len(document["type"]) + tags + retry + (6 if "timeout" in spec else 0)
+    conditions = len(conditions_bytes(conditions_of(said))) if (said := document.get("conditions")) else 0
+    return 3 + len(document["type"]) + conditions + tags + retry + (6 if "timeout" in spec else 0)
 
 
 def error_document(error: JobError, now: datetime, attempt: int) -> Document:
@@ -224,6 +230,7 @@ def _spec_of(document: Mapping[str, Any], payload: Payload | None) -> JobSpec:
             Retention(span(retention["completed_for"]), span(retention["failed_for"])),
         ),
         tags,
+        conditions_of(document.get("conditions")),
     )
 
 

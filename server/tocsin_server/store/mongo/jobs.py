@@ -38,7 +38,9 @@ _LISTED = 100
 _WRITTEN_ALIKE = 40
 #: What a job that is replaced before it has begun keeps, and what it has no longer.
 _KEPT = frozenset({"_id", "id", "queue", "arrival", "create", "attempt", "revision", "writes"})
-_OF_EARLIER_ATTEMPTS = frozenset({"fired", "errors", "progress", "result", "cancel", "token", "payload", "tags"})
+_OF_EARLIER_ATTEMPTS = frozenset(
+    {"fired", "errors", "progress", "result", "cancel", "token", "payload", "tags", "conditions"}
+)
 _WITHOUT_HEAVY = dict.fromkeys(HEAVY, 0)
 #: Written as steps, so that what happens to many jobs alike is one statement.
 _COUNTED = ("writes", "revision", "attempt", "failures", "crashes")

@@ -11,6 +11,7 @@ from typing import Any
 from tocsin_server.domain.defaults import JobDefaults, PushTarget
 from tocsin_server.domain.queues import HeldJob, QueueSettings, WorkerFigures
 from tocsin_server.domain.retry import Backoff
+from tocsin_server.store.limit_records import limits_of, limits_to_json
 from tocsin_server.store.mongo.documents import Document, span, text, to_ms
 
 _SPANS = frozenset({"initial_delay", "max_delay", "timeout", "completed_for", "failed_for"})
@@ -71,6 +72,10 @@ def settings_document(settings: QueueSettings) -> Document:
         said["completed_max"] = settings.completed_max
     if settings.failed_max is not None:
         said["failed_max"] = settings.failed_max
+    if settings.limits:
+        said["limits"] = limits_to_json(settings.limits)
+    if settings.fair_turns:
+        said["fair_turns"] = True
     return said
 
 
@@ -84,6 +89,8 @@ def settings_of(head: Mapping[str, Any]) -> QueueSettings:
         type_defaults={one["type"]: _defaults_of(one["defaults"]) for one in said.get("types", ())},
         completed_max=said.get("completed_max"),
         failed_max=said.get("failed_max"),
+        limits=limits_of(said.get("limits", ())),
+        fair_turns=said.get("fair_turns", False),
     )
 
 

@@ -13,6 +13,7 @@ from tocsin_server.store.redis.records import (
     FIRED,
     HAS_EXTRAS,
     HEADER,
+    conditions_flag,
     error_bytes,
     id_bytes,
     payload_bytes,
@@ -34,7 +35,8 @@ def put_arguments(job: Job) -> tuple[bytes, bytes, bytes, bytes]:
         (job.cancel is not None) * CANCEL_ASKED
         | bool(extras) * HAS_EXTRAS
         | retention_flag(spec.terms)
-        | job.fired * FIRED,
+        | job.fired * FIRED
+        | conditions_flag(spec),
         spec.priority,
         job.attempt,
         job.failures,

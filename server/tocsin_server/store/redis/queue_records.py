@@ -14,10 +14,11 @@ from tocsin_server.domain.queues import HeldJob, QueueFigures, QueueSettings, Ti
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import time_to_ms, to_ms, to_time
+from tocsin_server.store.limit_records import limits_of, limits_to_json
 
 _TICK = struct.Struct(">" + 6 * "HI")  # six numbers of 6 bytes
 _OLD_TICK_BYTES = 24
-_TICK_SCHEDULE = slice(40, 46)
+_TICK_SCHEDULE, _TICK_START = slice(40, 46), slice(46, 52)
 
 RATE_MINUTES = 5  # rates are means over so many whole minutes and the one under way
 
@@ -65,7 +66,12 @@ def _push_from_json(said: Mapping[str, Any]) -> PushTarget:
 def settings_bytes(settings: QueueSettings) -> bytes:
     """What put_settings.lua stores beside pause and maxima."""
     types = {name: _defaults_to_json(defaults) for name, defaults in settings.type_defaults.items()}
-    return json.dumps({"defaults": _defaults_to_json(settings.defaults), "types": types}).encode()
+    said: dict[str, Any] = {"defaults": _defaults_to_json(settings.defaults), "types": types}
+    if settings.limits:
+        said["limits"] = limits_to_json(settings.limits)
+    if settings.fair_turns:
+        said["fair_turns"] = True
+    return json.dumps(said).encode()
 
 
 def settings_of(stored_fields: Sequence[bytes | None]) -> QueueSettings:
@@ -79,6 +85,8 @@ def settings_of(stored_fields: Sequence[bytes | None]) -> QueueSettings:
         type_defaults={name: _defaults_from_json(of_type) for name, of_type in said.get("types", {}).items()},
         completed_max=None if completed_max is None else int(completed_max),
         failed_max=None if failed_max is None else int(failed_max),
+        limits=limits_of(said.get("limits", ())),
+        fair_turns=said.get("fair_turns", False),
     )
 
 
@@ -99,6 +107,7 @@ def tick_of(stored: bytes | None) -> Tick:
         waiting > 0,
         changes,
         to_time(schedule) if (schedule := int.from_bytes(stored[_TICK_SCHEDULE])) else None,
+        to_time(start) if (start := int.from_bytes(stored[_TICK_START])) else None,
     )
 
 

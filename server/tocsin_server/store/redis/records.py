@@ -1,6 +1,7 @@
 """Stored bytes to domain objects and back. A record's layout stands in lua/lib/job.lua; this file is its other half.
 
-What follows the tags in a record: a byte of flags (1 own retry policy, 2 timeout), then >HB6s6sd max_attempts, backoff,
+A record has its conditions before the tags, where the header flags them (store/condition_records.py). What follows the
+tags: a byte of flags (1 own retry policy, 2 timeout), then >HB6s6sd max_attempts, backoff,
 initial_delay, max_delay, jitter, and 6 bytes of timeout, each only where flagged; and 12 bytes of retention where the
 header flags it. What is not there is `_COMMON_RETRY` and `_COMMON_RETENTION`, part of the format, so that the common
 job spends one byte on all that.
@@ -17,11 +18,13 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
+from tocsin_server.domain.conditions import NO_CONDITIONS
 from tocsin_server.domain.job import Cancel, Draft, Job, JobError, JobSpec, Payload, Progress, Retention, Terms, View
 from tocsin_server.domain.logs import LoggedLine, LogLine
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import time_to_ms, to_ms, to_time
+from tocsin_server.store.condition_records import conditions_bytes, conditions_in
 
 HEADER = struct.Struct(">BBiIHBI6s6s6s6s8sH")
 _DRAFT = struct.Struct(">BB6sBi")
@@ -33,7 +36,7 @@ _COMMON_RETRY = RetryPolicy(3, Backoff.EXPONENTIAL, timedelta(seconds=2), timede
 _COMMON_RETENTION = Retention(timedelta(days=1), timedelta(days=30))
 _OWN_RETRY, _TIMEOUT = 1, 2
 #: Flags of a record's header, as in lua/lib/job.lua.
-CANCEL_ASKED, HAS_EXTRAS, OWN_ID, OWN_RETENTION, FIRED = 1, 2, 4, 8, 32
+CANCEL_ASKED, HAS_EXTRAS, OWN_ID, OWN_RETENTION, FIRED, CONDITIONS = 1, 2, 4, 8, 32, 64
 _ARRIVAL = 6  # bytes of it before a record, in an answer
 _META = _ARRIVAL + HEADER.size
 _CREATE = slice(17, 23)  # of a meta
@@ -54,7 +57,7 @@ def _number(six: bytes) -> int:
 
 
 _STATES = {int(state): state for state in State}
-_ACTIVE = int(State.ACTIVE)
+_COMPLETED = int(State.COMPLETED)
 
 
 @lru_cache(maxsize=4096)
@@ -73,7 +76,17 @@ def _time(six: bytes) -> datetime:
 
 def rest_bytes(spec: JobSpec) -> bytes:
     """All of the spec that its header, id and payload do not hold."""
-    return _type_bytes(spec.type) + _tags_bytes(spec.tags) + _terms_bytes(spec.terms)
+    return _head_bytes(spec) + _tags_bytes(spec.tags) + _terms_bytes(spec.terms)
+
+
+def conditions_flag(spec: JobSpec) -> int:
+    """The header's flag of conditions."""
+    return 0 if spec.conditions is NO_CONDITIONS else CONDITIONS
+
+
+def _head_bytes(spec: JobSpec) -> bytes:
+    kind = _type_bytes(spec.type)
+    return kind if spec.conditions is NO_CONDITIONS else kind + conditions_bytes(spec.conditions)
 
 
 def retention_flag(terms: Terms) -> int:
@@ -136,9 +149,9 @@ def draft_arguments(drafts: Sequence[Draft]) -> list[tuple[bytes, bytes]]:
         if last is None or not _alike(draft, last):
             is_delay = isinstance(when, timedelta)
             ms = max(0, to_ms(when) if isinstance(when, timedelta) else time_to_ms(when))
-            own_flags = (0 if job_id is None else OWN_ID) | (FIRED if draft.fired else 0)
+            own_flags = (0 if job_id is None else OWN_ID) | (FIRED if draft.fired else 0) | conditions_flag(spec)
             head = _DRAFT.pack(draft.on_conflict, is_delay, six_bytes(ms), flags | own_flags, spec.priority)
-            head += _type_bytes(spec.type) + _tags_bytes(spec.tags) + packed_terms
+            head += _head_bytes(spec) + _tags_bytes(spec.tags) + packed_terms
         last = draft
         own = seeds[4 * at : 4 * at + 4] if job_id is None else id_bytes(job_id)
         arguments.append((head, own + payload_bytes(spec.payload)))
@@ -153,6 +166,7 @@ def _alike(one: Draft, other: Draft) -> bool:
         and spec.type == others.type
         and spec.priority == others.priority
         and spec.tags == others.tags
+        and spec.conditions == others.conditions
         and one.when == other.when
         and type(one.when) is type(other.when)
         and one.on_conflict == other.on_conflict
@@ -231,6 +245,11 @@ def progress_bytes(fraction: float, message: str) -> bytes:
 def _read_spec(record: bytes, end: int, queue: str, flags: int, priority: int, payload: Payload | None) -> JobSpec:
     kind_end = _META + 1 + record[_META]
     kind = record[_META + 1 : kind_end].decode()
+    conditions = NO_CONDITIONS
+    if flags & CONDITIONS:
+        block_at = kind_end + 2
+        kind_end = block_at + int.from_bytes(record[kind_end:block_at], "big")
+        conditions = conditions_in(bytes(record[block_at:kind_end]))
     tags: dict[str, str] = {}
     at = kind_end + 1
     for _ in range(record[kind_end]):
@@ -239,7 +258,7 @@ def _read_spec(record: bytes, end: int, queue: str, flags: int, priority: int, p
         tags[record[at + 1 : name_end].decode()] = record[name_end + 1 : value_end].decode()
         at = value_end
     terms = _terms_of(record[at:end], bool(flags & OWN_RETENTION))
-    return JobSpec(queue, kind, payload, priority, terms, tags)
+    return JobSpec(queue, kind, payload, priority, terms, tags, conditions)
 
 
 @lru_cache(maxsize=1024)
@@ -290,7 +309,7 @@ def job_of(queue: str, answer: bytes | list[Any], view: View) -> Job:
         _time(create),
         _time(due),
         _some_time(start),
-        None if state == _ACTIVE else _some_time(end),  # its lease's
+        _some_time(end) if state >= _COMPLETED else None,  # of an ACTIVE job its lease's
         attempt,
         failures,
         crashes,

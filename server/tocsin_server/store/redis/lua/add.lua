@@ -12,7 +12,7 @@
 -- Wakes    "settings" where the queue is new
 -- Clock    the server's; a delay counts from it, a time that has passed means now
 -- Bounds   the caller sends at most 50 jobs and 1 MiB
---- @include lib/keys lib/clock lib/job lib/ids lib/rows lib/events lib/tick lib/commit lib/transitions lib/types lib/drafts
+--- @include lib/keys lib/clock lib/conditions lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/limits lib/filing lib/turns lib/commit lib/transitions lib/types lib/drafts
 local FAIL, KEEP, REPLACE = 1, 2, 3
 local known, others = {}, {}
 announce = ARGV[2] ~= '1'

@@ -5,7 +5,7 @@
 -- Returns  {now_ms, paused since or false, {answer, ahead or -1} or false, ...}; ahead: of a job that is due, how many of
 --          its type are taken before it
 -- Bounds   of due jobs that nobody has made WAITING yet at most 100 are read; where there are more, ahead is -1
---- @include lib/keys lib/clock lib/job lib/ids lib/rows
+--- @include lib/keys lib/clock lib/conditions lib/job lib/ids lib/rows
 local unpromoted
 
 -- Due jobs that are not WAITING yet: claims make them so before they lease any. false: too many.

@@ -10,7 +10,7 @@
 -- Wakes    "settings" where the queue is new
 -- Clock    none: all times come with the jobs, and nothing is decided by them
 -- Bounds   the caller sends at most 50 jobs and 1 MiB
---- @include lib/keys lib/clock lib/job lib/ids lib/rows lib/events lib/tick lib/commit lib/transitions lib/types
+--- @include lib/keys lib/clock lib/conditions lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/limits lib/filing lib/turns lib/commit lib/transitions lib/types
 local over, answers, placed, unwritten = ARGV[2] == '1', {}, false, {}
 local top = math.max(tonumber(redis.call('HGET', key('q'), 'n') or 0), tonumber(ARGV[3]))
 
@@ -53,7 +53,7 @@ local function spec_of(job)
   local borne, at = tags(job), job.tags_at + 1
   for _, name in ipairs(borne) do at = at + #name end  -- "#name=value" is as long as its two lengths and texts
   table.sort(borne)
-  return job.type .. '\0' .. table.concat(borne, '\0') .. '\0' .. string.sub(job.rest, at)
+  return string.sub(job.rest, 1, job.tags_at - 1) .. '\0' .. table.concat(borne, '\0') .. '\0' .. string.sub(job.rest, at)
 end
 
 local COMPARED = {'state', 'priority', 'attempt', 'failures', 'crashes', 'revision', 'create', 'due', 'start', 'ends'}

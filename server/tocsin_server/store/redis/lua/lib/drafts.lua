@@ -13,7 +13,7 @@ end
 
 local function new_job(asked, revision)
   local type, at = struct.unpack('>Bc0', asked.rest)
-  local job = {rest = asked.rest, type = type, tags_at = at, state = asked.state, flags = asked.flags,
+  local job = {rest = asked.rest, type = type, tags_at = behind_conditions(asked.rest, at, asked.flags), state = asked.state, flags = asked.flags,
     priority = asked.priority, attempt = 0, failures = 0, crashes = 0, revision = revision, create = NOW, due = asked.due,
     start = 0, ends = 0, token = NO_TOKEN, was = false}
   job.new_tags = tags(job)

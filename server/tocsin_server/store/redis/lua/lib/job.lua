@@ -1,7 +1,7 @@
 -- job: a record and its fields. A record is
 --   header   51 bytes, HEADER: all that changes; rewritten in place
---   rest     B type, B tags {B key, B value}, then what only readers outside look at (records.py), at its end the 12
---            bytes of OWN_RETENTION: I6 of COMPLETED and CANCELLED, I6 of FAILED
+--   rest     B type, with CONDITIONS I2 conditions (lib/conditions), B tags {B key, B value}, then what only readers outside
+--            look at (records.py), at its end the 12 bytes of OWN_RETENTION: I6 of COMPLETED and CANCELLED, I6 of FAILED
 --   own      what no other job has: 4 bytes of a store-made id (lib/ids), of any other I2 id
 --   payload  B kind, body
 -- Header and rest are the meta: jobs that were scheduled alike, at one time, have the same. The header's last field is
@@ -9,6 +9,9 @@
 local SCHEDULED, BLOCKED, WAITING, ACTIVE, COMPLETED, FAILED, CANCELLED = 1, 2, 3, 4, 5, 6, 7
 local CANCEL_ASKED, HAS_EXTRAS, OWN_ID, OWN_RETENTION, HAS_LOG = 1, 2, 4, 8, 16
 local FIRED = 32  -- by a schedule: its id bears the nominal time
+local CONDITIONS = 64
+-- FILED: it stands where limits and turns look for it (lib/filing)
+local FILED = 128
 local HEADER, HEADER_LEN = '>BBi4I4I2BI4I6I6I6I6c8I2', 51
 local NO_TOKEN = '\0\0\0\0\0\0\0\0'
 local COMMON_DONE, COMMON_FAILED = 86400000, 2592000000  -- retention in ms, where a job has none of its own
@@ -36,7 +39,8 @@ local function clear_flag(job, flag)
   if has(job, flag) then job.flags = job.flags - flag end
 end
 
--- Of an ACTIVE job `ends` is the end of its lease, of an ended one its end, of any other 0.
+-- Of an ACTIVE job `ends` is the end of its lease, of an ended one its end, of any other 0, or 1 where it keeps its key's
+-- place for its retry (lib/filing).
 local function meta_of(job)
   if not job.meta then
     job.meta = struct.pack(HEADER, job.state, job.flags, job.priority, job.attempt, job.failures, job.crashes,
@@ -57,6 +61,13 @@ local function tags(job)
   return found
 end
 
+-- Where a rest goes on that has conditions, or none, from `at` on.
+local function behind_conditions(rest, at, flags)
+  if math.floor(flags / CONDITIONS) % 2 == 0 then return at end
+  local high, low = string.byte(rest, at, at + 1)
+  return at + 2 + 256 * high + low
+end
+
 -- The job that a meta tells of. n, arrival and own say which one it is, where it is one alone; `was` is what placed it
 -- in the queue's structures when it was read. Of this call are: payload and payload_new (to be written), extras changed,
 -- extras_gone and log_gone, old_tags and new_tags, gone (to be deleted), quiet (no event).
@@ -65,10 +76,15 @@ local function parse(meta)
     struct.unpack(HEADER, meta)
   local rest = string.sub(meta, HEADER_LEN + 1)
   local type, at = struct.unpack('>Bc0', rest)
-  return {meta = meta, rest = rest, type = type, tags_at = at, state = state, flags = flags, priority = priority,
-    attempt = attempt, failures = failures, crashes = crashes, revision = revision, create = create, due = due,
-    start = start, ends = ends, token = token,
-    was = {state = state, type = type, priority = priority, due = due, ends = ends}}
+  local job = {meta = meta, rest = rest, type = type, tags_at = behind_conditions(rest, at, flags), state = state,
+    flags = flags, priority = priority, attempt = attempt, failures = failures, crashes = crashes, revision = revision,
+    create = create, due = due, start = start, ends = ends, token = token,
+    was = {state = state, type = type, priority = priority, due = due, ends = ends, flags = flags, failures = failures}}
+  if flags >= FILED then
+    job.key = condition(job, LIMIT_KEY) or ''
+    job.was.key = job.key
+  end
+  return job
 end
 
 -- How long a record's meta is, and its own part: as far as is read so far.
@@ -156,7 +172,8 @@ end
 local function rewrite(job, rest, payload)
   job.old_tags = job.old_tags or tags(job)
   job.rest, job.meta = rest, nil
-  job.type, job.tags_at = struct.unpack('>Bc0', rest)
+  local type, at = struct.unpack('>Bc0', rest)
+  job.type, job.tags_at = type, behind_conditions(rest, at, job.flags)
   job.payload_new, job.new_tags = payload, tags(job)
 end
 

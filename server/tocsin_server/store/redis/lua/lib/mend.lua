@@ -130,9 +130,11 @@ end
 local function check_tick()
   local old = redis.call('GET', key('k')) or ''
   if #old ~= TICK_LEN then old = string.rep('\0', TICK_LEN) end  -- as of a queue that never had a job
-  local wakes, _, _, _, _, seen, minute = struct.unpack(TICK, old)
+  local wakes, _, _, _, _, seen, minute, _, _, mode = struct.unpack(TICK, old)
+  local said = redis.call('HGET', key('q'), 'limits')
+  local held = mode >= HELD and in_mode(mode, HELD) and HELD or 0
   local new = struct.pack(TICK, wakes + wake, earliest('s'), earliest('a'), earliest('x'), count_waiting(), seen, minute,
-    earliest('y'))
+    earliest('y'), earliest('p'), said and string.byte(said) + held or 0)
   if new == old then return end
   redis.call('SET', key('k'), new)
   mend('wrong clocks', 1)

@@ -37,7 +37,7 @@ local function cancelled(job)
 end
 
 local function make_due(job, due)
-  job.due, job.ends = due, 0
+  job.due, job.ends = due, job.ends == 1 and 1 or 0  -- it keeps its key's place (lib/filing)
   job.state = due > NOW and SCHEDULED or WAITING
   return changed(job)
 end
