@@ -12,6 +12,7 @@ from importlib import metadata as _metadata
 from tocsin import _grpc_import as _grpc_import  # isort: split  # before anything else imports gRPC
 from tocsin._access import Tls
 from tocsin.async_client import AsyncClient
+from tocsin.bulk_actions import BulkCount, BulkPreview, BulkProgress, BulkRefusal
 from tocsin.calendars import KeptCalendar
 from tocsin.client import Client
 from tocsin.enums import (
@@ -58,6 +59,8 @@ from tocsin.schedules import Backfill, BackfilledTime, Calendar, Occurrence, Sch
 from tocsin.transfer import Imported, RefusedRecord
 from tocsin.v1.payloads_pb2 import (
     BookingReminder,
+    BulkAction,
+    BulkFilter,
     DataCleanup,
     EmailNotification,
     HttpRequest,
@@ -94,6 +97,12 @@ __all__ = [
     "BackfilledTime",
     "Backoff",
     "BookingReminder",
+    "BulkAction",
+    "BulkCount",
+    "BulkFilter",
+    "BulkPreview",
+    "BulkProgress",
+    "BulkRefusal",
     "Calendar",
     "Cancel",
     "CancelledMany",

@@ -20,6 +20,7 @@ from tocsin import (
     _watching,
 )
 from tocsin._access import TlsChoice
+from tocsin._bulk_actions import AsyncBulk
 from tocsin._calendars import AsyncCalendars
 from tocsin._channel import refuse_copying
 from tocsin._clock import AsyncMovableClock
@@ -88,6 +89,11 @@ class AsyncClient:
     def schedules(self) -> AsyncSchedules:
         """Recurring schedules."""
         return AsyncSchedules(self._connection)
+
+    @property
+    def bulk(self) -> AsyncBulk:
+        """One act on all jobs that match, and a dry run before."""
+        return AsyncBulk(self._connection)
 
     @property
     def calendars(self) -> AsyncCalendars:

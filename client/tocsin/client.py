@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 
 from tocsin import _bulk, _calls, _following, _paging, _queue_calls, _reminder_calls, _transferring, _watching
 from tocsin._access import TlsChoice
+from tocsin._bulk_actions import Bulk
 from tocsin._calendars import Calendars
 from tocsin._calls import PreparedCall
 from tocsin._channel import refuse_copying
@@ -94,6 +95,11 @@ class Client:
     def schedules(self) -> Schedules:
         """Recurring schedules."""
         return Schedules(self._invoke)
+
+    @property
+    def bulk(self) -> Bulk:
+        """One act on all jobs that match, and a dry run before."""
+        return Bulk(self._loop, self._connection)
 
     @property
     def calendars(self) -> Calendars:

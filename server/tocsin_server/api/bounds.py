@@ -71,6 +71,9 @@ ENTRIES: Mapping[str, int] = {
     "tocsin.v1.StreamJobsRequest.Hello.asks": limits.ASKS,
     "tocsin.v1.StreamJobsRequest.Hello.held_tokens": limits.HELD_TOKENS,
     "tocsin.v1.StreamJobsRequest.Goodbye.unbegun_tokens": limits.HELD_TOKENS,
+    "tocsin.v1.BulkFilter.states": limits.FILTER_STATES,
+    "tocsin.v1.BulkFilter.types": limits.FILTER_TYPES,
+    "tocsin.v1.BulkFilter.tags": limits.TAGS,
     "externalscaler.ScaledObjectRef.scalerMetadata": limits.SCALER_METADATA,
     "google.protobuf.FieldMask.paths": limits.MASK_PATHS,
 }

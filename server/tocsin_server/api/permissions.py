@@ -7,7 +7,7 @@ line here; `ALL_WHERE_EMPTY` has those that mean all queues when nothing is said
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from tocsin_server.domain.errors import NotAllowed
+from tocsin_server.domain.errors import NotAllowed, TocsinError
 from tocsin_server.security.principals import Principal, Scope
 
 _T = TypeVar("_T")
@@ -36,6 +36,9 @@ BY_ITEMS = f"{_PACKAGE}.BatchScheduleJobsRequest"
 #: Requests that take a scope beside the one of their call: an export without payloads would be no export.
 ALSO_TAKE: Mapping[str, Scope] = {f"{_PACKAGE}.ExportJobsRequest": Scope.READ_PAYLOAD}
 
+#: Requests that take one scope where they say `dry_run`, and another where they do not. They are of calls in DRY_RUNS.
+DRY_OR_NOT: Mapping[str, tuple[Scope, Scope]] = {f"{_PACKAGE}.BulkActRequest": (Scope.READ, Scope.OPERATE)}
+
 #: Built-in types that take a scope of their own, beside the one of the call.
 SCOPES_OF_TYPES: Mapping[str, Scope] = {
     "email_notification": Scope.SEND,
@@ -44,6 +47,7 @@ SCOPES_OF_TYPES: Mapping[str, Scope] = {
     "payment_reminder": Scope.SEND,
     "data_cleanup": Scope.HOUSEKEEPING,
     "report_generation": Scope.HOUSEKEEPING,
+    "bulk_action": Scope.OPERATE,
 }
 
 #: What only `read_payload` shows, beside payloads: results, and what handlers said.
@@ -100,6 +104,10 @@ def check_request(principal: Principal, public: type[Message], raw: bytes) -> No
     also = ALSO_TAKE.get(descriptor.full_name)
     if also is not None and also not in principal.scopes:
         raise NotAllowed(f"{principal.name} may not call this without the scope {also}, too.", scope=str(also))
+    if (scopes := DRY_OR_NOT.get(descriptor.full_name)) is not None:
+        dry_run = public.FromString(raw).dry_run  # type: ignore[attr-defined]  # one of those that have it
+        scope, how = (scopes[0], "as") if dry_run else (scopes[1], "but as")
+        _check_scope(principal, scope, f"call this {how} a dry run")
     if descriptor.full_name in FOR_ALL and principal.queues is not None:
         raise NotAllowed(f"{principal.name} does not reach all queues, for all of which this would be changed.")
     plan = _plan(descriptor)
@@ -115,15 +123,38 @@ def check_queues(principal: Principal | None, queues: Iterable[str]) -> None:
             _reach(principal, queue)
 
 
+def own_alone(
+    principal: Principal | None, items: Sequence[_T | TocsinError], queue: Callable[[Any], str]
+) -> Sequence[_T | TocsinError]:
+    """The items of a batch, each that stands in a queue which is not the principal's replaced by NotAllowed. For queues
+    that tokens of leases name."""
+    if principal is None or principal.queues is None:
+        return items
+
+    def own(item: _T | TocsinError) -> _T | TocsinError:
+        if not isinstance(item, TocsinError):
+            try:
+                _reach(principal, queue(item))
+            except NotAllowed as refusal:
+                return refusal.with_traceback(None)
+        return item
+
+    return [own(item) for item in items]
+
+
+def _check_scope(principal: Principal, scope: Scope, what: str) -> None:
+    if scope not in principal.scopes:
+        raise NotAllowed(
+            f"{principal.name} may not {what}, which takes the scope {scope}. Have it added to its scopes.",
+            scope=str(scope),
+        )
+
+
 def check_type(principal: Principal, type_: str) -> None:
     """NotAllowed where jobs of that type take a scope which the principal lacks."""
     scope = SCOPES_OF_TYPES.get(type_)
-    if scope is not None and scope not in principal.scopes:
-        raise NotAllowed(
-            f"{principal.name} may not schedule jobs of type {type_}, which takes the scope {scope}. Have it added to "
-            "its scopes.",
-            scope=str(scope),
-        )
+    if scope is not None:
+        _check_scope(principal, scope, f"schedule jobs of type {type_}")
 
 
 def checked(principal: Principal | None, public: type[Message], then: Callable[[bytes], _T]) -> Callable[[bytes], _T]:

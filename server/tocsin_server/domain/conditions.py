@@ -1,4 +1,4 @@
-"""What a job's start depends on beside its time: limits and the turns of keys."""
+"""What a job's start depends on beside its time: limits and the turns of keys; and the trace that it belongs to."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ class Conditions:
 
     limit_key: str = ""  # whose limits and turns it takes part in; empty: none
     weight: int = DEFAULT_WEIGHT  # its key's share of turns, 1 to 100
+    traceparent: str = ""  # the span in which it was scheduled, as W3C Trace Context writes it; empty: none
+    tracestate: str = ""
 
 
 #: Of a job that names none.

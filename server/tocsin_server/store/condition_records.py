@@ -14,6 +14,7 @@ from tocsin_server.domain.conditions import DEFAULT_WEIGHT, NO_CONDITIONS, Condi
 
 #: Numbers of fields, as in lua/lib/conditions.lua.
 _LIMIT_KEY, _WEIGHT = 1, 2
+_TRACEPARENT, _TRACESTATE = 9, 10
 
 
 @lru_cache(maxsize=1024)
@@ -24,6 +25,10 @@ def conditions_bytes(conditions: Conditions) -> bytes:
         fields.append((_LIMIT_KEY, conditions.limit_key.encode()))
     if conditions.weight != DEFAULT_WEIGHT:
         fields.append((_WEIGHT, bytes((conditions.weight,))))
+    if conditions.traceparent:
+        fields.append((_TRACEPARENT, conditions.traceparent.encode()))
+    if conditions.tracestate:
+        fields.append((_TRACESTATE, conditions.tracestate.encode()))
     block = b"".join(b"%c%b%b" % (number, len(value).to_bytes(2, "big"), value) for number, value in fields)
     return len(block).to_bytes(2, "big") + block
 
@@ -37,7 +42,12 @@ def conditions_in(block: bytes) -> Conditions:
         found[block[at]] = block[at + 3 : end]
         at = end
     weight = found.get(_WEIGHT)
-    return Conditions(found.get(_LIMIT_KEY, b"").decode(), weight[0] if weight else DEFAULT_WEIGHT)
+    return Conditions(
+        limit_key=found.get(_LIMIT_KEY, b"").decode(),
+        weight=weight[0] if weight else DEFAULT_WEIGHT,
+        traceparent=found.get(_TRACEPARENT, b"").decode(),
+        tracestate=found.get(_TRACESTATE, b"").decode(),
+    )
 
 
 def conditions_to_json(conditions: Conditions) -> dict[str, Any]:
@@ -47,6 +57,10 @@ def conditions_to_json(conditions: Conditions) -> dict[str, Any]:
         said["limit_key"] = conditions.limit_key
     if conditions.weight != DEFAULT_WEIGHT:
         said["weight"] = conditions.weight
+    if conditions.traceparent:
+        said["traceparent"] = conditions.traceparent
+    if conditions.tracestate:
+        said["tracestate"] = conditions.tracestate
     return said
 
 
@@ -54,4 +68,9 @@ def conditions_of(said: Mapping[str, Any] | None) -> Conditions:
     """What such a mapping says; None: nothing."""
     if not said:
         return NO_CONDITIONS
-    return Conditions(said.get("limit_key", ""), said.get("weight", DEFAULT_WEIGHT))
+    return Conditions(
+        limit_key=said.get("limit_key", ""),
+        weight=said.get("weight", DEFAULT_WEIGHT),
+        traceparent=said.get("traceparent", ""),
+        tracestate=said.get("tracestate", ""),
+    )

@@ -166,6 +166,9 @@ def fill_conditions(target: job_pb2.JobSpec, conditions: Conditions) -> None:
     target.limit_key = conditions.limit_key
     if conditions.weight != DEFAULT_WEIGHT:
         target.weight = conditions.weight
+    if conditions.traceparent:
+        target.trace_context.traceparent = conditions.traceparent
+        target.trace_context.tracestate = conditions.tracestate
 
 
 class _TermsWritten:

@@ -93,7 +93,7 @@ class MongoStore(JobStore):
         self._job_logs = JobLogs(connection, collection)
         commit = Commit(self._jobs, self._queues, self._log, self._job_logs)
         self._types = KnownTypes(self._jobs)
-        quota = JobQuota(self._jobs, quotas.jobs)
+        quota = JobQuota(self._jobs, quotas)
         self._add = AddJobs(self._jobs, self._queues, commit, self._types, quota)
         self.calendars = MongoCalendars(connection, collection, self._clock)
         self.schedules = self._schedules = MongoSchedules(

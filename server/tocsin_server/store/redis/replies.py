@@ -20,7 +20,7 @@ from tocsin_server.domain.job_errors import (
     WrongState,
 )
 from tocsin_server.domain.lease import Claim, Claimed, Extended, Finished, Lease, LostLease
-from tocsin_server.domain.quotas import too_many_jobs, too_many_types
+from tocsin_server.domain.quotas import Quotas, too_many_jobs, too_many_types
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import to_time
 from tocsin_server.store.redis.records import AlikeReader, job_of, lease_end, made_id, six_bytes
@@ -32,7 +32,7 @@ _PUT = {one.name.encode(): one for one in Put}
 
 
 def added(
-    drafts: Sequence[Draft], arguments: Sequence[Sequence[bytes]], reply: Sequence[Any], jobs_max: int
+    drafts: Sequence[Draft], arguments: Sequence[Sequence[bytes]], reply: Sequence[Any], quotas: Quotas
 ) -> list[Added | TocsinError]:
     """What add.lua says of jobs: {now, runs of new ones, the others in their order}. It was given these `arguments`."""
     now_ms, packed, others = reply
@@ -41,7 +41,7 @@ def added(
     for count, state, due_ms, first in _RUN.iter_unpack(packed):
         at = len(answers)
         if not state:
-            answers.append(_not_new(drafts[at], next(left), jobs_max))
+            answers.append(_not_new(drafts[at], next(left), quotas))
             continue
         due = now if due_ms == create else to_time(int.from_bytes(due_ms, "big"))  # one object for all of a run
         arrival = int.from_bytes(first, "big")
@@ -54,7 +54,7 @@ def added(
     return answers
 
 
-def _not_new(draft: Draft, reply: Sequence[Any], jobs_max: int) -> Added | TocsinError:
+def _not_new(draft: Draft, reply: Sequence[Any], quotas: Quotas) -> Added | TocsinError:
     queue = draft.spec.queue
     word, said = reply
     if word == b"KEPT":
@@ -65,18 +65,18 @@ def _not_new(draft: Draft, reply: Sequence[Any], jobs_max: int) -> Added | Tocsi
         return JobExists(queue, draft.job_id or "", State(said))
     if word == b"JOB_ACTIVE":
         return JobActive(queue, draft.job_id or "")
-    return _quota(queue, said, jobs_max)
+    return _quota(queue, said, quotas)
 
 
-def put(job: Job, word: bytes, jobs_max: int) -> Put | TocsinError:
+def put(job: Job, word: bytes, quotas: Quotas) -> Put | TocsinError:
     """What put.lua says of one job."""
     if outcome := _PUT.get(word):
         return outcome
-    return JobActive(job.queue, job.job_id) if word == b"JOB_ACTIVE" else _quota(job.queue, word.lower(), jobs_max)
+    return JobActive(job.queue, job.job_id) if word == b"JOB_ACTIVE" else _quota(job.queue, word.lower(), quotas)
 
 
-def _quota(queue: str, of_what: bytes, jobs_max: int) -> TocsinError:
-    return too_many_jobs(queue, jobs_max) if of_what == b"jobs" else too_many_types(queue)
+def _quota(queue: str, of_what: bytes, quotas: Quotas) -> TocsinError:
+    return too_many_jobs(queue, quotas.jobs_of(queue) or 0) if of_what == b"jobs" else too_many_types(queue)
 
 
 def lost_lease(queue: str, reply: bytes) -> LostLease:

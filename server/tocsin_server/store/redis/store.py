@@ -88,13 +88,13 @@ class RedisStore(JobStore):
         self.manual_clock = manual_clock
         self._connection = connection
         self._condition = Condition(connection, embedded=embedded)
-        self._jobs_max = quotas.jobs or 0
+        self._quotas = quotas
         self._keys = Keys(namespace)
         self._scripts = Scripts(
             connection,
             events_max=events_max,
             events_age=events_age,
-            jobs_max=self._jobs_max,
+            quotas=quotas,
             clock=self._keys.clock if manual_clock else "",
         )
         self._claiming = Claiming(self._run)
@@ -106,7 +106,7 @@ class RedisStore(JobStore):
         self._queue_names = QueueNames(connection, self._keys, quotas.queues, lost=self._marker.make)
         self.calendars = RedisCalendars(connection, self._scripts, self._keys)
         self.sealed = RedisSealed(self._scripts, self._keys, self._marker)
-        self.schedules = RedisSchedules(connection, self._scripts, self._keys, self._queue_names, self._jobs_max)
+        self.schedules = RedisSchedules(connection, self._scripts, self._keys, self._queue_names, quotas)
 
     async def open(self) -> None:
         await self._connection.open()
@@ -212,7 +212,7 @@ class RedisStore(JobStore):
                 new, found = await self._run("put", queue, secrets.token_hex(8), int(over), highest, *flat)
                 if new:
                     await self._queue_names.made(queue)
-                return [replies.put(job, answer, self._jobs_max) for (job, _), answer in zip(part, found, strict=True)]
+                return [replies.put(job, answer, self._quotas) for (job, _), answer in zip(part, found, strict=True)]
 
             return await part_by_part(arguments, call_parts([one for _, one in arguments]), send)
 
@@ -420,7 +420,7 @@ class RedisStore(JobStore):
         if new:
             await self._queue_names.made(queue)
         of_drafts, of_jobs = zip(*part, strict=True)
-        return replies.added(of_drafts, of_jobs, said, self._jobs_max)
+        return replies.added(of_drafts, of_jobs, said, self._quotas)
 
     async def _run(self, script: str, queue: str, *arguments: bytes | str | int) -> Any:
         return await self._scripts.run(script, self._keys.root(queue), *arguments)
