@@ -31,7 +31,7 @@ NoLimitOption: TypeAlias = Annotated[
 ]
 FairTurnsOption: TypeAlias = Annotated[
     bool | None,
-    typer.Option("--fair-turns/--no-fair-turns", metavar="", help="Let the keys of jobs take turns, or not."),
+    typer.Option("--fair-turns/--no-fair-turns", metavar="", help="Whether the keys of jobs take turns."),
 ]
 
 
