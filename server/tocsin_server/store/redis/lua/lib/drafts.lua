@@ -36,7 +36,7 @@ end
 
 -- The new job, and as what it was asked for in the end.
 local function create(asked, id, body, replaced)
-  asked = judged(asked)
+  if strict ~= false then asked = judged(asked) end
   local job = not replaced and asked.job or new_job(asked, replaced and replaced.revision + 1 or 1)
   if not replaced then asked.job = job end
   last = last + 1
