@@ -20,8 +20,8 @@ from contract.providers import ENCRYPTED, Flavour, Provider, flavours
 _OF_ENCRYPTED = ("add", "extend", "finish", "get", "logs", "notes", "put", "schedules", "update")
 
 
-#: What a store is held to that counts limits.
-_OF_LIMITS = ("test_limits.py", "test_limits_checked.py", "test_limits_properties.py", "test_fair_turns.py")
+#: What a store is held to that has JobStore.whole_limits.
+_OF_LIMITS = ("test_fair_turns.py", "test_limits_checked.py", "test_limits_full.py")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 
 from tocsin_server.domain.conditions import NO_CONDITIONS, Conditions
+from tocsin_server.domain.explaining import Turn
 from tocsin_server.domain.job import Draft
 from tocsin_server.domain.queue_limits import Limit, LimitScope
 from tocsin_server.domain.queues import QueueSettings
@@ -122,3 +123,13 @@ async def test_no_key_waits_more_than_a_round_of_the_others(store: JobStore) -> 
             if other != key:
                 seen[key] += 1
                 assert seen[key] <= weights[key] + (weights[key] > 1), (other, key, seen)
+
+
+async def test_a_job_whose_key_waits_for_its_turn_is_explained_so(store: JobStore) -> None:
+    await store.put_settings("q", FAIR, paused=False)
+    await added(store, of("a", "a0"), of("a", "a1"), of("b", "b0"), of("c", "c0"))
+    [last, outlook] = await store.explain("q", ["c0", "a1"])
+    assert last is not None
+    assert last.held == Turn("c", 2)
+    assert outlook is not None
+    assert (outlook.held, outlook.ahead) == (Turn("a", 0), 1)

@@ -10,11 +10,10 @@ import pytest
 from tocsin_server.domain.commands import RunJob
 from tocsin_server.domain.conditions import Conditions
 from tocsin_server.domain.explaining import HeldBack, Turn
-from tocsin_server.domain.job import Draft, New
+from tocsin_server.domain.job import Draft
 from tocsin_server.domain.lease import Claimed, LimitPause
-from tocsin_server.domain.queue_limits import Limit, LimitScope, OnFull, Rate
+from tocsin_server.domain.queue_limits import Limit, LimitScope, Rate
 from tocsin_server.domain.queues import QueueSettings
-from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
 
 from contract.backdating import Backdate
@@ -29,8 +28,6 @@ from contract.builders import (
     completed,
     failed,
     finished,
-    good,
-    read,
     released,
     wish,
 )
@@ -195,47 +192,6 @@ async def test_a_rate_goes_on_at_its_time(store: JobStore) -> None:
     assert all(later - sooner >= timedelta(milliseconds=49) for sooner, later in pairwise(times))
 
 
-@pytest.mark.parametrize("scope", [QUEUE, TYPE, KEY])
-async def test_a_full_limit_may_cancel_what_comes(store: JobStore, scope: LimitScope) -> None:
-    limit = a_limit(scope, 2, type="t" if scope is TYPE else "", on_full=OnFull.CANCEL_NEW)
-    await limited(store, limit)
-    first = [good(answer) for answer in await store.add([keyed(f"{i}", "k") for i in range(3)])]
-    assert [one.state for one in first if isinstance(one, New)] == [State.WAITING, State.WAITING, State.CANCELLED]
-    refused = await read(store, "2")
-    assert refused.cancel is not None
-    assert (refused.cancel.reason, refused.end_time) == ("LIMIT_FULL", refused.create_time)
-    assert ids(await claimed(store)) == ["0", "1"]
-    [later] = await added(store, keyed("3", "k", when=HOUR))
-    assert later.state is State.SCHEDULED
-    await added(store, keyed("4", "k"))
-    assert (await read(store, "4")).state is State.CANCELLED
-
-
-async def test_a_job_that_comes_due_while_its_limit_is_full_is_cancelled_too(
-    store: JobStore, backdate: Backdate
-) -> None:
-    await limited(store, a_limit(KEY, 1, on_full=OnFull.CANCEL_NEW))
-    await added(store, keyed("0", "k"))
-    [later] = await added(store, keyed("1", "k", when=HOUR))
-    backdate.due(later, by=2 * HOUR)
-    assert ids(await claimed(store)) == ["0"]
-    assert (await read(store, "1")).state is State.CANCELLED
-
-
-async def test_a_full_limit_may_ask_the_oldest_that_runs_to_stop(store: JobStore) -> None:
-    await limited(store, a_limit(KEY, 2, on_full=OnFull.CANCEL_RUNNING))
-    await added(store, keyed("0", "k"), keyed("1", "k"), keyed("x", "o"))
-    running = await claimed(store)
-    await added(store, keyed("2", "k"))
-    asked = await read(store, "0")
-    assert asked.cancel is not None
-    assert asked.cancel.reason == "LIMIT_FULL"
-    assert (await read(store, "1")).cancel is None
-    await finished(store, failed(running[0], HOUR))
-    assert (await read(store, "0")).state is State.CANCELLED
-    assert ids(await claimed(store)) == ["2"]
-
-
 async def test_a_failed_job_may_pause_its_limit(store: JobStore) -> None:
     await limited(store, Limit("api", TYPE, "t", max_active=9), Limit("mine", KEY))
     await added(store, *(keyed(f"{k}{i}", k) for i in range(2) for k in "ab"), a_draft("u", type="u"))
@@ -281,12 +237,3 @@ async def test_a_job_that_waits_for_a_place_or_a_rate_is_explained_so(store: Job
     assert (held.limit, held.active, held.most) == ("slow", 1, None)
     assert held.next_at is not None
     assert abs(held.next_at - await store.ping() - HOUR) < MINUTE
-
-
-async def test_a_job_whose_key_waits_for_its_turn_is_explained_so(store: JobStore) -> None:
-    await limited(store, fair=True)
-    await added(store, keyed("a0", "a"), keyed("a1", "a"), keyed("b0", "b"), keyed("c0", "c"))
-    assert await explained_held(store, "c0") == Turn("c", 2)
-    [outlook] = await store.explain("q", ["a1"])
-    assert outlook is not None
-    assert (outlook.held, outlook.ahead) == (Turn("a", 0), 1)

@@ -86,9 +86,14 @@ def test_a_handler_of_the_page_pauses_the_limit(
         assert client.get(second).state == "WAITING"
 
 
-def test_mongo_refuses_limits_and_changes_nothing(mongo_database: MongoBackend, serve: Callable[..., Server]) -> None:
+def test_mongo_refuses_what_it_does_not_have_and_changes_nothing(
+    mongo_database: MongoBackend, serve: Callable[..., Server]
+) -> None:
     with Client(serve(mongo_database.url, "--no-dispatch").address) as client:
-        for wish in ({"limits": [Limit("one", LimitScope.KEY, max_active=1)]}, {"fair_turns": True}):
+        for wish in (
+            {"limits": [Limit("one", LimitScope.KEY, max_active=1, on_full="CANCEL_NEW")]},
+            {"fair_turns": True},
+        ):
             with pytest.raises(ServerError) as raised:
                 client.update_queue("crm", completed_max=7, **wish)
             assert raised.value.reason == "UNIMPLEMENTED"

@@ -18,26 +18,43 @@ from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.clock import ServerClock
 from tocsin_server.store.mongo.commit import Commit
 from tocsin_server.store.mongo.documents import Document, job_of, span, to_ms, token_of
+from tocsin_server.store.mongo.event_log import EventLog
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
+from tocsin_server.store.mongo.limited_leases import LEASED, Asked, LimitedLeases
+from tocsin_server.store.mongo.places import LimitPlaces
+from tocsin_server.store.mongo.queue_settings import StoredSettings
 from tocsin_server.store.mongo.queues import QueueDocuments
-from tocsin_server.store.mongo.transitions import Standing, come_due, confirm, give_back, lease
+from tocsin_server.store.mongo.rooms import Rooms
+from tocsin_server.store.mongo.transitions import KEEPS, Standing, come_due, confirm, give_back, lease
 
 BEST_FIRST = (("priority", -1), ("due", 1), ("arrival", 1))
 _MADE_WAITING = 100
-_LEASED = 200
 _BYTES = 1 << 20
 #: Where others claimed the same jobs a moment ago, so many times as many are read, and claims begin anywhere among
 #: those of one priority. Else servers in step read the same jobs, and all but one of them write in vain.
 _CONTENDED, _AMONG = timedelta(milliseconds=500), 4
 #: An index is walked once a type, side by side, in the order of all; of more a mongod would sort all that match.
 _TYPES_A_QUERY = 100
+NO_KEYS: Mapping[str, Sequence[str]] = {}
 
 
 class ClaimJobs:
     """JobStore.claim and promote."""
 
-    def __init__(self, clock: ServerClock, jobs: Jobs, queues: QueueDocuments, commit: Commit) -> None:
+    def __init__(
+        self,
+        clock: ServerClock,
+        jobs: Jobs,
+        queues: QueueDocuments,
+        commit: Commit,
+        places: LimitPlaces,
+        settings: StoredSettings,
+        log: EventLog,
+    ) -> None:
         self._clock = clock
+        self._limited = LimitedLeases(queues, commit, places, log)
+        self._places = places
+        self._settings = settings
         self._jobs = jobs
         self._queues = queues
         self._commit = commit
@@ -64,6 +81,16 @@ class ClaimJobs:
         due, (head, read_at), best = await asyncio.gather(
             self._due(queue), self._queues.read(queue), self._best(queue, types, limit)
         )
+        rooms, places = None, None
+        if head is not None and read_at is not None and "limited" in head:
+            places = await self._places.read(queue)
+            if places is None or not places["ready"]:
+                return Claim((), read_at, more=True)
+            [settings] = await self._settings.read([queue])
+            rooms = Rooms(settings.limits, places, read_at)
+            types = {name: min(most, rooms.room_for_all(name)) for name, most in types.items()}
+            limit = min(limit, rooms.room_for_all(None))
+            best = await self._best(queue, types, limit, rooms.full_keys()) if limit > 0 else []
         if head is None and (due or best):
             await self._name(queue, (*due, *best))
             head, read_at = await self._queues.read(queue)
@@ -80,8 +107,20 @@ class ClaimJobs:
         waiting = {job.document["id"] for job in best}  # others may have made them so between the two readings
         due = [job for job in due if job.document["id"] not in waiting]
         best = sorted((*due, *best), key=_best_first)
-        if not best:
+        if not best and rooms is None:
             return Claim((), read_at, more=False)
+        if rooms is not None and places is not None:
+            if due:
+                await self._make_waiting(queue, due)
+                return Claim((), read_at, more=True)
+            asked = Asked(types, limit, span(to_ms(length)), request)
+            taken, more = await self._limited.lease(queue, rooms, places, best, asked, head.get("start"))
+            if taken and await self._queues.paused(queue):
+                with unknown_after(True):
+                    await self._undo(queue, taken)
+                return Claim((), read_at, more=False)
+            payloads = await self._jobs.payloads([job.document["_id"] for job in taken])
+            return Claim(_claimed(taken, payloads), read_at, more)
         picked, more = _pick(_apart(best) if self._contended(queue) else best, types, limit)
         for job in picked:
             lease(job, span(to_ms(length)), request)
@@ -93,7 +132,7 @@ class ClaimJobs:
         async def look(lost: set[str]) -> None:
             nonlocal paused, payloads
             ids = [job.document["_id"] for job in picked if job.document["id"] not in lost]
-            paused, payloads = await asyncio.gather(self._queues.paused(queue), self._jobs.payloads(ids))
+            paused, payloads = await asyncio.gather(self._queues.held_up(queue), self._jobs.payloads(ids))
 
         # Where this fails when the jobs are leased: asked again with the same request, they are found.
         lost = await self._commit.write(queue, [*picked, *left], beside_logging=look)
@@ -147,15 +186,24 @@ class ClaimJobs:
             come_due(job)
         await self._commit.write(queue, due)  # who lost was made WAITING by somebody else
 
-    async def _best(self, queue: str, types: Mapping[str, int], limit: int) -> list[Standing]:
-        """The best WAITING jobs: as many as can be taken, and one more."""
+    async def _best(
+        self, queue: str, types: Mapping[str, int], limit: int, full_keys: Mapping[str, Sequence[str]] = NO_KEYS
+    ) -> list[Standing]:
+        """The best WAITING jobs: as many as can be taken, and one more; of these keys those alone that keep a place."""
         open_ = [name for name, most in types.items() if most > 0]
         groups = (open_[start : start + _TYPES_A_QUERY] for start in range(0, len(open_), _TYPES_A_QUERY))
-        found = await asyncio.gather(*(self._best_of(queue, names, types, min(limit, _LEASED)) for names in groups))
+        found = await asyncio.gather(
+            *(self._best_of(queue, names, types, min(limit, LEASED), full_keys) for names in groups)
+        )
         return sorted((job for group in found for job in group), key=_best_first)
 
     async def _best_of(
-        self, queue: str, names: Sequence[str], types: Mapping[str, int], limit: int
+        self,
+        queue: str,
+        names: Sequence[str],
+        types: Mapping[str, int],
+        limit: int,
+        full_keys: Mapping[str, Sequence[str]],
     ) -> Iterable[Standing]:
         """Of these types, by one query; by another one where those of which not all may be taken hide the others."""
         most = (limit + 1) * (_AMONG if self._contended(queue) else 1)
@@ -163,6 +211,8 @@ class ClaimJobs:
         while names:
             condition: Document = {"queue": queue, "state": int(State.WAITING)}
             condition["type"] = names[0] if len(names) == 1 else {"$in": list(names)}
+            if full_keys:
+                condition["$and"] = [_not_of(type_, keys) for type_, keys in full_keys.items()]
             asked = await self._jobs.find(condition, sort=BEST_FIRST, limit=most)
             found |= {job.document["_id"]: job for job in asked}
             of_type = Counter(job.document["type"] for job in found.values())
@@ -179,6 +229,12 @@ class ClaimJobs:
             job.document["attempt"] -= 1
             give_back(job)
         await self._commit.write(queue, mine)
+
+
+def _not_of(type_: str, keys: Sequence[str]) -> Document:
+    """That a job is of none of these keys, of a type or of any (""), or keeps its key's place."""
+    either: list[Document] = [{"conditions.limit_key": {"$nin": list(keys)}}, {"placed": KEEPS}]
+    return {"$or": [*either, {"type": {"$ne": type_}}] if type_ else either}
 
 
 def _claimed(jobs: Sequence[Standing], payloads: Mapping[str, Any]) -> tuple[Claimed, ...]:
@@ -207,7 +263,7 @@ def _pick(best: Sequence[Standing], types: Mapping[str, int], limit: int) -> tup
     """As many as may be taken at once, and whether due ones of these types are left for the same call."""
     left, size = dict(types), 0
     picked: list[Standing] = []
-    most = min(limit, _LEASED)
+    most = min(limit, LEASED)
     for job in best:
         if len(picked) == most:
             return picked, limit > most

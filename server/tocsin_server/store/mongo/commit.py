@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -30,6 +31,7 @@ from tocsin_server.store.mongo.event_log import EventLog, Flags
 from tocsin_server.store.mongo.job_logs import JobLogs
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
 from tocsin_server.store.mongo.owing import Debt
+from tocsin_server.store.mongo.places import LimitPlaces, freed
 from tocsin_server.store.mongo.queues import Allocation, QueueDocuments
 from tocsin_server.store.mongo.transitions import Standing, confirm
 
@@ -37,7 +39,7 @@ from tocsin_server.store.mongo.transitions import Standing, confirm
 _ROUNDS = 50
 #: Seconds that a loser waits before the next round, at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
-_NOT_IN_CHANGES = frozenset({*HEAVY, "logged", "number", "ops", "writes", "token"})
+_NOT_IN_CHANGES = frozenset({*HEAVY, "logged", "number", "ops", "placed", "writes", "token"})
 #: So many jobs are read, written and logged at a time.
 _JOBS_A_WRITE = 200
 
@@ -74,8 +76,11 @@ class WriteRounds:
 class Commit:
     """Of all queues."""
 
-    def __init__(self, jobs: Jobs, queues: QueueDocuments, log: EventLog, job_logs: JobLogs) -> None:
+    def __init__(
+        self, jobs: Jobs, queues: QueueDocuments, log: EventLog, job_logs: JobLogs, places: LimitPlaces
+    ) -> None:
         self._jobs = jobs
+        self._places = places
         self._queues = queues
         self._log = log
         self._job_logs = job_logs
@@ -168,6 +173,10 @@ class Commit:
         lost = await self._jobs.insert(new, debt) if new else set()
         with unknown_after(bool(new)):
             lost |= await self._jobs.swap(changed) if changed else set()
+        lets_go = freed([job for job in changed if job.document["id"] not in lost])
+        if lets_go:
+            with unknown_after(True):
+                await self._places.free(taken.queue, lets_go)
         if logs_gone := _logs_gone(job for job in changed if job.document["id"] not in lost):
             with unknown_after(True):
                 await self._job_logs.drop(logs_gone)
@@ -176,6 +185,8 @@ class Commit:
         changed = [job for job in changed if not job.quiet and job.document["id"] not in lost]
         new = [document for document in new if document["id"] not in lost]
         flags = _flags_of(new, changed, cancels=cancels)
+        if lets_go:
+            flags = replace(flags, claimable=True)
         logging = self._log.append(taken, [*_changes_of(changed), *map(_basic, new)], flags)
         if beside_logging is None:
             await logging

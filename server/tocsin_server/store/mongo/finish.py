@@ -15,10 +15,13 @@ from tocsin_server.domain.states import State
 from tocsin_server.store.mongo import transitions
 from tocsin_server.store.mongo.clock import ServerClock
 from tocsin_server.store.mongo.commit import Commit
-from tocsin_server.store.mongo.documents import span, text, to_ms, token_of
+from tocsin_server.store.mongo.documents import Document, span, text, to_ms, token_of
 from tocsin_server.store.mongo.job_logs import JobLogs, Written
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
+from tocsin_server.store.mongo.places import LimitPlaces, limit_key_of
+from tocsin_server.store.mongo.queue_settings import StoredSettings
 from tocsin_server.store.mongo.queues import minute_of
+from tocsin_server.store.mongo.rooms import Rooms
 from tocsin_server.store.mongo.transitions import Standing
 
 _LEASE_EXPIRED = JobError(
@@ -49,8 +52,18 @@ class _Rates:
 class FinishJobs:
     """JobStore.extend, finish and reap."""
 
-    def __init__(self, clock: ServerClock, jobs: Jobs, commit: Commit, logs: JobLogs) -> None:
+    def __init__(
+        self,
+        clock: ServerClock,
+        jobs: Jobs,
+        commit: Commit,
+        logs: JobLogs,
+        places: LimitPlaces,
+        settings: StoredSettings,
+    ) -> None:
         self._clock = clock
+        self._places = places
+        self._settings = settings
         self._jobs = jobs
         self._commit = commit
         self._logs = logs
@@ -83,6 +96,8 @@ class FinishJobs:
     async def finish(self, queue: str, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
         """As JobStore.finish, of one queue."""
         rates = _Rates()
+        if any(outcome.pause is not None for outcome in outcomes):
+            await self._pause_limits(queue, [outcome for outcome in outcomes if outcome.pause is not None])
 
         def decide(at: int, job: Standing | None) -> Finished | TocsinError:
             outcome = outcomes[at]
@@ -98,6 +113,26 @@ class FinishJobs:
 
         ids = [one.lease.job_id for one in outcomes]
         return await self._commit.change(queue, ids, decide, rates=rates.taken, written=written)
+
+    async def _pause_limits(self, queue: str, outcomes: Sequence[AttemptOutcome]) -> None:
+        """Before the places of these attempts are free."""
+        [settings] = await self._settings.read([queue])
+        jobs = await self._jobs.load(queue, [outcome.lease.job_id for outcome in outcomes])
+        held = [(jobs.get(outcome.lease.job_id), outcome) for outcome in outcomes]
+        still = [(job, outcome) for job, outcome in held if job is not None and _is_of(job, outcome.lease)]
+
+        def halt(document: Document) -> bool:
+            rooms = Rooms(settings.limits, document, max(job.now for job, _ in still))
+            for job, outcome in still:
+                key = limit_key_of(job)
+                for limit in settings.limits:
+                    if outcome.pause and limit.name == outcome.pause.limit and limit.covers(job.document["type"], key):
+                        rooms.halt(limit, key, outcome.pause.span)
+            document["rates"] = rooms.rates()
+            return True
+
+        if still:
+            await self._places.change(queue, halt)
 
     async def reap(self, queue: str, limit: int) -> list[LostLease]:
         """As JobStore.reap."""

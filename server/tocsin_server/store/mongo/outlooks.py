@@ -14,7 +14,10 @@ from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.claim import BEST_FIRST
 from tocsin_server.store.mongo.documents import Document, job_of
 from tocsin_server.store.mongo.jobs import Jobs
+from tocsin_server.store.mongo.places import LimitPlaces, limit_key_of
+from tocsin_server.store.mongo.queue_settings import StoredSettings
 from tocsin_server.store.mongo.queues import QueueDocuments
+from tocsin_server.store.mongo.rooms import Rooms
 from tocsin_server.store.mongo.transitions import Standing
 
 #: So many jobs ahead are counted; of more it is not said how many they are. All of them are read, in the order of an
@@ -29,8 +32,10 @@ Rank = tuple[int, datetime, int]
 class Outlooks:
     """JobStore.explain."""
 
-    def __init__(self, jobs: Jobs, queues: QueueDocuments) -> None:
+    def __init__(self, jobs: Jobs, queues: QueueDocuments, places: LimitPlaces, settings: StoredSettings) -> None:
         self._jobs = jobs
+        self._places = places
+        self._settings = settings
         self._queues = queues
 
     async def of(self, queue: str, job_ids: Sequence[str]) -> list[Outlook | None]:
@@ -40,9 +45,20 @@ class Outlooks:
         if head is not None and read_at is not None and "until" in head and head["until"] <= read_at:
             paused = None  # no claim has looked since
         ahead = await self._ahead(queue, [job for job in jobs.values() if _is_due(job)])
+        rooms = None
+        if head is not None and read_at is not None and "limited" in head:
+            [settings], places = await asyncio.gather(self._settings.read([queue]), self._places.read(queue))
+            rooms = Rooms(settings.limits, places or {}, read_at)
         outlooks = {
             job_id: Outlook(
-                job_of(job.document, View.BASIC), job.now, paused, job.document.get("lease"), ahead.get(job_id)
+                job_of(job.document, View.BASIC),
+                job.now,
+                paused,
+                job.document.get("lease"),
+                ahead.get(job_id),
+                rooms.hindrance(job.document["type"], limit_key_of(job), job_id)
+                if rooms is not None and _is_due(job)
+                else None,
             )
             for job_id, job in jobs.items()
         }

@@ -9,6 +9,8 @@ unused             {events, since}: it was seen without jobs with that number of
 wakes              how often jobs became claimable
 paused, reason     since when, and why; absent: it is not
 until              when the pause ends by itself; absent: not before it is resumed
+limited            true: it has limits (places.py)
+start              when a rate lets jobs begin by itself; absent: none waits for that
 gone               {done, failed}: the latest end of jobs that were deleted before their time
 rates              {"c<minute>": attempts that completed in that minute, "f<minute>": that failed}, of the last minutes
 """
@@ -222,6 +224,24 @@ class QueueDocuments:
         )
         return found is not None
 
+    async def held_up(self, queue: str) -> bool:
+        """Whether the queue is paused now, or has limits, which a claim that did not know of them may not pass by."""
+        either = [{"paused": {"$exists": True}}, {"limited": {"$exists": True}}]
+        found = await self._connection.run(
+            lambda: self._queues.find_one({"_id": queue, "$or": either}, {"_id": 1}), read_only=True
+        )
+        return found is not None
+
+    async def set_start(self, queue: str, time: datetime | None) -> bool:
+        """Say when a rate lets jobs begin, None where nothing waits for one; whether that is news."""
+        if time is None:
+            condition: Document = {"_id": queue, "start": {"$exists": True}}
+            update: Document = {"$unset": {"start": ""}}
+        else:
+            condition, update = {"_id": queue, "start": {"$ne": time}}, {"$set": {"start": time}}
+        done = await self._connection.run(lambda: self._queues.update_one(condition, update))
+        return done.matched_count > 0
+
     async def end_pause(self, queue: str, now: datetime) -> None:
         """End a pause whose time is over."""
         over = {"_id": queue, "until": {"$lte": now}}
@@ -293,7 +313,7 @@ class QueueDocuments:
             self._queues,
             [
                 {"$match": {"_id": {"$in": list(queues)}}},
-                {"$project": {"events": 1, "wakes": 1, "until": 1}},
+                {"$project": {"events": 1, "wakes": 1, "until": 1, "start": 1}},
                 first("due", "due", {"state": int(State.SCHEDULED)}),
                 first("waiting", "due", {"state": int(State.WAITING)}),
                 first("lease", "lease", {"state": int(State.ACTIVE)}),
@@ -318,7 +338,7 @@ class QueueDocuments:
                     bool(head["waiting"]),
                     int(head["events"]),
                     time(head, "look"),
-                    head["until"].astimezone(UTC) if "until" in head else None,
+                    min((head[name].astimezone(UTC) for name in ("until", "start") if name in head), default=None),
                 ),
                 int(head["events"]),
             )

@@ -38,11 +38,12 @@ from tocsin_server.store.mongo.figures import QueueCounts
 from tocsin_server.store.mongo.finish import FinishJobs
 from tocsin_server.store.mongo.holes import Holes
 from tocsin_server.store.mongo.job_logs import JobLogs
-from tocsin_server.store.mongo.jobs import Jobs
+from tocsin_server.store.mongo.jobs import Jobs, unknown_after
 from tocsin_server.store.mongo.log_listener import LogListener
 from tocsin_server.store.mongo.notes import Notes
 from tocsin_server.store.mongo.outlooks import Outlooks
 from tocsin_server.store.mongo.page import PageJobs
+from tocsin_server.store.mongo.places import LimitPlaces
 from tocsin_server.store.mongo.put import PutJobs
 from tocsin_server.store.mongo.queue_documents import workers_document, workers_of
 from tocsin_server.store.mongo.queue_settings import StoredSettings
@@ -63,7 +64,7 @@ class MongoStore(JobStore):
     """
 
     ticks_at_once = 100  # each is four lookups
-    counts_limits = False
+    whole_limits = False
 
     def __init__(
         self,
@@ -91,7 +92,8 @@ class MongoStore(JobStore):
         self._settings = StoredSettings(connection, collection, self._clock, self._queues, self._log)
         self._jobs = Jobs(connection, collection, self._clock)
         self._job_logs = JobLogs(connection, collection)
-        commit = Commit(self._jobs, self._queues, self._log, self._job_logs)
+        self._places = LimitPlaces(connection, collection, self._jobs)
+        self._commit = commit = Commit(self._jobs, self._queues, self._log, self._job_logs, self._places)
         self._types = KnownTypes(self._jobs)
         quota = JobQuota(self._jobs, quotas)
         self._add = AddJobs(self._jobs, self._queues, commit, self._types, quota)
@@ -101,12 +103,12 @@ class MongoStore(JobStore):
         )
         self.sealed = self._sealed = MongoSealed(connection, collection)
         self._put = PutJobs(self._jobs, self._queues, commit, self._types, quota)
-        self._claim = ClaimJobs(self._clock, self._jobs, self._queues, commit)
+        self._claim = ClaimJobs(self._clock, self._jobs, self._queues, commit, self._places, self._settings, self._log)
         self._change = ChangeJobs(commit)
-        self._finish = FinishJobs(self._clock, self._jobs, commit, self._job_logs)
+        self._finish = FinishJobs(self._clock, self._jobs, commit, self._job_logs, self._places, self._settings)
         self._trim = TrimJobs(self._clock, self._jobs, self._settings, commit)
         self._counts = QueueCounts(self._clock, self._jobs, self._queues, self._prepare)
-        self._outlooks = Outlooks(self._jobs, self._queues)
+        self._outlooks = Outlooks(self._jobs, self._queues, self._places, self._settings)
         self._page = PageJobs(self._jobs, self._counts)
         self._cross_check = CrossCheck(self._clock, self._jobs, self._job_logs, self._queues, self._prepare)
         self._holes = Holes(self._log)
@@ -288,7 +290,14 @@ class MongoStore(JobStore):
         return await as_of_now(found, self.ping)
 
     async def put_settings(self, queue: str, settings: QueueSettings, *, paused: bool) -> QueueSettings:
+        if settings.limits:
+            await self._places.begin(queue)
         await self._settings.put(queue, settings, paused=paused)
+        if settings.limits:
+            with unknown_after(True):
+                await self._places.take_in(queue)
+        else:
+            await self._places.end(queue)
         [now] = await self._settings.read([queue])
         return now
 

@@ -20,6 +20,10 @@ _POISON = (
 )
 
 
+#: A job's place under limits (places.py): it has one; it keeps that of its key while it waits for a retry.
+PLACED, KEEPS = 1, 2
+
+
 @dataclass(slots=True)
 class Standing:
     """A job that was read, as it stands now and as it was. `now` is the store's clock at the reading."""
@@ -84,6 +88,7 @@ def end_as(job: Standing, state: State) -> None:
     document, retention = job.document, job.document["spec"]["retention"]
     kept_for = span(retention["failed_for" if state is State.FAILED else "completed_for"])
     document.pop("lease", None)
+    document.pop("placed", None)
     document.update(state=int(state), end=job.now, expire=job.now + kept_for)
     changed(job)
 
@@ -98,6 +103,8 @@ def cancelled(job: Standing) -> None:
 def make_due(job: Standing, due: datetime) -> None:
     """It is due then: SCHEDULED, or WAITING where that has come."""
     job.document.pop("lease", None)
+    if job.document.get("placed") == PLACED:
+        del job.document["placed"]
     job.document.update(due=due, state=int(State.SCHEDULED if due > job.now else State.WAITING))
     changed(job)
 
@@ -105,6 +112,7 @@ def make_due(job: Standing, due: datetime) -> None:
 def give_back(job: Standing) -> None:
     """It waits for the next attempt where it stood before this one."""
     job.document.pop("lease", None)
+    job.document.pop("placed", None)
     job.document["state"] = int(State.WAITING)
     changed(job)
 

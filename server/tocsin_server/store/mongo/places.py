@@ -1,0 +1,190 @@
+"""Who has a place under the limits of a queue, written before the lease is: so never more run than may, also where a
+server dies, or is slow, between the two.
+
+One document a queue that has limits, changed by compare and swap:
+
+_id        the queue's name
+version    grows with each write
+ready      false: jobs that ran when the limits came have yet to be given their places; nothing begins
+held       of each place: job, its id; token, the request that claimed it; type, key; waits, where the job waits for its
+           retry and keeps the place of its key; since, when it was taken
+rates      of each rate that is not full: limit, key, full, halted (rooms.py)
+
+A job that has a place bears `placed` in its own document (PLACED, or KEEPS where its key has one place only), so that
+whoever ends the attempt knows that one is to be given back. A place whose job does not run by its token is stale: that
+server died. Claims that find a limit full look for such ones. Before the place of a job that is WAITING is taken away,
+the job is written once, which changes nothing: whoever was about to lease it finds that it has changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from bson.int64 import Int64
+from pymongo.asynchronous.collection import AsyncCollection
+
+from tocsin_server.domain.errors import StoreAway
+from tocsin_server.domain.states import State
+from tocsin_server.store.mongo.connection import MongoConnection
+from tocsin_server.store.mongo.documents import Document
+from tocsin_server.store.mongo.jobs import Jobs
+from tocsin_server.store.mongo.transitions import KEEPS, PLACED, Standing, touch
+
+_ROUNDS, _LONGEST_PAUSE = 100, 0.05
+_PRUNED_EVERY = 0.5  # seconds between two looks of this process at the stale places of a queue
+
+
+class LimitPlaces:
+    """Of all queues."""
+
+    def __init__(self, connection: MongoConnection, collection: str, jobs: Jobs) -> None:
+        self._connection = connection
+        self._jobs = jobs
+        self._places: AsyncCollection[Document] = connection.database[f"{collection}.places"]
+        self._pruned: dict[str, float] = {}
+
+    async def read(self, queue: str) -> Document | None:
+        """The queue's document."""
+        return await self._connection.run(lambda: self._places.find_one({"_id": queue}), read_only=True)
+
+    async def swap(self, document: Document) -> bool:
+        """Write a document as it was changed; False where somebody else was faster."""
+        new = {**document, "version": Int64(document["version"] + 1)}
+        done = await self._connection.run(
+            lambda: self._places.replace_one({"_id": document["_id"], "version": document["version"]}, new)
+        )
+        return done.matched_count == 1
+
+    async def change(self, queue: str, alter: Callable[[Document], bool]) -> None:
+        """Let `alter` change the document, where there is one; False: nothing is to be written."""
+        for _ in range(_ROUNDS):
+            document = await self.read(queue)
+            if document is None or not alter(document) or await self.swap(document):
+                return
+            await asyncio.sleep(random.uniform(0, _LONGEST_PAUSE))  # noqa: S311 - spreads load, guards nothing
+        raise StoreAway("others kept changing the places of the same queue")
+
+    async def begin(self, queue: str) -> None:
+        """The queue is about to have limits: nothing begins before `take_in`. Where it has some, nothing changes."""
+        empty = {"version": Int64(0), "ready": False, "held": [], "rates": []}
+        await self._connection.run(
+            lambda: self._places.update_one({"_id": queue}, {"$setOnInsert": empty}, upsert=True)
+        )
+
+    async def take_in(self, queue: str) -> None:
+        """Give those that run a place."""
+        running = {"queue": queue, "state": int(State.ACTIVE), "placed": {"$exists": False}}
+        mark = {"$set": {"placed": PLACED}, "$inc": {"writes": Int64(1)}}  # who has read one reads it anew
+        await self._connection.run(lambda: self._jobs.collection.update_many(running, mark))
+        jobs = await self._jobs.find({"queue": queue, "state": int(State.ACTIVE)}, sort=[("arrival", 1)])
+
+        def give(document: Document) -> bool:
+            known = {(one["job"], bytes(one["token"])) for one in document["held"]}
+            document["held"] += [place for job in jobs if (place := place_of(job))["job"] and _key(place) not in known]
+            document["ready"] = True
+            return True
+
+        await self.change(queue, give)
+
+    async def end(self, queue: str) -> None:
+        """The queue has no limits any more."""
+        await self._connection.run(lambda: self._places.delete_one({"_id": queue}))
+
+    async def free(self, queue: str, jobs: Sequence[Standing]) -> None:
+        """Give back the places of attempts that have ended, by what was read of their jobs; those that wait for their
+        retry may keep one."""
+        ended = {_key(place_of(job, before=True)): _keeps(job) for job in jobs}
+
+        def drop(document: Document) -> bool:
+            held = []
+            for one in document["held"]:
+                kept = ended.get(_key(one))
+                if kept is None:
+                    held.append(one)
+                elif kept:
+                    held.append({**one, "waits": True})
+            document["held"], was = held, document["held"]
+            return bool(held != was)
+
+        await self.change(queue, drop)
+
+    async def drop(self, queue: str, places: Sequence[Document]) -> None:
+        """Give back places whose jobs were leased by others."""
+        gone = set(map(_key, places))
+
+        def alter(document: Document) -> bool:
+            document["held"] = [one for one in document["held"] if _key(one) not in gone]
+            return True
+
+        await self.change(queue, alter)
+
+    async def prune(self, queue: str, document: Document) -> bool:
+        """Look for stale places, now and then; whether there were any."""
+        if time.monotonic() - self._pruned.get(queue, -1.0) < _PRUNED_EVERY:
+            return False
+        self._pruned[queue] = time.monotonic()
+        held = {one["job"]: one for one in document["held"]}
+        standing = await self._jobs.load(queue, list(held))
+        stale, waiting = [], []
+        for name, one in held.items():
+            job = standing.get(name)
+            if job is not None and _stands(job, one):
+                continue
+            stale.append(one)
+            if job is not None and job.state is State.WAITING:
+                touch(job)
+                waiting.append(job)
+        if not stale:
+            return False
+        if waiting:
+            lost = await self._jobs.swap(waiting)
+            stale = [one for one in stale if one["job"] not in lost]
+        await self.drop(queue, stale)
+        return bool(stale)
+
+
+def place_of(job: Standing, *, before: bool = False, since: datetime | None = None) -> Document:
+    """The place that a job's attempt has; `before`: by what was read of it."""
+    document = job.before if before else job.document
+    return {
+        "job": document["id"],
+        "token": bytes(document.get("token", b"")),
+        "type": document["type"],
+        "key": document.get("conditions", {}).get("limit_key", ""),
+        "since": since or job.now,
+    }
+
+
+def limit_key_of(job: Standing) -> str:
+    """Its key; empty where it has none."""
+    return str(job.document.get("conditions", {}).get("limit_key", ""))
+
+
+def freed(jobs: Sequence[Standing]) -> list[Standing]:
+    """Those of which a place is to be given back, or begins to wait."""
+    return [job for job in jobs if "placed" in job.before and not _runs_on(job)]
+
+
+def _runs_on(job: Standing) -> bool:
+    if job.gone or "placed" not in job.document:
+        return False
+    return State(job.before["state"]) in (job.state, State.SCHEDULED, State.WAITING)
+
+
+def _keeps(job: Standing) -> bool:
+    keeps = job.document.get("placed") == KEEPS and job.state <= State.WAITING
+    return bool(keeps) and not job.gone
+
+
+def _key(place: Document) -> tuple[str, bytes]:
+    return place["job"], bytes(place["token"])
+
+
+def _stands(job: Standing, place: Document) -> bool:
+    if bytes(job.document.get("token", b"")) != bytes(place["token"]):
+        return False
+    return job.state is State.ACTIVE or _keeps(job)

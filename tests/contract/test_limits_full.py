@@ -1,0 +1,54 @@
+"""Jobs that come while a limit is full which does not let them wait."""
+
+from __future__ import annotations
+
+import pytest
+from tocsin_server.domain.job import New
+from tocsin_server.domain.queue_limits import LimitScope, OnFull
+from tocsin_server.domain.states import State
+from tocsin_server.store.interface import JobStore
+
+from contract.backdating import Backdate
+from contract.builders import HOUR, added, claimed, failed, finished, good, read
+from contract.test_limits import KEY, QUEUE, TYPE, a_limit, ids, keyed, limited
+
+
+@pytest.mark.parametrize("scope", [QUEUE, TYPE, KEY])
+async def test_a_full_limit_may_cancel_what_comes(store: JobStore, scope: LimitScope) -> None:
+    limit = a_limit(scope, 2, type="t" if scope is TYPE else "", on_full=OnFull.CANCEL_NEW)
+    await limited(store, limit)
+    first = [good(answer) for answer in await store.add([keyed(f"{i}", "k") for i in range(3)])]
+    assert [one.state for one in first if isinstance(one, New)] == [State.WAITING, State.WAITING, State.CANCELLED]
+    refused = await read(store, "2")
+    assert refused.cancel is not None
+    assert (refused.cancel.reason, refused.end_time) == ("LIMIT_FULL", refused.create_time)
+    assert ids(await claimed(store)) == ["0", "1"]
+    [later] = await added(store, keyed("3", "k", when=HOUR))
+    assert later.state is State.SCHEDULED
+    await added(store, keyed("4", "k"))
+    assert (await read(store, "4")).state is State.CANCELLED
+
+
+async def test_a_job_that_comes_due_while_its_limit_is_full_is_cancelled_too(
+    store: JobStore, backdate: Backdate
+) -> None:
+    await limited(store, a_limit(KEY, 1, on_full=OnFull.CANCEL_NEW))
+    await added(store, keyed("0", "k"))
+    [later] = await added(store, keyed("1", "k", when=HOUR))
+    backdate.due(later, by=2 * HOUR)
+    assert ids(await claimed(store)) == ["0"]
+    assert (await read(store, "1")).state is State.CANCELLED
+
+
+async def test_a_full_limit_may_ask_the_oldest_that_runs_to_stop(store: JobStore) -> None:
+    await limited(store, a_limit(KEY, 2, on_full=OnFull.CANCEL_RUNNING))
+    await added(store, keyed("0", "k"), keyed("1", "k"), keyed("x", "o"))
+    running = await claimed(store)
+    await added(store, keyed("2", "k"))
+    asked = await read(store, "0")
+    assert asked.cancel is not None
+    assert asked.cancel.reason == "LIMIT_FULL"
+    assert (await read(store, "1")).cancel is None
+    await finished(store, failed(running[0], HOUR))
+    assert (await read(store, "0")).state is State.CANCELLED
+    assert ids(await claimed(store)) == ["2"]
