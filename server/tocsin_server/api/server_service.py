@@ -98,6 +98,10 @@ def _fill_limits(target: server_service_pb2.Limits, facts: ServerFacts) -> None:
     set_span(target.retention, limits.MAX_RETENTION)
     set_span(target.grace, limits.MAX_GRACE)
     target.reason_bytes = limits.REASON_BYTES
+    target.limit_key_bytes, target.weight = limits.LIMIT_KEY_BYTES, limits.MAX_WEIGHT
+    target.limits_per_queue, target.max_active = limits.LIMITS_PER_QUEUE, limits.MAX_ACTIVE
+    target.rate_jobs = limits.RATE_JOBS
+    set_span(target.rate_span, limits.MAX_RATE_SPAN)
     target.filter_types = limits.FILTER_TYPES
     target.filter_states = limits.FILTER_STATES
     target.import_records = limits.IMPORT_RECORDS

@@ -92,6 +92,32 @@ def test_concurrency_of_one_type(lines: Lines, client: Client) -> None:
     assert active(client, 2)
 
 
+@pytest.fixture
+def unlimited(client: Client) -> Iterator[None]:
+    """The queue has no limits for the tests that come."""
+    yield
+    client.update_queue(limits=[])
+
+
+@pytest.mark.usefixtures("unlimited")
+def test_rate_of_a_queue(lines: Lines, client: Client) -> None:
+    lines.python()
+    jobs = [client.schedule("noop") for _ in range(3)]
+    for job in jobs[:2]:
+        client.wait(job, timeout=20)
+    assert client.explain(jobs[2]).reason == "LIMIT"
+
+
+@pytest.mark.usefixtures("unlimited")
+def test_one_at_a_time_for_each_key(lines: Lines, client: Client) -> None:
+    lines.python()
+    lines.python()
+    until_active(client, 2)
+    assert sorted(job.limit_key for job in client.list(states=["ACTIVE"])) == ["a", "b"]
+    [waiting] = client.list(states=["WAITING"])
+    assert client.explain(waiting).name == "each"
+
+
 def test_process_every(lines: Lines, server: Server, client: Client) -> None:
     assert lines.variables().items() <= server.env.items()
 
