@@ -44,15 +44,15 @@ for type in pairs(left) do
 end
 table.sort(heads, is_before)
 
-local begun = {}  -- by row of a key: its first job, and how many began
 local tags, turn, turns = {}, false, tonumber(queue[5] or 0)  -- tags: by key {tag, when it was given}
 local refiled = false
 
 -- What comes after a job of a key: its next one, or nothing before the key has room again.
 local function go_on_with(one, k, job)
   local name = 'w' .. one.type .. ':' .. k
-  local row = begun[name] or {head = string.sub(one.member, -12), count = 0}
-  begun[name], row.count = row, row.count + 1
+  local row = begun[name] or {type = one.type, key = k, head = string.sub(one.member, -12), count = 0,
+    member = one.from and one.member}
+  begun[name], row.count, row.settled, row.next = row, row.count + 1, false, false
   if fair then
     turn, turns = one.score, turns + 1
     tags[k] = {one.score + share(job), turns}
@@ -64,7 +64,10 @@ local function go_on_with(one, k, job)
       local member, score = following[1], tonumber(following[2])
       if fair then member, score = struct.pack('>I6', turns) .. member, tags[k][1] end
       put_in({member = member, score = score, type = one.type, keyed = true})
+      row.score = score
+      row.next = member
     end
+    row.settled = row.member
   elseif redis.call('ZCARD', key(name)) > row.count then
     park(one.type, k, row.head, generation, till)
   end
@@ -83,7 +86,7 @@ local function lease(one, job, body, k)
   if one.keyed then go_on_with(one, k, job) end
 end
 
--- Leases a candidate, or says why not: parks its key, or files the job by its key first. True: no more fits in the answer.
+-- Leases a candidate, or parks its key, or files the job by its key first. True: no more fits in the answer.
 local function consider(one)
   local arrival = string.sub(one.member, -6)
   local n, meta, own, body = struct.unpack('>I6', arrival), read_full(arrival)
@@ -111,7 +114,9 @@ local function consider(one)
   local room, till = NO_LIMIT, nil
   if k ~= '' then room, till = room_of_key(limits, one.type, k, job.ends == 1) end
   if room <= 0 then
-    park(one.type, k, string.sub(one.member, -12), generation, till)
+    local row = begun['w' .. one.type .. ':' .. k]
+    if row then row.settled = false end
+    park(one.type, k, row and row.head or string.sub(one.member, -12), generation, till)
     return
   end
   bytes = bytes + #body
@@ -127,21 +132,16 @@ while #taken < limit and at <= #heads do
       more = true
       break
     end
-    local from = one.from
-    if from then
-      from.left = from.left - 1
-      if from.left == 0 and from.cut and left[one.type] > 0 then
-        more = true
-        break
-      end
+    if one.from and read_up(one.from) and left[one.type] > 0 then
+      more = true
+      break
     end
   end
 end
 if refiled or behind or (#taken == most and tonumber(ARGV[1]) > most) then more = true end
 
-for k, tag in pairs(tags) do redis.call('HSET', key('T'), k, string.format('%d %d', tag[1], tag[2])) end
-if turn then redis.call('HSET', key('q'), 'turn', string.format('%d', turn), 'turns', string.format('%d', turns)) end
-
+if turn then write_tags(tags, turn, turns) end
+if not refiled then settle_heads() end  -- else a job that comes into its row may be the first there
 local waits = full_now(limits, left)
 commit()
 flush_rates_of_limits()

@@ -16,6 +16,12 @@ local function read_row(name, type, keyed, size, most)
   end
 end
 
+-- One of a row was looked at: whether it was the last that was read, and there may be more.
+local function read_up(from)
+  from.left = from.left - 1
+  return from.left == 0 and from.cut
+end
+
 -- Puts one in its place among those that are left.
 local function put_in(one)
   local i = #heads
@@ -24,4 +30,38 @@ local function put_in(one)
     i = i - 1
   end
   heads[i + 1] = one
+end
+
+-- Rows of keys of which jobs began: {type, key, head, how many began, member: its head's among heads, where that is known;
+-- settled: what stands in its place is known, too: next, score, or none (false)}.
+local begun = {}
+
+-- Puts what comes next in the place of heads that begin, without asking what is known; a commit does so with the others.
+local function settle_heads()
+  local fair = in_mode(filing, FAIR)
+  for name, row in pairs(begun) do
+    if row.settled then
+      keyed_rows[name] = row  -- so a commit does not look at it
+      local out, into = list_of('ZREM', heads_of(row.type)), row.next and list_of('ZADD', heads_of(row.type))
+      out[#out + 1] = row.member
+      if into then
+        into[#into + 1] = string.format('%d', row.score)
+        into[#into + 1] = row.next
+        if fair then redis.call('HSET', key('t' .. row.key), row.type, 'O' .. string.sub(row.next, 1, 6)) end
+      else
+        redis.call('HDEL', key('t' .. row.key), row.type)
+        if fair then redis.call('HDEL', key('T'), row.key) end
+      end
+    end
+  end
+end
+
+local function write_tags(tags, turn, turns)
+  local list = {}
+  for k, tag in pairs(tags) do
+    list[#list + 1] = k
+    list[#list + 1] = string.format('%d %d', tag[1], tag[2])
+  end
+  redis.call('HSET', key('T'), unpack(list))
+  redis.call('HSET', key('q'), 'turn', string.format('%d', turn), 'turns', string.format('%d', turns))
 end
