@@ -64,6 +64,7 @@ class LimitedLeases:
         if not await self._places.swap({**places, "held": [*kept, *new], "rates": rooms.rates()}):
             return [], True
         for job in fitting:
+            job.now = to_time(rooms.now)  # the time that rates went by
             lease(job, asked.length, asked.request)
             job.document["placed"] = KEEPS if _is_ordered(rooms, job) else PLACED
         lost = await self._commit.write(queue, fitting)
