@@ -79,6 +79,21 @@ async def store(provider: Provider) -> AsyncIterator[JobStore]:
 
 
 @pytest.fixture
+def unmade(provider: Provider) -> Iterator[Provider]:
+    """One that nobody has made a store on, before the test and after it."""
+    provider.unmake()
+    yield provider
+    provider.unmake()
+
+
+@pytest.fixture
+async def movable(unmade: Provider) -> AsyncIterator[JobStore]:
+    """A store whose clock is moved by hand."""
+    async with unmade.store(manual_clock=True) as store:
+        yield store
+
+
+@pytest.fixture
 def backdate(provider: Provider) -> Backdate:
     """Moves times into the past."""
     return provider.backdate

@@ -23,7 +23,8 @@ _RULES: Mapping[str, Mapping[Rule, str]] = {
         Scope.SCHEDULE: "ScheduleJob BatchScheduleJobs UpdateJob",
         Scope.READ: "GetJob WaitJob ExplainJob ListJobs WatchJobs",
         Scope.READ_PAYLOAD: "ListJobLogs",
-        Scope.OPERATE: "CancelJob BatchCancelJobs RetryJob BatchRetryJobs RunJob DeleteJob BatchDeleteJobs",
+        Scope.OPERATE: "CancelJob BatchCancelJobs RetryJob BatchRetryJobs RunJob HoldJob ReleaseJob DeleteJob "
+        "BatchDeleteJobs",
         Scope.ADMIN: "ExportJobs ImportJobs",
     },
     "tocsin.v1.QueueService": {

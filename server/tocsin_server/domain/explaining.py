@@ -18,6 +18,7 @@ class Outlook:
     paused_since: datetime | None  # of its queue; None: not paused
     lease_end: datetime | None = None  # of an ACTIVE one
     ahead: int | None = None  # due jobs of its queue and type that claims take before it; None: not due, or not counted
+    waits_for: tuple[str, ...] = ()  # ids of jobs whose end a BLOCKED one waits for, the first limits.EXPLAINED_IDS
 
 
 class Why(IntEnum):
@@ -36,6 +37,7 @@ class Why(IntEnum):
     LEASED_BY = 11
     ENDED = 12
     STORE_AWAY = 13
+    HELD = 14
 
 
 @record
@@ -49,3 +51,4 @@ class Explanation:
     worker: str = ""  # who has the lease
     seen_time: datetime | None = None  # when that worker was last heard of
     ahead: int | None = None  # jobs that are taken before it
+    job_ids: tuple[str, ...] = ()  # of jobs that it waits for

@@ -29,6 +29,7 @@ NAME_CHARACTERS = 100
 JOB_ID_CHARACTERS = 200
 JOB_ID_BYTES = 600
 LIMIT_KEY_BYTES = 200
+COLLAPSE_KEY_BYTES = 200
 MAX_WEIGHT = 100  # of a key, in the turns of keys
 TAGS = 16
 TAG_KEY_CHARACTERS = 63
@@ -59,6 +60,7 @@ MAX_LEASES_LOST = 10  # the same where nothing but lost leases tells of it: a ne
 MAX_BACKOFF = timedelta(days=30)
 MAX_INITIAL_DELAY = timedelta(hours=24)
 MAX_TIMEOUT = timedelta(days=30)
+MAX_WINDOW = timedelta(days=366)  # of jobs of one key
 MAX_RETENTION = timedelta(days=3653)
 MAX_GRACE = timedelta(hours=24)
 MAX_WAIT, DEFAULT_WAIT = timedelta(seconds=60), timedelta(seconds=20)  # of WaitJob

@@ -91,6 +91,7 @@ class Opener:
             result,
             job.cancel,
             job.fired,
+            job.held,
         )
 
     def _error(self, queue: str, name: str, error: JobError, strict: bool) -> JobError:

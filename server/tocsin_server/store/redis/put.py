@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from tocsin_server.domain.job import Cancel, Job, JobError
+from tocsin_server.domain.states import PENDING
 from tocsin_server.domain.times import time_to_ms, to_ms
 from tocsin_server.store.put import kept_errors
 from tocsin_server.store.redis.records import (
@@ -13,6 +14,7 @@ from tocsin_server.store.redis.records import (
     FIRED,
     HAS_EXTRAS,
     HEADER,
+    HELD,
     conditions_flag,
     error_bytes,
     id_bytes,
@@ -36,6 +38,7 @@ def put_arguments(job: Job) -> tuple[bytes, bytes, bytes, bytes]:
         | bool(extras) * HAS_EXTRAS
         | retention_flag(spec.terms)
         | job.fired * FIRED
+        | (job.held and job.state in PENDING) * HELD
         | conditions_flag(spec),
         spec.priority,
         job.attempt,

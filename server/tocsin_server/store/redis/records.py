@@ -36,7 +36,7 @@ _COMMON_RETRY = RetryPolicy(3, Backoff.EXPONENTIAL, timedelta(seconds=2), timede
 _COMMON_RETENTION = Retention(timedelta(days=1), timedelta(days=30))
 _OWN_RETRY, _TIMEOUT = 1, 2
 #: Flags of a record's header, as in lua/lib/job.lua.
-CANCEL_ASKED, HAS_EXTRAS, OWN_ID, OWN_RETENTION, FIRED, CONDITIONS = 1, 2, 4, 8, 32, 64
+CANCEL_ASKED, HAS_EXTRAS, OWN_ID, OWN_RETENTION, FIRED, CONDITIONS, HELD = 1, 2, 4, 8, 32, 64, 128
 _ARRIVAL = 6  # bytes of it before a record, in an answer
 _META = _ARRIVAL + HEADER.size
 _CREATE = slice(17, 23)  # of a meta
@@ -316,6 +316,7 @@ def job_of(queue: str, answer: bytes | list[Any], view: View) -> Job:
         revision,
         _number(record[:_ARRIVAL]),
         fired=bool(flags & FIRED),
+        held=flags >= HELD,
     )
     return with_extras(job, extras_of(pairs), view) if pairs else job
 
@@ -366,6 +367,7 @@ class AlikeReader:
             last.progress,
             None,
             last.cancel,
+            held=last.held,
         )
 
 

@@ -89,13 +89,14 @@ def outlook(queue: str, now_ms: int, paused_ms: bytes | None, reply: Sequence[An
     """What explain.lua says of one job."""
     if reply is None:
         return None
-    answer, ahead = reply
+    answer, ahead, *waits_for = reply
     return Outlook(
         job_of(queue, answer, View.BASIC),
         to_time(now_ms),
         None if paused_ms is None else to_time(int(paused_ms)),
         lease_end(answer),
         None if ahead < 0 else ahead,
+        tuple(job_id.decode() for job_id in waits_for),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from redis.exceptions import NoScriptError
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.commands import CancelJob, Change, RetryJob, RunJob, UpdateJob
+from tocsin_server.domain.commands import CancelJob, Change, HoldJob, ReleaseJob, RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, TocsinError
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.explaining import Outlook
@@ -434,6 +434,8 @@ _VERBS: Mapping[type[Change], tuple[bytes, str]] = {
     UpdateJob: (b"UPDATE", "UpdateJob"),
     RunJob: (b"RUN", "RunJob"),
     RetryJob: (b"RETRY", "RetryJob"),
+    HoldJob: (b"HOLD", "HoldJob"),
+    ReleaseJob: (b"RELEASE", "ReleaseJob"),
 }
 
 

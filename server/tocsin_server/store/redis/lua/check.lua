@@ -6,7 +6,7 @@
 --          of what was mended, ...}
 -- Wakes    as fits a job that was in no row
 -- Bounds   looks at some 300 records a call
---- @include lib/keys lib/clock lib/job lib/ids lib/rows lib/events lib/tick lib/commit lib/mend
+--- @include lib/keys lib/clock lib/job lib/conditions lib/ids lib/rows lib/events lib/tick lib/commit lib/mend
 local done, start = 0, tonumber(ARGV[2])
 while ARGV[2 * done + 1] and left > 0 do
   start = check(ARGV[2 * done + 1], start)

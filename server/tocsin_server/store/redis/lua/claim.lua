@@ -8,7 +8,7 @@
 -- Clock    the server's; no caller's time comes in
 -- Bounds   looks at 50 due jobs at most, leases at most 50 and 1 MiB a call
 -- Why one script: a crash between taking and leasing would lose the job.
---- @include lib/keys lib/clock lib/job lib/rows lib/events lib/tick lib/commit lib/transitions lib/promote lib/heads
+--- @include lib/keys lib/clock lib/job lib/conditions lib/rows lib/events lib/tick lib/commit lib/transitions lib/promote lib/heads
 local limit, lease_ms, request = math.min(tonumber(ARGV[1]), 50), tonumber(ARGV[2]), ARGV[3]
 local taken, bytes, more = {}, 0, false
 announce = false  -- what becomes WAITING here was due, and who waits for it has a timer of its own
@@ -87,7 +87,12 @@ while #taken < limit do
     job = job_of(n, arrival, meta, own)
     if job.state ~= (r.due and SCHEDULED or WAITING) or job.type ~= r.type then job = nil end
   end
-  if job then
+  local by = job and begin_by(job)
+  if by and by <= NOW then
+    if r.due then due_left[arrival] = nil end
+    expired(job)
+    more = true  -- there may be others behind those that were looked at
+  elseif job then
     bytes = bytes + #body
     if bytes > 1048576 and #taken > 0 then
       more = true

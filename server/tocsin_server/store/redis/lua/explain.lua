@@ -2,10 +2,10 @@
 -- explain: what claims would see of jobs, from the rows that claim.lua reads.
 -- KEYS[1]  root of the queue
 -- ARGV     the ids
--- Returns  {now_ms, paused since or false, {answer, ahead or -1} or false, ...}; ahead: of a job that is due, how many of
---          its type are taken before it
+-- Returns  {now_ms, paused since or false, {answer, ahead or -1, ids} or false, ...}; ahead: of a job that is due, how many
+--          of its type are taken before it; ids: of jobs that a BLOCKED one waits for
 -- Bounds   of due jobs that nobody has made WAITING yet at most 100 are read; where there are more, ahead is -1
---- @include lib/keys lib/clock lib/job lib/ids lib/rows
+--- @include lib/keys lib/clock lib/job lib/conditions lib/ids lib/rows
 local unpromoted
 
 -- Due jobs that are not WAITING yet: claims make them so before they lease any. false: too many.
@@ -38,6 +38,7 @@ local function member_of(job)
 end
 
 local function ahead(job)
+  if job.flags >= HELD then return -1 end
   if job.state ~= WAITING and not (job.state == SCHEDULED and job.due <= NOW) then return -1 end
   local others = due_ones()
   if not others then return -1 end
@@ -50,10 +51,21 @@ local function ahead(job)
   return count
 end
 
+-- The job as an answer, what is ahead of it, and the ids of jobs of its key that it waits for.
+local function outlook(job)
+  local said, row = {answer(job), ahead(job)}, job.state == BLOCKED and key_row(job, job.type)
+  if not row then return said end
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', key(row), BAND, BLOCKED_BAND - 1, 'LIMIT', 0, EXPLAINED_IDS)) do
+    local other = load(struct.unpack('>I6', member))
+    said[#said + 1] = other and id_of(other) or nil
+  end
+  return said
+end
+
 local found = {NOW, redis.call('HGET', key('q'), 'paused')}
 for i = 1, #ARGV do
   local n = find(ARGV[i])
   local job = n and load(n)
-  found[#found + 1] = job and {answer(job), ahead(job)} or false
+  found[#found + 1] = job and outlook(job) or false
 end
 return found

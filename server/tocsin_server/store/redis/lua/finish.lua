@@ -6,7 +6,7 @@
 -- Returns  two bytes an outcome: "O" recorded, "R" recorded before, "L" lease lost; the job's state
 -- Events   one a job
 -- A token that ended the last attempt answers "R" and the state of now: a lost answer can be asked for again.
---- @include lib/keys lib/clock lib/job lib/lease lib/rows lib/events lib/tick lib/commit lib/transitions
+--- @include lib/keys lib/clock lib/job lib/conditions lib/lease lib/rows lib/events lib/tick lib/commit lib/transitions
 local endings, rates = {}, {}
 
 function endings.COMPLETED(job, result)

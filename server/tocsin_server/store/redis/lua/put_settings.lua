@@ -5,7 +5,7 @@
 --          6 failed_max or ""
 -- Returns  1 if the queue is new, else 0
 -- Wakes    "settings"; with a resume also "claimable now"
---- @include lib/keys lib/clock lib/job lib/rows lib/events lib/tick lib/commit
+--- @include lib/keys lib/clock lib/job lib/conditions lib/rows lib/events lib/tick lib/commit
 local new = redis.call('HSETNX', key('q'), 'epoch', ARGV[1])
 local since = redis.call('HGET', key('q'), 'paused')
 local flags = 8

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- trim: delete ended jobs past their retention, by age and then by count.
+-- trim: delete ended jobs past their retention, by age and then by count; end those that were to begin and have not.
 -- KEYS[1]  root of the queue
 -- ARGV     1 completed_max | 2 failed_max | 3 limit | 4 ms after its end during which a job is spared by count
--- Returns  how many were deleted
--- Events   one "deleted" a job
+-- Returns  how many were deleted or ended
+-- Events   one a job, "deleted" of those
 -- Bounds   at most `limit` a call; the queue's own maxima (cmax, fmax of its hash) go first
---- @include lib/keys lib/clock lib/job lib/rows lib/events lib/tick lib/commit lib/transitions
+--- @include lib/keys lib/clock lib/job lib/conditions lib/rows lib/events lib/tick lib/commit lib/transitions
 local left, removed = tonumber(ARGV[3]), 0
 
 local function drop(members, row)
@@ -17,8 +17,11 @@ local function drop(members, row)
       join(job, n, arrival, own)
     else
       job = meta and job_of(n, arrival, meta, own)
+      local by = job and begin_by(job)
       if job and ended(job.state) then
         alike[meta] = remove(job)
+      elseif by and by <= NOW then
+        expired(job)
       else
         redis.call('ZREM', row, arrival)
       end

@@ -10,6 +10,7 @@ local by_key = {}  -- arguments by command and key
 local ids_new = {}  -- id to arrival, for the index of ids
 local stirred = {}  -- rows that are not as they were (lib/tick)
 local ranked = false  -- whether a SCHEDULED job has a priority
+local freed = {}  -- rows of keys of which a job has ended, or has come that waits for one
 
 -- One more job that stood as `job` did and now stands as it does. body: own and payload of one to be written whole;
 -- result: of one that has one, as an extra.
@@ -77,6 +78,7 @@ local function plan_of(job)
   elseif was and was.state >= COMPLETED then
     plan.revived, stirred.x = list_of('ZREM', 'x'), true
   end
+  if job.old or has(job, CONDITIONS) then plan_conditions(plan, job, now, list_of, stirred, freed) end
   if from_name ~= to_name then plan.from_name, plan.to_name = from_name, to_name end
   plan.listed = plan.from_name or plan.to_name or plan.tags_out or plan.tags_in
   job.plan = plan
@@ -84,7 +86,7 @@ local function plan_of(job)
 end
 
 -- Takes one job from the rows where it stood, and puts it where it stands now.
-local function move(plan, arrival)
+local function move(plan, arrival, n)
   local list = plan.leaves
   if list then list[#list + 1] = plan.from_lead and plan.from_lead .. arrival or arrival end
   list = plan.enters
@@ -99,6 +101,13 @@ local function move(plan, arrival)
   end
   list = plan.revived
   if list then list[#list + 1] = arrival end
+  list = plan.key_leaves
+  if list then list[#list + 1] = arrival end
+  list = plan.key_enters
+  if list then
+    local at = #list
+    list[at + 1], list[at + 2] = string.format('%d', plan.key_band + n), arrival
+  end
 end
 
 -- A listing index is a row of sets of BUCKET numbers each. Neighbours in a call are mostly neighbours in a bucket.
@@ -183,7 +192,7 @@ local function commit()
     local job, arrival, own, body, result = order[i], order[i + 2], order[i + 3], order[i + 4], order[i + 5]
     local plan, at, gone = job.plan or plan_of(job), key('j' .. arrival), job.gone
     plans[job], plan.members = plan, plan.members + 1
-    move(plan, arrival)
+    move(plan, arrival, order[i + 1])
     if plan.listed then list_anew(plan, order[i + 1]) end
     if not body and job.payload_new then body = own .. job.payload_new end
     if gone then
@@ -221,4 +230,8 @@ local function commit()
   call_each('HSET')
   flush_tick(flush_counts(plans), stirred)
   touched, order, ids_new, by_key, stirred, wake, ranked = {}, {}, {}, {}, {}, 0, false
+  if not next(freed) then return end
+  for row in pairs(freed) do touch_next(row, touch) end
+  freed = {}
+  commit()
 end

@@ -10,6 +10,8 @@ local SCHEDULED, BLOCKED, WAITING, ACTIVE, COMPLETED, FAILED, CANCELLED = 1, 2, 
 local CANCEL_ASKED, HAS_EXTRAS, OWN_ID, OWN_RETENTION, HAS_LOG = 1, 2, 4, 8, 16
 local CONDITIONS = 64
 local FIRED = 32  -- by a schedule: its id bears the nominal time
+-- Of pending jobs alone: no attempt begins.
+local HELD = 128
 local HEADER, HEADER_LEN = '>BBi4I4I2BI4I6I6I6I6c8I2', 51
 local NO_TOKEN = '\0\0\0\0\0\0\0\0'
 local COMMON_DONE, COMMON_FAILED = 86400000, 2592000000  -- retention in ms, where a job has none of its own
@@ -67,7 +69,7 @@ end
 
 -- The job that a meta tells of. n, arrival and own say which one it is, where it is one alone; `was` is what placed it
 -- in the queue's structures when it was read. Of this call are: payload and payload_new (to be written), extras changed,
--- extras_gone and log_gone, old_tags and new_tags, gone (to be deleted), quiet (no event).
+-- extras_gone and log_gone, old_tags and new_tags, gone (to be deleted), quiet (no event); old: its conditions as they were.
 local function parse(meta)
   local state, flags, priority, attempt, failures, crashes, revision, create, due, start, ends, token =
     struct.unpack(HEADER, meta)
@@ -76,7 +78,7 @@ local function parse(meta)
   return {meta = meta, rest = rest, type = type, tags_at = behind_conditions(rest, at, flags), state = state, flags = flags, priority = priority,
     attempt = attempt, failures = failures, crashes = crashes, revision = revision, create = create, due = due,
     start = start, ends = ends, token = token,
-    was = {state = state, type = type, priority = priority, due = due, ends = ends}}
+    was = {state = state, type = type, priority = priority, due = due, ends = ends, flags = flags}}
 end
 
 -- How long a record's meta is, and its own part: as far as is read so far.
@@ -157,6 +159,11 @@ local function get_extra(job, field)
   if job.extras and job.extras[field] then return job.extras[field] end
   if not has(job, HAS_EXTRAS) then return false end
   return redis.call('HGET', key('h' .. job.arrival), field)
+end
+
+-- Keeps what its conditions were, before they are others.
+local function remember_conditions(job)
+  job.old = job.old or {flags = job.flags, rest = job.rest, tags_at = job.tags_at}
 end
 
 -- Gives the job another rest, and this payload behind it. Of several in one call the first knows under which tags it is

@@ -7,7 +7,8 @@
 --   :w<type>         ZSET    WAITING by -priority; member is due time and arrival, 6 bytes each: equal scores sort by bytes
 --   :a               ZSET    ACTIVE by end of lease
 --   :e  :f           ZSET    COMPLETED and CANCELLED, FAILED, by end time
---   :x               ZSET    all ended ones by the time their retention is over
+--   :x               ZSET    all ended ones by the time their retention is over, and those to be begun by a time
+--   :c<type>:<key>   ZSET    jobs of a key, by what they are and arrival (lib/conditions)
 --   :i<name>:<n>     SET     listing index, bucket n: arrivals modulo 256 (an intset: 2 bytes a job)
 --   :r<name>         ZSET    buckets in use of index <name>; <name> is "<state>:<type>" or "#<tag>=<value>"
 --   :n               HASH    "<state>:<type>" -> how many stand

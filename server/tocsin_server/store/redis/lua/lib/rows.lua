@@ -5,6 +5,7 @@ local BUCKET = 256
 -- Key (what follows the root), score, and what goes before the arrival in the member (false: nothing).
 local function place(at)
   local state = at.state
+  if at.flags >= HELD and state < ACTIVE then return nil end  -- nobody is to find it
   if state == SCHEDULED then return 's', at.due, false end
   if state == WAITING then return 'w' .. at.type, -at.priority, struct.pack('>I6', at.due) end
   if state == ACTIVE then return 'a', at.ends, false end

@@ -26,6 +26,7 @@ end
 
 local function end_as(job, state)
   job.state, job.ends = state, NOW
+  if job.flags >= HELD then job.flags = job.flags - HELD end
   return changed(job)
 end
 
@@ -34,6 +35,12 @@ local function cancelled(job)
   local cancel = get_extra(job, 'c')
   if cancel then put_extra(job, 'c', string.sub(cancel, 1, 12) .. struct.pack('>I6', NOW) .. string.sub(cancel, 19)) end
   return end_as(job, CANCELLED)
+end
+
+-- It had not begun when it had to.
+local function expired(job)
+  put_extra(job, 'c', struct.pack('>I6I6I6I6I2', NOW, 0, 0, 0, 7) .. 'EXPIRED')
+  return cancelled(job)
 end
 
 local function make_due(job, due)
