@@ -49,6 +49,10 @@ _NEEDING_TOOLS = {
         "That Prometheus' own tool finds nothing to mend in metrics and alert rules was not tried:",
         "Put promtool (it comes with Prometheus) on PATH, and run again.",
     ),
+    "browser": (
+        "The dashboard was not looked at in a browser:",
+        "Put chromium and chromedriver on PATH, and npm for axe-core, and run again.",
+    ),
     "peers": (
         "That the bench can measure these other queues was not tried:",
         "Put node (18 or later), npm and Go on PATH, and run again.",

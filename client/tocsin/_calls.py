@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
 
+from tocsin import tracing
 from tocsin._checking import listed, of_kind, put, put_priority, put_texts, word
 from tocsin._fields import check_id, put_filter, put_name, put_states, put_when, refuse_unknown
 from tocsin._refusals import from_status
@@ -104,6 +105,8 @@ def schedule_request(wanted: JobRequest) -> pb.ScheduleJobRequest:
         put(spec, "limit_key", wanted.limit_key, "job.limit_key")
     if wanted.weight is not None:
         put(spec, "weight", wanted.weight, "job.weight")
+    if (span := tracing.current()) is not None:
+        spec.trace_context.traceparent, spec.trace_context.tracestate = span
     put_when(request, wanted.at, wanted.delay)
     if wanted.on_conflict is OnConflict.FAIL:
         request.on_conflict = pb.ScheduleJobRequest.FAIL

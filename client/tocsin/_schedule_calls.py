@@ -175,6 +175,7 @@ def _put_kept(schedule: schedule_pb2.Schedule, schedule_id: str, call: str, opti
         of_job = {name: value for name, value in options.items() if name in _OF_JOB}
         wanted = asked(options.get("type", ""), options.get("payload"), cast("ScheduleOptions", of_job))
         schedule.job.CopyFrom(schedule_request(wanted).job)
+        schedule.job.ClearField("trace_context")  # what it fires in a year is not of the trace that made it
     if "overlap" in options:
         schedule.overlap = schedule_pb2.Schedule.Overlap.Value(word(Overlap, options["overlap"], "overlap"))
     if "missed" in options:

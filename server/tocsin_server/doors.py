@@ -17,6 +17,7 @@ from tocsin_server.api.call_limits import CallLimits
 from tocsin_server.api.connections import Connections
 from tocsin_server.api.interceptors.audit import Audit
 from tocsin_server.api.interceptors.auth import Auth
+from tocsin_server.api.interceptors.call import Interceptor
 from tocsin_server.api.tls import tls_credentials
 from tocsin_server.security.authentication import Authentication
 from tocsin_server.security.certificates import Certificates, read_certificates
@@ -56,6 +57,18 @@ class Doors:
         return tls_credentials(lambda: certificates.current)
 
     @property
+    def certificates(self) -> Certificates | None:
+        """What TLS is spoken with at the moment, None where it is not."""
+        return None if self._certificates is None else self._certificates.current
+
+    @property
+    def token_hashes(self) -> list[str] | None:
+        """The hashes of all tokens at the moment; None: everybody is let in."""
+        if self._principals is None:
+            return None
+        return [token.sha256 for one in self._principals.current.each for token in one.tokens]
+
+    @property
     def limits(self) -> CallLimits:
         """How many calls may be open."""
         calls = self._settings.calls
@@ -88,10 +101,19 @@ class Doors:
         told = self._settings.audit
         return Audit(self._audit_log, server, include_reads=told.include_reads, required=told.required)
 
+    @property
+    def spans(self) -> Interceptor | None:
+        """Traces the calls; None where nobody wants that."""
+        if not self._settings.tracing.enabled:
+            return None
+        from tocsin_server.api.interceptors.call_spans import CallSpans  # loads OpenTelemetry, which few have
+
+        return CallSpans()
+
     def start(self) -> None:
-        """Begin to look at the files, and to open the audit log anew when told to (SIGHUP)."""
-        if self._audit_log is not None and threading.current_thread() is threading.main_thread():
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._audit_log.reopen)
+        """Begin to look at the files; SIGHUP has them looked at now, and the audit log opened anew."""
+        if self._hears_hangup:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up)
         if self._certificates is not None or self._principals is not None:
             self._looking.start()
         if isinstance(self._jwt_keys, FetchedKeys):
@@ -100,12 +122,21 @@ class Doors:
     async def close(self) -> None:
         """Look no more, and end the audit log."""
         await self._looking.close()
+        if self._hears_hangup:
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
         if self._audit_log is not None:
-            if threading.current_thread() is threading.main_thread():
-                asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
             self._audit_log.close()
         if isinstance(self._jwt_keys, FetchedKeys):
             await self._jwt_keys.close()
+
+    @property
+    def _hears_hangup(self) -> bool:
+        return heeds_hangup(self._settings) and threading.current_thread() is threading.main_thread()
+
+    def _hung_up(self) -> None:
+        if self._audit_log is not None:
+            self._audit_log.reopen()
+        self._look()
 
     def warnings(self) -> Sequence[str]:
         """What is to be said at the start."""
@@ -133,6 +164,13 @@ class Doors:
             self._jwt_keys.look()
         if self.auth is not None:
             self.auth.recheck()
+
+
+def heeds_hangup(settings: Settings) -> bool:
+    """Whether SIGHUP means "look at your files": where there are any. Else it ends the process, as when its terminal
+    is closed."""
+    files = settings.tls.cert_file, settings.auth.principals_file, settings.audit.to
+    return any(one is not None for one in files)
 
 
 def open_doors(settings: Settings) -> Sequence[str]:

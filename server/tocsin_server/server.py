@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 from tocsin.worker.context import JobContext
@@ -25,7 +26,7 @@ from tocsin.worker.registry import Handlers
 from tocsin_server.api.grpc_server import GrpcServer
 from tocsin_server.api.health import Health
 from tocsin_server.api.lease_tokens import token_of
-from tocsin_server.api.listening import CannotListen
+from tocsin_server.api.listening import CannotListen, CannotServeDashboard
 from tocsin_server.api.probe_server import ProbeServer
 from tocsin_server.api.sending_rules import SendingRules
 from tocsin_server.api.server_service import ServerFacts
@@ -76,6 +77,9 @@ from tocsin_server.telemetry.metrics import Metrics
 from tocsin_server.telemetry.metrics_endpoint import CannotServeMetrics
 from tocsin_server.version import VERSION
 
+if TYPE_CHECKING:
+    from tocsin_server.web.serving import Dashboard
+
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger("tocsin.server")
 
 _CALLS_GRACE = timedelta(seconds=5)  # for calls under way, once no job runs any more
@@ -117,6 +121,7 @@ class Server:
         self.failed = asyncio.Event()  # it runs no jobs any more, unasked; only a restart mends that
         self.address = ""
         self.metrics_address = ""  # of the endpoint of metrics, where they are served
+        self.dashboard_address = ""  # its address in a browser, where it is served
         self._metrics = Metrics(settings.metrics.queues) if settings.metrics.listen is not None else None
 
     async def start(self) -> None:
@@ -131,6 +136,7 @@ class Server:
             CannotServeMetrics,
             Unusable,
             AuditUnusable,
+            CannotServeDashboard,
         ) as error:
             await self._abandon()
             raise CannotStart(str(error)) from error
@@ -210,6 +216,7 @@ class Server:
             loops.readiness.writes_refused,
             SendingRules(out.mailer.rules, out.texter.rules),
         )
+        dashboard = self._dashboard(doors)
         self._grpc = GrpcServer(
             servicers,
             health,
@@ -222,6 +229,8 @@ class Server:
             connections=doors.connections,
             reflection=settings.reflects,
             metrics=self._metrics,
+            spans=doors.spans,
+            inside=None if dashboard is None else dashboard.socket,
         )
         await self._start_probes(health)
         port = await self._grpc.start()
@@ -229,6 +238,8 @@ class Server:
         doors.start()
         self.address = f"{settings.listen.rpartition(':')[0]}:{port}"
         await self._start_loops(self._loops)
+        if dashboard is not None:
+            self.dashboard_address = await dashboard.start(self.address)
         if unfit:
             _log.warning("not set up for a production", conditions=unfit)
         await self._tell(store, name, [*made.warnings(), *warnings, *doors.warnings()], handled)
@@ -239,6 +250,16 @@ class Server:
             probes = ProbeServer(health, self._settings.health_listen, reuse_port=self._beside)
             await probes.start()
             self._stack.push_async_callback(probes.stop, timedelta(0))
+
+    def _dashboard(self, doors: Doors) -> Dashboard | None:
+        """The dashboard, where it is on. It is loaded for that alone: half a second of start, and 20 MB."""
+        if self._settings.web.listen is None:
+            return None
+        from tocsin_server.web.serving import Dashboard
+
+        dashboard = Dashboard(self._settings, lambda: doors.certificates, lambda: doors.token_hashes, self._beside)
+        self._stack.push_async_callback(dashboard.close)
+        return dashboard
 
     def _own_handlers(self) -> Sequence[Handlers]:
         """The user's handlers, and that of the first job of `tocsin dev`. HandlersNotFound."""
@@ -385,6 +406,7 @@ class Server:
             "serving",
             address=self.address,
             **({"metrics": self.metrics_address} if self.metrics_address else {}),
+            **({"dashboard": self.dashboard_address} if self.dashboard_address else {}),
             server=name,  # as callers see it
             pid=os.getpid(),
             provider=f"{info.provider} ({info.version}{', embedded' if info.embedded else ''})",

@@ -56,7 +56,7 @@ def build_servicers(
             QueueService(store, queues, bulk, working.announcing, silent_since, writes_refused),
             WorkerService(working),
             ReminderService(reminders, rules),
-            ScheduleService(store, KeptSchedules(store, scheduling), working.clock),
+            ScheduleService(store, KeptSchedules(store, scheduling), working.clock, rules),
             CalendarService(store, KeptCalendars(store)),
             ScalerService(working.scaling),
             ClockService(Advancing(store, working.expecting)),

@@ -18,6 +18,7 @@ from tocsin.cli.connecting import telling
 from tocsin.cli.connection_options import access
 from tocsin.cli.texts import one_line
 from tocsin.errors import InvalidArgument
+from tocsin.tracing import NoOpenTelemetry, set_up
 from tocsin.worker.context import running_job
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 from tocsin.worker.registry import Handlers
@@ -89,6 +90,15 @@ Grace: TypeAlias = Annotated[
         parser=parsing.span, metavar="SPAN", help="How long what runs may take to end after SIGTERM or Ctrl-C."
     ),
 ]
+Tracing: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--tracing",
+        metavar="",
+        envvar="TOCSIN_TRACING__ENABLED",
+        help="Send a span for each attempt by OTLP, as the variables OTEL_* say. Needs the extra otel.",
+    ),
+]
 Level: TypeAlias = Annotated[
     LogLevel, typer.Option("--log-level", help="The least important lines that are written, on standard error.")
 ]
@@ -112,6 +122,7 @@ def run(
     labels: Labels = None,
     lease: Lease = "30s",  # type: ignore[assignment]  # typer hands the default to the parser
     grace: Grace = "25s",  # type: ignore[assignment]  # as that of lease
+    tracing: Tracing = False,
     log_level: Level = LogLevel.info,
 ) -> None:
     """Run the handlers of a module, as `tocsin serve --handlers` does inside the server.
@@ -126,6 +137,7 @@ def run(
     _work(
         handlers,
         log_level,
+        tracing,
         address=server,
         queues=queues,
         concurrency=concurrency,
@@ -163,6 +175,7 @@ def exec_(
             parser=parsing.span, metavar="SPAN", help="Time from SIGTERM to SIGKILL, after a timeout or a lost lease."
         ),
     ] = "3s",  # type: ignore[assignment]  # as that of lease
+    tracing: Tracing = False,
     log_level: Level = LogLevel.info,
 ) -> None:
     """Run a program for each job: any program, in any language.
@@ -185,6 +198,7 @@ def exec_(
     _work(
         handlers,
         log_level,
+        tracing,
         address=server,
         queues=queues,
         concurrency=_cores() if concurrency is None else concurrency,
@@ -197,11 +211,15 @@ def exec_(
     )
 
 
-def _work(handlers: Handlers, log_level: LogLevel, **settings: Any) -> None:
+def _work(handlers: Handlers, log_level: LogLevel, tracing: bool, **settings: Any) -> None:
     try:
+        if tracing:
+            set_up("tocsin-worker")
         worker = Worker(handlers=handlers, **settings, **access())
     except InvalidArgument as error:
         raise _refused(*(f"{one.field}: {one.description}" for one in error.violations)) from None
+    except NoOpenTelemetry as error:
+        raise _refused(str(error)) from None
     _log_to_standard_error(log_level)
     sys.setswitchinterval(SWITCH_INTERVAL)
     with telling():

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tocsin.payloads import TypedPayload, data_of
+from tocsin.tracing import TraceContext
 from tocsin.v1 import payloads_pb2
 from tocsin.worker.errors import JobCancelled, UnfitPayload
 from tocsin.worker.log_lines import LevelName, Line, line
@@ -98,6 +99,11 @@ class JobContext:
     def tags(self) -> Mapping[str, str]:
         """The job's labels."""
         return self._job.tags
+
+    @property
+    def trace(self) -> TraceContext | None:
+        """The span in which it was scheduled, as W3C Trace Context writes it. None: none."""
+        return self._job.trace
 
     @property
     def create_time(self) -> datetime:

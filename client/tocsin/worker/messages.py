@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from tocsin.tracing import TraceContext
 from tocsin.v1 import job_pb2
 from tocsin.v1 import worker_service_pb2 as pb
 from tocsin.worker.source import AttemptOutcome, Ending, Heartbeat, HeartbeatAnswer, LeasedJob
@@ -39,6 +40,7 @@ def leased_job(leased: pb.LeasedJob) -> LeasedJob:
         priority=spec.priority,
         tags=dict(spec.tags),
         fired=job.HasField("nominal_time"),
+        trace=_trace(spec.trace_context) if spec.HasField("trace_context") else None,
     )
 
 
@@ -92,6 +94,10 @@ def stop_wish(wish: pb.StopWish) -> HeartbeatAnswer:
     """What an attempt should be told that was asked to stop."""
     grace = wish.grace.ToTimedelta() if wish.HasField("grace") else None
     return HeartbeatAnswer(cancel_reason=wish.reason, cancel_grace=grace)
+
+
+def _trace(said: job_pb2.TraceContext) -> TraceContext:
+    return TraceContext(said.traceparent, said.tracestate)
 
 
 def _time(timestamp: Timestamp) -> datetime:

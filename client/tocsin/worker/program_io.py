@@ -7,6 +7,7 @@ import signal
 from collections.abc import Mapping
 from typing import NoReturn
 
+from tocsin import tracing
 from tocsin.payloads import data_of
 from tocsin.v1 import payloads_pb2
 from tocsin.worker.errors import UnfitResult
@@ -43,7 +44,14 @@ def program_input(job: LeasedJob) -> tuple[bytes, Mapping[str, str]]:
         "TOCSIN_ATTEMPT": str(job.attempt),
         "TOCSIN_FAILURES": str(job.failures),
         "TOCSIN_CONTENT_TYPE": content_type,
+        **_trace_variables(job),
     }
+
+
+def _trace_variables(job: LeasedJob) -> Mapping[str, str]:
+    """As OpenTelemetry's tools for command lines read them. Empty where there is none, so that none is inherited."""
+    parent, state = tracing.header(job.trace) or ("", "")
+    return {"TRACEPARENT": parent, "TRACESTATE": state}
 
 
 def program_outcome(job: LeasedJob, code: int, output: bytes, errors: bytes) -> AttemptOutcome:

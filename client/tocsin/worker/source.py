@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Protocol, TypeVar, dataclass_transform
 
+from tocsin.tracing import TraceContext
 from tocsin.worker.slots import FreeSlots
 
 _T = TypeVar("_T")
@@ -40,6 +41,7 @@ class LeasedJob:
     priority: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
     fired: bool = False  # a schedule made it, and its job_id ends with "@" and the nominal time
+    trace: TraceContext | None = None  # the span in which it was scheduled
 
 
 class Ending(IntEnum):

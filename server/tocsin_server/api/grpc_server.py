@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Protocol
 
 import grpc
@@ -63,16 +64,21 @@ class GrpcServer:
         reuse_port: bool = False,
         reflection: bool = True,
         metrics: Metrics | None = None,
+        spans: Interceptor | None = None,
+        inside: Path | None = None,
     ) -> None:
         """`listen` is host:port, port 0 takes a free one. With `credentials` TLS is spoken, else plaintext.
         With `auth` those alone may call whom it lets in; `audit` sees whom it does not, too.
 
         `reuse_port` lets several processes share the port; off, a port that is taken is refused. Without `reflection`
-        it does not tell what its services and messages are. `metrics`: counts the calls.
+        it does not tell what its services and messages are. `metrics`: counts the calls; `spans`: traces them. `inside`
+        is a Unix socket on which the same is served without TLS, for parts of this process: whoever can open it needs
+        no certificate.
         """
         self._health = health
         self._drained = servicers.drained
         self._listen = listen
+        self._inside = inside
         self._reuse_port = reuse_port
         self._credentials = credentials
         self._gate = DrainGate()
@@ -85,12 +91,15 @@ class GrpcServer:
         # Around every call, health and reflection too: what must hold for all stands here.
         counting = [] if metrics is None else [Counting(metrics, PATHS)]
         every: list[Interceptor] = [CallLog(), *counting, Errors(), *(one for one in (audit, auth) if one is not None)]
+        tracing = [] if spans is None else [spans]
         bounds: list[Interceptor] = [Overload(limits)]
         if limits.per_second_per_client is not None:
             bounds.insert(0, RequestRate(limits.per_second_per_client, limits.burst_per_client, limits))
         in_flight = RequestBytes(limits.request_bytes, limits)
         metadata = connections.max_metadata_bytes
-        gate = Gate([*every, self._gate, *bounds, Deadline(limits.deadline)], in_flight, limits.idle, metadata)
+        gate = Gate(
+            [*tracing, *every, self._gate, *bounds, Deadline(limits.deadline)], in_flight, limits.idle, metadata
+        )
         # Probes go on while the server drains, and while it has too many calls, or too many bytes of them.
         probes = Gate(every, RequestBytes(limits.request_bytes), limits.idle, metadata)
         by_class = {type(one): one for one in (*servicers.each, health, Reflection(ALL_NAMES))}
@@ -107,6 +116,8 @@ class GrpcServer:
         """Listen; the port. CannotListen."""
         await self._health.begin()
         port = bound(self._server, self._listen, self._credentials, reuse_port=self._reuse_port)
+        if self._inside is not None:
+            self._server.add_insecure_port(f"unix:{self._inside}")
         await self._server.start()
         self._guard = ConnectionGuard(port, self._room, self._connections.per_address)
         self._guard.start()

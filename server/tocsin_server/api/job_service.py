@@ -23,6 +23,7 @@ from tocsin_server.api.requests import jobs as requests
 from tocsin_server.api.requests import schedule_jobs
 from tocsin_server.api.requests import transfer as transfer_requests
 from tocsin_server.api.sending_rules import NO_RULES, SendingRules
+from tocsin_server.api.trace_context import CallTrace
 from tocsin_server.domain.commands import CancelJob, Change, HoldJob, ReleaseJob, RetryJob, RunJob
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.job_errors import JobNotFound
@@ -73,14 +74,14 @@ class JobService:
 
     async def ScheduleJob(self, request: pb.ScheduleJobRequest, call: Call) -> pb.ScheduleJobResponse:
         asked = self._rules.checked(await aside(request.ByteSize(), lambda: schedule_jobs.schedule_job(request)))
-        [scheduled] = await self._scheduling.schedule([asked])
+        [scheduled] = await self._scheduling.schedule([CallTrace(call.context).onto(asked)])
         return scheduling.scheduled(*or_raise(scheduled))
 
     async def BatchScheduleJobs(self, request: pb.BatchScheduleJobsRequest, call: Call) -> pb.BatchScheduleJobsResponse:
         raws = schedule_jobs.batch_schedule_jobs(request)
         read = checked(call.principal, pb.ScheduleJobRequest, self._read_one)
         asked = await each_aside(sum(map(len, raws)), raws, batches.tried(read))
-        good = batches.good(asked)
+        good = list(map(CallTrace(call.context).onto, batches.good(asked)))
         done = await self._scheduling.schedule(good) if good else []
         return batches.scheduled(batches.in_order(asked, done))
 
@@ -160,6 +161,7 @@ class JobService:
 
     async def UpdateJob(self, request: pb.UpdateJobRequest, call: Call) -> pb.UpdateJobResponse:
         asked = await aside(request.ByteSize(), lambda: requests.update_job(request))
+        self._rules.check_payload("job", asked.job.payload)
         if asked.job.payload is not None and call.principal is not None and not call.principal.unrestricted:
             # The payload of a mail is a mail, also where the request does not say so.
             for standing in await self._store.get(asked.queue, [asked.job.job_id], View.BASIC):

@@ -16,6 +16,10 @@ class CannotListen(Exception):
         super().__init__(f"cannot listen on {listen}: {why}; name another one with --listen HOST:PORT")
 
 
+class CannotServeDashboard(Exception):
+    """The dashboard's address cannot be listened on. The message is one line."""
+
+
 #: Where only gRPC itself found out.
 UNKNOWN = "another program has the port, or the address is not this machine's"
 _WHY = {

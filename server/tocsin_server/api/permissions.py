@@ -7,7 +7,7 @@ line here; `ALL_WHERE_EMPTY` has those that mean all queues when nothing is said
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from tocsin_server.domain.errors import NotAllowed
+from tocsin_server.domain.errors import NotAllowed, TocsinError
 from tocsin_server.security.principals import Principal, Scope
 
 _T = TypeVar("_T")
@@ -113,6 +113,25 @@ def check_queues(principal: Principal | None, queues: Iterable[str]) -> None:
     if principal is not None:
         for queue in queues:
             _reach(principal, queue)
+
+
+def own_alone(
+    principal: Principal | None, items: Sequence[_T | TocsinError], queue: Callable[[Any], str]
+) -> Sequence[_T | TocsinError]:
+    """The items of a batch, each that stands in a queue which is not the principal's replaced by NotAllowed. For queues
+    that tokens of leases name."""
+    if principal is None or principal.queues is None:
+        return items
+
+    def own(item: _T | TocsinError) -> _T | TocsinError:
+        if not isinstance(item, TocsinError):
+            try:
+                _reach(principal, queue(item))
+            except NotAllowed as refusal:
+                return refusal.with_traceback(None)
+        return item
+
+    return [own(item) for item in items]
 
 
 def check_type(principal: Principal, type_: str) -> None:

@@ -13,27 +13,35 @@ from tocsin_server.api.aside import TURN, off_loop
 from tocsin_server.api.interceptors.call import Call
 from tocsin_server.api.requests import kept_schedules as kept_requests
 from tocsin_server.api.requests import schedules as requests
+from tocsin_server.api.sending_rules import NO_RULES, SendingRules
 from tocsin_server.domain.job import View
 from tocsin_server.domain.schedules.calendars import days_of
+from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.operations.backfill import backfill
 from tocsin_server.operations.calendars import read_by_name
 from tocsin_server.operations.schedules import KeptSchedules
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.store.interface import JobStore
 
+_JOB = "schedule.job"  # the path of what is sent
 _PAGE = 100  # schedules of one call to the store
 
 
 class ScheduleService:
     """Keeps recurring schedules, and reckons their times."""
 
-    def __init__(self, store: JobStore, schedules: KeptSchedules, clock: StoreClock) -> None:
+    def __init__(
+        self, store: JobStore, schedules: KeptSchedules, clock: StoreClock, rules: SendingRules = NO_RULES
+    ) -> None:
         self._store = store
         self._schedules = schedules
         self._clock = clock
+        self._rules = rules
 
     async def CreateSchedule(self, request: pb.CreateScheduleRequest, call: Call) -> pb.CreateScheduleResponse:
-        made = await self._schedules.create(*kept_requests.create_schedule(request))
+        spec, job = kept_requests.create_schedule(request)
+        self._rules.check_payload(_JOB, job.payload)
+        made = await self._schedules.create(spec, job)
         return kept.of_schedule(pb.CreateScheduleResponse, made, await self._schedules.calendars(made))
 
     async def GetSchedule(self, request: pb.GetScheduleRequest, call: Call) -> pb.GetScheduleResponse:
@@ -48,12 +56,14 @@ class ScheduleService:
 
     async def UpdateSchedule(self, request: pb.UpdateScheduleRequest, call: Call) -> pb.UpdateScheduleResponse:
         queue, schedule_id, revision = kept_requests.update_schedule(request)
-        changed = await self._schedules.update(
-            queue,
-            schedule_id,
-            lambda standing: kept_requests.merged(kept.written(standing), request),
-            revision=revision,
-        )
+
+        def merged(standing: Schedule) -> kept_requests.Wanted:
+            spec, job = kept_requests.merged(kept.written(standing), request)
+            if "job" in request.update_mask.paths:  # what stood before the rules may be changed elsewhere
+                self._rules.check_payload(_JOB, job.payload)
+            return spec, job
+
+        changed = await self._schedules.update(queue, schedule_id, merged, revision=revision)
         return kept.of_schedule(pb.UpdateScheduleResponse, changed, await self._schedules.calendars(changed))
 
     async def DeleteSchedule(self, request: pb.DeleteScheduleRequest, call: Call) -> pb.DeleteScheduleResponse:

@@ -1,4 +1,5 @@
-"""The rules on mail and text messages, applied where jobs are scheduled. Where they are sent they are applied again."""
+"""The rules on mail and text messages, applied wherever callers say what is to be sent: in jobs, updates of jobs,
+schedules and sets of reminders. Where it is sent they are applied again."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from tocsin_server.api.requests.payloads.reading import read
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.api.wire import PAYLOAD_FIELDS
 from tocsin_server.domain.defaults import JobRequest
+from tocsin_server.domain.job import Payload
 from tocsin_server.messages.mail.addresses import parse_address
 from tocsin_server.messages.rules import MailRules, TextRules
 
@@ -26,13 +28,16 @@ class SendingRules:
 
     def checked(self, job: JobRequest) -> JobRequest:
         """The job. InvalidFields, which names the rule."""
-        payload = job.payload
-        if not self.any or payload is None or (name := PAYLOAD_FIELDS[payload.kind]) not in _SENT:
-            return job
-        wrong = Violations()
-        self._check(wrong, f"job.{name}", read(payload.kind, payload.body))
-        wrong.done()
+        self.check_payload("job", job.payload)
         return job
+
+    def check_payload(self, path: str, payload: Payload | None) -> None:
+        """The same of a job's payload; `path` is the job's."""
+        if not self.any or payload is None or (name := PAYLOAD_FIELDS[payload.kind]) not in _SENT:
+            return
+        wrong = Violations()
+        self._check(wrong, f"{path}.{name}", read(payload.kind, payload.body))
+        wrong.done()
 
     def check_reminder(self, path: str, reminder: payloads_pb2.BookingReminder | payloads_pb2.PaymentReminder) -> None:
         """The same of a reminder that jobs are made of."""

@@ -12,6 +12,7 @@ from tocsin_server.api.interceptors.call import Call
 from tocsin_server.api.times import set_span, set_time
 from tocsin_server.domain import limits
 from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
+from tocsin_server.security.principals import Principal, Scope
 from tocsin_server.store.interface import JobStore
 
 _CALLS = CallLimits()
@@ -54,8 +55,20 @@ class ServerService:
             unfit_for_production=facts.unfit_for_production,
         )
         set_time(response.start_time, facts.start_time)
+        _fill_caller(response.caller, call.principal)
         _fill_limits(response.limits, facts)
         return response
+
+
+def _fill_caller(target: server_service_pb2.GetServerInfoResponse.Caller, principal: Principal | None) -> None:
+    if principal is None:
+        target.scopes.extend(Scope)
+        target.all_queues = True
+        return
+    target.name = principal.name
+    target.scopes.extend(sorted(principal.scopes))
+    target.all_queues = principal.queues is None
+    target.queues.extend(principal.queues or ())
 
 
 def _fill_limits(target: server_service_pb2.Limits, facts: ServerFacts) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from tocsin import AsyncClient, TocsinError
 
+from tocsin_server.api.listening import CannotListen, check_can_listen
 from tocsin_server.cli import options
 from tocsin_server.cli.job_screen import JobScreen
 from tocsin_server.cli.reloading import AGAIN, run_reloading
@@ -18,6 +19,7 @@ from tocsin_server.handlers.hello import TYPE
 from tocsin_server.server import Server
 from tocsin_server.settings import Flag, Settings, is_loopback, without
 
+_DASHBOARD = "127.0.0.1:50080"  # where a browser finds it again after a restart
 _FIRST_DELAY = 3  # seconds ahead of which the first job is scheduled
 _PATIENCE = 30  # seconds after which it is said to be late
 
@@ -41,6 +43,8 @@ def dev(
     mail_from: options.MailFrom = None,
     templates: options.Templates = None,
     metrics: options.Metrics = None,
+    web: options.Web = None,
+    web_root_path: options.WebRootPath = None,
     log_level: options.LogLevel = None,
     log_format: options.LogFormat = None,
     reload: Annotated[
@@ -66,7 +70,9 @@ def dev(
     texts = Flag("tocsin dev", "sms.url", f"file:{folder / 'outbox'}")
     private = Flag("tocsin dev", "http.allow_private", True)  # what is called is on this machine, too
     measured = Flag("tocsin dev", "metrics.listen", "127.0.0.1:0")
-    settings = loaded_or_exit("dev", flags, environ, config, [outbox, sender, texts, private, measured]).settings
+    page = Flag("tocsin dev", "web.listen", _free_or_any(_DASHBOARD))
+    defaults = [outbox, sender, texts, private, measured, page]
+    settings = loaded_or_exit("dev", flags, environ, config, defaults).settings
     if not is_loopback(settings.listen):
         raise refusal("dev", [f"{settings.listen} can be reached from outside; use `tocsin serve` for that"])
 
@@ -78,7 +84,7 @@ def dev(
 
     async def show(server: Server) -> None:
         if not again:
-            await _show(server.address, server.metrics_address, settings)
+            await _show(server, settings)
 
     run_server("dev", settings, hello=True, then=show, before=_open_screen)
 
@@ -91,12 +97,24 @@ def _open_screen() -> None:
     )
 
 
-async def _show(address: str, metrics: str, settings: Settings) -> None:
+def _free_or_any(listen: str) -> str:
+    """The address, or with any free port where another program has it."""
+    try:
+        check_can_listen(listen, reuse_port=False)
+    except CannotListen:
+        return f"{listen.rpartition(':')[0]}:0"
+    return listen
+
+
+async def _show(server: Server, settings: Settings) -> None:
+    address = server.address
     typer.secho(f"Tocsin serves on {address}.", bold=True)
     typer.echo(f"  jobs    are kept in {settings.data}")
     typer.echo(f"  mail    goes to {settings.data / 'outbox'}")
     typer.echo(f"  yours   {', '.join(settings.handlers) or 'no handlers yet: --handlers MODULE'}")
-    typer.echo(f"  metrics are at http://{metrics}/metrics")
+    typer.echo(f"  metrics are at http://{server.metrics_address}/metrics")
+    if server.dashboard_address:
+        typer.secho(f"  page    is at {server.dashboard_address}", bold=True)
     async with AsyncClient(address, tls=False, token="") as client:
         job = await client.schedule(TYPE, {"name": "world"}, delay=_FIRST_DELAY)
         typer.echo(f"A first job is scheduled: {job.job_id}, of type {job.type}, due in {_FIRST_DELAY} seconds.")

@@ -45,6 +45,8 @@ _FLAGS = {
     "mail_from": _Spec("--mail-from", "mail.sender", "ADDRESS"),
     "templates": _Spec("--templates", "mail.templates", "FOLDER"),
     "metrics": _Spec("--metrics", "metrics.listen", "HOST:PORT"),
+    "web": _Spec("--web", "web.listen", "HOST:PORT"),
+    "web_root_path": _Spec("--web-root-path", "web.root_path", "PATH"),
     "log_level": _Spec("--log-level", "log.level", "LEVEL"),
     "log_format": _Spec("--log-format", "log.format", "FORMAT"),
 }
@@ -73,6 +75,8 @@ Mail = Annotated[str | None, _FLAGS["mail"].option()]
 MailFrom = Annotated[str | None, _FLAGS["mail_from"].option()]
 Templates = Annotated[str | None, _FLAGS["templates"].option()]
 Metrics = Annotated[str | None, _FLAGS["metrics"].option()]
+Web = Annotated[str | None, _FLAGS["web"].option()]
+WebRootPath = Annotated[str | None, _FLAGS["web_root_path"].option()]
 LogLevel = Annotated[str | None, _FLAGS["log_level"].option()]
 LogFormat = Annotated[str | None, _FLAGS["log_format"].option()]
 Production = Annotated[

@@ -18,6 +18,7 @@ import typer
 
 from tocsin_server.api.listening import CannotListen, shared_address
 from tocsin_server.cli.running import WRONG_SETTINGS, run_server, run_to_exit_code, set_up_logs, withhold_from_children
+from tocsin_server.doors import heeds_hangup
 from tocsin_server.server import CannotStart, Server
 from tocsin_server.settings import Loaded, Settings
 from tocsin_server.shutdown import ServerFailed, Signals
@@ -52,16 +53,19 @@ class ServerProcesses:
     async def run(self) -> None:
         """Until a signal, and all have ended. CannotStart; ServerFailed."""
         self._signals.listen()
-        if self._settings.audit.to is not None:
+        if heeds_hangup(self._settings):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._tell, signal.SIGHUP)
         try:
             async with AsyncExitStack() as stack:
                 if self._settings.store.embedded:
                     await stack.enter_async_context(made_store(self._settings))
                 address = stack.enter_context(shared_address(self._settings.listen))
-                shared = {"listen": address}
+                shared: dict[str, object] = {"listen": address}
                 if self._settings.health_listen is not None:
                     shared["health_listen"] = stack.enter_context(shared_address(self._settings.health_listen))
+                if self._settings.web.listen is not None:
+                    page = stack.enter_context(shared_address(self._settings.web.listen))
+                    shared["web"] = self._settings.web.model_copy(update={"listen": page})
                 await self._keep(self._settings.model_copy(update=shared))
         except (StoreUnfit, CannotListen) as error:
             raise CannotStart(str(error)) from error
@@ -178,6 +182,8 @@ def _serve(arguments: Sequence[str]) -> None:
         length = int.from_bytes(orders.read(4), "big")
         command, settings, withheld = pickle.loads(orders.read(length))  # noqa: S301 - our parent's
     withhold_from_children(withheld)
+    if heeds_hangup(settings):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it reads its files in a moment anyway
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     telling = os.fdopen(int(arguments[0]), "wb", buffering=0)
 

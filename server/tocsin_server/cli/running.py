@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from tocsin import tracing
 from tocsin.worker.context import running_job
 
 from tocsin_server.server import CannotStart, Server
@@ -83,6 +84,8 @@ def run_server(
     `before` is called when the log is set up, before anything is started. `beside`: others serve on the same address.
     """
     set_up_logs(settings)
+    if settings.tracing.enabled:
+        _set_up_tracing(command)
     if before is not None:
         before()
 
@@ -95,6 +98,13 @@ def run_server(
         await serve(Server(settings, hello=hello, beside=beside), started)
 
     run_to_exit_code(command, main())
+
+
+def _set_up_tracing(command: str) -> None:
+    try:
+        tracing.set_up("tocsin-server")
+    except tracing.NoOpenTelemetry as error:
+        raise refusal(command, [f"tracing.enabled: {error}"]) from None
 
 
 def set_up_logs(settings: Settings) -> None:

@@ -41,6 +41,8 @@ def serve(
     mail_from: options.MailFrom = None,
     templates: options.Templates = None,
     metrics: options.Metrics = None,
+    web: options.Web = None,
+    web_root_path: options.WebRootPath = None,
     log_level: options.LogLevel = None,
     log_format: options.LogFormat = None,
 ) -> None:

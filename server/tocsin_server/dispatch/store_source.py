@@ -7,10 +7,12 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import timedelta
 
+from tocsin.tracing import TraceContext
 from tocsin.worker.slots import FreeSlots
 from tocsin.worker.source import AttemptOutcome, Heartbeat, HeartbeatAnswer, LeasedJob, Seat, Source
 
 from tocsin_server.domain import limits
+from tocsin_server.domain.conditions import Conditions
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import JobError
 from tocsin_server.domain.job_errors import LeaseLost
@@ -176,7 +178,12 @@ def _leased(claimed: Claimed) -> LeasedJob:
         priority=spec.priority,
         tags=spec.tags,
         fired=job.fired,
+        trace=_trace(spec.conditions),
     )
+
+
+def _trace(conditions: Conditions) -> TraceContext | None:
+    return TraceContext(conditions.traceparent, conditions.tracestate) if conditions.traceparent else None
 
 
 def _progress(said: tuple[float, str] | None) -> tuple[float, str] | None:

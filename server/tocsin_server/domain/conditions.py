@@ -1,4 +1,4 @@
-"""What a job's start depends on beside its time: limits and the turns of keys, jobs of the same key, and an expiry."""
+"""What a job's start depends on beside its time: limits, turns of keys, jobs of one key, an expiry; and its trace."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ class Conditions:
 
     limit_key: str = ""  # whose limits and turns it takes part in; empty: none
     weight: int = DEFAULT_WEIGHT  # its key's share of turns, 1 to 100
+    traceparent: str = ""  # the span in which it was scheduled, as W3C Trace Context writes it; empty: none
+    tracestate: str = ""
     collapse: Collapse | None = None
     expire: datetime | timedelta | None = None  # begun by this time, or so long after it is due, or not at all
 

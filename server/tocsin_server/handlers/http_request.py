@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote
 
+from tocsin import tracing
 from tocsin.payloads import data_of
 from tocsin.v1.payloads_pb2 import HttpRequest, RawPayload
 from tocsin.worker.context import JobContext
@@ -79,6 +80,7 @@ class HttpRequestHandler:
             raise RequestRefused(f"the URL {error}") from None
         secrets = self._secrets_of(where.secret_ref)
         headers = {
+            **_trace_headers(job),
             **({"Content-Type": content_type} if content_type else {}),
             **_own(where.headers),
             **self._about(job, idempotency_key(job, what, body)),
@@ -128,6 +130,13 @@ class HttpRequestHandler:
                 1.0, f"{where} answers {answer.status}, with more than the {ANSWER_BYTES:,} bytes that are kept"
             )
             return None
+
+
+def _trace_headers(job: JobContext) -> dict[str, str]:
+    span = tracing.header(job.trace)
+    if span is None:
+        return {}
+    return {"traceparent": span.traceparent, **({"tracestate": span.tracestate} if span.tracestate else {})}
 
 
 def idempotency_key(job: JobContext, what: str, body: bytes) -> str:

@@ -81,6 +81,11 @@ class Principal:
             return True
         return any(queue.startswith(own[:-1]) if own.endswith("*") else queue == own for own in self.queues)
 
+    def may_less_than(self, before: Principal) -> bool:
+        """Whether a queue or a scope that `before` has may be missing."""
+        missing = self.queues is not None and (before.queues is None or not set(before.queues) <= set(self.queues))
+        return missing or not before.scopes <= self.scopes
+
     @property
     def unrestricted(self) -> bool:
         """Whether nothing that a request names can be refused to it."""

@@ -17,6 +17,7 @@ from tocsin_server.settings.groups import (
     RetentionSettings,
     RetrySettings,
     SmsSettings,
+    TracingSettings,
 )
 from tocsin_server.settings.loading import Loaded, load
 from tocsin_server.settings.model import Settings
@@ -26,6 +27,7 @@ from tocsin_server.settings.showing import DEFAULT, NOTHING, Origin, secrets_of
 from tocsin_server.settings.sources import CONFIG_FLAG, CONFIG_VARIABLE, Flag
 from tocsin_server.settings.store import StoreSettings
 from tocsin_server.settings.values import duration, is_loopback, show_duration
+from tocsin_server.settings.web import WebSettings
 
 __all__ = [
     "CONFIG_FLAG",
@@ -49,6 +51,8 @@ __all__ = [
     "SmsSettings",
     "StoreSettings",
     "TlsSettings",
+    "TracingSettings",
+    "WebSettings",
     "describe",
     "duration",
     "is_loopback",

@@ -268,6 +268,16 @@ class MetricsSettings(BaseModel, frozen=True, extra="forbid"):
     )
 
 
+class TracingSettings(BaseModel, frozen=True, extra="forbid"):
+    """Spans of calls and of attempts, sent by OTLP as the variables OTEL_* say."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Send a span for each call and each attempt by OTLP, as the variables OTEL_* say. Needs the extra "
+        "`otel`.",
+    )
+
+
 class AuditSettings(BaseModel, frozen=True, extra="forbid"):
     """A line for each change and each caller who was turned away."""
 

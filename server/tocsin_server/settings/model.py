@@ -24,10 +24,12 @@ from tocsin_server.settings.groups import (
     RetentionSettings,
     RetrySettings,
     SmsSettings,
+    TracingSettings,
 )
 from tocsin_server.settings.store import StoreSettings
 from tocsin_server.settings.traffic import CallSettings, ConnectionSettings
 from tocsin_server.settings.values import Duration, ListenAddress, Names, QueueNames
+from tocsin_server.settings.web import WebSettings
 
 
 class Settings(BaseModel, frozen=True, extra="forbid"):
@@ -99,6 +101,8 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     calls: CallSettings = CallSettings()
     connections: ConnectionSettings = ConnectionSettings()
     metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
+    web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
     audit: AuditSettings = AuditSettings()
 

@@ -18,6 +18,7 @@ from tocsin_server.domain.times import time_to_ms, to_ms, to_time
 
 #: Numbers of fields, as in lua/lib/conditions.lua.
 _LIMIT_KEY, _WEIGHT, _COLLAPSE, _EXPIRE = 1, 2, 3, 4
+_TRACEPARENT, _TRACESTATE = 9, 10
 _MOST_MS = to_ms(limits.LAST_TIME - limits.FIRST_TIME)
 
 
@@ -34,6 +35,10 @@ def conditions_bytes(conditions: Conditions) -> bytes:
     if (expire := conditions.expire) is not None:
         after = isinstance(expire, timedelta)
         fields.append((_EXPIRE, bytes((after,)) + _six_bytes(_expire_ms(expire))))
+    if conditions.traceparent:
+        fields.append((_TRACEPARENT, conditions.traceparent.encode()))
+    if conditions.tracestate:
+        fields.append((_TRACESTATE, conditions.tracestate.encode()))
     block = b"".join(b"%c%b%b" % (number, len(value).to_bytes(2, "big"), value) for number, value in fields)
     return len(block).to_bytes(2, "big") + block
 
@@ -48,10 +53,12 @@ def conditions_in(block: bytes) -> Conditions:
         at = end
     weight, collapse, expire = found.get(_WEIGHT), found.get(_COLLAPSE), found.get(_EXPIRE)
     return Conditions(
-        found.get(_LIMIT_KEY, b"").decode(),
-        weight[0] if weight else DEFAULT_WEIGHT,
-        _collapse_in(collapse) if collapse else None,
-        _expire_of(_number(expire[1:]), after=bool(expire[0])) if expire else None,
+        limit_key=found.get(_LIMIT_KEY, b"").decode(),
+        weight=weight[0] if weight else DEFAULT_WEIGHT,
+        traceparent=found.get(_TRACEPARENT, b"").decode(),
+        tracestate=found.get(_TRACESTATE, b"").decode(),
+        collapse=_collapse_in(collapse) if collapse else None,
+        expire=_expire_of(_number(expire[1:]), after=bool(expire[0])) if expire else None,
     )
 
 
@@ -102,6 +109,10 @@ def conditions_to_json(conditions: Conditions) -> dict[str, Any]:
             said["collapse"]["max_wait"] = to_ms(collapse.max_wait)
     if (expire := conditions.expire) is not None:
         said["expire_after" if isinstance(expire, timedelta) else "expire_at"] = _expire_ms(expire)
+    if conditions.traceparent:
+        said["traceparent"] = conditions.traceparent
+    if conditions.tracestate:
+        said["tracestate"] = conditions.tracestate
     return said
 
 
@@ -109,15 +120,18 @@ def conditions_of(said: Mapping[str, Any] | None) -> Conditions:
     """What such a mapping says; None: nothing."""
     if not said:
         return NO_CONDITIONS
-    collapse, expire = said.get("collapse"), None
+    expire, collapse = None, said.get("collapse")
     for name in ("expire_at", "expire_after"):
         if name in said:
             expire = _expire_of(int(said[name]), after=name == "expire_after")
+    if collapse is not None:
+        window, max_wait = int(collapse["window"]), int(collapse.get("max_wait", 0))
+        collapse = _collapse_of(collapse["key"], collapse["mode"], window, max_wait)
     return Conditions(
-        said.get("limit_key", ""),
-        said.get("weight", DEFAULT_WEIGHT),
-        _collapse_of(collapse["key"], collapse["mode"], int(collapse["window"]), int(collapse.get("max_wait", 0)))
-        if collapse
-        else None,
-        expire,
+        limit_key=said.get("limit_key", ""),
+        weight=said.get("weight", DEFAULT_WEIGHT),
+        traceparent=said.get("traceparent", ""),
+        tracestate=said.get("tracestate", ""),
+        collapse=collapse,
+        expire=expire,
     )

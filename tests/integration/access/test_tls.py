@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -186,6 +187,20 @@ async def test_certificates_are_replaced_under_load_without_a_failed_call(author
         await asyncio.gather(*callers)  # raises where a call has failed
         assert calls > 50
         assert len(serials) == 4
+    finally:
+        server.kill()
+
+
+def test_sighup_has_the_files_looked_at_and_ends_nothing(authority: Authority, tmp_path: Path) -> None:
+    served = authority.sign("hung-up")
+    server = with_tls(tmp_path, served)
+    try:
+        server.start()
+        served.replace(authority.sign("hung-up-again"))
+        os.kill(server.pid, signal.SIGHUP)
+        until(lambda: "certificates were read anew" in server.said(), within=5)
+        assert _certificate(server.port) == ssl.PEM_cert_to_DER_cert(served.cert.read_text())
+        assert server.stop() == 0
     finally:
         server.kill()
 

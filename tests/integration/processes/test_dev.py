@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,9 @@ def test_the_greeting_says_where_all_is_and_nothing_is_before_it(dev: Server) ->
         "  yours   no handlers yet: --handlers MODULE",
     ]
     assert said[4].startswith("  metrics are at http://127.0.0.1:")
+    assert said[5].startswith("  page    is at http://127.0.0.1:")
+    with urllib.request.urlopen(said[5].rpartition(" ")[2], timeout=10) as page:
+        assert b"Overview" in page.read()
     assert "tocsin_ready 1" in text_of(said[4].partition("http://")[2].removesuffix("/metrics"))
 
 

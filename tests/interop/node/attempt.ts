@@ -2,6 +2,7 @@
 import type { Result } from "./gen/tocsin/v1/job.js";
 import { Heartbeat, type LeasedJob, LogLine, LogLine_Level, Outcome } from "./gen/tocsin/v1/worker_service.js";
 import { handlers } from "./handlers.js";
+import { begin, end } from "./traces.js";
 
 /** An error that says what follows: no further attempt, or one in a while; else the job's retry policy does. */
 export class Failure extends Error {
@@ -77,15 +78,19 @@ export class Attempt {
     const milliseconds = limit ? limit.seconds * 1000 + limit.nanos / 1e6 : 0;
     const late = limit && setTimeout(() => this.stop(new Failure("TIMEOUT", "it took too long")), milliseconds);
     const token = this.leased.token;
+    const span = begin(this.job);
+    let failed = true;
     try {
       const handler = handlers[this.job.spec!.type];
       if (!handler) throw new Failure("UnknownType", `no handler for ${this.job.spec!.type}`);
       const result: Partial<Result> | undefined = await handler(this);
+      failed = false;
       return Outcome.fromPartial({ token, completed: { result } });
     } catch (error) {
       return outcome(token, this.signal.aborted ? this.signal.reason : error); // why it was stopped, not that it was
     } finally {
       clearTimeout(late);
+      end(span, failed);
     }
   }
 }

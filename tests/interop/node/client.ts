@@ -6,6 +6,7 @@ import { Status } from "./gen/google/rpc/status.js";
 import { type Job, Job_State, job_StateToJSON } from "./gen/tocsin/v1/job.js";
 import * as pb from "./gen/tocsin/v1/job_service.js";
 import { queue, servers } from "./settings.js";
+import { flushed, within } from "./traces.js";
 
 // Which calls may be repeated, and how long each may take: the file stands beside the protos.
 const options = { "grpc.service_config": readFileSync("service_config.json", "utf8") };
@@ -16,17 +17,17 @@ type Method<Q, A> = (
 ) => void;
 
 /** A call that may take 10 seconds. */
-function call<Q, A>(method: Method<Q, A>, request: Q): Promise<A> {
+function call<Q, A>(method: Method<Q, A>, request: Q, metadata = new Metadata()): Promise<A> {
   return new Promise((resolve, reject) => {
     const options = { deadline: Date.now() + 10_000 };
-    method.call(client, request, new Metadata(), options, (error, answer) => (error ? reject(error) : resolve(answer)));
+    method.call(client, request, metadata, options, (error, answer) => (error ? reject(error) : resolve(answer)));
   });
 }
 
 async function schedule(data: Record<string, unknown>, seconds: number): Promise<Job> {
   const job = { queue, type: "conformance.echo", data };
   const request = pb.ScheduleJobRequest.fromPartial({ job, delay: { seconds } });
-  return (await call(client.scheduleJob, request)).job!;
+  return (await within("ScheduleJob", (metadata) => call(client.scheduleJob, request, metadata))).job!;
 }
 
 /** Prints an error and its details: the reason, and each field that is wrong. */
@@ -53,3 +54,4 @@ const cancel = pb.CancelJobRequest.fromPartial({ queue, jobId: later.jobId, reas
 console.log(job_StateToJSON((await call(client.cancelJob, cancel)).job!.state));
 
 await call(client.scheduleJob, pb.ScheduleJobRequest.fromPartial({ job: { type: "no spaces" } })).catch(explain);
+await flushed();

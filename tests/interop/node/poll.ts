@@ -7,6 +7,7 @@ import type { ReportOutcomesResponse, WorkerServiceClient } from "./gen/tocsin/v
 import { LeaseJobsRequest } from "./gen/tocsin/v1/worker_service.js";
 import { Held, stop } from "./held.js";
 import { concurrency, connect, heartbeatMs, lease, me, patience, queue, types } from "./settings.js";
+import { flushed } from "./traces.js";
 
 const held = new Held(report);
 const clients = connect();
@@ -24,6 +25,7 @@ while (!stop.aborted || held.open > 0) {
   if (!stop.aborted && held.open < concurrency) await poll();
   else await new Promise<void>((resolve) => (wake = resolve));
 }
+await flushed();
 process.exit(0);
 
 // Waits for jobs, as many as slots are free. When it is stopped, it leases none.

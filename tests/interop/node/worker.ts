@@ -5,6 +5,7 @@ import { type DeepPartial, type Heartbeat, StreamJobsRequest } from "./gen/tocsi
 import type { StreamJobsResponse, WorkerServiceClient } from "./gen/tocsin/v1/worker_service.js";
 import { Held, stop } from "./held.js";
 import { concurrency, connect, heartbeatMs, lease, me, patience, queue, types } from "./settings.js";
+import { flushed } from "./traces.js";
 
 const held = new Held(soon);
 const clients = connect();
@@ -22,6 +23,7 @@ for (let server = 0, failures = 0; !done(); server++) {
   failures = Date.now() - begun > 10_000 ? 0 : failures + 1;
   if (!done()) await rest(patience(failures));
 }
+await flushed();
 process.exit(0);
 
 // One stream, from hello to its end. When it is cut, attempts go on, and the next one's hello names them.

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import cast
 
+from tocsin.worker import attempt_spans
 from tocsin.worker.context import JobContext
 from tocsin.worker.forks import end_if_forked
 from tocsin.worker.loading import HandlersNotFound, load_handlers
@@ -117,6 +118,7 @@ class ChildAttempt:
     def run(self) -> AttemptOutcome:
         """Call the handler."""
         self._context.enter()
+        span = attempt_spans.begin(self._job)
         try:
             if self._handler.is_async:
                 with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -125,9 +127,12 @@ class ChildAttempt:
                 value = self._handler.function(*self._handler.arguments(self._context))
         except BaseException as error:
             end_if_forked()
-            return raised(self._job, error)
-        end_if_forked()
-        return returned(self._job, value)
+            outcome = raised(self._job, error)
+        else:
+            end_if_forked()
+            outcome = returned(self._job, value)
+        attempt_spans.end(span, outcome)
+        return outcome
 
     async def _run_async(self) -> object:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()

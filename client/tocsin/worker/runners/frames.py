@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+from tocsin.tracing import TraceContext
 from tocsin.worker.source import AttemptOutcome, Ending, LeasedJob
 
 _HEAD = struct.Struct(">II")  # lengths of the object and of the bytes
@@ -61,6 +62,7 @@ def job_to_json(job: LeasedJob) -> dict[str, Any]:
         "priority": job.priority,
         "tags": dict(job.tags),
         "fired": job.fired,
+        "trace": job.trace,
     }
 
 
@@ -74,6 +76,7 @@ def job_from_json(said: dict[str, Any], body: bytes) -> LeasedJob:
             "create_time": datetime.fromisoformat(said["create_time"]),
             "schedule_time": datetime.fromisoformat(said["schedule_time"]),
             "timeout": _timedelta(said["timeout"]),
+            "trace": None if said["trace"] is None else TraceContext(*said["trace"]),
         }
     )
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
+from tocsin.worker import attempt_spans
 from tocsin.worker.attempt import Attempt, Ended
 from tocsin.worker.forks import end_if_forked
 from tocsin.worker.mailbox import Mailbox, drained
@@ -144,6 +145,7 @@ class HandlerLoop:
             return
         attempt.began = time.monotonic()
         attempt.context.enter()
+        span = attempt_spans.begin(attempt.job)
         try:
             arguments = attempt.handler.arguments(attempt.context)
             value = await cast(Awaitable[object], attempt.handler.function(*arguments))
@@ -151,6 +153,7 @@ class HandlerLoop:
             outcome = raised(attempt.job, error)
         else:
             outcome = returned(attempt.job, value)
+        attempt_spans.end(span, outcome)
         end_if_forked()
         if self._loop.is_closed():
             return  # a handler that never stopped, taken down with the interpreter

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from tocsin.worker import attempt_spans
 from tocsin.worker.attempt import Attempt, Ended
 from tocsin.worker.log_lines import LEVELS, LINE_BYTES, WAITING_LINES, line
 from tocsin.worker.mailbox import Mailbox
@@ -80,6 +81,7 @@ class Programs:
         self._guard.close()
 
     async def _run(self, attempt: Attempt, seat: _Seat) -> None:
+        span = attempt_spans.begin(attempt.job)
         try:
             outcome = await self._outcome(attempt, seat)
         except OSError as error:  # no memory, no descriptors, no such file any more: the job has no part in that
@@ -89,6 +91,7 @@ class Programs:
             outcome = raised(attempt.job, error)
         finally:
             self._seats.discard(seat)
+        attempt_spans.end(span, outcome)
         self._ended.put((attempt, outcome))
 
     async def _outcome(self, attempt: Attempt, seat: _Seat) -> AttemptOutcome:

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
+from tocsin.worker import attempt_spans
 from tocsin.worker.attempt import Attempt, Ended
 from tocsin.worker.forks import end_if_forked
 from tocsin.worker.mailbox import Mailbox
@@ -119,8 +120,12 @@ class HandlerThreads:
 
 def _handle(attempt: Attempt) -> AttemptOutcome:
     attempt.context.enter()
+    span = attempt_spans.begin(attempt.job)
     try:
         value = attempt.handler.function(*attempt.handler.arguments(attempt.context))
     except BaseException as error:  # also SystemExit: a handler must not end the server
-        return raised(attempt.job, error)
-    return returned(attempt.job, value)
+        outcome = raised(attempt.job, error)
+    else:
+        outcome = returned(attempt.job, value)
+    attempt_spans.end(span, outcome)
+    return outcome

@@ -184,6 +184,9 @@ def fill_conditions(target: job_pb2.JobSpec, conditions: Conditions) -> None:
         set_span(target.expire.after_due, conditions.expire)
     elif conditions.expire is not None:
         set_time(target.expire.at, conditions.expire)
+    if conditions.traceparent:
+        target.trace_context.traceparent = conditions.traceparent
+        target.trace_context.tracestate = conditions.tracestate
 
 
 class _TermsWritten:

@@ -20,8 +20,9 @@ class _Open:
     """A call that may stay open for long."""
 
     task: asyncio.Task[object]
-    path: str
+    call: Call
     credentials: Credentials
+    principal: Principal  # as it was when the call came
     refusal: TocsinError | None = None  # why it was cut off
 
 
@@ -49,7 +50,7 @@ class Auth:
             task = asyncio.current_task()
             if task is None:
                 raise RuntimeError("a call is served by a task")
-            standing = _Open(task, path, credentials)
+            standing = _Open(task, call, credentials, principal)
             self._open.add(standing)
             try:
                 return await work(call)
@@ -68,7 +69,13 @@ class Auth:
         for standing in self._open:
             if standing.refusal is None:
                 try:
-                    self._check(self._principal(standing.credentials), standing.path)
+                    principal = self._principal(standing.credentials)
+                    self._check(principal, standing.call.method.path)
+                    if principal is not standing.principal and principal.may_less_than(standing.principal):
+                        # What the call asked for was checked when it came.
+                        raise NotAllowed(
+                            f"{principal.name} has fewer queues or scopes than when this was called. Call it anew."
+                        )
                 except TocsinError as refusal:
                     standing.refusal = refusal
                     standing.task.cancel()

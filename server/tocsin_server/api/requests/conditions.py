@@ -8,6 +8,7 @@ from tocsin.v1 import conditions_pb2, job_pb2, job_service_pb2
 
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.api.times import to_span, to_time
+from tocsin_server.api.trace_context import is_traceparent, is_tracestate
 from tocsin_server.domain import limits
 from tocsin_server.domain.conditions import DEFAULT_WEIGHT, NO_CONDITIONS, Collapse, CollapseMode, Conditions
 from tocsin_server.domain.job import OnConflict
@@ -20,7 +21,9 @@ _WINDOW = "1 ms to 366 days"
 
 def has_conditions(spec: job_pb2.JobSpec) -> bool:
     """Whether a spec says anything of that."""
-    return bool(spec.limit_key) or spec.HasField("weight") or spec.HasField("collapse") or spec.HasField("expire")
+    if spec.limit_key or spec.HasField("weight") or spec.HasField("trace_context"):
+        return True
+    return spec.HasField("collapse") or spec.HasField("expire")
 
 
 def check_conditions(wrong: Violations, field: str, spec: job_pb2.JobSpec) -> None:
@@ -36,6 +39,14 @@ def check_conditions(wrong: Violations, field: str, spec: job_pb2.JobSpec) -> No
         _check_collapse(wrong, f"{field}.collapse", spec.collapse)
     if spec.HasField("expire"):
         _check_expire(wrong, f"{field}.expire", spec.expire)
+    if spec.HasField("trace_context"):
+        said = spec.trace_context
+        if not is_traceparent(said.traceparent):
+            wrong.add(
+                f"{field}.trace_context.traceparent", "is no traceparent of W3C Trace Context: 00-TRACE-SPAN-FLAGS"
+            )
+        if not is_tracestate(said.tracestate):
+            wrong.add(f"{field}.trace_context.tracestate", "is more than 512 characters of printable ASCII")
 
 
 def _check_collapse(wrong: Violations, field: str, collapse: conditions_pb2.Collapse) -> None:
@@ -91,10 +102,12 @@ def to_conditions(spec: job_pb2.JobSpec) -> Conditions:
     if not has_conditions(spec):
         return NO_CONDITIONS
     return Conditions(
-        spec.limit_key,
-        spec.weight if spec.HasField("weight") else DEFAULT_WEIGHT,
-        _to_collapse(spec.collapse) if spec.HasField("collapse") else None,
-        _to_expire(spec.expire),
+        limit_key=spec.limit_key,
+        weight=spec.weight if spec.HasField("weight") else DEFAULT_WEIGHT,
+        traceparent=spec.trace_context.traceparent,
+        tracestate=spec.trace_context.tracestate,
+        collapse=_to_collapse(spec.collapse) if spec.HasField("collapse") else None,
+        expire=_to_expire(spec.expire),
     )
 
 

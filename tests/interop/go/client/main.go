@@ -9,6 +9,7 @@ import (
 	"log"
 	"time"
 
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -18,14 +19,17 @@ import (
 
 	pb "example/gen/tocsin/v1"
 	"example/jobs"
+	"example/traces"
 )
 
 //go:embed service_config.json
 var serviceConfig string // of protos/tocsin/v1: which calls may be repeated, and how long each may take
 
 func main() {
+	defer traces.Send()()
 	channel, err := grpc.NewClient(jobs.Servers[0],
-		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultServiceConfig(serviceConfig))
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultServiceConfig(serviceConfig),
+		grpc.WithStatsHandler(otelgrpc.NewClientHandler())) // each call is a span, which its job remembers
 	check(err)
 	defer channel.Close()
 	client := pb.NewJobServiceClient(channel)

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "example/gen/tocsin/v1"
+	"example/traces"
 )
 
 // Attempt is one run of a job: what its handler is given.
@@ -48,10 +49,12 @@ func Begin(ctx context.Context, leased *pb.LeasedJob, ended chan<- *Attempt) *At
 		ctx, free = context.WithTimeoutCause(ctx, limit.AsDuration(), &Failure{Type: "TIMEOUT", Message: "it took too long"})
 	}
 	go func() {
+		ctx, span := traces.Begin(ctx, leased.Job)
 		result, err := attempt.run(ctx)
 		if err != nil && ctx.Err() != nil {
 			err = context.Cause(ctx) // why it was stopped, not that it was
 		}
+		traces.End(span, err)
 		attempt.outcome = outcome(leased.Token, result, err)
 		free()
 		stop(nil)

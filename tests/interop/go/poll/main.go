@@ -12,6 +12,7 @@ import (
 
 	pb "example/gen/tocsin/v1"
 	"example/jobs"
+	"example/traces"
 )
 
 var clients = jobs.Clients()
@@ -19,6 +20,7 @@ var current atomic.Int64 // the server to call: the next one after each failure
 
 // main has what is held. Calls are made in goroutines, which hand over the answers.
 func main() {
+	defer traces.Send()()
 	stop := jobs.Stop()
 	held, heartbeat := jobs.NewHeld(stop), time.Tick(jobs.Lease/3)
 	leased, extended, reported := make(chan []*pb.LeasedJob), make(chan func()), make(chan jobs.Answers)

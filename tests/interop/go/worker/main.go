@@ -9,9 +9,11 @@ import (
 
 	pb "example/gen/tocsin/v1"
 	"example/jobs"
+	"example/traces"
 )
 
 func main() {
+	defer traces.Send()()
 	stop := jobs.Stop()
 	held, clients := jobs.NewHeld(stop), jobs.Clients()
 	for server, failures := 0, 0; stop.Err() == nil || held.Open() > 0; server++ {

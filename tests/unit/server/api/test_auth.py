@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import grpc
@@ -168,26 +168,49 @@ async def test_a_cancel_bears_the_name_of_who_asked_for_it(guarded: Guarded) -> 
     assert (answer.job.cancel.by, answer.job.cancel.reason) == ("only-operate", "r")
 
 
-@pytest.mark.parametrize("change", ["revoked", "scope taken"])
+#: What only-read is after a change of the file, and how its watch ends.
+CHANGES = {
+    "revoked": (principal("only-read", {Scope.READ}, "t-new"), CODE.UNAUTHENTICATED),
+    "scope taken": (principal("only-read", set(), "t-only-read"), CODE.PERMISSION_DENIED),
+    "queues taken": (
+        replace(principal("only-read", {Scope.READ}, "t-only-read"), queues=("other",)),
+        CODE.PERMISSION_DENIED,
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
 async def test_a_watch_ends_once_its_caller_may_no_more(guarded: Guarded, change: str) -> None:
-    watch = guarded.api.jobs.WatchJobs(
-        pb.WatchJobsRequest(queue="q"), metadata=(("authorization", "Bearer t-only-read"),), timeout=30
-    )
-    await watch.initial_metadata()
-    other = guarded.api.jobs.WatchJobs(
-        pb.WatchJobsRequest(queue="q"), metadata=(("authorization", "Bearer t-not-work"),), timeout=30
-    )
-    await other.initial_metadata()
+    async def watching(token: str) -> grpc.aio.UnaryStreamCall[pb.WatchJobsRequest, pb.WatchJobsResponse]:
+        watch = guarded.api.jobs.WatchJobs(
+            pb.WatchJobsRequest(queue="q"), metadata=(("authorization", f"Bearer {token}"),), timeout=30
+        )
+        await watch.initial_metadata()
+        return watch
+
+    watch, other = await watching("t-only-read"), await watching("t-not-work")
     guarded.auth.recheck()
-    at = next(n for n, one in enumerate(guarded.principals) if one.name == "only-read")
-    scopes = set() if change == "scope taken" else {Scope.READ}
-    guarded.principals[at] = principal(
-        "only-read", scopes, *(["t-only-read"] if change == "scope taken" else ["t-new"])
-    )
+    after, code = CHANGES[change]
+    guarded.principals[:] = [after if one.name == "only-read" else one for one in guarded.principals]
     guarded.auth.recheck()
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         async with asyncio.timeout(5):
             await watch.read()
-    assert caught.value.code() is (CODE.PERMISSION_DENIED if change == "scope taken" else CODE.UNAUTHENTICATED)
+    assert caught.value.code() is code
     assert not other.done()
     other.cancel()
+
+
+async def test_a_watch_goes_on_where_its_caller_may_more(guarded: Guarded) -> None:
+    fewer = replace(principal("some", {Scope.READ}, "t-some"), queues=("q", "r.*"))
+    guarded.principals.append(fewer)
+    watch = guarded.api.jobs.WatchJobs(
+        pb.WatchJobsRequest(queue="q"), metadata=(("authorization", "Bearer t-some"),), timeout=30
+    )
+    await watch.initial_metadata()
+    for queues in (("q", "r.*", "s"), None):
+        guarded.principals[-1] = replace(fewer, scopes=frozenset(Scope), queues=queues)
+        guarded.auth.recheck()
+        await asyncio.sleep(0)
+        assert not watch.done()
+    watch.cancel()

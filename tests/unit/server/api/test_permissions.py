@@ -9,10 +9,10 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from support import worker_messages as words
 from support.spied_store import SpiedStore
-from support.stubs import Refusal, refusal, request
+from support.stubs import Refusal, refusal, refusal_in, request
 from tocsin.v1 import externalscaler_pb2 as scaler_pb
 from tocsin.v1 import job_pb2
 from tocsin.v1 import job_service_pb2 as pb
@@ -25,6 +25,7 @@ from tocsin_server.api.services import SERVICES
 from tocsin_server.domain.job import View
 from tocsin_server.security.authentication import Authentication
 from tocsin_server.security.principals import Principal, Principals, Scope, Token, hash_of
+from unit.server.api.naming_queues import naming, ways_to_queues
 from unit.server.api.running_api import Api, running_api
 
 CODE = grpc.StatusCode
@@ -79,46 +80,11 @@ async def call(api: Api, path: str, message: Any, who: str, within: float = 20) 
 
 # --- queues ---
 
-Path = tuple[FieldDescriptor, ...]
-
-
-def _paths(descriptor: Descriptor, at: Path = ()) -> Iterator[Path]:
-    """The way to each field that names queues."""
-    for field in descriptor.fields:
-        if "queue" in field.name and field.type != FieldDescriptor.TYPE_MESSAGE:
-            yield (*at, field)
-        elif field.message_type is not None and field.message_type.full_name.startswith("tocsin."):
-            if not field.message_type.GetOptions().map_entry:
-                yield from _paths(field.message_type, (*at, field))
-
-
-def _naming(descriptor: Descriptor, way: Path, queue: str, job_id: str) -> Any:
-    """A request that says so at the end of the way, and names this job."""
-    message = message_factory.GetMessageClass(descriptor)()
-    at: Any = message
-    last = way[-1]
-    for field in way:
-        around = at.DESCRIPTOR.fields_by_name.get("queue")  # what is named above it is the caller's own
-        if around is not None and around is not last and around.type == FieldDescriptor.TYPE_STRING:
-            at.queue = "own"
-        if field is not last:
-            at = getattr(at, field.name).add() if field.is_repeated else getattr(at, field.name)
-    if last.type == FieldDescriptor.TYPE_BOOL:
-        setattr(at, last.name, queue == "foreign")
-    elif last.is_repeated:
-        getattr(at, last.name).append(queue)
-    else:
-        setattr(at, last.name, queue)
-    if "job_id" in descriptor.fields_by_name:
-        message.job_id = job_id
-    return message
-
-
 WAYS = {
     f"{method.name}.{'.'.join(field.name for field in way)}": (f"/{service.served_as}/{method.name}", method, way)
     for service in SERVICES
     for method in service.descriptor.methods
-    for way in _paths(method.input_type)
+    for way in ways_to_queues(method.input_type)
     if method.name != "BatchScheduleJobs"
 }
 
@@ -134,14 +100,14 @@ async def test_a_foreign_queue_is_refused_alike_whether_the_job_is_there_or_not(
     path, method, fields = WAYS[way]
     await call(api, "/tocsin.v1.JobService/ScheduleJob", request("foreign", "t", {}, job_id="there"), "root")
     asked = dict(api.store.calls)
-    named = [_naming(method.input_type, fields, "foreign", job_id) for job_id in ("there", "gone")]
+    named = [naming(method.input_type, fields, "foreign", job_id) for job_id in ("there", "gone")]
     there, gone = [await call(api, path, message, "own") for message in named]
     assert isinstance(there, Refusal)
     assert (there.code, there.reason) == (CODE.PERMISSION_DENIED, "PERMISSION_DENIED")
     assert there == gone
     assert dict(api.store.calls) == asked, "the store was asked for it"
     for queue in ("own", "mail.de"):
-        own = await call(api, path, _naming(method.input_type, fields, queue, "gone"), "own", 0.2)
+        own = await call(api, path, naming(method.input_type, fields, queue, "gone"), "own", 0.2)
         assert not isinstance(own, Refusal) or own.code is not CODE.PERMISSION_DENIED, own
 
 
@@ -203,6 +169,63 @@ async def test_lists_of_queues_show_ones_own(api: Api) -> None:
     assert await seen("root") == {"own", "foreign", "mail.de", "mailbox"}
     assert await seen("own") == {"own", "mail.de"}
     assert await seen("none") == set()
+
+
+# --- leases ---
+
+
+async def _leased(api: Api, *queues: str) -> list[bytes]:
+    """Tokens of jobs that somebody who reaches all queues has leased, one of each queue."""
+    root = (("authorization", "Bearer root"),)
+    tokens = []
+    for queue in queues:
+        await api.jobs.ScheduleJob(request(queue, "t", {}, job_id="a"), metadata=root)
+        leased = await api.workers.LeaseJobs(words.poll(queue, "t", most=1), metadata=root)
+        tokens.append(leased.jobs[0].token)
+    return tokens
+
+
+async def _states(api: Api, *queues: str) -> list[str]:
+    found = [job for queue in queues for job in await api.store.as_store.get(queue, ["a"], View.BASIC)]
+    return [job.state.name for job in found if job is not None]
+
+
+async def test_who_has_a_token_of_a_foreign_queue_neither_keeps_nor_ends_its_lease(working: Api) -> None:
+    foreign, own = await _leased(working, "foreign", "own")
+    me = (("authorization", "Bearer own"),)
+    extended = (await working.workers.ExtendLeases(words.extend(foreign, own), metadata=me)).results
+    reported = (
+        await working.workers.ReportOutcomes(words.report(*map(words.completed, (foreign, own))), metadata=me)
+    ).results
+    for bad, good in (extended, reported):
+        assert refusal_in(bad.error).code is CODE.PERMISSION_DENIED
+        assert "own does not reach the queue 'foreign'" in bad.error.message
+        assert not good.HasField("error")
+    assert await _states(working, "foreign", "own") == ["ACTIVE", "COMPLETED"]
+
+
+async def test_nor_does_who_says_so_on_a_stream(working: Api) -> None:
+    foreign, held, own = await _leased(working, "foreign", "foreign.held", "own")
+
+    class AsOwn:
+        def StreamJobs(self) -> Any:
+            return working.workers.StreamJobs(metadata=(("authorization", "Bearer own"),))
+
+    hello = words.hello(queue="own", held=[held])
+    async with words.streaming(AsOwn(), hello=hello) as stream:
+        await stream.until(lambda: stream.lost == [held])
+        beats = [wpb.Heartbeat(token=token) for token in (foreign, own)]
+        await stream.say(heartbeats=beats, outcomes=[words.completed(token) for token in (foreign, own)])
+        await stream.until(lambda: len(stream.acks) == 2 and len(stream.lost) == 2)
+        assert stream.lost == [held, foreign]
+        bad, good = stream.acks
+        assert refusal_in(bad.error).code is CODE.PERMISSION_DENIED
+        assert not good.HasField("error")
+        await stream.say(goodbye=wpb.StreamJobsRequest.Goodbye(unbegun_tokens=[foreign]))
+        await stream.close()
+        with pytest.raises(EOFError):
+            await stream.until(lambda: False)
+    assert await _states(working, "foreign", "foreign.held", "own") == ["ACTIVE", "ACTIVE", "COMPLETED"]
 
 
 # --- types ---

@@ -1,0 +1,1 @@
+"""The dashboard: pages over HTTP, in the same process, which ask nothing but the public API."""

@@ -1,0 +1,1 @@
+"""A page a module: what it asks the API, and what its template is given."""

@@ -1,0 +1,194 @@
+"""Each page of the dashboard, clicked through: what it shows is what is, and each button does what it says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.browser import PHONE, Browser
+from support.eventually import until
+from support.redis_backend import RedisBackend
+from support.servers import Server
+from tocsin import Client, RetryPolicy
+
+from integration.web.conftest import WEB, dashboard_of
+
+HANDLERS = "support.jobs.everyday"
+
+
+@pytest.fixture
+def server(redis: RedisBackend, serve: Callable[..., Server]) -> Server:
+    return serve(redis.url, handlers=HANDLERS, **WEB)
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:
+    with Client(server.address) as made:
+        yield made
+
+
+def test_the_overview_shows_what_goes_on_as_it_goes_on(server: Server, client: Client, browser: Browser) -> None:
+    client.schedule("echo", {}, queue="mail", delay=3600)
+    browser.open(dashboard_of(server))
+    browser.find("h1", "Overview")
+    browser.find("tr[data-key=mail] td[data-of=Scheduled]", "1")
+    for number in range(3):
+        client.schedule("echo", {"n": number}, queue="fresh")
+    browser.find("tr[data-key=fresh] td[data-of=Completed]", "3")
+    client.schedule("fails_for_good", {}, queue="fresh", job_id="dead-1")
+    browser.find("table a", "dead-1").click()
+    browser.find("h1", "dead-1")
+    assert browser.find(".badge").text == "failed"
+
+
+def test_each_action_on_a_job(server: Server, client: Client, browser: Browser) -> None:
+    at = dashboard_of(server)
+    client.schedule("until_cancelled", {"secret": "kale"}, job_id="later", delay=3600)
+    browser.open(f"{at}/job?queue=default&id=later")
+    browser.find(".why", "due")
+    browser.find("pre", "kale")
+
+    browser.click("summary", "Change its time")
+    browser.type("input[name=when]", "nonsense")
+    browser.click("button", "Set the time")
+    browser.find(".note.bad", "nonsense")
+    browser.click("summary", "Change its time")
+    browser.type("input[name=when]", "3d")
+    browser.click("button", "Set the time")
+    browser.find(".note.good", "Its time is changed")
+    assert (client.get("later").schedule_time - client.get("later").create_time).days >= 2
+
+    browser.click("summary", "Run now")
+    browser.click("button", "Run now")
+    browser.find(".note.good", "due now")
+    browser.find("#live .badge.ACTIVE")  # shown without a click, as it changes
+    browser.open(f"{at}/job?queue=default&id=later")
+    browser.click("summary", "Cancel")
+    browser.type("input[name=reason]", "no longer needed")
+    browser.click("button", "Cancel the job")
+    browser.find("#live .badge.CANCELLED")
+    assert client.get("later").cancel.reason == "no longer needed"
+
+    browser.open(f"{at}/job?queue=default&id=later")
+    browser.click("summary", "Retry")
+    browser.click("button", "Retry")
+    browser.find(".note.good", "due again")
+    client.cancel("later", grace=5)
+    client.wait("later")
+
+    browser.open(f"{at}/job?queue=default&id=later")
+    browser.click("summary", "Delete")
+    browser.click("button", "Delete the job")
+    browser.find(".note.good", "deleted")
+    browser.open(f"{at}/job?queue=default&id=later")
+    browser.find("h1", "Not found")
+
+
+def test_what_went_wrong_and_what_was_written_is_told(server: Server, client: Client, browser: Browser) -> None:
+    job = client.schedule("fails", {}, job_id="wrong", retry=RetryPolicy(max_attempts=2, initial_delay=0.01))
+    client.wait(job)
+    browser.open(f"{dashboard_of(server)}/job?queue=default&id=wrong")
+    steps = [step.text for step in browser.all(".timeline > li")]
+    assert sum("failed: RuntimeError" in step for step in steps) == 2
+    browser.click(".timeline summary", "where it happened")
+    browser.find(".timeline pre", "this job always fails")
+
+
+def test_jobs_are_found_by_state_type_tag_time_and_id(server: Server, client: Client, browser: Browser) -> None:
+    for number in range(60):
+        client.schedule(
+            "echo", {}, job_id=f"later-{number}", delay=3600, tags={"city": "Bern" if number % 2 else "Basel"}
+        )
+    client.wait(client.schedule("echo", {}, job_id="done"))
+    browser.open(f"{dashboard_of(server)}/jobs")
+    browser.find(".tabs a", "scheduled60")
+    browser.click(".tabs a", "scheduled")
+    assert len(browser.all("table tbody tr")) == 50
+    browser.click("a", "Next page")
+    until(lambda: len(browser.all("table tbody tr")) == 10, within=10)
+    browser.type("#tag", "city=Bern")
+    browser.click("button", "Show")
+    until(lambda: len(browser.all("table tbody tr")) == 30, within=10)
+    browser.type("#tag", "nonsense")
+    browser.click("button", "Show")
+    browser.find(".note.bad", "key=value")
+    browser.open(f"{dashboard_of(server)}/jobs?time=end_time&from=1h")
+    assert [row.text.split()[0] for row in browser.all("table tbody tr")] == ["done"]
+    browser.type("#id", "later-7")
+    browser.click("button", "Show")
+    browser.find("h1", "later-7")
+
+
+def test_a_queue_is_paused_and_goes_on(server: Server, client: Client, browser: Browser) -> None:
+    client.schedule("echo", {}, queue="mail", delay=3600)
+    browser.open(dashboard_of(server))
+    browser.click(".nav a", "Queues")
+    browser.click("table a", "mail")
+    browser.click("summary", "Pause")
+    browser.type("input[name=reason]", "relay <b>is</b> down")
+    browser.click("button", "Pause the queue")
+    browser.find(".note.wait", "relay <b>is</b> down")
+    assert client.queue("mail").paused
+    browser.click("summary", "Resume")
+    browser.click("button", "Resume the queue")
+    browser.find(".note.good", "goes on")
+    assert not client.queue("mail").paused
+
+
+def test_the_lines_beside_a_button_do_what_it_does(
+    server: Server, client: Client, browser: Browser, go_tool: Callable[..., str]
+) -> None:
+    ids = ["plain", "two words", "--dash", "it's"]
+    for job_id in ids:
+        client.schedule("echo", {}, job_id=job_id, delay=3600)
+    for job_id in ids:
+        browser.open(f"{dashboard_of(server)}/jobs?id={job_id.replace(' ', '+')}")
+        browser.click("summary", "Run now")
+        line = browser.find("details[open] pre").text
+        words = shlex.split(line)
+        assert words[0] == "tocsin"
+        subprocess.run([sys.executable, "-m", "tocsin.cli.main", *words[1:]], check=True, capture_output=True)
+        client.wait(job_id)
+    browser.open(f"{dashboard_of(server)}/jobs?id=plain")
+    browser.click("summary", "Delete")
+    words = shlex.split(browser.find("details[open] pre", "grpcurl").text)
+    subprocess.run([go_tool("grpcurl"), *words[1:]], check=True, capture_output=True)
+    assert "plain" not in [job.job_id for job in client.list()]
+
+
+PAGES = ["/", "/queues", "/queue?queue=mail", "/jobs?queue=mail", "/job?queue=mail&id=dead-1"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_each_page_is_fit_for_everybody(
+    server: Server, client: Client, browser: Browser, axe_text: str, pictures: Path, scheme: str
+) -> None:
+    everything(client)
+    browser.colours(scheme)
+    for size, name in (((1280, 900), "desk"), (PHONE, "phone")):
+        browser.resize(size)
+        for page in PAGES:
+            browser.open(dashboard_of(server) + page)
+            browser.find("h1")
+            stem = re.sub(r"\W+", "-", page).strip("-") or "overview"
+            browser.picture(pictures / f"{stem}-{name}-{scheme}.png")
+            assert browser.faults(axe_text) == [], page
+            assert not browser.overflows(), (page, name)
+
+
+def everything(client: Client) -> None:
+    """Jobs in all states, and all that pages show."""
+    for number in range(12):
+        client.schedule("echo", {"n": number, "to": "ada@example.com"}, queue="mail", tags={"city": "Bern"})
+    client.wait(client.schedule("fails_for_good", {"to": "nobody"}, queue="mail", job_id="dead-1"))
+    client.schedule("fails", {}, queue="mail", retry=RetryPolicy(max_attempts=5, initial_delay=3600))
+    client.schedule("charge_card", {"amount": 4200}, queue="payments", priority=10)
+    client.schedule("reports_progress", {}, queue="media")
+    client.schedule("echo", {}, queue="media", delay=7200)
+    client.pause("night", reason="the relay is being moved")
+    client.schedule("echo", {}, queue="night")
