@@ -313,7 +313,7 @@ class Server:
             LeaseReaper(store, clock, settings.tick, metrics),
             RetentionTrimmer(store, clock, completed_max=retention.completed_max, failed_max=retention.failed_max),
             CrossChecker(store),
-            ScheduleFirer(store, clock, metrics),
+            ScheduleFirer(store, clock, metrics, queue_settings.get),
             CalendarFollower(store),
             QueueForgetter(store, unused_for=settings.quotas.forget_unused_for),
         ]

@@ -29,7 +29,7 @@ _RULES: Mapping[str, Mapping[Rule, str]] = {
     },
     "tocsin.v1.QueueService": {
         Scope.READ: "GetQueueHealth ListQueues GetQueue",
-        Scope.OPERATE: "PauseQueue ResumeQueue",
+        Scope.OPERATE: "PauseQueue DrainQueue ResumeQueue",
         Scope.ADMIN: "UpdateQueue PurgeJobs DeleteQueue",
     },
     "tocsin.v1.WorkerService": {

@@ -23,6 +23,7 @@ class QueueSettings:
     type_defaults: Mapping[str, JobDefaults] = field(default_factory=dict)
     completed_max: int | None = None
     failed_max: int | None = None
+    draining: bool = False  # no new job is taken
 
     @property
     def paused(self) -> bool:

@@ -36,6 +36,7 @@ def fill_queue(target: queue_pb2.Queue, name: str, settings: QueueSettings) -> N
         target.completed_max = settings.completed_max
     if settings.failed_max is not None:
         target.failed_max = settings.failed_max
+    target.draining = settings.draining
 
 
 def _fill_defaults(target: queue_pb2.JobDefaults, defaults: JobDefaults) -> None:

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from bson.int64 import Int64
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.errors import TocsinError
+from tocsin_server.domain.errors import QueueDraining, TocsinError
 from tocsin_server.domain.job import Added, Draft, Job, Kept, New, OnConflict, Replaced, View
 from tocsin_server.domain.job_errors import JobActive, JobExists
 from tocsin_server.domain.quotas import too_many_types
@@ -39,6 +39,9 @@ class _Act(Enum):
     KEEP = auto()
     IN_PLACE = auto()
     ANEW = auto()
+
+
+_MAKES = (_Act.CREATE, _Act.ANEW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ class AddJobs:
         debt: Debt | None,
     ) -> set[str]:
         """Write what was planned, and confirm what stands; the ids at which others were faster."""
-        creates = sum(one.act in (_Act.CREATE, _Act.ANEW) for one in plan)
+        creates = sum(one.act in _MAKES for one in plan)
         events = sum(2 if one.act is _Act.ANEW else 1 for one in plan if one.act is not _Act.KEEP)
         if not events:
             for one in plan:
@@ -142,7 +145,13 @@ class AddJobs:
             return await self._replace(queue, plan[0], stands, answers)
         replaced = {one.job_id for one in plan if one.act is _Act.ANEW}
         gone = ends_of(job for job_id, job in standing.items() if job_id in replaced)
-        taken, now = await self._queues.allocate(queue, events=events, arrivals=creates, gone=gone)
+        try:
+            taken, now = await self._queues.allocate(
+                queue, events=events, arrivals=creates, gone=gone, new_jobs=creates > 0
+            )
+        except QueueDraining as refusal:
+            answers.update((one.at, refusal) for one in plan if one.act in _MAKES)
+            return await self._write(queue, [one for one in plan if one.act not in _MAKES], standing, answers, debt)
         fresh = _carry_out(plan, standing, now, taken, answers)
         standing_written = [job for job in standing.values() if job.touched or job.confirmed]
         return await self._commit.write_under(taken, standing_written, list(fresh.values()), debt=debt)

@@ -59,7 +59,7 @@ class StoredSettings:
         if head is not None and ("paused" in head, head.get("reason", "")) == (paused, reason if paused else ""):
             if head["said"] == said:
                 return
-        taken, resumed, epoch = await self._pause(queue, reason if paused else None)
+        taken, resumed, epoch = await self._pause(queue, reason if paused else None, settings.draining)
         # After the number was taken: who repeats a call that ended between the two finds that something is to be done.
         with unknown_after(True):
             await self._connection.run(
@@ -93,11 +93,13 @@ class StoredSettings:
             heads[head["_id"]] = {**head, "said": said}
         return heads
 
-    async def _pause(self, queue: str, reason: str | None) -> tuple[Allocation, bool, str]:
-        """Pause the queue, or with None resume it, under one number; whether it was resumed, and the queue's epoch."""
+    async def _pause(self, queue: str, reason: str | None, draining: bool) -> tuple[Allocation, bool, str]:
+        """Pause the queue, or with None resume it, and let new jobs in or not, under one number. Whether it was
+        resumed, and the queue's epoch."""
         update: Document = {
             "paused": "$$REMOVE" if reason is None else {"$ifNull": ["$paused", await self._clock.value()]},
             "reason": "$$REMOVE" if reason is None else {"$literal": reason},
+            "draining": {"$literal": True} if draining else "$$REMOVE",
             "events": {"$add": ["$events", Int64(1)]},
             "taken": NOW,
         }

@@ -65,7 +65,10 @@ def _push_from_json(said: Mapping[str, Any]) -> PushTarget:
 def settings_bytes(settings: QueueSettings) -> bytes:
     """What put_settings.lua stores beside pause and maxima."""
     types = {name: _defaults_to_json(defaults) for name, defaults in settings.type_defaults.items()}
-    return json.dumps({"defaults": _defaults_to_json(settings.defaults), "types": types}).encode()
+    said: dict[str, Any] = {"defaults": _defaults_to_json(settings.defaults), "types": types}
+    if settings.draining:
+        said["draining"] = True
+    return json.dumps(said).encode()
 
 
 def settings_of(stored_fields: Sequence[bytes | None]) -> QueueSettings:
@@ -79,6 +82,7 @@ def settings_of(stored_fields: Sequence[bytes | None]) -> QueueSettings:
         type_defaults={name: _defaults_from_json(of_type) for name, of_type in said.get("types", {}).items()},
         completed_max=None if completed_max is None else int(completed_max),
         failed_max=None if failed_max is None else int(failed_max),
+        draining=said.get("draining", False),
     )
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.errors import TocsinError, TooLarge
+from tocsin_server.domain.errors import QueueDraining, TocsinError, TooLarge
 from tocsin_server.domain.explaining import Outlook
 from tocsin_server.domain.job import Added, Draft, Job, Kept, New, Put, Replaced, View
 from tocsin_server.domain.job_errors import (
@@ -65,7 +65,7 @@ def _not_new(draft: Draft, reply: Sequence[Any], jobs_max: int) -> Added | Tocsi
         return JobExists(queue, draft.job_id or "", State(said))
     if word == b"JOB_ACTIVE":
         return JobActive(queue, draft.job_id or "")
-    return _quota(queue, said, jobs_max)
+    return QueueDraining(queue) if word == b"DRAINING" else _quota(queue, said, jobs_max)
 
 
 def put(job: Job, word: bytes, jobs_max: int) -> Put | TocsinError:

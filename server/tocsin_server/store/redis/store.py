@@ -352,10 +352,8 @@ class RedisStore(JobStore):
     async def put_settings(self, queue: str, settings: QueueSettings, *, paused: bool) -> QueueSettings:
         await self._queue_names.admit(queue)
         maxima = ["" if one is None else one for one in (settings.completed_max, settings.failed_max)]
-        reason = settings.pause_reason.encode()
-        new = await self._run(
-            "put_settings", queue, secrets.token_hex(8), int(paused), reason, settings_bytes(settings), *maxima
-        )
+        said = settings.pause_reason.encode(), settings_bytes(settings), *maxima, "1" if settings.draining else ""
+        new = await self._run("put_settings", queue, secrets.token_hex(8), int(paused), *said)
         if new:
             await self._queue_names.made(queue)
         [now] = await self.settings([queue])

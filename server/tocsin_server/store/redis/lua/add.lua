@@ -7,7 +7,7 @@
 -- Returns  {1 if the queue is new, else 0, now_ms, new, others}. new: runs >I2BI6I6 of how many jobs, their state and due,
 --          and the arrival of the first, from which the others' follow; with state 0 of one job that is not new, of which
 --          `others` says in order {"REPLACED" | "KEPT", answer} | {"JOB_EXISTS" | "JOB_ACTIVE", state} |
---          {"QUOTA", "types" | "jobs"}
+--          {"QUOTA", "types" | "jobs"} | {"DRAINING", 0}
 -- Events   one a job that was created or replaced
 -- Wakes    "settings" where the queue is new
 -- Clock    the server's; a delay counts from it, a time that has passed means now
@@ -18,7 +18,7 @@ local known, others, head = {}, {}, false
 local replaced = false  -- a job that may have had a key
 announce = ARGV[2] ~= '1'
 
-local found = redis.call('HMGET', key('q'), 'epoch', 'n')
+local found = redis.call('HMGET', key('q'), 'epoch', 'n', 'drain')
 last = tonumber(found[2] or 0)
 local last_before = last
 if not found[1] then
@@ -65,6 +65,7 @@ local function add(asked, id, body)
     if done == 'REPLACED' then return done, replace(other, asked, string.sub(body, id and 3 + #id or 5)) end
     if done then return done, other end
   end
+  if found[3] and not (standing and not ended(standing.state)) then return 'DRAINING', 0 end
   if not type_fits(asked.type) then return 'QUOTA', 'types' end
   if not standing and not job_fits() then return 'QUOTA', 'jobs' end
   if not standing then return 'CREATED', create(asked, id, body) end

@@ -4,13 +4,13 @@
 -- ARGV     1 epoch if the queue is new | then for each schedule: schedule_id | stamp that was read, "" where none stood |
 --          new stamp and schedule (store/schedule_records.py) | ms when it is to be looked at, "" never | how many jobs |
 --          and for each job head and body as in add
--- Returns  {1 if the queue is new, else 0, for each schedule "OK" | "STALE" | "types" | "jobs"}; but for OK nothing was
+-- Returns  {1 if the queue is new, else 0, for each schedule "OK" | "STALE" | "types" | "jobs" | "draining"}; but for OK nothing was
 --          done of it
 -- Events   one a job that was added
 -- Wakes    "settings" where the queue is new; when the first of those that made no jobs is to be looked at
 -- Bounds   the caller sends each schedule once, at most 50 schedules and jobs, each with an id of its own, and 1 MiB
 --- @include lib/keys lib/clock lib/job lib/conditions lib/ids lib/rows lib/events lib/tick lib/commit lib/transitions lib/types lib/drafts lib/collapse
-local found = redis.call('HMGET', key('q'), 'epoch', 'n')
+local found = redis.call('HMGET', key('q'), 'epoch', 'n', 'drain')
 local heads, answers, wanted = {}, {}, {}
 local values, names, looks, over, first = {}, {}, {}, {}, false
 
@@ -20,6 +20,7 @@ local function new_jobs(at, count)
   for i = at, at + 2 * count - 2, 2 do
     local id = struct.unpack('>I2c0', ARGV[i + 1])
     if not find_job(id) then
+      if found[3] then return nil, 'draining' end
       local asked = heads[ARGV[i]] or read_head(ARGV[i])  -- those of one midnight are alike
       heads[ARGV[i]] = not asked.collapse and asked or nil
       if not type_fits(asked.type) then return nil, 'types' end

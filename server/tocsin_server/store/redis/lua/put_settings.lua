@@ -2,7 +2,7 @@
 -- put_settings: replace a queue's settings, pause or resume it, and announce it.
 -- KEYS[1]  root of the queue
 -- ARGV     1 epoch if the queue is new | 2 "1" paused | 3 reason | 4 settings (records.py) | 5 completed_max or "" |
---          6 failed_max or ""
+--          6 failed_max or "" | 7 "1" draining, or ""
 -- Returns  1 if the queue is new, else 0
 -- Wakes    "settings"; with a resume also "claimable now"
 --- @include lib/keys lib/clock lib/job lib/conditions lib/rows lib/events lib/tick lib/commit
@@ -21,7 +21,7 @@ else
   redis.call('HDEL', key('q'), 'paused', 'reason')
 end
 redis.call('HSET', key('q'), 'settings', ARGV[4])
-for i, field in ipairs({'cmax', 'fmax'}) do
+for i, field in ipairs({'cmax', 'fmax', 'drain'}) do
   if ARGV[4 + i] == '' then
     redis.call('HDEL', key('q'), field)
   else

@@ -15,7 +15,7 @@
 --   :m               HASH    "<c|f><minute>" -> attempts that completed or failed in that minute
 --   :v               STREAM  changes; one entry a script call (lib/events)
 --   :o               HASH    minute -> changes up to its first entry
---   :q               HASH    n last arrival, v events so far, epoch, paused, reason, settings, cmax, fmax, flat: no SCHEDULED job has a
+--   :q               HASH    n last arrival, v events so far, epoch, paused, reason, settings, cmax, fmax, drain, flat: no SCHEDULED job has a
 --                    priority (lib/commit), notes: a note stands until, unused:
 --                    since when nothing is known to have changed, gone_e, gone_f: the latest end time of those of :e and
 --                    :f that were deleted before their time
