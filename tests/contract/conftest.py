@@ -17,7 +17,9 @@ from contract.damaging import Damage
 from contract.providers import ENCRYPTED, Flavour, Provider, flavours
 
 #: Where encryption could make a difference: what an encrypted store is held to by default. TESTS_ENCRYPTED=all: all.
-_OF_ENCRYPTED = ("add", "extend", "finish", "get", "logs", "notes", "put", "schedules", "update")
+_OF_ENCRYPTED = (
+    *("add", "collapse", "extend", "finish", "get", "logs", "notes", "put", "run_again", "schedules", "update"),
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

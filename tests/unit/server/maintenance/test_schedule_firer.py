@@ -256,7 +256,8 @@ async def test_a_paused_one_is_left_alone(spied: SpiedStore, paused: bool) -> No
     assert (await standing(store)).missed == 0
 
 
-async def test_in_a_queue_that_drains_schedules_go_on_without_a_job(store: JobStore) -> None:
+async def test_in_a_queue_that_drains_schedules_go_on_without_a_job(spied: SpiedStore) -> None:
+    store = spied.as_store
     await put(store, ago=90 * MINUTE)
     await put(store, "held", ago=2 * HOUR, held_time=await store.ping() - HOUR)
     [settings] = await store.settings(["q"])
