@@ -16,6 +16,7 @@ from tocsin.calendars import KeptCalendar
 from tocsin.client import Client
 from tocsin.enums import (
     Backoff,
+    CollapseMode,
     Durability,
     Missed,
     OnConflict,
@@ -50,7 +51,7 @@ from tocsin.following import Explanation, LogLine
 from tocsin.jobs import Cancel, CancelledMany, DeletedMany, Job, JobChange, JobError, Progress, RetriedMany
 from tocsin.queues import JobDefaults, PushTarget, Queue, QueueHealth, ServerInfo, StateCounts, WorkerInfo
 from tocsin.reminders import Reminder, ReminderSet
-from tocsin.requests import JobRequest, Retention, RetryPolicy
+from tocsin.requests import Collapse, JobRequest, Retention, RetryPolicy
 from tocsin.schedules import Backfill, BackfilledTime, Calendar, Occurrence, Schedule
 from tocsin.transfer import Imported, RefusedRecord
 from tocsin.v1.payloads_pb2 import (
@@ -95,6 +96,8 @@ __all__ = [
     "Cancel",
     "CancelledMany",
     "Client",
+    "Collapse",
+    "CollapseMode",
     "DataCleanup",
     "DeadlineExceeded",
     "DeletedMany",

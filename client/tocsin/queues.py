@@ -125,6 +125,7 @@ class Queue:
     type_defaults: Mapping[str, JobDefaults]
     completed_max: int | None  # None: the server's, 10,000
     failed_max: int | None  # None: the server's, 100,000
+    draining: bool  # it takes no new jobs
     counts: StateCounts | None  # only from `queues`
     message: queue_pb2.Queue | queue_service_pb2.ListQueuesResponse.Entry = field(repr=False, compare=False)
 
@@ -140,6 +141,7 @@ class Queue:
             type_defaults={name: JobDefaults.read(found) for name, found in message.type_defaults.items()},
             completed_max=message.completed_max if message.HasField("completed_max") else None,
             failed_max=message.failed_max if message.HasField("failed_max") else None,
+            draining=message.draining,
             counts=None if entry is None else StateCounts.read(entry.counts),
             message=message if entry is None else entry,
         )
