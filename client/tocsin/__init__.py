@@ -12,15 +12,18 @@ from importlib import metadata as _metadata
 from tocsin import _grpc_import as _grpc_import  # isort: split  # before anything else imports gRPC
 from tocsin._access import Tls
 from tocsin.async_client import AsyncClient
+from tocsin.bulk_actions import BulkCount, BulkPreview, BulkProgress, BulkRefusal
 from tocsin.calendars import KeptCalendar
 from tocsin.client import Client
 from tocsin.enums import (
     Backoff,
     CollapseMode,
     Durability,
+    LimitScope,
     Missed,
     OnConflict,
     OnExcluded,
+    OnFull,
     Outcome,
     Over,
     Overlap,
@@ -49,6 +52,7 @@ from tocsin.errors import (
 )
 from tocsin.following import Explanation, LogLine
 from tocsin.jobs import Cancel, CancelledMany, DeletedMany, Job, JobChange, JobError, Progress, RetriedMany
+from tocsin.limits import Limit, Rate
 from tocsin.queues import JobDefaults, PushTarget, Queue, QueueHealth, ServerInfo, StateCounts, WorkerInfo
 from tocsin.reminders import Reminder, ReminderSet
 from tocsin.requests import Collapse, JobRequest, Retention, RetryPolicy
@@ -56,6 +60,8 @@ from tocsin.schedules import Backfill, BackfilledTime, Calendar, Occurrence, Sch
 from tocsin.transfer import Imported, RefusedRecord
 from tocsin.v1.payloads_pb2 import (
     BookingReminder,
+    BulkAction,
+    BulkFilter,
     DataCleanup,
     EmailNotification,
     HttpRequest,
@@ -92,6 +98,12 @@ __all__ = [
     "BackfilledTime",
     "Backoff",
     "BookingReminder",
+    "BulkAction",
+    "BulkCount",
+    "BulkFilter",
+    "BulkPreview",
+    "BulkProgress",
+    "BulkRefusal",
     "Calendar",
     "Cancel",
     "CancelledMany",
@@ -120,12 +132,15 @@ __all__ = [
     "JobError",
     "JobRequest",
     "KeptCalendar",
+    "Limit",
+    "LimitScope",
     "LogLine",
     "Missed",
     "NotFound",
     "Occurrence",
     "OnConflict",
     "OnExcluded",
+    "OnFull",
     "Outcome",
     "Over",
     "Overlap",
@@ -135,6 +150,7 @@ __all__ = [
     "PushTarget",
     "Queue",
     "QueueHealth",
+    "Rate",
     "RawPayload",
     "RefusedRecord",
     "Release",

@@ -10,10 +10,11 @@ from typing import TypeVar
 from google.protobuf.message import Message
 
 from tocsin._calls import PreparedCall
-from tocsin._checking import listed, put
+from tocsin._checking import listed, of_kind, put
 from tocsin._fields import put_states, refuse_unknown
 from tocsin._times import put_time
 from tocsin.errors import WrongType
+from tocsin.limits import Limit
 from tocsin.queues import JobDefaults, Queue, QueueChanges, QueueHealth, ServerInfo
 from tocsin.requests import StateName
 from tocsin.v1 import queue_service_pb2 as pb
@@ -83,14 +84,20 @@ def update(queue: str, changes: QueueChanges) -> PreparedCall[pb.UpdateQueueResp
     for name, kept in (("completed_max", changes.get("completed_max")), ("failed_max", changes.get("failed_max"))):
         if kept is not None:
             put(request.queue, name, kept, f"queue.{name}")
+    for i, limit in enumerate(listed(changes.get("limits") or (), "limits")):
+        of_kind(Limit, limit, f"queue.limits[{i}]").put(request.queue.limits.add(), f"queue.limits[{i}]")
+    if (fair := changes.get("fair_turns")) is not None:
+        put(request.queue, "fair_turns", fair, "queue.fair_turns")
     return _queue_call("UpdateQueue", request, pb.UpdateQueueResponse, lambda answer: Queue.read(answer.queue))
 
 
-def pause(queue: str, reason: str = "") -> PreparedCall[pb.PauseQueueResponse, Queue]:
+def pause(queue: str, reason: str = "", until: datetime | None = None) -> PreparedCall[pb.PauseQueueResponse, Queue]:
     """PauseQueue."""
     request = pb.PauseQueueRequest()
     put(request, "queue", queue, "queue")
     put(request, "reason", reason, "reason")
+    if until is not None:
+        put_time(request.until, until, "until")
     return _queue_call("PauseQueue", request, pb.PauseQueueResponse, lambda answer: Queue.read(answer.queue))
 
 

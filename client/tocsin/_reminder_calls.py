@@ -40,6 +40,7 @@ def schedule_booking(
     put(reminder, "booking_id", booking_id, "reminder.booking_id")
     put_time(reminder.booking_time, booking_time, "reminder.booking_time")
     put(reminder, "location", options.get("location", ""), "reminder.location")
+    put(reminder, "booking_url", options.get("booking_url", ""), "reminder.booking_url")
     _put_options(request, reminder, options)
     return _call("ScheduleBookingReminders", request, pb.ScheduleBookingRemindersResponse, lambda answer: answer.set)
 

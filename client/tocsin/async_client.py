@@ -8,18 +8,9 @@ from datetime import datetime
 from types import TracebackType
 from typing import NoReturn, Self, Unpack
 
-from tocsin import (
-    _bulk,
-    _calls,
-    _following,
-    _forking,
-    _paging,
-    _queue_calls,
-    _reminder_calls,
-    _transferring,
-    _watching,
-)
+from tocsin import _bulk, _calls, _following, _forking, _paging, _queue_calls, _reminder_calls, _transferring, _watching
 from tocsin._access import TlsChoice
+from tocsin._bulk_actions import AsyncBulk
 from tocsin._calendars import AsyncCalendars
 from tocsin._channel import refuse_copying
 from tocsin._clock import AsyncMovableClock
@@ -88,6 +79,11 @@ class AsyncClient:
     def schedules(self) -> AsyncSchedules:
         """Recurring schedules."""
         return AsyncSchedules(self._connection)
+
+    @property
+    def bulk(self) -> AsyncBulk:
+        """One act on all jobs that match, and a dry run before."""
+        return AsyncBulk(self._connection)
 
     @property
     def calendars(self) -> AsyncCalendars:
@@ -329,9 +325,12 @@ class AsyncClient:
         """Change a queue's settings: what is given is set, None clears it, what is left out stays."""
         return await self._connection.invoke(_queue_calls.update(queue, changes), deadline)
 
-    async def pause(self, queue: str = "", *, reason: str = "", deadline: Span | None = None) -> Queue:
-        """Let no attempt begin; scheduling goes on and running attempts end. Pausing again changes nothing."""
-        return await self._connection.invoke(_queue_calls.pause(queue, reason), deadline)
+    async def pause(
+        self, queue: str = "", *, reason: str = "", until: datetime | None = None, deadline: Span | None = None
+    ) -> Queue:
+        """Let no attempt begin; scheduling goes on and running attempts end. `until` that time it ends by itself.
+        Pausing again changes nothing but that."""
+        return await self._connection.invoke(_queue_calls.pause(queue, reason, until), deadline)
 
     async def drain(self, queue: str = "", *, deadline: Span | None = None) -> Queue:
         """Take no new jobs in a queue, and end those that it has, until `resume`. Draining again changes nothing."""

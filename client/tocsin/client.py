@@ -12,13 +12,13 @@ import warnings
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from types import TracebackType
 from typing import NoReturn, Self, TypeVar, Unpack
 
 from google.protobuf.message import Message
 
 from tocsin import _bulk, _calls, _following, _paging, _queue_calls, _reminder_calls, _transferring, _watching
 from tocsin._access import TlsChoice
+from tocsin._bulk_actions import Bulk
 from tocsin._calendars import Calendars
 from tocsin._calls import PreparedCall
 from tocsin._channel import refuse_copying
@@ -77,9 +77,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def __reduce__(self) -> NoReturn:
@@ -94,6 +92,11 @@ class Client:
     def schedules(self) -> Schedules:
         """Recurring schedules."""
         return Schedules(self._invoke)
+
+    @property
+    def bulk(self) -> Bulk:
+        """One act on all jobs that match, and a dry run before."""
+        return Bulk(self._loop, self._connection)
 
     @property
     def calendars(self) -> Calendars:
@@ -326,9 +329,12 @@ class Client:
         """Change a queue's settings: what is given is set, None clears it, what is left out stays."""
         return self._invoke(_queue_calls.update(queue, changes), deadline)
 
-    def pause(self, queue: str = "", *, reason: str = "", deadline: Span | None = None) -> Queue:
-        """Let no attempt begin; scheduling goes on and running attempts end. Pausing again changes nothing."""
-        return self._invoke(_queue_calls.pause(queue, reason), deadline)
+    def pause(
+        self, queue: str = "", *, reason: str = "", until: datetime | None = None, deadline: Span | None = None
+    ) -> Queue:
+        """Let no attempt begin; scheduling goes on and running attempts end. `until` that time it ends by itself.
+        Pausing again changes nothing but that."""
+        return self._invoke(_queue_calls.pause(queue, reason, until), deadline)
 
     def drain(self, queue: str = "", *, deadline: Span | None = None) -> Queue:
         """Take no new jobs in a queue, and end those that it has, until `resume`. Draining again changes nothing."""

@@ -55,6 +55,22 @@ class Outcome(StrEnum):
     REPLACED = "REPLACED"
 
 
+class LimitScope(StrEnum):
+    """Which jobs a limit counts together."""
+
+    QUEUE = "QUEUE"  # all of the queue
+    TYPE = "TYPE"  # all of one type
+    KEY = "KEY"  # those of one limit_key, each key by itself
+
+
+class OnFull(StrEnum):
+    """What happens to a job that comes while its limit is full."""
+
+    WAIT = "WAIT"
+    CANCEL_NEW = "CANCEL_NEW"  # it ends at once, CANCELLED with the reason LIMIT_FULL
+    CANCEL_RUNNING = "CANCEL_RUNNING"  # it waits, and the one that began first is asked to stop
+
+
 class Backoff(StrEnum):
     """How waits between attempts grow."""
 

@@ -27,6 +27,7 @@ TypedPayload: TypeAlias = (
     | payloads_pb2.DataCleanup
     | payloads_pb2.ReportGeneration
     | payloads_pb2.HttpRequest
+    | payloads_pb2.BulkAction
 )
 
 #: All that may be given as a payload. bytes are sent as RawPayload without a content type, objects of a dataclass or a
@@ -47,6 +48,7 @@ TYPED_PAYLOADS: Mapping[type[TypedPayload], str] = {
     payloads_pb2.DataCleanup: "data_cleanup",
     payloads_pb2.ReportGeneration: "report_generation",
     payloads_pb2.HttpRequest: "http_request",
+    payloads_pb2.BulkAction: "bulk_action",
 }
 #: Fields of typed payloads that list addresses and numbers.
 _RECIPIENTS = ("to", "cc", "bcc", "reply_to", "email_to", "sms_to")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypedDict
@@ -10,6 +10,7 @@ from typing import TypedDict
 from tocsin._checking import of_kind, put, put_texts
 from tocsin._times import Span, put_duration, span_in, time_in
 from tocsin.enums import Durability
+from tocsin.limits import Limit
 from tocsin.requests import Retention, RetryPolicy
 from tocsin.v1 import queue_pb2, queue_service_pb2, server_service_pb2
 
@@ -85,6 +86,8 @@ class QueueChanges(TypedDict, total=False):
     types: Mapping[str, JobDefaults | None]  # replaces those of these types alone
     completed_max: int | None  # COMPLETED and CANCELLED jobs kept at most
     failed_max: int | None  # FAILED jobs kept at most
+    limits: Sequence[Limit] | None  # replaces all limits
+    fair_turns: bool | None  # whether keys take turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,9 @@ class Queue:
     completed_max: int | None  # None: the server's, 10,000
     failed_max: int | None  # None: the server's, 100,000
     draining: bool  # it takes no new jobs
+    limits: tuple[Limit, ...]
+    fair_turns: bool  # keys take turns
+    pause_until: datetime | None  # when its pause ends by itself; None: not before it is resumed
     counts: StateCounts | None  # only from `queues`
     message: queue_pb2.Queue | queue_service_pb2.ListQueuesResponse.Entry = field(repr=False, compare=False)
 
@@ -142,6 +148,9 @@ class Queue:
             completed_max=message.completed_max if message.HasField("completed_max") else None,
             failed_max=message.failed_max if message.HasField("failed_max") else None,
             draining=message.draining,
+            limits=tuple(map(Limit.read, message.limits)),
+            fair_turns=message.fair_turns,
+            pause_until=time_in(message, "pause_until"),
             counts=None if entry is None else StateCounts.read(entry.counts),
             message=message if entry is None else entry,
         )

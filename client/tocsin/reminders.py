@@ -85,6 +85,7 @@ class BookingOptions(ReminderOptions, total=False):
     """What `schedule_booking_reminders` takes beside id and time."""
 
     location: str  # where it is
+    booking_url: str  # where it is looked at or changed, an https:// address
 
 
 class PaymentOptions(ReminderOptions, total=False):

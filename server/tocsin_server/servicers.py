@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from tocsin_server.api.bulk_service import BulkService
 from tocsin_server.api.calendar_service import CalendarService
 from tocsin_server.api.clock_service import ClockService
 from tocsin_server.api.grpc_server import Servicers
@@ -17,10 +18,11 @@ from tocsin_server.api.sending_rules import NO_RULES, SendingRules
 from tocsin_server.api.server_service import ServerFacts, ServerService
 from tocsin_server.api.worker_service import WorkerService
 from tocsin_server.operations.advancing import Advancing
-from tocsin_server.operations.bulk import Bulk
+from tocsin_server.operations.bulk_actions.following import BulkActions
 from tocsin_server.operations.calendars import KeptCalendars
 from tocsin_server.operations.cancel_jobs import CancelJobs
 from tocsin_server.operations.explaining import Explaining
+from tocsin_server.operations.matching_jobs import MatchingJobs
 from tocsin_server.operations.queues import Queues, QueueSettingsCache
 from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.schedule_jobs import ScheduleJobs
@@ -47,7 +49,7 @@ def build_servicers(
 ) -> Servicers:
     """What answers calls, over a store. `silent_since`: since when it is known not to answer; None: it does.
     `writes_refused`: why it takes no writes; "": it does."""
-    bulk, queues = Bulk(store), Queues(store, settings)
+    bulk, queues = MatchingJobs(store), Queues(store, settings)
     explaining = Explaining(store, settings.get, working.announcing.workers, working.clock, silent_since)
     transfers = Transfers(store, queues)
     return Servicers(
@@ -57,6 +59,7 @@ def build_servicers(
             WorkerService(working),
             ReminderService(reminders, rules),
             ScheduleService(store, KeptSchedules(store, scheduling), working.clock, rules),
+            BulkService(store, BulkActions(store, scheduling, watching)),
             CalendarService(store, KeptCalendars(store)),
             ScalerService(working.scaling),
             ClockService(Advancing(store, working.expecting)),

@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 from support.journal import Journal
+from support.ports import free_port
 from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.stubs import request
@@ -33,9 +34,19 @@ class Bed:
     #: Between two looks at how far the jobs are, in seconds.
     look_every = 0.02
 
-    def __init__(self, server: Server, journal: Journal, store_seconds: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        server: Server,
+        journal: Journal,
+        store_seconds: Callable[[], float],
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
         self.server, self.journal, self.store_seconds = server, journal, store_seconds
-        self.channel = grpc.aio.insecure_channel(server.address)
+        self.channel = (
+            grpc.aio.insecure_channel(server.address)
+            if credentials is None
+            else grpc.aio.secure_channel(server.address, credentials)
+        )
         self.jobs: Any = job_service_pb2_grpc.JobServiceStub(self.channel)
         self.queues: Any = queue_service_pb2_grpc.QueueServiceStub(self.channel)
 
@@ -107,9 +118,15 @@ class Bed:
 class RedisBed(Bed):
     """On a Redis with an append-only file. Made by `bed()`."""
 
-    def __init__(self, redis: RedisBackend, server: Server, journal: Journal) -> None:
+    def __init__(
+        self,
+        redis: RedisBackend,
+        server: Server,
+        journal: Journal,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
         self.redis = redis
-        super().__init__(server, journal, self._redis_seconds)
+        super().__init__(server, journal, self._redis_seconds, credentials)
 
     def _redis_seconds(self) -> float:
         cpu = self.redis.client.info("cpu")
@@ -117,17 +134,24 @@ class RedisBed(Bed):
 
 
 @contextmanager
-def bed(folder: Path, *, dispatch: bool = True, env: Mapping[str, str] | None = None) -> Iterator[RedisBed]:
-    """A fresh bed; everything is gone at its end."""
+def bed(
+    folder: Path,
+    *,
+    dispatch: bool = True,
+    env: Mapping[str, str] | None = None,
+    credentials: grpc.ChannelCredentials | None = None,
+) -> Iterator[RedisBed]:
+    """A fresh bed; everything is gone at its end. `credentials`: of its clients, where the server speaks TLS."""
     folder.mkdir(parents=True)
     journal = Journal(folder / "journal.tsv")
     with RedisBackend(folder / "redis", *REDIS_OPTIONS) as redis:
         flags = ["--handlers", "support.jobs.benchmark"] if dispatch else ["--no-dispatch"]
         plain = {"REDIS_URL": redis.url, "TOCSIN_CONCURRENCY": "200", "TOCSIN_LOG__LEVEL": "warning", **journal.env}
-        server = Server(folder, flags, {**plain, **(env or {})})
+        probes = 0 if credentials is None else free_port()
+        server = Server(folder, flags, {**plain, **(env or {})}, health_port=probes)
         try:
             server.start()
-            yield RedisBed(redis, server, journal)
+            yield RedisBed(redis, server, journal, credentials)
         finally:
             server.kill()
 

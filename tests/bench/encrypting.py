@@ -7,7 +7,7 @@ each job.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from support.stubs import request
 from tocsin.v1 import job_pb2
 from tocsin_server.store.encrypting.keyring import create_keyring
 
-from bench.bed import DATA, QUEUE, RedisBed, bed
+from bench.bed import DATA, QUEUE, RedisBed, bed, flying
 from bench.figures import Figure, Sample, over_rounds
 from bench.measures import Round
 
@@ -38,29 +38,40 @@ def _beds(folder: Path) -> Iterator[Mapping[str, RedisBed]]:
 
 async def compare(folder: Path, *, rounds: int, jobs: int, say: Callable[[str], None]) -> dict[str, Figure]:
     """Batch schedules, and no-op jobs run, of both."""
+    with _beds(folder) as beds:
+        return await in_turns(beds, rounds=rounds, jobs=jobs, say=say)
+
+
+async def in_turns(
+    beds: Mapping[str, RedisBed], *, rounds: int, jobs: int, calls: int = 0, say: Callable[[str], None]
+) -> dict[str, Figure]:
+    """Batch schedules, no-op jobs run and, where `calls` says how many, schedules by a call each, of all beds."""
     later, now = request(QUEUE, "noop", DATA, delay=3600), request(QUEUE, "noop", DATA)
     found: list[Round] = []
-    with _beds(folder) as beds:
-        for here in beds.values():
-            await here.batches([later] * _WARM)
-        for number in range(rounds):
-            say(f"round {number + 1}")
-            one: Round = {}
-            # Who comes first has a colder machine; so each is it in turn.
-            for name in (PLAIN, ENCRYPTED) if number % 2 else (ENCRYPTED, PLAIN):
-                here = beds[name]
-                with here.span(jobs) as span:
-                    await here.batches([later] * jobs)
-                one[f"batch schedules/s, {name}"] = span.rate
-                await here.pause(True)
-                await here.batches([now] * jobs)
-                before = await here.completed()
-                with here.span(jobs) as span:
-                    await here.pause(False)
-                    await here.until_completed(before + jobs)
-                one[f"no-op jobs run/s, {name}"] = span.rate
-                await here.empty(job_pb2.Job.State.SCHEDULED, job_pb2.Job.State.COMPLETED)
-            found.append(one)
+    for here in beds.values():
+        await here.batches([later] * _WARM)
+    for number in range(rounds):
+        say(f"round {number + 1}")
+        one: Round = {}
+        # Who comes first has a colder machine; so each is it in turn.
+        for name in list(beds) if number % 2 else reversed(list(beds)):
+            here = beds[name]
+            if calls:
+                with here.span(calls) as span:
+                    await flying(64, [lambda here=here: here.jobs.ScheduleJob(later)] * calls)
+                one[f"unary schedules/s, {name}"] = span.rate
+            with here.span(jobs) as span:
+                await here.batches([later] * jobs)
+            one[f"batch schedules/s, {name}"] = span.rate
+            await here.pause(True)
+            await here.batches([now] * jobs)
+            before = await here.completed()
+            with here.span(jobs) as span:
+                await here.pause(False)
+                await here.until_completed(before + jobs)
+            one[f"no-op jobs run/s, {name}"] = span.rate
+            await here.empty(job_pb2.Job.State.SCHEDULED, job_pb2.Job.State.COMPLETED)
+        found.append(one)
     return over_rounds(found)
 
 
@@ -69,25 +80,24 @@ def cost(sample: Sample) -> float:
     return (sample.server_us or 0.0) + (sample.store_us or 0.0)
 
 
-def ratio(figures: Mapping[str, Figure], what: str) -> float:
-    """How many encrypted jobs are done in the processor time of one that is clear."""
-    clear, encrypted = (
-        statistics.median(cost(sample) for sample in figures[f"{what}, {name}"].samples) for name in (PLAIN, ENCRYPTED)
-    )
-    return clear / encrypted
+def ratio(figures: Mapping[str, Figure], what: str, names: Sequence[str] = (PLAIN, ENCRYPTED)) -> float:
+    """How many jobs of the second are done in the processor time of one of the first."""
+    first, second = (statistics.median(cost(sample) for sample in figures[f"{what}, {name}"].samples) for name in names)
+    return first / second
 
 
-def _costs(figure: Figure) -> str:
+def costs_of(figure: Figure) -> str:
     server, store = figure.median_of(lambda one: one.server_us) or 0, figure.median_of(lambda one: one.store_us) or 0
     return f"{statistics.median(map(cost, figure.samples)):.1f} ({server:.1f} + {store:.1f})"
 
 
-def markdown(about: Mapping[str, Any], figures: Mapping[str, Figure]) -> str:
+def markdown(about: Mapping[str, Any], figures: Mapping[str, Figure], names: Sequence[str] = (PLAIN, ENCRYPTED)) -> str:
     """A table: costs in medians, and their ratio."""
     machine = ", ".join(f"{name} {value}" for name, value in about.items())
-    head = "| | clear, µs a job (server + store) | encrypted, µs a job (server + store) | ratio |"
-    lines = [machine, "", head, "|---|---|---|---|"]
-    for what in ("batch schedules/s", "no-op jobs run/s"):
-        of_both = [figures[f"{what}, {name}"] for name in (PLAIN, ENCRYPTED)]
-        lines.append(f"| {what} | {' | '.join(map(_costs, of_both))} | {ratio(figures, what):.2f} |")
+    head = "".join(f"| {name}, µs a job (server + store) " for name in names)
+    lines = [machine, "", f"| {head}| ratio |", "|---|---|---|---|"]
+    for what in ("unary schedules/s", "batch schedules/s", "no-op jobs run/s"):
+        of_both = [figures[each] for name in names if (each := f"{what}, {name}") in figures]
+        if of_both:
+            lines.append(f"| {what} | {' | '.join(map(costs_of, of_both))} | {ratio(figures, what, names):.2f} |")
     return "\n".join(lines) + "\n"

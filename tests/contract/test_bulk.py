@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tocsin_server.domain.filters import JobFilter
 from tocsin_server.domain.states import ENDED, State
-from tocsin_server.operations.bulk import Bulk
+from tocsin_server.operations.matching_jobs import MatchingJobs
 from tocsin_server.store.interface import JobStore
 
 from contract.builders import read, standing
@@ -14,8 +14,8 @@ FAILED = frozenset({State.FAILED})
 
 
 @pytest.fixture
-def bulk(store: JobStore) -> Bulk:
-    return Bulk(store, step=2)
+def bulk(store: JobStore) -> MatchingJobs:
+    return MatchingJobs(store, step=2)
 
 
 async def five(store: JobStore) -> None:
@@ -30,7 +30,7 @@ async def states(store: JobStore) -> str:
     return "".join([(await read(store, str(number))).state.name[0] for number in range(5)])
 
 
-async def test_dead_letters_of_a_type_are_due_again_and_no_others(store: JobStore, bulk: Bulk) -> None:
+async def test_dead_letters_of_a_type_are_due_again_and_no_others(store: JobStore, bulk: MatchingJobs) -> None:
     await five(store)
     matching = JobFilter(states=FAILED, types=frozenset({"t"}))
     assert await bulk.retry("q", matching, dry_run=True) == 3
@@ -43,7 +43,7 @@ async def test_dead_letters_of_a_type_are_due_again_and_no_others(store: JobStor
     assert (await read(store, "later")).state is State.SCHEDULED
 
 
-async def test_by_a_tag_one_alone_is_found(store: JobStore, bulk: Bulk) -> None:
+async def test_by_a_tag_one_alone_is_found(store: JobStore, bulk: MatchingJobs) -> None:
     await five(store)
     tagged = JobFilter(states=FAILED, tags={"tenant": "7"})
     assert await bulk.retry("q", tagged, dry_run=True) == 1
@@ -51,7 +51,7 @@ async def test_by_a_tag_one_alone_is_found(store: JobStore, bulk: Bulk) -> None:
     assert await states(store) == "WFFFF"
 
 
-async def test_ended_jobs_that_match_are_deleted_and_no_others(store: JobStore, bulk: Bulk) -> None:
+async def test_ended_jobs_that_match_are_deleted_and_no_others(store: JobStore, bulk: MatchingJobs) -> None:
     await five(store)
     matching = JobFilter(states=ENDED, types=frozenset({"t"}))
     assert await bulk.purge("q", matching, dry_run=True) == 3

@@ -20,6 +20,7 @@ from support.stubs import Refusal, Stubs, refusal
 from fuzz.messages import messages
 
 SERVICES = {
+    "BulkService": "bulk_service_pb2",
     "ClockService": "clock_service_pb2",
     "JobService": "job_service_pb2",
     "QueueService": "queue_service_pb2",

@@ -64,6 +64,7 @@ def schedule_booking(
     offset: Offsets = None,
     title: Title = "",
     location: Annotated[str, typer.Option(help="Where it is.")] = "",
+    booking_url: Annotated[str, typer.Option(help="Where it is looked at or changed: https://...")] = "",
     recipient_name: Greeted = "",
     time_zone: Zone = "",
     template: Template = "",
@@ -75,7 +76,10 @@ def schedule_booking(
     """Schedule the reminders of a booking, or move them to another time. Default: 24h, 1h and 15m before."""
     options = _options(email_to, sms_to, offset, title, recipient_name, time_zone, template, data, queue)
     with connected(address) as client:
-        _show(client.schedule_booking_reminders(booking_id, booking_time, location=location, **options), json)
+        made = client.schedule_booking_reminders(
+            booking_id, booking_time, location=location, booking_url=booking_url, **options
+        )
+        _show(made, json)
 
 
 @app.command("schedule-payment")

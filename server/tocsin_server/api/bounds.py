@@ -49,6 +49,7 @@ ENTRIES: Mapping[str, int] = {
     "tocsin.v1.Job.errors": limits.ERRORS_KEPT,
     "tocsin.v1.Explanation.job_ids": limits.EXPLAINED_IDS,
     "tocsin.v1.Queue.type_defaults": limits.TYPES_PER_QUEUE,
+    "tocsin.v1.Queue.limits": limits.LIMITS_PER_QUEUE,
     "tocsin.v1.ScheduleBookingRemindersRequest.offsets": limits.REMINDERS_PER_SET,
     "tocsin.v1.SchedulePaymentRemindersRequest.offsets": limits.REMINDERS_PER_SET,
     "tocsin.v1.Cron.lines": limits.CRON_LINES,
@@ -70,6 +71,9 @@ ENTRIES: Mapping[str, int] = {
     "tocsin.v1.StreamJobsRequest.Hello.asks": limits.ASKS,
     "tocsin.v1.StreamJobsRequest.Hello.held_tokens": limits.HELD_TOKENS,
     "tocsin.v1.StreamJobsRequest.Goodbye.unbegun_tokens": limits.HELD_TOKENS,
+    "tocsin.v1.BulkFilter.states": limits.FILTER_STATES,
+    "tocsin.v1.BulkFilter.types": limits.FILTER_TYPES,
+    "tocsin.v1.BulkFilter.tags": limits.TAGS,
     "externalscaler.ScaledObjectRef.scalerMetadata": limits.SCALER_METADATA,
     "google.protobuf.FieldMask.paths": limits.MASK_PATHS,
 }

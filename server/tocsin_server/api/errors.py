@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from tocsin_server.api.times import set_span
+from tocsin_server.domain.bulk_actions import BulkTokenStale
 from tocsin_server.domain.errors import (
     AuditAway,
     CannotDecrypt,
@@ -81,6 +82,7 @@ STATUS: dict[type[TocsinError], grpc.StatusCode] = {
     CalendarChanged: grpc.StatusCode.ABORTED,
     CalendarInUse: grpc.StatusCode.FAILED_PRECONDITION,
     QueueMoved: grpc.StatusCode.FAILED_PRECONDITION,
+    BulkTokenStale: grpc.StatusCode.FAILED_PRECONDITION,
     ClockNotManual: grpc.StatusCode.FAILED_PRECONDITION,
     CannotDecrypt: grpc.StatusCode.FAILED_PRECONDITION,
     QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,

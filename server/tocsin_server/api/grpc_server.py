@@ -93,8 +93,8 @@ class GrpcServer:
         every: list[Interceptor] = [CallLog(), *counting, Errors(), *(one for one in (audit, auth) if one is not None)]
         tracing = [] if spans is None else [spans]
         bounds: list[Interceptor] = [Overload(limits)]
-        if limits.per_second_per_client is not None:
-            bounds.insert(0, RequestRate(limits.per_second_per_client, limits.burst_per_client, limits))
+        if limits.per_second_per_client is not None or auth is not None:  # a principal may have its own
+            bounds.insert(0, RequestRate(limits))
         in_flight = RequestBytes(limits.request_bytes, limits)
         metadata = connections.max_metadata_bytes
         gate = Gate(

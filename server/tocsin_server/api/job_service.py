@@ -27,9 +27,9 @@ from tocsin_server.api.trace_context import CallTrace
 from tocsin_server.domain.commands import CancelJob, Change, HoldJob, ReleaseJob, RetryJob, RunJob
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.job_errors import JobNotFound
-from tocsin_server.operations.bulk import Bulk
 from tocsin_server.operations.cancel_jobs import CancelJobs
 from tocsin_server.operations.explaining import Explaining
+from tocsin_server.operations.matching_jobs import MatchingJobs
 from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.operations.transfer.transfers import Transfers
 from tocsin_server.operations.update_jobs import UpdateJobs
@@ -53,7 +53,7 @@ class JobService:
         cancelling: CancelJobs,
         watching: Watching,
         explaining: Explaining,
-        bulk: Bulk,
+        bulk: MatchingJobs,
         updating: UpdateJobs,
         transfers: Transfers,
         rules: SendingRules = NO_RULES,

@@ -36,6 +36,9 @@ BY_ITEMS = f"{_PACKAGE}.BatchScheduleJobsRequest"
 #: Requests that take a scope beside the one of their call: an export without payloads would be no export.
 ALSO_TAKE: Mapping[str, Scope] = {f"{_PACKAGE}.ExportJobsRequest": Scope.READ_PAYLOAD}
 
+#: Requests that take one scope where they say `dry_run`, and another where they do not. They are of calls in DRY_RUNS.
+DRY_OR_NOT: Mapping[str, tuple[Scope, Scope]] = {f"{_PACKAGE}.BulkActRequest": (Scope.READ, Scope.OPERATE)}
+
 #: Built-in types that take a scope of their own, beside the one of the call.
 SCOPES_OF_TYPES: Mapping[str, Scope] = {
     "email_notification": Scope.SEND,
@@ -44,6 +47,7 @@ SCOPES_OF_TYPES: Mapping[str, Scope] = {
     "payment_reminder": Scope.SEND,
     "data_cleanup": Scope.HOUSEKEEPING,
     "report_generation": Scope.HOUSEKEEPING,
+    "bulk_action": Scope.OPERATE,
 }
 
 #: What only `read_payload` shows, beside payloads: results, and what handlers said.
@@ -100,6 +104,10 @@ def check_request(principal: Principal, public: type[Message], raw: bytes) -> No
     also = ALSO_TAKE.get(descriptor.full_name)
     if also is not None and also not in principal.scopes:
         raise NotAllowed(f"{principal.name} may not call this without the scope {also}, too.", scope=str(also))
+    if (scopes := DRY_OR_NOT.get(descriptor.full_name)) is not None:
+        dry_run = public.FromString(raw).dry_run  # type: ignore[attr-defined]  # one of those that have it
+        scope, how = (scopes[0], "as") if dry_run else (scopes[1], "but as")
+        _check_scope(principal, scope, f"call this {how} a dry run")
     if descriptor.full_name in FOR_ALL and principal.queues is not None:
         raise NotAllowed(f"{principal.name} does not reach all queues, for all of which this would be changed.")
     plan = _plan(descriptor)
@@ -134,15 +142,19 @@ def own_alone(
     return [own(item) for item in items]
 
 
+def _check_scope(principal: Principal, scope: Scope, what: str) -> None:
+    if scope not in principal.scopes:
+        raise NotAllowed(
+            f"{principal.name} may not {what}, which takes the scope {scope}. Have it added to its scopes.",
+            scope=str(scope),
+        )
+
+
 def check_type(principal: Principal, type_: str) -> None:
     """NotAllowed where jobs of that type take a scope which the principal lacks."""
     scope = SCOPES_OF_TYPES.get(type_)
-    if scope is not None and scope not in principal.scopes:
-        raise NotAllowed(
-            f"{principal.name} may not schedule jobs of type {type_}, which takes the scope {scope}. Have it added to "
-            "its scopes.",
-            scope=str(scope),
-        )
+    if scope is not None:
+        _check_scope(principal, scope, f"schedule jobs of type {type_}")
 
 
 def checked(principal: Principal | None, public: type[Message], then: Callable[[bytes], _T]) -> Callable[[bytes], _T]:

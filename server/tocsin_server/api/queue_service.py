@@ -14,7 +14,7 @@ from tocsin_server.api.interceptors.call import Call
 from tocsin_server.api.requests import queues as requests
 from tocsin_server.api.sized import AnswerRoom
 from tocsin_server.operations.announcing import Announcing
-from tocsin_server.operations.bulk import Bulk
+from tocsin_server.operations.matching_jobs import MatchingJobs
 from tocsin_server.operations.queue_health import queue_health
 from tocsin_server.operations.queues import Queues
 from tocsin_server.store.interface import JobStore
@@ -27,7 +27,7 @@ class QueueService:
         self,
         store: JobStore,
         queues: Queues,
-        bulk: Bulk,
+        bulk: MatchingJobs,
         announcing: Announcing,
         silent_since: Callable[[], datetime | None],
         writes_refused: Callable[[], str],
@@ -76,8 +76,8 @@ class QueueService:
         return pb.UpdateQueueResponse(queue=answers.queue_of(queue, await self._queues.update(queue, change)))
 
     async def PauseQueue(self, request: pb.PauseQueueRequest, call: Call) -> pb.PauseQueueResponse:
-        queue, reason = requests.pause_queue(request)
-        return pb.PauseQueueResponse(queue=answers.queue_of(queue, await self._queues.pause(queue, reason)))
+        queue, reason, until = requests.pause_queue(request)
+        return pb.PauseQueueResponse(queue=answers.queue_of(queue, await self._queues.pause(queue, reason, until)))
 
     async def DrainQueue(self, request: pb.DrainQueueRequest, call: Call) -> pb.DrainQueueResponse:
         queue = requests.named_queue(request)

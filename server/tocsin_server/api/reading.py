@@ -56,7 +56,7 @@ class RequestBytes:
 
     def __init__(self, most: int, limits: CallLimits | None = None) -> None:
         self._most = most
-        self._limits = limits if limits is not None and limits.request_bytes_per_client is not None else None
+        self._limits = limits
         self._held = 0
         self._of_clients: Counter[str] = Counter()
         self._many, self._giving_back = False, False
@@ -83,8 +83,10 @@ class RequestBytes:
 
     def _counted(self, call: Call, size: int, limits: CallLimits) -> str | None:
         """The client, whose bytes these are now; None where it has no limit. TooManyBytes."""
-        client, most = call.client, limits.request_bytes_per_client
-        if most is None or limits.is_exempt(client):
+        most = limits.request_bytes_per_client
+        if call.principal is not None:
+            most = call.principal.limits.request_bytes or most
+        if most is None or limits.is_exempt(client := call.client):
             return None
         if self._of_clients[client] + size > most:
             raise TooManyBytes(most, of_client=True)

@@ -47,6 +47,7 @@ _RULES: Mapping[str, Mapping[Rule, str]] = {
         Scope.OPERATE: "PauseSchedule ResumeSchedule TriggerSchedule BackfillSchedule",
     },
     "tocsin.v1.CalendarService": {Scope.READ: "GetCalendar ListCalendars", Scope.ADMIN: "PutCalendar DeleteCalendar"},
+    "tocsin.v1.BulkService": {Scope.OPERATE: "BulkAct"},
     "tocsin.v1.ClockService": {Scope.READ: "GetClock", Scope.ADMIN: "AdvanceClock"},
     "tocsin.v1.ServerService": {NoScope.ANYBODY: "GetServerInfo"},
     "externalscaler.ExternalScaler": {Scope.READ: "IsActive StreamIsActive GetMetricSpec GetMetrics"},
@@ -62,3 +63,6 @@ RULES: Mapping[str, Rule] = {
     for rule, methods in rules.items()
     for method in methods.split()
 }
+
+#: What a request takes instead that only asks what the call would do: it has `dry_run` set, which permissions.py reads.
+DRY_RUNS: Mapping[str, Scope] = {"/tocsin.v1.BulkService/BulkAct": Scope.READ}

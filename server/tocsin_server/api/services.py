@@ -8,6 +8,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from tocsin.v1 import (
+    bulk_service_pb2,
     calendar_service_pb2,
     clock_service_pb2,
     externalscaler_pb2,
@@ -19,6 +20,7 @@ from tocsin.v1 import (
     worker_service_pb2,
 )
 
+from tocsin_server.api.bulk_service import BulkService
 from tocsin_server.api.calendar_service import CalendarService
 from tocsin_server.api.clock_service import ClockService
 from tocsin_server.api.health import Health
@@ -63,6 +65,12 @@ SERVICES = (
         schedule_service_pb2.DESCRIPTOR.services_by_name["ScheduleService"],
         ScheduleService,
         reads=frozenset({"GetSchedule", "ListSchedules", "PreviewSchedule"}),
+        opaque=True,
+    ),
+    Service(
+        bulk_service_pb2.DESCRIPTOR.services_by_name["BulkService"],
+        BulkService,
+        reads=frozenset(),
         opaque=True,
     ),
     Service(

@@ -1,5 +1,5 @@
-"""The messages of JobService, WorkerService and ScheduleService as the server reads and writes them: a payload and a
-result are bytes in them.
+"""The messages of JobService, WorkerService, ScheduleService and BulkService as the server reads and writes them: a
+payload and a result are bytes in them.
 
 A submessage and a `bytes` field of the same number look the same on the wire. So these classes, made when this module
 is imported from the public descriptors of these services and what they import, have `bytes` where JobSpec's payload,
@@ -19,7 +19,7 @@ from typing import TypeVar, cast
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import FieldDescriptor, FileDescriptor
 from google.protobuf.message import Message
-from tocsin.v1 import job_pb2, job_service_pb2, schedule_service_pb2, worker_service_pb2
+from tocsin.v1 import bulk_service_pb2, job_pb2, job_service_pb2, schedule_service_pb2, worker_service_pb2
 
 _PUBLIC = "tocsin.v1"
 _PRIVATE = "tocsin.wire.v1"
@@ -85,8 +85,8 @@ def _add(pool: descriptor_pool.DescriptorPool, file: FileDescriptor, seen: set[s
 def shadow_pool(*, texts: bool = False) -> descriptor_pool.DescriptorPool:
     """A new pool with the shadow messages; with `texts` strings are bytes too, so that broken text can be read."""
     pool, seen = descriptor_pool.DescriptorPool(), set[str]()
-    for file in (job_service_pb2.DESCRIPTOR, worker_service_pb2.DESCRIPTOR, schedule_service_pb2.DESCRIPTOR):
-        _add(pool, file, seen, texts=texts)
+    for service in (job_service_pb2, worker_service_pb2, schedule_service_pb2, bulk_service_pb2):
+        _add(pool, service.DESCRIPTOR, seen, texts=texts)
     return pool
 
 

@@ -23,6 +23,7 @@ TocsinError
 ├── CalendarChanged     it has changed since
 ├── CalendarInUse       schedules name the calendar that was to be deleted
 │
+├── BulkTokenStale      a queue forgot what changed since a dry run (bulk_actions.py)
 ├── RemindersNotFound   there is no such reminder set
 ├── QueueMoved          a queue moves to another store, or has
 ├── QueueDraining       the queue takes no new jobs

@@ -31,6 +31,10 @@ JOB_ID_BYTES = 600
 LIMIT_KEY_BYTES = 200
 COLLAPSE_KEY_BYTES = 200
 MAX_WEIGHT = 100  # of a key, in the turns of keys
+LIMITS_PER_QUEUE = 20
+LIMIT_NAME_CHARACTERS = 63
+MAX_ACTIVE = 100_000  # of a limit
+RATE_JOBS = 1_000_000
 TAGS = 16
 TAG_KEY_CHARACTERS = 63
 TAG_VALUE_BYTES = 200
@@ -58,6 +62,7 @@ MAX_CONCURRENCY = 10_000  # attempts at once in one process
 MAX_CRASHES = 3  # in a row, the last of a process that ran nothing else: they end a job as poison
 MAX_LEASES_LOST = 10  # the same where nothing but lost leases tells of it: a neighbour of poison has those, too
 MAX_BACKOFF = timedelta(days=30)
+MAX_RATE_SPAN = timedelta(days=30)
 MAX_INITIAL_DELAY = timedelta(hours=24)
 MAX_TIMEOUT = timedelta(days=30)
 MAX_WINDOW = timedelta(days=366)  # of jobs of one key

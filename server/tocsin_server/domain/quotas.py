@@ -9,10 +9,27 @@ from tocsin_server.domain.record import record
 
 @record
 class Quotas:
-    """How much a store may hold. `jobs`: of a queue, in whatever state; None: any number."""
+    """How much a store may hold. `jobs`: of a queue, in whatever state; None: any number.
+
+    `jobs_in`: other numbers for some queues, 0 is any number: of queues by name, and of all whose names begin as one
+    that ends with *. A name goes before beginnings, and a longer beginning before a shorter one.
+    """
 
     queues: int = 10_000
     jobs: int | None = None
+    jobs_in: tuple[tuple[str, int], ...] = ()
+
+    def jobs_of(self, queue: str) -> int | None:
+        """How many jobs this queue may hold; None: any number."""
+        for name, most in self.own:
+            if queue == name or (name.endswith("*") and queue.startswith(name[:-1])):
+                return most or None
+        return self.jobs
+
+    @property
+    def own(self) -> list[tuple[str, int]]:
+        """`jobs_in` in the order in which it is gone through: the first that fits is right."""
+        return sorted(self.jobs_in, key=lambda one: (one[0].endswith("*"), -len(one[0])))
 
 
 DEFAULT_QUOTAS = Quotas()
@@ -34,7 +51,7 @@ def too_many_jobs(queue: str, limit: int) -> QuotaExceeded:
         f"jobs in queue {queue!r}",
         limit,
         "Wait until jobs have ended and are trimmed, purge some, or raise the server's setting quotas.jobs_per_queue "
-        "(TOCSIN_QUOTAS__JOBS_PER_QUEUE).",
+        "(TOCSIN_QUOTAS__JOBS_PER_QUEUE) or quotas.jobs_in_queues.",
     )
 
 

@@ -9,6 +9,7 @@ from tocsin.worker.registry import Handlers
 
 from tocsin_server.handlers import (
     booking_reminder,
+    bulk_action,
     data_cleanup,
     email_notification,
     http_request,
@@ -16,6 +17,7 @@ from tocsin_server.handlers import (
     report_generation,
     sms_notification,
 )
+from tocsin_server.handlers.reminders.brand import Brand
 from tocsin_server.handlers.reminders.sending import ReminderSender
 from tocsin_server.handlers.reports.files import ReportFolder
 from tocsin_server.handlers.sender import Memory, Sender
@@ -23,6 +25,7 @@ from tocsin_server.handlers.server_loop import ServerLoop
 from tocsin_server.messages.mail.mailer import Mailer
 from tocsin_server.messages.sms.texter import Texter
 from tocsin_server.messages.templates.rendering import OURS, Templates
+from tocsin_server.operations.bulk_actions.running import RunBulkActions
 from tocsin_server.operations.cleanup import Cleanup
 from tocsin_server.operations.reminders.fence import ReminderFence
 from tocsin_server.operations.reporting.report import Reporting
@@ -40,6 +43,7 @@ class Outlets:
     mailer: Mailer
     texter: Texter
     templates: Path | None  # the user's folder of templates
+    brand: Brand
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ def outlets(mail: MailSettings, sms: SmsSettings) -> Outlets:
 
     MessageSettingsError where a setting cannot be used.
     """
-    return Outlets(Mailer(mail), Texter(sms), mail.templates.absolute() if mail.templates else None)
+    return Outlets(Mailer(mail), Texter(sms), mail.templates.absolute() if mail.templates else None, Brand(mail))
 
 
 def builtin_handlers(
@@ -83,12 +87,13 @@ def builtin_handlers(
     handlers = Handlers()
     templates = Templates(*([out.templates] if out.templates else ()), OURS)
     sender = Sender(Memory(store, loop))
-    reminders = ReminderSender(out.mailer, out.texter, templates, sender, fence, loop)
+    reminders = ReminderSender(out.mailer, out.texter, templates, sender, fence, loop, out.brand)
     email_notification.EmailNotificationHandler(out.mailer, out.templates).register(handlers)
     sms_notification.SmsNotificationHandler(out.texter, sender).register(handlers)
     booking_reminder.booking_reminder_handler(reminders).register(handlers)
     payment_reminder.payment_reminder_handler(reminders).register(handlers)
     data_cleanup.DataCleanupHandler(Cleanup(store), loop).register(handlers)
+    bulk_action.BulkActionHandler(RunBulkActions(store), loop).register(handlers)
     reporting = Reporting(store, housekeeping.retained)
     reports = report_generation.ReportGenerationHandler(
         reporting, loop, ReportFolder(housekeeping.report_folder), out.mailer

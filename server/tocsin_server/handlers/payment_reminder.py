@@ -30,7 +30,7 @@ def _reminder(payload: PaymentReminder, now: datetime) -> DueReminder:
     if payload.currency not in DECIMALS:
         raise DoNotRetry("currency: it is no current ISO 4217 code")
     try:
-        due = moment(payload.due_time.ToDatetime(tzinfo=UTC), payload.time_zone)
+        due = moment(payload.due_time.ToDatetime(tzinfo=UTC), payload.time_zone, now)
     except UnknownZone:
         raise DoNotRetry("time_zone: this server knows no such zone") from None
     offset = payload.offset.ToTimedelta() if payload.HasField("offset") else None

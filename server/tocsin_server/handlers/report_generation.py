@@ -13,6 +13,7 @@ from tocsin.worker.context import JobContext
 from tocsin.worker.errors import DoNotRetry
 from tocsin.worker.registry import Handlers
 
+from tocsin_server.domain.time_zones import UnknownZone, zone_of
 from tocsin_server.domain.words import counted
 from tocsin_server.handlers.reports.as_csv import as_csv
 from tocsin_server.handlers.reports.as_json import as_json, main_figures
@@ -77,7 +78,12 @@ class ReportGenerationHandler:
         end = _time(payload.end_time) if payload.HasField("end_time") else None
         length = payload.window.ToTimedelta() if payload.HasField("window") else DEFAULT_LENGTH
         try:
-            report = await self._server.run(lambda: self._reporting.report(queue, start, end, tell, length=length))
+            zone = zone_of(payload.time_zone)
+            report = await self._server.run(
+                lambda: self._reporting.report(queue, start, end, tell, length=length, zone=zone)
+            )
+        except UnknownZone:
+            raise DoNotRetry("time_zone: this server knows no such zone") from None
         except EmptyWindow as error:
             raise DoNotRetry(f"the window is empty: {error}") from None
         name = stem(queue, job.queue, job.job_id, job.create_time)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import EllipsisType
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.defaults import UNSET, JobDefaults
-from tocsin_server.domain.errors import QueueInUse, QueueMoved, QuotaExceeded
+from tocsin_server.domain.errors import NotBuilt, QueueInUse, QueueMoved, QuotaExceeded
 from tocsin_server.domain.job import Put
+from tocsin_server.domain.queue_limits import Limit
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
 from tocsin_server.operations import moves, schedule_moves
@@ -87,6 +88,8 @@ class QueueChange:
     some_types: Mapping[str, JobDefaults] = field(default_factory=dict)  # after all_types; UNSET clears one
     completed_max: int | EllipsisType | None = ...
     failed_max: int | EllipsisType | None = ...
+    limits: tuple[Limit, ...] | None = None
+    fair_turns: bool | None = None
 
     def of(self, settings: QueueSettings) -> QueueSettings:
         """The settings with this change. QuotaExceeded where too many types would have defaults."""
@@ -102,6 +105,8 @@ class QueueChange:
             if isinstance(self.completed_max, EllipsisType)
             else self.completed_max,
             failed_max=settings.failed_max if isinstance(self.failed_max, EllipsisType) else self.failed_max,
+            limits=settings.limits if self.limits is None else self.limits,
+            fair_turns=settings.fair_turns if self.fair_turns is None else self.fair_turns,
         )
 
 
@@ -117,11 +122,13 @@ class Queues:
         self._settings = settings
         self._turn = asyncio.Lock()
 
-    async def pause(self, queue: str, reason: str) -> QueueSettings:
-        """No attempt begins from now on. A paused queue stays as it is, its reason too."""
+    async def pause(self, queue: str, reason: str, until: datetime | None = None) -> QueueSettings:
+        """No attempt begins from now on, `until` that time, or somebody resumes it. A paused queue stays as it is, its
+        reason too, but for a new `until`."""
 
         def paused(settings: QueueSettings) -> tuple[QueueSettings, bool]:
-            return settings if settings.paused else replace(settings, pause_reason=reason), True
+            new = settings if settings.paused else replace(settings, pause_reason=reason)
+            return new if until is None else replace(new, pause_until=until), True
 
         return await self._change(queue, paused)
 
@@ -139,7 +146,9 @@ class Queues:
                 raise QueueMoved(queue, settings.pause_reason, done=done)
         else:
             await schedule_moves.take_back(self._store, queue)
-        return await self._change(queue, lambda settings: (replace(settings, pause_reason="", draining=False), False))
+        return await self._change(
+            queue, lambda settings: (replace(settings, pause_reason="", pause_until=None, draining=False), False)
+        )
 
     async def update(self, queue: str, change: QueueChange) -> QueueSettings:
         """Change a queue's settings; QuotaExceeded."""
@@ -173,15 +182,26 @@ class Queues:
                 takes = over or not has_settings
                 paused = old.paused or (takes and wanted.paused)
                 why = wanted.pause_reason if takes and wanted.paused and (over or not old.paused) else old.pause_reason
-                new = replace(wanted if takes else old, paused_since=old.paused_since, pause_reason=why)
+                until = wanted.pause_until if takes and wanted.paused and not old.paused else old.pause_until
+                new = replace(
+                    wanted if takes else old, paused_since=old.paused_since, pause_reason=why, pause_until=until
+                )
                 if (new, paused) == (old, old.paused):
                     like = _settings_alone(old) == _settings_alone(wanted) and (old.paused or not wanted.paused)
                     if has_settings or old.paused or queue in await self._store.queues():
                         return Put.SAME if like else Put.KEPT
+                self._check_limits(new)
                 await self._store.put_settings(queue, new, paused=paused)
                 return Put.REPLACED if has_settings else Put.CREATED
         finally:
             self._settings.invalidate(queue)
+
+    def _check_limits(self, settings: QueueSettings) -> None:
+        if (settings.limits or settings.fair_turns) and not self._store.counts_limits:
+            raise NotBuilt(
+                "limits and fair_turns are not built for MongoDB in this version of the server; nothing was changed. "
+                "Keep the queue in Redis or Valkey, or leave them out."
+            )
 
     async def _change(self, queue: str, change: Callable[[QueueSettings], tuple[QueueSettings, bool]]) -> QueueSettings:
         try:
@@ -190,6 +210,7 @@ class Queues:
                 new, paused = change(old)
                 if (new, paused) == (old, old.paused):
                     return old
+                self._check_limits(new)
                 return await self._store.put_settings(queue, new, paused=paused)
         finally:
             self._settings.invalidate(queue)
@@ -197,4 +218,4 @@ class Queues:
 
 def _settings_alone(settings: QueueSettings) -> QueueSettings:
     """Without the pause."""
-    return replace(settings, paused_since=None, pause_reason="")
+    return replace(settings, paused_since=None, pause_reason="", pause_until=None)

@@ -98,7 +98,7 @@ class Rounds:
             self._set_alarm(name, queue, tick, now, period)
 
     def _set_alarm(self, name: str, queue: _Queue, tick: Tick, now: datetime, period: float) -> None:
-        own = (tick.next_due, tick.next_lease_end, tick.next_expiry, tick.next_schedule)
+        own = (tick.next_due, tick.next_lease_end, tick.next_expiry, tick.next_schedule, tick.next_start)
         times = [time for time in own if time is not None]
         to_come = [time for time in times if time > now]
         if len(to_come) < len(times):

@@ -6,6 +6,7 @@
     queues = ["orders", "mail.*"]       # left out: all
     certificates = ["shop.internal"]    # names in a client certificate: hosts, addresses, URIs
     subjects = ["service-account-shop"] # of JWTs, their `sub`
+    limits = {per_second = 50}          # in place of what the settings let one client take up
 
     [[principal.token]]
     id = "3fa91c"
@@ -21,7 +22,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
@@ -35,6 +36,7 @@ _T = TypeVar("_T")
 _NAME = re.compile(r"[A-Za-z0-9._@-]{1,100}\Z")
 _ID = re.compile(r"[0-9a-f]{6,16}\Z")
 _QUEUES = re.compile(r"[A-Za-z0-9._-]{1,100}\Z|[A-Za-z0-9._-]{0,99}\*\Z")
+_MOST = 1 << 40
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -65,6 +67,26 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """What one principal may take up, in place of what the settings say of each client. None: as they say."""
+
+    per_second: int | None = None  # calls that it begins
+    burst: int | None = None  # of them at once
+    open: int | None = None  # calls that are answered once
+    watches: int | None = None
+    workers: int | None = None
+    transfers: int | None = None
+    request_bytes: int | None = None  # of its requests under way
+
+    def changes(self) -> dict[str, int]:
+        """Those that are there."""
+        return {one.name: value for one in fields(self) if (value := getattr(self, one.name)) is not None}
+
+
+_AS_SET = ClientLimits()
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """Somebody who may call."""
 
@@ -74,6 +96,7 @@ class Principal:
     subjects: tuple[str, ...] = ()
     tokens: tuple[Token, ...] = ()
     queues: tuple[str, ...] | None = None  # names, and beginnings of names that end with *; None: all
+    limits: ClientLimits = _AS_SET
 
     def reaches(self, queue: str) -> bool:
         """Whether a queue of this name is among its own, be it there or not."""
@@ -89,7 +112,11 @@ class Principal:
     @property
     def unrestricted(self) -> bool:
         """Whether nothing that a request names can be refused to it."""
-        return self.queues is None and Scope.SEND in self.scopes and Scope.HOUSEKEEPING in self.scopes
+        return self.queues is None and self.scopes >= _OF_TYPES
+
+
+#: What schedules jobs of every type.
+_OF_TYPES = frozenset({Scope.SEND, Scope.HOUSEKEEPING, Scope.OPERATE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +169,7 @@ def _principal(table: Mapping[str, Any]) -> Principal:
     if not isinstance(name, str) or not _NAME.match(name):
         raise Unusable("each [[principal]] has a name, of 1 to 100 of the characters A-Z a-z 0-9 . _ @ -")
     try:
-        _only(table, ("name", "scopes", "queues", "certificates", "subjects", "token"))
+        _only(table, ("name", "scopes", "queues", "certificates", "subjects", "limits", "token"))
         return Principal(
             name,
             frozenset(scopes_of(_list(table, "scopes", str))),
@@ -150,6 +177,7 @@ def _principal(table: Mapping[str, Any]) -> Principal:
             tuple(_list(table, "subjects", str)),
             tuple(_token(one) for one in _list(table, "token", dict)),
             queues_of(_list(table, "queues", str)) if "queues" in table else None,
+            _limits(table.get("limits", {})),
         )
     except Unusable as error:
         raise Unusable(f"principal {name}: {error}") from None
@@ -172,6 +200,16 @@ def queues_of(names: Iterable[str]) -> tuple[str, ...]:
     if wrong := [name for name in found if not _QUEUES.match(name)]:
         raise Unusable(f"{wrong[0][:100]!r} is no queue: write its name, or the beginning of several and a *")
     return found
+
+
+def _limits(table: object) -> ClientLimits:
+    if not isinstance(table, dict):
+        raise Unusable("limits is a table, as in {per_second = 50, watches = 10}")
+    _only(table, tuple(one.name for one in fields(ClientLimits)))
+    for name, value in table.items():
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST:
+            raise Unusable(f"limits.{name} is a whole number from 1 to {_MOST:,}")
+    return ClientLimits(**table)
 
 
 def _token(table: Mapping[str, Any]) -> Token:

@@ -100,6 +100,8 @@ def _lines(one: Principal) -> Iterator[str]:
     for name, values in (("certificates", one.certificates), ("subjects", one.subjects)):
         if values:
             yield f"{name} = {json.dumps(values)}"
+    if limits := one.limits.changes():
+        yield f"limits = {{{', '.join(f'{name} = {value}' for name, value in limits.items())}}}"
     for token in one.tokens:
         yield "\n[[principal.token]]"
         yield f'id = "{token.id}"'

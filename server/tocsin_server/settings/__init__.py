@@ -26,7 +26,7 @@ from tocsin_server.settings.secret_files import FileSecret
 from tocsin_server.settings.showing import DEFAULT, NOTHING, Origin, secrets_of
 from tocsin_server.settings.sources import CONFIG_FLAG, CONFIG_VARIABLE, Flag
 from tocsin_server.settings.store import StoreSettings
-from tocsin_server.settings.values import duration, is_loopback, show_duration
+from tocsin_server.settings.values import duration, is_loopback, numbers_of, show_duration
 from tocsin_server.settings.web import WebSettings
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "duration",
     "is_loopback",
     "load",
+    "numbers_of",
     "secrets_of",
     "show_duration",
     "without",

@@ -11,7 +11,15 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validato
 from tocsin_server.domain import limits
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.times import MILLISECOND
-from tocsin_server.settings.values import AllowedHosts, Duration, ListenAddress, Names, Prefixes, Secrets
+from tocsin_server.settings.values import (
+    AllowedHosts,
+    Duration,
+    ListenAddress,
+    Names,
+    Prefixes,
+    QueueNumbers,
+    Secrets,
+)
 
 _RETRY = RetryPolicy()
 
@@ -117,6 +125,11 @@ class QuotaSettings(BaseModel, frozen=True, extra="forbid"):
         le=1_000_000_000,
         description="Jobs that stand in a queue, ended ones included. Absent: any number.",
     )
+    jobs_in_queues: QueueNumbers = Field(
+        default=(),
+        description="Another number for some queues, by name or by how names begin: orders=5000, mail.*=100000. 0: any "
+        "number. Of several that fit the name itself holds, then the longest beginning.",
+    )
     forget_unused_for: Duration = Field(
         default=timedelta(days=30),
         ge=timedelta(minutes=1),
@@ -158,6 +171,16 @@ class MailSettings(BaseModel, frozen=True, extra="forbid"):
         "Absent: such jobs fail and say so.",
     )
     sender: str | None = Field(default=None, description="From, for mails that name none.")
+    name: str | None = Field(
+        default=None,
+        max_length=100,
+        description="Who you are: it stands above reminders. Absent: the name in `sender`.",
+    )
+    colour: str = Field(
+        default="#1d4ed8",
+        pattern="^#[0-9a-fA-F]{6}$",
+        description="Colour of the bar above reminders and of their buttons, #RRGGBB.",
+    )
     allowed_senders: Names = Field(
         default=(),
         description="In whose name mail may be sent: ada@example.com, or @example.com for all there. None given: "

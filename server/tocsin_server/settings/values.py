@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ _UNITS = {
 }
 _BYTES = re.compile(r"(?P<amount>[0-9]{1,15}) ?(?:(?P<letter>[KMGT])(?P<binary>i)?)?B?\Z")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}\Z")
+_QUEUE_NUMBER = re.compile(r"(?:[A-Za-z0-9._-]{1,100}|[A-Za-z0-9._-]{0,99}\*) ?= ?[0-9]{1,9}\Z")
 _PREFIX = re.compile(r"\+[1-9][0-9]{0,13}\Z")
 _SECRET = re.compile(r"[\x21-\x7e]{16,1000}\Z")
 _LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]/]+):(?P<port>[0-9]{1,5})\Z")
@@ -121,6 +123,22 @@ def _fit_hosts(entries: tuple[str, ...]) -> tuple[str, ...]:
     return entries
 
 
+def _fit_numbers(entries: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(_QUEUE_NUMBER.match(entry) for entry in entries):
+        raise ValueError('write a queue, or the beginning of several and a *, and a number: "orders=5000, mail.*=0"')
+    names = [name for name, _ in numbers_of(entries)]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"{min(twice)} has two numbers")
+    return entries
+
+
+def numbers_of(entries: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """The names and numbers in `QueueNumbers`."""
+    for entry in entries:
+        name, _, number = entry.partition("=")
+        yield name.strip(), int(number)
+
+
 def split_names(value: Any) -> Any:
     """Names separated by commas as a tuple; anything else as it is."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -140,6 +158,9 @@ Names = Annotated[tuple[str, ...], BeforeValidator(split_names)]
 QueueNames = Annotated[
     tuple[Annotated[str, AfterValidator(lambda text: _name(text))], ...], BeforeValidator(split_names)
 ]
+
+#: Queues by name, or by how names begin, each with a number: "orders=5000, mail.*=100000".
+QueueNumbers = Annotated[tuple[str, ...], BeforeValidator(split_names), AfterValidator(_fit_numbers)]
 
 #: Secrets by name, of each one or two.
 Secrets = Annotated[dict[str, tuple[SecretStr, ...]], BeforeValidator(_secrets), AfterValidator(_fit_secrets)]

@@ -70,7 +70,7 @@ async def part_by_part(
         except TocsinError as error:
             if start == 0:
                 raise
-            answers += [error] * (end - start)
+            answers += [error.with_traceback(None)] * (end - start)  # else this call and it hold each other
             answers += [StoreAway("an earlier part of the batch failed")] * (len(items) - end)
             break
     return answers

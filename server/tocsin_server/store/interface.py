@@ -131,6 +131,9 @@ class JobStore(ABC):
     #: clock has no meaning by the other. `open` raises StoreUnfit where a store was made otherwise.
     manual_clock = False
 
+    #: Whether it keeps to QueueSettings.limits and fair_turns. One that does not is never given any.
+    counts_limits = True
+
     async def move_clock(self, to: datetime) -> datetime:
         """Set the store's clock ahead to a time, for all who share it; one that has passed moves nothing. All that
         hangs on time follows. Whoever listens gets a Wake that says `moved`. Returns the store's now.
@@ -266,7 +269,8 @@ class JobStore(ABC):
         """Lease up to `limit` due jobs, best first; each gets attempt + 1 and start_time.
 
         types: how many of each type at most; jobs of other types are left. Due: schedule time reached by the store's
-        clock, queue not paused. Best: higher priority, then earlier due time, then earlier arrival. limit is 1 to 1,000
+        clock, queue not paused, its limits not full. Best: higher priority, then earlier due time, then earlier
+        arrival; where keys take turns, first the key whose turn it is. limit is 1 to 1,000
         (a call may bring fewer, then with `more`); lease is 1 s to 12 h. `request` is 8 random bytes, the token of what
         it leases. A claim whose answer was lost is `repeated` with the same bytes: it brings the jobs that it leased
         the first time, so that nothing is lost; where it leased none, it is a claim like any other.

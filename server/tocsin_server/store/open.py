@@ -13,7 +13,7 @@ import structlog
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull
 from tocsin_server.domain.quotas import Quotas
-from tocsin_server.settings import Settings
+from tocsin_server.settings import Settings, numbers_of
 from tocsin_server.store.interface import JobStore, StoreInfo, StoreUnfit
 from tocsin_server.store.mongo.checks import check as check_mongo
 from tocsin_server.store.mongo.checks import unfit_where_not_allowed
@@ -171,7 +171,8 @@ async def open_store(made: MadeStore) -> None:
 
 def quotas_of(settings: Settings) -> Quotas:
     """How much the store may hold."""
-    return Quotas(settings.quotas.queues, settings.quotas.jobs_per_queue)
+    quotas = settings.quotas
+    return Quotas(quotas.queues, quotas.jobs_per_queue, tuple(numbers_of(quotas.jobs_in_queues)))
 
 
 def _redis_connection(settings: Settings, address: str) -> RedisConnection:

@@ -9,6 +9,7 @@ from tocsin.v1 import queue_service_pb2 as pb
 from tocsin_server.api.sized import too_large
 from tocsin_server.api.times import set_span, set_time
 from tocsin_server.domain.defaults import UNSET, JobDefaults
+from tocsin_server.domain.queue_limits import Limit
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, WorkerFigures
 from tocsin_server.domain.states import State
 from tocsin_server.operations.queue_health import QueueHealth
@@ -28,6 +29,8 @@ def fill_queue(target: queue_pb2.Queue, name: str, settings: QueueSettings) -> N
     if settings.paused_since is not None:
         set_time(target.pause_time, settings.paused_since)
         target.pause_reason = settings.pause_reason
+        if settings.pause_until is not None:
+            set_time(target.pause_until, settings.pause_until)
     if settings.defaults != UNSET:
         _fill_defaults(target.defaults, settings.defaults)
     for type_, defaults in settings.type_defaults.items():
@@ -37,6 +40,20 @@ def fill_queue(target: queue_pb2.Queue, name: str, settings: QueueSettings) -> N
     if settings.failed_max is not None:
         target.failed_max = settings.failed_max
     target.draining = settings.draining
+    for limit in settings.limits:
+        _fill_limit(target.limits.add(), limit)
+    target.fair_turns = settings.fair_turns
+
+
+def _fill_limit(target: queue_pb2.Limit, limit: Limit) -> None:
+    target.name, target.type = limit.name, limit.type
+    target.scope = queue_pb2.Limit.Scope.ValueType(limit.scope)
+    target.on_full = queue_pb2.Limit.OnFull.ValueType(limit.on_full)
+    if limit.max_active is not None:
+        target.max_active = limit.max_active
+    if limit.rate is not None:
+        target.rate.jobs, target.rate.burst = limit.rate.jobs, limit.rate.burst
+        set_span(target.rate.per, limit.rate.per)
 
 
 def _fill_defaults(target: queue_pb2.JobDefaults, defaults: JobDefaults) -> None:

@@ -34,17 +34,32 @@ class Errors:
                 await _abort(call.context, error)
             except grpc.aio.AbortError:
                 raise
-            except Exception:
+            except Exception as error:
                 fault = Internal(uuid.uuid4().hex)
                 self._log.exception("fault", method=call.method.path, error_id=fault.error_id)
+                _let_go(error)
                 await _abort(call.context, fault)
 
         return done
 
 
 async def _abort(context: Context, error: TocsinError) -> NoReturn:
+    status = rpc_status.to_status(to_status(error))
+    _let_go(error)
     try:
         async with asyncio.timeout(_TOLD_WITHIN):
-            await context.abort_with_status(rpc_status.to_status(to_status(error)))
+            await context.abort_with_status(status)
     except TimeoutError:
         raise CallerLeft from None
+
+
+def _let_go(error: BaseException) -> None:
+    """Of what the error came through. A function that raises what it was answered holds it, and is held by it: both
+    would stay, with the request and all that was made of it, until Python looks for rings."""
+    chain, seen = [error], set[int]()
+    while chain:
+        one = chain.pop()
+        if id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = None
+            chain += [further for further in (one.__cause__, one.__context__) if further is not None]

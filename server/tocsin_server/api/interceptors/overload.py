@@ -8,6 +8,14 @@ from tocsin_server.api.call_limits import CallLimits
 from tocsin_server.api.interceptors.call import Call, MethodKind, Work
 from tocsin_server.domain.errors import TooManyCalls
 
+#: A principal's own limit of each class.
+_OWN = {
+    MethodKind.CALL: "open",
+    MethodKind.WATCH: "watches",
+    MethodKind.WORKER: "workers",
+    MethodKind.TRANSFER: "transfers",
+}
+
 
 class Overload:
     """Refuses calls of a class of which as many are open already as may be, or of the same client. Health and
@@ -38,6 +46,8 @@ class Overload:
             if self._open[kind] >= self._most[kind]:
                 raise TooManyCalls(kind.value, self._most[kind])
             most = self._most_of_client[kind]
+            if call.principal is not None and (own := getattr(call.principal.limits, _OWN[kind])) is not None:
+                most = own
             client = None if most is None or self._limits.is_exempt(call.client) else (kind, call.client)
             if client is not None and most is not None and self._of_clients[client] >= most:
                 raise TooManyCalls(kind.value, most, of_client=True)

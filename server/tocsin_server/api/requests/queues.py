@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from tocsin.v1 import queue_pb2
@@ -13,6 +13,7 @@ from tocsin.v1 import queue_service_pb2 as pb
 from tocsin_server.api import page_tokens
 from tocsin_server.api.requests.jobs import STATES, check_page_size, page_size, queue_of
 from tocsin_server.api.requests.payloads.http_request import check_target
+from tocsin_server.api.requests.queue_limits import check_limits, to_limits
 from tocsin_server.api.requests.schedule_jobs import check_retention, check_retry, to_defaults
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.api.times import to_span, to_time
@@ -25,9 +26,9 @@ from tocsin_server.domain.states import ENDED, State
 from tocsin_server.operations.queues import QueueChange
 
 # Paths of an update mask; `type_defaults.` is followed by a type.
-_PLAIN_PATHS = ("defaults", "type_defaults", "completed_max", "failed_max")
+_PLAIN_PATHS = ("defaults", "type_defaults", "completed_max", "failed_max", "limits", "fair_turns")
 _TYPE_PATH = "type_defaults."
-_PAUSE_PATHS = ("paused", "pause_time", "pause_reason")
+_PAUSE_PATHS = ("paused", "pause_time", "pause_reason", "pause_until")
 _MOST_KEPT = 10_000_000
 _VERSION = re.compile(r"[0-9][A-Za-z0-9._+-]{0,62}\Z")
 _PURGEABLE = {number: name for number, name in STATES.items() if number != State.ACTIVE}
@@ -56,13 +57,15 @@ def list_queues(request: pb.ListQueuesRequest) -> tuple[str, int]:
     return after, page_size(request.page_size)
 
 
-def pause_queue(request: pb.PauseQueueRequest) -> tuple[str, str]:
-    """Which queue to pause, and why."""
+def pause_queue(request: pb.PauseQueueRequest) -> tuple[str, str, datetime | None]:
+    """Which queue to pause, why, and until when."""
     wrong = Violations()
     wrong.queue("queue", request.queue)
     wrong.text("reason", request.reason, limits.REASON_BYTES)
+    if request.HasField("until"):
+        wrong.time("until", request.until)
     wrong.done()
-    return queue_of(request.queue), request.reason
+    return queue_of(request.queue), request.reason, to_time(request.until) if request.HasField("until") else None
 
 
 def update_queue(request: pb.UpdateQueueRequest) -> tuple[str, QueueChange]:
@@ -108,6 +111,7 @@ def check_settings(wrong: Violations, field: str, queue: queue_pb2.Queue) -> Non
     for name in ("completed_max", "failed_max"):
         if queue.HasField(name):
             wrong.number(f"{field}.{name}", getattr(queue, name), 0, _MOST_KEPT)
+    check_limits(wrong, f"{field}.limits", queue.limits)
 
 
 def _pause(wrong: Violations, request: pb.UpdateQueueRequest) -> None:
@@ -159,6 +163,8 @@ def _change(request: pb.UpdateQueueRequest) -> QueueChange:
         some_types={t: _defaults(types[t]) if t in types else UNSET for t in named},
         completed_max=_optional(queue, "completed_max") if "completed_max" in paths else ...,
         failed_max=_optional(queue, "failed_max") if "failed_max" in paths else ...,
+        limits=to_limits(queue.limits) if "limits" in paths else None,
+        fair_turns=queue.fair_turns if "fair_turns" in paths else None,
     )
 
 
@@ -168,11 +174,14 @@ def to_settings(queue: queue_pb2.Queue) -> QueueSettings:
     return QueueSettings(
         paused_since=limits.FIRST_TIME if queue.paused else None,
         pause_reason=queue.pause_reason if queue.paused else "",
+        pause_until=to_time(queue.pause_until) if queue.paused and queue.HasField("pause_until") else None,
         defaults=_defaults(queue.defaults),
         type_defaults={type_: given for type_, given in types.items() if given != UNSET},
         completed_max=_optional(queue, "completed_max"),
         failed_max=_optional(queue, "failed_max"),
         draining=queue.draining,
+        limits=to_limits(queue.limits),
+        fair_turns=queue.fair_turns,
     )
 
 

@@ -206,7 +206,7 @@ def _check_body(wrong: Violations, at: str, record: pb.JobRecord) -> tuple[int, 
         wrong.add(f"{at}.job.spec.{wire.PAYLOAD_FIELDS[there[0]]}", f"is left out here: {at}.payload has its bytes")
     kind = record.payload_field
     if kind in wire.PAYLOAD_FIELDS:
-        check_payload(wrong, f"{at}.payload", kind, record.payload)
+        check_payload(wrong, f"{at}.payload", kind, record.payload, kept=True)
         return kind, record.payload
     if kind:
         wrong.add(f"{at}.payload_field", f"is {kind}, and JobSpec has no such payload")

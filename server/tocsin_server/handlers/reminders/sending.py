@@ -13,10 +13,12 @@ from tocsin.worker.context import JobContext
 from tocsin.worker.errors import DoNotRetry
 from tocsin.worker.registry import Handlers
 
+from tocsin_server.handlers.reminders.brand import Brand
 from tocsin_server.handlers.sender import Sender
 from tocsin_server.handlers.server_loop import ServerLoop
 from tocsin_server.messages.delivery import Channel
 from tocsin_server.messages.errors import Refused
+from tocsin_server.messages.mail.calendar_file import CalendarEvent, calendar_file
 from tocsin_server.messages.mail.mailer import MailChannel, Mailer
 from tocsin_server.messages.sms.texter import SmsChannel, Texter
 from tocsin_server.messages.templates.rendering import MAIL, SMS, Rendered, Templates, TemplateUnfit
@@ -37,6 +39,7 @@ class DueReminder:
     email_to: Sequence[str]
     sms_to: Sequence[str]
     payload: Message = field(repr=False)
+    event: CalendarEvent | None = None  # for calendars, sent along by mail
     too_late: str = ""  # why nobody is reminded any more
 
 
@@ -51,6 +54,7 @@ class ReminderSender:
         sender: Sender,
         fence: ReminderFence,
         loop: ServerLoop,
+        brand: Brand,
     ) -> None:
         self._mailer = mailer
         self._texter = texter
@@ -58,6 +62,7 @@ class ReminderSender:
         self._sender = sender
         self._fence = fence
         self._loop = loop
+        self._brand = brand
 
     async def now(self) -> datetime:
         """The store's clock."""
@@ -74,7 +79,7 @@ class ReminderSender:
             return {"skipped": reminder.too_late}
         try:
             made = await asyncio.to_thread(self._rendered, reminder)
-            channels, sms = self._channels(job, reminder, made)
+            channels, sms = self._channels(job, reminder, made, now)
         except (TemplateUnfit, Refused) as error:
             raise DoNotRetry(str(error)) from error
 
@@ -95,15 +100,17 @@ class ReminderSender:
     def _rendered(self, reminder: DueReminder) -> Rendered:
         parts = [*(MAIL if reminder.email_to else ()), *([SMS] if reminder.sms_to else ())]
         ours = f"{reminder.kind}_reminder"
-        return self._templates.render(reminder.template or ours, reminder.data, parts, fallback=ours)
+        data = {**reminder.data, **self._brand.data}
+        return self._templates.render(reminder.template or ours, data, parts, fallback=ours)
 
     def _channels(
-        self, job: JobContext, reminder: DueReminder, made: Rendered
+        self, job: JobContext, reminder: DueReminder, made: Rendered, now: datetime
     ) -> tuple[list[Channel], SmsChannel | None]:
         channels: list[Channel] = []
         if reminder.email_to:
             words = (made.subject or "", made.text or "", made.html or "")
-            channels.append(MailChannel(self._mailer, job, reminder.email_to, *words))
+            files = () if reminder.event is None else (calendar_file(reminder.event, now),)
+            channels.append(MailChannel(self._mailer, job, reminder.email_to, *words, attachments=files))
         sms = self._texter.channel(job, made.sms or "", reminder.sms_to) if reminder.sms_to else None
         return [*channels, *([sms] if sms else ())], sms
 

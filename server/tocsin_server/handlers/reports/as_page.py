@@ -33,9 +33,8 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.filters.update(
-            span=words.span, number=words.number, rate=words.rate, moment=words.moment, missing=words.missing
-        )
+        names = ("span", "number", "rate", "moment", "missing", "zone_name")
+        environment.filters.update({name: getattr(words, name) for name in names})
         environment.globals.update(share=words.share)
         self._page = environment.get_template("page.html")
 
@@ -65,7 +64,7 @@ def _columns(spans: Histogram) -> Sequence[str]:
 
 
 def _charts(report: Report) -> dict[str, Markup | None]:
-    times = Times(report.start, report.end)
+    times = Times(report.start, report.end, report.zone, report.ahead)
     intervals = report.intervals()
     step = report.chart_step
     drawn: dict[str, Markup | None] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tocsin_server.domain.words import counted
-from tocsin_server.handlers.reports.words import missing, moment, number, rate, share, span
+from tocsin_server.handlers.reports.words import missing, moment, number, rate, share, span, zone_name
 from tocsin_server.messages.mail.body import Attachment
 from tocsin_server.messages.mail.message import Letter
 from tocsin_server.operations.reporting.histogram import Histogram
@@ -30,10 +30,10 @@ def letter(report: Report, to: Sequence[str], stem: str, contents: Mapping[str, 
 
 
 def _text(report: Report) -> str:
-    total = report.total
+    total, zone = report.total, report.zone
     lines = [
         f"Queue {report.queue}",
-        f"{moment(report.start)} to {moment(report.end)} UTC ({span(report.length)})",
+        f"{moment(report.start, zone)} to {moment(report.end, zone)} {zone_name(zone)} ({span(report.length)})",
         "",
         f"Jobs that ended:    {number(total.ended)} ({rate(report.per_hour)} an hour)",
         *(
@@ -47,7 +47,7 @@ def _text(report: Report) -> str:
         f"Repeated attempts:  {number(total.repeats)}",
         f"Waited:             {_spans(total.waits)}",
         f"Ran:                {_spans(total.runs)}",
-        *(line for gap in report.gaps for line in ("", missing(gap))),
+        *(line for gap in report.gaps for line in ("", missing(gap, zone))),
         "",
         "The whole report is attached.",
     ]

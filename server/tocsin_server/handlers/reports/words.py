@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from tocsin_server.domain.states import State
 from tocsin_server.operations.reporting.retention import Uncounted
@@ -63,9 +63,14 @@ def share(part: int, whole: int) -> str:
     return f"{percent:.1f} %" if percent % 1 else f"{percent:.0f} %"
 
 
-def moment(time: datetime) -> str:
-    """Day and time to the second, UTC."""
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+def moment(time: datetime, zone: tzinfo = UTC) -> str:
+    """Day and time to the second, in a zone."""
+    return f"{time.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+
+
+def zone_name(zone: tzinfo) -> str:
+    """UTC, Europe/Berlin."""
+    return str(zone)
 
 
 def seconds(value: timedelta | None) -> float | None:
@@ -78,7 +83,7 @@ def stamp(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03}Z"
 
 
-def missing(gap: Uncounted) -> str:
+def missing(gap: Uncounted, zone: tzinfo = UTC) -> str:
     """What a reader must know of jobs that may be gone."""
     kinds = "FAILED" if State.FAILED in gap.states else "COMPLETED and CANCELLED"
     if gap.kept_for is not None:
@@ -88,6 +93,7 @@ def missing(gap: Uncounted) -> str:
     else:
         why = "some were deleted or replaced before their time, by hand or by a clean-up"
     return (
-        f"{kinds} jobs that ended before {moment(gap.before)} UTC may have been deleted before this report was made "
+        f"{kinds} jobs that ended before {moment(gap.before, zone)} {zone_name(zone)} "
+        "may have been deleted before this report was made "
         f"({why}), and are not counted then."
     )

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from tocsin_server.messages.errors import MessageSettingsError, Refused
 from tocsin_server.messages.mail.addresses import BadAddress, parse_address
+from tocsin_server.messages.mail.body import Attachment
 from tocsin_server.messages.mail.message import Letter, Mail, compose
 from tocsin_server.messages.mail.transport import Delivery, MailTransport
 from tocsin_server.messages.mail.url import open_transport
@@ -102,6 +103,7 @@ class MailChannel:
     subject: str
     text: str = field(repr=False)
     html: str = field(repr=False)
+    attachments: Sequence[Attachment] = field(default=(), repr=False)
     name: str = "email"
 
     @property
@@ -112,5 +114,5 @@ class MailChannel:
     async def send(self, place: int) -> Mapping[str, object]:
         """Send it to one address; its Message-ID. Refused, Deferred."""
         stamp = Stamp.of(self.job, datetime.now(UTC), place + 1)
-        letter = Letter("", [self.addresses[place]], self.subject, self.text, self.html)
+        letter = Letter("", [self.addresses[place]], self.subject, self.text, self.html, attachments=self.attachments)
         return {"message_id": (await self.mailer.send(lambda: letter, stamp)).message_id}

@@ -160,6 +160,8 @@ def _as_set(settings: QueueSettings) -> QueueSettings:
         completed_max=settings.completed_max,
         failed_max=settings.failed_max,
         draining=settings.draining,
+        limits=settings.limits,
+        fair_turns=settings.fair_turns,
     )
 
 

@@ -34,7 +34,7 @@ class _Queue:
     turn: int = 0  # the number of its last one; of all queues
     wakes: int | None = None  # as of the last tick
     due: datetime | None = None  # when the next SCHEDULED job is due, as far as known
-    served: datetime | None = None  # the last due time that a claim came after
+    served: tuple[datetime, ...] = ()  # the last two times that a claim came after
     alarm: datetime | None = None  # which due time stands in the heap
 
 
@@ -84,9 +84,11 @@ class Claimable:
             if known.wakes != tick.wakes and (tick.waiting or known.wakes is not None):
                 self._ring(known)
             known.wakes = tick.wakes
-            # A due time that was claimed for and still stands is that of a paused queue: its resume will ring.
-            if tick.next_due is not None and tick.next_due != known.served:
-                self.ring(name, tick.next_due)
+            # A time that was claimed for and still stands is that of a paused queue, whose resume will ring, or of
+            # types that nobody takes here.
+            for time in (tick.next_due, tick.next_start):
+                if time is not None and time not in known.served:
+                    self.ring(name, time)
 
     def keep(self, names: Collection[str], busy: Collection[str]) -> None:
         """These queues are there, and no other: drop what is known of others, but for those `busy` with a claim. One
@@ -201,7 +203,7 @@ class Claimable:
         if claim.now < queue.due:
             self._set_alarm(queue)
             return False
-        queue.served, queue.due = queue.due, None
+        queue.served, queue.due = (queue.due, *queue.served[:1]), None
         return True
 
     def empty_claims(self, name: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 5, tzinfo=UTC)  # a Monday, so that weeks begin as calendars show them
+_NONE = timedelta(0)
 _SECOND, _MINUTE, _HOUR, _DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 _HANDY = (
     *(n * _SECOND for n in (1, 2, 5, 10, 15, 30)),
@@ -14,9 +15,10 @@ _HANDY = (
 )
 
 
-def start_of(time: datetime, step: timedelta) -> datetime:
-    """Where the interval begins that `time` lies in."""
-    return _EPOCH + (time - _EPOCH) // step * step
+def start_of(time: datetime, step: timedelta, ahead: timedelta = _NONE) -> datetime:
+    """Where the interval begins that `time` lies in; days begin at the midnight of who is so far ahead of UTC."""
+    first = _EPOCH - ahead
+    return first + (time - first) // step * step
 
 
 def handy_step(length: timedelta, most: int) -> timedelta:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TypeVar
 
 from tocsin_server.domain import limits
@@ -52,11 +52,17 @@ class Report:
     table: Table = field(default_factory=lambda: Table(timedelta(hours=1), _MOST_CELLS))
     reasons: Reasons = field(default_factory=lambda: Reasons(_MOST_REASONS))
     gaps: Sequence[Uncounted] = ()  # what may be missing
+    zone: tzinfo = UTC  # in which people read it
 
     @property
     def length(self) -> timedelta:
         """How long the window is."""
         return self.end - self.start
+
+    @property
+    def ahead(self) -> timedelta:
+        """Of UTC, at the window's start: a clock that changes within it is not followed by the charts."""
+        return self.start.astimezone(self.zone).utcoffset() or timedelta(0)
 
     @property
     def per_hour(self) -> float:
@@ -66,7 +72,7 @@ class Report:
     def intervals(self) -> Sequence[tuple[datetime, ReportFigures]]:
         """All intervals of the chart, those in which nothing ended too."""
         intervals = []
-        start = start_of(self.start, self.chart_step)
+        start = start_of(self.start, self.chart_step, self.ahead)
         while start < self.end:
             intervals.append((start, self.chart.get(start) or ReportFigures()))
             start += self.chart_step
@@ -83,7 +89,7 @@ class Report:
             type_ = OTHER_TYPES
         self.total.add(job)
         _of(self.types, type_).add(job)
-        _of(self.chart, start_of(end, self.chart_step)).add(job)
+        _of(self.chart, start_of(end, self.chart_step, self.ahead)).add(job)
         self.table.add(job, type_, end)
         self.reasons.add(job, type_)
 
@@ -112,6 +118,7 @@ class Reporting:
         tell: Callable[[int, int], None],
         *,
         length: timedelta = DEFAULT_LENGTH,
+        zone: tzinfo = UTC,
     ) -> Report:
         """Read what ended from `start` (None: `length` before the end) to `end` (None: the store's now; a time to come
         means now). EmptyWindow. After each step `tell` hears how many jobs were counted, and how many there can be at
@@ -121,7 +128,7 @@ class Reporting:
         start = end - length if start is None else start
         if start >= end:
             raise EmptyWindow(f"it begins at {start.isoformat()} and ends, now at the latest, at {end.isoformat()}")
-        made = Report(queue, start, end, figures.now, chart_step=handy_step(end - start, _MOST_INTERVALS))
+        made = Report(queue, start, end, figures.now, chart_step=handy_step(end - start, _MOST_INTERVALS), zone=zone)
         most = sum(figures.total(state) for state in ENDED)
         retention = RetentionSeen()
         window = Window(start, end)

@@ -11,6 +11,7 @@ from typing import Any
 from tocsin_server.domain.defaults import JobDefaults, PushTarget
 from tocsin_server.domain.queues import HeldJob, QueueSettings, WorkerFigures
 from tocsin_server.domain.retry import Backoff
+from tocsin_server.store.limit_records import limits_of, limits_to_json
 from tocsin_server.store.mongo.documents import Document, span, text, to_ms
 
 _SPANS = frozenset({"initial_delay", "max_delay", "timeout", "completed_for", "failed_for"})
@@ -73,6 +74,10 @@ def settings_document(settings: QueueSettings) -> Document:
         said["failed_max"] = settings.failed_max
     if settings.draining:
         said["draining"] = True
+    if settings.limits:
+        said["limits"] = limits_to_json(settings.limits)
+    if settings.fair_turns:
+        said["fair_turns"] = True
     return said
 
 
@@ -87,6 +92,9 @@ def settings_of(head: Mapping[str, Any]) -> QueueSettings:
         completed_max=said.get("completed_max"),
         failed_max=said.get("failed_max"),
         draining=said.get("draining", False),
+        limits=limits_of(said.get("limits", ())),
+        fair_turns=said.get("fair_turns", False),
+        pause_until=head.get("until") if paused is not None else None,
     )
 
 

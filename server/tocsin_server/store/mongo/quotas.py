@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from tocsin_server.domain.errors import QuotaExceeded
-from tocsin_server.domain.quotas import too_many_jobs
+from tocsin_server.domain.quotas import Quotas, too_many_jobs
 from tocsin_server.store.mongo.jobs import Jobs
 
 #: A count is good for so many seconds: other servers add, and jobs are trimmed. So a quota may be passed by what others
@@ -37,14 +37,14 @@ class Left:
 class JobQuota:
     """Of all queues."""
 
-    def __init__(self, jobs: Jobs, most: int | None) -> None:
+    def __init__(self, jobs: Jobs, quotas: Quotas) -> None:
         self._jobs = jobs
-        self._most = most
+        self._quotas = quotas
         self._left: dict[str, Left] = {}
 
     async def of(self, queue: str) -> Left:
         """What the queue has left, counted lately. Cost O(n) up to the quota, once a second at most."""
-        most = self._most
+        most = self._quotas.jobs_of(queue)
         if most is None:
             return Left(queue, None, 0)
         left = self._left.get(queue)

@@ -14,7 +14,7 @@ from tocsin_server.store.redis.records import (
     FIRED,
     HAS_EXTRAS,
     HEADER,
-    HELD,
+    PUT_BY,
     conditions_flag,
     error_bytes,
     id_bytes,
@@ -33,12 +33,11 @@ def put_arguments(job: Job) -> tuple[bytes, bytes, bytes, bytes]:
     spec, extras = job.spec, b"".join(_extra(field, value) for field, value in extras_of(job))
     rest = rest_bytes(spec)
     header = HEADER.pack(
-        job.state,
+        job.state + (job.held and job.state in PENDING) * PUT_BY,
         (job.cancel is not None) * CANCEL_ASKED
         | bool(extras) * HAS_EXTRAS
         | retention_flag(spec.terms)
         | job.fired * FIRED
-        | (job.held and job.state in PENDING) * HELD
         | conditions_flag(spec),
         spec.priority,
         job.attempt,

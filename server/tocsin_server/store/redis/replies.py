@@ -9,7 +9,7 @@ from typing import Any
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import QueueDraining, TocsinError, TooLarge
-from tocsin_server.domain.explaining import Outlook
+from tocsin_server.domain.explaining import HeldBack, Outlook, Turn
 from tocsin_server.domain.job import Added, Draft, Job, Kept, New, Put, Replaced, View
 from tocsin_server.domain.job_errors import (
     JobActive,
@@ -20,7 +20,7 @@ from tocsin_server.domain.job_errors import (
     WrongState,
 )
 from tocsin_server.domain.lease import Claim, Claimed, Extended, Finished, Lease, LostLease
-from tocsin_server.domain.quotas import too_many_jobs, too_many_types
+from tocsin_server.domain.quotas import Quotas, too_many_jobs, too_many_types
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import to_time
 from tocsin_server.store.redis.records import AlikeReader, job_of, lease_end, made_id, six_bytes
@@ -32,7 +32,7 @@ _PUT = {one.name.encode(): one for one in Put}
 
 
 def added(
-    drafts: Sequence[Draft], arguments: Sequence[Sequence[bytes]], reply: Sequence[Any], jobs_max: int
+    drafts: Sequence[Draft], arguments: Sequence[Sequence[bytes]], reply: Sequence[Any], quotas: Quotas
 ) -> list[Added | TocsinError]:
     """What add.lua says of jobs: {now, runs of new ones, the others in their order}. It was given these `arguments`."""
     now_ms, packed, others = reply
@@ -41,7 +41,7 @@ def added(
     for count, state, due_ms, first in _RUN.iter_unpack(packed):
         at = len(answers)
         if not state:
-            answers.append(_not_new(drafts[at], next(left), jobs_max))
+            answers.append(_not_new(drafts[at], next(left), quotas))
             continue
         due = now if due_ms == create else to_time(int.from_bytes(due_ms, "big"))  # one object for all of a run
         arrival = int.from_bytes(first, "big")
@@ -54,7 +54,7 @@ def added(
     return answers
 
 
-def _not_new(draft: Draft, reply: Sequence[Any], jobs_max: int) -> Added | TocsinError:
+def _not_new(draft: Draft, reply: Sequence[Any], quotas: Quotas) -> Added | TocsinError:
     queue = draft.spec.queue
     word, said = reply
     if word == b"KEPT":
@@ -65,18 +65,18 @@ def _not_new(draft: Draft, reply: Sequence[Any], jobs_max: int) -> Added | Tocsi
         return JobExists(queue, draft.job_id or "", State(said))
     if word == b"JOB_ACTIVE":
         return JobActive(queue, draft.job_id or "")
-    return QueueDraining(queue) if word == b"DRAINING" else _quota(queue, said, jobs_max)
+    return QueueDraining(queue) if word == b"DRAINING" else _quota(queue, said, quotas)
 
 
-def put(job: Job, word: bytes, jobs_max: int) -> Put | TocsinError:
+def put(job: Job, word: bytes, quotas: Quotas) -> Put | TocsinError:
     """What put.lua says of one job."""
     if outcome := _PUT.get(word):
         return outcome
-    return JobActive(job.queue, job.job_id) if word == b"JOB_ACTIVE" else _quota(job.queue, word.lower(), jobs_max)
+    return JobActive(job.queue, job.job_id) if word == b"JOB_ACTIVE" else _quota(job.queue, word.lower(), quotas)
 
 
-def _quota(queue: str, of_what: bytes, jobs_max: int) -> TocsinError:
-    return too_many_jobs(queue, jobs_max) if of_what == b"jobs" else too_many_types(queue)
+def _quota(queue: str, of_what: bytes, quotas: Quotas) -> TocsinError:
+    return too_many_jobs(queue, quotas.jobs_of(queue) or 0) if of_what == b"jobs" else too_many_types(queue)
 
 
 def lost_lease(queue: str, reply: bytes) -> LostLease:
@@ -89,15 +89,25 @@ def outlook(queue: str, now_ms: int, paused_ms: bytes | None, reply: Sequence[An
     """What explain.lua says of one job."""
     if reply is None:
         return None
-    answer, ahead, *waits_for = reply
+    answer, ahead, held, *waits_for = reply
     return Outlook(
         job_of(queue, answer, View.BASIC),
         to_time(now_ms),
         None if paused_ms is None else to_time(int(paused_ms)),
         lease_end(answer),
         None if ahead < 0 else ahead,
+        _held(held),
         tuple(job_id.decode() for job_id in waits_for),
     )
+
+
+def _held(said: Sequence[Any] | None) -> HeldBack | Turn | None:
+    if not said:
+        return None
+    if said[0] == b"TURN":
+        return Turn(said[1].decode(), said[2])
+    _, name, active, most, next_ms = said
+    return HeldBack(name.decode(), active, most or None, to_time(next_ms) if next_ms else None)
 
 
 def extended(lease: Lease, reply: Sequence[Any]) -> Extended | TocsinError:

@@ -9,7 +9,7 @@ from itertools import islice
 
 from tocsin_server.domain.errors import QueueDraining, TocsinError
 from tocsin_server.domain.job import View
-from tocsin_server.domain.quotas import too_many_jobs, too_many_types
+from tocsin_server.domain.quotas import Quotas, too_many_jobs, too_many_types
 from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.domain.times import time_to_ms, to_time
 from tocsin_server.store.batching import part_by_part, parts
@@ -30,13 +30,13 @@ class RedisSchedules(ScheduleStore):
     """All queues' schedules."""
 
     def __init__(
-        self, connection: RedisConnection, scripts: Scripts, keys: Keys, names: QueueNames, jobs_max: int
+        self, connection: RedisConnection, scripts: Scripts, keys: Keys, names: QueueNames, quotas: Quotas
     ) -> None:
         self._connection = connection
         self._scripts = scripts
         self._keys = keys
         self._names = names
-        self._jobs_max = jobs_max
+        self._quotas = quotas
 
     async def put_schedules(self, queue: str, writes: Sequence[ScheduleWrite]) -> list[bool | TocsinError]:
         await self._names.admit(queue)
@@ -59,7 +59,7 @@ class RedisSchedules(ScheduleStore):
         if word == b"types":
             return too_many_types(queue)
         if word == b"jobs":
-            return too_many_jobs(queue, self._jobs_max)
+            return too_many_jobs(queue, self._quotas.jobs_of(queue) or 0)
         return word == b"OK"
 
     async def read_schedules(self, queue: str, schedule_ids: Sequence[str]) -> list[Schedule | None]:

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 from redis.exceptions import NoScriptError
 
 from tocsin_server.domain import limits, sealed
+from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
 from tocsin_server.store.calendar_store import PENDING
 from tocsin_server.store.redis.connection.connection import RedisConnection
 
@@ -120,7 +121,7 @@ class Scripts:
         *,
         events_max: int,
         events_age: timedelta,
-        jobs_max: int = 0,
+        quotas: Quotas = DEFAULT_QUOTAS,
         clock: str = "",
     ) -> None:
         """`clock`: the key that says how far a clock that is moved by hand is ahead; "": the clock is Redis' own."""
@@ -130,11 +131,13 @@ class Scripts:
             "CLOCK": clock,
             "EVENTS_MAX": events_max,
             "EVENTS_AGE_MS": int(events_age.total_seconds() * 1000),
-            "JOBS_PER_QUEUE": jobs_max,
+            "JOBS_PER_QUEUE": quotas.jobs or 0,
+            "JOBS_IN_QUEUES": ",".join(f"{name}={most}" for name, most in quotas.own),
             "MAX_CRASHES": limits.MAX_CRASHES,
             "MAX_LEASES_LOST": limits.MAX_LEASES_LOST,
             "JOB_SPEC_BYTES": limits.JOB_SPEC_BYTES,
             "TYPES_PER_QUEUE": limits.TYPES_PER_QUEUE,
+            "CANCEL_GRACE_MS": limits.DEFAULT_GRACE // timedelta(milliseconds=1),
             "PENDING_MS": PENDING // timedelta(milliseconds=1),
             "SEALED_KIND": sealed.KIND,
             "SEALED_MORE": sealed.ADDED_BYTES,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,13 +22,23 @@ from tocsin_server.domain.logs import LogPage
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
 from tocsin_server.domain.times import to_ms, to_time
-from tocsin_server.store.batching import by_queue, part_by_part, parts
+from tocsin_server.store.batching import by_queue, part_by_part
 from tocsin_server.store.interface import Checked, JobStore, Note, StoredNote, StoreInfo, Wake
+from tocsin_server.store.limit_records import as_of_now
 from tocsin_server.store.log_pages import page_of, read_place
 from tocsin_server.store.put import Placed, placed
 from tocsin_server.store.redis import records, replies
-from tocsin_server.store.redis.arguments import Arguments, add_arguments, claim_arguments, finish_arguments
+from tocsin_server.store.redis.arguments import (
+    CALL_JOBS,
+    Arguments,
+    add_arguments,
+    call_parts,
+    claim_arguments,
+    finish_arguments,
+    settings_arguments,
+)
 from tocsin_server.store.redis.calendars import RedisCalendars
+from tocsin_server.store.redis.claiming import Claiming
 from tocsin_server.store.redis.condition import Condition
 from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.cross_check import CrossCheck
@@ -41,6 +51,7 @@ from tocsin_server.store.redis.permissions import check_permissions
 from tocsin_server.store.redis.put import put_arguments
 from tocsin_server.store.redis.queue_names import QueueNames
 from tocsin_server.store.redis.queue_records import (
+    SETTINGS_FIELDS,
     counts_of,
     figures_of,
     settings_bytes,
@@ -55,9 +66,7 @@ from tocsin_server.store.redis.sealed import RedisSealed
 from tocsin_server.store.redis.wake_channel import WakeChannel
 from tocsin_server.telemetry.round_trips import RoundTrips
 
-_CALL_JOBS, _CALL_BYTES = 50, 1 << 20  # what one script call may carry, so that none holds Redis for long
 _EXPLAINED_A_CALL = 20  # finding a job's place among 100,000 takes Redis 90 µs
-_SETTINGS_FIELDS = ("paused", "reason", "settings", "cmax", "fmax")
 
 
 class RedisStore(JobStore):
@@ -79,15 +88,16 @@ class RedisStore(JobStore):
         self.manual_clock = manual_clock
         self._connection = connection
         self._condition = Condition(connection, embedded=embedded)
-        self._jobs_max = quotas.jobs or 0
+        self._quotas = quotas
         self._keys = Keys(namespace)
         self._scripts = Scripts(
             connection,
             events_max=events_max,
             events_age=events_age,
-            jobs_max=self._jobs_max,
+            quotas=quotas,
             clock=self._keys.clock if manual_clock else "",
         )
+        self._claiming = Claiming(self._run)
         self._marker = Marker(connection, self._scripts, self._keys, manual_clock=manual_clock, has_keys=has_keys)
         self._events = EventStream(connection, self._scripts, self._keys)
         self._notes = Notes(connection, self._scripts, self._keys, expire_by_themselves=not manual_clock)
@@ -96,7 +106,7 @@ class RedisStore(JobStore):
         self._queue_names = QueueNames(connection, self._keys, quotas.queues, lost=self._marker.make)
         self.calendars = RedisCalendars(connection, self._scripts, self._keys)
         self.sealed = RedisSealed(self._scripts, self._keys, self._marker)
-        self.schedules = RedisSchedules(connection, self._scripts, self._keys, self._queue_names, self._jobs_max)
+        self.schedules = RedisSchedules(connection, self._scripts, self._keys, self._queue_names, quotas)
 
     async def open(self) -> None:
         await self._connection.open()
@@ -147,7 +157,7 @@ class RedisStore(JobStore):
                 answer = await self._run("add", queue, *add_arguments(one for _, one in part))
                 return await self._added(queue, part, answer)
 
-            return await part_by_part(arguments, _calls([one for _, one in arguments]), send)
+            return await part_by_part(arguments, call_parts([one for _, one in arguments]), send)
 
         return await by_queue(drafts, lambda draft: draft.spec.queue, add_to)
 
@@ -159,7 +169,7 @@ class RedisStore(JobStore):
         self, drafts: Sequence[Draft], types: Mapping[str, int], limit: int, *, lease: timedelta, request: bytes
     ) -> tuple[list[Added | TocsinError], Claim | TocsinError]:
         queue, arguments = drafts[0].spec.queue, records.draft_arguments(drafts)
-        if len(list(_calls(arguments))) > 1:
+        if len(list(call_parts(arguments))) > 1:
             return await super().add_and_claim(drafts, types, limit, lease=lease, request=request)
         await self._queue_names.admit(queue)
         adding, claiming = add_arguments(arguments, claimed=True), claim_arguments(types, limit, lease, request)
@@ -168,15 +178,16 @@ class RedisStore(JobStore):
         answer = await self._said(answer, "add", queue, adding)
         added = await self._added(queue, list(zip(drafts, arguments, strict=True)), answer)
         try:
-            claim = replies.claim(queue, await self._said(brought, "claim", queue, claiming), request)
+            said = await self._said(brought, "claim", queue, claiming)
+            claim = replies.claim(queue, await self._claiming.settled(queue, said, *claiming), request)
         except TocsinError as error:
             return added, error
         return added, replace(claim, more=True) if claimed_before else claim
 
     async def get(self, queue: str, job_ids: Sequence[str], view: View) -> list[Job | None]:
         found: list[Job | None] = []
-        for start in range(0, len(job_ids), _CALL_JOBS):
-            part = job_ids[start : start + _CALL_JOBS]
+        for start in range(0, len(job_ids), CALL_JOBS):
+            part = job_ids[start : start + CALL_JOBS]
             answers = await self._run("get", queue, "1" if view is View.FULL else "0", *map(_id, part))
             found += [records.job_of(queue, answer, view) if answer else None for answer in answers]
         return found
@@ -201,9 +212,9 @@ class RedisStore(JobStore):
                 new, found = await self._run("put", queue, secrets.token_hex(8), int(over), highest, *flat)
                 if new:
                     await self._queue_names.made(queue)
-                return [replies.put(job, answer, self._jobs_max) for (job, _), answer in zip(part, found, strict=True)]
+                return [replies.put(job, answer, self._quotas) for (job, _), answer in zip(part, found, strict=True)]
 
-            return await part_by_part(arguments, _calls([one for _, one in arguments]), send)
+            return await part_by_part(arguments, call_parts([one for _, one in arguments]), send)
 
         return await placed(jobs, put_into)
 
@@ -246,7 +257,7 @@ class RedisStore(JobStore):
         repeated: bool = False,
     ) -> Claim:
         asked = claim_arguments(types, limit, lease, request, repeated)
-        return replies.claim(queue, await self._run("claim", queue, *asked), request)
+        return replies.claim(queue, await self._claiming.claim(queue, *asked), request)
 
     async def promote(self, queue: str) -> bool:
         return bool(await self._run("promote", queue))
@@ -343,21 +354,19 @@ class RedisStore(JobStore):
         def ask() -> Awaitable[Any]:
             pipe = self._connection.client.pipeline(transaction=False)
             for queue in queues:
-                pipe.execute_command("HMGET", self._keys.hash(queue), *_SETTINGS_FIELDS)
+                pipe.execute_command("HMGET", self._keys.hash(queue), *SETTINGS_FIELDS)
             return pipe.execute()
 
         of_one = self._keys.hash(queues[0]) if len(queues) == 1 else None
-        return [settings_of(fields) for fields in await self._connection.run(ask, read_only=True, key=of_one)]
+        found = [settings_of(fields) for fields in await self._connection.run(ask, read_only=True, key=of_one)]
+        return await as_of_now(found, self.ping)
 
     async def put_settings(self, queue: str, settings: QueueSettings, *, paused: bool) -> QueueSettings:
         await self._queue_names.admit(queue)
-        maxima = ["" if one is None else one for one in (settings.completed_max, settings.failed_max)]
-        said = settings.pause_reason.encode(), settings_bytes(settings), *maxima, "1" if settings.draining else ""
-        new = await self._run("put_settings", queue, secrets.token_hex(8), int(paused), *said)
+        new = await self._run("put_settings", queue, *settings_arguments(settings, paused=paused))
         if new:
             await self._queue_names.made(queue)
-        [now] = await self.settings([queue])
-        return now
+        return (await self.settings([queue]))[0]
 
     async def forget(self, queue: str, *, unused_for: timedelta | None = None) -> bool:
         return await self._queue_names.forget(
@@ -410,7 +419,7 @@ class RedisStore(JobStore):
         if new:
             await self._queue_names.made(queue)
         of_drafts, of_jobs = zip(*part, strict=True)
-        return replies.added(of_drafts, of_jobs, said, self._jobs_max)
+        return replies.added(of_drafts, of_jobs, said, self._quotas)
 
     async def _run(self, script: str, queue: str, *arguments: bytes | str | int) -> Any:
         return await self._scripts.run(script, self._keys.root(queue), *arguments)
@@ -418,7 +427,7 @@ class RedisStore(JobStore):
     async def _run_all(self, script: str, queue: str, arguments: Sequence[Arguments], *first: bytes) -> list[Any]:
         """Run a script over any number of items, so many a call as it may carry; one answer an item."""
         answers: list[Any] = []
-        for start, end in _calls(arguments):
+        for start, end in call_parts(arguments):
             flat = [argument for one in arguments[start:end] for argument in one]
             try:
                 answers += await self._run(script, queue, *first, *flat)
@@ -439,8 +448,3 @@ _VERBS: Mapping[type[Change], tuple[bytes, str]] = {
 
 def _id(job_id: str) -> bytes:
     return job_id.encode()
-
-
-def _calls(arguments: Sequence[Arguments]) -> Iterator[tuple[int, int]]:
-    """Cut a batch into script calls: first and end index of each."""
-    return parts([sum(map(len, one)) for one in arguments], _CALL_JOBS, _CALL_BYTES)

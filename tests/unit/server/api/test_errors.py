@@ -12,6 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 from tocsin.v1 import error_reason_pb2
 from tocsin_server.api import errors as table
 from tocsin_server.domain import errors, job_errors
+from tocsin_server.domain.bulk_actions import BulkTokenStale
 from tocsin_server.domain.errors import TocsinError, Violation
 from tocsin_server.domain.schedules import errors as schedule_errors
 from tocsin_server.domain.states import State
@@ -39,6 +40,7 @@ REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (errors.TooManyQueuesWatched(128), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.TooManyBytes(1), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.TooManyRequests(1, timedelta(seconds=1)), grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (BulkTokenStale("q"), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.CannotDecrypt("q", LONG, "payload", "why"), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.KeyMissing("q", LONG, "payload", "0a0b0c0d"), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.AuditAway(), grpc.StatusCode.UNAVAILABLE),

@@ -20,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.spied_store import SpiedStore
 from support.stubs import Refusal, refusal, request
 from tocsin.v1 import (
+    bulk_service_pb2,
     clock_service_pb2,
     externalscaler_pb2,
     queue_service_pb2,
@@ -37,6 +38,7 @@ from unit.server.api.running_api import Api, running_api
 
 FILES = (
     pb,
+    bulk_service_pb2,
     queue_service_pb2,
     reminder_service_pb2,
     clock_service_pb2,

@@ -21,18 +21,20 @@ from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import server_service_pb2 as spb
 from tocsin_server.api.interceptors.auth import Auth
 from tocsin_server.security.authentication import Authentication
-from tocsin_server.security.principals import Principal, Principals, Scope, Token, hash_of
+from tocsin_server.security.principals import ClientLimits, Principal, Principals, Scope, Token, hash_of
 from unit.server.api.running_api import Api, running_api
 
+AS_SET = ClientLimits()
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 TOKENS = {name: (("authorization", f"Bearer t-{name}"),) for name in ("shop", "bank")}
 
 
 @asynccontextmanager
-async def limited(spied: SpiedStore, **limits: Any) -> AsyncIterator[Api]:
-    """The API for two principals, from one address."""
+async def limited(spied: SpiedStore, own: ClientLimits = AS_SET, **limits: Any) -> AsyncIterator[Api]:
+    """The API for two principals, from one address; `own` are limits of the bank alone."""
     known = [
-        Principal(name, frozenset(Scope), tokens=(Token("abcdef", hash_of(f"t-{name}"), None),)) for name in TOKENS
+        Principal(name, frozenset(Scope), tokens=(Token("abcdef", hash_of(f"t-{name}"), None),), limits=its)
+        for name, its in zip(TOKENS, (ClientLimits(), own), strict=True)
     ]
     auth = Auth(Authentication(lambda: Principals.of(known)).principal)
     async with running_api(spied, auth=auth, **limits) as api:
@@ -77,6 +79,42 @@ async def test_a_client_that_calls_too_often_is_told_when_there_is_room_and_othe
             return await get(api, "shop") is grpc.StatusCode.NOT_FOUND
 
         await until_async(again, within=5)
+
+
+async def test_a_principal_has_limits_of_its_own(spied: SpiedStore) -> None:
+    found, exhausted = grpc.StatusCode.NOT_FOUND, EXHAUSTED
+    # Where the settings have some, and where they have none.
+    async with limited(
+        spied, ClientLimits(per_second=1000, burst=4), per_second_per_client=0.001, burst_per_client=2
+    ) as api:
+        assert [await get(api, "bank") for _ in range(4)] == [found] * 4
+        assert [await get(api, "shop") for _ in range(3)] == [found, found, exhausted]
+    async with limited(spied, ClientLimits(per_second=1, burst=2)) as api:
+        assert [await get(api, "bank") for _ in range(3)] == [found, found, exhausted]
+        assert [await get(api, "shop") for _ in range(9)] == [found] * 9
+    async with limited(spied, ClientLimits(open=1, request_bytes=1_000)) as api:
+        spied.gates["get"] = asyncio.Event()
+        begun = asyncio.create_task(spied.until_asked("get", 3))
+        open_ = {who: [asyncio.create_task(get(api, who)) for _ in range(2)] for who in TOKENS}
+        await asyncio.wait_for(begun, 10)
+        spied.gates["get"].set()
+        codes = {who: sorted([(await task).name for task in tasks]) for who, tasks in open_.items()}
+        assert codes == {"shop": ["NOT_FOUND"] * 2, "bank": ["NOT_FOUND", "RESOURCE_EXHAUSTED"]}
+        large = request("q", "t", {"x": "y" * 2_000}, delay=60)
+        assert await api.jobs.ScheduleJob(large, metadata=TOKENS["shop"]).code() is grpc.StatusCode.OK
+        assert await api.jobs.ScheduleJob(large, metadata=TOKENS["bank"]).code() is EXHAUSTED
+
+
+@pytest.mark.parametrize(("own", "open_"), [(ClientLimits(), 2), (ClientLimits(watches=1), 1)])
+async def test_a_principal_has_so_many_watches(spied: SpiedStore, own: ClientLimits, open_: int) -> None:
+    async with limited(spied, own, watches=10, watches_per_client=2) as api:
+        watches = []
+        for _ in range(3):
+            watches.append(api.jobs.WatchJobs(pb.WatchJobsRequest(queue="q"), metadata=TOKENS["bank"]))
+            await watches[-1].initial_metadata()
+        assert [await watch.code() for watch in watches[open_:]] == [EXHAUSTED] * (3 - open_)
+        for watch in watches:
+            watch.cancel()
 
 
 async def test_who_is_exempt_calls_as_often_as_it_likes(spied: SpiedStore) -> None:

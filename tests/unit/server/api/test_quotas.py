@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -103,3 +104,24 @@ async def test_what_is_deleted_makes_room_and_what_is_replaced_needs_none(api: A
 async def test_both_quotas_are_shown(api: Api) -> None:
     info = await api.info.GetServerInfo(server_service_pb2.GetServerInfoRequest())
     assert (info.limits.queues, info.limits.jobs_per_queue) == (5, 3)
+
+
+async def test_a_refusal_keeps_nothing_of_what_it_came_through(api: Api) -> None:
+    """It would stay until Python looks for rings, which a server does rarely."""
+    await scheduled(api, "a", "b", "c")
+    reminders: Any = reminder_service_pb2_grpc.ReminderServiceStub(api.channel)
+    asked = rpb.ScheduleBookingRemindersRequest(queue="q")
+    asked.reminder.booking_id, asked.reminder.title = "42", "A table"
+    asked.reminder.email_to.append("ada@example.com")
+    asked.reminder.booking_time.FromDatetime(datetime.now(UTC) + timedelta(days=30))
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        assert (await refused(scheduled(api, "d"))).metadata == QUOTA
+        assert (await refused(reminders.ScheduleBookingReminders(asked))).reason == "OUTCOME_UNKNOWN"
+        gc.collect()
+        found = {type(one).__name__ for one in gc.garbage} & {"Draft", "JobRequest", "QuotaExceeded", "OutcomeUnknown"}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+    assert found == set()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tocsin_server.security.principals import Scope, hash_of, parse_principals, read_principals
+from tocsin_server.security.principals import ClientLimits, Scope, hash_of, parse_principals, read_principals
 from tocsin_server.security.principals_file import create_token, revoke_token
 from tocsin_server.security.reloading import Unusable
 
@@ -41,13 +41,14 @@ def test_what_a_person_wrote_into_it_stays(tmp_path: Path) -> None:
     path = tmp_path / "principals.toml"
     path.write_text(
         '[[principal]]\nname = "w"\nscopes = ["work"]\nsubjects = ["s"]\n'
-        'certificates = ["w.internal", "spiffe://a/\\"b"]\n'
+        'certificates = ["w.internal", "spiffe://a/\\"b"]\nlimits = {per_second = 50, request_bytes = 1000000}\n'
     )
     path.chmod(0o640)
     create_token(path, "w", [], None)
     read = read_principals(path)
     assert read.by_certificate.keys() == {"w.internal", 'spiffe://a/"b'}
     assert read.by_subject["s"].scopes == {Scope.WORK}
+    assert read.by_subject["s"].limits == ClientLimits(per_second=50, request_bytes=1_000_000)
     assert path.stat().st_mode & 0o777 == 0o640
 
 
@@ -84,6 +85,9 @@ def test_scopes_are_said_for_a_new_principal_and_for_no_other(tmp_path: Path) ->
         ('[[principal]]\nname = "a"\nscopes = ["root"]', "principal a: there is no scope 'root'; there are read, "),
         ('[[principal]]\nname = "a"\nscopes = "read"', "principal a: scopes is a list"),
         ('[[principal]]\nname = "a"\nqueues = ["*.mail"]', "principal a: '*.mail' is no queue"),
+        ('[[principal]]\nname = "a"\nlimits = 5', "principal a: limits is a table"),
+        ('[[principal]]\nname = "a"\nlimits = {watch = 5}', "principal a: 'watch' means nothing here; there are per_"),
+        ('[[principal]]\nname = "a"\nlimits = {open = 0}', "principal a: limits.open is a whole number from 1 to"),
         ('[[principal]]\nname = "a"\nscope = []', "principal a: 'scope' means nothing here"),
         ('[[principal]]\nname = "a"\n[[principal]]\nname = "a"', "the name 'a' is there twice"),
         ('[[principal]]\nname = "a"\n[[principal.token]]\nid = "1"', "a token's id"),

@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from tocsin.v1 import job_pb2, payloads_pb2
 
+from tocsin_server.api.requests.payloads.bulk_action import check_bulk_action, check_kept_bulk_action
 from tocsin_server.api.requests.payloads.housekeeping import check_data_cleanup, check_report_generation
 from tocsin_server.api.requests.payloads.http_request import check_http_request
 from tocsin_server.api.requests.payloads.messages import check_email_notification, check_sms_notification
@@ -40,12 +41,15 @@ _BY_NAME: dict[str, _Check] = {
     "data_cleanup": check_data_cleanup,
     "report_generation": check_report_generation,
     "http_request": check_http_request,
+    "bulk_action": check_bulk_action,
 }
 _CHECKS = {_SPEC_FIELDS[name].number: check for name, check in _BY_NAME.items()}
+_CHECKS_OF_KEPT: dict[int, _Check] = {**_CHECKS, _SPEC_FIELDS["bulk_action"].number: check_kept_bulk_action}
 
 
-def check_payload(wrong: Violations, field: str, kind: int, body: bytes) -> None:
-    """Check a payload's bytes; `field` is the path of the spec, e.g. "job"."""
+def check_payload(wrong: Violations, field: str, kind: int, body: bytes, *, kept: bool = False) -> None:
+    """Check a payload's bytes; `field` is the path of the spec, e.g. "job". `kept`: it stood in a store, and has what
+    the server sets."""
     path = f"{field}.{PAYLOAD_FIELDS[kind]}"
     try:
         message = read(kind, body)
@@ -54,7 +58,7 @@ def check_payload(wrong: Violations, field: str, kind: int, body: bytes) -> None
         return
     if kind != _RAW:
         check_finite(wrong, path, message, body)
-    if check := _CHECKS.get(kind):
+    if check := (_CHECKS_OF_KEPT if kept else _CHECKS).get(kind):
         check(wrong, path, message)
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from tocsin.v1 import payloads_pb2
 
-from tocsin_server.api.requests.payloads.recipients import check_addresses
+from tocsin_server.api.requests.payloads.recipients import check_addresses, check_zone
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.domain import limits
 from tocsin_server.domain.states import ENDED
@@ -44,6 +44,7 @@ def check_report_generation(wrong: Violations, path: str, report: payloads_pb2.R
         wrong.span(f"{path}.window", report.window, shortest, longest, "1 minute to 366 days")
         if report.HasField("start_time"):
             wrong.add(f"{path}.window", "stands beside start_time; give one of them")
+    check_zone(wrong, f"{path}.time_zone", report.time_zone)
     check_addresses(wrong, f"{path}.email_to", report.email_to)
     if wrong.count(f"{path}.formats", report.formats, len(_FORMATS)):
         wrong.enums(f"{path}.formats", report.formats, _FORMATS)

@@ -1,4 +1,4 @@
-"""Who gets something, and by which template: e-mail addresses, telephone numbers, names of templates."""
+"""Who gets something, by which template, and in which zone: e-mail addresses, telephone numbers, names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.domain.formats import is_e164
+from tocsin_server.domain.time_zones import UnknownZone, zone_of
 from tocsin_server.messages.mail.addresses import BadAddress, parse_address
 
 _MOST_RECIPIENTS = 100
@@ -40,3 +41,11 @@ def check_template(wrong: Violations, path: str, name: str) -> None:
     """The name of a template; empty is none."""
     if name and not _TEMPLATE.match(name):
         wrong.add(path, "is no template name: 1 to 100 of A-Z a-z 0-9 . _ - are allowed")
+
+
+def check_zone(wrong: Violations, path: str, name: str) -> None:
+    """The zone in which times are shown; empty is UTC."""
+    try:
+        zone_of(name)
+    except UnknownZone:
+        wrong.add(path, "is no IANA time zone such as Europe/Berlin")

@@ -6,12 +6,11 @@ from datetime import timedelta
 
 from tocsin.v1 import payloads_pb2
 
-from tocsin_server.api.requests.payloads.recipients import check_addresses, check_numbers, check_template
+from tocsin_server.api.requests.payloads.recipients import check_addresses, check_numbers, check_template, check_zone
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.domain import limits
 from tocsin_server.domain.currencies import DECIMALS
 from tocsin_server.domain.formats import is_https
-from tocsin_server.domain.time_zones import UnknownZone, zone_of
 
 _LOCATION_CHARACTERS = 500
 _URL_CHARACTERS = 2_000
@@ -28,6 +27,7 @@ def check_booking_reminder(wrong: Violations, path: str, booking: payloads_pb2.B
     if booking.HasField("offset"):
         wrong.span(f"{path}.offset", booking.offset, timedelta(0), limits.MAX_DELAY, "0 to 100 years")
     wrong.characters(f"{path}.location", booking.location, _LOCATION_CHARACTERS)
+    _check_url(wrong, f"{path}.booking_url", booking.booking_url)
     check_reminder(wrong, path, booking)
 
 
@@ -44,12 +44,15 @@ def check_payment_reminder(wrong: Violations, path: str, payment: payloads_pb2.P
         wrong.add(f"{path}.currency", "is no current ISO 4217 code such as EUR" if payment.currency else "is needed")
     if payment.HasField("offset"):
         wrong.span(f"{path}.offset", payment.offset, -limits.MAX_DELAY, limits.MAX_DELAY, "up to 100 years")
-    url = payment.payment_url
-    if len(url) > _URL_CHARACTERS:
-        wrong.add(f"{path}.payment_url", f"has {len(url):,} characters, at most {_URL_CHARACTERS:,} are allowed")
-    elif url and not is_https(url):
-        wrong.add(f"{path}.payment_url", "is no https:// address, with a host and without user and password")
+    _check_url(wrong, f"{path}.payment_url", payment.payment_url)
     check_reminder(wrong, path, payment)
+
+
+def _check_url(wrong: Violations, path: str, url: str) -> None:
+    if len(url) > _URL_CHARACTERS:
+        wrong.add(path, f"has {len(url):,} characters, at most {_URL_CHARACTERS:,} are allowed")
+    elif url and not is_https(url):
+        wrong.add(path, "is no https:// address, with a host and without user and password")
 
 
 def check_reminder(
@@ -60,10 +63,7 @@ def check_reminder(
     check_numbers(wrong, f"{path}.sms_to", reminder.sms_to)
     if not reminder.email_to and not reminder.sms_to:
         wrong.add(path, "needs at least one of email_to and sms_to")
-    try:
-        zone_of(reminder.time_zone)
-    except UnknownZone:
-        wrong.add(f"{path}.time_zone", "is no IANA time zone such as Europe/Berlin")
+    check_zone(wrong, f"{path}.time_zone", reminder.time_zone)
     wrong.characters(f"{path}.title", reminder.title, _TITLE_CHARACTERS)
     wrong.characters(f"{path}.recipient_name", reminder.recipient_name, _TITLE_CHARACTERS)
     check_template(wrong, f"{path}.template", reminder.template)

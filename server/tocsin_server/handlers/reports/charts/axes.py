@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from markupsafe import Markup
 
@@ -32,23 +32,26 @@ class Times:
 
     start: datetime
     end: datetime
+    zone: tzinfo = UTC
+    ahead: timedelta = timedelta(0)  # of UTC
 
     def share(self, time: datetime) -> float:
         """How far along a time is; what is outside the window is at its edge."""
         return min(1.0, max(0.0, (time - self.start) / (self.end - self.start)))
 
     def draw(self, area: Area) -> Iterator[Markup]:
-        """The axis with its labels, UTC."""
+        """The axis with its labels."""
         yield element("line", class_="axis", x1=area.LEFT, x2=area.x(1), y1=area.base, y2=area.base)
         step = handy_step(self.end - self.start, area.most_labels)
-        at, day = start_of(self.start, step), None
+        at, day = start_of(self.start, step, self.ahead), None
         while at < self.end:
             if at >= self.start:
                 x = area.x(self.share(at))
-                label = _label(at, step, new_day=day != at.date())
+                local = at.astimezone(self.zone)
+                label = _label(local, step, new_day=day != local.date())
                 yield element("line", class_="axis", x1=x, x2=x, y1=area.base, y2=area.base + 4)
                 yield element("text", label, x=x, y=area.base + 18, text_anchor=_anchor(x, area))
-                day = at.date()
+                day = local.date()
             at += step
 
 
@@ -58,7 +61,6 @@ def _anchor(x: float, area: Area) -> str:
 
 
 def _label(at: datetime, step: timedelta, *, new_day: bool) -> str:
-    at = at.astimezone(UTC)
     if step >= 28 * _DAY:
         return f"{_MONTHS[at.month - 1]} {at.year}"
     if step >= _DAY or (new_day and (at.hour, at.minute, at.second) == (0, 0, 0)):

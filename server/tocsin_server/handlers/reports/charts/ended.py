@@ -31,7 +31,9 @@ def _bar(
     left, right = area.x(times.share(start)), area.x(times.share(start + step))
     width = max(1.0, right - left - _SPACE)
     said = ", ".join(f"{number(getattr(figures, kind))} {kind}" for kind in _KINDS if getattr(figures, kind))
-    return element("g", element("title", f"{moment(start)}: {said}"), *_parts(area, amounts, figures, left, width))
+    return element(
+        "g", element("title", f"{moment(start, times.zone)}: {said}"), *_parts(area, amounts, figures, left, width)
+    )
 
 
 def _parts(area: Area, amounts: Amounts, figures: ReportFigures, left: float, width: float) -> Iterator[Markup]:

@@ -52,7 +52,7 @@ def _line(
         middle = (times.share(start) + times.share(start + step)) / 2
         x, y = area.x(middle), area.y(scale.share(found[place]))
         run.append((x, y))
-        said = f"{moment(start)}: {LINES[place]} {span(found[place])}"
+        said = f"{moment(start, times.zone)}: {LINES[place]} {span(found[place])}"
         dots.append(element("circle", element("title", said), class_=LINES[place], cx=x, cy=y, r=2.4))
     yield from _stroke(run, LINES[place])
     yield from dots

@@ -12,7 +12,7 @@
 -- Wakes    "settings" where the queue is new
 -- Clock    the server's; a delay counts from it, a time that has passed means now
 -- Bounds   the caller sends at most 50 jobs and 1 MiB
---- @include lib/keys lib/clock lib/job lib/conditions lib/ids lib/rows lib/events lib/tick lib/commit lib/transitions lib/types lib/drafts lib/collapse
+--- @include lib/keys lib/clock lib/conditions lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/types lib/full lib/drafts lib/collapse
 local FAIL, KEEP, REPLACE = 1, 2, 3
 local known, others, head = {}, {}, false
 local replaced = false  -- a job that may have had a key
@@ -43,7 +43,7 @@ end
 -- Writes what there is so far: only then can it be changed.
 local function write(asked)
   commit()
-  asked.job, known, keyed, replaced = false, {}, {}, false
+  asked.job, asked.ended, known, sizes, keyed, replaced = false, nil, {}, {}, {}, false
 end
 
 -- As lib/collapse says; what this call has made of jobs of the key, or of any that had it, is written first.
@@ -68,12 +68,12 @@ local function add(asked, id, body)
   if found[3] and not (standing and not ended(standing.state)) then return 'DRAINING', 0 end
   if not type_fits(asked.type) then return 'QUOTA', 'types' end
   if not standing and not job_fits() then return 'QUOTA', 'jobs' end
-  if not standing then return 'CREATED', create(asked, id, body) end
+  if not standing then return 'CREATED', create(asked, id, body) end  -- and as what it was asked for
   if ended(standing.state) then
     remove_early(standing)
     write(asked)
     -- Who has seen the old one must not take the new one for it.
-    return 'REPLACED', create(asked, id, body, standing)
+    return 'REPLACED', (create(asked, id, body, standing))
   end
   replaced = true
   return 'REPLACED', replace(standing, asked, string.sub(body, 3 + #id))
@@ -92,11 +92,11 @@ for i = 3, #ARGV, 2 do
   if ARGV[i] ~= '' then head = ARGV[i] end
   if ARGV[i] ~= '' or asked.collapse then asked = read_head(head) end  -- when it is due is decided for each
   local body = ARGV[i + 1]
-  local done, said = add(asked, math.floor(asked.flags / OWN_ID) % 2 == 1 and struct.unpack('>I2c0', body), body)
+  local done, said, as = add(asked, math.floor(asked.flags / OWN_ID) % 2 == 1 and struct.unpack('>I2c0', body), body)
   if done == 'CREATED' then
-    if run_asked ~= asked then
+    if run_asked ~= as then
       end_new_run()
-      run_asked, run_first, run_jobs_new = asked, last, 0
+      run_asked, run_first, run_jobs_new = as, last, 0
     end
     run_jobs_new = run_jobs_new + 1
   else

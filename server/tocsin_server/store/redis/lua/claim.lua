@@ -3,12 +3,13 @@
 -- KEYS[1]  root of the queue
 -- ARGV     1 limit | 2 lease_ms | 3 request, 8 bytes, the token of each lease granted | 4 "1": the request may have been
 --          made before | then type, how many of it at most, ...
--- Returns  {now_ms, "1" if the caller should claim again at once, {answer, ...}}
+-- Returns  {now_ms, "1" if the caller should claim again at once, {answer, ...}}; {now_ms, "L", {}} where the queue has
+--          limits or turns: it is for claim_limited
 -- Events   one a job that became WAITING, also where it was leased at once, and one a job that was leased
 -- Clock    the server's; no caller's time comes in
 -- Bounds   looks at 50 due jobs at most, leases at most 50 and 1 MiB a call
 -- Why one script: a crash between taking and leasing would lose the job.
---- @include lib/keys lib/clock lib/job lib/conditions lib/rows lib/events lib/tick lib/commit lib/transitions lib/promote lib/heads
+--- @include lib/keys lib/clock lib/conditions lib/job lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/resume lib/promote lib/heads
 local limit, lease_ms, request = math.min(tonumber(ARGV[1]), 50), tonumber(ARGV[2]), ARGV[3]
 local taken, bytes, more = {}, 0, false
 announce = false  -- what becomes WAITING here was due, and who waits for it has a timer of its own
@@ -24,7 +25,9 @@ end
 
 -- Where more are due than a call may change, the best is known only once all of them are WAITING; but where no SCHEDULED
 -- job has a priority, none of those behind the first is better than these.
-local queue = redis.call('HMGET', key('q'), 'paused', 'flat')
+local queue = redis.call('HMGET', key('q'), 'paused', 'flat', 'limits', 'until')
+if queue[3] then return {NOW, 'L', {}} end
+if queue[4] then queue[1] = still_paused(queue[1], queue[4]) end
 local due = redis.call('ZRANGEBYSCORE', key('s'), '-inf', NOW, 'LIMIT', 0, 51)
 local behind = #due > 50
 if behind then due[51] = nil end
@@ -87,10 +90,8 @@ while #taken < limit do
     job = job_of(n, arrival, meta, own)
     if job.state ~= (r.due and SCHEDULED or WAITING) or job.type ~= r.type then job = nil end
   end
-  local by = job and begin_by(job)
-  if by and by <= NOW then
+  if job and expired(job) then
     if r.due then due_left[arrival] = nil end
-    expired(job)
     more = true  -- there may be others behind those that were looked at
   elseif job then
     bytes = bytes + #body

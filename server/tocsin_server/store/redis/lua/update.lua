@@ -7,7 +7,7 @@
 -- Returns  one a change: {"OK", answer} | {"JOB_NOT_FOUND"} | {"WRONG_STATE", state} | {"REVISION_MISMATCH", revision} |
 --          {"TOO_LARGE", bytes}
 -- Events   one a job that changed
---- @include lib/keys lib/clock lib/job lib/conditions lib/ids lib/rows lib/events lib/tick lib/commit lib/transitions
+--- @include lib/keys lib/clock lib/conditions lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions
 local verbs = {}
 
 -- The payload as it stands, read only where a new rest must be written before it.
@@ -47,16 +47,16 @@ end
 
 function verbs.HOLD(job)
   if job.state > WAITING then return {'WRONG_STATE', job.state} end
-  if job.flags >= HELD then return end
-  set_flag(job, HELD)
+  if job.held then return end
+  job.held = true
   changed(job)
 end
 
 -- A job whose time came meanwhile is due now, in its place among the others.
 function verbs.RELEASE(job)
   if ended(job.state) then return {'WRONG_STATE', job.state} end
-  if job.flags < HELD then return end
-  clear_flag(job, HELD)
+  if not job.held then return end
+  job.held = false
   if job.state ~= BLOCKED then job.state = job.due > NOW and SCHEDULED or WAITING end
   if job.state == WAITING then wake = 1 end
   changed(job)

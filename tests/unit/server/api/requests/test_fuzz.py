@@ -10,11 +10,11 @@ import pytest
 from google.protobuf import struct_pb2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tocsin.v1 import bulk_pb2, job_pb2
+from tocsin.v1 import bulk_pb2, bulk_service_pb2, job_pb2
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import queue_service_pb2 as qpb
 from tocsin_server.api import wire
-from tocsin_server.api.requests import jobs, queues, schedule_jobs
+from tocsin_server.api.requests import bulk_actions, jobs, queues, schedule_jobs
 from tocsin_server.api.requests.payloads.checking import check_payload
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.api.unreadable import violations
@@ -59,6 +59,7 @@ RULES: dict[type, Callable[[Any], object]] = {
     pb.RetryJobRequest: jobs.named_job,
     pb.UpdateJobRequest: updated,
     pb.WatchJobsRequest: jobs.watch_jobs,
+    bulk_service_pb2.BulkActRequest: lambda request: bulk_actions.bulk_act(request, "me"),
     qpb.ListQueuesRequest: queues.list_queues,
     qpb.PauseQueueRequest: queues.pause_queue,
     qpb.UpdateQueueRequest: lambda request: queues.update_queue(request)[1].of(QueueSettings()),

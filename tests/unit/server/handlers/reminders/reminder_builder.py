@@ -14,6 +14,7 @@ from tocsin.worker.context import JobContext
 from tocsin.worker.source import LeasedJob
 from tocsin_server.handlers.booking_reminder import booking_reminder_handler
 from tocsin_server.handlers.payment_reminder import payment_reminder_handler
+from tocsin_server.handlers.reminders.brand import Brand
 from tocsin_server.handlers.reminders.sending import ReminderSender
 from tocsin_server.handlers.sender import Memory, Sender
 from tocsin_server.handlers.server_loop import ServerLoop
@@ -97,12 +98,17 @@ class Bench:
     sms: str | None
     form: str = "json"
     templates: Path | None = None
+    name: str | None = None
+    colour: str = "#1d4ed8"
     memory: Remembered = field(default_factory=Remembered)
     fence: Gate = field(default_factory=Gate)
 
     async def send(self, payload: BookingReminder | PaymentReminder, attempt: int = 1) -> dict[str, object]:
+        settings = MailSettings(
+            transport=self.mail, sender="Shop <shop@example.com>", name=self.name, colour=self.colour
+        )
         sender = ReminderSender(
-            Mailer(MailSettings(transport=self.mail, sender="Shop <shop@example.com>"), timeout=timedelta(seconds=5)),
+            Mailer(settings, timeout=timedelta(seconds=5)),
             Texter(
                 SmsSettings(url=self.sms, form=self.form, user="u", password="p", sender="Shop"),
                 timeout=timedelta(seconds=5),
@@ -111,6 +117,7 @@ class Bench:
             Sender(self.memory),
             self.fence,
             ServerLoop(asyncio.get_running_loop()),
+            Brand(settings),
         )
         job = a_job(payload, attempt)
         if isinstance(payload, BookingReminder):

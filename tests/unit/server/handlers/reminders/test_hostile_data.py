@@ -9,16 +9,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tocsin_server.handlers import booking_reminder, payment_reminder
+from tocsin_server.handlers.reminders.brand import Brand
 from tocsin_server.handlers.reminders.sending import DueReminder
 from tocsin_server.messages.errors import Refused
 from tocsin_server.messages.mail.addresses import has_control
 from tocsin_server.messages.mail.message import Letter, compose
 from tocsin_server.messages.stamp import Stamp
 from tocsin_server.messages.templates.rendering import MAIL, OURS, SMS, Rendered, Templates
+from tocsin_server.settings import MailSettings
 from unit.server.handlers.reminders.reminder_builder import NOW, booking, payment
 
 TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 TEMPLATES = Templates(OURS)
+BRAND = Brand(MailSettings(sender="Shop <shop@example.com>"))
 HOSTILE = st.text(
     st.one_of(
         st.sampled_from("{}%#<>&\"'/\\\r\n\t\0\u2028\u202e\u2066=;:ab "), st.characters(exclude_categories=["Cs"])
@@ -49,7 +52,7 @@ def reminder_of(kind: str, **fields: str) -> DueReminder:
 
 def rendered(reminder: DueReminder) -> Rendered:
     name = f"{reminder.kind}_reminder"
-    return TEMPLATES.render(name, reminder.data, [*MAIL, SMS], fallback=name)
+    return TEMPLATES.render(name, {**reminder.data, **BRAND.data}, [*MAIL, SMS], fallback=name)
 
 
 @pytest.mark.parametrize("kind", ["booking", "payment"])
@@ -100,6 +103,14 @@ def test_data_of_the_same_name_does_not_stand_for_what_is_ours() -> None:
 
 
 def test_the_largest_words_leave_a_text_message_short_enough() -> None:
-    made = rendered(reminder_of("booking", title="t" * 200, location="l" * 500, recipient_name="n" * 200))
+    made = rendered(
+        reminder_of(
+            "booking",
+            title="t" * 200,
+            location="l" * 500,
+            recipient_name="n" * 200,
+            booking_url="https://x/" + 1_990 * "u",
+        )
+    )
     assert len(made.sms or "") <= 1_600
     assert len(made.subject or "") <= 998

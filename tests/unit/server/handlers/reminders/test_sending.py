@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ async def test_a_booking_is_told_by_mail_and_text_message(
 
     mail = mails.only_mail().message
     assert mail["Subject"] == "Reminder: Haircut with Kim, Thu 24 Dec 2026, 18:00"
-    text, html = (part.get_content() for part in mail.iter_parts())
+    text, html = _words(mail)
     for words in ("Haircut with Kim", "Thursday, 24 December 2026", "18:00 CET", "Europe/Berlin", "Lange Straße"):
         assert words in text
         assert words in html
@@ -127,7 +128,7 @@ async def test_the_users_folder_goes_before_ours_file_by_file(
     payload = booking(sms_to=[ADA])
     payload.template_data.update({"shop": "Kim's", "title": "not this one"})
     await bench.send(payload)
-    text, html = (part.get_content() for part in mails.only_mail().message.iter_parts())
+    text, html = _words(mails.only_mail().message)
     assert text.strip() == "Kim's: Haircut with Kim, 2026-12-24T18:00:00+01:00"
     assert "<h1" in html
     payload.template = "spa"
@@ -234,3 +235,54 @@ async def test_a_text_that_a_template_makes_too_long_is_not_sent(bench: Bench, t
     bench.templates = tmp_path
     with pytest.raises(DoNotRetry, match="2,000 characters, at most 1,600"):
         await bench.send(booking(email_to=[], sms_to=[ADA], title="x" * 200))
+
+
+async def test_the_three_reminders_of_a_booking_differ_in_words(bench: Bench, mails: MailServer) -> None:
+    said = []
+    for before in (timedelta(hours=24), timedelta(hours=1), timedelta(minutes=15)):
+        bench.fence.time = datetime(2026, 12, 24, 17, tzinfo=UTC) - before
+        await bench.send(booking(offset=before))
+        mail = mails.mails[-1].message
+        said.append(mail["Subject"])
+        text, html = _words(mail)
+        word = mail["Subject"].partition(":")[0]
+        assert f"Haircut with Kim, {word[0].lower()}{word[1:]}" in text
+        assert f"Your booking is {word[0].lower()}{word[1:]}" in html
+    assert said == [
+        f"{word}: Haircut with Kim, Thu 24 Dec 2026, 18:00" for word in ("Tomorrow", "In 1 hour", "In 15 minutes")
+    ]
+
+
+async def test_a_reminder_carries_the_senders_name_and_colour(bench: Bench, mails: MailServer) -> None:
+    await bench.send(booking(booking_url="https://shop.example.com/b/1?a=1&b=2"))
+    text, html = _words(mails.mails[-1].message)
+    assert ">Shop<" in html
+    assert "Shop" in text
+    assert 'href="https://shop.example.com/b/1?a=1&amp;b=2"' in html
+    assert "https://shop.example.com/b/1?a=1&b=2" in text
+    bench.name, bench.colour = "Salon <Kim>", "#ffee00"
+    await bench.send(payment())
+    _, html = _words(mails.mails[-1].message)
+    assert "Salon &lt;Kim&gt;" in html
+    assert "background-color:#ffee00;color:#000000" in html
+
+
+async def test_a_booking_comes_with_a_file_for_calendars(bench: Bench, mails: MailServer) -> None:
+    await bench.send(booking(title="Haircut; with Kim, twice", set_revision=3))
+    files = list(mails.mails[-1].message.iter_attachments())
+    assert [(file.get_filename(), file.get_content_type()) for file in files] == [("booking.ics", "text/calendar")]
+    lines = files[0].get_payload(decode=True).decode().split("\r\n")
+    for line in (
+        "DTSTART:20261224T170000Z",
+        "SUMMARY:Haircut\\; with Kim\\, twice",
+        "LOCATION:Lange Straße 12",
+        "SEQUENCE:3",
+    ):
+        assert line in lines
+    await bench.send(payment())
+    assert list(mails.mails[-1].message.iter_attachments()) == []
+
+
+def _words(mail: EmailMessage) -> tuple[str, str]:
+    """Text and HTML, whatever stands beside them."""
+    return mail.get_body(("plain",)).get_content(), mail.get_body(("html",)).get_content()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from contract.builders import a_spec
 from tocsin_server.domain.job import Job, JobError
@@ -35,11 +35,11 @@ def a_job(
 
 
 def a_report(
-    *jobs: Job, length: timedelta = 24 * HOUR, gaps: Sequence[Uncounted] = (), queue: str = "orders"
+    *jobs: Job, length: timedelta = 24 * HOUR, gaps: Sequence[Uncounted] = (), queue: str = "orders", zone: tzinfo = UTC
 ) -> Report:
     """A report of these jobs."""
     start = NOW - length
-    report = Report(queue, start, NOW, NOW, chart_step=handy_step(length, 48), gaps=gaps)
+    report = Report(queue, start, NOW, NOW, chart_step=handy_step(length, 48), gaps=gaps, zone=zone)
     for job in jobs:
         assert job.end_time is not None
         report.add(job, job.end_time)

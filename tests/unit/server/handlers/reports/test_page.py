@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from datetime import timedelta
 from html.parser import HTMLParser
+from zoneinfo import ZoneInfo
 
 import pytest
 from tocsin_server.domain.job import JobError
@@ -129,3 +130,21 @@ def test_a_page_stays_short_with_a_thousand_types_and_reasons() -> None:
     text = Seen(page.decode()).text
     assert "And 969 types with fewer jobs" in text
     assert "And 488 rarer reasons" in text
+
+
+def test_times_are_those_of_the_readers_zone() -> None:
+    zone = ZoneInfo("Asia/Kathmandu")  # 5:45 ahead
+    jobs = [a_job(ago=n * HOUR) for n in range(1, 200)]
+    report = a_report(*jobs, length=10 * 24 * HOUR, zone=zone)
+    page = seen(report).text
+    assert "2026-11-24 16:02:00 Asia/Kathmandu" in page
+    assert "UTC" not in page
+    begins = {start.astimezone(zone).strftime("%H:%M") for start, _ in report.intervals()}
+    assert "00:00" in begins
+    assert sum(figures.ended for _, figures in report.intervals()) == 199
+
+
+def test_the_page_has_a_dark_side() -> None:
+    page = PAGES.as_page(a_report()).decode()
+    assert "@media screen and (prefers-color-scheme: dark)" in page
+    assert re.findall(r"#fff\b|#fdf5e8", page.partition("</style>")[0].partition("* {")[2]) == []

@@ -6,9 +6,8 @@ local keyed = {}  -- rows of keys of jobs that this call has not written yet
 local function replace(job, asked, payload)
   local waits_for = job.state == BLOCKED and key_row(job, job.type)
   job.extras_gone, job.extras, job.log_gone = has(job, HAS_EXTRAS), false, has(job, HAS_LOG)
-  local kept = (has(job, OWN_ID) and OWN_ID or 0) + (job.flags >= HELD and HELD or 0)
   remember_conditions(job)
-  job.flags = asked.flags - (has(asked, OWN_ID) and OWN_ID or 0) + kept
+  job.flags = asked.flags - (has(asked, OWN_ID) and OWN_ID or 0) + (has(job, OWN_ID) and OWN_ID or 0)
   job.priority, job.failures, job.crashes, job.token = asked.priority, 0, 0, NO_TOKEN
   rewrite(job, asked.rest, payload)
   make_due(job, asked.due)

@@ -4,51 +4,11 @@
 -- Jobs that stand alike (lib/job) and change alike are one job here: the first is touched, the others join it. What is to
 -- be done is found out for all of them at once, its plan.
 -- What is made here at each call costs each call: so there are few functions, and they refer to few things.
-local FIELDS = 6
-local order = {}  -- of each job changed, one after the other: job, number, arrival, own, body or false, result or false
-local by_key = {}  -- arguments by command and key
-local ids_new = {}  -- id to arrival, for the index of ids
-local stirred = {}  -- rows that are not as they were (lib/tick)
-local ranked = false  -- whether a SCHEDULED job has a priority
-local freed = {}  -- rows of keys of which a job has ended, or has come that waits for one
-
--- One more job that stood as `job` did and now stands as it does. body: own and payload of one to be written whole;
--- result: of one that has one, as an extra.
-local function join(job, n, arrival, own, body, result)
-  local at = #order
-  order[at + 1], order[at + 2], order[at + 3], order[at + 4] = job, n, arrival, own
-  order[at + 5], order[at + 6] = body or false, result or false
-  touched[n] = job
-end
-
-local function touch(job)
-  if not touched[job.n] then join(job, job.n, job.arrival, job.own) end
-  return job
-end
-
--- The list of arguments of a command to a key.
-local function list_of(command, name)
-  local lists = by_key[command]
-  if not lists then
-    lists = {}
-    by_key[command] = lists
-  end
-  local list = lists[name]
-  if not list then
-    list = {}
-    lists[name] = list
-  end
-  return list
-end
-
-local function came_into(row, score, anew)
-  local first = stirred[row]
-  if anew or first == true then stirred[row] = true else stirred[row] = math.min(first or score, score) end
-end
-
 -- What of a job's change is the same for all that joined it.
 local function plan_of(job)
   local was, now = job.was, not job.gone and job
+  local out, into
+  if filing > 0 or (was and was.flags >= FILED) then out, into = file(job) end
   local from, from_score, from_lead, to, to_score, to_lead, from_name, to_name
   if was then
     from, from_score, from_lead = place(was)
@@ -61,7 +21,7 @@ local function plan_of(job)
   local same = from == to and from_lead == to_lead
   local meta = meta_of(job)
   local plan = {meta = meta, head = string.sub(meta, 1, HEADER_LEN), from_lead = from_lead, to_lead = to_lead,
-    tags_out = job.old_tags, tags_in = job.new_tags, members = 0}
+    tags_out = job.old_tags, tags_in = job.new_tags, members = 0, out = out, into = into}
   if from and not same then
     plan.leaves = list_of('ZREM', from)
     stirred[from] = true
@@ -78,11 +38,19 @@ local function plan_of(job)
   elseif was and was.state >= COMPLETED then
     plan.revived, stirred.x = list_of('ZREM', 'x'), true
   end
-  if job.old or has(job, CONDITIONS) then plan_conditions(plan, job, now, list_of, stirred, freed) end
+  if job.old or has(job, CONDITIONS) then plan_conditions(plan, job, now) end
   if from_name ~= to_name then plan.from_name, plan.to_name = from_name, to_name end
   plan.listed = plan.from_name or plan.to_name or plan.tags_out or plan.tags_in
   job.plan = plan
   return plan
+end
+
+local function move_places(plan, arrival)
+  for _, list in ipairs(plan.out) do list[#list + 1] = arrival end
+  for _, list in ipairs(plan.into) do
+    list[#list + 1] = NOW
+    list[#list + 1] = arrival
+  end
 end
 
 -- Takes one job from the rows where it stood, and puts it where it stands now.
@@ -101,13 +69,8 @@ local function move(plan, arrival, n)
   end
   list = plan.revived
   if list then list[#list + 1] = arrival end
-  list = plan.key_leaves
-  if list then list[#list + 1] = arrival end
-  list = plan.key_enters
-  if list then
-    local at = #list
-    list[at + 1], list[at + 2] = string.format('%d', plan.key_band + n), arrival
-  end
+  if plan.out then move_places(plan, arrival) end
+  if plan.key_leaves or plan.key_enters then move_in_key(plan, arrival, n) end
 end
 
 -- A listing index is a row of sets of BUCKET numbers each. Neighbours in a call are mostly neighbours in a bucket.
@@ -187,6 +150,7 @@ end
 -- whole.
 local function commit()
   if #order == 0 then return end
+  filing = read_mode()
   local plans, records, unlinked, ids_gone = {}, {}, {}, {}
   for i = 1, #order, FIELDS do
     local job, arrival, own, body, result = order[i], order[i + 2], order[i + 3], order[i + 4], order[i + 5]
@@ -220,6 +184,7 @@ local function commit()
   call_many('MSET', records)
   call_each('ZREM')
   call_each('ZADD')
+  if next(keyed_rows) or next(let_go) then keep_heads() end
   flush_index()
   if #ids_gone > 0 then redis.call('HDEL', key('d'), unpack(ids_gone)) end
   local list = next(ids_new) and list_of('HSET', 'd')
@@ -228,10 +193,10 @@ local function commit()
     list[at + 1], list[at + 2] = id, arrival
   end
   call_each('HSET')
-  flush_tick(flush_counts(plans), stirred)
-  touched, order, ids_new, by_key, stirred, wake, ranked = {}, {}, {}, {}, {}, 0, false
-  if not next(freed) then return end
-  for row in pairs(freed) do touch_next(row, touch) end
-  freed = {}
-  commit()
+  flush_tick(flush_counts(plans))
+  touched, order, ids_new, by_key, wake, ranked = {}, {}, {}, {}, 0, false
+  if next(ended_keys) then
+    touch_next_of_keys()
+    commit()
+  end
 end

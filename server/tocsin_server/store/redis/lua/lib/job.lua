@@ -1,17 +1,19 @@
 -- job: a record and its fields. A record is
 --   header   51 bytes, HEADER: all that changes; rewritten in place
---   rest     B type, with CONDITIONS I2 conditions (lib/conditions), B tags {B key, B value}, then what only readers outside look at (records.py), at its end the 12
---            bytes of OWN_RETENTION: I6 of COMPLETED and CANCELLED, I6 of FAILED
+--   rest     B type, with CONDITIONS I2 conditions (lib/conditions), B tags {B key, B value}, then what only readers outside
+--            look at (records.py), at its end the 12 bytes of OWN_RETENTION: I6 of COMPLETED and CANCELLED, I6 of FAILED
 --   own      what no other job has: 4 bytes of a store-made id (lib/ids), of any other I2 id
 --   payload  B kind, body
 -- Header and rest are the meta: jobs that were scheduled alike, at one time, have the same. The header's last field is
 -- the length of the rest: a read without payload is one GETRANGE.
 local SCHEDULED, BLOCKED, WAITING, ACTIVE, COMPLETED, FAILED, CANCELLED = 1, 2, 3, 4, 5, 6, 7
+-- A held job, which is pending: its state is greater by this.
+local PUT_BY = 16
 local CANCEL_ASKED, HAS_EXTRAS, OWN_ID, OWN_RETENTION, HAS_LOG = 1, 2, 4, 8, 16
-local CONDITIONS = 64
 local FIRED = 32  -- by a schedule: its id bears the nominal time
--- Of pending jobs alone: no attempt begins.
-local HELD = 128
+local CONDITIONS = 64
+-- FILED: it stands where limits and turns look for it (lib/filing)
+local FILED = 128
 local HEADER, HEADER_LEN = '>BBi4I4I2BI4I6I6I6I6c8I2', 51
 local NO_TOKEN = '\0\0\0\0\0\0\0\0'
 local COMMON_DONE, COMMON_FAILED = 86400000, 2592000000  -- retention in ms, where a job has none of its own
@@ -39,10 +41,11 @@ local function clear_flag(job, flag)
   if has(job, flag) then job.flags = job.flags - flag end
 end
 
--- Of an ACTIVE job `ends` is the end of its lease, of an ended one its end, of any other 0.
+-- Of an ACTIVE job `ends` is the end of its lease, of an ended one its end, of any other 0, or 1 where it keeps its key's
+-- place for its retry (lib/filing).
 local function meta_of(job)
   if not job.meta then
-    job.meta = struct.pack(HEADER, job.state, job.flags, job.priority, job.attempt, job.failures, job.crashes,
+    job.meta = struct.pack(HEADER, job.held and job.state + PUT_BY or job.state, job.flags, job.priority, job.attempt, job.failures, job.crashes,
       job.revision, job.create, job.due, job.start, job.ends, job.token, #job.rest) .. job.rest
   end
   return job.meta
@@ -73,12 +76,19 @@ end
 local function parse(meta)
   local state, flags, priority, attempt, failures, crashes, revision, create, due, start, ends, token =
     struct.unpack(HEADER, meta)
+  local held = state > PUT_BY
+  if held then state = state - PUT_BY end
   local rest = string.sub(meta, HEADER_LEN + 1)
   local type, at = struct.unpack('>Bc0', rest)
-  return {meta = meta, rest = rest, type = type, tags_at = behind_conditions(rest, at, flags), state = state, flags = flags, priority = priority,
-    attempt = attempt, failures = failures, crashes = crashes, revision = revision, create = create, due = due,
-    start = start, ends = ends, token = token,
-    was = {state = state, type = type, priority = priority, due = due, ends = ends, flags = flags}}
+  local job = {meta = meta, rest = rest, type = type, tags_at = behind_conditions(rest, at, flags), state = state,
+    flags = flags, priority = priority, attempt = attempt, failures = failures, crashes = crashes, revision = revision,
+    create = create, due = due, start = start, ends = ends, token = token, held = held,
+    was = {held = held, state = state, type = type, priority = priority, due = due, ends = ends, flags = flags, failures = failures}}
+  if flags >= FILED then
+    job.key = condition(job, LIMIT_KEY) or ''
+    job.was.key = job.key
+  end
+  return job
 end
 
 -- How long a record's meta is, and its own part: as far as is read so far.

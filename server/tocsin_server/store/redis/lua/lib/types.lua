@@ -1,5 +1,6 @@
 -- types: whether a queue may have one more type; TYPES_PER_QUEUE bounds what listing and counting walk. And whether it
--- may hold one more job (JOBS_PER_QUEUE, 0: any number); jobs of this call are counted where they are new.
+-- may hold one more job (JOBS_PER_QUEUE, 0: any number; JOBS_IN_QUEUES "name=number,beginning*=number", of which the
+-- first that fits goes before it); jobs of this call are counted where they are new.
 local known_types, known_count, known_jobs, counted = {}, 0, 0, false
 
 local function read_counts()
@@ -14,9 +15,17 @@ local function read_counts()
 end
 
 local function job_fits()
-  if JOBS_PER_QUEUE == 0 then return true end
+  if JOBS_PER_QUEUE == 0 and JOBS_IN_QUEUES == '' then return true end
+  local queue, most = string.match(KEYS[1], '{(.*)}$'), JOBS_PER_QUEUE
+  for name, any, number in string.gmatch(JOBS_IN_QUEUES, '([^=,*]*)(%*?)=(%d+)') do
+    if queue == name or (any == '*' and string.sub(queue, 1, #name) == name) then
+      most = tonumber(number)
+      break
+    end
+  end
+  if most == 0 then return true end
   read_counts()
-  if known_jobs >= JOBS_PER_QUEUE then return false end
+  if known_jobs >= most then return false end
   known_jobs = known_jobs + 1
   return true
 end

@@ -23,7 +23,7 @@ class Cancelled:
     asked: int
 
 
-class Bulk:
+class MatchingJobs:
     """Acts on all jobs of a queue that match a filter.
 
     Goes through them newest first, `step` at a time; jobs that arrive meanwhile are not touched. What was done before

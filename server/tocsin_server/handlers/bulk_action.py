@@ -1,0 +1,171 @@
+"""Jobs of type bulk_action: one act on all jobs of a queue that match."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from tocsin.v1.payloads_pb2 import BulkAction, BulkFilter
+from tocsin.worker.context import JobContext
+from tocsin.worker.errors import DoNotRetry
+from tocsin.worker.registry import Handlers
+
+from tocsin_server.domain import limits
+from tocsin_server.domain.bulk_actions import (
+    BULK_TYPE,
+    DEFAULT_STATES,
+    MAX_COUNTS,
+    ActionMoment,
+    BulkAct,
+    BulkOrder,
+    BulkTokenStale,
+    BulkVerb,
+)
+from tocsin_server.domain.filters import JobFilter, Window
+from tocsin_server.domain.states import State
+from tocsin_server.domain.times import MILLISECOND, time_to_ms, to_ms, to_time
+from tocsin_server.handlers.server_loop import ServerLoop
+from tocsin_server.operations.bulk_actions.running import RunBulkActions
+from tocsin_server.operations.bulk_actions.state import ActionName, ActionState, OutrunAction
+
+_CONCURRENCY = 4  # actions at once in a process; they share its store with all else
+
+
+class BulkActionHandler:
+    """Runs bulk_action jobs."""
+
+    def __init__(self, actions: RunBulkActions, server: ServerLoop) -> None:
+        self._actions = actions
+        self._server = server
+
+    def register(self, handlers: Handlers) -> None:
+        """Make these handlers serve bulk_action."""
+        handlers.on(BULK_TYPE, concurrency=_CONCURRENCY)(self.act)
+
+    async def act(self, job: JobContext) -> dict[str, object]:
+        """Act, or go on where an earlier attempt was broken off.
+
+        Returns {"queue", "action", "matched", "done", "counts": [{"state", "type", "jobs"}], "changed_meanwhile",
+        "refused", "refusals": [{"job_id", "reason", "message"}]} of all attempts together. Cancelled, it stops after
+        the step under way. DoNotRetry where the payload is unfit, or changes cannot be told any more.
+        """
+        payload = job.payload
+        if not isinstance(payload, BulkAction):
+            raise DoNotRetry(f"a job of type {BULK_TYPE} needs the payload {BULK_TYPE}")
+        order = order_of(payload, job.queue, payload.by or f"{job.queue}/{job.job_id}")
+        name = ActionName(job.queue, job.job_id, job.create_time)
+
+        def tell(state: ActionState) -> None:
+            left = f" of {state.matched:,}" if state.matched is not None else ""
+            share = min(1.0, state.done_jobs / state.matched) if state.matched else 0.0
+            job.progress(share, f"{order.act.verb}: {state.done_jobs:,}{left} jobs")
+
+        # A step is not broken off: it would have to be found out later what it had done.
+        running = asyncio.ensure_future(
+            self._server.run(lambda: self._actions.run(order, name, tell, lambda: job.cancelled))
+        )
+        try:
+            state = await asyncio.shield(running)
+        except asyncio.CancelledError:
+            if not (await running).finished:
+                raise
+            state = running.result()
+        except BulkTokenStale as error:
+            raise DoNotRetry(str(error)) from None
+        except OutrunAction:
+            raise DoNotRetry("another attempt goes on with this action") from None
+        return _result(order, state)
+
+
+def order_of(payload: BulkAction, around: str, by: str) -> BulkOrder:
+    """What a payload wishes. `around`: the queue that is meant where it names none. DoNotRetry where it is unfit; one
+    that was checked is not."""
+    name = payload.WhichOneof("action")
+    if name is None:
+        raise DoNotRetry("action is needed")
+    verb = BulkVerb(name)
+    if verb is BulkVerb.MOVE and payload.move.queue == (payload.queue or around):
+        raise DoNotRetry("move.queue is where the jobs stand already")
+    return BulkOrder(
+        queue=payload.queue or around,
+        filter=_filter_of(payload.filter, verb),
+        act=_act_of(payload, verb),
+        by=by,
+        max_jobs=payload.max_jobs if payload.HasField("max_jobs") else None,
+        moment=_moment_of(payload.moment) if payload.HasField("moment") else None,
+    )
+
+
+def _filter_of(filter_: BulkFilter, verb: BulkVerb) -> JobFilter:
+    try:
+        states = frozenset(State[name] for name in filter_.states)
+    except KeyError as unknown:
+        raise DoNotRetry(f"filter.states: {unknown} is no state") from None
+    return JobFilter(
+        states=states or DEFAULT_STATES[verb],
+        types=frozenset(filter_.types),
+        tags=dict(filter_.tags),
+        priority_min=filter_.priority_min if filter_.HasField("priority_min") else None,
+        priority_max=filter_.priority_max if filter_.HasField("priority_max") else None,
+        scheduled=_window(filter_, "schedule"),
+        created=_window(filter_, "create"),
+        ended=_window(filter_, "end"),
+    )
+
+
+def _window(filter_: BulkFilter, name: str) -> Window:
+    start, end = f"{name}_time_from", f"{name}_time_to"
+    return Window(
+        _time(getattr(filter_, start)) if filter_.HasField(start) else None,  # type: ignore[arg-type]  # the two names
+        _time(getattr(filter_, end)) if filter_.HasField(end) else None,  # type: ignore[arg-type]  # the two names
+    )
+
+
+def _act_of(payload: BulkAction, verb: BulkVerb) -> BulkAct:
+    match verb:
+        case BulkVerb.CANCEL:
+            wish = payload.cancel
+            grace = wish.grace.ToTimedelta() if wish.HasField("grace") else limits.DEFAULT_GRACE
+            return BulkAct(verb, reason=wish.reason, grace=_whole(grace))
+        case BulkVerb.RETIME:
+            retime = payload.retime
+            if retime.WhichOneof("when") == "to":
+                return BulkAct(verb, to=_time(retime.to))
+            return BulkAct(verb, by=_whole(retime.by.ToTimedelta()))
+        case BulkVerb.MOVE:
+            return BulkAct(verb, target=payload.move.queue)
+        case BulkVerb.PRIORITY:
+            return BulkAct(verb, priority=payload.priority.priority)
+        case _:
+            return BulkAct(verb)
+
+
+def _moment_of(moment: BulkAction.Moment) -> ActionMoment:
+    matched = moment.matched if moment.HasField("matched") else None
+    return ActionMoment(_time(moment.time), moment.arrival, moment.cursor, matched)
+
+
+def _time(value: Timestamp) -> datetime:
+    ms = value.seconds * 1000 - (-value.nanos // 1_000_000)
+    return to_time(min(ms, time_to_ms(limits.LAST_TIME))).astimezone(UTC)
+
+
+def _whole(span: timedelta) -> timedelta:
+    return to_ms(span) * MILLISECOND
+
+
+def _result(order: BulkOrder, state: ActionState) -> dict[str, object]:
+    return {
+        "queue": order.queue,
+        "action": str(order.act.verb),
+        "matched": state.matched,
+        "done": state.done_jobs,
+        "counts": [
+            {"state": state_.name, "type": type_, "jobs": jobs}
+            for (state_, type_), jobs in state.done.most_common(MAX_COUNTS)
+        ],
+        "changed_meanwhile": state.changed,
+        "refused": state.refused,
+        "refusals": [{"job_id": one.job_id, "reason": one.reason, "message": one.message} for one in state.refusals],
+    }

@@ -1,0 +1,150 @@
+#!lua flags=allow-oom
+-- claim_limited: claim, of a queue that has limits or whose keys take turns.
+-- KEYS[1]  root of the queue
+-- ARGV     as of claim
+-- Returns  as claim; {now_ms, "N", {}} where the queue has no limits any more: claim from it
+-- Events   as of claim; due jobs are made WAITING first
+-- Bounds   leases at most 50 and 1 MiB a call; makes 50 due jobs WAITING, parks and opens some 100 rows of keys
+-- Why one script: a limit is exact over all servers, for what is counted and what is leased is one step.
+--- @include lib/keys lib/clock lib/conditions lib/job lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/full lib/resume lib/promote lib/repeats lib/rates lib/rooms lib/draining lib/candidates
+local limit, lease_ms, request = math.min(tonumber(ARGV[1]), 50), tonumber(ARGV[2]), ARGV[3]
+local most, taken, bytes, more = limit, {}, 0, false
+announce = false
+
+if ARGV[4] == '1' then
+  taken = leased_before(request)
+  if #taken > 0 then return {NOW, '1', taken} end
+end
+
+local queue = redis.call('HMGET', key('q'), 'paused', 'flat', 'limits', 'halted', 'turns', 'until')
+if not queue[3] then return {NOW, 'N', {}} end
+if queue[6] then queue[1] = still_paused(queue[1], queue[6]) end
+local limits, generation = read_limits(queue[3]), struct.unpack('>I4', queue[3], 2)
+for _, one in ipairs(limits) do one.halts = tonumber(queue[4] or 0) > NOW end
+if strict_limits() then comes = judge_due end
+local due = redis.call('ZRANGEBYSCORE', key('s'), '-inf', NOW, 'LIMIT', 0, 51)
+local behind = #due > 50
+due[51] = nil
+if #due > 0 then make_waiting(due) end
+if queue[1] or (behind and not queue[2]) then return {NOW, behind and '1' or '0', {}} end
+filing = read_mode()
+
+local left, types, fetch = {}, 0, limit
+for i = 5, #ARGV, 2 do left[ARGV[i]], types = math.min(tonumber(ARGV[i + 1]), limit), types + 1 end
+if types > 10 then fetch = math.max(4, math.ceil(2 * limit / types)) end
+if go_on(left) then more = true end
+if in_mode(filing, DRAINING) and drain(queue[3], generation) then more = true end
+local fair = in_mode(filing, FAIR)
+limit = room_of_all(limits, left, limit)
+for type in pairs(left) do
+  local size = limit > 0 and math.min(left[type], fetch) or 0
+  read_row(heads_of(type), type, true, size, left[type])
+  if not fair then read_row('w' .. type, type, false, size, left[type]) end
+end
+table.sort(heads, is_before)
+
+local begun = {}  -- by row of a key: its first job, and how many began
+local tags, turn, turns = {}, false, tonumber(queue[5] or 0)  -- tags: by key {tag, when it was given}
+local refiled = false
+
+-- What comes after a job of a key: its next one, or nothing before the key has room again.
+local function go_on_with(one, k, job)
+  local name = 'w' .. one.type .. ':' .. k
+  local row = begun[name] or {head = string.sub(one.member, -12), count = 0}
+  begun[name], row.count = row, row.count + 1
+  if fair then
+    turn, turns = one.score, turns + 1
+    tags[k] = {one.score + share(job), turns}
+  end
+  local room, till = room_of_key(limits, one.type, k)
+  if room > 0 then
+    local following = redis.call('ZRANGE', key(name), row.count, row.count, 'WITHSCORES')
+    if #following > 0 then
+      local member, score = following[1], tonumber(following[2])
+      if fair then member, score = struct.pack('>I6', turns) .. member, tags[k][1] end
+      put_in({member = member, score = score, type = one.type, keyed = true})
+    end
+  elseif redis.call('ZCARD', key(name)) > row.count then
+    park(one.type, k, row.head, generation, till)
+  end
+end
+
+local function lease(one, job, body, k)
+  local keeps_place = job.ends == 1
+  take_room(limits, one.type, k, keeps_place)
+  job.state, job.attempt, job.start = ACTIVE, job.attempt + 1, NOW
+  job.ends, job.token = NOW + lease_ms, request
+  if has(job, HAS_EXTRAS) then redis.call('HDEL', key('h' .. job.arrival), 'p') end
+  changed(job)
+  left[one.type] = left[one.type] - 1
+  local record, beside = job.arrival .. meta_of(job) .. body, extras(job)
+  taken[#taken + 1] = beside and {record, beside} or record
+  if one.keyed then go_on_with(one, k, job) end
+end
+
+-- Leases a candidate, or says why not: parks its key, or files the job by its key first. True: no more fits in the answer.
+local function consider(one)
+  local arrival = string.sub(one.member, -6)
+  local n, meta, own, body = struct.unpack('>I6', arrival), read_full(arrival)
+  local job = meta and job_of(n, arrival, meta, own)
+  if not job or job.state ~= WAITING or job.type ~= one.type then
+    redis.call('ZREM', key(one.from and one.from.name or heads_of(one.type)), one.member)
+    return
+  end
+  refiled = expired(job) or refiled
+  local k = condition(job, LIMIT_KEY) or ''
+  if job.state == WAITING and not one.keyed and k ~= '' and in_mode(filing, KEYED) then
+    job.quiet, refiled = true, true
+    touch(job)
+    return
+  end
+  if refiled then return end
+  if fair and one.from then
+    local tag, given = tag_of(k, string.sub(one.member, -12))
+    if tags[k] then tag, given = tags[k][1], struct.pack('>I6', tags[k][2]) end
+    if tag > one.score then  -- it had a turn with another type
+      if not tags[k] then reopen(one.type, k) end
+      put_in({member = given .. string.sub(one.member, -12), score = tag, type = one.type, keyed = true})
+      return
+    end
+  end
+  local room, till = NO_LIMIT, nil
+  if k ~= '' then room, till = room_of_key(limits, one.type, k, job.ends == 1) end
+  if room <= 0 then
+    park(one.type, k, string.sub(one.member, -12), generation, till)
+    return
+  end
+  bytes = bytes + #body
+  if bytes > 1048576 and #taken > 0 then return true end
+  lease(one, job, body, k)
+end
+
+while #taken < limit and at <= #heads do
+  local one = heads[at]
+  at = at + 1
+  if left[one.type] > 0 then
+    if consider(one) then
+      more = true
+      break
+    end
+    local from = one.from
+    if from then
+      from.left = from.left - 1
+      if from.left == 0 and from.cut and left[one.type] > 0 then
+        more = true
+        break
+      end
+    end
+  end
+end
+if refiled or behind or (#taken == most and tonumber(ARGV[1]) > most) then more = true end
+
+for k, tag in pairs(tags) do redis.call('HSET', key('T'), k, string.format('%d %d', tag[1], tag[2])) end
+if turn then redis.call('HSET', key('q'), 'turn', string.format('%d', turn), 'turns', string.format('%d', turns)) end
+
+local waits = full_now(limits, left)
+commit()
+flush_rates_of_limits()
+wait_for(waits)
+if next(stirred) or wanted or wake > 0 or new_mode then flush_tick(0) end
+return {NOW, more and '1' or '0', taken}

@@ -1,0 +1,71 @@
+-- draining: rows of keys that stand as an earlier setting had it are brought in line, some a claim, best first; so a
+-- change of settings costs little at once, however many jobs wait. DRAINING stands until none is left.
+local DRAINED = 50
+
+-- Rows whose time has come. Returns whether there are more.
+local function go_on(asked)
+  local due = redis.call('ZRANGEBYSCORE', key('p'), '-inf', NOW, 'LIMIT', '0', DRAINED + 1)
+  local others = false
+  for i = 1, math.min(#due, DRAINED) do
+    local type, k = string.match(due[i], '^(.-):(.*)$')
+    stirred.p = true
+    if k then reopen(type, k) else redis.call('ZREM', key('p'), due[i]) end
+    if not asked[type or due[i]] then others = true end
+  end
+  if others then
+    wake = 1
+    publish(1, 0)
+  end
+  return #due > DRAINED
+end
+
+-- Heads that stand among others than those of now, and of a queue whose keys take turns jobs in the rows of types.
+local function drain_type(type)
+  local wrong = (in_mode(filing, FAIR) and 'g' or 'G') .. type
+  local heads = redis.call('ZRANGE', key(wrong), '0', DRAINED - 1)
+  for _, head in ipairs(heads) do
+    local job = load((struct.unpack('>I6', head, #head - 5)))
+    if job and job.key then
+      reopen(type, job.key)
+    else
+      redis.call('ZREM', key(wrong), head)
+    end
+  end
+  local left = #heads
+  if in_mode(filing, FAIR) then
+    for _, one in ipairs(redis.call('ZRANGE', key('w' .. type), '0', DRAINED - 1)) do
+      local job = load((struct.unpack('>I6', one, 7)))
+      left = left + 1
+      if job and job.state == WAITING then
+        job.quiet = true
+        touch(job)
+      else
+        redis.call('ZREM', key('w' .. type), one)
+      end
+    end
+  elseif not in_mode(filing, KEYED) then
+    left = left + redis.call('ZCARD', key('g' .. type))
+  end
+  return left
+end
+
+-- Returns whether there is more to be done.
+local function drain(limits, generation)
+  local parked = redis.call('ZRANGEBYSCORE', key('P'), '-inf', '(' .. generation, 'LIMIT', '0', DRAINED)
+  for _, m in ipairs(parked) do reopen(string.match(m, '^(.-):(.*)$')) end
+  local left = #parked
+  for _, name in ipairs(redis.call('HKEYS', key('n'))) do
+    if string.sub(name, 1, 2) == WAITING .. ':' then left = left + drain_type(string.sub(name, 3)) end
+  end
+  commit()
+  if left > 0 then return #parked == DRAINED or in_mode(filing, FAIR) or in_mode(filing, KEYED) end
+  filing = filing - DRAINING
+  new_mode = filing
+  local mode = filing % 16 >= HELD and filing - HELD or filing
+  if mode == 0 then
+    redis.call('HDEL', key('q'), 'limits')
+  else
+    redis.call('HSET', key('q'), 'limits', string.char(mode) .. string.sub(limits, 2))
+  end
+  return false
+end

@@ -1,0 +1,114 @@
+-- turns: the heads of rows of keys, of which a claim reads the first: so its cost does not grow with how many jobs wait
+-- behind them, nor with keys whose limit is full, for those are parked.
+--   g<type>  heads of open rows, as they would stand in the row of their type
+--   G<type>  the same where keys take turns: by tag; a member is 6 bytes of when the tag was given, and the head
+--   t<key>   by type: "o", the row's head stands in g; "O" and 6 bytes, it stands so in G; a generation: it is parked since
+--   P        parked rows, "<type>:<key>", by generation: a change of limits opens those of older ones
+--   p        what will go on by itself, by its time: parked rows, and types and "" (the queue) that wait for a rate
+--   T        by key with waiting jobs: the tag of its next turn, and when it was given
+-- Turns are start-time fair queueing (Goyal, Vin and Cheng, 1996). A turn moves its key's tag on by a ROUND / weight; the
+-- lowest tag goes first, of equal ones that which was given first; the queue's `turn` is the tag of the last one. A key
+-- that had nothing waiting begins so much after that one, so a key that comes and goes gains nothing, and no key with
+-- weight 1 waits for more turns of another than that one's weight.
+local ROUND = 27720
+
+local function share(job)
+  local weight = condition(job, WEIGHT)
+  return math.ceil(ROUND / (weight and string.byte(weight) or 1))
+end
+
+local function heads_of(type)
+  return (in_mode(filing, FAIR) and 'G' or 'g') .. type
+end
+
+-- The tag of a key's next turn, and when it was given.
+local function tag_of(k, head)
+  local said = redis.call('HGET', key('T'), k)
+  if not said then
+    local turn = redis.call('HGET', key('q'), 'turn') or 0
+    local given = redis.call('HINCRBY', key('q'), 'turns', 1)
+    said = string.format('%d %d', turn + share(load((struct.unpack('>I6', head, 7)))), given)
+    redis.call('HSET', key('T'), k, said)
+  end
+  local tag, given = string.match(said, '^(%d+) (%d+)$')
+  return tonumber(tag), struct.pack('>I6', given)
+end
+
+local function open_head(type, k, head, score)
+  if in_mode(filing, FAIR) then
+    local tag, given = tag_of(k, head)
+    redis.call('ZADD', key('G' .. type), string.format('%d', tag), given .. head)
+    redis.call('HSET', key('t' .. k), type, 'O' .. given)
+    return
+  end
+  if tonumber(score) == KEEPS_PLACE then
+    score = -load((struct.unpack('>I6', head, 7))).priority  -- first of its key, not of all keys
+  end
+  redis.call('ZADD', key('g' .. type), score, head)
+  redis.call('HSET', key('t' .. k), type, 'o')
+end
+
+local function is_open(stands)
+  local first = string.sub(stands, 1, 1)
+  return first == 'o' or first == 'O'
+end
+
+local function close_head(type, k, head, stands)
+  if stands == 'o' then
+    redis.call('ZREM', key('g' .. type), head)
+  elseif stands and is_open(stands) then
+    redis.call('ZREM', key('G' .. type), string.sub(stands, 2) .. head)
+  elseif stands then
+    redis.call('ZREM', key('P'), type .. ':' .. k)
+    if redis.call('ZREM', key('p'), type .. ':' .. k) > 0 then stirred.p = true end
+  end
+end
+
+-- Takes a row out of the heads: until a time, or with none until a place is free. Its head stands there still.
+local function park(type, k, head, generation, till)
+  local m = type .. ':' .. k
+  close_head(type, k, head, redis.call('HGET', key('t' .. k), type))
+  redis.call('HSET', key('t' .. k), type, generation)
+  redis.call('ZADD', key('P'), generation, m)
+  if till then
+    redis.call('ZADD', key('p'), string.format('%d', till), m)
+    stirred.p = true
+  end
+end
+
+-- Lets a parked row, or one whose head stands among others, be looked at again.
+local function reopen(type, k)
+  local row = redis.call('ZRANGE', key('w' .. type .. ':' .. k), '0', '0', 'WITHSCORES')
+  local stands = redis.call('HGET', key('t' .. k), type)
+  close_head(type, k, row[1] or '', stands)
+  if not row[1] then return end
+  open_head(type, k, row[1], row[2])
+  wake = 1
+end
+
+-- Brings the heads of all rows that changed in line with them.
+local function keep_heads()
+  for _, name in ipairs(rows_in_order) do
+    local one = keyed_rows[name]
+    local row = redis.call('ZRANGE', key(name), '0', '0', 'WITHSCORES')
+    local before, now, type, k = one.before, row[1], one.type, one.key
+    if before ~= (now or false) then
+      local stands = before and redis.call('HGET', key('t' .. k), type)
+      if not now then
+        close_head(type, k, before, stands)
+        redis.call('HDEL', key('t' .. k), type)
+        redis.call('HDEL', key('T'), k)
+      elseif not stands or is_open(stands) then
+        if before then close_head(type, k, before, stands) end
+        open_head(type, k, now, row[2])
+      end
+    end
+  end
+  for k in pairs(let_go) do
+    local types = redis.call('HGETALL', key('t' .. k))
+    for i = 1, #types, 2 do
+      if not is_open(types[i + 1]) then reopen(types[i], k) end
+    end
+  end
+  keyed_rows, rows_in_order, let_go = {}, {}, {}
+end

@@ -1,0 +1,1 @@
+"""Bulk actions on each store, and through servers that are killed."""
