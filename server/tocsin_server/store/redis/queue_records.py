@@ -133,13 +133,15 @@ def figures_of(reply: Sequence[Any]) -> QueueFigures:
         if minute - RATE_MINUTES <= int(name[1:]) <= minute:
             ended[name[:1]] += int(number)
     seconds = RATE_MINUTES * 60 + now_ms % 60_000 / 1000
+    done_deleted, failed_deleted = (None if end is None else to_time(int(end)) for end in gone)
     return QueueFigures(
         to_time(now_ms),
         counts_of(counts),
         None if oldest < 0 else to_time(oldest),
         ended[b"c"] / seconds,
         ended[b"f"] / seconds,
-        *(None if end is None else to_time(int(end)) for end in gone),
+        done_deleted,
+        failed_deleted,
         tuple(
             LimitFigures(name.decode(), active, most)
             for name, active, most in zip(limited[::3], limited[1::3], limited[2::3], strict=True)
