@@ -81,7 +81,7 @@ def _lines(visit: Visit, kind: ActionKind, job: job_pb2.Job) -> CommandLines:
                 "JobService/UpdateJob",
                 request,
                 queue=job.queue,
-                plain=["--delay", "10m"],
+                options=["--delay", "10m"],
             )
         case "run":
             return make(["jobs", "run", job.job_id], "JobService/RunJob", asked, queue=job.queue)
