@@ -324,9 +324,12 @@ class Client:
         """Change a queue's settings: what is given is set, None clears it, what is left out stays."""
         return self._invoke(_queue_calls.update(queue, changes), deadline)
 
-    def pause(self, queue: str = "", *, reason: str = "", deadline: Span | None = None) -> Queue:
-        """Let no attempt begin; scheduling goes on and running attempts end. Pausing again changes nothing."""
-        return self._invoke(_queue_calls.pause(queue, reason), deadline)
+    def pause(
+        self, queue: str = "", *, reason: str = "", until: datetime | None = None, deadline: Span | None = None
+    ) -> Queue:
+        """Let no attempt begin; scheduling goes on and running attempts end. `until` that time it ends by itself.
+        Pausing again changes nothing but that."""
+        return self._invoke(_queue_calls.pause(queue, reason, until), deadline)
 
     def resume(self, queue: str = "", *, take_back: bool = False, deadline: Span | None = None) -> Queue:
         """Let attempts begin again. FailedPrecondition where it is paused for a move between stores (`tocsin migrate`):

@@ -130,6 +130,7 @@ class Queue:
     failed_max: int | None  # None: the server's, 100,000
     limits: tuple[Limit, ...]
     fair_turns: bool  # keys take turns
+    pause_until: datetime | None  # when its pause ends by itself; None: not before it is resumed
     counts: StateCounts | None  # only from `queues`
     message: queue_pb2.Queue | queue_service_pb2.ListQueuesResponse.Entry = field(repr=False, compare=False)
 
@@ -147,6 +148,7 @@ class Queue:
             failed_max=message.failed_max if message.HasField("failed_max") else None,
             limits=tuple(map(Limit.read, message.limits)),
             fair_turns=message.fair_turns,
+            pause_until=time_in(message, "pause_until"),
             counts=None if entry is None else StateCounts.read(entry.counts),
             message=message if entry is None else entry,
         )

@@ -21,7 +21,7 @@ _OF_ENCRYPTED = ("add", "extend", "finish", "get", "logs", "notes", "put", "sche
 
 
 #: What a store is held to that counts limits.
-_OF_LIMITS = ("test_limits.py", "test_limits_properties.py", "test_fair_turns.py")
+_OF_LIMITS = ("test_limits.py", "test_limits_checked.py", "test_limits_properties.py", "test_fair_turns.py")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

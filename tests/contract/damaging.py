@@ -44,6 +44,10 @@ class Damage(ABC):
         """What is kept of the queue itself, its counters among it, is gone."""
 
     @abstractmethod
+    def lose_filing(self, queue: str) -> None:
+        """What leads claims to the jobs of keys, and says who has which place, is gone."""
+
+    @abstractmethod
     def lose_record(self, job: Job) -> None:
         """The job itself is gone; what led to it stands."""
 
@@ -93,6 +97,12 @@ class RedisDamage(Damage):
     def lose_head(self, queue: str) -> None:
         assert self._drop(queue, "q") == 1
 
+    def lose_filing(self, queue: str) -> None:
+        for kind in "cgGtTpP":
+            names = list(self._client.scan_iter(f"{self._keys.root(queue)}:{kind}*"))
+            if names:
+                self._client.delete(*names)
+
     def lose_record(self, job: Job) -> None:
         assert self._client.delete(self._keys.record(job.queue, job.arrival)) == 1
 
@@ -132,6 +142,9 @@ class MongoDamage(Damage):
 
     def lose_head(self, queue: str) -> None:
         self.lose_name(queue)
+
+    def lose_filing(self, queue: str) -> None:
+        """Nothing says so but the jobs themselves."""
 
     def lose_record(self, job: Job) -> None:
         assert self._jobs.delete_one({"_id": f"{job.queue}/{job.job_id}"}).deleted_count == 1

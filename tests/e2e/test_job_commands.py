@@ -83,19 +83,28 @@ def test_dead_letters_are_retried_in_bulk_and_counted_before(tocsin: Tocsin, cli
         job = client.schedule("fails", queue=queue, job_id=str(number), retry=FIRST_ONLY, tags={"n": str(number)})
         client.wait(job, timeout=20)
     matching = ("--state", "failed", "--type", "fails", "--queue", queue)
-    assert tocsin("jobs", "retry", *matching, "--dry-run").stdout == "would retry 3 jobs\n"
+    shown = tocsin("jobs", "retry", *matching, "--dry-run").stdout
+    first, *counts, these, _, _, _, _ = shown.splitlines()
+    assert (first, these) == ("would retry 3 jobs", "these:")
+    assert [line.split() for line in counts] == [["STATE", "TYPE", "JOBS"], ["FAILED", "fails", "3"]]
     assert client.count(queue=queue, states=["FAILED"]) == 3
     client.pause(queue)
-    assert tocsin("jobs", "retry", *matching, "--tag", "n=0").stdout == "due again: 1 job\n"
-    assert json.loads(tocsin("jobs", "retry", *matching, "--json").stdout) == {"retried": 2}
+    unasked = tocsin("jobs", "retry", *matching, "--tag", "n=0")
+    assert (unasked.returncode, "give --yes" in unasked.stderr) == (2, True)
+    assert tocsin("jobs", "retry", *matching, "--tag", "n=0", "--yes").stdout.endswith("\ndue again: 1 job\n")
+    assert tocsin("jobs", "retry", *matching, "--json").returncode == 2
+    done = json.loads(tocsin("jobs", "retry", *matching, "--json", "--yes").stdout)
+    assert done["counts"] == [{"state": "FAILED", "type": "fails", "jobs": 2}]
+    assert (done["done"], done["changedMeanwhile"], done["refused"], done["state"]) == (2, 0, 0, "COMPLETED")
     assert tocsin("jobs", "count", "--queue", queue, "--state", "waiting").stdout == "3\n"
-    assert tocsin("jobs", "cancel", "--type", "fails", "--dry-run", "--queue", queue).stdout == "would cancel 3 jobs\n"
+    dry = json.loads(tocsin("jobs", "cancel", "--type", "fails", "--dry-run", "--json", "--queue", queue).stdout)
+    assert (dry["matched"], bool(dry["token"])) == (3, True)
     assert (
         tocsin("jobs", "cancel", "0", "1", "--queue", queue).stdout == "cancelled 0 CANCELLED\ncancelled 1 CANCELLED\n"
     )
     assert tocsin("jobs", "retry", "0", "1", "--queue", queue).stdout == "due again 0 WAITING\ndue again 1 WAITING\n"
     assert client.cancel_many(["0", "1"], queue=queue).cancelled == 2
-    assert tocsin("jobs", "cancel", "--type", "fails", "--queue", queue).stdout == "cancelled 1 job\n"
+    assert tocsin("jobs", "cancel", "--type", "fails", "-y", "--queue", queue).stdout.endswith("\ncancelled 1 job\n")
     some = tocsin("jobs", "delete", "0", "unknown", "1", "--queue", queue)
     assert (some.returncode, some.stdout) == (1, "deleted 0\ndeleted 1\n")
     assert "[JOB_NOT_FOUND]" in some.stderr
@@ -106,6 +115,37 @@ def test_dead_letters_are_retried_in_bulk_and_counted_before(tocsin: Tocsin, cli
     assert tocsin(*purge).stdout == "deleted 1 job\n"
     for misused in (["cancel"], ["retry", "a", "--state", "failed"], ["delete", "a", "--dry-run"]):
         assert tocsin("jobs", *misused).returncode == 2
+
+
+def test_what_matches_is_shown_and_asked_about(
+    shared_server: Server, tocsin: Tocsin, client: Client, queue: str
+) -> None:
+    for number in range(12):
+        client.schedule("noop", queue=queue, job_id=f"n{number:02}", delay=3600)
+    due = client.get("n00", queue=queue).schedule_time
+    where = ("--queue", queue, "--address", shared_server.address)
+    for answer, code in (("n", 1), ("y", 0)):
+        screen = Screen("jobs", "retime", "--by=-30m", "--type", "noop", *where)
+        screen.read("Retime them? [y/N]: ")
+        os.write(screen.terminal, f"{answer}\n".encode())
+        said = STYLES.sub("", screen.end())
+        assert (screen.process.returncode, "retimed 12 jobs" in said) == (code, code == 0), said
+        assert ["SCHEDULED", "noop", "12"] in [line.split() for line in said.splitlines()]
+        assert ("such as:" in said, "n11 " in said, "n01 " in said) == (True, True, False)
+    assert client.get("n00", queue=queue).schedule_time == due - timedelta(minutes=30)
+    assert tocsin("jobs", "prioritize", "high", "--all", "--max-jobs", "2", "-y", *where).returncode == 0
+    assert tocsin("jobs", "run", "--priority-min", "high", "--due-to", FAR, "-y", *where).stdout.endswith("2 jobs\n")
+    client.wait("n11", queue=queue, timeout=20)
+    client.schedule("noop", queue=f"{queue}-b", job_id="n00", delay=3600)
+    moved = tocsin("jobs", "move", f"{queue}-b", "--state", "scheduled", "--yes", *where)
+    assert (moved.returncode, moved.stdout.splitlines()[-1]) == (1, "moved 9 jobs, refused 1")
+    assert "[JOB_EXISTS]" in moved.stderr
+    assert client.count(queue=f"{queue}-b") == 10
+    assert tocsin("jobs", "run", "n00", *where).stdout == "due now n00 WAITING\n"
+    none = tocsin("jobs", "delete", "--type", "unknown", *where)
+    assert (none.returncode, none.stdout) == (0, "would delete 0 jobs\n")
+    for misused in (["retime", "--all"], ["move", f"{queue}-b"], ["prioritize", "high"], ["run", "a", "--all"]):
+        assert tocsin("jobs", *misused).returncode == 2, misused
 
 
 def test_a_wait_prints_the_result_and_exits_by_the_outcome(tocsin: Tocsin, client: Client, queue: str) -> None:

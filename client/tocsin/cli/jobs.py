@@ -21,7 +21,11 @@ app = typer.Typer(
 )
 app.command("cancel")(many.cancel)
 app.command("retry")(many.retry)
+app.command("run")(many.run)
 app.command("delete")(many.delete)
+app.command("retime")(many.retime)
+app.command("move")(many.move)
+app.command("prioritize")(many.prioritize)
 app.command("wait")(waiting.wait)
 app.command("explain")(following.explain)
 app.command("logs")(following.logs)
@@ -217,15 +221,6 @@ def update(
             named, payload = parsing.payload(standing.type, data, data_file)
             changes["payload"] = payload if isinstance(named, str) else named
         many.show(client.update(job_id, queue=queue, revision=revision, **changes), "updated", json)
-
-
-@app.command()
-def run(
-    job_id: options.JobId, queue: options.QueueName = "default", address: Address = None, json: AsJson = False
-) -> None:
-    """Make a scheduled job due now."""
-    with connected(address) as client:
-        many.show(client.run(job_id, queue=queue), "due now", json)
 
 
 @app.command()

@@ -1,63 +1,40 @@
-"""`tocsin jobs cancel`, `retry` and `delete`: one job, several, or all that match a filter."""
+"""`tocsin jobs cancel`, `retry`, `run` and `delete`: one job, several, or all that match a filter; and what is done to
+all that match alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Annotated
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any
 
 import typer
 
-from tocsin.cli import json_lines, options, parsing, printing
+from tocsin.cli import bulk, json_lines, options, parsing, printing
 from tocsin.cli.connecting import Address, AsJson, complain, connected
-from tocsin.cli.texts import counted
+from tocsin.cli.option_groups import takes
 from tocsin.enums import State
 from tocsin.errors import TocsinError
 from tocsin.jobs import Job
 
 
-@dataclass(frozen=True, slots=True)
-class _Filter:
-    """Which jobs are meant where no ids are."""
-
-    states: list[State]
-    types: list[str]
-    tags: dict[str, str]
-
-
+@takes(bulk.FilterFlags)
 def cancel(
     job_ids: options.JobIds = None,
     reason: options.Reason = "",
     grace: Annotated[
         timedelta | None, typer.Option(parser=parsing.span, metavar="SPAN", help="How long a running job may take.")
     ] = None,
-    state: options.States = None,
-    type_: options.Types = None,
-    tag: options.Tags = None,
-    dry_run: options.DryRun = False,
     queue: options.QueueName = "default",
     address: Address = None,
     json: AsJson = False,
+    **given: Any,
 ) -> None:
     """Cancel jobs, by their ids or all that match. Those that run are asked to stop."""
-    ids, matching = _which(job_ids, state, type_, tag, dry_run)
+    if not (ids := _ids(job_ids, given)):
+        bulk.act("cancel", given, queue, address, json, reason=reason, grace=grace)
+        return
     with connected(address) as client:
-        if matching is not None and dry_run:
-            states = matching.states or [State.SCHEDULED, State.BLOCKED, State.WAITING, State.ACTIVE]
-            jobs = client.list(queue=queue, states=states, types=matching.types, tags=matching.tags)
-            _tell("would cancel", {"cancelled": sum(1 for _ in jobs)}, json)
-        elif matching is not None:
-            done = client.cancel_many(
-                queue=queue,
-                states=matching.states,
-                types=matching.types,
-                tags=matching.tags,
-                reason=reason,
-                grace=grace,
-            )
-            _tell("cancelled", {"cancelled": done.cancelled, "asked": done.asked}, json)
-        elif len(ids) == 1:
+        if len(ids) == 1:
             job = client.cancel(ids[0], queue=queue, reason=reason, grace=grace)
             show(job, _cancelled(job), json)
         else:
@@ -65,60 +42,121 @@ def cancel(
             _show_each(results, json, _cancelled)
 
 
+@takes(bulk.FilterFlags)
 def retry(
     job_ids: options.JobIds = None,
-    state: options.States = None,
-    type_: options.Types = None,
-    tag: options.Tags = None,
-    dry_run: options.DryRun = False,
     queue: options.QueueName = "default",
     address: Address = None,
     json: AsJson = False,
+    **given: Any,
 ) -> None:
     """Make failed or cancelled jobs due again, by their ids or all that match: --state failed --type charge_card."""
-    ids, matching = _which(job_ids, state, type_, tag, dry_run)
+    if not (ids := _ids(job_ids, given)):
+        bulk.act("retry", given, queue, address, json)
+        return
     with connected(address) as client:
-        if matching is not None:
-            done = client.retry_many(
-                queue=queue, states=matching.states, types=matching.types, tags=matching.tags, dry_run=dry_run
-            )
-            _tell("would retry" if dry_run else "due again:", {"retried": done.retried}, json)
-        elif len(ids) == 1:
+        if len(ids) == 1:
             show(client.retry(ids[0], queue=queue), "due again", json)
         else:
             _show_each(client.retry_many(ids, queue=queue).results, json, lambda _: "due again")
 
 
-def delete(
+@takes(bulk.FilterFlags)
+def run(
     job_ids: options.JobIds = None,
-    state: options.States = None,
-    type_: options.Types = None,
-    tag: options.Tags = None,
-    dry_run: options.DryRun = False,
     queue: options.QueueName = "default",
     address: Address = None,
     json: AsJson = False,
+    **given: Any,
+) -> None:
+    """Make scheduled jobs due now, by their ids or all that match."""
+    if not (ids := _ids(job_ids, given)):
+        bulk.act("run", given, queue, address, json)
+        return
+    refused = False
+    with connected(address) as client:
+        if len(ids) == 1:
+            show(client.run(ids[0], queue=queue), "due now", json)
+            return
+        for job_id in ids:
+            try:
+                show(client.run(job_id, queue=queue), "due now", json)
+            except TocsinError as error:
+                refused = complain(error)
+    if refused:
+        raise typer.Exit(1)
+
+
+@takes(bulk.FilterFlags)
+def delete(
+    job_ids: options.JobIds = None,
+    queue: options.QueueName = "default",
+    address: Address = None,
+    json: AsJson = False,
+    **given: Any,
 ) -> None:
     """Delete jobs that have ended, by their ids or all that match. Their ids are free at once."""
-    ids, matching = _which(job_ids, state, type_, tag, dry_run)
+    if not (ids := _ids(job_ids, given)):
+        bulk.act("delete", given, queue, address, json)
+        return
     with connected(address) as client:
-        if matching is not None:
-            done = client.delete_many(
-                queue=queue, states=matching.states, types=matching.types, tags=matching.tags, dry_run=dry_run
-            )
-            _tell("would delete" if dry_run else "deleted", {"deleted": done.deleted}, json)
-        elif len(ids) == 1:
+        if len(ids) == 1:
             client.delete(ids[0], queue=queue)
             _show_deleted(ids[0], json)
-        else:
-            refused = False
-            for job_id, error in zip(ids, client.delete_many(ids, queue=queue).results, strict=True):
-                if error is None:
-                    _show_deleted(job_id, json)
-                else:
-                    refused = complain(error)
-            if refused:
-                raise typer.Exit(1)
+            return
+        refused = False
+        for job_id, error in zip(ids, client.delete_many(ids, queue=queue).results, strict=True):
+            if error is None:
+                _show_deleted(job_id, json)
+            else:
+                refused = complain(error)
+    if refused:
+        raise typer.Exit(1)
+
+
+@takes(bulk.FilterFlags)
+def retime(
+    to: Annotated[datetime | None, typer.Option(parser=parsing.time, metavar="TIME", help="Due at this time.")] = None,
+    by: Annotated[
+        timedelta | None,
+        typer.Option(parser=parsing.offset, metavar="SPAN", help="Due so much later; --by=-1h: so much earlier."),
+    ] = None,
+    queue: options.QueueName = "default",
+    address: Address = None,
+    json: AsJson = False,
+    **given: Any,
+) -> None:
+    """Change when all pending jobs are due that match."""
+    if (to is None) is (by is None):
+        raise typer.BadParameter("give --to or --by")
+    bulk.act("retime", given, queue, address, json, to=to, by=by)
+
+
+@takes(bulk.FilterFlags)
+def move(
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="The queue that they go to.")],
+    queue: options.QueueName = "default",
+    address: Address = None,
+    json: AsJson = False,
+    **given: Any,
+) -> None:
+    """Move all jobs that match to another queue: those that wait or are scheduled, or have ended in a --state."""
+    bulk.act("move", given, queue, address, json, target=target)
+
+
+@takes(bulk.FilterFlags)
+def prioritize(
+    priority: Annotated[
+        int,
+        typer.Argument(parser=parsing.priority, metavar="PRIORITY", help="N, low, normal or high: higher runs first."),
+    ],
+    queue: options.QueueName = "default",
+    address: Address = None,
+    json: AsJson = False,
+    **given: Any,
+) -> None:
+    """Change the priority of all pending jobs that match."""
+    bulk.act("priority", given, queue, address, json, priority=priority)
 
 
 def show(job: Job, did: str, json: bool) -> None:
@@ -129,21 +167,13 @@ def show(job: Job, did: str, json: bool) -> None:
         printing.print_outcome(job, did)
 
 
-def _which(
-    job_ids: list[str] | None,
-    state: list[str] | None,
-    type_: list[str] | None,
-    tag: list[str] | None,
-    dry_run: bool,
-) -> tuple[list[str], _Filter | None]:
-    filtered = bool(state or type_ or tag)
-    if job_ids and (filtered or dry_run):
-        raise typer.BadParameter("give ids of jobs, or a filter (--state, --type, --tag, --dry-run), not both")
-    if job_ids:
-        return job_ids, None
-    if not filtered:
-        raise typer.BadParameter("give ids of jobs, or a filter: --state, --type or --tag")
-    return [], _Filter(parsing.words(State, state or ()), type_ or [], parsing.tags(tag or ()))
+def _ids(job_ids: list[str] | None, given: Mapping[str, Any]) -> list[str]:
+    """The ids that were given; none where a filter was."""
+    if job_ids and (set(given) - {"yes"}):
+        raise typer.BadParameter("give ids of jobs, or a filter (--state, --type, --dry-run, ...), not both")
+    if not job_ids and not bulk.is_filter(given):
+        raise typer.BadParameter("give ids of jobs, or a filter: --state, --type, --tag, ... or --all")
+    return job_ids or []
 
 
 def _cancelled(job: Job) -> str:
@@ -167,14 +197,3 @@ def _show_deleted(job_id: str, json: bool) -> None:
         json_lines.print_json_line({"jobId": job_id, "deleted": True})
     else:
         printing.print_line(f"deleted {job_id}")
-
-
-def _tell(did: str, counts: dict[str, int], json: bool) -> None:
-    if json:
-        json_lines.print_json_line(counts)
-        return
-    first, *others = counts.values()
-    print(
-        f"{did} {counted(first, 'job')}"
-        + "".join(f", asked {counted(one, 'running job')} to stop" for one in others if one)
-    )

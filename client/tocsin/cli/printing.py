@@ -16,6 +16,7 @@ from tocsin.cli.texts import (
     attempts_text,
     counted,
     from_now,
+    limit_text,
     one_line,
     seconds_text,
     shown,
@@ -259,11 +260,14 @@ def print_queue_settings(queue: Queue) -> None:
     facts: Facts = [
         ("queue", queue.name),
         ("paused", f"since {time_text(queue.pause_time)} {queue.pause_reason}" if queue.paused else ""),
+        ("until", time_text(queue.pause_until) if queue.pause_until is not None else ""),
         ("completed max", "" if queue.completed_max is None else str(queue.completed_max)),
         ("failed max", "" if queue.failed_max is None else str(queue.failed_max)),
         ("all types", _defaults(queue.defaults)),
     ]
     facts += [(f"type {name}", _defaults(found)) for name, found in sorted(queue.type_defaults.items())]
+    facts += [(f"limit {limit.name}", limit_text(limit)) for limit in queue.limits]
+    facts.append(("turns", "keys take turns" if queue.fair_turns else ""))
     _print_facts(facts)
 
 

@@ -85,6 +85,8 @@ def order_of(payload: BulkAction, around: str, by: str) -> BulkOrder:
     if name is None:
         raise DoNotRetry("action is needed")
     verb = BulkVerb(name)
+    if verb is BulkVerb.MOVE and payload.move.queue == (payload.queue or around):
+        raise DoNotRetry("move.queue is where the jobs stand already")
     return BulkOrder(
         queue=payload.queue or around,
         filter=_filter_of(payload.filter, verb),

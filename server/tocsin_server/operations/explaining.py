@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
-from tocsin_server.domain.explaining import Explanation, Outlook, Why
+from tocsin_server.domain.explaining import Explanation, HeldBack, Outlook, Turn, Why
 from tocsin_server.domain.job import Job
 from tocsin_server.domain.job_errors import JobNotFound
 from tocsin_server.domain.queues import QueueSettings, WorkerFigures
@@ -119,10 +119,14 @@ def explained(outlook: Outlook, around: Surroundings) -> Explanation:
     if job.state is State.SCHEDULED and job.schedule_time > now:
         return _due_later(outlook)
     if outlook.paused_since is not None:
-        return _paused(outlook.paused_since, around.settings.pause_reason)
+        return _paused(outlook.paused_since, around.settings)
     takers = _takers(job, around)
     if not takers:
         return _no_worker(job.spec.type, around.settings)
+    if isinstance(outlook.held, HeldBack):
+        return _limit(outlook.held, now)
+    if isinstance(outlook.held, Turn) and (outlook.held.before or outlook.ahead):
+        return _turn(outlook.held, outlook.ahead)
     return _behind(outlook.ahead, job.spec.type, takers)
 
 
@@ -178,10 +182,11 @@ def _due_later(outlook: Outlook) -> Explanation:
     )
 
 
-def _paused(since: datetime, reason: str) -> Explanation:
-    why = f' ("{reason}")' if reason else ""
+def _paused(since: datetime, settings: QueueSettings) -> Explanation:
+    why = f' ("{settings.pause_reason}")' if settings.pause_reason else ""
+    then = f"it goes on at {_time(settings.pause_until)}" if settings.pause_until is not None else "resume it"
     return Explanation(
-        Why.QUEUE_PAUSED, f"It is due, and its queue is paused since {_time(since)}{why}: resume it.", time=since
+        Why.QUEUE_PAUSED, f"It is due, and its queue is paused since {_time(since)}{why}: {then}.", time=since
     )
 
 
@@ -192,6 +197,28 @@ def _no_worker(type_: str, settings: QueueSettings) -> Explanation:
     elif lowest := settings.min_worker_version_of(type_):
         who, what = f"{who} in version {lowest} or a later one", "start one of those"
     return Explanation(Why.NO_WORKER, f"It is due, and {who}: {what}.", name=type_)
+
+
+def _limit(held: HeldBack, now: datetime) -> Explanation:
+    if held.next_at is not None:
+        how = f"lets no job begin before {_time(held.next_at)}, in {_span(held.next_at - now)}"
+    else:
+        how = f"is full: {held.active:,} of {held.most:,} run; it begins when one of them has ended"
+    return Explanation(
+        Why.LIMIT,
+        f'It is due, and the limit "{held.limit}" {how}.',
+        time=held.next_at,
+        name=held.limit,
+        active=held.active,
+        most=held.most,
+    )
+
+
+def _turn(turn: Turn, ahead: int | None) -> Explanation:
+    whose = f'its key "{turn.limit_key}"' if turn.limit_key else "what has no limit_key"
+    own = f", and {counted(ahead, 'job of it goes', 'jobs of it go')} first" if ahead else ""
+    sentence = f"It is due, and keys take turns: {counted(turn.before, 'key comes', 'keys come')} before {whose}{own}."
+    return Explanation(Why.TURN, sentence, name=turn.limit_key, ahead=turn.before)
 
 
 def _behind(ahead: int | None, type_: str, takers: Sequence[WorkerFigures]) -> Explanation:

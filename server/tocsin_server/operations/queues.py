@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import EllipsisType
 
 from tocsin_server.domain import limits
@@ -122,11 +122,13 @@ class Queues:
         self._settings = settings
         self._turn = asyncio.Lock()
 
-    async def pause(self, queue: str, reason: str) -> QueueSettings:
-        """No attempt begins from now on. A paused queue stays as it is, its reason too."""
+    async def pause(self, queue: str, reason: str, until: datetime | None = None) -> QueueSettings:
+        """No attempt begins from now on, `until` that time, or somebody resumes it. A paused queue stays as it is, its
+        reason too, but for a new `until`."""
 
         def paused(settings: QueueSettings) -> tuple[QueueSettings, bool]:
-            return settings if settings.paused else replace(settings, pause_reason=reason), True
+            new = settings if settings.paused else replace(settings, pause_reason=reason)
+            return new if until is None else replace(new, pause_until=until), True
 
         return await self._change(queue, paused)
 
@@ -140,7 +142,7 @@ class Queues:
                 raise QueueMoved(queue, settings.pause_reason, done=done)
         else:
             await schedule_moves.take_back(self._store, queue)
-        return await self._change(queue, lambda settings: (replace(settings, pause_reason=""), False))
+        return await self._change(queue, lambda settings: (replace(settings, pause_reason="", pause_until=None), False))
 
     async def update(self, queue: str, change: QueueChange) -> QueueSettings:
         """Change a queue's settings; QuotaExceeded."""
@@ -174,7 +176,10 @@ class Queues:
                 takes = over or not has_settings
                 paused = old.paused or (takes and wanted.paused)
                 why = wanted.pause_reason if takes and wanted.paused and (over or not old.paused) else old.pause_reason
-                new = replace(wanted if takes else old, paused_since=old.paused_since, pause_reason=why)
+                until = wanted.pause_until if takes and wanted.paused and not old.paused else old.pause_until
+                new = replace(
+                    wanted if takes else old, paused_since=old.paused_since, pause_reason=why, pause_until=until
+                )
                 if (new, paused) == (old, old.paused):
                     like = _settings_alone(old) == _settings_alone(wanted) and (old.paused or not wanted.paused)
                     if has_settings or old.paused or queue in await self._store.queues():
@@ -207,4 +212,4 @@ class Queues:
 
 def _settings_alone(settings: QueueSettings) -> QueueSettings:
     """Without the pause."""
-    return replace(settings, paused_since=None, pause_reason="")
+    return replace(settings, paused_since=None, pause_reason="", pause_until=None)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from support.dying_store import Died, DyingStore
 from tocsin_server.domain.bulk_actions import DEFAULT_STATES, BulkAct, BulkOrder, BulkVerb
@@ -39,6 +39,30 @@ async def acted(
     """One attempt at it."""
     action = ActionName("tocsin.bulk", name, BIRTH)
     return await RunBulkActions(store, step=step).run(order, action, lambda state: None, stopped)
+
+
+class Meddled:
+    """A store before whose nth call of a name something else is done."""
+
+    def __init__(self, store: JobStore, name: str, at: int, meddle: Callable[[], Awaitable[object]]) -> None:
+        self._store, self._name, self._left, self._meddle = store, name, at, meddle
+
+    @property
+    def as_store(self) -> JobStore:
+        return cast(JobStore, self)
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        if name != self._name:
+            return method
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            self._left -= 1
+            if not self._left:
+                await self._meddle()
+            return await method(*args, **kwargs)
+
+        return call
 
 
 async def died(store: JobStore, order: BulkOrder, name: str, at: int, *, after: bool, step: int = 3) -> bool:

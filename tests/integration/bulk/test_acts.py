@@ -38,7 +38,7 @@ from tocsin_server.operations.bulk_actions.preview import Found, preview
 from tocsin_server.operations.bulk_actions.state import OutrunAction
 from tocsin_server.store.interface import JobStore
 
-from integration.bulk.acting import acted, an_order
+from integration.bulk.acting import Meddled, acted, an_order
 
 SCHEDULED, WAITING, ACTIVE = State.SCHEDULED, State.WAITING, State.ACTIVE
 COMPLETED, FAILED, CANCELLED = State.COMPLETED, State.FAILED, State.CANCELLED
@@ -222,6 +222,24 @@ async def test_an_attempt_that_was_outrun_begins_no_step_more(store: JobStore) -
     with pytest.raises(OutrunAction):
         await slow
     assert spied.calls["update"] == 0
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [(BulkVerb.RETIME, {"by": HOUR}), (BulkVerb.PRIORITY, {"priority": 9}), (BulkVerb.MOVE, {"target": "r"})],
+)
+async def test_what_changes_in_the_last_moment_is_left(store: JobStore, verb: BulkVerb, words: dict[str, Any]) -> None:
+    [job, _] = await added(store, a_draft("a", when=HOUR), a_draft("b", when=HOUR))
+    order = await an_order(store, verb, **words)
+
+    async def meddle() -> None:
+        good((await store.update("q", [UpdateJob("a", priority=3)]))[0])
+
+    # Before the note of the step: its jobs are read, and the log is.
+    state = await acted(Meddled(store, "write_note", 2, meddle).as_store, order)
+    assert (state.done_jobs, state.changed) == (1, 1)
+    now = await read(store, "a")
+    assert (now.spec.priority, now.schedule_time) == (3, job.schedule_time)
 
 
 async def dry(store: JobStore, **words: Any) -> Found:

@@ -183,6 +183,16 @@ def test_clean(lines: Lines, client: Client, paid_order: Job) -> None:
     assert [job.job_id for job in client.list()] == ["other"]
 
 
+def test_bulk(lines: Lines, client: Client) -> None:
+    failed(client, 2)
+    client.pause()
+    assert lines.python().matched == 2
+    assert lines.python() == 2
+    assert client.count(states=["WAITING"], types=["charge_card"]) == 2
+    assert lines.python() == 2
+    assert client.count(queue="slow") == 2
+
+
 def test_pause(lines: Lines, client: Client) -> None:
     assert lines.python().paused
     client.schedule("resize_image", IMAGE, job_id="held")

@@ -18,6 +18,7 @@ _CHARACTERS = 200  # of a value; what a caller made up may be longer
 _REQUEST_ID = "x-request-id"  # metadata by which callers find their call again
 # Fields that name what was acted upon, and those of messages within that do.
 _NAMES = frozenset({"queue", "job_id", "schedule_id", "id", "booking_id", "payment_id", "type"})
+_ACTION = "action"  # the oneof of requests that can be for one of several
 _WITHIN = frozenset({"job", "schedule", "reminder", "booking", "payment", "queue"})
 
 
@@ -87,10 +88,15 @@ class Audit:
 
 
 def _named(message: Message) -> Iterator[tuple[str, object]]:
-    """What a request or an answer is about: names, and how many there are of what comes in numbers."""
+    """What a request or an answer is about: names, what is to be done, and how many there are of what comes in
+    numbers."""
+    if _ACTION in message.DESCRIPTOR.oneofs_by_name and (action := message.WhichOneof(_ACTION)) is not None:
+        yield _ACTION, action
     for field, value in message.ListFields():
         name = field.name
-        if isinstance(value, str) and name in _NAMES:
+        if name == "dry_run":
+            yield name, value
+        elif isinstance(value, str) and name in _NAMES:
             yield name, _cut(value)
         elif isinstance(value, Message):
             if name in _WITHIN:

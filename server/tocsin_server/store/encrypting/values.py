@@ -143,7 +143,7 @@ def sealed_outcome(key: Key, outcome: AttemptOutcome) -> AttemptOutcome:
         result = seal(key, RESULT, lease.queue, lease.job_id, result)
     if error is not None:
         error = _sealed_error(key, lease.queue, lease.job_id, error, lease.attempt)
-    return AttemptOutcome(lease, outcome.ending, result, error, outcome.retry_in)
+    return replace(outcome, result=result, error=error)
 
 
 def sealed_extension(key: Key, extension: Extension) -> Extension:

@@ -69,7 +69,12 @@ class ClaimJobs:
             head, read_at = await self._queues.read(queue)
         if head is None or read_at is None:  # never used
             return Claim((), await self._clock.lately(), more=False)
-        if "paused" in head or len(due) > _MADE_WAITING:
+        if "until" in head and head["until"] <= read_at:
+            await self._queues.end_pause(queue, read_at)
+        elif "paused" in head:
+            await self._make_waiting(queue, due[:_MADE_WAITING])
+            return Claim((), read_at, more=len(due) > _MADE_WAITING)
+        if len(due) > _MADE_WAITING:
             await self._make_waiting(queue, due[:_MADE_WAITING])
             return Claim((), read_at, more=len(due) > _MADE_WAITING)
         waiting = {job.document["id"] for job in best}  # others may have made them so between the two readings

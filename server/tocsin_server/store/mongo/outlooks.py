@@ -35,8 +35,10 @@ class Outlooks:
 
     async def of(self, queue: str, job_ids: Sequence[str]) -> list[Outlook | None]:
         """As JobStore.explain."""
-        jobs, (head, _) = await asyncio.gather(self._jobs.load(queue, job_ids), self._queues.read(queue))
+        jobs, (head, read_at) = await asyncio.gather(self._jobs.load(queue, job_ids), self._queues.read(queue))
         paused = None if head is None else head.get("paused")
+        if head is not None and read_at is not None and "until" in head and head["until"] <= read_at:
+            paused = None  # no claim has looked since
         ahead = await self._ahead(queue, [job for job in jobs.values() if _is_due(job)])
         outlooks = {
             job_id: Outlook(

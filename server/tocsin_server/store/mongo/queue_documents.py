@@ -91,6 +91,7 @@ def settings_of(head: Mapping[str, Any]) -> QueueSettings:
         failed_max=said.get("failed_max"),
         limits=limits_of(said.get("limits", ())),
         fair_turns=said.get("fair_turns", False),
+        pause_until=head.get("until") if paused is not None else None,
     )
 
 

@@ -8,6 +8,7 @@ taken              when that was last
 unused             {events, since}: it was seen without jobs with that number of changes, and has not changed since
 wakes              how often jobs became claimable
 paused, reason     since when, and why; absent: it is not
+until              when the pause ends by itself; absent: not before it is resumed
 gone               {done, failed}: the latest end of jobs that were deleted before their time
 rates              {"c<minute>": attempts that completed in that minute, "f<minute>": that failed}, of the last minutes
 """
@@ -221,6 +222,12 @@ class QueueDocuments:
         )
         return found is not None
 
+    async def end_pause(self, queue: str, now: datetime) -> None:
+        """End a pause whose time is over."""
+        over = {"_id": queue, "until": {"$lte": now}}
+        gone = {"paused": "", "reason": "", "until": ""}
+        await self._connection.run(lambda: self._queues.update_one(over, {"$unset": gone}))
+
     async def read(self, queue: str) -> tuple[Document | None, datetime | None]:
         """The document, None where the queue was never used; and the store's clock at the reading."""
         ahead = await self._clock.ahead()
@@ -286,7 +293,7 @@ class QueueDocuments:
             self._queues,
             [
                 {"$match": {"_id": {"$in": list(queues)}}},
-                {"$project": {"events": 1, "wakes": 1}},
+                {"$project": {"events": 1, "wakes": 1, "until": 1}},
                 first("due", "due", {"state": int(State.SCHEDULED)}),
                 first("waiting", "due", {"state": int(State.WAITING)}),
                 first("lease", "lease", {"state": int(State.ACTIVE)}),
@@ -311,6 +318,7 @@ class QueueDocuments:
                     bool(head["waiting"]),
                     int(head["events"]),
                     time(head, "look"),
+                    head["until"].astimezone(UTC) if "until" in head else None,
                 ),
                 int(head["events"]),
             )

@@ -29,9 +29,9 @@ async def build(spied: SpiedStore, tmp_path: Path) -> Build:
     return build
 
 
-async def test_all_six_types_are_served(build: Build) -> None:
+async def test_all_types_are_served(build: Build) -> None:
     assert sorted(build(MailSettings(), SmsSettings()).handlers) == [
-        *("booking_reminder", "data_cleanup", "email_notification"),
+        *("booking_reminder", "bulk_action", "data_cleanup", "email_notification"),
         *("payment_reminder", "report_generation", "sms_notification"),
     ]
 

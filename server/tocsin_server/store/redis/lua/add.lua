@@ -12,7 +12,7 @@
 -- Wakes    "settings" where the queue is new
 -- Clock    the server's; a delay counts from it, a time that has passed means now
 -- Bounds   the caller sends at most 50 jobs and 1 MiB
---- @include lib/keys lib/clock lib/conditions lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/limits lib/filing lib/turns lib/commit lib/transitions lib/types lib/drafts
+--- @include lib/keys lib/clock lib/conditions lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/limits lib/filing lib/turns lib/commit lib/transitions lib/types lib/full lib/drafts
 local FAIL, KEEP, REPLACE = 1, 2, 3
 local known, others = {}, {}
 announce = ARGV[2] ~= '1'
@@ -51,7 +51,7 @@ end
 -- Writes what there is so far: only then can it be changed.
 local function write(asked)
   commit()
-  asked.job, known = false, {}
+  asked.job, asked.ended, known, sizes = false, nil, {}, {}
 end
 
 local function add(asked, id, body)
@@ -62,12 +62,12 @@ local function add(asked, id, body)
   if standing and standing.state == ACTIVE then return 'JOB_ACTIVE', standing.state end
   if not type_fits(asked.type) then return 'QUOTA', 'types' end
   if not standing and not job_fits() then return 'QUOTA', 'jobs' end
-  if not standing then return 'CREATED', create(asked, id, body) end
+  if not standing then return 'CREATED', create(asked, id, body) end  -- and as what it was asked for
   if ended(standing.state) then
     remove_early(standing)
     write(asked)
     -- Who has seen the old one must not take the new one for it.
-    return 'REPLACED', create(asked, id, body, standing)
+    return 'REPLACED', (create(asked, id, body, standing))
   end
   return 'REPLACED', replace(standing, asked, string.sub(body, 3 + #id))
 end
@@ -84,11 +84,11 @@ end
 for i = 3, #ARGV, 2 do
   if ARGV[i] ~= '' then asked = read_head(ARGV[i]) end
   local body = ARGV[i + 1]
-  local done, said = add(asked, math.floor(asked.flags / OWN_ID) % 2 == 1 and struct.unpack('>I2c0', body), body)
+  local done, said, as = add(asked, math.floor(asked.flags / OWN_ID) % 2 == 1 and struct.unpack('>I2c0', body), body)
   if done == 'CREATED' then
-    if run_asked ~= asked then
+    if run_asked ~= as then
       end_new_run()
-      run_asked, run_first, run_jobs_new = asked, last, 0
+      run_asked, run_first, run_jobs_new = as, last, 0
     end
     run_jobs_new = run_jobs_new + 1
   else

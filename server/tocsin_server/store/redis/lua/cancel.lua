@@ -12,16 +12,13 @@ local cancelled_now = {}  -- by the meta that it had, and the wish: a job that w
 local function cancel(job, wish)
   if job.state == CANCELLED then return end
   if job.state == ACTIVE and has(job, CANCEL_ASKED) then return end
-  local grace = struct.unpack('>I6', wish)
-  put_extra(job, 'c', struct.pack('>I6I6I6', NOW, 0, 0) .. wish)
-  if job.state ~= ACTIVE then
-    cancelled(job)
+  if job.state == ACTIVE then
+    ask_to_stop(job, wish)
+    asked = true
     return
   end
-  set_flag(job, CANCEL_ASKED)
-  job.ends = math.min(job.ends, NOW + grace)
-  asked = true
-  changed(job)
+  put_extra(job, 'c', struct.pack('>I6I6I6', NOW, 0, 0) .. wish)
+  cancelled(job)
 end
 
 -- Jobs that stand alike and are cancelled alike are one to commit, and their answers differ in what is their own.

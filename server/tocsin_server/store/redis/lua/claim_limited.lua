@@ -6,7 +6,7 @@
 -- Events   as of claim; due jobs are made WAITING first
 -- Bounds   leases at most 50 and 1 MiB a call; makes 50 due jobs WAITING, parks and opens some 100 rows of keys
 -- Why one script: a limit is exact over all servers, for what is counted and what is leased is one step.
---- @include lib/keys lib/clock lib/conditions lib/job lib/rows lib/events lib/tick lib/writes lib/limits lib/filing lib/turns lib/commit lib/transitions lib/promote lib/repeats lib/rates lib/rooms lib/draining lib/candidates
+--- @include lib/keys lib/clock lib/conditions lib/job lib/rows lib/events lib/tick lib/writes lib/limits lib/filing lib/turns lib/commit lib/transitions lib/full lib/resume lib/promote lib/repeats lib/rates lib/rooms lib/draining lib/candidates
 local limit, lease_ms, request = math.min(tonumber(ARGV[1]), 50), tonumber(ARGV[2]), ARGV[3]
 local most, taken, bytes, more = limit, {}, 0, false
 announce = false
@@ -16,10 +16,12 @@ if ARGV[4] == '1' then
   if #taken > 0 then return {NOW, '1', taken} end
 end
 
-local queue = redis.call('HMGET', key('q'), 'paused', 'flat', 'limits', 'halted', 'turns')
+local queue = redis.call('HMGET', key('q'), 'paused', 'flat', 'limits', 'halted', 'turns', 'until')
 if not queue[3] then return {NOW, 'N', {}} end
+if queue[6] then queue[1] = still_paused(queue[1], queue[6]) end
 local limits, generation = read_limits(queue[3]), struct.unpack('>I4', queue[3], 2)
 for _, one in ipairs(limits) do one.halts = tonumber(queue[4] or 0) > NOW end
+if strict_limits() then comes = judge_due end
 local due = redis.call('ZRANGEBYSCORE', key('s'), '-inf', NOW, 'LIMIT', 0, 51)
 local behind = #due > 50
 due[51] = nil

@@ -27,5 +27,6 @@ if redis.call('EXISTS', key('q')) == 1 then
   if ARGV[1] ~= '' and not unused(tonumber(ARGV[1])) then return 0 end
   publish(8, 0)
 end
-redis.call('UNLINK', key('q'), key('k'), key('n'), key('d'), key('m'), key('v'), key('o'), key('e'), key('f'))
+redis.call('UNLINK', key('q'), key('k'), key('n'), key('d'), key('m'), key('v'), key('o'), key('e'), key('f'),
+  key('p'), key('P'), key('T'))
 return 1

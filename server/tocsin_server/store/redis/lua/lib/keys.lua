@@ -14,10 +14,16 @@
 --   :m               HASH    "<c|f><minute>" -> attempts that completed or failed in that minute
 --   :v               STREAM  changes; one entry a script call (lib/events)
 --   :o               HASH    minute -> changes up to its first entry
---   :q               HASH    n last arrival, v events so far, epoch, paused, reason, settings, cmax, fmax, flat: no SCHEDULED job has a
---                    priority (lib/commit), notes: a note stands until, unused:
+--   :q               HASH    n last arrival, v events so far, epoch, paused, reason, settings, cmax, fmax, flat: no
+--                    SCHEDULED job has a priority (lib/commit), notes: a note stands until, unused:
 --                    since when nothing is known to have changed, gone_e, gone_f: the latest end time of those of :e and
 --                    :f that were deleted before their time
+--                    limits, turn, turns, halted: of limits and turns (lib/limits, lib/turns, lib/pausing); until: when the
+--                    pause ends by itself
+--   :w<type>:<key>   ZSET    the same row for one key, where limits or turns look for it (lib/filing); the key may be empty
+--   :g<type> :G<type> :t<key> :P :p :T  the heads of those rows (lib/turns)
+--   :c<type> :c:<key> :c<type>:<key>    ZSET  who runs, by start time: places of limits (lib/filing)
+--   :R<limit> :R<limit>:<key>           STRING  a rate, and until when it is halted (lib/rates); it expires by itself
 --   :k               STRING  the tick record (lib/tick)
 --   :z               HASH    schedule_id -> 16 characters of its stamp, then the schedule (store/schedule_records.py)
 --   :y               ZSET    schedules by when they are to be looked at; without those that are not

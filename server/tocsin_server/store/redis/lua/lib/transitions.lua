@@ -36,8 +36,16 @@ local function cancelled(job)
   return end_as(job, CANCELLED)
 end
 
+-- Asks a running job to stop. wish: I6 grace, I2 reason, by. Who runs it is to be rung ("cancels").
+local function ask_to_stop(job, wish)
+  put_extra(job, 'c', struct.pack('>I6I6I6', NOW, 0, 0) .. wish)
+  set_flag(job, CANCEL_ASKED)
+  job.ends = math.min(job.ends, NOW + struct.unpack('>I6', wish))
+  return changed(job)
+end
+
 local function make_due(job, due)
-  job.due, job.ends = due, job.ends == 1 and 1 or 0  -- it keeps its key's place (lib/filing)
+  job.due, job.ends = due, job.ends == 1 and job.flags >= FILED and 1 or 0  -- it keeps its key's place (lib/filing)
   job.state = due > NOW and SCHEDULED or WAITING
   return changed(job)
 end
