@@ -252,7 +252,7 @@ class Server:
             self._stack.push_async_callback(probes.stop, timedelta(0))
 
     def _dashboard(self, doors: Doors) -> Dashboard | None:
-        """The dashboard, where it is on. It is loaded for that alone: half a second of start, and 20 MB."""
+        """The dashboard, where it is on. It is loaded for that alone: 4 MB."""
         if self._settings.web.listen is None:
             return None
         from tocsin_server.web.serving import Dashboard
