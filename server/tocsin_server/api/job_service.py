@@ -18,11 +18,11 @@ from tocsin_server.api.aside import aside, each_aside
 from tocsin_server.api.errors import or_raise
 from tocsin_server.api.interceptors.call import Call
 from tocsin_server.api.interceptors.deadline import within_deadline
+from tocsin_server.api.payload_rules import NO_RULES, PayloadRules
 from tocsin_server.api.permissions import check_type, checked
 from tocsin_server.api.requests import jobs as requests
 from tocsin_server.api.requests import schedule_jobs
 from tocsin_server.api.requests import transfer as transfer_requests
-from tocsin_server.api.sending_rules import NO_RULES, SendingRules
 from tocsin_server.api.trace_context import CallTrace
 from tocsin_server.domain.commands import CancelJob, Change, HoldJob, ReleaseJob, RetryJob, RunJob
 from tocsin_server.domain.job import Job, View
@@ -56,7 +56,7 @@ class JobService:
         bulk: MatchingJobs,
         updating: UpdateJobs,
         transfers: Transfers,
-        rules: SendingRules = NO_RULES,
+        rules: PayloadRules = NO_RULES,
     ) -> None:
         self._store = store
         self._scheduling = scheduling

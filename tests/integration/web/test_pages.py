@@ -100,6 +100,30 @@ def test_what_went_wrong_and_what_was_written_is_told(server: Server, client: Cl
     browser.find(".timeline pre", "this job always fails")
 
 
+def test_what_a_job_says_is_seen_as_it_says_it(server: Server, client: Client, browser: Browser) -> None:
+    client.schedule("writes_lines", {"lines": 250, "waits": True}, job_id="wrote")
+    browser.open(f"{dashboard_of(server)}/job?queue=default&id=wrote")
+    browser.find(".log td", "line 249")
+    browser.find(".log .badge", "warning")
+    assert len(browser.all(".log tr")) == 200
+    browser.find("p", "50 lines before these")
+    client.schedule("reports_progress", {}, job_id="half")
+    browser.open(f"{dashboard_of(server)}/job?queue=default&id=half")
+    browser.find("progress")
+    browser.find("p", "50 % half way")
+    for job_id, payload, shown in (
+        ("bytes", b"\xff\x00", "2 bytes: ff 00"),
+        ("text", "Grüezi <b>".encode(), "Grüezi <b>"),
+        ("object", {"n": 1, "list": [0.5, None]}, '"n": 1'),
+    ):
+        client.schedule("echo", payload, job_id=job_id, delay=3600)
+        browser.open(f"{dashboard_of(server)}/job?queue=default&id={job_id}")
+        browser.find("pre", shown)
+    client.wait(client.schedule("echo", {"given": "back"}, job_id="done"))
+    browser.open(f"{dashboard_of(server)}/job?queue=default&id=done")
+    browser.find("pre[aria-label=Result]", "back")
+
+
 def test_jobs_are_found_by_state_type_tag_time_and_id(server: Server, client: Client, browser: Browser) -> None:
     for number in range(60):
         client.schedule(
