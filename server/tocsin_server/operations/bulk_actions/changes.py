@@ -10,6 +10,7 @@ from tocsin_server.domain.errors import InvalidFields
 from tocsin_server.domain.events import Event
 from tocsin_server.domain.filters import ListQuery
 from tocsin_server.domain.states import State
+from tocsin_server.store.cursors import read_cursor
 from tocsin_server.store.interface import JobStore
 
 _AT_ONCE = 1_000  # events of one call to the store
@@ -51,18 +52,22 @@ class Changes:
         self.arrivals = set(seen)
 
     async def follow(self, before: int) -> None:
-        """Look at all that has happened to jobs with a smaller arrival than `before`. BulkTokenStale where the log has
-        been cut before that."""
+        """Look at all that has happened so far to jobs with a smaller arrival than `before`. BulkTokenStale where the
+        log has been cut before that."""
+        end = read_cursor(await self._store.cursor(self._queue))  # not as far as it grows meanwhile, which may be ever
         while True:
+            at = read_cursor(self.cursor)
+            if at.epoch == end.epoch and at.seen >= end.seen:
+                return
             batch = await self._store.events(self._queue, self.cursor, wait=_NOW, limit=_AT_ONCE)
             if batch.gap:
                 raise BulkTokenStale(self._queue)
-            self.cursor = batch.cursor
             for event in batch.events:
                 if event.job.arrival < before and _is_change(event, self._moment):
                     self.arrivals.add(event.job.arrival)
-            if not batch.events:
+            if batch.cursor == self.cursor:
                 return
+            self.cursor = batch.cursor
 
     def passed(self, at: int) -> None:
         """The action has come to this arrival: those from it on matter no longer."""
