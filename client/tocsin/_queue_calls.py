@@ -91,12 +91,21 @@ def update(queue: str, changes: QueueChanges) -> PreparedCall[pb.UpdateQueueResp
     return _queue_call("UpdateQueue", request, pb.UpdateQueueResponse, lambda answer: Queue.read(answer.queue))
 
 
-def pause(queue: str, reason: str = "") -> PreparedCall[pb.PauseQueueResponse, Queue]:
+def pause(queue: str, reason: str = "", until: datetime | None = None) -> PreparedCall[pb.PauseQueueResponse, Queue]:
     """PauseQueue."""
     request = pb.PauseQueueRequest()
     put(request, "queue", queue, "queue")
     put(request, "reason", reason, "reason")
+    if until is not None:
+        put_time(request.until, until, "until")
     return _queue_call("PauseQueue", request, pb.PauseQueueResponse, lambda answer: Queue.read(answer.queue))
+
+
+def drain(queue: str) -> PreparedCall[pb.DrainQueueResponse, Queue]:
+    """DrainQueue."""
+    request = pb.DrainQueueRequest()
+    put(request, "queue", queue, "queue")
+    return _queue_call("DrainQueue", request, pb.DrainQueueResponse, lambda answer: Queue.read(answer.queue))
 
 
 def resume(queue: str, take_back: bool) -> PreparedCall[pb.ResumeQueueResponse, Queue]:

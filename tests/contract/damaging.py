@@ -40,8 +40,16 @@ class Damage(ABC):
         """What says when something is to be done next is gone."""
 
     @abstractmethod
+    def lose_alarms(self, queue: str) -> None:
+        """What says when jobs end by themselves, and which have a key, is gone."""
+
+    @abstractmethod
     def lose_head(self, queue: str) -> None:
         """What is kept of the queue itself, its counters among it, is gone."""
+
+    @abstractmethod
+    def lose_filing(self, queue: str) -> None:
+        """What leads claims to the jobs of keys, and says who has which place, is gone."""
 
     @abstractmethod
     def lose_record(self, job: Job) -> None:
@@ -90,15 +98,24 @@ class RedisDamage(Damage):
     def lose_clock(self, queue: str) -> None:
         assert self._drop(queue, "k") == 1
 
+    def lose_alarms(self, queue: str) -> None:
+        assert self._drop(queue, "x") + self._drop(queue, "K*") > 0
+
     def lose_head(self, queue: str) -> None:
         assert self._drop(queue, "q") == 1
+
+    def lose_filing(self, queue: str) -> None:
+        for kind in "cgGtTpP":
+            names = list(self._client.scan_iter(f"{self._keys.root(queue)}:{kind}*"))
+            if names:
+                self._client.delete(*names)
 
     def lose_record(self, job: Job) -> None:
         assert self._client.delete(self._keys.record(job.queue, job.arrival)) == 1
 
     def _drop(self, queue: str, suffix: str) -> int:
         names = list(self._client.scan_iter(f"{self._keys.root(queue)}:{suffix}"))
-        return int(self._client.delete(*names))
+        return int(self._client.delete(*names)) if names else 0
 
 
 class MongoDamage(Damage):
@@ -130,8 +147,14 @@ class MongoDamage(Damage):
     def lose_clock(self, queue: str) -> None:
         """Nothing says so but the jobs themselves."""
 
+    def lose_alarms(self, queue: str) -> None:
+        self._jobs.update_many({"queue": queue}, {"$unset": {"expire": ""}})
+
     def lose_head(self, queue: str) -> None:
         self.lose_name(queue)
+
+    def lose_filing(self, queue: str) -> None:
+        """Nothing says so but the jobs themselves."""
 
     def lose_record(self, job: Job) -> None:
         assert self._jobs.delete_one({"_id": f"{job.queue}/{job.job_id}"}).deleted_count == 1

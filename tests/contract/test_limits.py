@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
 import pytest
 from tocsin_server.domain.commands import RunJob
 from tocsin_server.domain.conditions import Conditions
-from tocsin_server.domain.lease import Claimed
-from tocsin_server.domain.queue_limits import Limit, LimitScope, Rate
+from tocsin_server.domain.explaining import HeldBack, Turn
+from tocsin_server.domain.job import Draft, New
+from tocsin_server.domain.lease import Claimed, LimitPause
+from tocsin_server.domain.queue_limits import Limit, LimitScope, OnFull, Rate
 from tocsin_server.domain.queues import QueueSettings
+from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
 
 from contract.backdating import Backdate
@@ -25,6 +29,8 @@ from contract.builders import (
     completed,
     failed,
     finished,
+    good,
+    read,
     released,
     wish,
 )
@@ -40,7 +46,7 @@ async def limited(store: JobStore, *limits: Limit, fair: bool = False) -> None:
     await store.put_settings("q", QueueSettings(limits=limits, fair_turns=fair), paused=False)
 
 
-def keyed(job_id: str, key: str, weight: int = 1, **words: object) -> object:
+def keyed(job_id: str, key: str, weight: int = 1, **words: object) -> Draft:
     return a_draft(job_id, conditions=Conditions(key, weight), **words)  # type: ignore[arg-type]
 
 
@@ -187,3 +193,100 @@ async def test_a_rate_goes_on_at_its_time(store: JobStore) -> None:
             assert one.job.start_time is not None
             times.append(one.job.start_time)
     assert all(later - sooner >= timedelta(milliseconds=49) for sooner, later in pairwise(times))
+
+
+@pytest.mark.parametrize("scope", [QUEUE, TYPE, KEY])
+async def test_a_full_limit_may_cancel_what_comes(store: JobStore, scope: LimitScope) -> None:
+    limit = a_limit(scope, 2, type="t" if scope is TYPE else "", on_full=OnFull.CANCEL_NEW)
+    await limited(store, limit)
+    first = [good(answer) for answer in await store.add([keyed(f"{i}", "k") for i in range(3)])]
+    assert [one.state for one in first if isinstance(one, New)] == [State.WAITING, State.WAITING, State.CANCELLED]
+    refused = await read(store, "2")
+    assert refused.cancel is not None
+    assert (refused.cancel.reason, refused.end_time) == ("LIMIT_FULL", refused.create_time)
+    assert ids(await claimed(store)) == ["0", "1"]
+    [later] = await added(store, keyed("3", "k", when=HOUR))
+    assert later.state is State.SCHEDULED
+    await added(store, keyed("4", "k"))
+    assert (await read(store, "4")).state is State.CANCELLED
+
+
+async def test_a_job_that_comes_due_while_its_limit_is_full_is_cancelled_too(
+    store: JobStore, backdate: Backdate
+) -> None:
+    await limited(store, a_limit(KEY, 1, on_full=OnFull.CANCEL_NEW))
+    await added(store, keyed("0", "k"))
+    [later] = await added(store, keyed("1", "k", when=HOUR))
+    backdate.due(later, by=2 * HOUR)
+    assert ids(await claimed(store)) == ["0"]
+    assert (await read(store, "1")).state is State.CANCELLED
+
+
+async def test_a_full_limit_may_ask_the_oldest_that_runs_to_stop(store: JobStore) -> None:
+    await limited(store, a_limit(KEY, 2, on_full=OnFull.CANCEL_RUNNING))
+    await added(store, keyed("0", "k"), keyed("1", "k"), keyed("x", "o"))
+    running = await claimed(store)
+    await added(store, keyed("2", "k"))
+    asked = await read(store, "0")
+    assert asked.cancel is not None
+    assert asked.cancel.reason == "LIMIT_FULL"
+    assert (await read(store, "1")).cancel is None
+    await finished(store, failed(running[0], HOUR))
+    assert (await read(store, "0")).state is State.CANCELLED
+    assert ids(await claimed(store)) == ["2"]
+
+
+async def test_a_failed_job_may_pause_its_limit(store: JobStore) -> None:
+    await limited(store, Limit("api", TYPE, "t", max_active=9), Limit("mine", KEY))
+    await added(store, *(keyed(f"{k}{i}", k) for i in range(2) for k in "ab"), a_draft("u", type="u"))
+    [one] = await claimed(store, 1)
+    pause = LimitPause("api", HOUR)
+    now = await store.ping()
+    await store.finish([replace(failed(one), pause=pause)])
+    assert ids(await claimed(store, types=("t", "u"))) == ["u"]
+    at = (await store.ticks(["q"]))["q"].next_start
+    assert at is not None
+    assert abs(at - now - HOUR) < SECOND
+
+
+async def test_of_a_limit_by_key_the_jobs_key_alone_is_paused(store: JobStore) -> None:
+    await limited(store, Limit("mine", KEY, max_active=5))
+    await added(store, *(keyed(f"{k}{i}", k) for i in range(2) for k in "ab"))
+    [one] = await claimed(store, 1)
+    await store.finish([replace(failed(one, HOUR), pause=LimitPause("mine", HOUR))])
+    assert ids(await claimed(store)) == ["b0", "b1"]
+    await added(store, a_draft("other"))
+    [other] = await claimed(store)
+    await store.finish([replace(failed(other), pause=LimitPause("mine", HOUR))])
+    assert await claimed(store) == []
+    await limited(store)
+    assert ids(await claimed(store)) == ["a1"]
+
+
+async def explained_held(store: JobStore, job_id: str) -> HeldBack | Turn | None:
+    [outlook] = await store.explain("q", [job_id])
+    assert outlook is not None
+    return outlook.held
+
+
+async def test_a_job_that_waits_for_a_place_or_a_rate_is_explained_so(store: JobStore) -> None:
+    await limited(store, Limit("one", KEY, max_active=1), Limit("slow", TYPE, "u", rate=Rate(1, HOUR)))
+    await added(store, keyed("0", "k"), keyed("1", "k"), a_draft("u0", type="u"), a_draft("u1", type="u"))
+    assert await explained_held(store, "0") is None
+    await claimed(store, types=("t", "u"))
+    assert await explained_held(store, "0") is None
+    assert await explained_held(store, "1") == HeldBack("one", 1, 1)
+    held = await explained_held(store, "u1")
+    assert isinstance(held, HeldBack)
+    assert (held.limit, held.active, held.most) == ("slow", 1, None)
+    assert held.next_at is not None
+    assert abs(held.next_at - await store.ping() - HOUR) < MINUTE
+
+
+async def test_a_job_whose_key_waits_for_its_turn_is_explained_so(store: JobStore) -> None:
+    await limited(store, fair=True)
+    await added(store, keyed("a0", "a"), keyed("a1", "a"), keyed("b0", "b"), keyed("c0", "c"))
+    assert await explained_held(store, "c0") == Turn("c", 2)
+    [outlook] = await store.explain("q", ["a1"])
+    assert outlook is not None
+    assert (outlook.held, outlook.ahead) == (Turn("a", 0), 1)

@@ -266,6 +266,10 @@ def test_top_in_a_pipe_is_printed_once(tocsin: Tocsin, client: Client, queue: st
     assert done.returncode == 0
     [line] = [line for line in done.stdout.splitlines() if line.startswith(f"{queue} ")]
     assert line.split()[:5] == [queue, "ok", "0", "0", "1"]
+    lines = done.stdout.splitlines()
+    heads = [at for at, line in enumerate(lines) if line.startswith("WORKER ")]
+    assert [lines[at].split()[:3] for at in heads] == [["WORKER", "HOLDS", "FREE"]]
+    assert len(lines) > heads[0] + 1  # the server itself runs handlers
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,13 @@ def moment(text: str) -> datetime:
     return time(text)
 
 
+def moment_ahead(text: str) -> datetime:
+    """A time with its zone, or a span from now on: "2h"."""
+    if _SPAN.fullmatch(text):
+        return datetime.now(UTC) + span(text)
+    return time(text)
+
+
 def offset(text: str) -> timedelta:
     """A span before something, or after it: "-1d"."""
     return -span(text[1:]) if text.startswith("-") else span(text)

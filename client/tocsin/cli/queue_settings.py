@@ -12,6 +12,7 @@ import typer
 from tocsin.cli import json_lines, parsing, printing
 from tocsin.cli.connecting import Address, AsJson, connected
 from tocsin.cli.options import QueueArgument
+from tocsin.cli.queue_limits import FairTurnsOption, LimitOption, NoLimitOption, changed
 from tocsin.enums import Backoff
 from tocsin.queues import JobDefaults, PushTarget, Queue, QueueChanges
 from tocsin.requests import Retention, RetryPolicy
@@ -68,6 +69,9 @@ def update(
     ] = None,
     completed_max: Annotated[int | None, typer.Option(help="Completed jobs that the queue keeps at most.")] = None,
     failed_max: Annotated[int | None, typer.Option(help="Failed jobs that the queue keeps at most.")] = None,
+    limit: LimitOption = None,
+    no_limit: NoLimitOption = None,
+    fair_turns: FairTurnsOption = None,
     clear: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Take this back (concurrency, max-attempts, ...), or all. May be repeated."),
@@ -94,16 +98,21 @@ def update(
         "failed_for": failed_for,
         "completed_max": completed_max,
         "failed_max": failed_max,
+        "limits": [*(limit or []), *(no_limit or [])] or None,
+        "fair_turns": fair_turns,
     }
     wanted = {name: value for name, value in given.items() if value is not None}
     cleared = _cleared(clear or [], wanted, of_type=bool(type_))
     if not wanted and not cleared:
         raise typer.BadParameter("name what to change, as --concurrency 3, or what to --clear")
-    if type_ and (counts := [name for name in _COUNTS if name in wanted]):
+    if type_ and (counts := [name for name in (*_COUNTS, "limits", "fair_turns") if name in wanted]):
         raise typer.BadParameter(f"{_option(counts[0])} is of the whole queue: leave out --type")
     wanted |= dict.fromkeys(cleared)
     with connected(address) as client:
-        _show(client.update_queue(queue, **_changes(client.queue(queue), type_, wanted)), json)
+        standing = client.queue(queue)
+        if "limits" in wanted:
+            wanted["limits"] = changed(standing.limits, limit or [], no_limit or [])
+        _show(client.update_queue(queue, **_changes(standing, type_, wanted)), json)
 
 
 def _cleared(names: list[str], wanted: Mapping[str, object], *, of_type: bool) -> list[str]:
@@ -145,6 +154,10 @@ def _changes(queue: Queue, type_: str, wanted: Mapping[str, Any]) -> QueueChange
         changes["completed_max"] = wanted["completed_max"]
     if "failed_max" in wanted:
         changes["failed_max"] = wanted["failed_max"]
+    if "limits" in wanted:
+        changes["limits"] = wanted["limits"]
+    if "fair_turns" in wanted:
+        changes["fair_turns"] = wanted["fair_turns"]
     if any(name in wanted for name in _DEFAULTS):
         if type_:
             changes["types"] = {type_: _changed(queue.type_defaults.get(type_), wanted)}

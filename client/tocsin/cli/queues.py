@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tocsin.cli import json_lines, options, parsing, printing, queue_settings
+from tocsin.cli import json_lines, options, parsing, printing, queue_limits, queue_settings
 from tocsin.cli.connecting import Address, AsJson, connected
 from tocsin.cli.texts import counted
 from tocsin.enums import State
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command("get")(queue_settings.get)
 app.command("update")(queue_settings.update)
+app.command("limits")(queue_limits.limits)
 
 
 @app.command("list")
@@ -49,12 +50,23 @@ def health(queue: options.QueueArgument = "default", address: Address = None, js
 def pause(
     queue: options.QueueArgument = "default",
     reason: Annotated[str, typer.Option(help="Why; shown with the queue.")] = "",
+    until: Annotated[
+        str, typer.Option(metavar="TIME|SPAN", help="Go on by itself at this time, or after so long: 2h.")
+    ] = "",
     address: Address = None,
     json: AsJson = False,
 ) -> None:
     """Let no attempt begin. Scheduling goes on, running attempts end."""
+    end = parsing.moment_ahead(until) if until else None
     with connected(address) as client:
-        _show(client.pause(queue, reason=reason), "paused", json)
+        _show(client.pause(queue, reason=reason, until=end), "paused", json)
+
+
+@app.command()
+def drain(queue: options.QueueArgument = "default", address: Address = None, json: AsJson = False) -> None:
+    """Take no new jobs, and end those that the queue has. `resume` ends it."""
+    with connected(address) as client:
+        _show(client.drain(queue), "draining", json)
 
 
 @app.command()
@@ -71,7 +83,7 @@ def resume(
     address: Address = None,
     json: AsJson = False,
 ) -> None:
-    """Let attempts begin again."""
+    """Let attempts begin again, and new jobs in."""
     with connected(address) as client:
         _show(client.resume(queue, take_back=take_back), "resumed", json)
 

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 
 from rich.text import Text
 
-from tocsin.enums import State
+from tocsin.enums import OnFull, State
 from tocsin.jobs import Job
+from tocsin.limits import Limit
 
 _STATE_STYLES = {
     State.COMPLETED: "green",
@@ -83,6 +84,27 @@ def seconds_text(span: timedelta | None) -> str:
 def counted(count: int, one: str, many: str = "") -> str:
     """ "1 job", "2 jobs", "1,000 jobs"."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def limit_rate(limit: Limit) -> str:
+    """How fast jobs of a limit begin: "100/1m"."""
+    if limit.rate is None:
+        return ""
+    per = limit.rate.per if isinstance(limit.rate.per, timedelta) else timedelta(seconds=limit.rate.per)
+    burst = f" burst {limit.rate.burst}" if limit.rate.burst > 1 else ""
+    return f"{limit.rate.jobs}/{typed_span(per)}{burst}"
+
+
+def limit_text(limit: Limit) -> str:
+    """A limit in a few words."""
+    parts = [f"by {limit.scope.lower()}" + (f" {limit.type}" if limit.type else "")]
+    if limit.max_active is not None:
+        parts.append(f"{limit.max_active} at once")
+    if limit.rate is not None:
+        parts.append(limit_rate(limit))
+    if limit.on_full != OnFull.WAIT:
+        parts.append(f"{limit.on_full} when full")
+    return ", ".join(parts)
 
 
 def attempts_text(job: Job) -> str:

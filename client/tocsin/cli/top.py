@@ -1,9 +1,9 @@
-"""`tocsin top`: the queues that do most, with rates and lag, drawn anew every few seconds."""
+"""`tocsin top`: the queues and the workers that do most, with rates and lag, drawn anew every few seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -13,19 +13,22 @@ from tocsin.cli import parsing
 from tocsin.cli.connecting import Address, connected
 from tocsin.cli.live import EVERY, refreshed
 from tocsin.cli.tables import Column, lines
-from tocsin.cli.texts import counted, seconds_text, styled
+from tocsin.cli.texts import counted, from_now, seconds_text, styled
 from tocsin.client import Client
 from tocsin.queues import Queue, QueueHealth, StateCounts
+from tocsin.workers import WorkerEntry
 
 
 def top(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Queues at most, those with most to do.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Queues and workers at most.")] = 20,
     every: Annotated[
         timedelta, typer.Option(parser=parsing.span, metavar="SPAN", help="How often it is drawn anew.")
     ] = f"{EVERY:g}s",  # type: ignore[assignment]  # typer hands the default to the parser
     address: Address = None,
 ) -> None:
-    """Show what the queues do: jobs by state, rates, lag. q or Ctrl-C ends it; not on a terminal it prints once."""
+    """Show what queues and workers do: jobs by state, rates, lag, slots.
+
+    q or Ctrl-C ends it; not on a terminal it prints once."""
     with connected(address, retries=True) as client:
         refreshed(lambda room: _drawn(client, limit, room), max(every.total_seconds(), 0.2))
 
@@ -36,7 +39,35 @@ def _drawn(client: Client, limit: int, room: int | None) -> list[Text]:
     sums = {name: sum(getattr(_counts(queue), name) for queue in queues) for name in StateCounts.__slots__}
     total = ", ".join(f"{number:,} {name}" for name, number in sums.items())
     head = Text(f"{counted(len(queues), 'queue')}: {total}", "bold")
-    return [head, Text(""), *lines(_columns(client.queue_health(queue.name) for queue in busiest), room)]
+    shown = lines(_columns(client.queue_health(queue.name) for queue in busiest), room)
+    return [head, Text(""), *shown, Text(""), *_workers(list(client.workers()), limit, room)]
+
+
+def _workers(workers: Sequence[WorkerEntry], limit: int, room: int | None) -> list[Text]:
+    head = Text(
+        f"{counted(len(workers), 'worker')}: {sum(worker.holds for worker in workers):,} jobs held, "
+        f"{sum(worker.free for worker in workers):,} slots free",
+        "bold",
+    )
+    now = datetime.now(UTC)
+    columns = [
+        Column("WORKER", gives_way=3, shortened=True),
+        Column("HOLDS"),
+        Column("FREE"),
+        Column("HEARD OF"),
+        Column("RUNS NOW", gives_way=1, shortened=True),
+    ]
+    for worker in sorted(workers, key=lambda one: (-one.holds, one.name))[:limit]:
+        cells = (
+            styled(worker.name),
+            Text(f"{worker.holds:,}", "cyan" if worker.holds else ""),
+            Text(f"{worker.free:,}"),
+            Text(from_now(worker.seen_time, now)),
+            styled(", ".join(dict.fromkeys(job.type for job in worker.held))),
+        )
+        for column, cell in zip(columns, cells, strict=True):
+            column.cells.append(cell)
+    return [head, *([Text(""), *lines(columns, room)] if workers else ())]
 
 
 def _columns(found: Iterable[QueueHealth]) -> list[Column]:

@@ -7,10 +7,15 @@ from datetime import timedelta
 
 
 class RetryLater(Exception):
-    """The attempt failed; the next one, if the retry policy leaves any, comes after `delay` (seconds or timedelta)."""
+    """The attempt failed; the next one, if the retry policy leaves any, comes after `delay` (seconds or timedelta).
 
-    def __init__(self, delay: timedelta | float, message: str = "") -> None:
+    pause_limit: name of a limit of the job's queue that lets no job begin for `delay`, either: whoever is called said
+    that it is too busy for all of them. Of a limit by key it is the job's key that is paused.
+    """
+
+    def __init__(self, delay: timedelta | float, message: str = "", *, pause_limit: str = "") -> None:
         self.delay = seconds_or_timedelta(delay, "delay")
+        self.pause_limit = pause_limit
         super().__init__(message or f"asked to be run again in {self.delay.total_seconds():g} s")
 
 

@@ -77,6 +77,9 @@ def outcome_message(outcome: AttemptOutcome, clock: StoreTime) -> pb.Outcome:
         failed.final = not outcome.retryable
         if outcome.retryable and outcome.retry_in is not None:
             failed.retry_at.FromDatetime(clock.now() + outcome.retry_in)
+        if outcome.pause_limit and outcome.retry_in is not None:
+            failed.pause_limit = outcome.pause_limit
+            failed.pause_limit_until.FromDatetime(clock.now() + outcome.retry_in)
     return message
 
 

@@ -69,6 +69,7 @@ def _raised(job: LeasedJob, error: BaseException) -> AttemptOutcome:
         error_trace=cut_start(_trace(error), ERROR_TRACE_BYTES),
         retryable=not isinstance(error, DoNotRetry),
         retry_in=error.delay if isinstance(error, RetryLater) else None,
+        pause_limit=error.pause_limit if isinstance(error, RetryLater) else "",
     )
 
 

@@ -66,6 +66,7 @@ class AttemptOutcome:
     error_trace: str = ""
     retryable: bool = True  # FAILED: False ends the job at once, whatever attempts are left
     retry_in: timedelta | None = None  # FAILED: the handler's own wish for the wait; None: the job's retry policy
+    pause_limit: str = ""  # FAILED: a limit that lets nothing begin for `retry_in`, either
     lease: timedelta | None = None  # HANDED_OVER: how long the lease holds from now on
     reason: str = ""  # RELEASED: the handler's; empty where it never began, or was stopped
 

@@ -76,8 +76,12 @@ class QueueService:
         return pb.UpdateQueueResponse(queue=answers.queue_of(queue, await self._queues.update(queue, change)))
 
     async def PauseQueue(self, request: pb.PauseQueueRequest, call: Call) -> pb.PauseQueueResponse:
-        queue, reason = requests.pause_queue(request)
-        return pb.PauseQueueResponse(queue=answers.queue_of(queue, await self._queues.pause(queue, reason)))
+        queue, reason, until = requests.pause_queue(request)
+        return pb.PauseQueueResponse(queue=answers.queue_of(queue, await self._queues.pause(queue, reason, until)))
+
+    async def DrainQueue(self, request: pb.DrainQueueRequest, call: Call) -> pb.DrainQueueResponse:
+        queue = requests.named_queue(request)
+        return pb.DrainQueueResponse(queue=answers.queue_of(queue, await self._queues.drain(queue)))
 
     async def ResumeQueue(self, request: pb.ResumeQueueRequest, call: Call) -> pb.ResumeQueueResponse:
         queue = requests.named_queue(request)

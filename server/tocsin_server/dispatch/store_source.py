@@ -16,7 +16,7 @@ from tocsin_server.domain.conditions import Conditions
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import JobError
 from tocsin_server.domain.job_errors import LeaseLost
-from tocsin_server.domain.lease import Claimed, Ending, Extended, Extension
+from tocsin_server.domain.lease import Claimed, Ending, Extended, Extension, LimitPause
 from tocsin_server.domain.logs import LogLine
 from tocsin_server.domain.queues import HeldJob
 from tocsin_server.operations.finishing import EndedAttempt, shorten
@@ -200,6 +200,12 @@ def _beat_answer(answer: Extended | TocsinError) -> HeartbeatAnswer:
     return HeartbeatAnswer(lost=isinstance(answer, LeaseLost))
 
 
+def _pause(outcome: AttemptOutcome) -> LimitPause | None:
+    if not outcome.pause_limit or outcome.retry_in is None:
+        return None
+    return LimitPause(outcome.pause_limit, outcome.retry_in)
+
+
 def _ended(held: Held, outcome: AttemptOutcome) -> EndedAttempt:
     error = None
     if outcome.error_type or outcome.error_message or outcome.error_trace:
@@ -213,6 +219,7 @@ def _ended(held: Held, outcome: AttemptOutcome) -> EndedAttempt:
         error=error,
         retryable=outcome.retryable,
         retry_in=outcome.retry_in,
+        pause=_pause(outcome),
         reason=outcome.reason,
         type=held.type,
         took=time.monotonic() - held.since,

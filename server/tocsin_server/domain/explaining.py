@@ -10,6 +10,24 @@ from tocsin_server.domain.record import record
 
 
 @record
+class HeldBack:
+    """A limit has no room for a job."""
+
+    limit: str  # its name
+    active: int  # places that are taken
+    most: int | None  # that it has; None: it has a rate alone
+    next_at: datetime | None = None  # when it goes on by itself; None: when a place becomes free
+
+
+@record
+class Turn:
+    """A job's key waits for its turn."""
+
+    limit_key: str
+    before: int  # keys whose turn comes sooner
+
+
+@record
 class Outlook:
     """A job (View.BASIC) as claims see it at `now`, by the store's clock."""
 
@@ -18,6 +36,8 @@ class Outlook:
     paused_since: datetime | None  # of its queue; None: not paused
     lease_end: datetime | None = None  # of an ACTIVE one
     ahead: int | None = None  # due jobs of its queue and type that claims take before it; None: not due, or not counted
+    held: HeldBack | Turn | None = None  # what of the queue's limits and turns keeps it waiting
+    waits_for: tuple[str, ...] = ()  # ids of jobs whose end a BLOCKED one waits for, the first limits.EXPLAINED_IDS
 
 
 class Why(IntEnum):
@@ -36,6 +56,7 @@ class Why(IntEnum):
     LEASED_BY = 11
     ENDED = 12
     STORE_AWAY = 13
+    HELD = 14
 
 
 @record
@@ -48,4 +69,7 @@ class Explanation:
     name: str = ""  # that it speaks of
     worker: str = ""  # who has the lease
     seen_time: datetime | None = None  # when that worker was last heard of
-    ahead: int | None = None  # jobs that are taken before it
+    job_ids: tuple[str, ...] = ()  # of jobs that it waits for
+    ahead: int | None = None  # jobs that are taken before it; TURN: keys whose turn is sooner
+    active: int | None = None  # LIMIT: places that are taken
+    most: int | None = None  # LIMIT: places that there are

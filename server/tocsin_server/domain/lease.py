@@ -48,6 +48,14 @@ class Ending(IntEnum):
 
 
 @record
+class LimitPause:
+    """A limit of the queue lets no job begin for a while; of one by key, none of the key of the job that failed."""
+
+    limit: str  # its name; where no such limit counts the job, nothing is paused
+    span: timedelta  # from the store's now
+
+
+@record
 class AttemptOutcome:
     """An attempt's end, to be recorded."""
 
@@ -56,6 +64,7 @@ class AttemptOutcome:
     result: bytes | None = None  # COMPLETED: a serialized tocsin.v1.Result
     error: JobError | None = None  # FAILED, CRASHED
     retry_in: timedelta | None = None  # FAILED: wait before the next attempt; None: no further attempt
+    pause: LimitPause | None = None  # FAILED: what else is to wait
 
 
 @record

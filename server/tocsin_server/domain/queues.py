@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from datetime import datetime
 
 from tocsin_server.domain.defaults import UNSET, JobDefaults, PushTarget
@@ -24,13 +24,21 @@ class QueueSettings:
     type_defaults: Mapping[str, JobDefaults] = field(default_factory=dict)
     completed_max: int | None = None
     failed_max: int | None = None
+    draining: bool = False  # no new job is taken
     limits: tuple[Limit, ...] = ()
     fair_turns: bool = False  # keys take turns
+    pause_until: datetime | None = None  # a pause ends then by itself; None: not before somebody resumes it
 
     @property
     def paused(self) -> bool:
         """No attempt begins."""
         return self.paused_since is not None
+
+    def as_of(self, now: datetime) -> QueueSettings:
+        """As they are at a time of the store's clock: a pause whose time is over is none."""
+        if self.pause_until is None or now < self.pause_until:
+            return self
+        return replace(self, paused_since=None, pause_reason="", pause_until=None)
 
     def concurrency_of(self, type_: str) -> int | None:
         """Attempts of the type at once in each process. None: its handler's word holds, else the server's."""
@@ -68,6 +76,15 @@ class QueueSettings:
 
 
 @record
+class LimitFigures:
+    """How full a limit is."""
+
+    name: str
+    active: int
+    most: int
+
+
+@record
 class QueueFigures:
     """Counts and ages of one queue, read at `now` of the store's clock."""
 
@@ -78,6 +95,8 @@ class QueueFigures:
     failed_per_second: float
     done_deleted: datetime | None = None  # latest end of a COMPLETED or CANCELLED job that somebody deleted or replaced
     failed_deleted: datetime | None = None  # the same of FAILED ones; retention's own deletes are in neither
+    limits: tuple[LimitFigures, ...] = ()  # of those of the queue and of types that have places
+    held_keys: int = 0  # keys, of each type, whose jobs wait for a limit
 
     def total(self, state: State) -> int:
         """Jobs in a state, over all types."""

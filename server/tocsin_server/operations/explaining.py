@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
-from tocsin_server.domain.explaining import Explanation, Outlook, Why
+from tocsin_server.domain.explaining import Explanation, HeldBack, Outlook, Turn, Why
 from tocsin_server.domain.job import Job
 from tocsin_server.domain.job_errors import JobNotFound
 from tocsin_server.domain.queues import QueueSettings, WorkerFigures
@@ -101,7 +101,11 @@ class Explaining:
 
 
 def _must_be_asked(job: Job, now: datetime) -> bool:
-    return job.state in (State.WAITING, State.ACTIVE) or (job.state is State.SCHEDULED and job.schedule_time <= now)
+    if job.held:
+        return False
+    return job.state in (State.WAITING, State.ACTIVE, State.BLOCKED) or (
+        job.state is State.SCHEDULED and job.schedule_time <= now
+    )
 
 
 def explained(outlook: Outlook, around: Surroundings) -> Explanation:
@@ -114,16 +118,51 @@ def explained(outlook: Outlook, around: Surroundings) -> Explanation:
         return _leased(outlook, around.workers)
     if isinstance(around.move, moves.Leaving) and outlook.paused_since is not None:
         return _moved(around.move)
+    expires = job.expire_time
+    if expires is not None and expires <= max(now, job.schedule_time):
+        return _expires(expires, now)
+    found = _not_yet(outlook, around)
+    if expires is None:
+        return found
+    return replace(
+        found, sentence=f"{found.sentence} It expires in {_span(expires - now)} if it has not begun by then."
+    )
+
+
+def _not_yet(outlook: Outlook, around: Surroundings) -> Explanation:
+    """Why a job that has not ended has not begun, or not begun again."""
+    job, now = outlook.job, outlook.now
+    if job.held:
+        return Explanation(Why.HELD, "It is held: no attempt begins until it is let go, whatever its time.")
     if job.state is State.BLOCKED:
-        return Explanation(Why.BLOCKED_BY, "It waits for other jobs to end.")
+        return _blocked(outlook.waits_for)
     if job.state is State.SCHEDULED and job.schedule_time > now:
         return _due_later(outlook)
     if outlook.paused_since is not None:
-        return _paused(outlook.paused_since, around.settings.pause_reason)
+        return _paused(outlook.paused_since, around.settings)
     takers = _takers(job, around)
     if not takers:
         return _no_worker(job.spec.type, around.settings)
+    if isinstance(outlook.held, HeldBack):
+        return _limit(outlook.held, now)
+    if isinstance(outlook.held, Turn) and (outlook.held.before or outlook.ahead):
+        return _turn(outlook.held, outlook.ahead)
     return _behind(outlook.ahead, job.spec.type, takers)
+
+
+def _expires(expires: datetime, now: datetime) -> Explanation:
+    if expires <= now:
+        sentence = f"It had to begin by {_time(expires)} and did not: it is about to end, as expired."
+    else:
+        sentence = f"It expires in {_span(expires - now)}, at {_time(expires)}, before it is due: it never begins."
+    return Explanation(Why.EXPIRES_AT, sentence, time=expires)
+
+
+def _blocked(job_ids: tuple[str, ...]) -> Explanation:
+    if not job_ids:
+        return Explanation(Why.BLOCKED_BY, "It waits for other jobs to end.")
+    who = f"job {job_ids[0]!r}" if len(job_ids) == 1 else f"{len(job_ids)} jobs"
+    return Explanation(Why.BLOCKED_BY, f"It waits for {who} to end.", job_ids=job_ids)
 
 
 def _takers(job: Job, around: Surroundings) -> Sequence[WorkerFigures]:
@@ -178,10 +217,11 @@ def _due_later(outlook: Outlook) -> Explanation:
     )
 
 
-def _paused(since: datetime, reason: str) -> Explanation:
-    why = f' ("{reason}")' if reason else ""
+def _paused(since: datetime, settings: QueueSettings) -> Explanation:
+    why = f' ("{settings.pause_reason}")' if settings.pause_reason else ""
+    then = f"it goes on at {_time(settings.pause_until)}" if settings.pause_until is not None else "resume it"
     return Explanation(
-        Why.QUEUE_PAUSED, f"It is due, and its queue is paused since {_time(since)}{why}: resume it.", time=since
+        Why.QUEUE_PAUSED, f"It is due, and its queue is paused since {_time(since)}{why}: {then}.", time=since
     )
 
 
@@ -192,6 +232,28 @@ def _no_worker(type_: str, settings: QueueSettings) -> Explanation:
     elif lowest := settings.min_worker_version_of(type_):
         who, what = f"{who} in version {lowest} or a later one", "start one of those"
     return Explanation(Why.NO_WORKER, f"It is due, and {who}: {what}.", name=type_)
+
+
+def _limit(held: HeldBack, now: datetime) -> Explanation:
+    if held.next_at is not None:
+        how = f"lets no job begin before {_time(held.next_at)}, in {_span(held.next_at - now)}"
+    else:
+        how = f"is full: {held.active:,} of {held.most:,} run; it begins when one of them has ended"
+    return Explanation(
+        Why.LIMIT,
+        f'It is due, and the limit "{held.limit}" {how}.',
+        time=held.next_at,
+        name=held.limit,
+        active=held.active,
+        most=held.most,
+    )
+
+
+def _turn(turn: Turn, ahead: int | None) -> Explanation:
+    whose = f'its key "{turn.limit_key}"' if turn.limit_key else "what has no limit_key"
+    own = f", and {counted(ahead, 'job of it goes', 'jobs of it go')} first" if ahead else ""
+    sentence = f"It is due, and keys take turns: {counted(turn.before, 'key comes', 'keys come')} before {whose}{own}."
+    return Explanation(Why.TURN, sentence, name=turn.limit_key, ahead=turn.before)
 
 
 def _behind(ahead: int | None, type_: str, takers: Sequence[WorkerFigures]) -> Explanation:

@@ -13,7 +13,16 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, StoreFull, TocsinError
 from tocsin_server.domain.job import Job, JobError, View
 from tocsin_server.domain.job_errors import EndedOtherwise, LeaseLost
-from tocsin_server.domain.lease import AttemptOutcome, Ending, Extended, Extension, Finished, Lease, contradicts
+from tocsin_server.domain.lease import (
+    AttemptOutcome,
+    Ending,
+    Extended,
+    Extension,
+    Finished,
+    Lease,
+    LimitPause,
+    contradicts,
+)
 from tocsin_server.domain.record import record
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.operations.retry_pause import retry_pause
@@ -47,6 +56,7 @@ class EndedAttempt:
     error: JobError | None = None  # FAILED, CRASHED
     retryable: bool = True  # FAILED: False ends the job, whatever attempts are left
     retry_in: timedelta | None = None  # FAILED: the handler's own wish for the wait; None: the policy's
+    pause: LimitPause | None = None  # FAILED: a limit that is to let nothing begin meanwhile
     reason: str = ""  # RELEASED: why; for the log, as what follows
     type: str = ""  # of the job
     took: float = 0.0  # seconds since it was leased
@@ -67,7 +77,7 @@ def outcome_of(ended: EndedAttempt) -> AttemptOutcome:
         return AttemptOutcome(ended.lease, Ending.FAILED, error=JobError("RESULT_TOO_LARGE", message))
     error = None if ended.error is None else _shortened(ended.error)
     if ended.ending is Ending.FAILED:
-        return AttemptOutcome(ended.lease, ended.ending, error=error, retry_in=_retry_in(ended))
+        return AttemptOutcome(ended.lease, ended.ending, error=error, retry_in=_retry_in(ended), pause=ended.pause)
     return AttemptOutcome(ended.lease, ended.ending, result=ended.result, error=error)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import EllipsisType
 
 from tocsin_server.domain import limits
@@ -122,17 +122,23 @@ class Queues:
         self._settings = settings
         self._turn = asyncio.Lock()
 
-    async def pause(self, queue: str, reason: str) -> QueueSettings:
-        """No attempt begins from now on. A paused queue stays as it is, its reason too."""
+    async def pause(self, queue: str, reason: str, until: datetime | None = None) -> QueueSettings:
+        """No attempt begins from now on, `until` that time, or somebody resumes it. A paused queue stays as it is, its
+        reason too, but for a new `until`."""
 
         def paused(settings: QueueSettings) -> tuple[QueueSettings, bool]:
-            return settings if settings.paused else replace(settings, pause_reason=reason), True
+            new = settings if settings.paused else replace(settings, pause_reason=reason)
+            return new if until is None else replace(new, pause_until=until), True
 
         return await self._change(queue, paused)
 
+    async def drain(self, queue: str) -> QueueSettings:
+        """No new job is taken from now on; those that stand run. A queue that drains stays as it is."""
+        return await self._change(queue, lambda settings: (replace(settings, draining=True), settings.paused))
+
     async def resume(self, queue: str, *, take_back: bool = False) -> QueueSettings:
-        """Attempts begin again. QueueMoved where it is paused for a move to another store, or from one: only who takes
-        it back wants its jobs to run here, and its schedules to make some."""
+        """Attempts begin again, and new jobs are taken. QueueMoved where it is paused for a move to another store, or
+        from one: only who takes it back wants its jobs to run here, and its schedules to make some."""
         if not take_back:
             [settings] = await self._store.settings([queue])
             if (move := await moves.standing(self._store, queue, settings)) is not None:
@@ -140,7 +146,9 @@ class Queues:
                 raise QueueMoved(queue, settings.pause_reason, done=done)
         else:
             await schedule_moves.take_back(self._store, queue)
-        return await self._change(queue, lambda settings: (replace(settings, pause_reason=""), False))
+        return await self._change(
+            queue, lambda settings: (replace(settings, pause_reason="", pause_until=None, draining=False), False)
+        )
 
     async def update(self, queue: str, change: QueueChange) -> QueueSettings:
         """Change a queue's settings; QuotaExceeded."""
@@ -174,7 +182,10 @@ class Queues:
                 takes = over or not has_settings
                 paused = old.paused or (takes and wanted.paused)
                 why = wanted.pause_reason if takes and wanted.paused and (over or not old.paused) else old.pause_reason
-                new = replace(wanted if takes else old, paused_since=old.paused_since, pause_reason=why)
+                until = wanted.pause_until if takes and wanted.paused and not old.paused else old.pause_until
+                new = replace(
+                    wanted if takes else old, paused_since=old.paused_since, pause_reason=why, pause_until=until
+                )
                 if (new, paused) == (old, old.paused):
                     like = _settings_alone(old) == _settings_alone(wanted) and (old.paused or not wanted.paused)
                     if has_settings or old.paused or queue in await self._store.queues():
@@ -207,4 +218,4 @@ class Queues:
 
 def _settings_alone(settings: QueueSettings) -> QueueSettings:
     """Without the pause."""
-    return replace(settings, paused_since=None, pause_reason="")
+    return replace(settings, paused_since=None, pause_reason="", pause_until=None)

@@ -4,8 +4,8 @@ of Redis read them at each claim (lua/lib/limits.lua)."""
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin_server.domain.queue_limits import Limit, LimitScope, OnFull, Rate
@@ -64,3 +64,12 @@ def packed_limits(settings: QueueSettings) -> bytes:
         jobs, per, burst = (0, 0, 0) if rate is None else (rate.jobs, to_ms(rate.per), rate.burst)
         packed += _NUMBERS.pack(limit.max_active or 0, jobs, per.to_bytes(6, "big"), burst)
     return bytes((mode,)) + packed if mode else b""
+
+
+async def as_of_now(found: Sequence[QueueSettings], ask_time: Callable[[], Awaitable[datetime]]) -> list[QueueSettings]:
+    """Settings that were read, as they are now: a pause whose time is over is none. The store is asked for its time
+    only where one of them ends by itself."""
+    if not any(settings.pause_until for settings in found):
+        return list(found)
+    now = await ask_time()
+    return [settings.as_of(now) for settings in found]

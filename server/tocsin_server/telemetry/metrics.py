@@ -32,6 +32,19 @@ OLDEST_DUE = Family(
     ("queue",),
 )
 QUEUES = Family("tocsin_queues", "gauge", f"Queues that are there. {_SAME}")
+LIMIT_ACTIVE = Family(
+    "tocsin_limit_active",
+    "gauge",
+    f"Places of a limit, of a queue or a type, that are taken. {_SAME}",
+    ("queue", "limit"),
+)
+LIMIT_MAX = Family("tocsin_limit_max", "gauge", f"Places that such a limit has. {_SAME}", ("queue", "limit"))
+LIMIT_HELD_KEYS = Family(
+    "tocsin_limit_held_keys",
+    "gauge",
+    f"Keys, of each type, whose jobs wait for a limit: a place or a rate. {_SAME}",
+    ("queue",),
+)
 FIGURES_PENDING = Family(
     "tocsin_queues_to_read", "gauge", "Queues that have changed since their figures were read by this server."
 )

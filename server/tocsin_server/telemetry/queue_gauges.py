@@ -14,7 +14,15 @@ from itertools import islice
 
 from tocsin_server.domain.queues import QueueFigures
 from tocsin_server.telemetry.instruments import OTHER
-from tocsin_server.telemetry.metrics import JOBS, OLDEST_DUE, QUEUES, TYPES
+from tocsin_server.telemetry.metrics import (
+    JOBS,
+    LIMIT_ACTIVE,
+    LIMIT_HELD_KEYS,
+    LIMIT_MAX,
+    OLDEST_DUE,
+    QUEUES,
+    TYPES,
+)
 
 #: Pairs of queue and type that are told apart; in the queues beyond, all types are one.
 _PAIRS = 20_000
@@ -25,7 +33,7 @@ _Counts = Mapping[tuple[str, str], int]  # by type and state
 class _Queue:
     """One queue's lines."""
 
-    __slots__ = ("_as_one", "_name", "_sample", "counts", "due", "in_rest", "jobs", "types")
+    __slots__ = ("_as_one", "_name", "_sample", "active", "counts", "due", "held", "in_rest", "jobs", "most", "types")
 
     def __init__(self, name: str, figures: QueueFigures) -> None:
         self._name = name
@@ -41,6 +49,9 @@ class _Queue:
         self.types = frozenset(type_ for type_, _ in self.counts)
         self.jobs = _jobs(self._name, self.counts)
         self._as_one: str | None = None
+        self.active = "".join(f"{LIMIT_ACTIVE.sample((self._name, one.name))}{one.active}\n" for one in figures.limits)
+        self.most = "".join(f"{LIMIT_MAX.sample((self._name, one.name))}{one.most}\n" for one in figures.limits)
+        self.held = f"{LIMIT_HELD_KEYS.sample((self._name,))}{figures.held_keys}\n" if figures.held_keys else ""
         oldest = figures.oldest_waiting
         self.due = None if oldest is None else oldest.timestamp()
 
@@ -118,6 +129,13 @@ class QueueGauges:
         yield OLDEST_DUE.head()
         seconds = now.timestamp()
         yield from [queue.age(seconds) for queue in self._shown]
+        for family, of_each in (
+            (LIMIT_ACTIVE, [queue.active for queue in self._shown]),
+            (LIMIT_MAX, [queue.most for queue in self._shown]),
+            (LIMIT_HELD_KEYS, [queue.held for queue in self._shown]),
+        ):
+            yield family.head()
+            yield from of_each
         if self._rest:
             due = min((queue.due for queue in self._rest if queue.due is not None), default=seconds)
             yield f"{OLDEST_DUE.sample((OTHER,))}{max(0.0, seconds - due):.3f}\n"

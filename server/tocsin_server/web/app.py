@@ -16,7 +16,19 @@ from tocsin_server.web.calling import Visitor, is_away
 from tocsin_server.web.guard import form_of
 from tocsin_server.web.live import TooManyStreams
 from tocsin_server.web.login import NOBODY, Entrance
-from tocsin_server.web.pages import job, job_actions, jobs, overview, queues
+from tocsin_server.web.pages import (
+    bulk,
+    failed,
+    folders,
+    job,
+    job_actions,
+    jobs,
+    overview,
+    queues,
+    reminders,
+    schedules,
+    workers,
+)
 from tocsin_server.web.rendering import StaticFiles
 from tocsin_server.web.visit import Site, Visit
 
@@ -30,16 +42,32 @@ _PAGES: Mapping[str, Page] = {
     "/queue": queues.queue,
     "/jobs": jobs.jobs,
     "/job": job.job,
+    "/failed": failed.failed,
+    "/bulk": bulk.bulk,
+    "/schedules": schedules.schedules,
+    "/schedule": schedules.schedule,
+    "/workers": workers.workers,
+    "/reminders": reminders.reminders,
+    "/outbox": folders.outbox,
+    "/outbox/message": folders.message,
+    "/outbox/message/body": folders.message_body,
+    "/reports": folders.reports,
+    "/reports/report": folders.report,
+    "/reports/report/body": folders.report_body,
 }
 _LIVE: Mapping[str, Callable[[Visit], Awaitable[str]]] = {
     "/live/overview": overview.draw_overview,
     "/live/queues": queues.draw_queues,
     "/live/queue": queues.draw_queue,
     "/live/job": job.draw_job,
+    "/live/workers": workers.draw_workers,
 }
 _FORMS: Mapping[str, Page] = {
     "/queue/pause": queues.pause,
     "/queue/resume": queues.resume,
+    "/bulk/act": bulk.act,
+    "/reminders/cancel": reminders.cancel,
+    **{f"/schedule/{name}": partial(schedules.act, do=name) for name in ("trigger", "pause", "resume")},
     **{f"/job/{name}": partial(job_actions.act, name=name, show=job.job) for name in job_actions.KINDS},
 }
 

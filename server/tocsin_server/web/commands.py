@@ -34,16 +34,15 @@ class Commands:
         request: Mapping[str, Any],
         *,
         queue: str = "",
-        plain: Sequence[str] = (),
+        options: Sequence[str] = (),
     ) -> CommandLines:
-        """`words` of the command; `method` as "JobService/RunJob" with its request. Words of `plain` are put as they
-        are, after the others: places for what is typed."""
-        return CommandLines(self._tocsin(words, queue, plain), self._grpcurl(method, request, queue))
+        """`words` of the command; `method` as "JobService/RunJob" with its request."""
+        return CommandLines(self._tocsin(words, options, queue), self._grpcurl(method, request, queue))
 
-    def _tocsin(self, words: Sequence[str], queue: str, plain: Sequence[str]) -> str:
+    def _tocsin(self, words: Sequence[str], options: Sequence[str], queue: str) -> str:
         # A name may begin with a dash: then it goes last, where nothing can be an option.
         last = words[2:] if any(word.startswith("-") for word in words[2:]) else ()
-        parts = ["tocsin", *map(shlex.quote, words[:2] if last else words), *plain]
+        parts = ["tocsin", *map(shlex.quote, words[:2] if last else words), *map(shlex.quote, options)]
         if queue and queue != "default":
             parts += ["--queue", shlex.quote(queue)]
         if self.tls:

@@ -6,6 +6,7 @@ import ipaddress
 import secrets
 from collections.abc import Sequence
 from http.cookies import CookieError, SimpleCookie
+from time import perf_counter
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.requests import Request
@@ -49,8 +50,12 @@ class BrowserGuard:
             await _refuse(send, *refusal)
             return
 
+        begun = perf_counter()
+
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
+                took = f"page;dur={(perf_counter() - begun) * 1000:.1f}".encode()
+                message["headers"] = [*message["headers"], (b"server-timing", took)]
                 given = {name.lower() for name, _ in message["headers"]}
                 message["headers"] = [
                     *message["headers"],
@@ -75,7 +80,8 @@ def from_here(request: Request) -> bool:
     if (origin := request.headers.get("origin")) is None:
         return False
     host = urlsplit(origin).netloc.lower()
-    return host in (request.headers.get("host", "").lower(), request.headers.get("x-forwarded-host", "").lower())
+    own = (request.headers.get("host", "").lower(), request.headers.get("x-forwarded-host", "").lower())
+    return bool(host) and host in own
 
 
 async def form_of(request: Request) -> dict[str, str] | None:

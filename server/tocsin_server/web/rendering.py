@@ -72,7 +72,7 @@ class PageTemplates:
             payload=payload_of,
             result=result_of,
             rate=rate,
-            at=iso,
+            utc=utc,
         )
 
     def url(self, path: str, **query: object) -> str:
@@ -102,6 +102,11 @@ def iso(time: Timestamp | datetime) -> str:
             return ""
         time = time.ToDatetime(tzinfo=UTC)
     return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03}Z"
+
+
+def utc(time: Timestamp | datetime) -> str:
+    """In UTC, as people read it."""
+    return iso(time)[:19].replace("T", " ")
 
 
 def when(time: Timestamp | datetime, form: str = "ago") -> Markup:
@@ -169,6 +174,15 @@ def result_of(result: job_pb2.Result) -> str:
     return "" if kind is None else shown_value(getattr(result, kind))
 
 
+def _whole(value: Any) -> Any:
+    """The same, with whole numbers as they were written: a Struct has doubles alone."""
+    if isinstance(value, dict):
+        return {name: _whole(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53 else value
+
+
 def shown_value(value: Any) -> str:
     """A message as indented JSON, and bytes as text where they are."""
     if hasattr(value, "content_type"):
@@ -177,6 +191,6 @@ def shown_value(value: Any) -> str:
         except UnicodeDecodeError:
             text = f"{len(value.body):,} bytes: {value.body[:512].hex(' ')}"
     else:
-        found: Any = MessageToDict(value, preserving_proto_field_name=True)
+        found = _whole(MessageToDict(value, preserving_proto_field_name=True))
         text = json.dumps(found, indent=2, ensure_ascii=False, sort_keys=True)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}\n… {len(text) - _MOST_SHOWN:,} more characters"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,16 +9,6 @@ from typing import NoReturn
 
 import pytest
 from support.browser import DESKTOP, Browser, NoBrowser, axe
-from support.servers import Server
-
-WEB = {"TOCSIN_WEB__LISTEN": "127.0.0.1:0", "TOCSIN_DRAIN__GRACE": "0s"}
-
-
-def dashboard_of(server: Server) -> str:
-    """Where it says that its dashboard is, without the last slash."""
-    lines = (line for line in server.said(200_000).splitlines() if line.startswith("{"))
-    said = [line for line in map(json.loads, lines) if line.get("event") == "serving"]
-    return str(said[-1]["dashboard"]).rstrip("/")
 
 
 @pytest.fixture(scope="session")

@@ -7,23 +7,24 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from support.browser import PHONE, Browser
+from support.dashboard import PAGES, WEB, dashboard_of
 from support.eventually import until
 from support.redis_backend import RedisBackend
 from support.servers import Server
-from tocsin import Client, RetryPolicy
-
-from integration.web.conftest import WEB, dashboard_of
+from tocsin import Client, EmailNotification, ReportGeneration, RetryPolicy
 
 HANDLERS = "support.jobs.everyday"
 
 
 @pytest.fixture
-def server(redis: RedisBackend, serve: Callable[..., Server]) -> Server:
-    return serve(redis.url, handlers=HANDLERS, **WEB)
+def server(redis: RedisBackend, serve: Callable[..., Server], tmp_path: Path) -> Server:
+    mail = {"TOCSIN_MAIL__TRANSPORT": f"file:{tmp_path / 'outbox'}", "TOCSIN_MAIL__SENDER": "shop@example.com"}
+    return serve(redis.url, handlers=HANDLERS, **WEB, **mail)
 
 
 @pytest.fixture
@@ -99,6 +100,30 @@ def test_what_went_wrong_and_what_was_written_is_told(server: Server, client: Cl
     browser.find(".timeline pre", "this job always fails")
 
 
+def test_what_a_job_says_is_seen_as_it_says_it(server: Server, client: Client, browser: Browser) -> None:
+    client.schedule("writes_lines", {"lines": 250, "waits": True}, job_id="wrote")
+    browser.open(f"{dashboard_of(server)}/job?queue=default&id=wrote")
+    browser.find(".log td", "line 249")
+    browser.find(".log .badge", "warning")
+    assert len(browser.all(".log tr")) == 200
+    browser.find("p", "50 lines before these")
+    client.schedule("reports_progress", {}, job_id="half")
+    browser.open(f"{dashboard_of(server)}/job?queue=default&id=half")
+    browser.find("progress")
+    browser.find("p", "50 % half way")
+    for job_id, payload, shown in (
+        ("bytes", b"\xff\x00", "2 bytes: ff 00"),
+        ("text", "Grüezi <b>".encode(), "Grüezi <b>"),
+        ("object", {"n": 1, "list": [0.5, None]}, '"n": 1'),
+    ):
+        client.schedule("echo", payload, job_id=job_id, delay=3600)
+        browser.open(f"{dashboard_of(server)}/job?queue=default&id={job_id}")
+        browser.find("pre", shown)
+    client.wait(client.schedule("echo", {"given": "back"}, job_id="done"))
+    browser.open(f"{dashboard_of(server)}/job?queue=default&id=done")
+    browser.find("pre[aria-label=Result]", "back")
+
+
 def test_jobs_are_found_by_state_type_tag_time_and_id(server: Server, client: Client, browser: Browser) -> None:
     for number in range(60):
         client.schedule(
@@ -161,9 +186,6 @@ def test_the_lines_beside_a_button_do_what_it_does(
     assert "plain" not in [job.job_id for job in client.list()]
 
 
-PAGES = ["/", "/queues", "/queue?queue=mail", "/jobs?queue=mail", "/job?queue=mail&id=dead-1"]
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_each_page_is_fit_for_everybody(
     server: Server, client: Client, browser: Browser, axe_text: str, pictures: Path, scheme: str
@@ -190,5 +212,14 @@ def everything(client: Client) -> None:
     client.schedule("charge_card", {"amount": 4200}, queue="payments", priority=10)
     client.schedule("reports_progress", {}, queue="media")
     client.schedule("echo", {}, queue="media", delay=7200)
+    client.schedules.create(
+        "pay-day", queue="mail", cron="0 9 L * *", time_zone="Europe/Berlin", type="echo", payload={"n": 1}
+    )
+    client.schedules.create("often", queue="mail", every=30, type="echo")
+    client.schedules.pause("often", "mail", reason="too often")
+    at = datetime.now(UTC) + timedelta(days=3)
+    client.schedule_booking_reminders("B42", at, queue="mail", email_to=["ada@example.com"])
+    client.wait(client.schedule(EmailNotification(to=["ada@example.com"], subject="Your table", text="is ready")))
+    client.wait(client.schedule(ReportGeneration(queue="mail")))
     client.pause("night", reason="the relay is being moved")
     client.schedule("echo", {}, queue="night")

@@ -91,6 +91,7 @@ def outcome_to_json(outcome: AttemptOutcome) -> dict[str, Any]:
         "error_trace": outcome.error_trace,
         "retryable": outcome.retryable,
         "retry_in": _seconds(outcome.retry_in),
+        "pause_limit": outcome.pause_limit,
         "reason": outcome.reason,
     }
 
@@ -106,6 +107,7 @@ def outcome_from_json(job: LeasedJob, said: dict[str, Any], body: bytes) -> Atte
         error_trace=said["error_trace"],
         retryable=said["retryable"],
         retry_in=_timedelta(said["retry_in"]),
+        pause_limit=said["pause_limit"],
         reason=said["reason"],
     )
 

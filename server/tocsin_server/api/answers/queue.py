@@ -29,6 +29,8 @@ def fill_queue(target: queue_pb2.Queue, name: str, settings: QueueSettings) -> N
     if settings.paused_since is not None:
         set_time(target.pause_time, settings.paused_since)
         target.pause_reason = settings.pause_reason
+        if settings.pause_until is not None:
+            set_time(target.pause_until, settings.pause_until)
     if settings.defaults != UNSET:
         _fill_defaults(target.defaults, settings.defaults)
     for type_, defaults in settings.type_defaults.items():
@@ -37,6 +39,7 @@ def fill_queue(target: queue_pb2.Queue, name: str, settings: QueueSettings) -> N
         target.completed_max = settings.completed_max
     if settings.failed_max is not None:
         target.failed_max = settings.failed_max
+    target.draining = settings.draining
     for limit in settings.limits:
         _fill_limit(target.limits.add(), limit)
     target.fair_turns = settings.fair_turns

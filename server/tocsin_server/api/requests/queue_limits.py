@@ -18,6 +18,11 @@ _SCOPES = {scope.value: scope.name for scope in LimitScope}
 _ON_FULL = {0: "ON_FULL_UNSPECIFIED"} | {choice.value: choice.name for choice in OnFull}
 
 
+def is_limit_name(value: str) -> bool:
+    """Whether it can be a limit's name."""
+    return _NAME.match(value) is not None
+
+
 def check_limits(wrong: Violations, field: str, given: Sequence[queue_pb2.Limit]) -> None:
     """All that can be wrong with a queue's limits; `field` is their path."""
     if not wrong.count(field, given, limits.LIMITS_PER_QUEUE):
@@ -25,7 +30,7 @@ def check_limits(wrong: Violations, field: str, given: Sequence[queue_pb2.Limit]
     names: set[str] = set()
     for i, limit in enumerate(given):
         path = f"{field}[{i}]"
-        if not _NAME.match(limit.name):
+        if not is_limit_name(limit.name):
             most = limits.LIMIT_NAME_CHARACTERS
             wrong.add(f"{path}.name", f"is no name: 1 to {most} of A-Z a-z 0-9 . _ - are allowed")
         elif limit.name in names:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from tocsin.v1 import queue_pb2
@@ -28,7 +28,7 @@ from tocsin_server.operations.queues import QueueChange
 # Paths of an update mask; `type_defaults.` is followed by a type.
 _PLAIN_PATHS = ("defaults", "type_defaults", "completed_max", "failed_max", "limits", "fair_turns")
 _TYPE_PATH = "type_defaults."
-_PAUSE_PATHS = ("paused", "pause_time", "pause_reason")
+_PAUSE_PATHS = ("paused", "pause_time", "pause_reason", "pause_until")
 _MOST_KEPT = 10_000_000
 _VERSION = re.compile(r"[0-9][A-Za-z0-9._+-]{0,62}\Z")
 _PURGEABLE = {number: name for number, name in STATES.items() if number != State.ACTIVE}
@@ -57,13 +57,15 @@ def list_queues(request: pb.ListQueuesRequest) -> tuple[str, int]:
     return after, page_size(request.page_size)
 
 
-def pause_queue(request: pb.PauseQueueRequest) -> tuple[str, str]:
-    """Which queue to pause, and why."""
+def pause_queue(request: pb.PauseQueueRequest) -> tuple[str, str, datetime | None]:
+    """Which queue to pause, why, and until when."""
     wrong = Violations()
     wrong.queue("queue", request.queue)
     wrong.text("reason", request.reason, limits.REASON_BYTES)
+    if request.HasField("until"):
+        wrong.time("until", request.until)
     wrong.done()
-    return queue_of(request.queue), request.reason
+    return queue_of(request.queue), request.reason, to_time(request.until) if request.HasField("until") else None
 
 
 def update_queue(request: pb.UpdateQueueRequest) -> tuple[str, QueueChange]:
@@ -172,10 +174,12 @@ def to_settings(queue: queue_pb2.Queue) -> QueueSettings:
     return QueueSettings(
         paused_since=limits.FIRST_TIME if queue.paused else None,
         pause_reason=queue.pause_reason if queue.paused else "",
+        pause_until=to_time(queue.pause_until) if queue.paused and queue.HasField("pause_until") else None,
         defaults=_defaults(queue.defaults),
         type_defaults={type_: given for type_, given in types.items() if given != UNSET},
         completed_max=_optional(queue, "completed_max"),
         failed_max=_optional(queue, "failed_max"),
+        draining=queue.draining,
         limits=to_limits(queue.limits),
         fair_turns=queue.fair_turns,
     )

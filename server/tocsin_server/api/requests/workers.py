@@ -15,12 +15,13 @@ from tocsin_server.api import page_tokens, wire
 from tocsin_server.api.lease_tokens import read_token
 from tocsin_server.api.reading import read as read_message
 from tocsin_server.api.requests.jobs import check_page_size, page_size, queue_of
+from tocsin_server.api.requests.queue_limits import is_limit_name
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.api.times import to_span, to_time
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import InvalidFields, TocsinError, Violation
 from tocsin_server.domain.job import JobError
-from tocsin_server.domain.lease import Ending, Extension
+from tocsin_server.domain.lease import Ending, Extension, LimitPause
 from tocsin_server.domain.logs import LogLine
 from tocsin_server.domain.workers import Ask, HeldToken, Poll, WorkerIdentity
 from tocsin_server.operations.finishing import EndedAttempt, shorten
@@ -237,12 +238,25 @@ def _failed(read: HeldToken, failed: pb.Outcome.Failed, now: datetime) -> EndedA
         if wrong:
             return _refusal(wrong)
         retry_in = max(to_time(failed.retry_at) - now, timedelta(0))
+    pause = None
+    if failed.HasField("pause_limit_until") or failed.pause_limit:
+        wrong = Violations()
+        wrong.time("failed.pause_limit_until", failed.pause_limit_until)
+        if not failed.HasField("pause_limit_until"):
+            wrong.add("failed.pause_limit_until", "is needed beside pause_limit: until when it is paused")
+        if not is_limit_name(failed.pause_limit):
+            wrong.add("failed.pause_limit", "is no name of a limit, which is needed beside pause_limit_until")
+        if wrong:
+            return _refusal(wrong)
+        span = max(to_time(failed.pause_limit_until) - now, timedelta(0))
+        pause = LimitPause(failed.pause_limit, min(span, limits.MAX_RATE_SPAN))
     return EndedAttempt(
         read.lease,
         Ending.FAILED,
         error=JobError(failed.type or _NO_ERROR, failed.message, failed.trace),
         retryable=not failed.final,
         retry_in=retry_in,
+        pause=pause,
         type=read.type,
     )
 

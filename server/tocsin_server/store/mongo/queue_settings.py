@@ -10,6 +10,7 @@ completed_max, failed_max      how many ended jobs are kept
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from bson.int64 import Int64
@@ -56,10 +57,11 @@ class StoredSettings:
         """As JobStore.put_settings; where they stand so, nothing is written."""
         said, reason = settings_document(settings), text(settings.pause_reason)
         head = (await self._read([queue])).get(queue)
+        until = settings.pause_until if paused else None
         if head is not None and ("paused" in head, head.get("reason", "")) == (paused, reason if paused else ""):
-            if head["said"] == said:
+            if head["said"] == said and head.get("until") == until:
                 return
-        taken, resumed, epoch = await self._pause(queue, reason if paused else None)
+        taken, resumed, epoch = await self._pause(queue, reason if paused else None, until, draining=settings.draining)
         # After the number was taken: who repeats a call that ended between the two finds that something is to be done.
         with unknown_after(True):
             await self._connection.run(
@@ -76,7 +78,7 @@ class StoredSettings:
         """Pause and settings by queue, of those that are there; `said` is what is set."""
         pipeline: list[Document] = [
             {"$match": {"_id": {"$in": list(queues)}}},
-            {"$project": {"epoch": 1, "paused": 1, "reason": 1}},
+            {"$project": {"epoch": 1, "paused": 1, "reason": 1, "until": 1}},
             {"$lookup": {"from": self._name, "localField": "_id", "foreignField": "_id", "as": "said"}},
         ]
 
@@ -93,11 +95,16 @@ class StoredSettings:
             heads[head["_id"]] = {**head, "said": said}
         return heads
 
-    async def _pause(self, queue: str, reason: str | None) -> tuple[Allocation, bool, str]:
-        """Pause the queue, or with None resume it, under one number; whether it was resumed, and the queue's epoch."""
+    async def _pause(
+        self, queue: str, reason: str | None, until: datetime | None, *, draining: bool
+    ) -> tuple[Allocation, bool, str]:
+        """Pause the queue, or with None resume it, and let new jobs in or not, under one number. Whether it was
+        resumed, and the queue's epoch."""
         update: Document = {
             "paused": "$$REMOVE" if reason is None else {"$ifNull": ["$paused", await self._clock.value()]},
             "reason": "$$REMOVE" if reason is None else {"$literal": reason},
+            "until": "$$REMOVE" if until is None else until,
+            "draining": {"$literal": True} if draining else "$$REMOVE",
             "events": {"$add": ["$events", Int64(1)]},
             "taken": NOW,
         }

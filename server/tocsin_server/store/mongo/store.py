@@ -21,6 +21,7 @@ from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, Worke
 from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
 from tocsin_server.store.batching import by_queue
 from tocsin_server.store.interface import Checked, JobStore, Note, StoredNote, StoreInfo, Wake
+from tocsin_server.store.limit_records import as_of_now
 from tocsin_server.store.mongo import indexes
 from tocsin_server.store.mongo.add import AddJobs
 from tocsin_server.store.mongo.calendars import MongoCalendars
@@ -283,7 +284,8 @@ class MongoStore(JobStore):
         return await self._counts.figures(queue)
 
     async def settings(self, queues: Sequence[str]) -> list[QueueSettings]:
-        return await self._settings.read(queues) if queues else []
+        found = await self._settings.read(queues) if queues else []
+        return await as_of_now(found, self.ping)
 
     async def put_settings(self, queue: str, settings: QueueSettings, *, paused: bool) -> QueueSettings:
         await self._settings.put(queue, settings, paused=paused)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from tocsin_server.domain.lease import AttemptOutcome, Ending
 from tocsin_server.domain.queues import QueueSettings
-from tocsin_server.domain.times import to_ms
+from tocsin_server.domain.times import time_to_ms, to_ms
 from tocsin_server.store.batching import parts
 from tocsin_server.store.limit_records import packed_limits
 from tocsin_server.store.redis import records
@@ -52,11 +52,16 @@ def finish_arguments(outcome: AttemptOutcome) -> Arguments:
     elif outcome.error is not None:
         said = records.error_bytes(outcome.error)
     retry_ms = -1 if outcome.retry_in is None else to_ms(outcome.retry_in)
-    return outcome.lease.token, outcome.ending.name.encode(), said, str(retry_ms).encode()
+    retry = str(retry_ms)
+    if outcome.pause is not None:
+        retry += f" {to_ms(outcome.pause.span)} {outcome.pause.limit}"
+    return outcome.lease.token, outcome.ending.name.encode(), said, retry.encode()
 
 
 def settings_arguments(settings: QueueSettings, *, paused: bool) -> list[bytes | str | int]:
     """What put_settings.lua is given."""
     maxima = ["" if one is None else one for one in (settings.completed_max, settings.failed_max)]
-    said = settings_bytes(settings), *maxima, packed_limits(settings)
+    until = "" if settings.pause_until is None else time_to_ms(settings.pause_until)
+    draining = "1" if settings.draining else ""
+    said = settings_bytes(settings), *maxima, packed_limits(settings), until, draining
     return [secrets.token_hex(8), int(paused), settings.pause_reason.encode(), *said]

@@ -21,9 +21,9 @@ from tocsin_server.store.redis.scripts import Scripts
 _NAMES_A_SCAN = 200
 _CALLS_A_STEP = 10  # of the script, each a millisecond or two at most
 _KEYS_A_CALL = 50
-#: Kinds of keys (lua/lib/keys.lua) that say nothing of jobs: rates, changes, minutes, notes, schedules. Ids are seen
-#: with jobs.
-_LEFT_OUT = b"mvobdyzu"
+#: Kinds of keys (lua/lib/keys.lua) that say nothing of jobs: rates, changes, minutes, notes, schedules. Ids, and the
+#: heads of rows of keys, are seen with jobs.
+_LEFT_OUT = b"mvobdyzugGtTpPR"
 
 
 class CrossCheck:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin_server.domain.defaults import JobDefaults, PushTarget
-from tocsin_server.domain.queues import HeldJob, QueueFigures, QueueSettings, Tick, WorkerFigures
+from tocsin_server.domain.queues import HeldJob, LimitFigures, QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import time_to_ms, to_ms, to_time
@@ -19,6 +19,9 @@ from tocsin_server.store.limit_records import limits_of, limits_to_json
 _TICK = struct.Struct(">" + 6 * "HI")  # six numbers of 6 bytes
 _OLD_TICK_BYTES = 24
 _TICK_SCHEDULE, _TICK_START = slice(40, 46), slice(46, 52)
+
+#: Of a queue's hash, as `settings_of` takes them.
+SETTINGS_FIELDS = ("paused", "reason", "settings", "cmax", "fmax", "until")
 
 RATE_MINUTES = 5  # rates are means over so many whole minutes and the one under way
 
@@ -67,6 +70,8 @@ def settings_bytes(settings: QueueSettings) -> bytes:
     """What put_settings.lua stores beside pause and maxima."""
     types = {name: _defaults_to_json(defaults) for name, defaults in settings.type_defaults.items()}
     said: dict[str, Any] = {"defaults": _defaults_to_json(settings.defaults), "types": types}
+    if settings.draining:
+        said["draining"] = True
     if settings.limits:
         said["limits"] = limits_to_json(settings.limits)
     if settings.fair_turns:
@@ -75,8 +80,8 @@ def settings_bytes(settings: QueueSettings) -> bytes:
 
 
 def settings_of(stored_fields: Sequence[bytes | None]) -> QueueSettings:
-    """Settings from the queue's fields paused, reason, settings, cmax, fmax."""
-    paused, reason, stored, completed_max, failed_max = stored_fields
+    """Settings from the queue's fields paused, reason, settings, cmax, fmax, until."""
+    paused, reason, stored, completed_max, failed_max, until = stored_fields
     said = json.loads(stored) if stored else {}
     return QueueSettings(
         paused_since=None if paused is None else to_time(int(paused)),
@@ -85,8 +90,10 @@ def settings_of(stored_fields: Sequence[bytes | None]) -> QueueSettings:
         type_defaults={name: _defaults_from_json(of_type) for name, of_type in said.get("types", {}).items()},
         completed_max=None if completed_max is None else int(completed_max),
         failed_max=None if failed_max is None else int(failed_max),
+        draining=said.get("draining", False),
         limits=limits_of(said.get("limits", ())),
         fair_turns=said.get("fair_turns", False),
+        pause_until=None if until is None else to_time(int(until)),
     )
 
 
@@ -122,20 +129,27 @@ def counts_of(pairs: Sequence[bytes]) -> dict[State, dict[str, int]]:
 
 def figures_of(reply: Sequence[Any]) -> QueueFigures:
     """What figures.lua says."""
-    now_ms, counts, oldest, rates, gone = reply
+    now_ms, counts, oldest, rates, gone, (held_keys, *limited) = reply
     minute = now_ms // 60_000
     ended = {b"c": 0, b"f": 0}
     for name, number in zip(rates[::2], rates[1::2], strict=True):
         if minute - RATE_MINUTES <= int(name[1:]) <= minute:
             ended[name[:1]] += int(number)
     seconds = RATE_MINUTES * 60 + now_ms % 60_000 / 1000
+    done_deleted, failed_deleted = (None if end is None else to_time(int(end)) for end in gone)
     return QueueFigures(
         to_time(now_ms),
         counts_of(counts),
         None if oldest < 0 else to_time(oldest),
         ended[b"c"] / seconds,
         ended[b"f"] / seconds,
-        *(None if end is None else to_time(int(end)) for end in gone),
+        done_deleted,
+        failed_deleted,
+        tuple(
+            LimitFigures(name.decode(), active, most)
+            for name, active, most in zip(limited[::3], limited[1::3], limited[2::3], strict=True)
+        ),
+        held_keys,
     )
 
 

@@ -36,7 +36,7 @@ _COMMON_RETRY = RetryPolicy(3, Backoff.EXPONENTIAL, timedelta(seconds=2), timede
 _COMMON_RETENTION = Retention(timedelta(days=1), timedelta(days=30))
 _OWN_RETRY, _TIMEOUT = 1, 2
 #: Flags of a record's header, as in lua/lib/job.lua.
-CANCEL_ASKED, HAS_EXTRAS, OWN_ID, OWN_RETENTION, FIRED, CONDITIONS = 1, 2, 4, 8, 32, 64
+CANCEL_ASKED, HAS_EXTRAS, OWN_ID, OWN_RETENTION, FIRED, CONDITIONS, FILED = 1, 2, 4, 8, 32, 64, 128
 _ARRIVAL = 6  # bytes of it before a record, in an answer
 _META = _ARRIVAL + HEADER.size
 _CREATE = slice(17, 23)  # of a meta
@@ -56,8 +56,10 @@ def _number(six: bytes) -> int:
     return int.from_bytes(six, "big")
 
 
+#: The state of a held job is greater by this, as in lua/lib/job.lua.
+PUT_BY = 16
 _STATES = {int(state): state for state in State}
-_COMPLETED = int(State.COMPLETED)
+_ACTIVE = int(State.ACTIVE)
 
 
 @lru_cache(maxsize=4096)
@@ -305,17 +307,19 @@ def job_of(queue: str, answer: bytes | list[Any], view: View) -> Job:
     job = Job(
         job_id,
         _read_spec(record, own_at, queue, flags, priority, payload),
-        _STATES[state],
+        _STATES[state & ~PUT_BY],
         _time(create),
         _time(due),
         _some_time(start),
-        _some_time(end) if state >= _COMPLETED else None,  # of an ACTIVE job its lease's
+        # Of an ACTIVE job its lease's; of one that is filed by its key it says that it keeps its place.
+        None if state == _ACTIVE or (flags & FILED and state < _ACTIVE) else _some_time(end),
         attempt,
         failures,
         crashes,
         revision,
         _number(record[:_ARRIVAL]),
         fired=bool(flags & FIRED),
+        held=state > PUT_BY,
     )
     return with_extras(job, extras_of(pairs), view) if pairs else job
 
@@ -366,6 +370,7 @@ class AlikeReader:
             last.progress,
             None,
             last.cancel,
+            held=last.held,
         )
 
 

@@ -137,6 +137,7 @@ class Scripts:
             "MAX_LEASES_LOST": limits.MAX_LEASES_LOST,
             "JOB_SPEC_BYTES": limits.JOB_SPEC_BYTES,
             "TYPES_PER_QUEUE": limits.TYPES_PER_QUEUE,
+            "CANCEL_GRACE_MS": limits.DEFAULT_GRACE // timedelta(milliseconds=1),
             "PENDING_MS": PENDING // timedelta(milliseconds=1),
             "SEALED_KIND": sealed.KIND,
             "SEALED_MORE": sealed.ADDED_BYTES,
@@ -144,6 +145,7 @@ class Scripts:
             "LOG_BYTES": limits.LOG_BYTES,
             "LOG_HEAD_LINES": limits.LOG_HEAD_LINES,
             "LOG_HEAD_BYTES": limits.LOG_HEAD_BYTES,
+            "EXPLAINED_IDS": limits.EXPLAINED_IDS,
         }
         self._sent: dict[str, tuple[str, str]] = {}  # by name: the text and Redis' name of it
 

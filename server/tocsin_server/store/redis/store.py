@@ -11,7 +11,7 @@ from typing import Any
 from redis.exceptions import NoScriptError
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.commands import CancelJob, Change, RetryJob, RunJob, UpdateJob
+from tocsin_server.domain.commands import CancelJob, Change, HoldJob, ReleaseJob, RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, TocsinError
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.explaining import Outlook
@@ -24,6 +24,7 @@ from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
 from tocsin_server.domain.times import to_ms, to_time
 from tocsin_server.store.batching import by_queue, part_by_part
 from tocsin_server.store.interface import Checked, JobStore, Note, StoredNote, StoreInfo, Wake
+from tocsin_server.store.limit_records import as_of_now
 from tocsin_server.store.log_pages import page_of, read_place
 from tocsin_server.store.put import Placed, placed
 from tocsin_server.store.redis import records, replies
@@ -50,6 +51,7 @@ from tocsin_server.store.redis.permissions import check_permissions
 from tocsin_server.store.redis.put import put_arguments
 from tocsin_server.store.redis.queue_names import QueueNames
 from tocsin_server.store.redis.queue_records import (
+    SETTINGS_FIELDS,
     counts_of,
     figures_of,
     settings_bytes,
@@ -65,7 +67,6 @@ from tocsin_server.store.redis.wake_channel import WakeChannel
 from tocsin_server.telemetry.round_trips import RoundTrips
 
 _EXPLAINED_A_CALL = 20  # finding a job's place among 100,000 takes Redis 90 µs
-_SETTINGS_FIELDS = ("paused", "reason", "settings", "cmax", "fmax")
 
 
 class RedisStore(JobStore):
@@ -353,19 +354,19 @@ class RedisStore(JobStore):
         def ask() -> Awaitable[Any]:
             pipe = self._connection.client.pipeline(transaction=False)
             for queue in queues:
-                pipe.execute_command("HMGET", self._keys.hash(queue), *_SETTINGS_FIELDS)
+                pipe.execute_command("HMGET", self._keys.hash(queue), *SETTINGS_FIELDS)
             return pipe.execute()
 
         of_one = self._keys.hash(queues[0]) if len(queues) == 1 else None
-        return [settings_of(fields) for fields in await self._connection.run(ask, read_only=True, key=of_one)]
+        found = [settings_of(fields) for fields in await self._connection.run(ask, read_only=True, key=of_one)]
+        return await as_of_now(found, self.ping)
 
     async def put_settings(self, queue: str, settings: QueueSettings, *, paused: bool) -> QueueSettings:
         await self._queue_names.admit(queue)
         new = await self._run("put_settings", queue, *settings_arguments(settings, paused=paused))
         if new:
             await self._queue_names.made(queue)
-        [now] = await self.settings([queue])
-        return now
+        return (await self.settings([queue]))[0]
 
     async def forget(self, queue: str, *, unused_for: timedelta | None = None) -> bool:
         return await self._queue_names.forget(
@@ -440,6 +441,8 @@ _VERBS: Mapping[type[Change], tuple[bytes, str]] = {
     UpdateJob: (b"UPDATE", "UpdateJob"),
     RunJob: (b"RUN", "RunJob"),
     RetryJob: (b"RETRY", "RetryJob"),
+    HoldJob: (b"HOLD", "HoldJob"),
+    ReleaseJob: (b"RELEASE", "ReleaseJob"),
 }
 
 

@@ -11,7 +11,7 @@ from tocsin import NotFound, TocsinError
 from tocsin.v1 import job_pb2, job_service_pb2
 
 from tocsin_server.web.commands import CommandLines
-from tocsin_server.web.pages.jobs import WrongFilter, moment, span_of
+from tocsin_server.web.fields import WrongFilter, moment, span_of
 from tocsin_server.web.visit import Visit
 
 _S = job_pb2.Job.State
@@ -81,7 +81,7 @@ def _lines(visit: Visit, kind: ActionKind, job: job_pb2.Job) -> CommandLines:
                 "JobService/UpdateJob",
                 request,
                 queue=job.queue,
-                plain=["--delay", "10m"],
+                options=["--delay", "10m"],
             )
         case "run":
             return make(["jobs", "run", job.job_id], "JobService/RunJob", asked, queue=job.queue)

@@ -48,7 +48,7 @@ async def _seen(visit: Visit, name: str) -> dict[str, Any]:
     health = await visit.ask(queues.GetQueueHealth, queue_service_pb2.GetQueueHealthRequest(queue=name))
     kept = await visit.ask(queues.GetQueue, queue_service_pb2.GetQueueRequest(queue=name))
     settings = MessageToDict(kept.queue, preserving_proto_field_name=True)
-    for shown_elsewhere in ("queue", "paused", "pause_time", "pause_reason"):
+    for shown_elsewhere in ("queue", "paused", "pause_time", "pause_reason", "limits"):
         settings.pop(shown_elsewhere, None)
     return {"name": name, "health": health, "queue": kept.queue, "settings": settings}
 

@@ -110,6 +110,7 @@
     const now = document.querySelector("meta[name=now]");
     if (now) skew = Number(now.content) - Date.now();
     writeTimes(document);
+    document.querySelector(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
     const region = document.getElementById("live");
     if (region) draw(region);
     watch();

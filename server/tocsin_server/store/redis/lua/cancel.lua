@@ -5,23 +5,20 @@
 -- Returns  one a job: {"OK", answer} | {"JOB_NOT_FOUND"} | {"WRONG_STATE", state}
 -- Events   one a job that changed
 -- Wakes    "cancels" where a running job was asked
---- @include lib/keys lib/clock lib/conditions lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/limits lib/filing lib/turns lib/commit lib/transitions
+--- @include lib/keys lib/clock lib/conditions lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions
 local answers, asked = {}, false
 local cancelled_now = {}  -- by the meta that it had, and the wish: a job that waited, and its extras
 
 local function cancel(job, wish)
   if job.state == CANCELLED then return end
   if job.state == ACTIVE and has(job, CANCEL_ASKED) then return end
-  local grace = struct.unpack('>I6', wish)
-  put_extra(job, 'c', struct.pack('>I6I6I6', NOW, 0, 0) .. wish)
-  if job.state ~= ACTIVE then
-    cancelled(job)
+  if job.state == ACTIVE then
+    ask_to_stop(job, wish)
+    asked = true
     return
   end
-  set_flag(job, CANCEL_ASKED)
-  job.ends = math.min(job.ends, NOW + grace)
-  asked = true
-  changed(job)
+  put_extra(job, 'c', struct.pack('>I6I6I6', NOW, 0, 0) .. wish)
+  cancelled(job)
 end
 
 -- Jobs that stand alike and are cancelled alike are one to commit, and their answers differ in what is their own.

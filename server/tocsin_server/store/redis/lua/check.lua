@@ -6,7 +6,8 @@
 --          of what was mended, ...}
 -- Wakes    as fits a job that was in no row
 -- Bounds   looks at some 300 records a call
---- @include lib/keys lib/clock lib/conditions lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/limits lib/filing lib/turns lib/commit lib/mend
+--- @include lib/keys lib/clock lib/conditions lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/mend_filing lib/mend
+filing = mode_as_set()
 local done, start = 0, tonumber(ARGV[2])
 while ARGV[2 * done + 1] and left > 0 do
   start = check(ARGV[2 * done + 1], start)
@@ -15,6 +16,8 @@ while ARGV[2 * done + 1] and left > 0 do
     start = tonumber(ARGV[2 * done + 2])
   end
 end
+commit()
+if next(keyed_rows) or next(let_go) then keep_heads() end
 for name in pairs(recount) do check_list(name) end
 if highest > 0 then check_head() end
 local stands = redis.call('EXISTS', key('q'))

@@ -2,10 +2,11 @@
 -- explain: what claims would see of jobs, from the rows that claim.lua reads.
 -- KEYS[1]  root of the queue
 -- ARGV     the ids
--- Returns  {now_ms, paused since or false, {answer, ahead or -1} or false, ...}; ahead: of a job that is due, how many of
---          its type are taken before it
+-- Returns  {now_ms, paused since or false, {answer, ahead or -1, held, ids} or false, ...}; ahead: of a job that is due, how
+--          many of its type, or of its key where keys have rows of their own, are taken before it; held: {"LIMIT", name,
+--          active, max, ms of when it goes on, 0 where a place must become free} | {"TURN", key, turns before it} | false
 -- Bounds   of due jobs that nobody has made WAITING yet at most 100 are read; where there are more, ahead is -1
---- @include lib/keys lib/clock lib/conditions lib/job lib/ids lib/rows
+--- @include lib/keys lib/clock lib/conditions lib/job lib/ids lib/rows lib/key_rows lib/limits lib/rates lib/hindrances
 local unpromoted
 
 -- Due jobs that are not WAITING yet: claims make them so before they lease any. false: too many.
@@ -21,28 +22,19 @@ local function due_ones()
   return unpromoted
 end
 
--- How many members of a row come before this one of this score, which need not stand there: equal scores sort by bytes.
--- Not by ZRANK: it is not among the commands that users of older servers are allowed.
-local function rank(row, score, member)
-  local low = redis.call('ZCOUNT', row, '-inf', '(' .. score)
-  local high = low + redis.call('ZCOUNT', row, score, score)
-  while low < high do
-    local middle = math.floor((low + high) / 2)
-    if redis.call('ZRANGE', row, middle, middle)[1] < member then low = middle + 1 else high = middle end
-  end
-  return low
-end
-
 local function member_of(job)
   return struct.pack('>I6', job.due) .. job.arrival
 end
 
 local function ahead(job)
+  if job.held then return -1 end
   if job.state ~= WAITING and not (job.state == SCHEDULED and job.due <= NOW) then return -1 end
   local others = due_ones()
   if not others then return -1 end
   local member = member_of(job)
-  local count = rank(key('w' .. job.type), string.format('%d', -job.priority), member)
+  local row, score = place(job)
+  if job.state ~= WAITING then row, score = 'w' .. job.type, -job.priority end
+  local count = rank(key(row), string.format('%d', score), member)
   for _, other in ipairs(others) do
     local before = other.priority > job.priority or (other.priority == job.priority and member_of(other) < member)
     if other.type == job.type and before then count = count + 1 end
@@ -50,10 +42,24 @@ local function ahead(job)
   return count
 end
 
-local found = {NOW, redis.call('HGET', key('q'), 'paused')}
+-- The job as an answer, what is ahead of it, what holds it back, and ids of jobs of its key that it waits for.
+local function outlook(job)
+  local said = {answer(job), ahead(job), not job.held and hindrance(job)}
+  local row = job.state == BLOCKED and key_row(job, job.type)
+  if not row then return said end
+  for _, one in ipairs(redis.call('ZRANGEBYSCORE', key(row), BAND, BLOCKED_BAND - 1, 'LIMIT', 0, EXPLAINED_IDS)) do
+    local other = load((struct.unpack('>I6', one)))
+    said[#said + 1] = other and id_of(other) or nil
+  end
+  return said
+end
+
+local queue = redis.call('HMGET', key('q'), 'paused', 'until')
+local over = queue[2] and tonumber(queue[2]) <= NOW  -- no claim has looked since
+local found = {NOW, not over and queue[1]}
 for i = 1, #ARGV do
   local n = find(ARGV[i])
   local job = n and load(n)
-  found[#found + 1] = job and {answer(job), ahead(job)} or false
+  found[#found + 1] = job and outlook(job) or false
 end
 return found

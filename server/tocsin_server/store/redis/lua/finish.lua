@@ -2,11 +2,12 @@
 -- finish: record how attempts ended, fenced by their tokens.
 -- KEYS[1]  root of the queue
 -- ARGV     for each: token, arrival and request | "COMPLETED" | "FAILED" | "RELEASED" | "CRASHED" |
---          "+" and the result, error body, or "" | retry_ms (FAILED), -1 for none
+--          "+" and the result, error body, or "" | retry_ms (FAILED), -1 for none; behind it, where a limit is to be paused,
+--          " ", ms, " ", its name
 -- Returns  two bytes an outcome: "O" recorded, "R" recorded before, "L" lease lost; the job's state
 -- Events   one a job
 -- A token that ended the last attempt answers "R" and the state of now: a lost answer can be asked for again.
---- @include lib/keys lib/clock lib/conditions lib/job lib/lease lib/rows lib/events lib/tick lib/writes lib/limits lib/filing lib/turns lib/commit lib/transitions
+--- @include lib/keys lib/clock lib/conditions lib/job lib/lease lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/pausing
 local endings, rates = {}, {}
 
 function endings.COMPLETED(job, result)
@@ -69,7 +70,13 @@ local function finish(n, arrival, token, ending, said, retry_ms)
   end
   if job.token ~= token then return 'L', 0 end
   if job.state ~= ACTIVE then return 'R', job.state end
-  endings[ending](job, said, tonumber(retry_ms))
+  local wait = tonumber(retry_ms)
+  if not wait then
+    local span, limit
+    wait, span, limit = string.match(retry_ms, '^(%S+) (%d+) (.*)$')
+    pause_limit(job, limit, NOW + span)
+  end
+  endings[ending](job, said, tonumber(wait))
   if ending == 'COMPLETED' then (said == '' and completed or with_result)[meta] = job end
   return 'O', job.state
 end

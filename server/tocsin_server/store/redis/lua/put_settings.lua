@@ -2,11 +2,12 @@
 -- put_settings: replace a queue's settings, pause or resume it, and announce it.
 -- KEYS[1]  root of the queue
 -- ARGV     1 epoch if the queue is new | 2 "1" paused | 3 reason | 4 settings (records.py) | 5 completed_max or "" |
---          6 failed_max or "" | 7 mode and limits (lib/limits, without the generation), "" for none
+--          6 failed_max or "" | 7 mode and limits (lib/limits, without the generation), "" for none | 8 ms when the pause
+--          ends by itself, or "" | 9 "1": it drains (no new jobs), or ""
 -- Returns  1 if the queue is new, else 0
 -- Wakes    "settings"; with a resume, or other limits, also "claimable now"
 -- Bounds   where limits begin, all running jobs are given their places; jobs that wait are filed by claims, some a call
---- @include lib/keys lib/clock lib/conditions lib/job lib/rows lib/events lib/tick lib/writes lib/limits lib/filing lib/turns lib/commit lib/transitions
+--- @include lib/keys lib/clock lib/conditions lib/job lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions
 local new = redis.call('HSETNX', key('q'), 'epoch', ARGV[1])
 local found = redis.call('HMGET', key('q'), 'paused', 'limits')
 local since, flags = found[1], 8
@@ -40,17 +41,24 @@ local function set_limits(old, wanted)
   if in_mode(mode, LIMITED) and not in_mode(before, LIMITED) then give_places() end
 end
 
+if redis.call('HDEL', key('q'), 'until') > 0 then stirred.p = redis.call('ZREM', key('p'), PAUSE) > 0 or nil end
 announce = false
 set_limits(found[2], ARGV[7])
 if ARGV[2] == '1' then
   since = since or NOW
   redis.call('HSET', key('q'), 'paused', since, 'reason', ARGV[3])
+  if ARGV[8] ~= '' then
+    redis.call('HSET', key('q'), 'until', ARGV[8])
+    redis.call('ZADD', key('p'), ARGV[8], PAUSE)
+    stirred.p = true
+  end
 else
   if since then flags, wake = 9, 1 end
   redis.call('HDEL', key('q'), 'paused', 'reason')
 end
-if wake > 0 or new_mode then flush_tick(0) end
+if wake > 0 or new_mode or stirred.p then flush_tick(0) end
 redis.call('HSET', key('q'), 'settings', ARGV[4])
+if ARGV[9] == '1' then redis.call('HSET', key('q'), 'drain', '1') else redis.call('HDEL', key('q'), 'drain') end
 for i, field in ipairs({'cmax', 'fmax'}) do
   if ARGV[4 + i] == '' then
     redis.call('HDEL', key('q'), field)

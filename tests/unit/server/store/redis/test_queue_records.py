@@ -30,20 +30,20 @@ OLD_SETTINGS = QueueSettings(
 
 
 def test_settings_of_before_there_was_a_concurrency_are_read_as_they_were_meant() -> None:
-    assert settings_of([None, None, OLD, None, None]) == OLD_SETTINGS
+    assert settings_of([None, None, OLD, None, None, None]) == OLD_SETTINGS
 
 
 def test_settings_without_a_concurrency_are_written_as_before() -> None:
-    assert settings_of([None, None, settings_bytes(OLD_SETTINGS), None, None]) == OLD_SETTINGS
+    assert settings_of([None, None, settings_bytes(OLD_SETTINGS), None, None, None]) == OLD_SETTINGS
     assert b"concurrency" not in settings_bytes(OLD_SETTINGS)
 
 
 def test_what_only_a_newer_server_knows_is_let_be() -> None:
     newer = b'{"defaults": {"concurrency": 3, "colour": "red"}, "types": {}, "more": 1}'
-    assert settings_of([None, None, newer, None, None]) == QueueSettings(defaults=JobDefaults(concurrency=3))
+    assert settings_of([None, None, newer, None, None, None]) == QueueSettings(defaults=JobDefaults(concurrency=3))
 
 
 def test_settings_of_before_there_was_a_push_target_stay_as_they_are() -> None:
     old = b'{"defaults": {"concurrency": 3}, "types": {}}'
-    settings = settings_of([None, None, old, None, None])
+    settings = settings_of([None, None, old, None, None, None])
     assert settings_bytes(settings) == old

@@ -6,21 +6,42 @@ local last = 0  -- the queue's last arrival number
 local function read_head(head)
   local on_conflict, is_delay, ms, flags, priority = struct.unpack(HEAD, head)
   local due = math.max(NOW, is_delay == 1 and NOW + ms or ms)
-  return {on_conflict = on_conflict, due = due, state = due > NOW and SCHEDULED or WAITING, flags = flags,
-    priority = priority, rest = string.sub(head, HEAD_LEN + 1), job = false,
+  local asked = {on_conflict = on_conflict, due = due, state = due > NOW and SCHEDULED or WAITING, flags = flags,
+    priority = priority, rest = string.sub(head, HEAD_LEN + 1), job = false, collapse = false,
     type = (struct.unpack('>Bc0', string.sub(head, HEAD_LEN + 1)))}
+  if has(asked, CONDITIONS) then
+    asked.tags_at = behind_conditions(asked.rest, #asked.type + 2, flags)
+    asked.collapse = condition(asked, COLLAPSE)
+  end
+  return asked
 end
 
 local function new_job(asked, revision)
   local type, at = struct.unpack('>Bc0', asked.rest)
-  local job = {rest = asked.rest, type = type, tags_at = behind_conditions(asked.rest, at, asked.flags), state = asked.state, flags = asked.flags,
-    priority = asked.priority, attempt = 0, failures = 0, crashes = 0, revision = revision, create = NOW, due = asked.due,
-    start = 0, ends = 0, token = NO_TOKEN, was = false}
+  local job = {rest = asked.rest, type = type, tags_at = behind_conditions(asked.rest, at, asked.flags),
+    state = asked.state, flags = asked.flags, priority = asked.priority, attempt = 0, failures = 0, crashes = 0,
+    revision = revision, create = NOW, due = asked.due, start = 0, ends = 0, token = NO_TOKEN, was = false}
   job.new_tags = tags(job)
+  if asked.refused then refuse(job) end
   return job
 end
 
+-- What is asked for, where a limit that is full does not let it wait: the same as one that ends at once.
+local function judged(asked)
+  if asked.state ~= WAITING or not strict_limits() then return asked end
+  asked.tags_at = asked.tags_at or behind_conditions(asked.rest, 2 + #asked.type, asked.flags)
+  if not is_refused(asked.type, condition(asked, LIMIT_KEY) or '') then return asked end
+  if not asked.ended then
+    asked.ended = {}
+    for name, value in pairs(asked) do asked.ended[name] = value end
+    asked.ended.ended, asked.ended.job, asked.ended.state, asked.ended.refused = nil, false, CANCELLED, true
+  end
+  return asked.ended
+end
+
+-- The new job, and as what it was asked for in the end.
 local function create(asked, id, body, replaced)
+  asked = judged(asked)
   local job = not replaced and asked.job or new_job(asked, replaced and replaced.revision + 1 or 1)
   if not replaced then asked.job = job end
   last = last + 1
@@ -34,5 +55,5 @@ local function create(asked, id, body, replaced)
   end
   if not job.n then job.n, job.arrival, job.own = last, arrival, own end
   join(job, last, arrival, own, body)
-  return job
+  return job, asked
 end

@@ -6,13 +6,14 @@
 -- first in its row: so the order of a key's jobs is that of their arrival.
 local filing = 0  -- the mode
 local keyed_rows = {}  -- rows of keys that this commit changes: by name {type, key, head before}
+local rows_in_order = {}  -- their names: keys that come together get their turns in the order in which they came
 local let_go = {}  -- keys of which a place became free
 
-local function note_row(at)
-  local name = 'w' .. at.type .. ':' .. at.key
-  if not keyed_rows[name] then
-    keyed_rows[name] = {type = at.type, key = at.key, before = redis.call('ZRANGE', key(name), '0', '0')[1] or false}
-  end
+local function note_row(type, k)
+  local name = 'w' .. type .. ':' .. k
+  if keyed_rows[name] then return end
+  keyed_rows[name] = {type = type, key = k, before = redis.call('ZRANGE', key(name), '0', '0')[1] or false}
+  rows_in_order[#rows_in_order + 1] = name
 end
 
 -- Says of a job that changes how it is filed now. Returns the indexes that it leaves, and those that it enters.
@@ -22,7 +23,7 @@ local function file(job)
   if now then
     local k = condition(now, LIMIT_KEY) or ''
     now.key = k
-    local waits, holds = now.state == SCHEDULED or now.state == WAITING, false
+    local waits, holds = not now.held and (now.state == SCHEDULED or now.state == WAITING), false
     if waits then
       if was_filed and k ~= '' and k == was.key then
         if was.state == ACTIVE then
@@ -31,10 +32,14 @@ local function file(job)
           holds = was.ends == 1 and now.ends == 1 and in_mode(filing, KEYED)
         end
       end
-      now.ends = holds and 1 or 0
+      if holds then
+        now.ends = 1
+      elseif was_filed and was.ends == 1 then
+        now.ends = 0
+      end
     end
     local filed = holds or (now.state == ACTIVE and in_mode(filing, LIMITED)) or
-      (now.state == WAITING and (in_mode(filing, FAIR) or (k ~= '' and in_mode(filing, KEYED))))
+      (now.state == WAITING and not now.held and (in_mode(filing, FAIR) or (k ~= '' and in_mode(filing, KEYED))))
     if has(now, FILED) ~= filed then now.flags = now.flags + (filed and FILED or -FILED) end
     now.meta = nil
   end
@@ -55,7 +60,7 @@ local function file(job)
     into[#into + 1], into[#into + 2] = list_of('ZADD', 'c:' .. now.key), list_of('ZADD', 'c' .. now.type .. ':' .. now.key)
   end
   if holds and now.state == WAITING then let_go[now.key] = true end  -- its own place is free for it
-  if was_filed and was.state == WAITING then note_row(was) end
-  if now_filed and now.state == WAITING then note_row(now) end
+  if was_filed and was.state == WAITING then note_row(was.type, was.key) end
+  if now_filed and now.state == WAITING then note_row(now.type, now.key) end
   return out, into
 end

@@ -1,4 +1,5 @@
 -- promote: makes SCHEDULED jobs WAITING, of these arrivals, and commits.
+local comes = false  -- of a queue with limits that do not let all jobs wait: what becomes of one that comes (lib/full)
 local function make_waiting(arrivals)
   local alike = {}
   for _, arrival in ipairs(arrivals) do
@@ -9,7 +10,8 @@ local function make_waiting(arrivals)
     else
       job = meta and job_of(n, arrival, meta, own)
       if job and job.state == SCHEDULED then
-        job.state, alike[meta] = WAITING, job
+        job.state = WAITING
+        if comes and job.attempt == 0 then comes(job) else alike[meta] = job end
         changed(job)
       else
         redis.call('ZREM', key('s'), arrival)

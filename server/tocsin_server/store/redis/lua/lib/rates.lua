@@ -32,11 +32,6 @@ local function count_begun(limit, k)
   bucket.full, bucket.changed = bucket.full + limit.per / limit.jobs, true
 end
 
-local function halt(limit, k, till)
-  local bucket = bucket_of(limit, k)
-  bucket.halted, bucket.changed = math.max(bucket.halted, till), true
-end
-
 local function flush_rates_of_limits()
   for name, bucket in pairs(buckets) do
     if bucket.changed then

@@ -5,6 +5,8 @@
 local TICK, TICK_LEN = '>I6I6I6I6I6I6I4I6I6B', 53
 -- A mode (lib/limits).
 local HELD = 8
+-- Of what goes on by itself (lib/turns), the pause.
+local PAUSE = '!'
 local wake, announce = 0, true
 local stirred = {}  -- rows that are not as they were, as in first_of
 local ticked = false  -- the record, once it is read

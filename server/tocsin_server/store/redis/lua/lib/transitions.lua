@@ -25,7 +25,7 @@ local function error_body(type, message)
 end
 
 local function end_as(job, state)
-  job.state, job.ends = state, NOW
+  job.state, job.ends, job.held = state, NOW, false
   return changed(job)
 end
 
@@ -36,8 +36,25 @@ local function cancelled(job)
   return end_as(job, CANCELLED)
 end
 
+-- Ends a job that had to begin before now and has not; whether it is one.
+local function expired(job)
+  local by = begin_by(job)
+  if not by or by > NOW then return false end
+  put_extra(job, 'c', struct.pack('>I6I6I6I6I2', NOW, 0, 0, 0, 7) .. 'EXPIRED')
+  cancelled(job)
+  return true
+end
+
+-- Asks a running job to stop. wish: I6 grace, I2 reason, by. Who runs it is to be rung ("cancels").
+local function ask_to_stop(job, wish)
+  put_extra(job, 'c', struct.pack('>I6I6I6', NOW, 0, 0) .. wish)
+  set_flag(job, CANCEL_ASKED)
+  job.ends = math.min(job.ends, NOW + struct.unpack('>I6', wish))
+  return changed(job)
+end
+
 local function make_due(job, due)
-  job.due, job.ends = due, job.ends == 1 and 1 or 0  -- it keeps its key's place (lib/filing)
+  job.due, job.ends = due, job.ends == 1 and job.flags >= FILED and 1 or 0  -- it keeps its key's place (lib/filing)
   job.state = due > NOW and SCHEDULED or WAITING
   return changed(job)
 end

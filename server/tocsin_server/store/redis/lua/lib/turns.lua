@@ -88,7 +88,8 @@ end
 
 -- Brings the heads of all rows that changed in line with them.
 local function keep_heads()
-  for name, one in pairs(keyed_rows) do
+  for _, name in ipairs(rows_in_order) do
+    local one = keyed_rows[name]
     local row = redis.call('ZRANGE', key(name), '0', '0', 'WITHSCORES')
     local before, now, type, k = one.before, row[1], one.type, one.key
     if before ~= (now or false) then
@@ -109,5 +110,5 @@ local function keep_heads()
       if not is_open(types[i + 1]) then reopen(types[i], k) end
     end
   end
-  keyed_rows, let_go = {}, {}
+  keyed_rows, rows_in_order, let_go = {}, {}, {}
 end

@@ -1,0 +1,39 @@
+-- hindrances: why a job that is due may not begin, from what claims read.
+local limits_now = nil
+
+-- How many members of a row come before this one of this score, which need not stand there: equal scores sort by bytes.
+-- Not by ZRANK: it is not among the commands that users of older servers are allowed.
+local function rank(row, score, member)
+  local low = redis.call('ZCOUNT', row, '-inf', '(' .. score)
+  local high = low + redis.call('ZCOUNT', row, score, score)
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if redis.call('ZRANGE', row, middle, middle)[1] < member then low = middle + 1 else high = middle end
+  end
+  return low
+end
+
+-- The limit that holds a job back, or its turn; false: neither does.
+local function hindrance(job)
+  if job.state ~= WAITING and not (job.state == SCHEDULED and job.due <= NOW) then return false end
+  local queue = redis.call('HMGET', key('q'), 'limits', 'halted')
+  if not queue[1] then return false end
+  limits_now = limits_now or read_limits(queue[1])
+  local k, keeps_place = condition(job, LIMIT_KEY) or '', has(job, FILED) and job.ends == 1
+  for _, limit in ipairs(limits_now) do
+    if covers(limit, job.type, k) then
+      limit.halts = tonumber(queue[2] or 0) > NOW
+      local active = redis.call('ZCARD', key(places_of_limit(limit, k)))
+      if limit.most > 0 and active >= limit.most and not keeps_place then
+        return {'LIMIT', limit.name, active, limit.most, 0}
+      end
+      local room, till = room_by_rate(limit, k)
+      if room <= 0 then return {'LIMIT', limit.name, active, limit.most, till} end
+    end
+  end
+  local stands = in_mode(string.byte(queue[1]), FAIR) and redis.call('HGET', key('t' .. k), job.type)
+  if not stands or string.sub(stands, 1, 1) ~= 'O' then return false end
+  local head = redis.call('ZRANGE', key('w' .. job.type .. ':' .. k), '0', '0')[1]
+  local tag = string.match(redis.call('HGET', key('T'), k) or '', '^%d+')
+  return tag and head and {'TURN', k, rank(key('G' .. job.type), tag, string.sub(stands, 2) .. head)} or false
+end
