@@ -102,7 +102,8 @@ async def test_a_job_on_the_move_is_never_lost_nor_to_be_had_twice(store: JobSto
         drafts = [a_draft(f"w{i}", queue=here, body=b"w" * 50, tags={"k": "v"}, priority=i) for i in range(3)]
         await added(store, a_draft("failed", queue=here, body=b"f", type="f"))
         await finished(store, *[failed(one) for one in await claimed(store, queue=here, types=["f"])])
-        await added(store, a_draft("later", queue=here, when=HOUR), *drafts)
+        await added(store, a_draft("later", queue=here, when=HOUR, conditions=CONDITIONS), *drafts)
+        await store.update(here, [HoldJob("w0", "", "ada")])
         before = await all_of(store, here)
         states = frozenset({State.SCHEDULED, State.WAITING, State.FAILED})
         order = await an_order(store, BulkVerb.MOVE, queue=here, target=there, states=states)
