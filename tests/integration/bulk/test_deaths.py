@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from contract.builders import HOUR, MINUTE, a_draft, a_job, added, claimed, failed, finished, placed, read
 from tocsin_server.domain.bulk_actions import BulkVerb
-from tocsin_server.domain.commands import RetryJob
+from tocsin_server.domain.commands import RetryJob, UpdateJob
 from tocsin_server.domain.filters import ListQuery
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.states import State
@@ -62,6 +62,28 @@ async def test_a_retried_job_that_fails_before_the_next_attempt_is_not_retried_a
         if not more:
             return
     raise AssertionError("an attempt makes more calls than that")
+
+
+@pytest.mark.parametrize("most", [0, 2_000], ids=["from the log anew", "from the note"])
+async def test_what_changed_before_a_death_is_still_left_after_it(
+    store: JobStore, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tocsin_server.operations.bulk_actions.state._MOST_CHANGED", most)
+    jobs = await added(store, *(a_draft(f"j{n}", when=HOUR) for n in range(10)))
+    order = await an_order(store, BulkVerb.PRIORITY, priority=9)
+    for job_id in ("j0", "j5", "j9"):
+        await store.update("q", [UpdateJob(job_id, priority=1)])
+    done = 0
+
+    def stopped() -> bool:
+        nonlocal done
+        done += 1
+        return done > 2
+
+    assert (await acted(store, order, step=3, stopped=stopped)).done_jobs == 4
+    state = await acted(store, order, step=3)
+    assert (state.done_jobs, state.changed) == (7, 3)
+    assert [(await read(store, job)).spec.priority for job in jobs] == [1, 9, 9, 9, 9, 1, 9, 9, 9, 1]
 
 
 async def all_of(store: JobStore, queue: str) -> dict[str, Job]:

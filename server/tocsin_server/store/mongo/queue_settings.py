@@ -61,7 +61,7 @@ class StoredSettings:
         if head is not None and ("paused" in head, head.get("reason", "")) == (paused, reason if paused else ""):
             if head["said"] == said and head.get("until") == until:
                 return
-        taken, resumed, epoch = await self._pause(queue, reason if paused else None, until)
+        taken, resumed, epoch = await self._pause(queue, reason if paused else None, until, draining=settings.draining)
         # After the number was taken: who repeats a call that ended between the two finds that something is to be done.
         with unknown_after(True):
             await self._connection.run(
@@ -95,12 +95,16 @@ class StoredSettings:
             heads[head["_id"]] = {**head, "said": said}
         return heads
 
-    async def _pause(self, queue: str, reason: str | None, until: datetime | None) -> tuple[Allocation, bool, str]:
-        """Pause the queue, or with None resume it, under one number; whether it was resumed, and the queue's epoch."""
+    async def _pause(
+        self, queue: str, reason: str | None, until: datetime | None, *, draining: bool
+    ) -> tuple[Allocation, bool, str]:
+        """Pause the queue, or with None resume it, and let new jobs in or not, under one number. Whether it was
+        resumed, and the queue's epoch."""
         update: Document = {
             "paused": "$$REMOVE" if reason is None else {"$ifNull": ["$paused", await self._clock.value()]},
             "reason": "$$REMOVE" if reason is None else {"$literal": reason},
             "until": "$$REMOVE" if until is None else until,
+            "draining": {"$literal": True} if draining else "$$REMOVE",
             "events": {"$add": ["$events", Int64(1)]},
             "taken": NOW,
         }

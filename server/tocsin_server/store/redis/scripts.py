@@ -145,6 +145,7 @@ class Scripts:
             "LOG_BYTES": limits.LOG_BYTES,
             "LOG_HEAD_LINES": limits.LOG_HEAD_LINES,
             "LOG_HEAD_BYTES": limits.LOG_HEAD_BYTES,
+            "EXPLAINED_IDS": limits.EXPLAINED_IDS,
         }
         self._sent: dict[str, tuple[str, str]] = {}  # by name: the text and Redis' name of it
 

@@ -11,7 +11,7 @@ from typing import Any
 from redis.exceptions import NoScriptError
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.commands import CancelJob, Change, RetryJob, RunJob, UpdateJob
+from tocsin_server.domain.commands import CancelJob, Change, HoldJob, ReleaseJob, RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, TocsinError
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.explaining import Outlook
@@ -366,8 +366,7 @@ class RedisStore(JobStore):
         new = await self._run("put_settings", queue, *settings_arguments(settings, paused=paused))
         if new:
             await self._queue_names.made(queue)
-        [now] = await self.settings([queue])
-        return now
+        return (await self.settings([queue]))[0]
 
     async def forget(self, queue: str, *, unused_for: timedelta | None = None) -> bool:
         return await self._queue_names.forget(
@@ -442,6 +441,8 @@ _VERBS: Mapping[type[Change], tuple[bytes, str]] = {
     UpdateJob: (b"UPDATE", "UpdateJob"),
     RunJob: (b"RUN", "RunJob"),
     RetryJob: (b"RETRY", "RetryJob"),
+    HoldJob: (b"HOLD", "HoldJob"),
+    ReleaseJob: (b"RELEASE", "ReleaseJob"),
 }
 
 

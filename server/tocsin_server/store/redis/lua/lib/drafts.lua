@@ -6,9 +6,14 @@ local last = 0  -- the queue's last arrival number
 local function read_head(head)
   local on_conflict, is_delay, ms, flags, priority = struct.unpack(HEAD, head)
   local due = math.max(NOW, is_delay == 1 and NOW + ms or ms)
-  return {on_conflict = on_conflict, due = due, state = due > NOW and SCHEDULED or WAITING, flags = flags,
-    priority = priority, rest = string.sub(head, HEAD_LEN + 1), job = false,
+  local asked = {on_conflict = on_conflict, due = due, state = due > NOW and SCHEDULED or WAITING, flags = flags,
+    priority = priority, rest = string.sub(head, HEAD_LEN + 1), job = false, collapse = false,
     type = (struct.unpack('>Bc0', string.sub(head, HEAD_LEN + 1)))}
+  if has(asked, CONDITIONS) then
+    asked.tags_at = behind_conditions(asked.rest, #asked.type + 2, flags)
+    asked.collapse = condition(asked, COLLAPSE)
+  end
+  return asked
 end
 
 local function new_job(asked, revision)

@@ -23,7 +23,7 @@ local function file(job)
   if now then
     local k = condition(now, LIMIT_KEY) or ''
     now.key = k
-    local waits, holds = now.state == SCHEDULED or now.state == WAITING, false
+    local waits, holds = not now.held and (now.state == SCHEDULED or now.state == WAITING), false
     if waits then
       if was_filed and k ~= '' and k == was.key then
         if was.state == ACTIVE then
@@ -39,7 +39,7 @@ local function file(job)
       end
     end
     local filed = holds or (now.state == ACTIVE and in_mode(filing, LIMITED)) or
-      (now.state == WAITING and (in_mode(filing, FAIR) or (k ~= '' and in_mode(filing, KEYED))))
+      (now.state == WAITING and not now.held and (in_mode(filing, FAIR) or (k ~= '' and in_mode(filing, KEYED))))
     if has(now, FILED) ~= filed then now.flags = now.flags + (filed and FILED or -FILED) end
     now.meta = nil
   end
