@@ -17,6 +17,7 @@ from tocsin.calendars import KeptCalendar
 from tocsin.client import Client
 from tocsin.enums import (
     Backoff,
+    CollapseMode,
     Durability,
     LimitScope,
     Missed,
@@ -54,7 +55,7 @@ from tocsin.jobs import Cancel, CancelledMany, DeletedMany, Job, JobChange, JobE
 from tocsin.limits import Limit, Rate
 from tocsin.queues import JobDefaults, PushTarget, Queue, QueueHealth, ServerInfo, StateCounts, WorkerInfo
 from tocsin.reminders import Reminder, ReminderSet
-from tocsin.requests import JobRequest, Retention, RetryPolicy
+from tocsin.requests import Collapse, JobRequest, Retention, RetryPolicy
 from tocsin.schedules import Backfill, BackfilledTime, Calendar, Occurrence, Schedule
 from tocsin.transfer import Imported, RefusedRecord
 from tocsin.v1.payloads_pb2 import (
@@ -107,6 +108,8 @@ __all__ = [
     "Cancel",
     "CancelledMany",
     "Client",
+    "Collapse",
+    "CollapseMode",
     "DataCleanup",
     "DeadlineExceeded",
     "DeletedMany",

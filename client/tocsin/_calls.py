@@ -22,6 +22,7 @@ from tocsin.errors import TocsinError, WrongType
 from tocsin.jobs import CancelledMany, DeletedMany, Job, JobLike, RetriedMany
 from tocsin.payloads import TYPED_PAYLOADS, Payload, TypedPayload, put_payload
 from tocsin.requests import (
+    Collapse,
     JobChanges,
     JobRequest,
     ListOptions,
@@ -30,8 +31,9 @@ from tocsin.requests import (
     ScheduleOptions,
     StateName,
     ViewName,
+    put_expire,
 )
-from tocsin.v1 import bulk_pb2, job_pb2
+from tocsin.v1 import bulk_pb2, holding_pb2, job_pb2
 from tocsin.v1 import job_service_pb2 as pb
 
 Answer = TypeVar("Answer", bound=Message)
@@ -105,6 +107,10 @@ def schedule_request(wanted: JobRequest) -> pb.ScheduleJobRequest:
         put(spec, "limit_key", wanted.limit_key, "job.limit_key")
     if wanted.weight is not None:
         put(spec, "weight", wanted.weight, "job.weight")
+    if wanted.collapse is not None:
+        of_kind(Collapse, wanted.collapse, "collapse").put(spec.collapse, "job.collapse")
+    if wanted.expire is not None:
+        put_expire(spec.expire, wanted.expire, "job.expire")
     if (span := tracing.current()) is not None:
         spec.trace_context.traceparent, spec.trace_context.tracestate = span
     put_when(request, wanted.at, wanted.delay)
@@ -293,6 +299,20 @@ def run(job: JobLike, queue: str = "") -> PreparedCall[pb.RunJobResponse, Job]:
     request = pb.RunJobRequest()
     put_name(request, job, queue)
     return job_call("RunJob", request, pb.RunJobResponse, lambda answer: Job(answer.job))
+
+
+def hold(job: JobLike, queue: str = "") -> PreparedCall[holding_pb2.HoldJobResponse, Job]:
+    """HoldJob. Holding twice is as holding once."""
+    request = holding_pb2.HoldJobRequest()
+    put_name(request, job, queue)
+    return job_call("HoldJob", request, holding_pb2.HoldJobResponse, lambda answer: Job(answer.job), repeatable=True)
+
+
+def release(job: JobLike, queue: str = "") -> PreparedCall[holding_pb2.ReleaseJobResponse, Job]:
+    """ReleaseJob; not repeated: the job may have been held again meanwhile."""
+    request = holding_pb2.ReleaseJobRequest()
+    put_name(request, job, queue)
+    return job_call("ReleaseJob", request, holding_pb2.ReleaseJobResponse, lambda answer: Job(answer.job))
 
 
 def retry(job: JobLike, queue: str = "") -> PreparedCall[pb.RetryJobResponse, Job]:

@@ -101,6 +101,13 @@ def pause(queue: str, reason: str = "", until: datetime | None = None) -> Prepar
     return _queue_call("PauseQueue", request, pb.PauseQueueResponse, lambda answer: Queue.read(answer.queue))
 
 
+def drain(queue: str) -> PreparedCall[pb.DrainQueueResponse, Queue]:
+    """DrainQueue."""
+    request = pb.DrainQueueRequest()
+    put(request, "queue", queue, "queue")
+    return _queue_call("DrainQueue", request, pb.DrainQueueResponse, lambda answer: Queue.read(answer.queue))
+
+
 def resume(queue: str, take_back: bool) -> PreparedCall[pb.ResumeQueueResponse, Queue]:
     """ResumeQueue."""
     request = pb.ResumeQueueRequest(take_back=take_back)

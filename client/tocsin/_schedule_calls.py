@@ -21,7 +21,7 @@ from tocsin.v1 import schedule_pb2
 from tocsin.v1 import schedule_service_pb2 as pb
 
 _SERVICE = "tocsin.v1.ScheduleService"
-_OF_JOB = ("priority", "retry", "timeout", "retention", "tags", "limit_key", "weight")
+_OF_JOB = ("priority", "retry", "timeout", "retention", "tags", "limit_key", "weight", "collapse", "expire")
 #: What a preview is given that is of a schedule which is kept.
 _OF_KEPT = frozenset({"queue", "schedule_id", "calendars"})
 #: The field of a schedule that an option is in, where it is not one of its own name.

@@ -8,17 +8,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import NoReturn, Self, Unpack
 
-from tocsin import (
-    _bulk,
-    _calls,
-    _following,
-    _forking,
-    _paging,
-    _queue_calls,
-    _reminder_calls,
-    _transferring,
-    _watching,
-)
+from tocsin import _bulk, _calls, _following, _forking, _paging, _queue_calls, _reminder_calls, _transferring, _watching
 from tocsin._access import TlsChoice
 from tocsin._bulk_actions import AsyncBulk
 from tocsin._calendars import AsyncCalendars
@@ -215,6 +205,14 @@ class AsyncClient:
         """Make a SCHEDULED job due now. Raises NotFound, FailedPrecondition."""
         return await self._connection.invoke(_calls.run(job, queue), deadline)
 
+    async def hold(self, job: JobLike, *, queue: str = "", deadline: Span | None = None) -> Job:
+        """Let no attempt of a job that does not run begin, whatever its time. Raises NotFound, FailedPrecondition."""
+        return await self._connection.invoke(_calls.hold(job, queue), deadline)
+
+    async def release(self, job: JobLike, *, queue: str = "", deadline: Span | None = None) -> Job:
+        """Let a held job go. Raises NotFound, FailedPrecondition."""
+        return await self._connection.invoke(_calls.release(job, queue), deadline)
+
     async def retry(self, job: JobLike, *, queue: str = "", deadline: Span | None = None) -> Job:
         """Make a FAILED or CANCELLED job due again, its failures counted anew. Raises NotFound, FailedPrecondition."""
         return await self._connection.invoke(_calls.retry(job, queue), deadline)
@@ -333,6 +331,10 @@ class AsyncClient:
         """Let no attempt begin; scheduling goes on and running attempts end. `until` that time it ends by itself.
         Pausing again changes nothing but that."""
         return await self._connection.invoke(_queue_calls.pause(queue, reason, until), deadline)
+
+    async def drain(self, queue: str = "", *, deadline: Span | None = None) -> Queue:
+        """Take no new jobs in a queue, and end those that it has, until `resume`. Draining again changes nothing."""
+        return await self._connection.invoke(_queue_calls.drain(queue), deadline)
 
     async def resume(self, queue: str = "", *, take_back: bool = False, deadline: Span | None = None) -> Queue:
         """Let attempts begin again. FailedPrecondition where it is paused for a move between stores (`tocsin migrate`):

@@ -12,7 +12,6 @@ import warnings
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from types import TracebackType
 from typing import NoReturn, Self, TypeVar, Unpack
 
 from google.protobuf.message import Message
@@ -78,9 +77,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def __reduce__(self) -> NoReturn:
@@ -217,6 +214,14 @@ class Client:
         """Make a SCHEDULED job due now. Raises NotFound, FailedPrecondition."""
         return self._invoke(_calls.run(job, queue), deadline)
 
+    def hold(self, job: JobLike, *, queue: str = "", deadline: Span | None = None) -> Job:
+        """Let no attempt of a job that does not run begin, whatever its time. Raises NotFound, FailedPrecondition."""
+        return self._invoke(_calls.hold(job, queue), deadline)
+
+    def release(self, job: JobLike, *, queue: str = "", deadline: Span | None = None) -> Job:
+        """Let a held job go. Raises NotFound, FailedPrecondition."""
+        return self._invoke(_calls.release(job, queue), deadline)
+
     def retry(self, job: JobLike, *, queue: str = "", deadline: Span | None = None) -> Job:
         """Make a FAILED or CANCELLED job due again, its failures counted anew. Raises NotFound, FailedPrecondition."""
         return self._invoke(_calls.retry(job, queue), deadline)
@@ -330,6 +335,10 @@ class Client:
         """Let no attempt begin; scheduling goes on and running attempts end. `until` that time it ends by itself.
         Pausing again changes nothing but that."""
         return self._invoke(_queue_calls.pause(queue, reason, until), deadline)
+
+    def drain(self, queue: str = "", *, deadline: Span | None = None) -> Queue:
+        """Take no new jobs in a queue, and end those that it has, until `resume`. Draining again changes nothing."""
+        return self._invoke(_queue_calls.drain(queue), deadline)
 
     def resume(self, queue: str = "", *, take_back: bool = False, deadline: Span | None = None) -> Queue:
         """Let attempts begin again. FailedPrecondition where it is paused for a move between stores (`tocsin migrate`):

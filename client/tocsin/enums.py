@@ -37,6 +37,16 @@ class Over(StrEnum):
     REPLACE = "REPLACE"  # put the record in its place
 
 
+class CollapseMode(StrEnum):
+    """What becomes of a job where another of its queue, type and key stands."""
+
+    KEEP = "KEEP"  # while one has not ended, or for a window, no other is made
+    REPLACE = "REPLACE"  # one that waits becomes this one; beside one that runs this one waits
+    THROTTLE = "THROTTLE"  # the first of each window
+    DEBOUNCE = "DEBOUNCE"  # the last, once none has come for a window
+    RUN_AGAIN_AFTER = "RUN_AGAIN_AFTER"  # a single next one waits for the end of the one that runs
+
+
 class Outcome(StrEnum):
     """What `schedule` did."""
 
@@ -80,7 +90,7 @@ class Why(StrEnum):
 
     DUE_IN = "DUE_IN"  # it is due later
     RETRYING_AT = "RETRYING_AT"  # an attempt failed; the next is due later
-    EXPIRES_AT = "EXPIRES_AT"  # it is due, and ends by itself if it has not begun by then
+    EXPIRES_AT = "EXPIRES_AT"  # it ends by itself before it is due, or its time is over
     QUEUE_PAUSED = "QUEUE_PAUSED"
     MOVED = "MOVED"  # its queue moves to another store, or has
     NO_WORKER = "NO_WORKER"  # nobody who is heard of runs its type
@@ -91,6 +101,7 @@ class Why(StrEnum):
     LEASED_BY = "LEASED_BY"  # it runs
     ENDED = "ENDED"
     STORE_AWAY = "STORE_AWAY"  # the store does not answer
+    HELD = "HELD"  # no attempt begins until it is let go
 
 
 class ReminderKind(StrEnum):

@@ -16,7 +16,7 @@ from tocsin.enums import Outcome, State, View
 from tocsin.errors import TocsinError
 from tocsin.following import Explanation
 from tocsin.payloads import DecodedPayload, TypedPayload, data_of, payload_of, python_from_value
-from tocsin.requests import Retention, RetryPolicy
+from tocsin.requests import Collapse, Retention, RetryPolicy
 from tocsin.v1 import job_pb2, payloads_pb2
 
 
@@ -109,6 +109,21 @@ class Job:
     def weight(self) -> int:
         """Its key's share of turns."""
         return self.message.spec.weight or 1
+
+    @property
+    def collapse(self) -> Collapse | None:
+        """Which jobs it is one with. None: with no other."""
+        return Collapse.read(self.message.spec.collapse) if self.message.spec.HasField("collapse") else None
+
+    @property
+    def expire_time(self) -> datetime | None:
+        """When it ends by itself. None: it does not, or it has begun, or ended."""
+        return time_in(self.message, "expire_time")
+
+    @property
+    def held(self) -> bool:
+        """No attempt begins until it is let go."""
+        return self.message.held
 
     @property
     def retry(self) -> RetryPolicy:
@@ -245,7 +260,7 @@ class Job:
         Payload and result stand in it in view FULL alone: typed messages by their field names, bytes in base64.
         """
         names = ["queue", "job_id", "type", "state", "priority", "tags", "retry", "timeout", "retention"]
-        names += ["limit_key", "weight", "schedule_id", "nominal_time"]
+        names += ["limit_key", "weight", "collapse", "expire_time", "held", "schedule_id", "nominal_time"]
         names += ["create_time", "schedule_time", "start_time", "end_time", "attempt", "failures", "crashes"]
         names += ["errors", "progress", "cancel", "explanation", "revision", "outcome"]
         if self.view is View.FULL:
@@ -278,7 +293,7 @@ def _plain(value: object) -> object:
             return {key: _plain(item) for key, item in value.items()}
         case list() | tuple():
             return [_plain(item) for item in value]
-        case JobError() | Progress() | Cancel() | Explanation() | RetryPolicy() | Retention():
+        case JobError() | Progress() | Cancel() | Explanation() | RetryPolicy() | Retention() | Collapse():
             return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
         case _:
             return value

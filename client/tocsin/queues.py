@@ -128,6 +128,7 @@ class Queue:
     type_defaults: Mapping[str, JobDefaults]
     completed_max: int | None  # None: the server's, 10,000
     failed_max: int | None  # None: the server's, 100,000
+    draining: bool  # it takes no new jobs
     limits: tuple[Limit, ...]
     fair_turns: bool  # keys take turns
     pause_until: datetime | None  # when its pause ends by itself; None: not before it is resumed
@@ -146,6 +147,7 @@ class Queue:
             type_defaults={name: JobDefaults.read(found) for name, found in message.type_defaults.items()},
             completed_max=message.completed_max if message.HasField("completed_max") else None,
             failed_max=message.failed_max if message.HasField("failed_max") else None,
+            draining=message.draining,
             limits=tuple(map(Limit.read, message.limits)),
             fair_turns=message.fair_turns,
             pause_until=time_in(message, "pause_until"),

@@ -8,14 +8,15 @@ from datetime import datetime
 from typing import Literal, TypeAlias, TypedDict
 
 from tocsin._checking import put, word
-from tocsin._times import Span, put_duration, span_in
-from tocsin.enums import Backoff, OnConflict, State, View
+from tocsin._times import Span, put_duration, put_time, span_in
+from tocsin.enums import Backoff, CollapseMode, OnConflict, State, View
 from tocsin.payloads import Payload, TypedPayload
-from tocsin.v1 import job_pb2
+from tocsin.v1 import conditions_pb2, job_pb2
 
 #: Words as enum members or as plain text.
 StateName: TypeAlias = State | Literal["SCHEDULED", "BLOCKED", "WAITING", "ACTIVE", "COMPLETED", "FAILED", "CANCELLED"]
 OnConflictName: TypeAlias = OnConflict | Literal["FAIL", "KEEP", "REPLACE"]
+CollapseModeName: TypeAlias = Literal["KEEP", "REPLACE", "THROTTLE", "DEBOUNCE", "RUN_AGAIN_AFTER"]
 ViewName: TypeAlias = View | Literal["BASIC", "FULL"]
 
 #: A priority: any whole number, higher first, or a word: low is -10, normal 0, high 10, as in Agenda.
@@ -83,6 +84,39 @@ class Retention:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Collapse:
+    """Makes jobs of one queue, type and key one. `outcome` of the job that schedule() gives says what it did."""
+
+    key: str  # what they have in common: "sync:customer-7"
+    mode: CollapseMode | CollapseModeName
+    window: Span | None = None  # needed for THROTTLE and DEBOUNCE; KEEP: also for so long after one was made
+    max_wait: Span | None = None  # DEBOUNCE: it is put off no further than this after the first
+
+    def put(self, message: conditions_pb2.Collapse, path: str) -> None:
+        """Set the message that stands at `path` in a request."""
+        put(message, "key", self.key, f"{path}.key")
+        message.mode = conditions_pb2.Collapse.Mode.Value(word(CollapseMode, self.mode, f"{path}.mode"))
+        if self.window is not None:
+            put_duration(message.window, self.window, f"{path}.window")
+        if self.max_wait is not None:
+            put_duration(message.max_wait, self.max_wait, f"{path}.max_wait")
+
+    @classmethod
+    def read(cls, message: conditions_pb2.Collapse) -> Collapse:
+        """The rule that a message holds."""
+        mode = CollapseMode(conditions_pb2.Collapse.Mode.Name(message.mode))
+        return cls(message.key, mode, span_in(message, "window"), span_in(message, "max_wait"))
+
+
+def put_expire(message: conditions_pb2.Expire, expire: datetime | Span, path: str) -> None:
+    """Set until when a job is to begin, which stands at `path` in a request."""
+    if isinstance(expire, datetime):
+        put_time(message.at, expire, f"{path}.at")
+    else:
+        put_duration(message.after_due, expire, f"{path}.after_due")
+
+
 class ScheduleOptions(TypedDict, total=False):
     """What `schedule` takes beside type and payload. All may be left out."""
 
@@ -97,6 +131,8 @@ class ScheduleOptions(TypedDict, total=False):
     tags: Mapping[str, str]  # labels to list jobs by
     limit_key: str  # whose job it is, where its queue limits or takes turns by key; none
     weight: int  # its key's share of turns, 1 to 100; 1
+    collapse: Collapse | None  # which jobs it is one with; none
+    expire: datetime | Span | None  # begun by this time, or so long after it is due, or not at all; whenever it may
     on_conflict: OnConflictName  # FAIL
 
 
@@ -117,6 +153,8 @@ class JobRequest:
     tags: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     limit_key: str = field(default="", kw_only=True)
     weight: int | None = field(default=None, kw_only=True)
+    collapse: Collapse | None = field(default=None, kw_only=True)
+    expire: datetime | Span | None = field(default=None, kw_only=True)
     on_conflict: OnConflictName = field(default=OnConflict.FAIL, kw_only=True)
 
 

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, TypedDict
 from tocsin._times import Span, read_time
 from tocsin.enums import Missed, OnExcluded, Overlap
 from tocsin.payloads import Payload, TypedPayload
-from tocsin.requests import Priority, Retention, RetryPolicy
+from tocsin.requests import Collapse, Priority, Retention, RetryPolicy
 from tocsin.v1 import schedule_pb2, schedule_service_pb2
 
 #: What becomes of an excluded time, by its word.
@@ -117,6 +117,8 @@ class KeptOptions(TypedDict, total=False):
     tags: Mapping[str, str]
     limit_key: str
     weight: int
+    collapse: Collapse | None
+    expire: Span | None  # of each job: so long after it is due
     overlap: OverlapName  # SKIP
     missed: MissedName  # ONCE
     catch_up_window: Span  # of ALL: older ones are missed

@@ -175,21 +175,25 @@ def heeds_hangup(settings: Settings) -> bool:
 
 def open_doors(settings: Settings) -> Sequence[str]:
     """What is to be said of doors that stand open to other machines."""
-    listen, tls, auth = settings.listen, settings.tls, settings.auth
-    if is_loopback(listen):
-        return ()
-    if auth.principals_file is None and tls.client_ca_file is None:
-        missing = "is no login" if tls.cert_file is not None else "is neither TLS nor a login"
-        return (
-            f"{listen} can be reached from other machines, and whoever reaches it can read, change and delete every "
-            f"job: there {missing}. Listen on 127.0.0.1, or let only those in whom you trust.",
-        )
-    if tls.cert_file is None:
-        return (
-            f"{listen} can be reached from other machines without TLS, so that tokens and payloads can be read on the "
-            "way. Set tls.cert_file and tls.key_file.",
-        )
-    return ()
+    tls, auth = settings.tls, settings.auth
+    web = settings.web.listen
+    doors = [("", settings.listen), *([("the dashboard on ", web)] if web is not None else [])]
+    said = []
+    for what, listen in doors:
+        if is_loopback(listen):
+            continue
+        if auth.principals_file is None and tls.client_ca_file is None:
+            missing = "is no login" if tls.cert_file is not None else "is neither TLS nor a login"
+            said.append(
+                f"{what}{listen} can be reached from other machines, and whoever reaches it can read, change and "
+                f"delete every job: there {missing}. Listen on 127.0.0.1, or let only those in whom you trust."
+            )
+        elif tls.cert_file is None:
+            said.append(
+                f"{what}{listen} can be reached from other machines without TLS, so that tokens and payloads can be "
+                "read on the way. Set tls.cert_file and tls.key_file."
+            )
+    return said
 
 
 def certificates_of(tls: TlsSettings) -> Reloaded[Certificates] | None:

@@ -27,8 +27,8 @@ from tocsin_server.api.grpc_server import GrpcServer
 from tocsin_server.api.health import Health
 from tocsin_server.api.lease_tokens import token_of
 from tocsin_server.api.listening import CannotListen, CannotServeDashboard
+from tocsin_server.api.payload_rules import PayloadRules
 from tocsin_server.api.probe_server import ProbeServer
-from tocsin_server.api.sending_rules import SendingRules
 from tocsin_server.api.server_service import ServerFacts
 from tocsin_server.api.services import SERVICE_NAMES
 from tocsin_server.dispatch.dispatcher import Dispatcher
@@ -214,7 +214,7 @@ class Server:
             facts,
             loops.ticker.silent_since,
             loops.readiness.writes_refused,
-            SendingRules(out.mailer.rules, out.texter.rules),
+            PayloadRules(out.mailer.rules, out.texter.rules, settings.quotas.payload_bytes),
         )
         dashboard = self._dashboard(doors)
         self._grpc = GrpcServer(
@@ -252,7 +252,7 @@ class Server:
             self._stack.push_async_callback(probes.stop, timedelta(0))
 
     def _dashboard(self, doors: Doors) -> Dashboard | None:
-        """The dashboard, where it is on. It is loaded for that alone: half a second of start, and 20 MB."""
+        """The dashboard, where it is on. It is loaded for that alone: 4 MB."""
         if self._settings.web.listen is None:
             return None
         from tocsin_server.web.serving import Dashboard
@@ -313,7 +313,7 @@ class Server:
             LeaseReaper(store, clock, settings.tick, metrics),
             RetentionTrimmer(store, clock, completed_max=retention.completed_max, failed_max=retention.failed_max),
             CrossChecker(store),
-            ScheduleFirer(store, clock, metrics),
+            ScheduleFirer(store, clock, metrics, queue_settings.get),
             CalendarFollower(store),
             QueueForgetter(store, unused_for=settings.quotas.forget_unused_for),
         ]

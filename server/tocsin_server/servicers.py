@@ -10,11 +10,11 @@ from tocsin_server.api.calendar_service import CalendarService
 from tocsin_server.api.clock_service import ClockService
 from tocsin_server.api.grpc_server import Servicers
 from tocsin_server.api.job_service import JobService
+from tocsin_server.api.payload_rules import NO_RULES, PayloadRules
 from tocsin_server.api.queue_service import QueueService
 from tocsin_server.api.reminder_service import ReminderService
 from tocsin_server.api.scaler_service import ScalerService
 from tocsin_server.api.schedule_service import ScheduleService
-from tocsin_server.api.sending_rules import NO_RULES, SendingRules
 from tocsin_server.api.server_service import ServerFacts, ServerService
 from tocsin_server.api.worker_service import WorkerService
 from tocsin_server.operations.advancing import Advancing
@@ -45,7 +45,7 @@ def build_servicers(
     facts: ServerFacts,
     silent_since: Callable[[], datetime | None] = lambda: None,
     writes_refused: Callable[[], str] = lambda: "",
-    rules: SendingRules = NO_RULES,
+    rules: PayloadRules = NO_RULES,
 ) -> Servicers:
     """What answers calls, over a store. `silent_since`: since when it is known not to answer; None: it does.
     `writes_refused`: why it takes no writes; "": it does."""

@@ -14,6 +14,8 @@ WIRE = {
     "BackfilledTime": "a time, as it is made up for and as callers see it",
     "Calendar": "days that are excluded, as callers give them and as they are reckoned with",
     "Cancel": "a part of a job",
+    "Collapse": "a part of a job's spec",
+    "CollapseMode": "the same numbers of the protos",
     "Durability": "what the store promises, in the server's info",
     "Explanation": "why a job does not run, as it is found and as callers see it",
     "HeldJob": "an attempt that a worker holds, as servers say it and as callers see it",

@@ -17,7 +17,9 @@ from contract.damaging import Damage
 from contract.providers import ENCRYPTED, Flavour, Provider, flavours
 
 #: Where encryption could make a difference: what an encrypted store is held to by default. TESTS_ENCRYPTED=all: all.
-_OF_ENCRYPTED = ("add", "extend", "finish", "get", "logs", "notes", "put", "schedules", "update")
+_OF_ENCRYPTED = (
+    *("add", "collapse", "extend", "finish", "get", "logs", "notes", "put", "run_again", "schedules", "update"),
+)
 
 
 #: What a store is held to that has JobStore.whole_limits.
@@ -82,6 +84,21 @@ def provider(running: Provider) -> Provider:
 async def store(provider: Provider) -> AsyncIterator[JobStore]:
     """An opened store on an empty provider."""
     async with provider.store() as store:
+        yield store
+
+
+@pytest.fixture
+def unmade(provider: Provider) -> Iterator[Provider]:
+    """One that nobody has made a store on, before the test and after it."""
+    provider.unmake()
+    yield provider
+    provider.unmake()
+
+
+@pytest.fixture
+async def movable(unmade: Provider) -> AsyncIterator[JobStore]:
+    """A store whose clock is moved by hand."""
+    async with unmade.store(manual_clock=True) as store:
         yield store
 
 

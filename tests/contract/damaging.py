@@ -40,6 +40,10 @@ class Damage(ABC):
         """What says when something is to be done next is gone."""
 
     @abstractmethod
+    def lose_alarms(self, queue: str) -> None:
+        """What says when jobs end by themselves, and which have a key, is gone."""
+
+    @abstractmethod
     def lose_head(self, queue: str) -> None:
         """What is kept of the queue itself, its counters among it, is gone."""
 
@@ -94,6 +98,9 @@ class RedisDamage(Damage):
     def lose_clock(self, queue: str) -> None:
         assert self._drop(queue, "k") == 1
 
+    def lose_alarms(self, queue: str) -> None:
+        assert self._drop(queue, "x") + self._drop(queue, "K*") > 0
+
     def lose_head(self, queue: str) -> None:
         assert self._drop(queue, "q") == 1
 
@@ -108,7 +115,7 @@ class RedisDamage(Damage):
 
     def _drop(self, queue: str, suffix: str) -> int:
         names = list(self._client.scan_iter(f"{self._keys.root(queue)}:{suffix}"))
-        return int(self._client.delete(*names))
+        return int(self._client.delete(*names)) if names else 0
 
 
 class MongoDamage(Damage):
@@ -139,6 +146,9 @@ class MongoDamage(Damage):
 
     def lose_clock(self, queue: str) -> None:
         """Nothing says so but the jobs themselves."""
+
+    def lose_alarms(self, queue: str) -> None:
+        self._jobs.update_many({"queue": queue}, {"$unset": {"expire": ""}})
 
     def lose_head(self, queue: str) -> None:
         self.lose_name(queue)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
 import pytest
@@ -17,21 +16,6 @@ from contract.builders import HOUR, MINUTE, SECOND, a_draft, a_request, added
 from contract.providers import Provider
 
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def unmade(provider: Provider) -> Iterator[Provider]:
-    """One that nobody has made a store on, before the test and after it."""
-    provider.unmake()
-    yield provider
-    provider.unmake()
-
-
-@pytest.fixture
-async def movable(unmade: Provider) -> AsyncIterator[JobStore]:
-    """A store whose clock is moved by hand."""
-    async with unmade.store(manual_clock=True) as store:
-        yield store
 
 
 async def moved(store: JobStore, by: timedelta) -> None:

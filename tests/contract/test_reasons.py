@@ -1,14 +1,17 @@
-"""Each reason for which a job does not run, made to happen. Those of limits, turns and expiry have no features yet."""
+"""Each reason for which a job does not run, made to happen. Those of limits and turns have no features yet."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
 from support.spied_store import SpiedStore
+from tocsin_server.domain.commands import HoldJob
+from tocsin_server.domain.conditions import Collapse, CollapseMode, Conditions
 from tocsin_server.domain.defaults import JobDefaults, PushTarget
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.domain.explaining import Explanation, Why
@@ -99,6 +102,45 @@ async def test_a_paused_queue(store: JobStore) -> None:
     later = await why(store, "later")
     assert later.why is Why.DUE_IN
     assert later.sentence.endswith("Its queue is paused, too.")
+
+
+async def test_a_job_that_expires_says_when(store: JobStore) -> None:
+    await served(store)
+    await added(store, a_draft("a", conditions=Conditions(expire=HOUR)))
+    found = await why(store)
+    assert found.why is Why.BEHIND
+    assert re.search(r"\. It expires in (1 h|59 min \d+ s) if it has not begun by then\.$", found.sentence)
+
+
+async def test_a_job_that_expires_before_it_is_due(store: JobStore) -> None:
+    expires = await store.ping() + HOUR
+    await added(store, a_draft("a", when=2 * HOUR, conditions=Conditions(expire=expires)))
+    found = await why(store)
+    assert (found.why, found.time) == (Why.EXPIRES_AT, expires)
+    assert "before it is due: it never begins." in found.sentence
+
+
+async def test_a_job_whose_time_is_over(store: JobStore) -> None:
+    await added(store, a_draft("a", conditions=Conditions(expire=await store.ping() - SECOND)))
+    found = await why(store)
+    assert found.why is Why.EXPIRES_AT
+    assert "it is about to end, as expired." in found.sentence
+
+
+async def test_a_held_job(store: JobStore) -> None:
+    await added(store, a_draft("a"))
+    await store.update("q", [HoldJob("a")])
+    assert (await why(store)).why is Why.HELD
+
+
+async def test_a_job_that_waits_for_one_of_its_key(store: JobStore) -> None:
+    conditions = Conditions(collapse=Collapse("k", CollapseMode.RUN_AGAIN_AFTER))
+    await added(store, a_draft("first", conditions=conditions))
+    await claimed_one(store)
+    await added(store, a_draft("a", conditions=conditions))
+    found = await why(store)
+    assert (found.why, found.job_ids) == (Why.BLOCKED_BY, ("first",))
+    assert found.sentence == "It waits for job 'first' to end."
 
 
 @pytest.mark.parametrize("done", [False, True])

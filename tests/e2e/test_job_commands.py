@@ -98,7 +98,7 @@ def test_dead_letters_are_retried_in_bulk_and_counted_before(tocsin: Tocsin, cli
     assert (done["done"], done["changedMeanwhile"], done["refused"], done["state"]) == (2, 0, 0, "COMPLETED")
     assert tocsin("jobs", "count", "--queue", queue, "--state", "waiting").stdout == "3\n"
     dry = json.loads(tocsin("jobs", "cancel", "--type", "fails", "--dry-run", "--json", "--queue", queue).stdout)
-    assert (dry["matched"], bool(dry["token"])) == (3, True)
+    assert (dry["matched"], len(dry["sample"]), bool(dry["token"])) == (3, 3, True)
     assert (
         tocsin("jobs", "cancel", "0", "1", "--queue", queue).stdout == "cancelled 0 CANCELLED\ncancelled 1 CANCELLED\n"
     )

@@ -20,7 +20,8 @@ WEB = {"TOCSIN_WEB__LISTEN": "127.0.0.1:0", "TOCSIN_DRAIN__GRACE": "0s"}
 #: Each page, and each that changes something.
 PAGES = (
     "/", "/queues", "/queue?queue=mail", "/jobs?queue=mail", "/job?queue=mail&id=dead-1", "/failed?queue=mail",
-    "/failed?queue=mail&do=retry", "/schedules?queue=mail", "/schedule?queue=mail&id=pay-day", "/workers?queue=mail",
+    "/bulk?queue=mail&state=FAILED&do=retry", "/schedules?queue=mail", "/schedule?queue=mail&id=pay-day",
+    "/workers?queue=mail",
     "/reminders?queue=mail&kind=BOOKING&id=B42", "/reports", "/outbox",
 )  # fmt: skip
 STREAMS = (
@@ -29,7 +30,7 @@ STREAMS = (
 )  # fmt: skip
 FORMS = (
     "/job/retry", "/job/run", "/job/cancel", "/job/delete", "/job/retime", "/queue/pause", "/queue/resume",
-    "/failed/act", "/schedule/trigger", "/schedule/pause", "/schedule/resume", "/reminders/cancel",
+    "/queue/drain", "/bulk/act", "/schedule/trigger", "/schedule/pause", "/schedule/resume", "/reminders/cancel",
 )  # fmt: skip
 
 

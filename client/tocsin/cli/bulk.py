@@ -109,7 +109,10 @@ def act(verb: BulkVerb, given: Mapping[str, Any], queue: str, address: str | Non
     with connected(address) as client:
         preview = client.bulk.preview(verb, **wanted)
     if given.get("dry_run") and json:
-        json_lines.print_json_line({**_plain(preview.matched, preview.counts), "token": preview.token})
+        sample = [json_lines.as_object(job.message) for job in preview.sample]
+        json_lines.print_json_line(
+            {**_plain(preview.matched, preview.counts), "sample": sample, "token": preview.token}
+        )
         return
     if not json:
         _show(verb, preview, given.get("max_jobs"))

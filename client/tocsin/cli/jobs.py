@@ -12,9 +12,9 @@ from tocsin.cli import following, json_lines, many, options, parsing, printing, 
 from tocsin.cli.connecting import Address, AsJson, connected
 from tocsin.cli.live import refreshed
 from tocsin.client import Client
-from tocsin.enums import OnConflict, Outcome, State, View
+from tocsin.enums import CollapseMode, OnConflict, Outcome, State, View
 from tocsin.jobs import Job
-from tocsin.requests import ListOptions, Retention, RetryPolicy, ScheduleOptions
+from tocsin.requests import Collapse, ListOptions, Retention, RetryPolicy, ScheduleOptions
 
 app = typer.Typer(
     help="Schedule jobs, look at them, change and watch them.", no_args_is_help=True, rich_markup_mode="markdown"
@@ -50,6 +50,12 @@ def schedule(
     tag: options.Tags = None,
     limit_key: options.LimitKey = "",
     weight: options.Weight = None,
+    collapse_key: options.CollapseKey = "",
+    collapse_mode: options.CollapseMode = "keep",
+    window: options.Window = None,
+    max_wait: options.MaxWait = None,
+    expire_after: options.ExpireAfter = None,
+    expire_at: options.ExpireAt = None,
     on_conflict: Annotated[
         str, typer.Option(metavar="fail|keep|replace", help="What to do where a job of this id stands.")
     ] = "fail",
@@ -65,7 +71,12 @@ def schedule(
         raise typer.BadParameter("give --delay or --at, not both")
     if wait_timeout is not None and not wait:
         raise typer.BadParameter("is of --wait, which is not given", param_hint="--wait-timeout")
+    if expire_after is not None and expire_at is not None:
+        raise typer.BadParameter("give --expire-after or --expire-at, not both")
     [conflict] = parsing.words(OnConflict, [on_conflict])
+    [mode] = parsing.words(CollapseMode, [collapse_mode])
+    if not collapse_key and (window, max_wait, mode) != (None, None, CollapseMode.KEEP):
+        raise typer.BadParameter("is needed with --collapse-mode, --window and --max-wait", param_hint="--collapse-key")
     named, payload = parsing.payload(type_, data, data_file)
     asked = ScheduleOptions(
         queue=queue,
@@ -75,6 +86,8 @@ def schedule(
         tags=parsing.tags(tag or ()),
         limit_key=limit_key,
         **({} if weight is None else {"weight": weight}),
+        collapse=Collapse(collapse_key, mode, window, max_wait) if collapse_key else None,
+        expire=expire_at if expire_after is None else expire_after,
         on_conflict=conflict,
         delay=delay,
         at=at,
@@ -221,6 +234,24 @@ def update(
             named, payload = parsing.payload(standing.type, data, data_file)
             changes["payload"] = payload if isinstance(named, str) else named
         many.show(client.update(job_id, queue=queue, revision=revision, **changes), "updated", json)
+
+
+@app.command()
+def hold(
+    job_id: options.JobId, queue: options.QueueName = "default", address: Address = None, json: AsJson = False
+) -> None:
+    """Let no attempt of a job that does not run begin, until it is released."""
+    with connected(address) as client:
+        many.show(client.hold(job_id, queue=queue), "held", json)
+
+
+@app.command()
+def release(
+    job_id: options.JobId, queue: options.QueueName = "default", address: Address = None, json: AsJson = False
+) -> None:
+    """Let a held job go."""
+    with connected(address) as client:
+        many.show(client.release(job_id, queue=queue), "released", json)
 
 
 @app.command()

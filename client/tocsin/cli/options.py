@@ -52,6 +52,28 @@ LimitKey: TypeAlias = Annotated[
     str, typer.Option(metavar="KEY", help="Whose job it is, where its queue limits or takes turns by key.")
 ]
 Weight: TypeAlias = Annotated[int | None, typer.Option(help="Share of turns of its key, 1 to 100.")]
+CollapseKey: TypeAlias = Annotated[
+    str, typer.Option(metavar="KEY", help="Jobs of one key and type are one; how, --collapse-mode says.")
+]
+CollapseMode: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="keep|replace|throttle|debounce|run_again_after", help="What becomes of it where one of its key stands."
+    ),
+]
+Window: TypeAlias = Annotated[
+    timedelta | None, typer.Option(parser=parsing.span, metavar="SPAN", help="Of keep, throttle and debounce.")
+]
+MaxWait: TypeAlias = Annotated[
+    timedelta | None, typer.Option(parser=parsing.span, metavar="SPAN", help="Of debounce: put off no longer.")
+]
+ExpireAfter: TypeAlias = Annotated[
+    timedelta | None,
+    typer.Option(parser=parsing.span, metavar="SPAN", help="Not begun so long after it is due, it ends."),
+]
+ExpireAt: TypeAlias = Annotated[
+    datetime | None, typer.Option(parser=parsing.time, metavar="TIME", help="Not begun by this time, it ends.")
+]
 DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", metavar="", help="Only count the jobs that match.")]
 Reason: TypeAlias = Annotated[str, typer.Option(help="Why; kept with the job.")]
 Data: TypeAlias = Annotated[

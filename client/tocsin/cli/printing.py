@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Console
 from rich.text import Text
 
+from tocsin._times import span
 from tocsin.calendars import KeptCalendar
 from tocsin.cli.json_lines import as_object, json_text
 from tocsin.cli.tables import Column, lines, print_table, terminal
@@ -30,7 +31,7 @@ from tocsin.following import Explanation, LogLine
 from tocsin.jobs import Cancel, Job, JobChange
 from tocsin.queues import JobDefaults, PushTarget, Queue, QueueHealth, StateCounts
 from tocsin.reminders import ReminderSet
-from tocsin.requests import Retention, RetryPolicy
+from tocsin.requests import Collapse, Retention, RetryPolicy
 from tocsin.schedules import Occurrence, Schedule
 
 Facts = list[tuple[str, str | Text]]
@@ -46,6 +47,9 @@ def print_job(job: Job) -> None:
         ("priority", str(job.priority) if job.priority else ""),
         ("limit key", job.limit_key),
         ("weight", str(job.weight) if job.weight != 1 else ""),
+        ("collapses", _collapse(job.collapse)),
+        ("held", "yes" if job.held else ""),
+        ("expires", time_text(job.expire_time)),
         ("tags", " ".join(f"{key}={value}" for key, value in sorted(job.tags.items()))),
         ("created", time_text(job.create_time)),
         ("due", time_text(job.schedule_time)),
@@ -242,12 +246,20 @@ def print_queues(queues: Iterable[Queue]) -> None:
         counts = queue.counts or StateCounts()
         cells = [
             styled(queue.name),
-            Text("paused" if queue.paused else ""),
+            Text("paused" if queue.paused else "draining" if queue.draining else ""),
             *(Text(f"{getattr(counts, n)}") for n in names),
         ]
         for column, cell in zip(columns, cells, strict=True):
             column.cells.append(cell)
     print_table(columns)
+
+
+def _collapse(collapse: Collapse | None) -> str:
+    if collapse is None:
+        return ""
+    spans = (("window", collapse.window), ("at most", collapse.max_wait))
+    said = [f"{name} {typed_span(span(value, name))}" for name, value in spans if value is not None]
+    return ", ".join([f"{one_line(collapse.key)}: {collapse.mode.lower()}", *said])
 
 
 def print_queue(queue: Queue, did: str) -> None:
@@ -260,6 +272,7 @@ def print_queue_settings(queue: Queue) -> None:
     facts: Facts = [
         ("queue", queue.name),
         ("paused", f"since {time_text(queue.pause_time)} {queue.pause_reason}" if queue.paused else ""),
+        ("draining", "yes" if queue.draining else ""),
         ("until", time_text(queue.pause_until) if queue.pause_until is not None else ""),
         ("completed max", "" if queue.completed_max is None else str(queue.completed_max)),
         ("failed max", "" if queue.failed_max is None else str(queue.failed_max)),

@@ -63,6 +63,13 @@ def pause(
 
 
 @app.command()
+def drain(queue: options.QueueArgument = "default", address: Address = None, json: AsJson = False) -> None:
+    """Take no new jobs, and end those that the queue has. `resume` ends it."""
+    with connected(address) as client:
+        _show(client.drain(queue), "draining", json)
+
+
+@app.command()
 def resume(
     queue: options.QueueArgument = "default",
     take_back: Annotated[
@@ -76,7 +83,7 @@ def resume(
     address: Address = None,
     json: AsJson = False,
 ) -> None:
-    """Let attempts begin again."""
+    """Let attempts begin again, and new jobs in."""
     with connected(address) as client:
         _show(client.resume(queue, take_back=take_back), "resumed", json)
 

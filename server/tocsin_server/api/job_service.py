@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing
 
-from tocsin.v1 import bulk_pb2, transfer_pb2
+from tocsin.v1 import bulk_pb2, holding_pb2, transfer_pb2
 from tocsin.v1 import following_pb2 as fpb
 from tocsin.v1 import job_service_pb2 as pb
 
@@ -18,13 +18,13 @@ from tocsin_server.api.aside import aside, each_aside
 from tocsin_server.api.errors import or_raise
 from tocsin_server.api.interceptors.call import Call
 from tocsin_server.api.interceptors.deadline import within_deadline
+from tocsin_server.api.payload_rules import NO_RULES, PayloadRules
 from tocsin_server.api.permissions import check_type, checked
 from tocsin_server.api.requests import jobs as requests
 from tocsin_server.api.requests import schedule_jobs
 from tocsin_server.api.requests import transfer as transfer_requests
-from tocsin_server.api.sending_rules import NO_RULES, SendingRules
 from tocsin_server.api.trace_context import CallTrace
-from tocsin_server.domain.commands import CancelJob, Change, RetryJob, RunJob
+from tocsin_server.domain.commands import CancelJob, Change, HoldJob, ReleaseJob, RetryJob, RunJob
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.job_errors import JobNotFound
 from tocsin_server.operations.cancel_jobs import CancelJobs
@@ -56,7 +56,7 @@ class JobService:
         bulk: MatchingJobs,
         updating: UpdateJobs,
         transfers: Transfers,
-        rules: SendingRules = NO_RULES,
+        rules: PayloadRules = NO_RULES,
     ) -> None:
         self._store = store
         self._scheduling = scheduling
@@ -150,6 +150,14 @@ class JobService:
     async def RunJob(self, request: pb.RunJobRequest, call: Call) -> pb.RunJobResponse:
         queue, job_id = requests.named_job(request)
         return answers.of_job(pb.RunJobResponse, await self._changed(queue, RunJob(job_id)))
+
+    async def HoldJob(self, request: holding_pb2.HoldJobRequest, call: Call) -> holding_pb2.HoldJobResponse:
+        queue, job_id = requests.named_job(request)
+        return answers.of_job(holding_pb2.HoldJobResponse, await self._changed(queue, HoldJob(job_id)))
+
+    async def ReleaseJob(self, request: holding_pb2.ReleaseJobRequest, call: Call) -> holding_pb2.ReleaseJobResponse:
+        queue, job_id = requests.named_job(request)
+        return answers.of_job(holding_pb2.ReleaseJobResponse, await self._changed(queue, ReleaseJob(job_id)))
 
     async def UpdateJob(self, request: pb.UpdateJobRequest, call: Call) -> pb.UpdateJobResponse:
         asked = await aside(request.ByteSize(), lambda: requests.update_job(request))

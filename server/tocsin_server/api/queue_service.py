@@ -79,6 +79,10 @@ class QueueService:
         queue, reason, until = requests.pause_queue(request)
         return pb.PauseQueueResponse(queue=answers.queue_of(queue, await self._queues.pause(queue, reason, until)))
 
+    async def DrainQueue(self, request: pb.DrainQueueRequest, call: Call) -> pb.DrainQueueResponse:
+        queue = requests.named_queue(request)
+        return pb.DrainQueueResponse(queue=answers.queue_of(queue, await self._queues.drain(queue)))
+
     async def ResumeQueue(self, request: pb.ResumeQueueRequest, call: Call) -> pb.ResumeQueueResponse:
         queue = requests.named_queue(request)
         settings = await self._queues.resume(queue, take_back=request.take_back)

@@ -7,15 +7,15 @@ from tocsin.v1 import reminder_service_pb2 as pb
 from tocsin_server.api.answers import reminders as answers
 from tocsin_server.api.aside import aside
 from tocsin_server.api.interceptors.call import Call
+from tocsin_server.api.payload_rules import NO_RULES, PayloadRules
 from tocsin_server.api.requests import reminders as requests
-from tocsin_server.api.sending_rules import NO_RULES, SendingRules
 from tocsin_server.operations.reminders.reminders import Reminders
 
 
 class ReminderService:
     """Looks after sets of reminders."""
 
-    def __init__(self, reminders: Reminders, rules: SendingRules = NO_RULES) -> None:
+    def __init__(self, reminders: Reminders, rules: PayloadRules = NO_RULES) -> None:
         self._reminders = reminders
         self._rules = rules
 

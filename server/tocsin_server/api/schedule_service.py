@@ -11,9 +11,9 @@ from tocsin_server.api.answers import kept_schedules as kept
 from tocsin_server.api.answers import schedules as answers
 from tocsin_server.api.aside import TURN, off_loop
 from tocsin_server.api.interceptors.call import Call
+from tocsin_server.api.payload_rules import NO_RULES, PayloadRules
 from tocsin_server.api.requests import kept_schedules as kept_requests
 from tocsin_server.api.requests import schedules as requests
-from tocsin_server.api.sending_rules import NO_RULES, SendingRules
 from tocsin_server.domain.job import View
 from tocsin_server.domain.schedules.calendars import days_of
 from tocsin_server.domain.schedules.standing import Schedule
@@ -31,7 +31,7 @@ class ScheduleService:
     """Keeps recurring schedules, and reckons their times."""
 
     def __init__(
-        self, store: JobStore, schedules: KeptSchedules, clock: StoreClock, rules: SendingRules = NO_RULES
+        self, store: JobStore, schedules: KeptSchedules, clock: StoreClock, rules: PayloadRules = NO_RULES
     ) -> None:
         self._store = store
         self._schedules = schedules

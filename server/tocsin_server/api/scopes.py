@@ -23,12 +23,13 @@ _RULES: Mapping[str, Mapping[Rule, str]] = {
         Scope.SCHEDULE: "ScheduleJob BatchScheduleJobs UpdateJob",
         Scope.READ: "GetJob WaitJob ExplainJob ListJobs WatchJobs",
         Scope.READ_PAYLOAD: "ListJobLogs",
-        Scope.OPERATE: "CancelJob BatchCancelJobs RetryJob BatchRetryJobs RunJob DeleteJob BatchDeleteJobs",
+        Scope.OPERATE: "CancelJob BatchCancelJobs RetryJob BatchRetryJobs RunJob HoldJob ReleaseJob DeleteJob "
+        "BatchDeleteJobs",
         Scope.ADMIN: "ExportJobs ImportJobs",
     },
     "tocsin.v1.QueueService": {
         Scope.READ: "GetQueueHealth ListQueues GetQueue",
-        Scope.OPERATE: "PauseQueue ResumeQueue",
+        Scope.OPERATE: "PauseQueue DrainQueue ResumeQueue",
         Scope.ADMIN: "UpdateQueue PurgeJobs DeleteQueue",
     },
     "tocsin.v1.WorkerService": {

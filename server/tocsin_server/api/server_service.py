@@ -107,6 +107,7 @@ def _fill_limits(target: server_service_pb2.Limits, facts: ServerFacts) -> None:
     target.import_records = limits.IMPORT_RECORDS
     target.queues = facts.quotas.queues
     target.jobs_per_queue = facts.quotas.jobs or 0
+    target.payload_bytes = facts.quotas.payload_bytes or 0
     target.client_calls_per_second = facts.calls.per_second_per_client or 0
     target.client_burst = facts.calls.burst_per_client
     target.client_open_calls = facts.calls.calls_per_client or 0

@@ -16,6 +16,7 @@ from tocsin_server.dispatch.lease_keeper import LeaseKeeper
 from tocsin_server.dispatch.pushing import PushHandlers, Pushing
 from tocsin_server.dispatch.queue_limits import QueueLimits
 from tocsin_server.dispatch.store_source import StoreSource
+from tocsin_server.domain.bulk_actions import BULK_QUEUE, BULK_TYPE
 from tocsin_server.domain.queues import WorkerFigures
 from tocsin_server.operations.leasing.leasing import Leasing
 from tocsin_server.operations.queues import QueueSettingsCache
@@ -61,6 +62,8 @@ class Dispatcher:
         failed: Callable[[], None] = lambda: None,
         keeper_store: Callable[[], JobStore] | None = None,
     ) -> None:
+        if queues and BULK_TYPE in set(handlers):  # who acts on a queue need not know which servers serve it
+            queues = {*queues, BULK_QUEUE}
         self._store = store
         self._failed = failed
         self._warnings = tuple(warnings)  # of the handlers' settings; queue health shows them

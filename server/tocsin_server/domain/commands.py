@@ -47,4 +47,18 @@ class RetryJob:
     job_id: str
 
 
-Change = UpdateJob | RunJob | RetryJob
+@record
+class HoldJob:
+    """Let no attempt begin."""
+
+    job_id: str
+
+
+@record
+class ReleaseJob:
+    """Let a held job go."""
+
+    job_id: str
+
+
+Change = UpdateJob | RunJob | RetryJob | HoldJob | ReleaseJob

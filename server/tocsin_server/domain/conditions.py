@@ -1,11 +1,38 @@
-"""What a job's start depends on beside its time: limits and the turns of keys; and the trace that it belongs to."""
+"""What a job's start depends on beside its time: limits, turns of keys, jobs of one key, an expiry; and its trace."""
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+from tocsin_server.domain import limits
 from tocsin_server.domain.record import record
+from tocsin_server.domain.times import MILLISECOND, to_ms
 
 #: Share of turns that a key has where nothing is said.
 DEFAULT_WEIGHT = 1
+#: Of a job that ended because it had not begun in time: Cancel.reason.
+EXPIRED = "EXPIRED"
+
+
+class CollapseMode(IntEnum):
+    """What becomes of a job of whose key another stands. Numbers: tocsin.v1.Collapse.Mode, and stored records."""
+
+    KEEP = 1  # what stands is left as it is
+    REPLACE = 2  # what waits becomes this one
+    THROTTLE = 3  # the first of each window
+    DEBOUNCE = 4  # the last, once none has come for a window
+    RUN_AGAIN_AFTER = 5  # beside one that runs a single next one waits
+
+
+@record
+class Collapse:
+    """Which jobs a job is one with: those of its queue, its type and this key."""
+
+    key: str
+    mode: CollapseMode
+    window: timedelta = timedelta(0)  # 0: none
+    max_wait: timedelta | None = None  # DEBOUNCE: how long after the first it runs at the latest
 
 
 @record
@@ -16,6 +43,14 @@ class Conditions:
     weight: int = DEFAULT_WEIGHT  # its key's share of turns, 1 to 100
     traceparent: str = ""  # the span in which it was scheduled, as W3C Trace Context writes it; empty: none
     tracestate: str = ""
+    collapse: Collapse | None = None
+    expire: datetime | timedelta | None = None  # begun by this time, or so long after it is due, or not at all
+
+    def begin_by(self, due: datetime) -> datetime | None:
+        """When a job that is due then must have begun, to the millisecond above; None: whenever it may."""
+        if not isinstance(self.expire, timedelta):
+            return self.expire
+        return due + min(to_ms(self.expire) * MILLISECOND, limits.LAST_TIME - due)
 
 
 #: Of a job that names none.

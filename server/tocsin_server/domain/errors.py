@@ -26,6 +26,7 @@ TocsinError
 ├── BulkTokenStale      a queue forgot what changed since a dry run (bulk_actions.py)
 ├── RemindersNotFound   there is no such reminder set
 ├── QueueMoved          a queue moves to another store, or has
+├── QueueDraining       the queue takes no new jobs
 ├── QueueInUse          jobs or schedules stand in the queue that was to be deleted
 ├── ClockNotManual      the store's clock is not moved by hand
 ├── CannotDecrypt       what stands encrypted cannot be opened
@@ -145,6 +146,20 @@ class QueueMoved(TocsinError):
         super().__init__(
             f"queue {queue!r} is paused for a move ({move}); nothing was changed. {what} "
             "Where it is to be this side's again: take_back (`tocsin queues resume --take-back`)."
+        )
+
+
+class QueueDraining(TocsinError):
+    """The queue takes no new jobs: it is to end those that it has."""
+
+    reason = "QUEUE_DRAINING"
+    facts = ("queue",)
+
+    def __init__(self, queue: str) -> None:
+        self.queue = queue
+        super().__init__(
+            f"queue {queue!r} is draining: it ends the jobs that it has, and takes no new ones; nothing was changed. "
+            "Schedule the job in another queue, or end the draining with ResumeQueue."
         )
 
 

@@ -37,6 +37,7 @@ class Outlook:
     lease_end: datetime | None = None  # of an ACTIVE one
     ahead: int | None = None  # due jobs of its queue and type that claims take before it; None: not due, or not counted
     held: HeldBack | Turn | None = None  # what of the queue's limits and turns keeps it waiting
+    waits_for: tuple[str, ...] = ()  # ids of jobs whose end a BLOCKED one waits for, the first limits.EXPLAINED_IDS
 
 
 class Why(IntEnum):
@@ -55,6 +56,7 @@ class Why(IntEnum):
     LEASED_BY = 11
     ENDED = 12
     STORE_AWAY = 13
+    HELD = 14
 
 
 @record
@@ -67,6 +69,7 @@ class Explanation:
     name: str = ""  # that it speaks of
     worker: str = ""  # who has the lease
     seen_time: datetime | None = None  # when that worker was last heard of
+    job_ids: tuple[str, ...] = ()  # of jobs that it waits for
     ahead: int | None = None  # jobs that are taken before it; TURN: keys whose turn is sooner
     active: int | None = None  # LIMIT: places that are taken
     most: int | None = None  # LIMIT: places that there are

@@ -10,7 +10,7 @@ from enum import IntEnum
 from tocsin_server.domain.conditions import NO_CONDITIONS, Conditions
 from tocsin_server.domain.record import record
 from tocsin_server.domain.retry import RetryPolicy
-from tocsin_server.domain.states import State
+from tocsin_server.domain.states import PENDING, State
 
 
 class View(IntEnum):
@@ -143,6 +143,14 @@ class Job:
     result: bytes | None = None  # a serialized tocsin.v1.Result, opaque here
     cancel: Cancel | None = None
     fired: bool = False  # a schedule made it, of the nominal time that its id bears (nominal_times.py)
+    held: bool = False  # no attempt begins until it is let go
+
+    @property
+    def expire_time(self) -> datetime | None:
+        """When it ends by itself; None where it does not, and of one that has begun."""
+        if self.attempt or self.spec.conditions is NO_CONDITIONS or self.state not in PENDING:
+            return None
+        return self.spec.conditions.begin_by(self.schedule_time)
 
     @property
     def queue(self) -> str:

@@ -92,6 +92,7 @@ _ANEW = "Schedule it anew, with on_conflict REPLACE."
 _INSTEAD: dict[str, dict[State, str]] = {
     "RunJob": {State.BLOCKED: "It runs once the jobs that it waits for have ended.", State.COMPLETED: _ANEW},
     "RetryJob": {State.BLOCKED: "It runs once the jobs that it waits for have ended.", State.COMPLETED: _ANEW},
+    "HoldJob": {State.ACTIVE: "It runs: cancel it, or hold it once it is to be tried again."},
     "UpdateJob": {State.ACTIVE: "Wait for its end, or cancel it and schedule another."},
     "CancelJob": {},
     "DeleteJob": {},
@@ -99,6 +100,8 @@ _INSTEAD: dict[str, dict[State, str]] = {
 _ELSE = {
     "RunJob": "RetryJob makes it due again.",
     "RetryJob": "RunJob runs it before its time.",
+    "HoldJob": "It has ended: no attempt will begin.",
+    "ReleaseJob": "It has ended: RetryJob makes it due again.",
     "UpdateJob": _ANEW,
     "CancelJob": "It has ended: there is nothing left to cancel.",
     "DeleteJob": "Cancel it first, and delete it once it has ended.",

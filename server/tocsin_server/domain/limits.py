@@ -29,6 +29,7 @@ NAME_CHARACTERS = 100
 JOB_ID_CHARACTERS = 200
 JOB_ID_BYTES = 600
 LIMIT_KEY_BYTES = 200
+COLLAPSE_KEY_BYTES = 200
 MAX_WEIGHT = 100  # of a key, in the turns of keys
 LIMITS_PER_QUEUE = 20
 LIMIT_NAME_CHARACTERS = 63
@@ -64,6 +65,7 @@ MAX_BACKOFF = timedelta(days=30)
 MAX_RATE_SPAN = timedelta(days=30)
 MAX_INITIAL_DELAY = timedelta(hours=24)
 MAX_TIMEOUT = timedelta(days=30)
+MAX_WINDOW = timedelta(days=366)  # of jobs of one key
 MAX_RETENTION = timedelta(days=3653)
 MAX_GRACE = timedelta(hours=24)
 MAX_WAIT, DEFAULT_WAIT = timedelta(seconds=60), timedelta(seconds=20)  # of WaitJob

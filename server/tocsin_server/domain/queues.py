@@ -24,6 +24,7 @@ class QueueSettings:
     type_defaults: Mapping[str, JobDefaults] = field(default_factory=dict)
     completed_max: int | None = None
     failed_max: int | None = None
+    draining: bool = False  # no new job is taken
     limits: tuple[Limit, ...] = ()
     fair_turns: bool = False  # keys take turns
     pause_until: datetime | None = None  # a pause ends then by itself; None: not before somebody resumes it

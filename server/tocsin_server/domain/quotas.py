@@ -12,12 +12,14 @@ class Quotas:
     """How much a store may hold. `jobs`: of a queue, in whatever state; None: any number.
 
     `jobs_in`: other numbers for some queues, 0 is any number: of queues by name, and of all whose names begin as one
-    that ends with *. A name goes before beginnings, and a longer beginning before a shorter one.
+    that ends with *. A name goes before beginnings, and a longer beginning before a shorter one. `payload_bytes`: of
+    one job, None: as many as a job may have.
     """
 
     queues: int = 10_000
     jobs: int | None = None
     jobs_in: tuple[tuple[str, int], ...] = ()
+    payload_bytes: int | None = None
 
     def jobs_of(self, queue: str) -> int | None:
         """How many jobs this queue may hold; None: any number."""

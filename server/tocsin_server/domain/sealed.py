@@ -12,7 +12,7 @@ from tocsin_server.domain import limits
 KIND = 254
 #: What a sealed value begins with, and no message of Protocol Buffers and no JSON: so of a result or a note it says
 #: that it is sealed. What else each of them says stands in store/encrypting/sealing.py.
-HEADS = (b"\0\1", b"\0\2")
+HEADS = (b"\0\1", b"\0\2", b"\0\3")
 PREFIX = "sealed:"
 _PREFIX = PREFIX.encode()
 #: Mark, binding, key id, nonce.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
 import structlog
@@ -12,7 +12,7 @@ from tocsin_server.domain.commands import CancelJob
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import View
 from tocsin_server.domain.limits import DEFAULT_GRACE
-from tocsin_server.domain.queues import Tick
+from tocsin_server.domain.queues import QueueSettings, Tick
 from tocsin_server.domain.schedules.calendars import Calendars
 from tocsin_server.domain.schedules.firing import FiringStep, next_step
 from tocsin_server.domain.schedules.standing import Overlap, Schedule
@@ -38,18 +38,27 @@ class ScheduleFirer(QueueChore):
     A schedule of which one run waits for the end of the job before it (QUEUE_ONE) is looked at each tick: whatever
     ended that job, it is gone or has an end state then.
 
-    metrics: counts what was fired and missed.
+    Those of a queue that drains go on to their next time and make no job, as if they were paused.
+
+    metrics: counts what was fired and missed. settings_of: a queue's settings, as they are at hand.
     """
 
     name = "schedule_firer"
     # Of a step the store has a fifth; the rest is this process reckoning, beside its calls. And people wait for it.
     rests = False
 
-    def __init__(self, store: JobStore, clock: StoreClock, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        clock: StoreClock,
+        metrics: Metrics | None = None,
+        settings_of: Callable[[str], Awaitable[QueueSettings]] | None = None,
+    ) -> None:
         super().__init__()
         self._metrics = metrics
         self._store = store
         self._clock = clock
+        self._settings_of = settings_of
         self._coming: dict[str, datetime] = {}  # by queue, when the first of its schedules is due
         self._skip: dict[str, int] = {}  # where the pass over a queue goes on: so many stay due that were looked at
         self._again: set[str] = set()  # queues in which a further step is due at once
@@ -94,11 +103,13 @@ class ScheduleFirer(QueueChore):
     async def _fire(self, queue: str, due: DueSchedules) -> int:
         """Do the next step of each; how many stay due. One part is written while the next one is reckoned."""
         calendars = await calendars_of(self._store, due.schedules)
+        draining = self._settings_of is not None and (await self._settings_of(queue)).draining
         stay, writing = 0, None
         try:
             for start in range(0, len(due.schedules), _PART):
                 part = due.schedules[start : start + _PART]
-                steps = await self._reckoned(part, due.now, await self._going(queue, part), calendars)
+                going = await self._going(queue, part)
+                steps = await self._reckoned(part, due.now, going, calendars, draining=draining)
                 stay += len(part) - len(steps)
                 if writing is not None:
                     stay += await writing
@@ -120,7 +131,13 @@ class ScheduleFirer(QueueChore):
         return frozenset(job.job_id for job in jobs if job is not None and job.state not in ENDED)
 
     async def _reckoned(
-        self, schedules: Sequence[Schedule], now: datetime, going: Collection[str], calendars: Calendars
+        self,
+        schedules: Sequence[Schedule],
+        now: datetime,
+        going: Collection[str],
+        calendars: Calendars,
+        *,
+        draining: bool,
     ) -> list[tuple[Schedule, FiringStep]]:
         """What each of them is to do next, of those that have something to do."""
         steps, broken = [], list[tuple[Schedule, Exception]]()
@@ -129,6 +146,10 @@ class ScheduleFirer(QueueChore):
                 await asyncio.sleep(0)
             is_going = schedule.last_job_id in going
             try:
+                if draining:
+                    later = schedule.from_now_on(schedule.reckoning(calendars), now)
+                    steps.append((schedule, FiringStep((), None, later, more=False)))
+                    continue
                 if schedule.calendar_names:  # these may exclude years of times: others have the event loop meanwhile
                     current, step = await asyncio.to_thread(_step, schedule, calendars, now, going=is_going)
                 else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
@@ -101,7 +101,11 @@ class Explaining:
 
 
 def _must_be_asked(job: Job, now: datetime) -> bool:
-    return job.state in (State.WAITING, State.ACTIVE) or (job.state is State.SCHEDULED and job.schedule_time <= now)
+    if job.held:
+        return False
+    return job.state in (State.WAITING, State.ACTIVE, State.BLOCKED) or (
+        job.state is State.SCHEDULED and job.schedule_time <= now
+    )
 
 
 def explained(outlook: Outlook, around: Surroundings) -> Explanation:
@@ -114,8 +118,24 @@ def explained(outlook: Outlook, around: Surroundings) -> Explanation:
         return _leased(outlook, around.workers)
     if isinstance(around.move, moves.Leaving) and outlook.paused_since is not None:
         return _moved(around.move)
+    expires = job.expire_time
+    if expires is not None and expires <= max(now, job.schedule_time):
+        return _expires(expires, now)
+    found = _not_yet(outlook, around)
+    if expires is None:
+        return found
+    return replace(
+        found, sentence=f"{found.sentence} It expires in {_span(expires - now)} if it has not begun by then."
+    )
+
+
+def _not_yet(outlook: Outlook, around: Surroundings) -> Explanation:
+    """Why a job that has not ended has not begun, or not begun again."""
+    job, now = outlook.job, outlook.now
+    if job.held:
+        return Explanation(Why.HELD, "It is held: no attempt begins until it is let go, whatever its time.")
     if job.state is State.BLOCKED:
-        return Explanation(Why.BLOCKED_BY, "It waits for other jobs to end.")
+        return _blocked(outlook.waits_for)
     if job.state is State.SCHEDULED and job.schedule_time > now:
         return _due_later(outlook)
     if outlook.paused_since is not None:
@@ -128,6 +148,21 @@ def explained(outlook: Outlook, around: Surroundings) -> Explanation:
     if isinstance(outlook.held, Turn) and (outlook.held.before or outlook.ahead):
         return _turn(outlook.held, outlook.ahead)
     return _behind(outlook.ahead, job.spec.type, takers)
+
+
+def _expires(expires: datetime, now: datetime) -> Explanation:
+    if expires <= now:
+        sentence = f"It had to begin by {_time(expires)} and did not: it is about to end, as expired."
+    else:
+        sentence = f"It expires in {_span(expires - now)}, at {_time(expires)}, before it is due: it never begins."
+    return Explanation(Why.EXPIRES_AT, sentence, time=expires)
+
+
+def _blocked(job_ids: tuple[str, ...]) -> Explanation:
+    if not job_ids:
+        return Explanation(Why.BLOCKED_BY, "It waits for other jobs to end.")
+    who = f"job {job_ids[0]!r}" if len(job_ids) == 1 else f"{len(job_ids)} jobs"
+    return Explanation(Why.BLOCKED_BY, f"It waits for {who} to end.", job_ids=job_ids)
 
 
 def _takers(job: Job, around: Surroundings) -> Sequence[WorkerFigures]:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
 from tocsin_server.domain.http_requests import HTTP_REQUEST
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, WorkerFigures
-from tocsin_server.domain.states import State
+from tocsin_server.domain.states import ENDED, State
 from tocsin_server.domain.words import counted
 from tocsin_server.operations import moves
 from tocsin_server.store.interface import JobStore
@@ -157,6 +157,9 @@ def _warnings(
     unserved: Sequence[str],
     unserved_later: Sequence[str],
 ) -> Iterable[str]:
+    if settings.draining:
+        left = counted(sum(figures.total(state) for state in State if state not in ENDED), "job")
+        yield f"draining: it takes no new jobs, and has {left} left to end; `tocsin queues resume` ends that"
     if settings.paused:
         yield "paused" + (f": {settings.pause_reason}" if settings.pause_reason else "")
     elif age is not None and age > LATE:

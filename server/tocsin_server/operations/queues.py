@@ -132,9 +132,13 @@ class Queues:
 
         return await self._change(queue, paused)
 
+    async def drain(self, queue: str) -> QueueSettings:
+        """No new job is taken from now on; those that stand run. A queue that drains stays as it is."""
+        return await self._change(queue, lambda settings: (replace(settings, draining=True), settings.paused))
+
     async def resume(self, queue: str, *, take_back: bool = False) -> QueueSettings:
-        """Attempts begin again. QueueMoved where it is paused for a move to another store, or from one: only who takes
-        it back wants its jobs to run here, and its schedules to make some."""
+        """Attempts begin again, and new jobs are taken. QueueMoved where it is paused for a move to another store, or
+        from one: only who takes it back wants its jobs to run here, and its schedules to make some."""
         if not take_back:
             [settings] = await self._store.settings([queue])
             if (move := await moves.standing(self._store, queue, settings)) is not None:
@@ -142,7 +146,9 @@ class Queues:
                 raise QueueMoved(queue, settings.pause_reason, done=done)
         else:
             await schedule_moves.take_back(self._store, queue)
-        return await self._change(queue, lambda settings: (replace(settings, pause_reason="", pause_until=None), False))
+        return await self._change(
+            queue, lambda settings: (replace(settings, pause_reason="", pause_until=None, draining=False), False)
+        )
 
     async def update(self, queue: str, change: QueueChange) -> QueueSettings:
         """Change a queue's settings; QuotaExceeded."""

@@ -13,6 +13,7 @@ from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.times import MILLISECOND
 from tocsin_server.settings.values import (
     AllowedHosts,
+    ByteSize,
     Duration,
     ListenAddress,
     Names,
@@ -129,6 +130,12 @@ class QuotaSettings(BaseModel, frozen=True, extra="forbid"):
         default=(),
         description="Another number for some queues, by name or by how names begin: orders=5000, mail.*=100000. 0: any "
         "number. Of several that fit the name itself holds, then the longest beginning.",
+    )
+    payload_bytes: ByteSize | None = Field(
+        default=None,
+        ge=1 << 10,
+        le=1 << 20,
+        description="Bytes of a job's payload, imports left alone. Absent: as many as a job may have, 1 MiB.",
     )
     forget_unused_for: Duration = Field(
         default=timedelta(days=30),

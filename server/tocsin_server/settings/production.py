@@ -27,6 +27,7 @@ def unfit_for_production(settings: Settings, arguments: Sequence[str] = sys.argv
     """A line for each condition, with what to do. `arguments` are the command line's. The store is not asked here."""
     return [
         *_listening(settings),
+        *_dashboard(settings),
         *_store(settings),
         *_files(settings),
         *_outboxes(settings),
@@ -51,6 +52,17 @@ def _listening(settings: Settings) -> Iterator[str]:
         )
     if settings.reflection and (settings.production or not is_loopback(settings.listen)):
         yield "reflection: it tells whoever asks what there is to call: set it to no"
+
+
+def _dashboard(settings: Settings) -> Iterator[str]:
+    web = settings.web
+    if web.listen is None:
+        return
+    if not is_loopback(web.listen) and settings.tls.cert_file is None:
+        yield (
+            f"web.listen: other machines can reach the dashboard on {web.listen} without TLS: set tls.cert_file and "
+            "tls.key_file, or listen on 127.0.0.1 behind a proxy that speaks TLS"
+        )
 
 
 def _store(settings: Settings) -> Iterator[str]:

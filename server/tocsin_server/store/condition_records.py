@@ -1,20 +1,25 @@
 """What a job's start depends on, as stores keep it: a few fields that are short, of which most jobs have none.
 
 On Redis they are a block of {B number, I2 length, value}, so that a script reads what it needs and passes over what it
-does not know; as JSON, or as a document, they are a mapping of the fields that are not as usual.
+does not know; as JSON, or as a document, they are a mapping of the fields that are not as usual. Times are
+milliseconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from tocsin_server.domain.conditions import DEFAULT_WEIGHT, NO_CONDITIONS, Conditions
+from tocsin_server.domain import limits
+from tocsin_server.domain.conditions import DEFAULT_WEIGHT, NO_CONDITIONS, Collapse, CollapseMode, Conditions
+from tocsin_server.domain.times import time_to_ms, to_ms, to_time
 
 #: Numbers of fields, as in lua/lib/conditions.lua.
-_LIMIT_KEY, _WEIGHT = 1, 2
+_LIMIT_KEY, _WEIGHT, _COLLAPSE, _EXPIRE = 1, 2, 3, 4
 _TRACEPARENT, _TRACESTATE = 9, 10
+_MOST_MS = to_ms(limits.LAST_TIME - limits.FIRST_TIME)
 
 
 @lru_cache(maxsize=1024)
@@ -25,6 +30,11 @@ def conditions_bytes(conditions: Conditions) -> bytes:
         fields.append((_LIMIT_KEY, conditions.limit_key.encode()))
     if conditions.weight != DEFAULT_WEIGHT:
         fields.append((_WEIGHT, bytes((conditions.weight,))))
+    if (collapse := conditions.collapse) is not None:
+        fields.append((_COLLAPSE, _collapse_bytes(collapse)))
+    if (expire := conditions.expire) is not None:
+        after = isinstance(expire, timedelta)
+        fields.append((_EXPIRE, bytes((after,)) + _six_bytes(_expire_ms(expire))))
     if conditions.traceparent:
         fields.append((_TRACEPARENT, conditions.traceparent.encode()))
     if conditions.tracestate:
@@ -41,13 +51,49 @@ def conditions_in(block: bytes) -> Conditions:
         end = at + 3 + int.from_bytes(block[at + 1 : at + 3], "big")
         found[block[at]] = block[at + 3 : end]
         at = end
-    weight = found.get(_WEIGHT)
+    weight, collapse, expire = found.get(_WEIGHT), found.get(_COLLAPSE), found.get(_EXPIRE)
     return Conditions(
         limit_key=found.get(_LIMIT_KEY, b"").decode(),
         weight=weight[0] if weight else DEFAULT_WEIGHT,
         traceparent=found.get(_TRACEPARENT, b"").decode(),
         tracestate=found.get(_TRACESTATE, b"").decode(),
+        collapse=_collapse_in(collapse) if collapse else None,
+        expire=_expire_of(_number(expire[1:]), after=bool(expire[0])) if expire else None,
     )
+
+
+def _collapse_bytes(collapse: Collapse) -> bytes:
+    """B mode, I6 window, I6 max_wait (0: none), key."""
+    longest = 0 if collapse.max_wait is None else to_ms(collapse.max_wait)
+    return bytes((collapse.mode,)) + _six_bytes(to_ms(collapse.window)) + _six_bytes(longest) + collapse.key.encode()
+
+
+def _collapse_in(value: bytes) -> Collapse:
+    return _collapse_of(value[13:].decode(), value[0], _number(value[1:7]), _number(value[7:13]))
+
+
+def _collapse_of(key: str, mode: int, window: int, max_wait: int) -> Collapse:
+    return Collapse(key, CollapseMode(mode), _span(window), _span(max_wait) if max_wait else None)
+
+
+def _expire_ms(expire: datetime | timedelta) -> int:
+    return to_ms(expire) if isinstance(expire, timedelta) else time_to_ms(expire)
+
+
+def _expire_of(ms: int, *, after: bool) -> datetime | timedelta:
+    return _span(ms) if after else to_time(ms)
+
+
+def _six_bytes(number: int) -> bytes:
+    return min(number, _MOST_MS).to_bytes(6, "big")
+
+
+def _number(six: bytes) -> int:
+    return int.from_bytes(six, "big")
+
+
+def _span(ms: int) -> timedelta:
+    return timedelta(milliseconds=ms)
 
 
 def conditions_to_json(conditions: Conditions) -> dict[str, Any]:
@@ -57,6 +103,12 @@ def conditions_to_json(conditions: Conditions) -> dict[str, Any]:
         said["limit_key"] = conditions.limit_key
     if conditions.weight != DEFAULT_WEIGHT:
         said["weight"] = conditions.weight
+    if (collapse := conditions.collapse) is not None:
+        said["collapse"] = {"key": collapse.key, "mode": int(collapse.mode), "window": to_ms(collapse.window)}
+        if collapse.max_wait is not None:
+            said["collapse"]["max_wait"] = to_ms(collapse.max_wait)
+    if (expire := conditions.expire) is not None:
+        said["expire_after" if isinstance(expire, timedelta) else "expire_at"] = _expire_ms(expire)
     if conditions.traceparent:
         said["traceparent"] = conditions.traceparent
     if conditions.tracestate:
@@ -68,9 +120,18 @@ def conditions_of(said: Mapping[str, Any] | None) -> Conditions:
     """What such a mapping says; None: nothing."""
     if not said:
         return NO_CONDITIONS
+    expire, collapse = None, said.get("collapse")
+    for name in ("expire_at", "expire_after"):
+        if name in said:
+            expire = _expire_of(int(said[name]), after=name == "expire_after")
+    if collapse is not None:
+        window, max_wait = int(collapse["window"]), int(collapse.get("max_wait", 0))
+        collapse = _collapse_of(collapse["key"], collapse["mode"], window, max_wait)
     return Conditions(
         limit_key=said.get("limit_key", ""),
         weight=said.get("weight", DEFAULT_WEIGHT),
         traceparent=said.get("traceparent", ""),
         tracestate=said.get("tracestate", ""),
+        collapse=collapse,
+        expire=expire,
     )

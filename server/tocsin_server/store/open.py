@@ -172,7 +172,7 @@ async def open_store(made: MadeStore) -> None:
 def quotas_of(settings: Settings) -> Quotas:
     """How much the store may hold."""
     quotas = settings.quotas
-    return Quotas(quotas.queues, quotas.jobs_per_queue, tuple(numbers_of(quotas.jobs_in_queues)))
+    return Quotas(quotas.queues, quotas.jobs_per_queue, tuple(numbers_of(quotas.jobs_in_queues)), quotas.payload_bytes)
 
 
 def _redis_connection(settings: Settings, address: str) -> RedisConnection:

@@ -17,6 +17,7 @@ from tocsin_server.web.guard import form_of
 from tocsin_server.web.live import TooManyStreams
 from tocsin_server.web.login import NOBODY, Entrance
 from tocsin_server.web.pages import (
+    bulk,
     failed,
     folders,
     job,
@@ -42,6 +43,7 @@ _PAGES: Mapping[str, Page] = {
     "/jobs": jobs.jobs,
     "/job": job.job,
     "/failed": failed.failed,
+    "/bulk": bulk.bulk,
     "/schedules": schedules.schedules,
     "/schedule": schedules.schedule,
     "/workers": workers.workers,
@@ -63,7 +65,8 @@ _LIVE: Mapping[str, Callable[[Visit], Awaitable[str]]] = {
 _FORMS: Mapping[str, Page] = {
     "/queue/pause": queues.pause,
     "/queue/resume": queues.resume,
-    "/failed/act": failed.act,
+    "/queue/drain": queues.drain,
+    "/bulk/act": bulk.act,
     "/reminders/cancel": reminders.cancel,
     **{f"/schedule/{name}": partial(schedules.act, do=name) for name in ("trigger", "pause", "resume")},
     **{f"/job/{name}": partial(job_actions.act, name=name, show=job.job) for name in job_actions.KINDS},

@@ -5,7 +5,7 @@ So who may do what is decided where it is for all other callers, and the audit l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +15,7 @@ import grpc
 from tocsin import Unavailable
 from tocsin._refusals import from_rpc_error
 from tocsin.v1 import (
+    bulk_service_pb2_grpc,
     job_service_pb2_grpc,
     queue_service_pb2_grpc,
     reminder_service_pb2_grpc,
@@ -43,6 +44,7 @@ class Backend:
         """`socket`: the Unix socket on which this process serves gRPC to itself."""
         self._channel = grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS)
         self.jobs: job_service_pb2_grpc.JobServiceAsyncStub = job_service_pb2_grpc.JobServiceStub(self._channel)
+        self.bulk: bulk_service_pb2_grpc.BulkServiceAsyncStub = bulk_service_pb2_grpc.BulkServiceStub(self._channel)
         self.queues: queue_service_pb2_grpc.QueueServiceAsyncStub = queue_service_pb2_grpc.QueueServiceStub(
             self._channel
         )
@@ -82,13 +84,27 @@ class Visitor:
     queues: Sequence[str]
     info: server_service_pb2.GetServerInfoResponse | None = None  # as it was told them
 
-    async def ask(self, method: Callable[..., Any], request: Any, *, many: bool = False) -> Any:
-        """The answer of an RPC. Raises what `tocsin`'s clients raise. `many`: it may take its time."""
-        metadata = () if self.token is None else (("authorization", f"Bearer {self.token}"),)
+    async def ask(self, method: Callable[..., Any], request: Any) -> Any:
+        """The answer of an RPC. Raises what `tocsin`'s clients raise."""
         try:
-            return await method(request, timeout=_SECONDS_FOR_MANY if many else _SECONDS, metadata=metadata)
+            return await method(request, timeout=_SECONDS, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from None
+
+    async def follow(self, method: Callable[..., Any], request: Any) -> AsyncGenerator[Any, None]:
+        """The answers of an RPC that streams them, until it ends or is closed. Raises the same."""
+        call = method(request, timeout=_SECONDS_FOR_MANY, metadata=self._metadata)
+        try:
+            async for answer in call:
+                yield answer
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from None
+        finally:
+            call.cancel()
+
+    @property
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        return () if self.token is None else (("authorization", f"Bearer {self.token}"),)
 
     def may(self, scope: str) -> bool:
         """Whether they have the scope."""

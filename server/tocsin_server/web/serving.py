@@ -9,6 +9,7 @@ import secrets
 import shutil
 import socket
 import ssl
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ import uvicorn
 from tocsin_server.api.listening import CannotServeDashboard
 from tocsin_server.background import Loop
 from tocsin_server.security.certificates import Certificates
-from tocsin_server.settings import MailSettings, Settings, SmsSettings, is_loopback
+from tocsin_server.settings import MailSettings, Settings, SmsSettings
 from tocsin_server.web.app import Application
 from tocsin_server.web.calling import Backend
 from tocsin_server.web.commands import Commands
@@ -31,6 +32,9 @@ from tocsin_server.web.visit import Site
 #: Connections that wait to be taken; seconds in which a certificate that changed is taken; and in which answers under
 #: way have to be done at the end.
 _BACKLOG, _LOOK, _GRACE = 256, 1.0, 3.0
+
+#: Connections at once besides those of pages that are kept up to date.
+_PAGES = 300
 
 
 class Dashboard:
@@ -49,6 +53,8 @@ class Dashboard:
         self._certificates = certificates
         self._token_hashes = token_hashes
         self._reuse_port = reuse_port
+        if sys.platform == "win32":
+            raise CannotServeDashboard("the dashboard takes a Unix socket, which this system does not have")
         self._folder = Path(tempfile.mkdtemp(prefix="tocsin-"))  # nobody else can open what is in it
         self.socket = self._folder / "grpc"
         self._live = Live(settings.web.streams)
@@ -78,6 +84,7 @@ class Dashboard:
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=65,
+            limit_concurrency=web.streams + _PAGES,  # connections; further ones are told to come later
             timeout_graceful_shutdown=int(_GRACE),
         )
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
@@ -190,21 +197,6 @@ def outboxes(mail: MailSettings, sms: SmsSettings) -> tuple[Path, ...]:
     places = [None if one is None else one.get_secret_value() for one in (mail.transport, sms.url)]
     found = [Path(place.removeprefix("file:")).absolute() for place in places if place and place.startswith("file:")]
     return tuple(dict.fromkeys(found))
-
-
-def open_dashboard(settings: Settings) -> str | None:
-    """What is to be said of a dashboard that stands open to other machines; None: nothing."""
-    listen = settings.web.listen
-    if listen is None or is_loopback(listen):
-        return None
-    if settings.auth.principals_file is None and settings.tls.client_ca_file is None:
-        return f"the dashboard on {listen} can be reached from other machines, and there is no login"
-    if settings.tls.cert_file is None:
-        return (
-            f"the dashboard on {listen} can be reached from other machines without TLS, so that tokens can be read on "
-            "the way: set tls.cert_file and tls.key_file, or listen on 127.0.0.1 behind a proxy that speaks TLS"
-        )
-    return None
 
 
 def _context(certificates: Certificates) -> ssl.SSLContext:

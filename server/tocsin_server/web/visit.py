@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
@@ -53,9 +53,13 @@ class Visit:
         """The server's info."""
         return self.visitor.info or server_service_pb2.GetServerInfoResponse()
 
-    async def ask(self, method: Callable[..., Any], request: Any, *, many: bool = False) -> Any:
+    async def ask(self, method: Callable[..., Any], request: Any) -> Any:
         """The answer of an RPC, in the visitor's name. Raises what `tocsin` raises."""
-        return await self.visitor.ask(method, request, many=many)
+        return await self.visitor.ask(method, request)
+
+    def follow(self, method: Callable[..., Any], request: Any) -> AsyncGenerator[Any, None]:
+        """The answers of one that streams them. Raises the same."""
+        return self.visitor.follow(method, request)
 
     def query(self, name: str) -> str:
         """A field of the address, "" where it is not there."""
@@ -80,6 +84,8 @@ class Visit:
             now=int(time() * 1000),
             said=self.query("said"),
             said_number=_number(self.query("n")),
+            said_left=_number(self.query("left")),
+            said_bulk=self.query("bulk"),
             login=self.site.login,
             info=self.info,
             outbox=bool(self.site.outboxes),

@@ -144,6 +144,12 @@ def test_each_act_by_the_client(start: Start, client: Callable[..., Client]) -> 
     assert [job.job_id for job in tocsin.list()] == ["j00000"]
 
 
+def test_a_server_of_some_queues_alone_runs_actions_on_any(start: Start, client: Callable[..., Client]) -> None:
+    tocsin = client(start("--queues", "mail"))
+    filled(tocsin, 3)
+    assert tocsin.bulk.run("cancel", all=True).done == 3
+
+
 def test_what_cannot_be_moved_is_told(start: Start, client: Callable[..., Client]) -> None:
     tocsin = client(start())
     filled(tocsin, 3)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from support.eventually import until
 from support.servers import Server
-from tocsin import AlreadyExists, Client, Job, JobRequest, NotFound, RetryPolicy
+from tocsin import AlreadyExists, Client, Collapse, Job, JobRequest, NotFound, RetryPolicy
 
 from integration.from_a_queue_module.lines import Lines
 from integration.from_a_queue_module.moved_times import backdated
@@ -106,6 +106,14 @@ def test_unique(lines: Lines, client: Client) -> None:
     assert standing.schedule_time is not None
     assert standing.create_time is not None
     assert standing.schedule_time - standing.create_time < timedelta(minutes=2)
+
+
+def test_deduplication(lines: Lines, client: Client) -> None:
+    first = client.schedule("charge_card", NOT_PAID, delay=3600, collapse=Collapse("charge-7", "KEEP"))
+    second = lines.python()
+    assert (second.outcome, second.job_id) == ("KEPT", first.job_id)
+    [standing] = client.list(view="FULL")
+    assert standing.data == NOT_PAID
 
 
 def test_timeout(lines: Lines, client: Client) -> None:

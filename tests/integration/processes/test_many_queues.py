@@ -114,6 +114,23 @@ def test_a_queue_beyond_the_quota_is_refused_and_says_what_to_do(store: StoreBac
         assert refused.metadata == {"quota": "queues", "limit": "2"}
 
 
+def test_quotas_of_some_queues_and_of_payloads_are_those_of_the_settings(store: StoreBackend, serve: Serve) -> None:
+    words = {"TOCSIN_QUOTAS__JOBS_IN_QUEUES": "small=1, mail.*=2", "TOCSIN_QUOTAS__PAYLOAD_BYTES": "2KiB"}
+    server = serve(store.url, "--no-dispatch", **words)
+    with Stubs(server.address) as stubs:
+        for queue, most in (("small", 1), ("mail.de", 2), ("other", 3)):
+            for number in range(3):
+                if number < most:
+                    stubs.schedule(queue, "noop", delay=60)
+                    continue
+                with pytest.raises(grpc.RpcError) as raised:
+                    stubs.schedule(queue, "noop", delay=60)
+                assert refusal(raised.value).metadata == {"quota": f"jobs in queue '{queue}'", "limit": str(most)}
+        with pytest.raises(grpc.RpcError) as raised:
+            stubs.schedule("other", "noop", {"x": "y" * 2_048}, delay=60)
+        assert refusal(raised.value).reason == "TOO_LARGE"
+
+
 @pytest.mark.full
 @pytest.mark.timeout(240)
 def test_a_queue_unused_for_its_time_is_forgotten_by_itself(store: StoreBackend, serve: Serve) -> None:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 from support.browser import PHONE, Browser
-from support.dashboard import PAGES, WEB, dashboard_of
+from support.dashboard import PAGES, STREAMS, WEB, Visitor, dashboard_of
 from support.eventually import until
 from support.redis_backend import RedisBackend
 from support.servers import Server
-from tocsin import Client, EmailNotification, ReportGeneration, RetryPolicy
+from support.stores import StoreBackend
+from tocsin import Client, EmailNotification, FailedPrecondition, ReportGeneration, RetryPolicy
 
 HANDLERS = "support.jobs.everyday"
 
@@ -100,6 +101,30 @@ def test_what_went_wrong_and_what_was_written_is_told(server: Server, client: Cl
     browser.find(".timeline pre", "this job always fails")
 
 
+def test_what_a_job_says_is_seen_as_it_says_it(server: Server, client: Client, browser: Browser) -> None:
+    client.schedule("writes_lines", {"lines": 250, "waits": True}, job_id="wrote")
+    browser.open(f"{dashboard_of(server)}/job?queue=default&id=wrote")
+    browser.find(".log td", "line 249")
+    browser.find(".log .badge", "warning")
+    assert len(browser.all(".log tr")) == 200
+    browser.find("p", "50 lines before these")
+    client.schedule("reports_progress", {}, job_id="half")
+    browser.open(f"{dashboard_of(server)}/job?queue=default&id=half")
+    browser.find("progress")
+    browser.find("p", "50 % half way")
+    for job_id, payload, shown in (
+        ("bytes", b"\xff\x00", "2 bytes: ff 00"),
+        ("text", "Grüezi <b>".encode(), "Grüezi <b>"),
+        ("object", {"n": 1, "list": [0.5, None]}, '"n": 1'),
+    ):
+        client.schedule("echo", payload, job_id=job_id, delay=3600)
+        browser.open(f"{dashboard_of(server)}/job?queue=default&id={job_id}")
+        browser.find("pre", shown)
+    client.wait(client.schedule("echo", {"given": "back"}, job_id="done"))
+    browser.open(f"{dashboard_of(server)}/job?queue=default&id=done")
+    browser.find("pre[aria-label=Result]", "back")
+
+
 def test_jobs_are_found_by_state_type_tag_time_and_id(server: Server, client: Client, browser: Browser) -> None:
     for number in range(60):
         client.schedule(
@@ -139,6 +164,19 @@ def test_a_queue_is_paused_and_goes_on(server: Server, client: Client, browser: 
     browser.click("button", "Resume the queue")
     browser.find(".note.good", "goes on")
     assert not client.queue("mail").paused
+    browser.click("summary", "Pause")
+    browser.type("input[name=until]", "2h")
+    browser.click("button", "Pause the queue")
+    browser.find("#live .note.wait", "until")
+    browser.click("summary", "Drain")
+    browser.click("button", "Drain the queue")
+    browser.find("#live .note.wait", "no new jobs")
+    with pytest.raises(FailedPrecondition):
+        client.schedule("echo", {}, queue="mail")
+    browser.click("summary", "Resume")
+    browser.click("button", "Resume the queue")
+    browser.find(".note.good", "goes on")
+    client.schedule("echo", {}, queue="mail")
 
 
 def test_the_lines_beside_a_button_do_what_it_does(
@@ -160,6 +198,19 @@ def test_the_lines_beside_a_button_do_what_it_does(
     words = shlex.split(browser.find("details[open] pre", "grpcurl").text)
     subprocess.run([go_tool("grpcurl"), *words[1:]], check=True, capture_output=True)
     assert "plain" not in [job.job_id for job in client.list()]
+
+
+def test_each_page_opens_on_each_store(store: StoreBackend, serve: Callable[..., Server], tmp_path: Path) -> None:
+    mail = {"TOCSIN_MAIL__TRANSPORT": f"file:{tmp_path / 'outbox'}", "TOCSIN_MAIL__SENDER": "shop@example.com"}
+    server = serve(store.url, handlers=HANDLERS, **WEB, **mail)
+    with Client(server.address) as client:
+        everything(client)
+    with Visitor(dashboard_of(server)) as visitor:
+        for page in PAGES:
+            visitor.text(page)
+        for page in STREAMS:
+            with visitor.stream(page) as events:
+                assert next(events)[0] == "picture"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

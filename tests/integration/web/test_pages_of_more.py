@@ -42,23 +42,44 @@ def test_dead_letters_are_counted_and_looked_at_before_they_are_touched(
     browser.click("button", "Show")
     until(lambda: len(browser.all("table tbody tr")) == 3, within=10)
     browser.click("a.button", "Delete all of these")
-    browser.find("section.panel", "3 jobs of default with city=Bern would be deleted")
+    browser.find("section.panel", "3 failed jobs of default with city=Bern would be deleted")
     assert client.count(states=["FAILED"]) == 23  # nothing is done yet
     browser.find("pre", "tocsin jobs delete --state failed --tag city=Bern")
-    browser.click("button.danger", "Delete 3 jobs")
+    browser.click("button.danger", "Delete: 3 jobs")
     browser.find(".note.good", "3 jobs are deleted")
     assert client.count(states=["FAILED"]) == 20
 
     browser.click(".tabs a", "fails_for_good")
+    browser.find(".tabs a[aria-current]", "fails_for_good")
     browser.click("a.button", "Retry all of these")
-    browser.find("section.panel", "20 jobs of default of type fails_for_good would be made due again")
+    browser.find("section.panel", "20 failed jobs of default of type fails_for_good would be made due again")
     assert len(browser.all("table tbody tr")) == 10  # a sample
     browser.click("a.button", "Leave them")
+    browser.click(".tabs a", "fails_for_good")
+    browser.find(".tabs a[aria-current]", "fails_for_good")
     browser.click("a.button", "Retry all of these")
-    browser.click("button", "Retry 20 jobs")
+    browser.find("section.panel", "20 failed")
+    client.wait(client.schedule("fails_for_good", {}, job_id="later"))  # not looked at, so not touched
+    browser.click("button", "Retry: 20 jobs")
     browser.find(".note.good", "20 jobs are due again")
-    until(lambda: client.count(states=["FAILED"]) == 20, within=20)  # they fail again
-    assert all(job.attempt == 2 for job in client.list(states=["FAILED"]))
+    until(lambda: client.count(states=["FAILED"]) == 21, within=20)  # they fail again
+    assert {job.job_id for job in client.list(states=["FAILED"]) if job.attempt == 1} == {"later"}
+
+
+def test_all_jobs_of_a_state_are_run_and_cancelled(server: Server, client: Client, browser: Browser) -> None:
+    for number in range(5):
+        client.schedule(
+            "echo", {}, job_id=f"job-{number}", delay=3600, tags={"city": "Bern" if number < 2 else "Basel"}
+        )
+    browser.open(f"{dashboard_of(server)}/jobs?state=SCHEDULED&tag=city=Bern")
+    browser.click("a.button", "Run now all of these")
+    browser.click("button", "Run now: 2 jobs")
+    browser.find(".note.good", "2 jobs are due now")
+    browser.click("a.button", "Cancel all of these")
+    browser.click("button.danger", "Cancel: 3 jobs")
+    browser.find(".note.good", "3 jobs are cancelled")
+    until(lambda: client.count(states=["COMPLETED"]) == 2, within=10)
+    assert client.count(states=["CANCELLED"]) == 3
 
 
 def test_a_schedule_is_previewed_run_paused_and_resumed(server: Server, client: Client, browser: Browser) -> None:

@@ -64,6 +64,8 @@ def every_call() -> dict[str, PreparedCall[Any, Any]]:
         "count delete": _calls.delete_matching("", ["FAILED"], [], {}, True),
         "update": _calls.update("a", {"priority": 1}),
         "run": _calls.run("a"),
+        "hold": _calls.hold("a"),
+        "release": _calls.release("a"),
         "retry": _calls.retry("a"),
         "delete": _calls.delete("a"),
         "health": _queue_calls.health(""),
@@ -71,6 +73,7 @@ def every_call() -> dict[str, PreparedCall[Any, Any]]:
         "queue": _queue_calls.get(""),
         "update queue": _queue_calls.update("", {"failed_max": 1}),
         "pause": _queue_calls.pause(""),
+        "drain": _queue_calls.drain(""),
         "resume": _queue_calls.resume("", False),
         "delete queue": _queue_calls.delete(""),
         "purge": _queue_calls.purge("", ["FAILED"], [], None, False),
@@ -103,7 +106,18 @@ def test_every_unary_method_of_the_protos_has_its_call() -> None:
 def test_only_calls_that_may_be_made_twice_are_repeated() -> None:
     once = {name for name, call in every_call().items() if not call.repeatable}
     assert once == {
-        *("schedule", "batch", "cancel matching", "update", "run", "retry", "delete", "purge", "import over"),
+        *(
+            "schedule",
+            "batch",
+            "cancel matching",
+            "update",
+            "run",
+            "retry",
+            "release",
+            "delete",
+            "purge",
+            "import over",
+        ),
         *("retry ids", "retry matching", "delete ids", "delete matching"),
     }
 

@@ -32,6 +32,8 @@ def fill_explanation(target: job_pb2.Explanation, explanation: Explanation) -> N
         set_time(target.seen_time, explanation.seen_time)
     if explanation.ahead is not None:
         target.ahead = explanation.ahead
+    if explanation.job_ids:
+        target.job_ids.extend(explanation.job_ids)
     if explanation.active is not None:
         target.active = explanation.active
     if explanation.most is not None:

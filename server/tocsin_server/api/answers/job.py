@@ -6,9 +6,10 @@ Protos are filled where they will stand, since assigning a message copies it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TypeVar
 
-from tocsin.v1 import following_pb2, job_pb2
+from tocsin.v1 import conditions_pb2, following_pb2, holding_pb2, job_pb2
 from tocsin.v1 import job_service_pb2 as pb
 
 from tocsin_server.api import page_tokens, wire
@@ -35,6 +36,8 @@ _OfJob = TypeVar(
     pb.RetryJobResponse,
     pb.RunJobResponse,
     pb.UpdateJobResponse,
+    holding_pb2.HoldJobResponse,
+    holding_pb2.ReleaseJobResponse,
 )
 
 
@@ -114,6 +117,10 @@ def fill(target: job_pb2.Job, job: Job, view: View) -> None:
         wire.set_result(target, job.result)
     if job.cancel is not None:
         _fill_cancel(target.cancel, job.cancel)
+    if job.held:
+        target.held = True
+    if (expire_time := job.expire_time) is not None:
+        set_time(target.expire_time, expire_time)
     if job.fired and (of_schedule := of_job_id(job.job_id)) is not None:
         target.schedule_id, nominal = of_schedule
         set_time(target.nominal_time, nominal)
@@ -166,6 +173,17 @@ def fill_conditions(target: job_pb2.JobSpec, conditions: Conditions) -> None:
     target.limit_key = conditions.limit_key
     if conditions.weight != DEFAULT_WEIGHT:
         target.weight = conditions.weight
+    if (collapse := conditions.collapse) is not None:
+        target.collapse.key = collapse.key
+        target.collapse.mode = conditions_pb2.Collapse.Mode.ValueType(collapse.mode)
+        if collapse.window:
+            set_span(target.collapse.window, collapse.window)
+        if collapse.max_wait is not None:
+            set_span(target.collapse.max_wait, collapse.max_wait)
+    if isinstance(conditions.expire, timedelta):
+        set_span(target.expire.after_due, conditions.expire)
+    elif conditions.expire is not None:
+        set_time(target.expire.at, conditions.expire)
     if conditions.traceparent:
         target.trace_context.traceparent = conditions.traceparent
         target.trace_context.tracestate = conditions.tracestate

@@ -39,6 +39,7 @@ def fill_queue(target: queue_pb2.Queue, name: str, settings: QueueSettings) -> N
         target.completed_max = settings.completed_max
     if settings.failed_max is not None:
         target.failed_max = settings.failed_max
+    target.draining = settings.draining
     for limit in settings.limits:
         _fill_limit(target.limits.add(), limit)
     target.fair_turns = settings.fair_turns

@@ -58,6 +58,8 @@ def fill_scheduled(target: pb.ScheduleJobResponse, draft: Draft, added: Added) -
             job.spec.tags.update(spec.tags)
         if spec.conditions is not NO_CONDITIONS:
             fill_conditions(job.spec, spec.conditions)
+            if (expire_time := spec.conditions.begin_by(added.schedule_time)) is not None:
+                set_time(job.expire_time, expire_time)
         target.outcome = _CREATED
         return
     fill(target.job, added.job, View.BASIC)

@@ -179,6 +179,7 @@ def to_settings(queue: queue_pb2.Queue) -> QueueSettings:
         type_defaults={type_: given for type_, given in types.items() if given != UNSET},
         completed_max=_optional(queue, "completed_max"),
         failed_max=_optional(queue, "failed_max"),
+        draining=queue.draining,
         limits=to_limits(queue.limits),
         fair_turns=queue.fair_turns,
     )

@@ -15,7 +15,12 @@ from tocsin.v1 import job_pb2, job_service_pb2
 from tocsin_server.api import wire
 from tocsin_server.api.reading import read
 from tocsin_server.api.requests.alike import Alike
-from tocsin_server.api.requests.conditions import check_conditions, has_conditions, to_conditions
+from tocsin_server.api.requests.conditions import (
+    check_beside_conditions,
+    check_conditions,
+    has_conditions,
+    to_conditions,
+)
 from tocsin_server.api.requests.payloads.checking import BUILT_IN_TYPES, check_payload, is_plain_data
 from tocsin_server.api.requests.violations import Violations, is_name
 from tocsin_server.api.times import to_span, to_time
@@ -126,6 +131,8 @@ def _check_job(request: job_service_pb2.ScheduleJobRequest) -> None:
     check_when(wrong, request)
     if request.on_conflict not in _ON_CONFLICT:
         wrong.enum("on_conflict", request.on_conflict, _ON_CONFLICT)
+    if has_conditions(request.job):
+        check_beside_conditions(wrong, request)
     wrong.done()
 
 

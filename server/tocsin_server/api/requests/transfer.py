@@ -342,6 +342,7 @@ def _to_job(record: pb.JobRecord) -> Job:
         result=record.result if record.HasField("result") else None,
         cancel=_to_cancel(job.cancel) if job.HasField("cancel") else None,
         fired=job.HasField("nominal_time"),
+        held=job.held,
     )
 
 

@@ -159,6 +159,7 @@ def _as_set(settings: QueueSettings) -> QueueSettings:
         type_defaults=settings.type_defaults,
         completed_max=settings.completed_max,
         failed_max=settings.failed_max,
+        draining=settings.draining,
         limits=settings.limits,
         fair_turns=settings.fair_turns,
     )

@@ -16,6 +16,7 @@ from tocsin_server.store.encrypting.values import (
     PROGRESS,
     RESULT,
     SCHEDULE_NOTE,
+    bound_name,
     line_field,
     message_field,
     trace_field,
@@ -63,7 +64,7 @@ class Opener:
         queue, name = job.spec.queue, job.job_id
         spec, result, errors, progress = job.spec, job.result, job.errors, job.progress
         if spec.payload is not None and spec.payload.kind == KIND:
-            spec = with_payload(spec, self.payload(queue, name, spec.payload))
+            spec = with_payload(spec, self.payload(queue, bound_name(spec, name), spec.payload))
         if result is not None:
             result = self.bytes(RESULT, queue, name, result)
         if errors:
@@ -91,6 +92,7 @@ class Opener:
             result,
             job.cancel,
             job.fired,
+            job.held,
         )
 
     def _error(self, queue: str, name: str, error: JobError, strict: bool) -> JobError:
@@ -111,7 +113,8 @@ class Opener:
         queue, job = spec.queue, spec.job
         note = self.text(SCHEDULE_NOTE, queue, spec.schedule_id, spec.note, strict=True)
         if job.payload is not None and job.payload.kind == KIND:
-            job = with_payload(job, self.payload(queue, f"{spec.schedule_id}@", job.payload))
+            name = bound_name(job, f"{spec.schedule_id}@")
+            job = with_payload(job, self.payload(queue, name, job.payload))
         if job is spec.job and note is spec.note:
             return schedule
         return replace(schedule, spec=replace(spec, job=job, note=note))

@@ -12,7 +12,7 @@ from tocsin_server.domain.logs import LoggedLine
 from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.domain.sealed import KIND, is_sealed
 from tocsin_server.store.encrypting.opening import Opener
-from tocsin_server.store.encrypting.sealing import OF_SCHEDULE, OWN, from_text, key_of
+from tocsin_server.store.encrypting.sealing import OF_KEY, OF_SCHEDULE, OWN, from_text, key_of
 from tocsin_server.store.encrypting.store import EncryptingStore
 from tocsin_server.store.encrypting.values import line_field, sealed_job, sealed_text
 from tocsin_server.store.interface import JobStore, StoredNote
@@ -123,7 +123,7 @@ class Resealer:
         """A schedule as it was read from the store inside. One that others change meanwhile is sealed by them."""
         spec, key_id = schedule.spec, self._keys.ring.primary.key_id
         payload = spec.job.payload
-        is_current = payload is None or (payload.kind == KIND and _is_by(payload.body, key_id, OF_SCHEDULE))
+        is_current = payload is None or (payload.kind == KIND and _is_by(payload.body, key_id, OF_SCHEDULE, OF_KEY))
         if is_current and (not spec.note or _text_is_by(spec.note, key_id)):
             return
         try:
@@ -134,8 +134,8 @@ class Resealer:
         self.done.schedules += await self._outer.schedules.put_schedule(opened)
 
 
-def _is_by(sealed: bytes, key_id: str, binding: int = OWN) -> bool:
-    return is_sealed(sealed) and sealed[1] == binding and key_of(sealed) == key_id
+def _is_by(sealed: bytes, key_id: str, *bindings: int) -> bool:
+    return is_sealed(sealed) and sealed[1] in (bindings or (OWN,)) and key_of(sealed) == key_id
 
 
 def _text_is_by(text: str, key_id: str) -> bool:

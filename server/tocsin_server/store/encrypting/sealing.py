@@ -5,7 +5,8 @@
 What is authenticated beside it: the format, the binding, the field, the queue, and the name of what it belongs to. So a
 value that somebody with access to the store puts elsewhere, into another job or another field, opens nowhere. Binding
 OWN is to the job, note or schedule itself. Binding OF_SCHEDULE is to the schedule that makes the job: such a payload
-stands in the schedule, and goes from there, as it is, into each of its jobs.
+stands in the schedule, and goes from there, as it is, into each of its jobs. Binding OF_KEY is to the type and the key
+of a job that collapses (JobSpec.collapse): which job of that key such a payload comes to is known in the store alone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tocsin_server.domain.errors import CannotDecrypt, KeyMissing
 from tocsin_server.domain.sealed import ADDED_BYTES, HEADER_BYTES, PREFIX, is_sealed
 from tocsin_server.store.encrypting.keyring import Key, LiveKeyring
 
-OWN, OF_SCHEDULE = 1, 2
+OWN, OF_SCHEDULE, OF_KEY = 1, 2, 3
 _FORMAT = b"tocsin 1"
 _NONCE = 12
 _KEY_ID = slice(2, 6)
@@ -57,7 +58,7 @@ def open_sealed(keys: LiveKeyring, field: str, queue: str, name: str, sealed: by
     binding = sealed[1] if len(sealed) >= ADDED_BYTES and is_sealed(sealed) else 0
     if binding == OF_SCHEDULE:
         bound = _bound_to(binding, field, queue, name.rpartition("@")[0])
-    elif binding == OWN:
+    elif binding in (OWN, OF_KEY):
         bound = _bound_to(binding, field, queue, name)
     else:
         raise CannotDecrypt(queue, name, field, _NOT_SEALED)

@@ -19,7 +19,7 @@ from tocsin_server.domain.logs import LogLine
 from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.domain.sealed import KIND
 from tocsin_server.store.encrypting.keyring import Key
-from tocsin_server.store.encrypting.sealing import OF_SCHEDULE, OWN, as_text, from_text, nonces, seal, sealing
+from tocsin_server.store.encrypting.sealing import OF_KEY, OF_SCHEDULE, OWN, as_text, from_text, nonces, seal, sealing
 from tocsin_server.store.put import kept_errors
 
 PAYLOAD, RESULT, PROGRESS, NOTE, SCHEDULE_NOTE = "payload", "result", "progress", "note", "schedule note"
@@ -75,6 +75,19 @@ def sealed_payload(key: Key, queue: str, name: str, payload: Payload, binding: i
     return Payload(KIND, seal(key, PAYLOAD, queue, name, clear, binding))
 
 
+def key_name(spec: JobSpec) -> str | None:
+    """What the payload of a job that collapses is bound to; None: it does not."""
+    collapse = spec.conditions.collapse
+    return None if collapse is None else f"{spec.type}:{collapse.key}"
+
+
+def bound_name(spec: JobSpec, name: str) -> str:
+    """What the sealed payload of a job of this name is bound to."""
+    if spec.payload is not None and spec.payload.body[1:2] == bytes((OF_KEY,)):
+        return key_name(spec) or name
+    return name
+
+
 def with_payload(spec: JobSpec, payload: Payload | None) -> JobSpec:
     """The spec with another payload."""
     return JobSpec(spec.queue, spec.type, payload, spec.priority, spec.terms, spec.tags, spec.conditions)
@@ -84,13 +97,17 @@ def sealed_drafts(key: Key, drafts: Sequence[Draft], ids: MadeIds) -> list[Draft
     """Jobs to be added. One that has a payload has an id of its own then. A payload that is sealed already, of a
     schedule that could not be opened, passes as it is."""
     # Each job of each batch passes here: what it takes is a tenth of what adding it takes.
-    wanted = sum(draft.job_id is None and draft.spec.payload is not None for draft in drafts)
+    wanted = sum(draft.job_id is None and draft.spec.payload is not None for draft in drafts)  # at most
     made = iter(ids.take(wanted) if wanted else ())
     seal_one, queue = None, None
     sealed, later = [], iter(nonces(len(drafts)))
     for draft in drafts:
         spec, job_id, on_conflict = draft.spec, draft.job_id, draft.on_conflict
         if (payload := spec.payload) is not None and payload.kind != KIND:
+            if (of_key := key_name(spec)) is not None:
+                shut = sealed_payload(key, spec.queue, of_key, payload, OF_KEY)
+                sealed.append(Draft(with_payload(spec, shut), job_id, draft.when, on_conflict, draft.fired))
+                continue
             if job_id is None:
                 job_id, on_conflict = next(made), OnConflict.UNIQUE
             if seal_one is None or spec.queue != queue:
@@ -171,6 +188,8 @@ def sealed_schedule(key: Key, schedule: Schedule) -> Schedule:
     spec = schedule.spec
     queue, name, job = spec.queue, spec.schedule_id, spec.job
     if job.payload is not None and job.payload.kind != KIND:
-        job = with_payload(job, sealed_payload(key, queue, name, job.payload, OF_SCHEDULE))
+        of_key = key_name(job)
+        bound = (name, OF_SCHEDULE) if of_key is None else (of_key, OF_KEY)
+        job = with_payload(job, sealed_payload(key, queue, bound[0], job.payload, bound[1]))
     note = spec.note if from_text(spec.note) is not None else sealed_text(key, SCHEDULE_NOTE, queue, name, spec.note)
     return replace(schedule, spec=replace(spec, job=job, note=note))

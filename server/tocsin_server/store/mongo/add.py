@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
+from bson.int64 import Int64
+
 from tocsin_server.domain import limits
-from tocsin_server.domain.errors import TocsinError
+from tocsin_server.domain.errors import QueueDraining, TocsinError
 from tocsin_server.domain.job import Added, Draft, Job, Kept, New, OnConflict, Replaced, View
 from tocsin_server.domain.job_errors import JobActive, JobExists
 from tocsin_server.domain.quotas import too_many_types
@@ -17,14 +20,16 @@ from tocsin_server.domain.states import ENDED, State
 from tocsin_server.domain.times import EPOCH, MILLISECOND
 from tocsin_server.store.batching import part_by_part, parts
 from tocsin_server.store.mongo.commit import Commit, WriteRounds, ends_of
-from tocsin_server.store.mongo.documents import Document, job_of, new_document
-from tocsin_server.store.mongo.jobs import Jobs
+from tocsin_server.store.mongo.documents import Document, job_of, new_document, set_alarm
+from tocsin_server.store.mongo.jobs import Jobs, unknown_after
+from tocsin_server.store.mongo.key_rows import KeyRow, collapsed, each_key_once, key_of, read_row
 from tocsin_server.store.mongo.owing import Debt, NotOwed
 from tocsin_server.store.mongo.queues import Allocation, QueueDocuments
 from tocsin_server.store.mongo.quotas import JobQuota, KnownTypes, Left
 from tocsin_server.store.mongo.transitions import Standing, begin_anew, confirm, replace_in_place
 
 _CALL_JOBS, _CALL_BYTES = 200, 1 << 20
+_ROWS_AT_ONCE = 20  # keys, of which two questions are asked each
 
 Answer = Added | TocsinError
 
@@ -36,6 +41,9 @@ class _Act(Enum):
     ANEW = auto()
 
 
+_MAKES = (_Act.CREATE, _Act.ANEW)
+
+
 @dataclass(frozen=True, slots=True)
 class _Planned:
     """What a draft comes to."""
@@ -44,6 +52,8 @@ class _Planned:
     draft: Draft
     job_id: str | None
     act: _Act
+    after: int | None = None  # of a new job that has a key: which job of that it comes after
+    blocked: bool = False  # and it waits for another of them
 
 
 class AddJobs:
@@ -65,9 +75,13 @@ class AddJobs:
 
     async def add_to(self, queue: str, drafts: Sequence[Draft], debt: Debt | None = None) -> list[Answer]:
         """Add jobs of one queue, in order. `debt`: what owes them; NotOwed where it does not any more."""
-        sizes = [len(draft.spec.payload.body) if draft.spec.payload else 0 for draft in drafts]
-        cuts = parts(sizes, _CALL_JOBS, _CALL_BYTES)
-        return await part_by_part(drafts, cuts, lambda part: self._add(queue, part, debt))
+        answers: list[Answer] = []
+        for some in each_key_once(drafts):
+            sizes = [len(draft.spec.payload.body) if draft.spec.payload else 0 for draft in some]
+            cuts = parts(sizes, _CALL_JOBS, _CALL_BYTES)
+            with unknown_after(bool(answers)):
+                answers += await part_by_part(some, cuts, lambda part: self._add(queue, part, debt))
+        return answers
 
     async def _add(self, queue: str, drafts: Sequence[Draft], debt: Debt | None = None) -> list[Answer]:
         answers: dict[int, Answer] = {}
@@ -76,16 +90,34 @@ class AddJobs:
             asked = (drafts[at] for at in left if drafts[at].on_conflict is not OnConflict.UNIQUE)
             ids = [draft.job_id for draft in asked if draft.job_id is not None]
             standing = await self._jobs.load(queue, ids) if ids else {}
+            rows = await self._rows(queue, [drafts[at] for at in left], standing)
             known = await self._types.of(queue, {drafts[at].spec.type for at in left})
             room = await self._quota.of(queue)
-            plan = _plan(left, drafts, standing, known, room, answers)
+            plan = _plan(left, drafts, standing, rows, known, room, answers)
             lost = await self._write(queue, plan, standing, answers, debt)
             if debt is not None and debt.paid_by_others:
                 raise NotOwed
-            return [at for at in left if drafts[at].job_id in lost]
+            if blocked := [key for one in plan if one.blocked and (key := key_of(one.draft)) is not None]:
+                with unknown_after(True):  # what they wait for may have ended since it was read
+                    await self._commit.let_go(queue, blocked)
+            return [at for at in left if drafts[at].job_id in lost or _named(answers[at]) in lost]
 
         await WriteRounds().run(range(len(drafts)), attempt)
         return [answers[at] for at in range(len(drafts))]
+
+    async def _rows(self, queue: str, drafts: Sequence[Draft], standing: dict[str, Standing]) -> dict[str, KeyRow]:
+        """What stands of the drafts' keys; their jobs come to `standing`, where they are read once."""
+        keys = [key for draft in drafts if (key := key_of(draft)) is not None]
+        rows: dict[str, KeyRow] = {}
+        for start in range(0, len(keys), _ROWS_AT_ONCE):
+            some = keys[start : start + _ROWS_AT_ONCE]
+            found = await asyncio.gather(*(read_row(self._jobs, queue, key) for key in some))
+            rows.update(zip(some, found, strict=True))
+        for row in rows.values():
+            for job in (row.blocked, row.pending, row.active, row.latest):
+                if job is not None:
+                    standing.setdefault(job.document["id"], job)
+        return rows
 
     async def _write(
         self,
@@ -96,18 +128,30 @@ class AddJobs:
         debt: Debt | None,
     ) -> set[str]:
         """Write what was planned, and confirm what stands; the ids at which others were faster."""
-        creates = sum(one.act in (_Act.CREATE, _Act.ANEW) for one in plan)
+        creates = sum(one.act in _MAKES for one in plan)
         events = sum(2 if one.act is _Act.ANEW else 1 for one in plan if one.act is not _Act.KEEP)
         if not events:
             for one in plan:
                 if one.job_id is not None:
                     answers[one.at] = Kept(job_of(standing[one.job_id].document, View.BASIC))
             return await self._commit.write(queue, list(standing.values()))
-        if len(plan) == 1 and plan[0].act is _Act.IN_PLACE and (stands := standing.get(str(plan[0].job_id))):
+        if (
+            len(plan) == 1
+            and plan[0].act is _Act.IN_PLACE
+            and (stands := standing.get(str(plan[0].job_id)))
+            and stands.document["state"] in (State.SCHEDULED, State.WAITING)
+            and stands.document.get("key") in (None, key_of(plan[0].draft))
+        ):
             return await self._replace(queue, plan[0], stands, answers)
         replaced = {one.job_id for one in plan if one.act is _Act.ANEW}
         gone = ends_of(job for job_id, job in standing.items() if job_id in replaced)
-        taken, now = await self._queues.allocate(queue, events=events, arrivals=creates, gone=gone)
+        try:
+            taken, now = await self._queues.allocate(
+                queue, events=events, arrivals=creates, gone=gone, new_jobs=creates > 0
+            )
+        except QueueDraining as refusal:
+            answers.update((one.at, refusal) for one in plan if one.act in _MAKES)
+            return await self._write(queue, [one for one in plan if one.act not in _MAKES], standing, answers, debt)
         fresh = _carry_out(plan, standing, now, taken, answers)
         standing_written = [job for job in standing.values() if job.touched or job.confirmed]
         return await self._commit.write_under(taken, standing_written, list(fresh.values()), debt=debt)
@@ -123,8 +167,11 @@ class AddJobs:
             answers[one.at] = Replaced(job_of(standing.document, View.BASIC))
             return await self._commit.write_under(taken, [standing])
         new = new_document(one.draft, job_id, 0, now)  # it keeps the arrival that stands
+        if "key" in new and new["key"] == standing.document.get("key"):
+            del new["after"]  # likewise
         stands = await self._commit.replace(taken, new)
         if stands is None:
+            answers[one.at] = Replaced(job_of(standing.document, View.BASIC))  # for the next round to put right
             return {job_id}
         answers[one.at] = Replaced(job_of(stands, View.BASIC))
         return set()
@@ -134,6 +181,7 @@ def _plan(
     places: Sequence[int],
     drafts: Sequence[Draft],
     standing: Mapping[str, Standing],
+    rows: Mapping[str, KeyRow],
     known_types: set[str],
     room: Left,
     answers: dict[int, Answer],
@@ -158,6 +206,16 @@ def _plan(
                 answers[at] = JobActive(draft.spec.queue, job_id)
                 continue
             act = _Act.ANEW if state in ENDED else _Act.IN_PLACE
+        after, blocked = None, False
+        if state is None and (row := rows.get(key_of(draft) or "")) and (collapse := draft.spec.conditions.collapse):
+            done = collapsed(draft, collapse, row)
+            draft, after, blocked = done.draft, row.after, done.blocked
+            if done.other is not None:
+                other = done.other.document["id"]
+                if done.kept:
+                    confirm(standing[other])
+                plan.append(_Planned(at, draft, other, _Act.KEEP if done.kept else _Act.IN_PLACE))
+                continue
         if draft.spec.type not in known_types:
             if len(known_types) >= limits.TYPES_PER_QUEUE:
                 answers[at] = too_many_types(draft.spec.queue)
@@ -169,7 +227,7 @@ def _plan(
         if job_id is not None:
             due_later = isinstance(draft.when, timedelta) and draft.when > timedelta(0)
             states[job_id] = State.SCHEDULED if due_later else State.WAITING  # corrected by _carry_out
-        plan.append(_Planned(at, draft, job_id, act))
+        plan.append(_Planned(at, draft, job_id, act, after, blocked))
     return plan
 
 
@@ -188,6 +246,11 @@ def _carry_out(
         if one.act is _Act.CREATE:
             job_id = one.job_id or _new_id(now, arrival)
             document = fresh[job_id] = new_document(one.draft, job_id, arrival, now)
+            if one.after is not None:
+                document["after"] = Int64(one.after)
+            if one.blocked:
+                document["state"] = int(State.BLOCKED)
+                set_alarm(document, now)
             arrival += 1
         elif one.job_id in fresh:
             document, outcome = fresh[one.job_id], Kept
@@ -209,6 +272,13 @@ def _carry_out(
         stands = job_of(document, View.BASIC)
         answers[one.at] = _new(stands) if outcome is None else outcome(stands)
     return fresh
+
+
+def _named(answer: Answer) -> str:
+    """The id of the job that an answer says stands."""
+    if isinstance(answer, TocsinError):
+        return ""
+    return answer.job_id if isinstance(answer, New) else answer.job.job_id
 
 
 def _new(job: Job) -> New:

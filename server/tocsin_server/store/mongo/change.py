@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.commands import CancelJob, Change, RetryJob, RunJob, UpdateJob
+from tocsin_server.domain.commands import CancelJob, Change, HoldJob, ReleaseJob, RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.errors import TocsinError, TooLarge
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.job_errors import JobNotFound, RevisionMismatch, WrongState
@@ -74,6 +74,16 @@ def _refused(queue: str, job: Standing, change: Change) -> TocsinError | None:
             transitions.make_due(job, job.now)
         elif job.state not in (State.WAITING, State.ACTIVE):
             return WrongState(queue, change.job_id, job.state, "RunJob")
+        return None
+    if isinstance(change, HoldJob):
+        if job.state not in _PENDING:
+            return WrongState(queue, change.job_id, job.state, "HoldJob")
+        transitions.hold(job)
+        return None
+    if isinstance(change, ReleaseJob):
+        if ended(job.document):
+            return WrongState(queue, change.job_id, job.state, "ReleaseJob")
+        transitions.release(job)
         return None
     if job.state in (State.FAILED, State.CANCELLED):
         transitions.retry(job)

@@ -17,7 +17,7 @@ from tocsin_server.domain.lease import Claim, Claimed, Lease
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.clock import ServerClock
 from tocsin_server.store.mongo.commit import Commit
-from tocsin_server.store.mongo.documents import Document, job_of, span, to_ms, token_of
+from tocsin_server.store.mongo.documents import Document, begin_by, job_of, span, to_ms, token_of
 from tocsin_server.store.mongo.event_log import EventLog
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
 from tocsin_server.store.mongo.limited_leases import LEASED, Asked, LimitedLeases
@@ -25,7 +25,7 @@ from tocsin_server.store.mongo.places import LimitPlaces
 from tocsin_server.store.mongo.queue_settings import StoredSettings
 from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.mongo.rooms import Rooms
-from tocsin_server.store.mongo.transitions import KEEPS, Standing, come_due, confirm, give_back, lease
+from tocsin_server.store.mongo.transitions import KEEPS, Standing, come_due, confirm, expired, give_back, lease
 
 BEST_FIRST = (("priority", -1), ("due", 1), ("arrival", 1))
 _MADE_WAITING = 100
@@ -109,9 +109,16 @@ class ClaimJobs:
         best = sorted((*due, *best), key=_best_first)
         if not best and rooms is None:
             return Claim((), read_at, more=False)
+        if late := [job for job in best if _is_late(job)]:
+            for job in late:
+                expired(job)
+            best, due = ([job for job in jobs if not job.touched] for jobs in (best, due))
         if rooms is not None and places is not None:
+            if late:
+                await self._commit.write(queue, late)
             if due:
                 await self._make_waiting(queue, due)
+            if late or due:
                 return Claim((), read_at, more=True)
             asked = Asked(types, limit, span(to_ms(length)), request)
             taken, more = await self._limited.lease(queue, rooms, places, best, asked, head.get("start"))
@@ -121,7 +128,7 @@ class ClaimJobs:
                 return Claim((), read_at, more=False)
             payloads = await self._jobs.payloads([job.document["_id"] for job in taken])
             return Claim(_claimed(taken, payloads), read_at, more)
-        picked, more = _pick(_apart(best) if self._contended(queue) else best, types, limit)
+        picked, more = _pick(_apart(best) if best and self._contended(queue) else best, types, limit)
         for job in picked:
             lease(job, span(to_ms(length)), request)
         left = [job for job in due if not job.touched]
@@ -135,7 +142,7 @@ class ClaimJobs:
             paused, payloads = await asyncio.gather(self._queues.held_up(queue), self._jobs.payloads(ids))
 
         # Where this fails when the jobs are leased: asked again with the same request, they are found.
-        lost = await self._commit.write(queue, [*picked, *left], beside_logging=look)
+        lost = await self._commit.write(queue, [*picked, *left, *late], beside_logging=look)
         if lost:
             self._lost[queue] = time.monotonic()
         taken = [job for job in picked if job.document["id"] not in lost]
@@ -146,7 +153,7 @@ class ClaimJobs:
             return Claim((), read_at, more=False)
         taken.sort(key=_best_first)
         now = min((job.now for job in taken), default=read_at)
-        return Claim(_claimed(taken, payloads), now, more or bool(lost))
+        return Claim(_claimed(taken, payloads), now, more or bool(lost) or bool(late))
 
     def keep(self, queues: Collection[str]) -> None:
         """These queues are there, and no other."""
@@ -246,6 +253,14 @@ def _claimed(jobs: Sequence[Standing], payloads: Mapping[str, Any]) -> tuple[Cla
         granted = Lease(document["queue"], document["id"], document["attempt"], token_of(document))
         claimed.append(Claimed(job_of(document, View.FULL), granted))
     return tuple(claimed)
+
+
+def _is_late(job: Standing) -> bool:
+    """Whether it had to begin before now, and has not."""
+    if "conditions" not in job.document or job.document["attempt"]:
+        return False
+    by = begin_by(job.document)
+    return by is not None and by <= job.now
 
 
 def _best_first(job: Standing) -> tuple[int, datetime, int]:

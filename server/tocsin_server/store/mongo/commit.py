@@ -26,14 +26,15 @@ from bson.int64 import Int64
 
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.domain.states import State
-from tocsin_server.store.mongo.documents import HEAVY, Document
+from tocsin_server.store.mongo.documents import HEAVY, Document, ended
 from tocsin_server.store.mongo.event_log import EventLog, Flags
 from tocsin_server.store.mongo.job_logs import JobLogs
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
+from tocsin_server.store.mongo.key_rows import waiting_for
 from tocsin_server.store.mongo.owing import Debt
-from tocsin_server.store.mongo.places import LimitPlaces, freed
+from tocsin_server.store.mongo.places import LimitPlaces, letting_go
 from tocsin_server.store.mongo.queues import Allocation, QueueDocuments
-from tocsin_server.store.mongo.transitions import Standing, confirm
+from tocsin_server.store.mongo.transitions import Standing, confirm, unblock
 
 #: WriteRounds of read, decide and write before a call gives up on jobs that others keep changing.
 _ROUNDS = 50
@@ -173,7 +174,7 @@ class Commit:
         lost = await self._jobs.insert(new, debt) if new else set()
         with unknown_after(bool(new)):
             lost |= await self._jobs.swap(changed) if changed else set()
-        lets_go = freed([job for job in changed if job.document["id"] not in lost])
+        lets_go = letting_go([job for job in changed if job.document["id"] not in lost])
         if lets_go:
             with unknown_after(True):
                 await self._places.free(taken.queue, lets_go)
@@ -187,13 +188,33 @@ class Commit:
         flags = _flags_of(new, changed, cancels=cancels)
         if lets_go:
             flags = replace(flags, claimable=True)
+        freed = {key for job in changed if (key := _freed(job)) is not None}
         logging = self._log.append(taken, [*_changes_of(changed), *map(_basic, new)], flags)
         if beside_logging is None:
             await logging
         else:
             with unknown_after(True):
                 await asyncio.gather(logging, beside_logging(lost))
+        if freed:
+            with unknown_after(True):
+                await self.let_go(taken.queue, freed)
         return lost
+
+    async def let_go(self, queue: str, keys: Collection[str]) -> None:
+        """Let jobs go that waited for the end of another of these keys, where none of it runs or is to run any more.
+        Where this does not come about they are found again (TrimJobs), for they have an alarm."""
+
+        async def attempt(left: Sequence[int]) -> Collection[int]:
+            lost = []
+            for at in left:
+                if (job := await waiting_for(self._jobs, queue, names[at])) is not None:
+                    unblock(job)
+                    if await self.write(queue, [job]):
+                        lost.append(at)
+            return lost
+
+        names = sorted(keys)
+        await WriteRounds().run(range(len(names)), attempt)
 
     async def replace(self, taken: Allocation, new: Document) -> Document | None:
         """Put `new` in the place of a job that has not begun, by one command, whatever the job is like; log it, and
@@ -219,6 +240,14 @@ def ends_of(going: Iterable[Standing]) -> dict[str, datetime]:
             field = "failed" if job.before["state"] == State.FAILED else "done"
             latest[field] = max(end, latest.get(field, end))
     return latest
+
+
+def _freed(job: Standing) -> str | None:
+    """The key of which the job was one that had not ended, and is none any more; None where there is no such key."""
+    before, now = job.before, {} if job.gone or ended(job.document) else job.document
+    if "key" not in before or ended(before) or before.get("key") == now.get("key"):
+        return None
+    return str(before["key"])
 
 
 def _logs_gone(jobs: Iterable[Standing]) -> dict[str, int]:

@@ -17,7 +17,7 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.store.interface import Checked
 from tocsin_server.store.mongo.clock import READ_NOW, ServerClock
-from tocsin_server.store.mongo.documents import Document, span
+from tocsin_server.store.mongo.documents import Document, set_alarm, span
 from tocsin_server.store.mongo.job_logs import JobLogs
 from tocsin_server.store.mongo.jobs import Jobs
 from tocsin_server.store.mongo.queues import QueueDocuments
@@ -26,6 +26,7 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 _JOBS_A_STEP = 100
 _FIELDS = ("queue", "state", "arrival", "lease", "end", "expire", "writes", "spec.retention")
+_OF_ALARMS = ("conditions", "key", "attempt", "due")
 
 
 class CrossCheck:
@@ -93,7 +94,7 @@ class CrossCheck:
             {"$match": {"_id": {"$gt": self._after}}},
             {"$sort": {"_id": 1}},
             {"$limit": _JOBS_A_STEP},
-            {"$project": dict.fromkeys(_FIELDS, 1)},
+            {"$project": dict.fromkeys((*_FIELDS, *_OF_ALARMS), 1)},
             READ_NOW,
         ]
 
@@ -105,12 +106,18 @@ class CrossCheck:
 
 def _mended(job: Mapping[str, Any], now: datetime) -> Document | None:
     """The update that makes a job's times fit its state, None where they do."""
-    state, values = State(job["state"]), {}
+    state, values = State(abs(job["state"])), {}
     if state is State.ACTIVE and "lease" not in job:
         values["lease"] = now  # nobody extends it, or it would be there: it is taken back
     gone = [] if state is State.ACTIVE else ["lease"]
     if state not in ENDED:
-        gone += ["end", "expire"]
+        gone += ["end"]
+        alarmed = dict(job)
+        set_alarm(alarmed, now)
+        if "expire" not in alarmed:
+            gone.append("expire")
+        elif "expire" not in job:
+            values["expire"] = alarmed["expire"]
     else:
         end = job.get("end", now)
         kept = job["spec"]["retention"]["failed_for" if state is State.FAILED else "completed_for"]

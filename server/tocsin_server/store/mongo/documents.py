@@ -2,9 +2,14 @@
 
 _id        "<queue>/<job_id>"
 queue, id, type, priority, tags ["key=value", ...], spec {retry, timeout, retention}, payload {kind, body}, bytes
-conditions {limit_key, weight}              where there are any (store/condition_records.py)
-state, arrival, attempt, failures, crashes, revision
-create, due, start, end, lease, expire      dates, in milliseconds; lease only of ACTIVE, end, expire of ended ones
+conditions {limit_key, weight, ...}         where there are any (store/condition_records.py)
+key        "<type>:<its collapse's key>", where it has one
+after      beside that the arrival of the newest job of the key when this one was made, of which no two have the same:
+           so of two that are asked for at one moment one is made. Where it came otherwise a random negative number
+state      negative while it is held: what claims ask for does not find it
+arrival, attempt, failures, crashes, revision
+create, due, start, end, lease, expire      dates, in milliseconds; lease only of ACTIVE, end of ended ones; expire of
+           ended ones, and of those that are to be looked at by themselves: they expire, or wait for one of their key
 token      of the last attempt: the 8 bytes of the claim that began it
 errors, progress, result, cancel            where there are any
 fired      true: a schedule made it, of the nominal time that its id bears
@@ -28,13 +33,15 @@ from tocsin_server.domain.conditions import NO_CONDITIONS
 from tocsin_server.domain.job import Cancel, Draft, Job, JobError, JobSpec, Payload, Progress, Retention, Terms, View
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.sealed import payload_size
-from tocsin_server.domain.states import ENDED, State
+from tocsin_server.domain.states import ENDED, PENDING, State
 from tocsin_server.domain.times import EPOCH, MILLISECOND
 from tocsin_server.store.condition_records import conditions_bytes, conditions_of, conditions_to_json
 
 Document = dict[str, Any]
 #: What only View.FULL reads.
 HEAVY = ("payload", "result")
+#: So often a job that waits for one of its key is looked at, at the latest.
+BLOCKED_LOOK = timedelta(seconds=30)
 _COMMON_RETRY = {"max_attempts": 3, "backoff": 2, "initial_delay": 2_000, "max_delay": 3_600_000, "jitter": 0.2}
 
 
@@ -93,7 +100,29 @@ def new_document(draft: Draft, job_id: str, arrival: int, now: datetime) -> Docu
     )
     if draft.fired:
         document["fired"] = True
+    set_alarm(document, now)
     return document
+
+
+def set_alarm(document: Document, now: datetime) -> None:
+    """Say when a job that has not ended is to be looked at by itself."""
+    state, times = abs(document["state"]), []
+    if state in ENDED:
+        return
+    if state in PENDING and not document["attempt"] and (by := begin_by(document)) is not None:
+        times.append(by)
+    if state == State.BLOCKED and "key" in document:
+        times.append(now + BLOCKED_LOOK)  # in case that who ends the other one dies before it lets this one go
+    if times:
+        document["expire"] = min(times)
+    else:
+        document.pop("expire", None)
+
+
+def begin_by(document: Mapping[str, Any]) -> datetime | None:
+    """By when a job must begin that has not."""
+    said = document.get("conditions")
+    return conditions_of(said).begin_by(document["due"]) if said else None
 
 
 def job_document(spec: JobSpec, job_id: str, **fields: Any) -> Document:
@@ -111,6 +140,9 @@ def job_document(spec: JobSpec, job_id: str, **fields: Any) -> Document:
     _set_tags(document, spec.tags)
     if spec.conditions is not NO_CONDITIONS:
         document["conditions"] = conditions_to_json(spec.conditions)
+        if (collapse := spec.conditions.collapse) is not None:
+            document["key"] = f"{spec.type}:{collapse.key}"
+            document["after"] = Int64(-1 - secrets.randbits(62))
     set_payload(document, spec.payload)
     return document
 
@@ -184,7 +216,7 @@ def job_of(document: Mapping[str, Any], view: View) -> Job:
     """A job from its document. BASIC leaves out payload, result and traces."""
     full = view is View.FULL
     payload = document.get("payload") if full else None
-    state = State(document["state"])
+    state = State(abs(document["state"]))
     return Job(
         document["id"],
         _spec_of(document, None if payload is None else Payload(payload["kind"], bytes(payload["body"]))),
@@ -203,6 +235,7 @@ def job_of(document: Mapping[str, Any], view: View) -> Job:
         bytes(result) if full and (result := document.get("result")) is not None else None,
         _cancel_of(document.get("cancel")),
         document.get("fired", False),
+        document["state"] < 0,
     )
 
 

@@ -15,7 +15,7 @@ from pymongo.errors import OperationFailure
 
 from tocsin_server.domain.filters import JobFilter
 from tocsin_server.domain.queues import QueueFigures
-from tocsin_server.domain.states import State
+from tocsin_server.domain.states import PENDING, State
 from tocsin_server.store.mongo.clock import ServerClock
 from tocsin_server.store.mongo.documents import Document
 from tocsin_server.store.mongo.errors import BAD_VALUE
@@ -25,7 +25,8 @@ from tocsin_server.store.mongo.queues import RATE_MINUTES, QueueDocuments, minut
 T = TypeVar("T")
 Counts = Mapping[State, Mapping[str, int]]
 
-_ALL_STATES = [int(state) for state in State]
+_HOLDABLE = PENDING  # which are negative where a job is held
+_ALL_STATES = sorted([*map(int, State), *(-state for state in _HOLDABLE)])
 
 #: A count that took longer is kept for 20 times as long as it took: counting keeps a core busy for 5 % at most.
 _SLOW, _KEPT_TIMES = 1.0, 20
@@ -41,10 +42,15 @@ def indexed(queue: str, states: Collection[State], types: Collection[str]) -> Do
     """Jobs of a queue in any of these states and of any of these types (none: all), as the index `states` has them."""
     condition: Document = {"queue": queue}
     if states or types:
-        condition["state"] = _any_of(sorted(int(state) for state in states) or _ALL_STATES)
+        condition["state"] = _any_of(_stored(states) or _ALL_STATES)
     if types:
         condition["type"] = _any_of(sorted(types))
     return condition
+
+
+def _stored(states: Collection[State]) -> list[int]:
+    """These states as documents have them."""
+    return sorted([*map(int, states), *(-state for state in states if state in _HOLDABLE)])
 
 
 def _any_of(values: list[T]) -> T | Document:
@@ -107,7 +113,8 @@ class QueueCounts:
             for one in await (
                 await self._jobs.collection.aggregate(pipeline, hint="states", maxTimeMS=self._jobs.answer_ms)
             ).to_list():
-                counts.setdefault(State(one["_id"]["state"]), {})[one["_id"]["type"]] = int(one["number"])
+                of_state = counts.setdefault(State(abs(one["_id"]["state"])), {})
+                of_state[one["_id"]["type"]] = of_state.get(one["_id"]["type"], 0) + int(one["number"])
             return counts
 
         return await self._kept((queue,), ask)

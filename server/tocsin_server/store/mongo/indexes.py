@@ -79,9 +79,27 @@ JOBS: Sequence[Index] = (
         _only(state={"$gte": int(State.COMPLETED)}),
     ),
     Index(
+        "keys",
+        [("queue", ASCENDING), ("key", ASCENDING), ("after", ASCENDING)],
+        "of a key one job is made at a time: each comes after another",
+        {**_only(key={"$exists": True}), "unique": True},
+    ),
+    Index(
+        "newest_of_key",
+        [("queue", ASCENDING), ("key", ASCENDING), ("arrival", DESCENDING)],
+        "the newest job of a key",
+        _only(key={"$exists": True}),
+    ),
+    Index(
+        "unfinished_of_key",
+        [("queue", ASCENDING), ("key", ASCENDING), ("state", ASCENDING)],
+        "jobs of a key that have not ended",
+        _only(key={"$exists": True}),
+    ),
+    Index(
         "expiry",
         [("queue", ASCENDING), ("expire", ASCENDING)],
-        "trim by age: whose retention is over",
+        "trim by age: whose retention is over, who has expired",
         _only(expire={"$exists": True}),
     ),
 )

@@ -39,7 +39,7 @@ _WRITTEN_ALIKE = 40
 #: What a job that is replaced before it has begun keeps, and what it has no longer.
 _KEPT = frozenset({"_id", "id", "queue", "arrival", "create", "attempt", "revision", "writes"})
 _OF_EARLIER_ATTEMPTS = frozenset(
-    {"fired", "errors", "progress", "result", "cancel", "token", "payload", "tags", "conditions"}
+    {"fired", "errors", "progress", "result", "cancel", "token", "payload", "tags", "conditions", "key", "expire"}
 )
 _WITHOUT_HEAVY = dict.fromkeys(HEAVY, 0)
 #: Written as steps, so that what happens to many jobs alike is one statement.
@@ -147,15 +147,19 @@ class Jobs:
         return set()
 
     async def replace(self, new: Document, number: int) -> Document | None:
-        """Put a new job in the place of one under its id that has not begun, and whose last change has a lower number.
-        What stands then, without payload and result; None where there was no such job."""
+        """Put a new job in the place of one under its id that is SCHEDULED or WAITING, is not held, and whose last
+        change has a lower number. What stands then, without payload and result; None where there was no such job."""
         values = {name: value for name, value in new.items() if name not in _KEPT}
+        gone = _OF_EARLIER_ATTEMPTS - values.keys()
+        if "key" in gone:
+            gone |= {"after"}
         update: Document = {
             "$set": {**values, "number": Int64(number)},
-            "$unset": dict.fromkeys(_OF_EARLIER_ATTEMPTS - values.keys(), ""),
+            "$unset": dict.fromkeys(sorted(gone), ""),
             "$inc": {"revision": 1, "writes": Int64(1)},
         }
-        pending = {"_id": new["_id"], "state": {"$lte": int(State.WAITING)}, "number": {"$not": {"$gte": number}}}
+        states = [int(State.SCHEDULED), int(State.WAITING)]
+        pending = {"_id": new["_id"], "state": {"$in": states}, "number": {"$not": {"$gte": number}}}
         return await self.run(
             lambda: self.collection.find_one_and_update(
                 pending, update, _WITHOUT_HEAVY, return_document=ReturnDocument.AFTER

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from tocsin_server.domain import limits
 from tocsin_server.domain.explaining import Outlook
 from tocsin_server.domain.job import View
-from tocsin_server.domain.states import State
+from tocsin_server.domain.states import PENDING, State
 from tocsin_server.store.mongo.claim import BEST_FIRST
 from tocsin_server.store.mongo.documents import Document, job_of
 from tocsin_server.store.mongo.jobs import Jobs
@@ -24,6 +25,7 @@ from tocsin_server.store.mongo.transitions import Standing
 #: index: no condition could say where the reading ends that every planner would take for the end of a scan.
 _COUNTED = 200
 _NOT_YET_WAITING = 100
+_UNFINISHED = sorted([*map(int, PENDING), *(-state for state in PENDING), int(State.ACTIVE)])
 _RANKED = {"type": 1, "priority": 1, "due": 1, "arrival": 1, "_id": 0}
 
 Rank = tuple[int, datetime, int]
@@ -49,6 +51,8 @@ class Outlooks:
         if head is not None and read_at is not None and "limited" in head:
             [settings], places = await asyncio.gather(self._settings.read([queue]), self._places.read(queue))
             rooms = Rooms(settings.limits, places or {}, read_at)
+        blocked = [job for job in jobs.values() if job.state is State.BLOCKED and "key" in job.document]
+        waits_for = {job.document["id"]: await self._waits_for(queue, job.document["key"]) for job in blocked}
         outlooks = {
             job_id: Outlook(
                 job_of(job.document, View.BASIC),
@@ -59,10 +63,20 @@ class Outlooks:
                 rooms.hindrance(job.document["type"], limit_key_of(job), job_id)
                 if rooms is not None and _is_due(job)
                 else None,
+                waits_for=waits_for.get(job_id, ()),
             )
             for job_id, job in jobs.items()
         }
         return [outlooks.get(job_id) for job_id in job_ids]
+
+    async def _waits_for(self, queue: str, key: str) -> tuple[str, ...]:
+        """Ids of jobs of a key that run or are to run."""
+        states = [state for state in _UNFINISHED if abs(state) != State.BLOCKED]
+        of_key = {"queue": queue, "key": key, "state": {"$in": states}}
+        found = await self._jobs.run(
+            lambda: self._jobs.documents(of_key, {"id": 1}).limit(limits.EXPLAINED_IDS).to_list(), read_only=True
+        )
+        return tuple(one["id"] for one in found)
 
     async def _ahead(self, queue: str, due: Sequence[Standing]) -> dict[str, int]:
         """How many are taken before each of these due jobs, by job_id; of those of which it can be told."""
@@ -92,7 +106,8 @@ class Outlooks:
 
 
 def _is_due(job: Standing) -> bool:
-    return job.state is State.WAITING or (job.state is State.SCHEDULED and job.document["due"] <= job.now)
+    state: int = job.document["state"]  # negative where it is held: it is taken by nobody
+    return state == State.WAITING or (state == State.SCHEDULED and job.document["due"] <= job.now)
 
 
 def _rank(document: Mapping[str, Any]) -> Rank:

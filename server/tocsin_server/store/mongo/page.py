@@ -113,9 +113,10 @@ def _indexed(query: ListQuery) -> Document:
         name, value = next(iter(wanted.tags.items()))
         return {"queue": query.queue, "tags": f"{name}={value}"}
     condition = indexed(query.queue, states, wanted.types)
-    if query.order is Order.SOONEST and len(states) > 1:
-        # Only the partial index of pending jobs is in order of time; its condition must be seen to hold.
-        condition["state"] = {**condition["state"], "$lte": int(State.WAITING)}
+    if query.order is Order.SOONEST:
+        # Only the partial index of pending jobs is in order of time; its condition must be seen to hold. Held ones are
+        # not in it: nobody can tell when their turn comes.
+        condition["state"] = {"$in": sorted(map(int, states)), "$lte": int(State.WAITING)}
     return condition
 
 
@@ -160,7 +161,7 @@ def _position(query: ListQuery, last: Mapping[str, Any], skip: int) -> Position:
 
 def _matches(query: ListQuery, job: Mapping[str, Any]) -> bool:
     wanted, states = query.filter, _states(query)
-    if (states and job["state"] not in states) or (wanted.types and job["type"] not in wanted.types):
+    if (states and abs(job["state"]) not in states) or (wanted.types and job["type"] not in wanted.types):
         return False
     if wanted.priority_min is not None and job["priority"] < wanted.priority_min:
         return False

@@ -8,9 +8,9 @@ from bson.int64 import Int64
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.job import Cancel, Job, Progress
-from tocsin_server.domain.states import ENDED, State
+from tocsin_server.domain.states import ENDED, PENDING, State
 from tocsin_server.domain.times import EPOCH, MILLISECOND
-from tocsin_server.store.mongo.documents import Document, error_document, job_document, text, to_ms, whole
+from tocsin_server.store.mongo.documents import Document, error_document, job_document, set_alarm, text, to_ms, whole
 from tocsin_server.store.put import kept_errors
 
 
@@ -20,7 +20,7 @@ def placed_document(job: Job, arrival: int) -> Document:
         job.spec,
         job.job_id,
         arrival=Int64(arrival),
-        state=int(job.state),
+        state=-int(job.state) if job.held and job.state in PENDING else int(job.state),
         create=whole(job.create_time),
         due=_later(job.schedule_time),
         attempt=job.attempt,
@@ -44,6 +44,7 @@ def placed_document(job: Job, arrival: int) -> Document:
         document["fired"] = True
     if job.cancel is not None:
         document["cancel"] = _cancel_document(job.cancel)
+    set_alarm(document, document["create"])
     return document
 
 

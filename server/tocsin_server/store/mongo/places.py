@@ -164,7 +164,7 @@ def limit_key_of(job: Standing) -> str:
     return str(job.document.get("conditions", {}).get("limit_key", ""))
 
 
-def freed(jobs: Sequence[Standing]) -> list[Standing]:
+def letting_go(jobs: Sequence[Standing]) -> list[Standing]:
     """Those of which a place is to be given back, or begins to wait."""
     return [job for job in jobs if "placed" in job.before and not _runs_on(job)]
 
@@ -172,7 +172,7 @@ def freed(jobs: Sequence[Standing]) -> list[Standing]:
 def _runs_on(job: Standing) -> bool:
     if job.gone or "placed" not in job.document:
         return False
-    return State(job.before["state"]) in (job.state, State.SCHEDULED, State.WAITING)
+    return State(abs(job.before["state"])) in (job.state, State.SCHEDULED, State.WAITING)
 
 
 def _keeps(job: Standing) -> bool:

@@ -72,6 +72,8 @@ def settings_document(settings: QueueSettings) -> Document:
         said["completed_max"] = settings.completed_max
     if settings.failed_max is not None:
         said["failed_max"] = settings.failed_max
+    if settings.draining:
+        said["draining"] = True
     if settings.limits:
         said["limits"] = limits_to_json(settings.limits)
     if settings.fair_turns:
@@ -89,6 +91,7 @@ def settings_of(head: Mapping[str, Any]) -> QueueSettings:
         type_defaults={one["type"]: _defaults_of(one["defaults"]) for one in said.get("types", ())},
         completed_max=said.get("completed_max"),
         failed_max=said.get("failed_max"),
+        draining=said.get("draining", False),
         limits=limits_of(said.get("limits", ())),
         fair_turns=said.get("fair_turns", False),
         pause_until=head.get("until") if paused is not None else None,

@@ -61,7 +61,9 @@ class StoredSettings:
         if head is not None and ("paused" in head, head.get("reason", "")) == (paused, reason if paused else ""):
             if head["said"] == said and head.get("until") == until:
                 return
-        taken, resumed, epoch = await self._pause(queue, reason if paused else None, until, bool(settings.limits))
+        taken, resumed, epoch = await self._pause(
+            queue, reason if paused else None, until, limited=bool(settings.limits), draining=settings.draining
+        )
         # After the number was taken: who repeats a call that ended between the two finds that something is to be done.
         with unknown_after(True):
             await self._connection.run(
@@ -96,14 +98,16 @@ class StoredSettings:
         return heads
 
     async def _pause(
-        self, queue: str, reason: str | None, until: datetime | None, limited: bool
+        self, queue: str, reason: str | None, until: datetime | None, *, limited: bool, draining: bool
     ) -> tuple[Allocation, bool, str]:
-        """Pause the queue, or with None resume it, under one number; whether it was resumed, and the queue's epoch."""
+        """Pause the queue, or with None resume it, let new jobs in or not, and say whether it has limits, under one number.
+        Whether it was resumed, and the queue's epoch."""
         update: Document = {
             "paused": "$$REMOVE" if reason is None else {"$ifNull": ["$paused", await self._clock.value()]},
             "reason": "$$REMOVE" if reason is None else {"$literal": reason},
             "until": "$$REMOVE" if until is None else until,
             "limited": True if limited else "$$REMOVE",
+            "draining": {"$literal": True} if draining else "$$REMOVE",
             "events": {"$add": ["$events", Int64(1)]},
             "taken": NOW,
         }

@@ -11,6 +11,7 @@ paused, reason     since when, and why; absent: it is not
 until              when the pause ends by itself; absent: not before it is resumed
 limited            true: it has limits (places.py)
 start              when a rate lets jobs begin by itself; absent: none waits for that
+draining           true: it takes no new jobs
 gone               {done, failed}: the latest end of jobs that were deleted before their time
 rates              {"c<minute>": attempts that completed in that minute, "f<minute>": that failed}, of the last minutes
 """
@@ -29,6 +30,7 @@ from pymongo import ReturnDocument, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
+from tocsin_server.domain.errors import QueueDraining
 from tocsin_server.domain.queues import Tick
 from tocsin_server.domain.quotas import too_many_queues
 from tocsin_server.domain.states import State
@@ -112,8 +114,9 @@ class QueueDocuments:
         arrivals: int = 0,
         rates: Mapping[str, int] | None = None,
         gone: Mapping[str, datetime] | None = None,
+        new_jobs: bool = False,
     ) -> tuple[Allocation, datetime]:
-        """Take numbers, and read the store's clock.
+        """Take numbers, and read the store's clock. With `new_jobs` QueueDraining where the queue takes none.
 
         `rates` says how many attempts ended, by field of `rates`, and `gone` up to which end jobs are deleted before
         their time, by field of `gone`. That is written first: it is a mark of what may be missing.
@@ -128,12 +131,13 @@ class QueueDocuments:
 
         async def take() -> Document | None:
             return await self._connection.run(
-                lambda: self._queues.find_one_and_update(
-                    {"_id": queue}, update, _NUMBERS, return_document=ReturnDocument.AFTER
-                )
+                lambda: self._queues.find_one_and_update(which, update, _NUMBERS, return_document=ReturnDocument.AFTER)
             )
 
+        which = {"_id": queue, **({"draining": {"$exists": False}} if new_jobs else {})}
         while (head := await take()) is None:
+            if new_jobs and await self.stands(queue, draining=True):
+                raise QueueDraining(queue)
             await self.make(queue)
         now: datetime = head["taken"] + ahead
         self._clock.heard(now)
@@ -212,9 +216,10 @@ class QueueDocuments:
         done = await self._connection.run(lambda: lightly.update_one({"_id": queue}, {"$inc": {"wakes": Int64(1)}}))
         return done.matched_count > 0
 
-    async def stands(self, queue: str) -> bool:
-        """Whether the queue's document is there."""
-        found = await self._connection.run(lambda: self._queues.find_one({"_id": queue}, {"_id": 1}), read_only=True)
+    async def stands(self, queue: str, *, draining: bool = False) -> bool:
+        """Whether the queue's document is there; with `draining`, whether it takes no new jobs."""
+        which: Document = {"_id": queue, **({"draining": True} if draining else {})}
+        found = await self._connection.run(lambda: self._queues.find_one(which, {"_id": 1}), read_only=True)
         return found is not None
 
     async def paused(self, queue: str) -> bool:

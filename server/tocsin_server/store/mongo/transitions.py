@@ -8,10 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from bson.int64 import Int64
+
 from tocsin_server.domain.commands import CancelJob
+from tocsin_server.domain.conditions import EXPIRED
 from tocsin_server.domain.job import Draft, JobError
 from tocsin_server.domain.states import State
-from tocsin_server.store.mongo.documents import Document, error_document, new_document, span, text, to_ms
+from tocsin_server.store.mongo.documents import (
+    Document,
+    begin_by,
+    error_document,
+    new_document,
+    set_alarm,
+    span,
+    text,
+    to_ms,
+)
 
 _KEPT_ERRORS = 10  # the first and the last 9
 _POISON = (
@@ -45,7 +57,12 @@ class Standing:
     @property
     def state(self) -> State:
         """Its state."""
-        return State(self.document["state"])
+        return State(abs(self.document["state"]))
+
+    @property
+    def held(self) -> bool:
+        """No attempt is to begin."""
+        return bool(self.document["state"] < 0)
 
     @property
     def cancel_asked(self) -> bool:
@@ -56,6 +73,8 @@ class Standing:
 def changed(job: Standing) -> None:
     """It has changed: its revision grows, and watchers hear of it."""
     job.document["revision"] += 1
+    if "conditions" in job.document:
+        set_alarm(job.document, job.now)
     job.touched, job.quiet = True, False
 
 
@@ -105,7 +124,37 @@ def make_due(job: Standing, due: datetime) -> None:
     job.document.pop("lease", None)
     if job.document.get("placed") == PLACED:
         del job.document["placed"]
-    job.document.update(due=due, state=int(State.SCHEDULED if due > job.now else State.WAITING))
+    state = int(State.SCHEDULED if due > job.now else State.WAITING)
+    job.document.update(due=due, state=-state if job.held else state)
+    changed(job)
+
+
+def expired(job: Standing) -> None:
+    """It had not begun when it had to."""
+    job.document["cancel"] = {"reason": EXPIRED, "by": "", "grace": Int64(0), "asked": job.now}
+    cancelled(job)
+
+
+def hold(job: Standing) -> None:
+    """No attempt begins."""
+    if not job.held:
+        job.document["state"] = -job.document["state"]
+        changed(job)
+
+
+def release(job: Standing) -> None:
+    """A held one is due when it is due; where its time came meanwhile, now, in its place among the others."""
+    if job.held:
+        job.document["state"] = int(job.state)
+        if job.state is not State.BLOCKED:
+            job.document["state"] = int(State.SCHEDULED if job.document["due"] > job.now else State.WAITING)
+        changed(job)
+
+
+def unblock(job: Standing) -> None:
+    """What it waited for has ended."""
+    state = int(State.SCHEDULED if job.document["due"] > job.now else State.WAITING)
+    job.document["state"] = -state if job.held else state
     changed(job)
 
 
@@ -173,6 +222,12 @@ def retry(job: Standing) -> None:
     """It runs once more as if it had not failed; errors and attempt stay."""
     document = job.document
     document.update(failures=0, crashes=0)
+    said = document.get("conditions", {})
+    if not document["attempt"] and begin_by(document) is not None:  # who retries it wants it to run
+        said = {name: value for name, value in said.items() if not name.startswith("expire_")}
+        document["conditions"] = said
+        if not said:
+            del document["conditions"]
     for name in ("end", "expire", "cancel", "progress"):
         document.pop(name, None)
     job.dropped.add("result")
@@ -193,6 +248,13 @@ def replace_in_place(job: Standing, draft: Draft) -> None:
     )
     if "start" in old:
         new["start"] = old["start"]
+    if "key" in new and new["key"] == old.get("key"):
+        new["after"] = old["after"]
+        if job.state is State.BLOCKED:  # it goes on waiting
+            new["state"] = int(State.BLOCKED)
+    if job.held:
+        new["state"] = -new["state"]
+    set_alarm(new, job.now)
     job.document, job.anew = new, True
     changed(job)
 

@@ -1,4 +1,4 @@
-"""Ended jobs are deleted: those past their retention, then those that are too many."""
+"""Ended jobs are deleted: those past their retention, then those that are too many. And jobs that have expired end."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.clock import ServerClock
 from tocsin_server.store.mongo.commit import Commit
+from tocsin_server.store.mongo.documents import begin_by, ended, set_alarm
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
 from tocsin_server.store.mongo.queue_settings import StoredSettings
-from tocsin_server.store.mongo.transitions import Standing, remove
+from tocsin_server.store.mongo.transitions import Standing, expired, remove, touch
 
 
 class TrimJobs:
@@ -29,7 +30,10 @@ class TrimJobs:
             sort=[("expire", 1)],
             limit=limit,
         )
-        gone = await self._delete(queue, [job for job in found if job.document["expire"] <= job.now])
+        found = [job for job in found if job.document["expire"] <= job.now]
+        gone = await self._delete(queue, [job for job in found if ended(job.document)])
+        with unknown_after(gone > 0):
+            gone += await self._look_at(queue, [job for job in found if not ended(job.document)])
         with unknown_after(gone > 0):
             return gone + await self._trim_by_count(queue, completed_max, failed_max, limit - gone)
 
@@ -58,6 +62,19 @@ class TrimJobs:
             {**condition, "end": {"$lte": bound}}, sort=[("end", 1)], limit=min(count - most, limit)
         )
         return [job for job in found if job.document["end"] <= job.now - limits.SPARED_AFTER_END]
+
+    async def _look_at(self, queue: str, jobs: Sequence[Standing]) -> int:
+        """Jobs that have not ended: they have expired, or wait for one of their key, which may have ended."""
+        for job in jobs:
+            by = begin_by(job.document)
+            if by is not None and by <= job.now and not job.document["attempt"]:
+                expired(job)
+            else:
+                set_alarm(job.document, job.now)
+                touch(job)
+        await self._commit.write(queue, jobs)
+        await self._commit.let_go(queue, {job.document["key"] for job in jobs if "key" in job.document})
+        return len(jobs)
 
     async def _delete(self, queue: str, jobs: Sequence[Standing]) -> int:
         for job in jobs:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from tocsin_server.domain.job import Cancel, Job, JobError
+from tocsin_server.domain.states import PENDING
 from tocsin_server.domain.times import time_to_ms, to_ms
 from tocsin_server.store.put import kept_errors
 from tocsin_server.store.redis.records import (
@@ -13,6 +14,7 @@ from tocsin_server.store.redis.records import (
     FIRED,
     HAS_EXTRAS,
     HEADER,
+    PUT_BY,
     conditions_flag,
     error_bytes,
     id_bytes,
@@ -31,7 +33,7 @@ def put_arguments(job: Job) -> tuple[bytes, bytes, bytes, bytes]:
     spec, extras = job.spec, b"".join(_extra(field, value) for field, value in extras_of(job))
     rest = rest_bytes(spec)
     header = HEADER.pack(
-        job.state,
+        job.state + (job.held and job.state in PENDING) * PUT_BY,
         (job.cancel is not None) * CANCEL_ASKED
         | bool(extras) * HAS_EXTRAS
         | retention_flag(spec.terms)

@@ -70,6 +70,8 @@ def settings_bytes(settings: QueueSettings) -> bytes:
     """What put_settings.lua stores beside pause and maxima."""
     types = {name: _defaults_to_json(defaults) for name, defaults in settings.type_defaults.items()}
     said: dict[str, Any] = {"defaults": _defaults_to_json(settings.defaults), "types": types}
+    if settings.draining:
+        said["draining"] = True
     if settings.limits:
         said["limits"] = limits_to_json(settings.limits)
     if settings.fair_turns:
@@ -88,6 +90,7 @@ def settings_of(stored_fields: Sequence[bytes | None]) -> QueueSettings:
         type_defaults={name: _defaults_from_json(of_type) for name, of_type in said.get("types", {}).items()},
         completed_max=None if completed_max is None else int(completed_max),
         failed_max=None if failed_max is None else int(failed_max),
+        draining=said.get("draining", False),
         limits=limits_of(said.get("limits", ())),
         fair_turns=said.get("fair_turns", False),
         pause_until=None if until is None else to_time(int(until)),

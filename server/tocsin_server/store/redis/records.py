@@ -56,6 +56,8 @@ def _number(six: bytes) -> int:
     return int.from_bytes(six, "big")
 
 
+#: The state of a held job is greater by this, as in lua/lib/job.lua.
+PUT_BY = 16
 _STATES = {int(state): state for state in State}
 _ACTIVE = int(State.ACTIVE)
 
@@ -305,7 +307,7 @@ def job_of(queue: str, answer: bytes | list[Any], view: View) -> Job:
     job = Job(
         job_id,
         _read_spec(record, own_at, queue, flags, priority, payload),
-        _STATES[state],
+        _STATES[state & ~PUT_BY],
         _time(create),
         _time(due),
         _some_time(start),
@@ -317,6 +319,7 @@ def job_of(queue: str, answer: bytes | list[Any], view: View) -> Job:
         revision,
         _number(record[:_ARRIVAL]),
         fired=bool(flags & FIRED),
+        held=state > PUT_BY,
     )
     return with_extras(job, extras_of(pairs), view) if pairs else job
 
@@ -367,6 +370,7 @@ class AlikeReader:
             last.progress,
             None,
             last.cancel,
+            held=last.held,
         )
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.errors import TocsinError, TooLarge
+from tocsin_server.domain.errors import QueueDraining, TocsinError, TooLarge
 from tocsin_server.domain.explaining import HeldBack, Outlook, Turn
 from tocsin_server.domain.job import Added, Draft, Job, Kept, New, Put, Replaced, View
 from tocsin_server.domain.job_errors import (
@@ -65,7 +65,7 @@ def _not_new(draft: Draft, reply: Sequence[Any], quotas: Quotas) -> Added | Tocs
         return JobExists(queue, draft.job_id or "", State(said))
     if word == b"JOB_ACTIVE":
         return JobActive(queue, draft.job_id or "")
-    return _quota(queue, said, quotas)
+    return QueueDraining(queue) if word == b"DRAINING" else _quota(queue, said, quotas)
 
 
 def put(job: Job, word: bytes, quotas: Quotas) -> Put | TocsinError:
@@ -89,7 +89,7 @@ def outlook(queue: str, now_ms: int, paused_ms: bytes | None, reply: Sequence[An
     """What explain.lua says of one job."""
     if reply is None:
         return None
-    answer, ahead, held = reply
+    answer, ahead, held, *waits_for = reply
     return Outlook(
         job_of(queue, answer, View.BASIC),
         to_time(now_ms),
@@ -97,6 +97,7 @@ def outlook(queue: str, now_ms: int, paused_ms: bytes | None, reply: Sequence[An
         lease_end(answer),
         None if ahead < 0 else ahead,
         _held(held),
+        tuple(job_id.decode() for job_id in waits_for),
     )
 
 

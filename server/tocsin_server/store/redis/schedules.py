@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
 
-from tocsin_server.domain.errors import TocsinError
+from tocsin_server.domain.errors import QueueDraining, TocsinError
 from tocsin_server.domain.job import View
 from tocsin_server.domain.quotas import Quotas, too_many_jobs, too_many_types
 from tocsin_server.domain.schedules.standing import Schedule
@@ -54,6 +54,8 @@ class RedisSchedules(ScheduleStore):
         return await part_by_part(arguments, parts(sizes, _CALL_JOBS, _CALL_BYTES, weights), send)
 
     def _answer(self, queue: str, word: bytes) -> bool | TocsinError:
+        if word == b"draining":
+            return QueueDraining(queue)
         if word == b"types":
             return too_many_types(queue)
         if word == b"jobs":

@@ -11,7 +11,7 @@ from tocsin import NotFound, TocsinError
 from tocsin.v1 import job_pb2, job_service_pb2
 
 from tocsin_server.web.commands import CommandLines
-from tocsin_server.web.pages.jobs import WrongFilter, moment, span_of
+from tocsin_server.web.fields import WrongFilter, moment, span_of
 from tocsin_server.web.visit import Visit
 
 _S = job_pb2.Job.State

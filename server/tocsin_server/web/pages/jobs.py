@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from starlette.responses import Response
 from tocsin import InvalidArgument
 from tocsin.v1 import job_pb2, job_service_pb2, queue_service_pb2
 
-from tocsin_server.settings import duration
+from tocsin_server.web.fields import WrongFilter, moment, tags_of
+from tocsin_server.web.pages.bulk import kinds_of
 from tocsin_server.web.pages.overview import queue_entries
 from tocsin_server.web.visit import Visit
 
@@ -51,6 +50,7 @@ async def jobs(visit: Visit) -> Response:
         chosen={name: visit.query(name) for name in ("state", "type", "tag", "time", "from", "to")},
         paged=bool(visit.query("page")),
         times=_TIMES,
+        kinds=kinds_of(visit.query("state")),
     )
 
 
@@ -58,10 +58,6 @@ async def queue_names(visit: Visit) -> list[str]:
     """The first queues by name."""
     entries, _ = await queue_entries(visit, _OFFERED)
     return [entry.queue.queue for entry in entries]
-
-
-class WrongFilter(Exception):
-    """A field of the filter cannot be read. The message says how it is written."""
 
 
 def _filter(visit: Visit, request: job_service_pb2.ListJobsRequest) -> None:
@@ -78,42 +74,3 @@ def _filter(visit: Visit, request: job_service_pb2.ListJobsRequest) -> None:
         if text := visit.query(end):
             getattr(request, f"{by}_{end}").CopyFrom(moment(text))
     request.page_token = visit.query("page")
-
-
-def tags_of(text: str) -> dict[str, str]:
-    """ "city=Bern, vip=yes" as a table. WrongFilter."""
-    found = {}
-    for part in filter(None, (one.strip() for one in text.split(","))):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise WrongFilter(f"write a tag as key=value, not {part!r}")
-        found[key.strip()] = value.strip()
-    return found
-
-
-def moment(text: str, *, ahead: bool = False) -> Timestamp:
-    """ "2h" is two hours ago, or `ahead` of now; else a time, as 2030-12-24T18:00 in UTC or with its zone. Raises
-    WrongFilter."""
-    found = Timestamp()
-    try:
-        away = duration(text)
-    except ValueError:
-        try:
-            time = datetime.fromisoformat(text)
-        except ValueError:
-            raise WrongFilter(f"write a time as 2h, or as 2030-12-24T18:00Z, not {text!r}") from None
-        found.FromDatetime(time if time.tzinfo else time.replace(tzinfo=UTC))
-        return found
-    try:
-        found.FromDatetime(datetime.now(UTC) + (away if ahead else -away))
-    except (OverflowError, ValueError):
-        raise WrongFilter(f"{text!r} is too far away") from None
-    return found
-
-
-def span_of(text: str) -> timedelta | None:
-    """ "10m" as a span of time; None: it is none."""
-    try:
-        return duration(text)
-    except ValueError:
-        return None

@@ -6,7 +6,8 @@ from starlette.responses import Response
 from tocsin import InvalidArgument, NotFound, TocsinError
 from tocsin.v1 import schedule_pb2, schedule_service_pb2
 
-from tocsin_server.web.pages.jobs import WrongFilter, moment, queue_names
+from tocsin_server.web.fields import WrongFilter, moment
+from tocsin_server.web.pages.jobs import queue_names
 from tocsin_server.web.rendering import iso, payload_of, span
 from tocsin_server.web.visit import Visit
 

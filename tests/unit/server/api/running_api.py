@@ -21,6 +21,7 @@ from tocsin_server.api.connections import Connections
 from tocsin_server.api.grpc_server import GrpcServer
 from tocsin_server.api.health import Health
 from tocsin_server.api.interceptors.call import Interceptor
+from tocsin_server.api.payload_rules import NO_RULES, PayloadRules
 from tocsin_server.api.server_service import ServerFacts
 from tocsin_server.api.services import SERVICE_NAMES
 from tocsin_server.domain.quotas import Quotas
@@ -44,7 +45,7 @@ FACTS = ServerFacts(
     handled_types=("email_notification",),
     lease=timedelta(seconds=30),
     events_per_queue=100_000,
-    quotas=Quotas(queues=5, jobs=3),
+    quotas=Quotas(queues=5, jobs=3, payload_bytes=2_000),
 )
 LASTING = Connections()
 LIMITS = {"calls": 100, "watches": 2, "transfers_per_client": 16, "deadline": timedelta(seconds=2)}
@@ -87,6 +88,7 @@ async def running_api(
     leasing: bool = False,
     name: str = FACTS.server,
     auth: Interceptor | None = None,
+    rules: PayloadRules = NO_RULES,
     **limits: Any,
 ) -> AsyncIterator[Api]:
     """Two watches and a hundred other calls may be open; calls without a deadline end after 2 s.
@@ -104,7 +106,9 @@ async def running_api(
     scheduling, watching, health = ScheduleJobs(store, settings.get), Watching(store), Health(SERVICE_NAMES)
     reminders = Reminders(store, scheduling)
     server = GrpcServer(
-        build_servicers(store, scheduling, CancelJobs(store), watching, settings, reminders, working, FACTS),
+        build_servicers(
+            store, scheduling, CancelJobs(store), watching, settings, reminders, working, FACTS, rules=rules
+        ),
         health,
         listen="127.0.0.1:0",
         limits=CallLimits(**{**LIMITS, **limits}),

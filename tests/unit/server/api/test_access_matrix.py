@@ -59,8 +59,8 @@ OF_NO_QUEUE = {
     "List",
     "ServerReflectionInfo",
 }
-#: How long one that is let in may take: it may wait for jobs, or for changes. All that is refused is refused at once.
-LET_IN = 0.2
+#: Seconds that are given to one that is let in, which may wait for jobs or changes, and to one that is to be refused.
+LET_IN, REFUSED = 0.2, 20.0
 
 
 def _principals() -> Iterable[Principal]:
@@ -127,11 +127,11 @@ class Ended:
     said: str = ""
 
 
-async def ended(api: Api, path: str, message: Any, token: str | None) -> Ended:
+async def ended(api: Api, path: str, message: Any, token: str | None, within: float) -> Ended:
     metadata = None if token is None else (("authorization", f"Bearer {token}"),)
     call = api.channel.unary_stream(path)(message.SerializeToString(), metadata=metadata, timeout=30)
     try:
-        async with asyncio.timeout(LET_IN):
+        async with asyncio.timeout(within):
             while (answer := await call.read()) is not grpc.aio.EOF:
                 if METHODS[path].name in BY_ITEMS:
                     [item] = message_factory.GetMessageClass(METHODS[path].output_type).FromString(answer).results  # type: ignore[attr-defined]
@@ -168,9 +168,10 @@ def test_the_table_is_of_all_methods_and_each_names_a_queue_that_can() -> None:
     assert silent == OF_NO_QUEUE
 
 
-async def of_cell(api: Api, path: str, scope: str, queue: str, name: str, credential: str) -> Ended:
+async def of_cell(api: Api, path: str, cell: tuple[str, str, str, str], within: float) -> Ended:
+    scope, queue, name, credential = cell
     token = None if credential == "none" else f"{credential}-{scope}"
-    return await ended(api, path, asked_for(path, queue, name), token)
+    return await ended(api, path, asked_for(path, queue, name), token, within)
 
 
 @pytest.mark.parametrize("path", sorted(METHODS))
@@ -183,13 +184,13 @@ async def test_each_cell_is_as_its_rule_says_and_a_refusal_asks_the_store_nothin
     }
     asked = dict(api.store.calls)
     for cell, due in refused.items():
-        cells[cell] = await of_cell(api, path, *cell)
+        cells[cell] = await of_cell(api, path, cell, REFUSED)
         assert cells[cell].code is due, (cell, cells[cell])
         assert dict(api.store.calls) == asked, f"the store was asked for {cell}"
     # Last, for a watch that is left may read on for a moment.
     for cell in product(SCOPES, QUEUES, THERE, CREDENTIALS):
         if cell not in refused:
-            cells[cell] = await of_cell(api, path, *cell)
+            cells[cell] = await of_cell(api, path, cell, LET_IN)
             assert cells[cell].code not in (CODE.UNAUTHENTICATED, CODE.PERMISSION_DENIED), (cell, cells[cell])
     for (scope, queue, name, credential), found in cells.items():
         if found.code in (CODE.UNAUTHENTICATED, CODE.PERMISSION_DENIED) and name == "there":

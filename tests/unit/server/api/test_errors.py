@@ -33,6 +33,7 @@ REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (job_errors.LeaseLost("q", LONG, 3), grpc.StatusCode.ABORTED),
     (job_errors.EndedOtherwise("q", LONG, 3), grpc.StatusCode.ABORTED),
     (job_errors.RevisionMismatch("q", LONG, 1, 2), grpc.StatusCode.ABORTED),
+    (errors.QueueDraining("q"), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.QueueMoved("q", "its jobs move to x", done=True), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.QuotaExceeded("types", 1, "Use fewer."), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.TooManyCalls("watch", 1), grpc.StatusCode.RESOURCE_EXHAUSTED),

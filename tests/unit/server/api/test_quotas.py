@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from redis import Redis
 from support.redis_servers import ServerProcess
 from support.spied_store import SpiedStore
@@ -16,9 +17,12 @@ from support.stubs import Refusal, refusal, refusal_in, request
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import queue_service_pb2 as qpb
 from tocsin.v1 import reminder_service_pb2 as rpb
-from tocsin.v1 import reminder_service_pb2_grpc, server_service_pb2
+from tocsin.v1 import reminder_service_pb2_grpc, schedule_pb2, schedule_service_pb2_grpc, server_service_pb2
+from tocsin.v1 import schedule_service_pb2 as spb
 from tocsin.v1 import transfer_pb2 as tpb
+from tocsin_server.api.payload_rules import PayloadRules
 from tocsin_server.domain.quotas import Quotas
+from tocsin_server.messages.rules import MailRules, TextRules
 from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.store import RedisStore
 from unit.server.api.record_builder import a_job
@@ -103,7 +107,7 @@ async def test_what_is_deleted_makes_room_and_what_is_replaced_needs_none(api: A
 
 async def test_both_quotas_are_shown(api: Api) -> None:
     info = await api.info.GetServerInfo(server_service_pb2.GetServerInfoRequest())
-    assert (info.limits.queues, info.limits.jobs_per_queue) == (5, 3)
+    assert (info.limits.queues, info.limits.jobs_per_queue, info.limits.payload_bytes) == (5, 3, 2_000)
 
 
 async def test_a_refusal_keeps_nothing_of_what_it_came_through(api: Api) -> None:
@@ -125,3 +129,44 @@ async def test_a_refusal_keeps_nothing_of_what_it_came_through(api: Api) -> None
         gc.set_debug(0)
         gc.garbage.clear()
     assert found == set()
+
+
+async def test_a_payload_has_so_many_bytes_wherever_it_comes_in(spied: SpiedStore) -> None:
+    rules = PayloadRules(MailRules(), TextRules(), 2_000)
+    small, large = ({"x": "y" * size} for size in (1_900, 2_000))
+    schedule = schedule_pb2.Schedule(queue="q", schedule_id="s")
+    schedule.cron.lines.append("0 3 * * *")
+    schedule.job.type = "t"
+    schedule.job.data.update(large)
+    reminder = rpb.ScheduleBookingRemindersRequest(queue="q")
+    reminder.reminder.booking_id, reminder.reminder.title = "42", "A table"
+    reminder.reminder.email_to.append("ada@example.com")
+    reminder.reminder.booking_time.FromDatetime(datetime.now(UTC) + timedelta(days=30))
+    reminder.reminder.template_data.update(large)
+    update = pb.UpdateJobRequest(queue="q", job_id="a")
+    update.job.data.update(large)
+    change = spb.UpdateScheduleRequest(schedule=schedule, update_mask=FieldMask(paths=["job"]))
+    async with running_api(spied, rules=rules) as api:
+        schedules: Any = schedule_service_pb2_grpc.ScheduleServiceStub(api.channel)
+        reminders: Any = reminder_service_pb2_grpc.ReminderServiceStub(api.channel)
+        await api.jobs.ScheduleJob(request("q", "t", small, job_id="a", delay=60))
+        schedule.job.data.update(small)
+        await schedules.CreateSchedule(spb.CreateScheduleRequest(schedule=schedule))
+        schedule.schedule_id = "other"
+        schedule.job.data.update(large)
+        calls = {
+            "job.data": [(api.jobs.ScheduleJob, request("q", "t", large)), (api.jobs.UpdateJob, update)],
+            "schedule.job.data": [
+                (schedules.CreateSchedule, spb.CreateScheduleRequest(schedule=schedule)),
+                (schedules.UpdateSchedule, change),
+            ],
+            "reminder": [(reminders.ScheduleBookingReminders, reminder)],
+        }
+        for field, each in calls.items():
+            for call, message in each:
+                why = await refused(call(message))
+                assert (why.code, why.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_LARGE")
+                assert (why.metadata["field"], why.metadata["limit"]) == (field, "2000")
+        batch = pb.BatchScheduleJobsRequest(requests=[request("q", "t", one, delay=60) for one in (small, large)])
+        results = (await api.jobs.BatchScheduleJobs(batch)).results
+        assert [one.WhichOneof("result") for one in results] == ["response", "error"]

@@ -14,6 +14,7 @@ from support.spied_store import SpiedStore
 from tocsin_server.domain.commands import CancelJob
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.nominal_times import job_id_of
+from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.schedules.calendars import KeptCalendar
 from tocsin_server.domain.schedules.standing import Missed, Overlap, Schedule, ScheduleSpec
 from tocsin_server.domain.schedules.timing import Calendar, CalendarUse, Cron, Every, Timing
@@ -253,3 +254,26 @@ async def test_a_paused_one_is_left_alone(spied: SpiedStore, paused: bool) -> No
     await fire(store)
     assert await states(store, [first]) == [None]
     assert (await standing(store)).missed == 0
+
+
+async def test_in_a_queue_that_drains_schedules_go_on_without_a_job(spied: SpiedStore) -> None:
+    store = spied.as_store
+    await put(store, ago=90 * MINUTE)
+    await put(store, "held", ago=2 * HOUR, held_time=await store.ping() - HOUR)
+    [settings] = await store.settings(["q"])
+    await store.put_settings("q", replace(settings, draining=True), paused=False)
+
+    async def settings_of(queue: str) -> QueueSettings:
+        [found] = await store.settings([queue])
+        return found
+
+    await fire(store, ScheduleFirer(store, StoreClock(), settings_of=settings_of))
+    now = await store.ping()
+    for schedule_id in ("s", "held"):
+        schedule = await standing(store, schedule_id)
+        assert (schedule.fired, schedule.missed, schedule.held_time) == (0, 0, None)
+        assert schedule.next_time is not None
+        assert now < schedule.next_time <= now + HOUR
+    await store.put_settings("q", settings, paused=False)
+    await fire(store)
+    assert (await standing(store)).fired == 0  # what it passed over is not made up for

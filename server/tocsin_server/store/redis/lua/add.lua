@@ -7,17 +7,18 @@
 -- Returns  {1 if the queue is new, else 0, now_ms, new, others}. new: runs >I2BI6I6 of how many jobs, their state and due,
 --          and the arrival of the first, from which the others' follow; with state 0 of one job that is not new, of which
 --          `others` says in order {"REPLACED" | "KEPT", answer} | {"JOB_EXISTS" | "JOB_ACTIVE", state} |
---          {"QUOTA", "types" | "jobs"}
+--          {"QUOTA", "types" | "jobs"} | {"DRAINING", 0}
 -- Events   one a job that was created or replaced
 -- Wakes    "settings" where the queue is new
 -- Clock    the server's; a delay counts from it, a time that has passed means now
 -- Bounds   the caller sends at most 50 jobs and 1 MiB
---- @include lib/keys lib/clock lib/conditions lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/limits lib/filing lib/turns lib/commit lib/transitions lib/types lib/full lib/drafts
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/types lib/full lib/drafts lib/collapse
 local FAIL, KEEP, REPLACE = 1, 2, 3
-local known, others = {}, {}
+local known, others, head = {}, {}, false
+local replaced = false  -- a job that may have had a key
 announce = ARGV[2] ~= '1'
 
-local found = redis.call('HMGET', key('q'), 'epoch', 'n')
+local found = redis.call('HMGET', key('q'), 'epoch', 'n', 'drain')
 last = tonumber(found[2] or 0)
 local last_before = last
 if not found[1] then
@@ -39,19 +40,19 @@ local function ask_for_ids()
   for i, id in ipairs(ids) do known[id] = at[i] end
 end
 
-local function replace(job, asked, payload)
-  job.extras_gone, job.extras, job.log_gone = has(job, HAS_EXTRAS), false, has(job, HAS_LOG)
-  job.flags = asked.flags - OWN_ID + (has(job, OWN_ID) and OWN_ID or 0)
-  job.priority, job.failures, job.crashes, job.token = asked.priority, 0, 0, NO_TOKEN
-  rewrite(job, asked.rest, payload)
-  make_due(job, asked.due)
-  return job
-end
-
 -- Writes what there is so far: only then can it be changed.
 local function write(asked)
   commit()
-  asked.job, asked.ended, known, sizes = false, nil, {}, {}
+  asked.job, asked.ended, known, sizes, keyed, replaced = false, nil, {}, {}, {}, false
+end
+
+-- As lib/collapse says; what this call has made of jobs of the key, or of any that had it, is written first.
+--- @rare
+local function collapse_with(asked)
+  local row = key_row(asked, asked.type)
+  if keyed[row] or replaced then write(asked) end
+  keyed[row] = true
+  return collapse(asked)
 end
 
 local function add(asked, id, body)
@@ -60,6 +61,13 @@ local function add(asked, id, body)
   if standing and asked.on_conflict == KEEP then return 'KEPT', standing end
   if standing and asked.on_conflict == FAIL then return 'JOB_EXISTS', standing.state end
   if standing and standing.state == ACTIVE then return 'JOB_ACTIVE', standing.state end
+  if asked.collapse and not standing then
+    rare()
+    local done, other = collapse_with(asked)
+    if done == 'REPLACED' then return done, replace(other, asked, string.sub(body, id and 3 + #id or 5)) end
+    if done then return done, other end
+  end
+  if found[3] and not (standing and not ended(standing.state)) then return 'DRAINING', 0 end
   if not type_fits(asked.type) then return 'QUOTA', 'types' end
   if not standing and not job_fits() then return 'QUOTA', 'jobs' end
   if not standing then return 'CREATED', create(asked, id, body) end  -- and as what it was asked for
@@ -69,6 +77,8 @@ local function add(asked, id, body)
     -- Who has seen the old one must not take the new one for it.
     return 'REPLACED', (create(asked, id, body, standing))
   end
+  replaced = true
+  rare()
   return 'REPLACED', replace(standing, asked, string.sub(body, 3 + #id))
 end
 
@@ -82,7 +92,8 @@ local function end_new_run()
 end
 
 for i = 3, #ARGV, 2 do
-  if ARGV[i] ~= '' then asked = read_head(ARGV[i]) end
+  if ARGV[i] ~= '' then head = ARGV[i] end
+  if ARGV[i] ~= '' or asked.collapse then asked = read_head(head) end  -- when it is due is decided for each
   local body = ARGV[i + 1]
   local done, said, as = add(asked, math.floor(asked.flags / OWN_ID) % 2 == 1 and struct.unpack('>I2c0', body), body)
   if done == 'CREATED' then

@@ -6,7 +6,7 @@
 -- Events   as of claim; due jobs are made WAITING first
 -- Bounds   leases at most 50 and 1 MiB a call; makes 50 due jobs WAITING, parks and opens some 100 rows of keys
 -- Why one script: a limit is exact over all servers, for what is counted and what is leased is one step.
---- @include lib/keys lib/clock lib/conditions lib/job lib/rows lib/events lib/tick lib/writes lib/limits lib/filing lib/turns lib/commit lib/transitions lib/full lib/resume lib/promote lib/repeats lib/rates lib/rooms lib/draining lib/candidates
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/full lib/resume lib/promote lib/repeats lib/rates lib/rooms lib/draining lib/candidates
 local limit, lease_ms, request = math.min(tonumber(ARGV[1]), 50), tonumber(ARGV[2]), ARGV[3]
 local most, taken, bytes, more = limit, {}, 0, false
 announce = false
@@ -35,7 +35,6 @@ if types > 10 then fetch = math.max(4, math.ceil(2 * limit / types)) end
 if go_on(left) then more = true end
 if in_mode(filing, DRAINING) and drain(queue[3], generation) then more = true end
 local fair = in_mode(filing, FAIR)
-
 limit = room_of_all(limits, left, limit)
 for type in pairs(left) do
   local size = limit > 0 and math.min(left[type], fetch) or 0
@@ -95,8 +94,9 @@ local function consider(one)
     redis.call('ZREM', key(one.from and one.from.name or heads_of(one.type)), one.member)
     return
   end
+  refiled = expired(job) or refiled
   local k = condition(job, LIMIT_KEY) or ''
-  if not one.keyed and k ~= '' and in_mode(filing, KEYED) then
+  if job.state == WAITING and not one.keyed and k ~= '' and in_mode(filing, KEYED) then
     job.quiet, refiled = true, true
     touch(job)
     return

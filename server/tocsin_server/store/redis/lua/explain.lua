@@ -2,11 +2,11 @@
 -- explain: what claims would see of jobs, from the rows that claim.lua reads.
 -- KEYS[1]  root of the queue
 -- ARGV     the ids
--- Returns  {now_ms, paused since or false, {answer, ahead or -1, held} or false, ...}; ahead: of a job that is due, how
+-- Returns  {now_ms, paused since or false, {answer, ahead or -1, held, ids} or false, ...}; ahead: of a job that is due, how
 --          many of its type, or of its key where keys have rows of their own, are taken before it; held: {"LIMIT", name,
 --          active, max, ms of when it goes on, 0 where a place must become free} | {"TURN", key, turns before it} | false
 -- Bounds   of due jobs that nobody has made WAITING yet at most 100 are read; where there are more, ahead is -1
---- @include lib/keys lib/clock lib/conditions lib/job lib/ids lib/rows lib/limits lib/rates lib/hindrances
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/key_rows lib/limits lib/rates lib/hindrances
 local unpromoted
 
 -- Due jobs that are not WAITING yet: claims make them so before they lease any. false: too many.
@@ -27,6 +27,7 @@ local function member_of(job)
 end
 
 local function ahead(job)
+  if job.held then return -1 end
   if job.state ~= WAITING and not (job.state == SCHEDULED and job.due <= NOW) then return -1 end
   local others = due_ones()
   if not others then return -1 end
@@ -41,12 +42,24 @@ local function ahead(job)
   return count
 end
 
+-- The job as an answer, what is ahead of it, what holds it back, and ids of jobs of its key that it waits for.
+local function outlook(job)
+  local said = {answer(job), ahead(job), not job.held and hindrance(job)}
+  local row = job.state == BLOCKED and key_row(job, job.type)
+  if not row then return said end
+  for _, one in ipairs(redis.call('ZRANGEBYSCORE', key(row), BAND, BLOCKED_BAND - 1, 'LIMIT', 0, EXPLAINED_IDS)) do
+    local other = load((struct.unpack('>I6', one)))
+    said[#said + 1] = other and id_of(other) or nil
+  end
+  return said
+end
+
 local queue = redis.call('HMGET', key('q'), 'paused', 'until')
 local over = queue[2] and tonumber(queue[2]) <= NOW  -- no claim has looked since
 local found = {NOW, not over and queue[1]}
 for i = 1, #ARGV do
   local n = find(ARGV[i])
   local job = n and load(n)
-  found[#found + 1] = job and {answer(job), ahead(job), hindrance(job)} or false
+  found[#found + 1] = job and outlook(job) or false
 end
 return found

@@ -10,7 +10,7 @@
 -- Wakes    "settings" where the queue is new
 -- Clock    none: all times come with the jobs, and nothing is decided by them
 -- Bounds   the caller sends at most 50 jobs and 1 MiB
---- @include lib/keys lib/clock lib/conditions lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/limits lib/filing lib/turns lib/commit lib/transitions lib/types
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/types
 local over, answers, placed, unwritten = ARGV[2] == '1', {}, false, {}
 local top = math.max(tonumber(redis.call('HGET', key('q'), 'n') or 0), tonumber(ARGV[3]))
 
@@ -64,7 +64,7 @@ local function same(job, given)
   for _, field in ipairs(COMPARED) do
     if job[field] ~= given[field] then return false end
   end
-  if has(job, FIRED) ~= has(given, FIRED) or spec_of(job) ~= spec_of(given) then return false end
+  if has(job, FIRED) ~= has(given, FIRED) or job.held ~= given.held or spec_of(job) ~= spec_of(given) then return false end
   local at, payload = HEADER_LEN + #job.rest + #job.own, given.payload_new
   if redis.call('GETRANGE', key('j' .. job.arrival), at, at + #payload) ~= payload then return false end
   local found, left = extras(job) or {}, 0
@@ -107,6 +107,8 @@ local function place(given, wanted)
   if job and wanted == n then
     given.was, given.old_tags = job.was, tags(job)
     given.extras_gone, given.log_gone = has(job, HAS_EXTRAS), has(job, HAS_LOG)
+    remember_conditions(job)
+    given.old = job.old
     bear_id(given, n, has(job, OWN_ID))
     write(given, n)
     return 'REPLACED'

@@ -4,13 +4,13 @@
 -- ARGV     1 epoch if the queue is new | then for each schedule: schedule_id | stamp that was read, "" where none stood |
 --          new stamp and schedule (store/schedule_records.py) | ms when it is to be looked at, "" never | how many jobs |
 --          and for each job head and body as in add
--- Returns  {1 if the queue is new, else 0, for each schedule "OK" | "STALE" | "types" | "jobs"}; but for OK nothing was
+-- Returns  {1 if the queue is new, else 0, for each schedule "OK" | "STALE" | "types" | "jobs" | "draining"}; but for OK nothing was
 --          done of it
 -- Events   one a job that was added
 -- Wakes    "settings" where the queue is new; when the first of those that made no jobs is to be looked at
 -- Bounds   the caller sends each schedule once, at most 50 schedules and jobs, each with an id of its own, and 1 MiB
---- @include lib/keys lib/clock lib/conditions lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/limits lib/filing lib/turns lib/commit lib/transitions lib/types lib/full lib/drafts
-local found = redis.call('HMGET', key('q'), 'epoch', 'n')
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/types lib/full lib/drafts lib/collapse
+local found = redis.call('HMGET', key('q'), 'epoch', 'n', 'drain')
 local heads, answers, wanted = {}, {}, {}
 local values, names, looks, over, first = {}, {}, {}, {}, false
 
@@ -20,8 +20,9 @@ local function new_jobs(at, count)
   for i = at, at + 2 * count - 2, 2 do
     local id = struct.unpack('>I2c0', ARGV[i + 1])
     if not find_job(id) then
+      if found[3] then return nil, 'draining' end
       local asked = heads[ARGV[i]] or read_head(ARGV[i])  -- those of one midnight are alike
-      heads[ARGV[i]] = asked
+      heads[ARGV[i]] = not asked.collapse and asked or nil
       if not type_fits(asked.type) then return nil, 'types' end
       if not job_fits() then return nil, 'jobs' end
       jobs[#jobs + 1] = {asked, id, ARGV[i + 1]}
@@ -47,6 +48,21 @@ local function decide(id, stamp, value, look, at, count)
   return 'OK'
 end
 
+local function add(asked, id, body)
+  local done, other
+  if asked.collapse then
+    local row = key_row(asked, asked.type)
+    if keyed[row] then
+      commit()
+      keyed = {}
+    end
+    keyed[row] = true
+    done, other = collapse(asked)
+  end
+  if done == 'REPLACED' then replace(other, asked, string.sub(body, 3 + #id)) end
+  if not done then create(asked, id, body) end
+end
+
 local at = 2
 while at <= #ARGV do
   local count = tonumber(ARGV[at + 4])
@@ -56,7 +72,7 @@ end
 if #values == 0 then return {0, answers} end
 
 last = tonumber(found[2] or 0)
-for _, one in ipairs(wanted) do create(one[1], one[2], one[3]) end
+for _, one in ipairs(wanted) do add(one[1], one[2], one[3]) end
 if not found[1] then
   redis.call('HSET', key('q'), 'epoch', ARGV[1])
   publish(8, 0)
@@ -66,11 +82,9 @@ redis.call('ZADD', key('u'), unpack(names))
 if #over > 0 then redis.call('ZREM', key('y'), unpack(over)) end
 if #looks > 0 then redis.call('ZADD', key('y'), unpack(looks)) end
 stirred.y = true
-if #wanted > 0 then
+if last > tonumber(found[2] or 0) then
   redis.call('HSET', key('q'), 'n', string.format('%d', last))
-  commit()
-else
-  flush_tick(0)
 end
+if #order > 0 then commit() else flush_tick(0) end
 if first then publish(2, first) end
 return {found[1] and 0 or 1, answers}

@@ -3,11 +3,11 @@
 -- KEYS[1]  root of the queue
 -- ARGV     1 epoch if the queue is new | 2 "1" paused | 3 reason | 4 settings (records.py) | 5 completed_max or "" |
 --          6 failed_max or "" | 7 mode and limits (lib/limits, without the generation), "" for none | 8 ms when the pause
---          ends by itself, or ""
+--          ends by itself, or "" | 9 "1": it drains (no new jobs), or ""
 -- Returns  1 if the queue is new, else 0
 -- Wakes    "settings"; with a resume, or other limits, also "claimable now"
 -- Bounds   where limits begin, all running jobs are given their places; jobs that wait are filed by claims, some a call
---- @include lib/keys lib/clock lib/conditions lib/job lib/rows lib/events lib/tick lib/writes lib/limits lib/filing lib/turns lib/commit lib/transitions
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions
 local new = redis.call('HSETNX', key('q'), 'epoch', ARGV[1])
 local found = redis.call('HMGET', key('q'), 'paused', 'limits')
 local since, flags = found[1], 8
@@ -58,6 +58,7 @@ else
 end
 if wake > 0 or new_mode or stirred.p then flush_tick(0) end
 redis.call('HSET', key('q'), 'settings', ARGV[4])
+if ARGV[9] == '1' then redis.call('HSET', key('q'), 'drain', '1') else redis.call('HDEL', key('q'), 'drain') end
 for i, field in ipairs({'cmax', 'fmax'}) do
   if ARGV[4 + i] == '' then
     redis.call('HDEL', key('q'), field)

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- trim: delete ended jobs past their retention, by age and then by count.
+-- trim: delete ended jobs past their retention, by age and then by count; end those that were to begin and have not.
 -- KEYS[1]  root of the queue
 -- ARGV     1 completed_max | 2 failed_max | 3 limit | 4 ms after its end during which a job is spared by count
--- Returns  how many were deleted
--- Events   one "deleted" a job
+-- Returns  how many were deleted or ended
+-- Events   one a job, "deleted" of those
 -- Bounds   at most `limit` a call; the queue's own maxima (cmax, fmax of its hash) go first
---- @include lib/keys lib/clock lib/conditions lib/job lib/rows lib/events lib/tick lib/writes lib/limits lib/filing lib/turns lib/commit lib/transitions
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions
 local left, removed = tonumber(ARGV[3]), 0
 
 local function drop(members, row)
@@ -19,7 +19,7 @@ local function drop(members, row)
       job = meta and job_of(n, arrival, meta, own)
       if job and ended(job.state) then
         alike[meta] = remove(job)
-      else
+      elseif not (job and expired(job)) then
         redis.call('ZREM', row, arrival)
       end
     end

@@ -1,13 +1,13 @@
 #!lua
--- update: change standing jobs; make them due now; retry ended ones.
+-- update: change standing jobs; make them due now; retry ended ones; hold them, and let them go.
 -- KEYS[1]  root of the queue
--- ARGV     for each: "UPDATE" | "RUN" | "RETRY" | id | fixed >BBI6Bi4Bd: has a time, is a delay, ms, has a priority,
+-- ARGV     for each: "UPDATE" | "RUN" | "RETRY" | "HOLD" | "RELEASE" | id | fixed >BBI6Bi4Bd: has a time, is a delay, ms, has a priority,
 --          priority, has a revision, revision | payload or "" (UPDATE; the payload's first byte is its kind) | terms or "":
 --          B flags (OWN_RETENTION, or 0), what follows the type in the rest (lib/job)
 -- Returns  one a change: {"OK", answer} | {"JOB_NOT_FOUND"} | {"WRONG_STATE", state} | {"REVISION_MISMATCH", revision} |
 --          {"TOO_LARGE", bytes}
 -- Events   one a job that changed
---- @include lib/keys lib/clock lib/conditions lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/limits lib/filing lib/turns lib/commit lib/transitions
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions
 local verbs = {}
 
 -- The payload as it stands, read only where a new rest must be written before it.
@@ -45,6 +45,23 @@ function verbs.UPDATE(job, fixed, payload, terms)
   end
 end
 
+function verbs.HOLD(job)
+  if job.state > WAITING then return {'WRONG_STATE', job.state} end
+  if job.held then return end
+  job.held = true
+  changed(job)
+end
+
+-- A job whose time came meanwhile is due now, in its place among the others.
+function verbs.RELEASE(job)
+  if ended(job.state) then return {'WRONG_STATE', job.state} end
+  if not job.held then return end
+  job.held = false
+  if job.state ~= BLOCKED then job.state = job.due > NOW and SCHEDULED or WAITING end
+  if job.state == WAITING then wake = 1 end
+  changed(job)
+end
+
 function verbs.RUN(job)
   if job.state == SCHEDULED then
     make_due(job, NOW)
@@ -53,12 +70,26 @@ function verbs.RUN(job)
   end
 end
 
+-- Who retries a job that has expired wants it to run.
+local function drop_expiry(job)
+  local head, at, fields, number, value = 1 + #job.type, #job.type + 4, {}, nil, nil
+  while at < job.tags_at do
+    number, value, at = struct.unpack('>BI2c0', job.rest, at)
+    if number ~= EXPIRE then fields[#fields + 1] = struct.pack('>BI2', number, #value) .. value end
+  end
+  local block, payload = table.concat(fields), payload_of(job)
+  remember_conditions(job)
+  if block == '' then clear_flag(job, CONDITIONS) else block = struct.pack('>I2', #block) .. block end
+  rewrite(job, string.sub(job.rest, 1, head) .. block .. string.sub(job.rest, job.tags_at), payload)
+end
+
 function verbs.RETRY(job)
   if job.state == WAITING or job.state == ACTIVE then return end
   if job.state ~= FAILED and job.state ~= CANCELLED then return {'WRONG_STATE', job.state} end
   job.failures, job.crashes, job.ends = 0, 0, 0
   clear_flag(job, CANCEL_ASKED)
   if has(job, HAS_EXTRAS) then redis.call('HDEL', key('h' .. job.arrival), 'c', 'r', 'p') end
+  if job.attempt == 0 and condition(job, EXPIRE) then drop_expiry(job) end
   make_due(job, NOW)
 end
 

@@ -38,12 +38,14 @@ local function plan_of(job)
   elseif was and was.state >= COMPLETED then
     plan.revived, stirred.x = list_of('ZREM', 'x'), true
   end
+  if job.old or has(job, CONDITIONS) then plan_conditions(plan, job, now) end
   if from_name ~= to_name then plan.from_name, plan.to_name = from_name, to_name end
   plan.listed = plan.from_name or plan.to_name or plan.tags_out or plan.tags_in
   job.plan = plan
   return plan
 end
 
+--- @rare
 local function move_places(plan, arrival)
   for _, list in ipairs(plan.out) do list[#list + 1] = arrival end
   for _, list in ipairs(plan.into) do
@@ -53,7 +55,7 @@ local function move_places(plan, arrival)
 end
 
 -- Takes one job from the rows where it stood, and puts it where it stands now.
-local function move(plan, arrival)
+local function move(plan, arrival, n)
   local list = plan.leaves
   if list then list[#list + 1] = plan.from_lead and plan.from_lead .. arrival or arrival end
   list = plan.enters
@@ -69,6 +71,7 @@ local function move(plan, arrival)
   list = plan.revived
   if list then list[#list + 1] = arrival end
   if plan.out then move_places(plan, arrival) end
+  if plan.key_leaves or plan.key_enters then move_in_key(plan, arrival, n) end
 end
 
 -- A listing index is a row of sets of BUCKET numbers each. Neighbours in a call are mostly neighbours in a bucket.
@@ -149,12 +152,13 @@ end
 local function commit()
   if #order == 0 then return end
   filing = read_mode()
+  if few or filing > 0 then rare() end
   local plans, records, unlinked, ids_gone = {}, {}, {}, {}
   for i = 1, #order, FIELDS do
     local job, arrival, own, body, result = order[i], order[i + 2], order[i + 3], order[i + 4], order[i + 5]
     local plan, at, gone = job.plan or plan_of(job), key('j' .. arrival), job.gone
     plans[job], plan.members = plan, plan.members + 1
-    move(plan, arrival)
+    move(plan, arrival, order[i + 1])
     if plan.listed then list_anew(plan, order[i + 1]) end
     if not body and job.payload_new then body = own .. job.payload_new end
     if gone then
@@ -193,4 +197,8 @@ local function commit()
   call_each('HSET')
   flush_tick(flush_counts(plans))
   touched, order, ids_new, by_key, wake, ranked = {}, {}, {}, {}, 0, false
+  if next(ended_keys) then
+    touch_next_of_keys()
+    commit()
+  end
 end

@@ -9,6 +9,7 @@ local keyed_rows = {}  -- rows of keys that this commit changes: by name {type, 
 local rows_in_order = {}  -- their names: keys that come together get their turns in the order in which they came
 local let_go = {}  -- keys of which a place became free
 
+--- @rare
 local function note_row(type, k)
   local name = 'w' .. type .. ':' .. k
   if keyed_rows[name] then return end
@@ -17,13 +18,14 @@ local function note_row(type, k)
 end
 
 -- Says of a job that changes how it is filed now. Returns the indexes that it leaves, and those that it enters.
+--- @rare
 local function file(job)
   local was, now = job.was, not job.gone and job
   local was_filed = was and was.flags >= FILED
   if now then
     local k = condition(now, LIMIT_KEY) or ''
     now.key = k
-    local waits, holds = now.state == SCHEDULED or now.state == WAITING, false
+    local waits, holds = not now.held and (now.state == SCHEDULED or now.state == WAITING), false
     if waits then
       if was_filed and k ~= '' and k == was.key then
         if was.state == ACTIVE then
@@ -39,7 +41,7 @@ local function file(job)
       end
     end
     local filed = holds or (now.state == ACTIVE and in_mode(filing, LIMITED)) or
-      (now.state == WAITING and (in_mode(filing, FAIR) or (k ~= '' and in_mode(filing, KEYED))))
+      (now.state == WAITING and not now.held and (in_mode(filing, FAIR) or (k ~= '' and in_mode(filing, KEYED))))
     if has(now, FILED) ~= filed then now.flags = now.flags + (filed and FILED or -FILED) end
     now.meta = nil
   end

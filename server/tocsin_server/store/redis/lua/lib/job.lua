@@ -7,6 +7,8 @@
 -- Header and rest are the meta: jobs that were scheduled alike, at one time, have the same. The header's last field is
 -- the length of the rest: a read without payload is one GETRANGE.
 local SCHEDULED, BLOCKED, WAITING, ACTIVE, COMPLETED, FAILED, CANCELLED = 1, 2, 3, 4, 5, 6, 7
+-- A held job, which is pending: its state is greater by this.
+local PUT_BY = 16
 local CANCEL_ASKED, HAS_EXTRAS, OWN_ID, OWN_RETENTION, HAS_LOG = 1, 2, 4, 8, 16
 local FIRED = 32  -- by a schedule: its id bears the nominal time
 local CONDITIONS = 64
@@ -15,6 +17,8 @@ local FILED = 128
 local HEADER, HEADER_LEN = '>BBi4I4I2BI4I6I6I6I6c8I2', 51
 local NO_TOKEN = '\0\0\0\0\0\0\0\0'
 local COMMON_DONE, COMMON_FAILED = 86400000, 2592000000  -- retention in ms, where a job has none of its own
+
+local few = false  -- whether a job was met that has conditions, or is filed (lib/rare)
 
 -- Jobs this call has changed, by arrival number; lib/commit writes them out.
 local touched = {}
@@ -43,7 +47,7 @@ end
 -- place for its retry (lib/filing).
 local function meta_of(job)
   if not job.meta then
-    job.meta = struct.pack(HEADER, job.state, job.flags, job.priority, job.attempt, job.failures, job.crashes,
+    job.meta = struct.pack(HEADER, job.held and job.state + PUT_BY or job.state, job.flags, job.priority, job.attempt, job.failures, job.crashes,
       job.revision, job.create, job.due, job.start, job.ends, job.token, #job.rest) .. job.rest
   end
   return job.meta
@@ -70,16 +74,19 @@ end
 
 -- The job that a meta tells of. n, arrival and own say which one it is, where it is one alone; `was` is what placed it
 -- in the queue's structures when it was read. Of this call are: payload and payload_new (to be written), extras changed,
--- extras_gone and log_gone, old_tags and new_tags, gone (to be deleted), quiet (no event).
+-- extras_gone and log_gone, old_tags and new_tags, gone (to be deleted), quiet (no event); old: its conditions as they were.
 local function parse(meta)
   local state, flags, priority, attempt, failures, crashes, revision, create, due, start, ends, token =
     struct.unpack(HEADER, meta)
+  local held = state > PUT_BY
+  if held then state = state - PUT_BY end
   local rest = string.sub(meta, HEADER_LEN + 1)
   local type, at = struct.unpack('>Bc0', rest)
   local job = {meta = meta, rest = rest, type = type, tags_at = behind_conditions(rest, at, flags), state = state,
     flags = flags, priority = priority, attempt = attempt, failures = failures, crashes = crashes, revision = revision,
-    create = create, due = due, start = start, ends = ends, token = token,
-    was = {state = state, type = type, priority = priority, due = due, ends = ends, flags = flags, failures = failures}}
+    create = create, due = due, start = start, ends = ends, token = token, held = held,
+    was = {held = held, state = state, type = type, priority = priority, due = due, ends = ends, flags = flags, failures = failures}}
+  if flags >= CONDITIONS then few = true end
   if flags >= FILED then
     job.key = condition(job, LIMIT_KEY) or ''
     job.was.key = job.key
@@ -165,6 +172,11 @@ local function get_extra(job, field)
   if job.extras and job.extras[field] then return job.extras[field] end
   if not has(job, HAS_EXTRAS) then return false end
   return redis.call('HGET', key('h' .. job.arrival), field)
+end
+
+-- Keeps what its conditions were, before they are others.
+local function remember_conditions(job)
+  job.old = job.old or {flags = job.flags, rest = job.rest, tags_at = job.tags_at}
 end
 
 -- Gives the job another rest, and this payload behind it. Of several in one call the first knows under which tags it is

@@ -7,14 +7,15 @@
 --   :w<type>         ZSET    WAITING by -priority; member is due time and arrival, 6 bytes each: equal scores sort by bytes
 --   :a               ZSET    ACTIVE by end of lease
 --   :e  :f           ZSET    COMPLETED and CANCELLED, FAILED, by end time
---   :x               ZSET    all ended ones by the time their retention is over
+--   :x               ZSET    all ended ones by the time their retention is over, and those to be begun by a time
+--   :K<type>:<key>   ZSET    jobs that collapse, by what they are and arrival (lib/key_rows)
 --   :i<name>:<n>     SET     listing index, bucket n: arrivals modulo 256 (an intset: 2 bytes a job)
 --   :r<name>         ZSET    buckets in use of index <name>; <name> is "<state>:<type>" or "#<tag>=<value>"
 --   :n               HASH    "<state>:<type>" -> how many stand
 --   :m               HASH    "<c|f><minute>" -> attempts that completed or failed in that minute
 --   :v               STREAM  changes; one entry a script call (lib/events)
 --   :o               HASH    minute -> changes up to its first entry
---   :q               HASH    n last arrival, v events so far, epoch, paused, reason, settings, cmax, fmax, flat: no
+--   :q               HASH    n last arrival, v events so far, epoch, paused, reason, settings, cmax, fmax, drain, flat: no
 --                    SCHEDULED job has a priority (lib/commit), notes: a note stands until, unused:
 --                    since when nothing is known to have changed, gone_e, gone_f: the latest end time of those of :e and
 --                    :f that were deleted before their time

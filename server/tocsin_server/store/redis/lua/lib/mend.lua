@@ -1,4 +1,8 @@
 -- mend: holds one key, or one record, against the jobs' records, and mends what differs; counts it in `mended`.
+local function key_score(job)
+  return string.format('%d', key_band(job.state) + job.n)
+end
+
 local function belongs(job, name)
   if name == field_name(job) then return true end
   for _, tag in ipairs(tags(job)) do
@@ -27,7 +31,9 @@ local function check_record(n)
   local row, score = place(job)
   local put = row and redis.call('ZADD', key(row), 'CH', score, member(job)) or 0
   if put > 0 and job.state == WAITING then wake = 1 end
-  if ended(job.state) then put = put + redis.call('ZADD', key('x'), 'CH', expiry(job), job.arrival) end
+  local over, of_key = begin_by(job) or (ended(job.state) and expiry(job)), key_row(job, job.type)
+  if over then put = put + redis.call('ZADD', key('x'), 'CH', over, job.arrival) end
+  if of_key then put = put + redis.call('ZADD', key(of_key), 'CH', key_score(job), job.arrival) end
   mend('jobs out of the row of their state', math.min(put, 1))
   listed(field_name(job), n)
   for _, tag in ipairs(tags(job)) do listed(tag, n) end
@@ -69,11 +75,13 @@ local function check_list(name)
 end
 
 local function check_row(suffix, start)
-  local members = redis.call('ZRANGE', key(suffix), start, start + 99)
+  local members, kind = redis.call('ZRANGE', key(suffix), start, start + 99), string.sub(suffix, 1, 1)
   for _, one in ipairs(members) do
     local job, row = load(struct.unpack('>I6', one, #one - 5)), nil
-    if job then row = suffix == 'x' and ended(job.state) and 'x' or place(job) end
-    if row ~= suffix or one ~= (suffix == 'x' and job.arrival or member(job)) then
+    if job and kind == 'x' then row = (ended(job.state) or begin_by(job)) and 'x' end
+    if job and kind == 'K' then row = key_row(job, job.type) end
+    if job and not row then row = kind ~= 'x' and kind ~= 'K' and place(job) end
+    if row ~= suffix or one ~= ((kind == 'x' or kind == 'K') and job.arrival or member(job)) then
       note_row_of(suffix)
       mend('entries of rows without their job', redis.call('ZREM', key(suffix), one))
       start = start - 1
@@ -99,7 +107,7 @@ local function check(suffix, start)
   if kind == 'r' then return check_list(string.sub(suffix, 2)) end
   if kind == 'n' then return check_counters(start) end
   if kind == 'c' then return check_places(suffix) end
-  if string.find('saefxw', kind, 1, true) then return check_row(suffix, start) end
+  if string.find('saefxwK', kind, 1, true) then return check_row(suffix, start) end
   if (kind == 'h' or kind == 'l') and redis.call('EXISTS', key('j' .. string.sub(suffix, 2))) == 0 then
     mend(kind == 'h' and 'errors and results of no job' or 'logs of no job', redis.call('UNLINK', key(suffix)))
   end

@@ -7,6 +7,7 @@ local KEEPS_PLACE = -2147483649
 -- Key (what follows the root), score, and what goes before the arrival in the member (false: nothing).
 local function place(at)
   local state = at.state
+  if at.held then return nil end  -- nobody is to find it
   if state == SCHEDULED then return 's', at.due, false end
   if state == WAITING then
     local lead = struct.pack('>I6', at.due)

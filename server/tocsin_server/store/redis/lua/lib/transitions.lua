@@ -25,7 +25,7 @@ local function error_body(type, message)
 end
 
 local function end_as(job, state)
-  job.state, job.ends = state, NOW
+  job.state, job.ends, job.held = state, NOW, false
   return changed(job)
 end
 
@@ -34,6 +34,16 @@ local function cancelled(job)
   local cancel = get_extra(job, 'c')
   if cancel then put_extra(job, 'c', string.sub(cancel, 1, 12) .. struct.pack('>I6', NOW) .. string.sub(cancel, 19)) end
   return end_as(job, CANCELLED)
+end
+
+-- Ends a job that had to begin before now and has not; whether it is one.
+--- @rare
+local function expired(job)
+  local by = begin_by(job)
+  if not by or by > NOW then return false end
+  put_extra(job, 'c', struct.pack('>I6I6I6I6I2', NOW, 0, 0, 0, 7) .. 'EXPIRED')
+  cancelled(job)
+  return true
 end
 
 -- Asks a running job to stop. wish: I6 grace, I2 reason, by. Who runs it is to be rung ("cancels").

@@ -1,5 +1,6 @@
-"""The rules on mail and text messages, applied wherever callers say what is to be sent: in jobs, updates of jobs,
-schedules and sets of reminders. Where it is sent they are applied again."""
+"""What whoever runs the server lets nobody put into a job: mail and text messages to some and from some, and more bytes
+than so many. It holds wherever callers bring payloads: in jobs, updates of jobs, schedules and sets of reminders. Rules
+on messages are applied again where those are sent."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from tocsin_server.api.requests.payloads.reading import read
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.api.wire import PAYLOAD_FIELDS
 from tocsin_server.domain.defaults import JobRequest
+from tocsin_server.domain.errors import TooLarge
 from tocsin_server.domain.job import Payload
 from tocsin_server.messages.mail.addresses import parse_address
 from tocsin_server.messages.rules import MailRules, TextRules
@@ -18,22 +20,29 @@ from tocsin_server.messages.rules import MailRules, TextRules
 _SENT = frozenset({"email_notification", "sms_notification", "booking_reminder", "payment_reminder"})
 
 
-class SendingRules:
-    """Refuses jobs that would write to whom they may not, or in a name that they may not."""
+class PayloadRules:
+    """Refuses jobs that would write to whom they may not, or in a name that they may not, and those that are too large
+    for this server. `most_bytes`: of a payload, None: as many as a job may have."""
 
-    def __init__(self, mail: MailRules, text: TextRules) -> None:
+    def __init__(self, mail: MailRules, text: TextRules, most_bytes: int | None = None) -> None:
         self._mail, self._text = mail, text
+        self._most_bytes = most_bytes
+        self._of_messages = bool(mail.senders or mail.domains or text.senders or text.prefixes)
         #: Whether anything is refused at all.
-        self.any = bool(mail.senders or mail.domains or text.senders or text.prefixes)
+        self.any = self._of_messages or most_bytes is not None
 
     def checked(self, job: JobRequest) -> JobRequest:
-        """The job. InvalidFields, which names the rule."""
+        """The job. InvalidFields, which names the rule; TooLarge."""
         self.check_payload("job", job.payload)
         return job
 
     def check_payload(self, path: str, payload: Payload | None) -> None:
         """The same of a job's payload; `path` is the job's."""
-        if not self.any or payload is None or (name := PAYLOAD_FIELDS[payload.kind]) not in _SENT:
+        if not self.any or payload is None:
+            return
+        name = PAYLOAD_FIELDS[payload.kind]
+        self._check_size(f"{path}.{name}", len(payload.body))
+        if not self._of_messages or name not in _SENT:
             return
         wrong = Violations()
         self._check(wrong, f"{path}.{name}", read(payload.kind, payload.body))
@@ -41,10 +50,15 @@ class SendingRules:
 
     def check_reminder(self, path: str, reminder: payloads_pb2.BookingReminder | payloads_pb2.PaymentReminder) -> None:
         """The same of a reminder that jobs are made of."""
-        if self.any:
+        self._check_size(path, reminder.ByteSize())
+        if self._of_messages:
             wrong = Violations()
             self._check(wrong, path, reminder)
             wrong.done()
+
+    def _check_size(self, path: str, size: int) -> None:
+        if self._most_bytes is not None and size > self._most_bytes:
+            raise TooLarge(path, size, self._most_bytes)
 
     def _check(self, wrong: Violations, path: str, message: object) -> None:
         if isinstance(message, payloads_pb2.EmailNotification):
@@ -73,5 +87,5 @@ class SendingRules:
                 wrong.add(f"{path}[{i}]", why)
 
 
-#: Everything may be sent.
-NO_RULES = SendingRules(MailRules(), TextRules())
+#: Everything may be brought and sent.
+NO_RULES = PayloadRules(MailRules(), TextRules())
