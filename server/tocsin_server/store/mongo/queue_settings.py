@@ -100,8 +100,8 @@ class StoredSettings:
     async def _pause(
         self, queue: str, reason: str | None, until: datetime | None, *, limited: bool, draining: bool
     ) -> tuple[Allocation, bool, str]:
-        """Pause the queue, or with None resume it, let new jobs in or not, and say whether it has limits, under one number.
-        Whether it was resumed, and the queue's epoch."""
+        """Pause the queue, or with None resume it, let new jobs in or not, and say whether it has limits, all
+        under one number. Whether it was resumed, and the queue's epoch."""
         update: Document = {
             "paused": "$$REMOVE" if reason is None else {"$ifNull": ["$paused", await self._clock.value()]},
             "reason": "$$REMOVE" if reason is None else {"$literal": reason},
