@@ -25,7 +25,7 @@ local function file(job)
   if now then
     local k = condition(now, LIMIT_KEY) or ''
     now.key = k
-    local waits, holds = not now.held and (now.state == SCHEDULED or now.state == WAITING), false
+    local waits, holds = now.state == SCHEDULED or now.state == WAITING, false
     if waits then
       if was_filed and k ~= '' and k == was.key then
         if was.state == ACTIVE then
@@ -61,8 +61,9 @@ local function file(job)
   elseif holds and (runs or not held) then
     into[#into + 1], into[#into + 2] = list_of('ZADD', 'c:' .. now.key), list_of('ZADD', 'c' .. now.type .. ':' .. now.key)
   end
-  if holds and now.state == WAITING then let_go[now.key] = true end  -- its own place is free for it
-  if was_filed and was.state == WAITING then note_row(was.type, was.key) end
-  if now_filed and now.state == WAITING then note_row(now.type, now.key) end
+  local in_row = now_filed and now.state == WAITING and not now.held
+  if holds and in_row then let_go[now.key] = true end  -- its own place is free for it
+  if was_filed and was.state == WAITING and not was.held then note_row(was.type, was.key) end
+  if in_row then note_row(now.type, now.key) end
   return out, into
 end

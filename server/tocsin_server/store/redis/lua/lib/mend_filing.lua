@@ -48,11 +48,12 @@ end
 
 local function check_filing(job)
   local filed = has(job, FILED)
-  if job.state == WAITING and filed and filing == 0 then
+  local waits = job.state == WAITING and not job.held
+  if waits and filed and filing == 0 then
     mend('rows of keys that no claim found', 1)
     job.quiet = true
     touch(job)
-  elseif job.state == WAITING and filed then
+  elseif waits and filed then
     note_row(job.type, job.key)
     check_head_of_row(job)
   elseif filed and (job.state == ACTIVE or job.ends == 1) then
