@@ -30,7 +30,7 @@ STREAMS = (
 )  # fmt: skip
 FORMS = (
     "/job/retry", "/job/run", "/job/cancel", "/job/delete", "/job/retime", "/queue/pause", "/queue/resume",
-    "/bulk/act", "/schedule/trigger", "/schedule/pause", "/schedule/resume", "/reminders/cancel",
+    "/queue/drain", "/bulk/act", "/schedule/trigger", "/schedule/pause", "/schedule/resume", "/reminders/cancel",
 )  # fmt: skip
 
 

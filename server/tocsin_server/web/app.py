@@ -65,6 +65,7 @@ _LIVE: Mapping[str, Callable[[Visit], Awaitable[str]]] = {
 _FORMS: Mapping[str, Page] = {
     "/queue/pause": queues.pause,
     "/queue/resume": queues.resume,
+    "/queue/drain": queues.drain,
     "/bulk/act": bulk.act,
     "/reminders/cancel": reminders.cancel,
     **{f"/schedule/{name}": partial(schedules.act, do=name) for name in ("trigger", "pause", "resume")},

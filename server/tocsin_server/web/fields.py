@@ -27,20 +27,17 @@ def tags_of(text: str) -> dict[str, str]:
 def moment(text: str, *, ahead: bool = False) -> Timestamp:
     """ "2h" is two hours ago, or `ahead` of now; else a time, as 2030-12-24T18:00 in UTC or with its zone. Raises
     WrongFilter."""
-    found = Timestamp()
+    found, away = Timestamp(), span_of(text)
     try:
-        away = duration(text)
-    except ValueError:
-        try:
+        if away is not None:
+            time = datetime.now(UTC) + (away if ahead else -away)
+        else:
             time = datetime.fromisoformat(text)
-        except ValueError:
-            raise WrongFilter(f"write a time as 2h, or as 2030-12-24T18:00Z, not {text!r}") from None
-        found.FromDatetime(time if time.tzinfo else time.replace(tzinfo=UTC))
-        return found
-    try:
-        found.FromDatetime(datetime.now(UTC) + (away if ahead else -away))
-    except (OverflowError, ValueError):
+        found.FromDatetime(time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC))
+    except OverflowError:
         raise WrongFilter(f"{text!r} is too far away") from None
+    except ValueError:
+        raise WrongFilter(f"write a time as 2h, or as 2030-12-24T18:00Z, not {text!r}") from None
     return found
 
 

@@ -93,7 +93,8 @@ async def form_of(request: Request) -> dict[str, str] | None:
             return None
     fields = {name: values[-1] for name, values in parse_qs(raw.decode("utf-8", "replace"), True).items()}
     cookie = cookies_of(request).get(CSRF_COOKIE, "")
-    if not from_here(request) or not cookie or not secrets.compare_digest(cookie, fields.pop(CSRF_FIELD, "")):
+    word = fields.pop(CSRF_FIELD, "")
+    if not from_here(request) or not cookie or not secrets.compare_digest(cookie.encode(), word.encode()):
         return None
     return fields
 

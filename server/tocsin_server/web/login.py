@@ -62,7 +62,12 @@ class Entrance:
         if fields is None:
             return self._page(request, "Send the form again: it did not come from this page, or cookies are off.", 403)
         token = fields.get("token", "").strip().removeprefix("Bearer ")
-        if self._seal is None or not token or len(token.encode()) > _MOST_BYTES or not token.isprintable():
+        if (
+            self._seal is None
+            or not token
+            or len(token.encode()) > _MOST_BYTES
+            or not (token.isascii() and token.isprintable())
+        ):
             return self._page(request, "Paste the token, as it was given to you.", 400)
         try:
             await self._backend.caller(token)

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 from support.browser import PHONE, Browser
-from support.dashboard import PAGES, WEB, dashboard_of
+from support.dashboard import PAGES, STREAMS, WEB, Visitor, dashboard_of
 from support.eventually import until
 from support.redis_backend import RedisBackend
 from support.servers import Server
-from tocsin import Client, EmailNotification, ReportGeneration, RetryPolicy
+from support.stores import StoreBackend
+from tocsin import Client, EmailNotification, FailedPrecondition, ReportGeneration, RetryPolicy
 
 HANDLERS = "support.jobs.everyday"
 
@@ -163,6 +164,19 @@ def test_a_queue_is_paused_and_goes_on(server: Server, client: Client, browser: 
     browser.click("button", "Resume the queue")
     browser.find(".note.good", "goes on")
     assert not client.queue("mail").paused
+    browser.click("summary", "Pause")
+    browser.type("input[name=until]", "2h")
+    browser.click("button", "Pause the queue")
+    browser.find("#live .note.wait", "until")
+    browser.click("summary", "Drain")
+    browser.click("button", "Drain the queue")
+    browser.find("#live .note.wait", "no new jobs")
+    with pytest.raises(FailedPrecondition):
+        client.schedule("echo", {}, queue="mail")
+    browser.click("summary", "Resume")
+    browser.click("button", "Resume the queue")
+    browser.find(".note.good", "goes on")
+    client.schedule("echo", {}, queue="mail")
 
 
 def test_the_lines_beside_a_button_do_what_it_does(
@@ -184,6 +198,19 @@ def test_the_lines_beside_a_button_do_what_it_does(
     words = shlex.split(browser.find("details[open] pre", "grpcurl").text)
     subprocess.run([go_tool("grpcurl"), *words[1:]], check=True, capture_output=True)
     assert "plain" not in [job.job_id for job in client.list()]
+
+
+def test_each_page_opens_on_each_store(store: StoreBackend, serve: Callable[..., Server], tmp_path: Path) -> None:
+    mail = {"TOCSIN_MAIL__TRANSPORT": f"file:{tmp_path / 'outbox'}", "TOCSIN_MAIL__SENDER": "shop@example.com"}
+    server = serve(store.url, handlers=HANDLERS, **WEB, **mail)
+    with Client(server.address) as client:
+        everything(client)
+    with Visitor(dashboard_of(server)) as visitor:
+        for page in PAGES:
+            visitor.text(page)
+        for page in STREAMS:
+            with visitor.stream(page) as events:
+                assert next(events)[0] == "picture"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -50,11 +50,13 @@ def test_dead_letters_are_counted_and_looked_at_before_they_are_touched(
     assert client.count(states=["FAILED"]) == 20
 
     browser.click(".tabs a", "fails_for_good")
+    browser.find(".tabs a[aria-current]", "fails_for_good")
     browser.click("a.button", "Retry all of these")
     browser.find("section.panel", "20 failed jobs of default of type fails_for_good would be made due again")
     assert len(browser.all("table tbody tr")) == 10  # a sample
     browser.click("a.button", "Leave them")
     browser.click(".tabs a", "fails_for_good")
+    browser.find(".tabs a[aria-current]", "fails_for_good")
     browser.click("a.button", "Retry all of these")
     browser.find("section.panel", "20 failed")
     client.wait(client.schedule("fails_for_good", {}, job_id="later"))  # not looked at, so not touched

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from tocsin import TocsinError
 from tocsin.v1 import queue_service_pb2
 
+from tocsin_server.web.fields import WrongFilter, moment
 from tocsin_server.web.pages.overview import queue_entries, with_health
 from tocsin_server.web.visit import Visit
 
@@ -48,7 +49,7 @@ async def _seen(visit: Visit, name: str) -> dict[str, Any]:
     health = await visit.ask(queues.GetQueueHealth, queue_service_pb2.GetQueueHealthRequest(queue=name))
     kept = await visit.ask(queues.GetQueue, queue_service_pb2.GetQueueRequest(queue=name))
     settings = MessageToDict(kept.queue, preserving_proto_field_name=True)
-    for shown_elsewhere in ("queue", "paused", "pause_time", "pause_reason", "limits"):
+    for shown_elsewhere in ("queue", "paused", "pause_time", "pause_reason", "pause_until", "limits", "draining"):
         settings.pop(shown_elsewhere, None)
     return {"name": name, "health": health, "queue": kept.queue, "settings": settings}
 
@@ -58,10 +59,22 @@ async def pause(visit: Visit) -> Response:
     name, reason = visit.field("queue"), visit.field("reason")
     request = queue_service_pb2.PauseQueueRequest(queue=name, reason=reason)
     try:
+        if until := visit.field("until"):
+            request.until.CopyFrom(moment(until, ahead=True))
         await visit.ask(visit.backend.queues.PauseQueue, request)
+    except (TocsinError, WrongFilter) as error:
+        return await queue(visit, trouble=str(error), status=409)
+    return visit.go("/queue", queue=name, said="paused")
+
+
+async def drain(visit: Visit) -> Response:
+    """Take no new jobs."""
+    name = visit.field("queue")
+    try:
+        await visit.ask(visit.backend.queues.DrainQueue, queue_service_pb2.DrainQueueRequest(queue=name))
     except TocsinError as error:
         return await queue(visit, trouble=error.message, status=409)
-    return visit.go("/queue", queue=name, said="paused")
+    return visit.go("/queue", queue=name, said="draining")
 
 
 async def resume(visit: Visit) -> Response:

@@ -94,6 +94,11 @@
     stream.addEventListener("picture", (event) => {
       const fresh = region.cloneNode(false);
       fresh.innerHTML = event.data;
+      const state = (root) => root.querySelector("[data-state]")?.dataset.state;
+      if (state(region) !== state(fresh) && !document.querySelector(".actions [open]")) {
+        location.reload(); // other things can be done with it now
+        return;
+      }
       morph(region, fresh);
       writeTimes(region);
       draw(region);

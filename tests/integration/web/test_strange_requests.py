@@ -1,0 +1,63 @@
+"""Whatever stands in an address or a form, the answer is a page that says what is wrong, and nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from support.dashboard import FORMS, PAGES, WEB, Visitor, dashboard_of
+from support.redis_backend import RedisBackend
+from support.servers import Server
+from tocsin import Client
+
+STRANGE = (
+    "", " ", "\0", "é", "<script>alert(1)</script>", "../../etc/passwd", "x" * 2_000, "-1", "99999999999999999999", "*",
+    "a=b,c", "=", "0001-01-01", "9999-12-31T23:59:59-23:59", "10000000d", "\ud7ff", "%00", "{{7*7}}",
+    "a\r\nSet-Cookie: x=1",
+)  # fmt: skip
+FIELDS = (
+    "queue", "id", "state", "type", "tag", "time", "from", "to", "page", "count", "after", "do", "kind", "name", "said",
+    "n", "left", "bulk",
+)  # fmt: skip
+
+
+@pytest.fixture
+def visitor(redis: RedisBackend, serve: Callable[..., Server], tmp_path: Path) -> Iterator[Visitor]:
+    mail = {"TOCSIN_MAIL__TRANSPORT": f"file:{tmp_path / 'outbox'}"}
+    server = serve(redis.url, "--no-dispatch", **WEB, **mail)
+    with Client(server.address) as client:
+        client.schedule("echo", {}, queue="mail", job_id="dead-1", delay=3600)
+        client.schedules.create("pay-day", queue="mail", every=86_400, type="echo")
+    with Visitor(dashboard_of(server)) as made:
+        yield made
+    assert "dashboard_failed" not in server.said(1_000_000)
+    assert "Traceback" not in server.said(1_000_000)
+
+
+@pytest.mark.parametrize("value", STRANGE, ids=range(len(STRANGE)))
+def test_strange_words_in_addresses_and_forms(visitor: Visitor, value: str) -> None:
+    pages = sorted({page.partition("?")[0] for page in PAGES} | {"/outbox/message", "/reports/report/body"})
+    for page in pages:
+        asked = [f"{name}={quote(value, safe='')}" for name in FIELDS]
+        kept = page + "?queue=mail&id=dead-1&"
+        alone = [one for one in asked if one.partition("=")[0] in ("queue", "id", "page", "from", "tag", "name")]
+        for query in ("&".join(asked), *alone):
+            answer = visitor.get(kept + query)
+            assert answer.status_code in (200, 303, 400, 404), (page, query, answer.text[:300])
+            assert "set-cookie: x=1" not in str(answer.headers).lower()
+            assert "<script>alert" not in answer.text
+            assert ">49<" not in answer.text
+    for form in FORMS:
+        answer = visitor.send(form, **dict.fromkeys((*FIELDS, "when", "reason", "token"), value))
+        assert answer.status_code in (303, 400, 404, 409), (form, answer.text[:300])
+
+
+def test_bodies_that_are_no_forms(visitor: Visitor) -> None:
+    own = {"Sec-Fetch-Site": "same-origin"}
+    for body in (b"\xff\xfe\x00", b"csrf=" + b"x" * 100_000, b"csrf=%ff%fe&queue=mail", b"=&=&==", b"csrf=\xc3\xa9"):
+        for cookie in ("", "tocsin_csrf=\xe9", "tocsin_csrf=x; tocsin_csrf=y", "=;;=", 'tocsin_csrf="'):
+            headers = {**own, "Cookie": cookie.encode("latin-1")}
+            answer = visitor.http.post(visitor.at + "/job/run", content=body, headers=headers)
+            assert answer.status_code == 403
