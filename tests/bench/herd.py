@@ -15,8 +15,8 @@ from support.stubs import request
 from tocsin.v1 import job_pb2, job_service_pb2, queue_service_pb2
 from tocsin_server.settings import EventSettings
 from tocsin_server.store.redis.connection.connection import RedisConnection
+from tocsin_server.store.redis.script_text import names as script_names
 from tocsin_server.store.redis.scripts import Scripts
-from tocsin_server.store.redis.scripts import names as script_names
 
 from bench.bed import DATA, QUEUE, Bed, bed
 from bench.measures import Sizes, running

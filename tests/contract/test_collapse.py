@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from tocsin_server.domain.commands import HoldJob, UpdateJob
 from tocsin_server.domain.conditions import Collapse, CollapseMode, Conditions
-from tocsin_server.domain.job import Draft, Kept, New, OnConflict, Replaced
+from tocsin_server.domain.job import Draft, Kept, New, OnConflict, Replaced, View
+from tocsin_server.domain.schedules.standing import Schedule, ScheduleSpec
+from tocsin_server.domain.schedules.timing import Every, Timing
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
+from tocsin_server.store.schedule_store import ScheduleWrite
 
 from contract.builders import (
+    EARLIER,
     HOUR,
+    LATER,
     MINUTE,
     NOW,
     a_draft,
@@ -244,6 +250,24 @@ async def test_a_job_that_is_placed_has_its_key(store: JobStore) -> None:
     assert await did(store, keyed(KEEP)) == (Kept, "a")
     await placed(store, a_job("a", life=life), over=True)
     assert await did(store, keyed(KEEP, "c")) == (New, "c")
+
+
+async def test_jobs_of_schedules_collapse_with_others(store: JobStore) -> None:
+    spec = replace(keyed(KEEP).spec, payload=None)
+    for schedule_id, time, mode in (("s", "1", KEEP), ("s", "2", KEEP), ("r", "3", REPLACE)):
+        collapse = Collapse("k", mode)
+        job = replace(spec, priority=int(time), conditions=Conditions(collapse=collapse))
+        schedule = Schedule(ScheduleSpec("q", schedule_id, Timing(Every(HOUR, EARLIER)), job), EARLIER, EARLIER)
+        [stands] = await store.schedules.read_schedules("q", [schedule_id])
+        fires = [Draft(job, f"{schedule_id}@{time}", EARLIER, OnConflict.KEEP, fired=True)]
+        schedule = replace(schedule, next_time=LATER, stamp="" if stands is None else stands.stamp)
+        assert await store.schedules.put_schedules("q", [ScheduleWrite(schedule, fires)]) == [True]
+    found = await store.get("q", ["s@1", "s@2", "r@3"], View.BASIC)
+    assert [job and job.spec.priority for job in found] == [3, None, None]
+    [after] = await store.schedules.read_schedules("q", ["s"])
+    assert after is not None
+    assert after.next_time == LATER
+    assert (await store.ticks(["q"]))["q"].next_schedule == LATER
 
 
 async def test_checking_mends_what_keys_are_found_by(store: JobStore, damage: Damage) -> None:

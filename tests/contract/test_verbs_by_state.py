@@ -1,4 +1,4 @@
-"""CONTRACT section 4, its table of verbs and states. BLOCKED comes with jobs that wait for other jobs."""
+"""CONTRACT section 4, its table of verbs and states. BLOCKED is a job beside one of its key that runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from enum import Enum
 from typing import Any
 
 import pytest
-from tocsin_server.domain.commands import Change, RetryJob, RunJob, UpdateJob
+from tocsin_server.domain.commands import Change, HoldJob, ReleaseJob, RetryJob, RunJob, UpdateJob
+from tocsin_server.domain.conditions import CollapseMode
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import Job, Kept, OnConflict, Replaced, View
 from tocsin_server.domain.job_errors import JobActive, JobExists, WrongState
@@ -16,6 +17,7 @@ from tocsin_server.store.interface import JobStore
 
 from contract.builders import HOUR, STATES, a_draft, good, read, refused, standing, wish
 from contract.conftest import Contents
+from contract.keyed_jobs import begun, keyed
 
 
 class Cell(Enum):
@@ -43,6 +45,8 @@ VERBS: Mapping[object, Sequence[Cell | State]] = {
     "Run": (WAITING, SAME, SAME, PRE, PRE, PRE),
     "Retry": (PRE, SAME, SAME, PRE, WAITING, WAITING),
     "Update": (YES, YES, PRE, PRE, PRE, PRE),
+    "Hold": (YES, YES, PRE, PRE, PRE, PRE),
+    "Release": (SAME, SAME, SAME, PRE, PRE, PRE),
     "Delete": (PRE, PRE, PRE, GONE, GONE, GONE),
 }
 ADDING: Mapping[object, Sequence[Cell | State]] = {
@@ -63,6 +67,8 @@ CALLS: dict[str, Call] = {
     "Run": _changes(RunJob("a")),
     "Retry": _changes(RetryJob("a")),
     "Update": _changes(UpdateJob("a", priority=5)),
+    "Hold": _changes(HoldJob("a")),
+    "Release": _changes(ReleaseJob("a")),
     "Delete": lambda store: store.delete("q", ["a"]),
 }
 
@@ -105,9 +111,38 @@ async def test_a_verb_does_what_the_table_says(
         assert now.state is cell
         assert good(answer) == await read(store, "a", View.BASIC)
     if cell is YES:
-        assert (now.state, now.spec.priority) == (state, 5)
+        assert now.state is state
+        assert now.held or now.spec.priority == 5
     if cell not in {PRE, SAME}:
         assert now.revision > job.revision
+
+
+#: Of the column BLOCKED, which a job is in while another of its key runs.
+BLOCKED_COLUMN: Mapping[str, Cell | State] = {
+    "Cancel": CANCELLED,
+    "Run": PRE,
+    "Retry": PRE,
+    "Update": YES,
+    "Hold": YES,
+    "Release": SAME,
+    "Delete": PRE,
+}
+
+
+@pytest.mark.parametrize("verb", BLOCKED_COLUMN)
+async def test_a_verb_does_what_the_table_says_to_a_blocked_job(store: JobStore, contents: Contents, verb: str) -> None:
+    await begun(store, keyed(CollapseMode.RUN_AGAIN_AFTER, "first"))
+    await store.add([keyed(CollapseMode.RUN_AGAIN_AFTER, "a")])
+    before, cell = contents(), BLOCKED_COLUMN[verb]
+    [answer] = await CALLS[verb](store)
+    now = await read(store, "a")
+    if cell is PRE:
+        assert refused(answer, WrongState).state is State.BLOCKED
+    if cell in {PRE, SAME}:
+        assert contents() == before
+    else:
+        assert good(answer) == await read(store, "a", View.BASIC)
+        assert now.state is (State.CANCELLED if verb == "Cancel" else State.BLOCKED)
 
 
 @pytest.mark.parametrize(("mode", "state", "cell"), cells(ADDING))

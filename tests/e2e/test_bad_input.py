@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from support.redis_backend import RedisBackend
 from support.stubs import Request, State, Stubs, refusal, request
 from tocsin.v1 import job_pb2, job_service_pb2, payloads_pb2, queue_pb2, queue_service_pb2
+from tocsin.v1.conditions_pb2 import Collapse, Expire
 
 Call = Callable[[Stubs, str], Any]
 DAY = 86_400
@@ -154,6 +155,34 @@ REFUSED: dict[str, tuple[Call, str]] = {
     "a weight without a limit key": (scheduling(weight=2), "job.weight"),
     "a weight of 0": (scheduling(limit_key="k", weight=0), "job.weight"),
     "a weight of 101": (scheduling(limit_key="k", weight=101), "job.weight"),
+    "a collapse without a key": (scheduling(collapse=Collapse(mode="KEEP")), "job.collapse.key"),
+    "a collapse without a mode": (scheduling(collapse=Collapse(key="k")), "job.collapse.mode"),
+    "a collapse of an unknown mode": (scheduling(collapse=Collapse(key="k", mode=9)), "job.collapse.mode"),  # type: ignore[arg-type]
+    "a key of 201 bytes": (scheduling(collapse=Collapse(key="k" * 201, mode="KEEP")), "job.collapse.key"),
+    "a key with a line break": (scheduling(collapse=Collapse(key="a\nb", mode="KEEP")), "job.collapse.key"),
+    "a throttle without a window": (scheduling(collapse=Collapse(key="k", mode="THROTTLE")), "job.collapse.window"),
+    "a window of 0": (
+        scheduling(collapse=Collapse(key="k", mode="KEEP", window=Duration())),
+        "job.collapse.window",
+    ),
+    "a window of what has none": (
+        scheduling(collapse=Collapse(key="k", mode="REPLACE", window=Duration(seconds=1))),
+        "job.collapse.window",
+    ),
+    "a longest wait of what does not wait": (
+        scheduling(collapse=Collapse(key="k", mode="KEEP", max_wait=Duration(seconds=1))),
+        "job.collapse.max_wait",
+    ),
+    "a time beside a debounce": (
+        scheduling(collapse=Collapse(key="k", mode="DEBOUNCE", window=Duration(seconds=9))),
+        "delay",
+    ),
+    "two rules of what is replaced": (
+        scheduling(job_id="a", on_conflict="REPLACE", collapse=Collapse(key="k", mode="KEEP")),
+        "on_conflict",
+    ),
+    "an expiry without a time": (scheduling(expire=Expire()), "job.expire"),
+    "an expiry at once": (scheduling(expire=Expire(after_due=Duration())), "job.expire.after_due"),
     "17 tags": (scheduling(tags={str(n): "" for n in range(17)}), "job.tags"),
     "a tag's key with a space": (scheduling(tags={"a b": ""}), "job.tags"),
     "a tag's value of 201 bytes": (scheduling(tags={"a": "v" * 201}), "job.tags"),

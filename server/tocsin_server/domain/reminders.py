@@ -241,9 +241,14 @@ def begun(old: ReminderSet, at: Entry, attempt: int) -> ReminderSet:
     return replace(old, entries=entries)
 
 
+def passes_at(anchor: datetime, offset: timedelta | None) -> datetime:
+    """From when on a reminder comes after what it reminds of; offset: its own, None where it has none."""
+    return anchor + (_LATE_AT_ITS_TIME if offset == timedelta(0) else timedelta(0))
+
+
 def has_passed(anchor: datetime, offset: timedelta | None, now: datetime) -> bool:
     """Whether a reminder comes after what it reminds of; offset: its own, None where it has none."""
-    return now >= anchor + (_LATE_AT_ITS_TIME if offset == timedelta(0) else timedelta(0))
+    return now >= passes_at(anchor, offset)
 
 
 def superseding(name: SetName, reminder_set: ReminderSet, entry: Entry, now: datetime) -> Iterator[tuple[Entry, str]]:

@@ -164,6 +164,7 @@ def test_a_file_that_is_moved_away_is_opened_anew(
 def test_where_no_line_can_be_written_nothing_is_done(redis: RedisBackend, tmp_path: Path, audit: Path) -> None:
     """No file of this server may have more than 20 KiB: as on a full disk, a write fails."""
     env = {**store_settings(redis.url), "TOCSIN_AUDIT__TO": f"file:{audit}", "TOCSIN_AUDIT__REQUIRED": "yes"}
+    env["PYTHONDONTWRITEBYTECODE"] = "1"  # what it compiled would be cut off, and break every program after it
     few = ("sh", "-c", 'ulimit -f 40 && exec "$0" "$@"', sys.executable, "-m", "tocsin.cli.main")
     server = Server(tmp_path, ["--no-dispatch"], env, program=few)
     try:

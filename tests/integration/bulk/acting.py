@@ -42,10 +42,11 @@ async def acted(
 
 
 class Meddled:
-    """A store before whose nth call of a name something else is done."""
+    """A store before whose nth call of a name something else is done; 0: before each."""
 
     def __init__(self, store: JobStore, name: str, at: int, meddle: Callable[[], Awaitable[object]]) -> None:
         self._store, self._name, self._left, self._meddle = store, name, at, meddle
+        self._each = at == 0
 
     @property
     def as_store(self) -> JobStore:
@@ -58,7 +59,7 @@ class Meddled:
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             self._left -= 1
-            if not self._left:
+            if self._left == 0 or self._each:
                 await self._meddle()
             return await method(*args, **kwargs)
 

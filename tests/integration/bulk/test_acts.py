@@ -242,6 +242,17 @@ async def test_what_changes_in_the_last_moment_is_left(store: JobStore, verb: Bu
     assert (now.spec.priority, now.schedule_time) == (3, job.schedule_time)
 
 
+async def test_a_queue_that_changes_all_the_time_is_come_to_an_end_with(store: JobStore) -> None:
+    await added(store, *(a_draft(when=HOUR) for _ in range(4)))
+    order = await an_order(store, BulkVerb.RUN)
+
+    async def meddle() -> None:
+        await added(store, a_draft())
+
+    busy = Meddled(store, "events", 0, meddle).as_store
+    assert (await acted(busy, order, step=2)).done_jobs == 4
+
+
 async def dry(store: JobStore, **words: Any) -> Found:
     found = [found async for found in preview(store, "q", JobFilter(**words))]
     return found[-1]

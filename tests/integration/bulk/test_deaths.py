@@ -10,7 +10,8 @@ from datetime import timedelta
 import pytest
 from contract.builders import HOUR, MINUTE, a_draft, a_job, added, claimed, failed, finished, placed, read
 from tocsin_server.domain.bulk_actions import BulkVerb
-from tocsin_server.domain.commands import RetryJob, UpdateJob
+from tocsin_server.domain.commands import HoldJob, RetryJob, UpdateJob
+from tocsin_server.domain.conditions import Collapse, CollapseMode, Conditions
 from tocsin_server.domain.filters import ListQuery
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.states import State
@@ -20,6 +21,7 @@ from tocsin_server.store.interface import JobStore
 from integration.bulk.acting import acted, an_order, died
 
 JOBS = 5  # two steps of three
+CONDITIONS = Conditions(limit_key="c", weight=3, collapse=Collapse("k", CollapseMode.KEEP), expire=HOUR)
 EITHER_SIDE = pytest.mark.parametrize("after", [False, True], ids=["unsent", "unanswered"])
 
 
@@ -102,7 +104,8 @@ async def test_a_job_on_the_move_is_never_lost_nor_to_be_had_twice(store: JobSto
         drafts = [a_draft(f"w{i}", queue=here, body=b"w" * 50, tags={"k": "v"}, priority=i) for i in range(3)]
         await added(store, a_draft("failed", queue=here, body=b"f", type="f"))
         await finished(store, *[failed(one) for one in await claimed(store, queue=here, types=["f"])])
-        await added(store, a_draft("later", queue=here, when=HOUR), *drafts)
+        await added(store, a_draft("later", queue=here, when=HOUR, conditions=CONDITIONS), *drafts)
+        await store.update(here, [HoldJob("w0")])
         before = await all_of(store, here)
         states = frozenset({State.SCHEDULED, State.WAITING, State.FAILED})
         order = await an_order(store, BulkVerb.MOVE, queue=here, target=there, states=states)
@@ -122,7 +125,7 @@ async def test_a_job_on_the_move_is_never_lost_nor_to_be_had_twice(store: JobSto
             name: as_in(there, job) for name, job in before.items()
         }
         assert (state.done_jobs, state.changed, state.refused) == (JOBS, 0, 0), at
-        assert len(await claimed(store, queue=there)) == 3
+        assert [one.job.job_id for one in await claimed(store, queue=there)] == ["w2", "w1"]  # w0 is held
         if not more:
             assert at > 12
             return

@@ -184,5 +184,7 @@ def _check_job(wrong: Violations, schedule: schedule_pb2.Schedule) -> None:
         return
     check_size("schedule.job", schedule.job)
     check_spec(wrong, "schedule.job", schedule.job)
+    if schedule.job.expire.WhichOneof("when") == "at":
+        wrong.add("schedule.job.expire.at", "is one time, and its jobs are many: give after_due")
     if schedule.job.queue and schedule.job.queue != queue_of(schedule.queue):
         wrong.add("schedule.job.queue", "is another queue than the schedule's; leave it out")

@@ -12,12 +12,13 @@ from typing import TypeVar
 
 from tocsin_server.background import Unbroken
 from tocsin_server.domain import reminders as sets
+from tocsin_server.domain.conditions import NO_CONDITIONS, Conditions
 from tocsin_server.domain.defaults import JobRequest
 from tocsin_server.domain.errors import OutcomeUnknown, RemindersNotFound, TocsinError
 from tocsin_server.domain.filters import JobFilter, ListQuery
 from tocsin_server.domain.job import Kept, OnConflict, Payload
 from tocsin_server.domain.job_errors import ReminderIdTaken
-from tocsin_server.domain.reminders import Earlier, ReminderSet, SetName, Standing, Wish
+from tocsin_server.domain.reminders import Earlier, Entry, ReminderKind, ReminderSet, SetName, Standing, Wish
 from tocsin_server.domain.states import State
 from tocsin_server.operations.reminders.earlier_jobs import EarlierJobs
 from tocsin_server.operations.reminders.notes import SetNotes
@@ -166,6 +167,7 @@ class Reminders:
                 job_id=job_id,
                 when=new.send_time(entry),
                 on_conflict=OnConflict.KEEP,
+                conditions=_until(name, new, entry),
             )
             for entry, job_id in sets.missing(name, new, jobs)
         ]
@@ -251,3 +253,10 @@ def _after_the_act() -> Iterator[None]:
         raise
     except TocsinError as error:
         raise OutcomeUnknown(str(error)) from error
+
+
+def _until(name: SetName, reminder_set: ReminderSet, entry: Entry) -> Conditions:
+    """A reminder of a booking is not sent once that has begun; one of a payment says then that it is overdue."""
+    if name.kind is not ReminderKind.BOOKING:
+        return NO_CONDITIONS
+    return Conditions(expire=sets.passes_at(reminder_set.anchor, entry.offset))

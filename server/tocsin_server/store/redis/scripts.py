@@ -1,38 +1,21 @@
-"""The Lua scripts: loaded from their files, helpers included, run by hash.
-
-Redis runs a script's text from its first line on, each time: every function in it is made anew, with all that it refers
-to, which cost a call of add, claim or finish 10 µs. So a script is sent with what it needs and no more: constants stand
-where they are used, and functions that nothing calls are left out.
-"""
+"""The Lua scripts, run by hash. What they are sent as is made in script_text.py."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from functools import cache
-from importlib import resources
 from typing import Any, TypeAlias
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from tocsin_server.domain import limits, sealed
 from tocsin_server.domain.quotas import DEFAULT_QUOTAS, Quotas
 from tocsin_server.store.calendar_store import PENDING
 from tocsin_server.store.redis.connection.connection import RedisConnection
+from tocsin_server.store.redis.script_text import SHORTENED, WHOLE_IS_NEEDED, source
 
-_INCLUDE = re.compile(r"^--- @include (.+)$", re.MULTILINE)
-_COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
-_LITERAL = r"(?:-?\d+|'[^'\n]*')"
-_CONSTANTS = re.compile(
-    rf"^local ([A-Z][A-Z\d_]*(?:, [A-Z][A-Z\d_]*)*) = ({_LITERAL}(?:, {_LITERAL})*)\n", re.MULTILINE
-)
-#: A function of the script's first level, or a value that has a constant's name.
-_DEFINITION = re.compile(r"^local (?:function (\w+)\(.*\n(?:.*\n)*?end|([A-Z][A-Z\d_]*) = .*)\n", re.MULTILINE)
-_NAME, _WORD = re.compile(r"(?<![\w.'])[A-Z][A-Z\d_]*(?![\w'])"), re.compile(r"\w+")
-_FOLDER = resources.files(__package__) / "lua"
 #: Scripts that write nothing: an answer that does not come leaves no doubt about what they did.
 READ_ONLY = frozenset(
     {
@@ -53,63 +36,33 @@ READ_ONLY = frozenset(
     }
 )
 
-#: Who is there and runs jobs says so as real time passes, also where the clock is moved by hand.
-_OF_REAL_TIME = frozenset({"announce", "workers"})
-
-
-def names() -> list[str]:
-    """Names of all scripts."""
-    return sorted(entry.name.removesuffix(".lua") for entry in _FOLDER.iterdir() if entry.name.endswith(".lua"))
-
-
-@cache
-def _text(path: str) -> str:
-    return (_FOLDER / path).read_text()
-
-
-def source(name: str, constants: Mapping[str, int | str]) -> str:
-    """A script as Redis gets it: its first line, then the helpers and its own text, made lean."""
-    return _source(name, tuple(sorted(constants.items())))
-
-
-@cache  # it takes some milliseconds, and a process opens a store more than once
-def _source(name: str, constants: tuple[tuple[str, int | str], ...]) -> str:
-    first, _, body = _text(f"{name}.lua").partition("\n")
-    given = "".join(f"local {constant} = {value!r}\n" for constant, value in constants)
-    found = _INCLUDE.search(body)
-    wanted = found[1].split() if found else []
-    if "lib/clock" in wanted and ("MANUAL", 1) in constants and name not in _OF_REAL_TIME:
-        wanted.insert(wanted.index("lib/clock") + 1, "lib/offset")
-    helpers = "".join(_text(f"{helper}.lua") for helper in wanted)
-    return f"{first}\n{lean(given + helpers + body)}"
-
-
-def lean(text: str) -> str:
-    """The same script without comments, names of constants, and definitions that nothing refers to."""
-    text = _COMMENT.sub("", text)
-    values: dict[str, str] = {}
-    for names_, literals in _CONSTANTS.findall(text):
-        values.update(zip(names_.split(", "), re.findall(_LITERAL, literals), strict=True))
-    # Not in strings, and not the name of a table's field.
-    text = _NAME.sub(lambda found: values.get(found[0], found[0]), _CONSTANTS.sub("", text))
-
-    definitions = list(_DEFINITION.finditer(text))
-    needed = set(_WORD.findall(_DEFINITION.sub("", text)))
-    kept: set[re.Match[str]] = set()
-    while found := [one for one in definitions if one not in kept and (one[1] or one[2]) in needed]:
-        kept.update(found)
-        needed.update(*(_WORD.findall(one[0]) for one in found))
-    for one in reversed(definitions):
-        if one not in kept:
-            text = text[: one.start()] + text[one.end() :]
-    return text
-
-
 #: Keys that a script is run on by one round trip, none of which takes the server more than some 50 µs.
 _EACH_AT_ONCE = 50
 
 #: A script's name, and its arguments.
 Call: TypeAlias = Sequence[bytes | str | int | float]
+
+
+_SHORT = " short"
+_MOST_KNOWN = 10_000  # keys that are remembered
+_UNIQUE, _OWN_ID, _CONDITIONS = 4, 4, 64  # lua/lib/drafts.lua, lua/lib/job.lua
+
+
+def _no_standing_job(arguments: Sequence[Any]) -> bool:
+    """Jobs that nothing stands for: so what is there already is not met, after part of the call is written."""
+    return all(
+        not head or ((head[0] == _UNIQUE or not head[8] & _OWN_ID) and not head[8] & _CONDITIONS)
+        for head in arguments[2::2]
+    )
+
+
+#: Whether a short script will do, by what it is called with. What it may write before it can know is not for it.
+_WILL_DO: Mapping[str, Callable[[Sequence[Any]], bool]] = {
+    "add": _no_standing_job,
+    "claim": lambda arguments: True,
+    "extend": lambda arguments: not any(arguments[3::3]),  # lines of log are written at once
+    "finish": lambda arguments: not any(b" " in wait for wait in arguments[3::4]),  # that pauses a limit
+}
 
 
 class Scripts:
@@ -148,12 +101,40 @@ class Scripts:
             "EXPLAINED_IDS": limits.EXPLAINED_IDS,
         }
         self._sent: dict[str, tuple[str, str]] = {}  # by name: the text and Redis' name of it
+        self._whole: set[str] = set()  # keys for which short scripts were too short
 
     async def run(self, name: str, key: str, *arguments: bytes | str | int | float) -> Any:
         """Run a script on one key and what hangs under it; its answer as Redis gave it.
 
-        A script that the server does not know (it restarted, or is new in a cluster) did not run: it is sent whole.
+        A script that the server does not know (it restarted, or is new in a cluster) did not run: it is sent as text.
         """
+        if (short := self._shorter(name, key, arguments)) != name:
+            try:
+                return await self._send(short, key, arguments)
+            except ResponseError as error:
+                if not self.did_not_run(error, key):
+                    raise
+        return await self._send(name, key, arguments)
+
+    def did_not_run(self, answer: object, key: str) -> bool:
+        """Whether an answer says that the server does not know the script; or that a short one met what it does not
+        know, and did nothing: from now on this key has whole ones."""
+        if isinstance(answer, NoScriptError):
+            return True
+        if not isinstance(answer, ResponseError) or WHOLE_IS_NEEDED not in str(answer):
+            return False
+        if len(self._whole) >= _MOST_KNOWN:
+            self._whole.clear()
+        self._whole.add(key)
+        return True
+
+    def _shorter(self, name: str, key: str, arguments: Sequence[bytes | str | int | float]) -> str:
+        """The name of the short script where that will do, as far as is known."""
+        if name not in SHORTENED or key in self._whole or not _WILL_DO[name](arguments):
+            return name
+        return f"{name}{_SHORT}"
+
+    async def _send(self, name: str, key: str, arguments: Sequence[bytes | str | int | float]) -> Any:
         read_only = name in READ_ONLY
         text, sha1 = self._sent.get(name) or self._prepare(name)
         try:
@@ -168,7 +149,8 @@ class Scripts:
         async def ask() -> list[Any]:
             pipe = self._connection.client.pipeline(transaction=False)
             for name, *arguments in (one, other):
-                pipe.execute_command("EVALSHA", self.sha1(str(name)), 1, key, *arguments)
+                chosen = self._shorter(str(name), key, arguments)
+                pipe.execute_command("EVALSHA", self.sha1(chosen), 1, key, *arguments)
             answers: list[Any] = await pipe.execute(raise_on_error=False)
             return answers
 
@@ -208,7 +190,7 @@ class Scripts:
         return (self._sent.get(name) or self._prepare(name))[1]
 
     def _prepare(self, name: str) -> tuple[str, str]:
-        text = source(name, self._constants)
+        text = source(name.removesuffix(_SHORT), self._constants, short=name.endswith(_SHORT))
         # The name Redis gives a script, not a safeguard.
         sha1 = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
         sent = self._sent[name] = text, sha1

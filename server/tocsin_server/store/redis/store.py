@@ -8,8 +8,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from redis.exceptions import NoScriptError
-
 from tocsin_server.domain import limits
 from tocsin_server.domain.commands import CancelJob, Change, HoldJob, ReleaseJob, RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, TocsinError
@@ -174,7 +172,7 @@ class RedisStore(JobStore):
         await self._queue_names.admit(queue)
         adding, claiming = add_arguments(arguments, claimed=True), claim_arguments(types, limit, lease, request)
         answer, brought = await self._scripts.run_both(self._keys.root(queue), ("add", *adding), ("claim", *claiming))
-        claimed_before = isinstance(answer, NoScriptError)
+        claimed_before = self._scripts.did_not_run(answer, self._keys.root(queue))
         answer = await self._said(answer, "add", queue, adding)
         added = await self._added(queue, list(zip(drafts, arguments, strict=True)), answer)
         try:
@@ -403,9 +401,8 @@ class RedisStore(JobStore):
     # --- how calls are made ---
 
     async def _said(self, answer: Any, script: str, queue: str, arguments: Sequence[bytes | str | int]) -> Any:
-        """The answer of a script that was sent with another; of one that was not known there, and so did not run, once
-        it has run."""
-        if isinstance(answer, NoScriptError):
+        """The answer of a script that was sent with another; of one that did not run, once it has run."""
+        if self._scripts.did_not_run(answer, self._keys.root(queue)):
             return await self._run(script, queue, *arguments)
         if isinstance(answer, Exception):
             with self._connection.translated():

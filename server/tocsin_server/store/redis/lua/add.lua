@@ -12,7 +12,7 @@
 -- Wakes    "settings" where the queue is new
 -- Clock    the server's; a delay counts from it, a time that has passed means now
 -- Bounds   the caller sends at most 50 jobs and 1 MiB
---- @include lib/keys lib/clock lib/conditions lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/types lib/full lib/drafts lib/collapse
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/types lib/full lib/drafts lib/collapse
 local FAIL, KEEP, REPLACE = 1, 2, 3
 local known, others, head = {}, {}, false
 local replaced = false  -- a job that may have had a key
@@ -47,6 +47,7 @@ local function write(asked)
 end
 
 -- As lib/collapse says; what this call has made of jobs of the key, or of any that had it, is written first.
+--- @rare
 local function collapse_with(asked)
   local row = key_row(asked, asked.type)
   if keyed[row] or replaced then write(asked) end
@@ -61,6 +62,7 @@ local function add(asked, id, body)
   if standing and asked.on_conflict == FAIL then return 'JOB_EXISTS', standing.state end
   if standing and standing.state == ACTIVE then return 'JOB_ACTIVE', standing.state end
   if asked.collapse and not standing then
+    rare()
     local done, other = collapse_with(asked)
     if done == 'REPLACED' then return done, replace(other, asked, string.sub(body, id and 3 + #id or 5)) end
     if done then return done, other end
@@ -76,6 +78,7 @@ local function add(asked, id, body)
     return 'REPLACED', (create(asked, id, body, standing))
   end
   replaced = true
+  rare()
   return 'REPLACED', replace(standing, asked, string.sub(body, 3 + #id))
 end
 

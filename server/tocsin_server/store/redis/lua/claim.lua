@@ -9,7 +9,7 @@
 -- Clock    the server's; no caller's time comes in
 -- Bounds   looks at 50 due jobs at most, leases at most 50 and 1 MiB a call
 -- Why one script: a crash between taking and leasing would lose the job.
---- @include lib/keys lib/clock lib/conditions lib/job lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/resume lib/promote lib/heads
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/resume lib/promote lib/heads
 local limit, lease_ms, request = math.min(tonumber(ARGV[1]), 50), tonumber(ARGV[2]), ARGV[3]
 local taken, bytes, more = {}, 0, false
 announce = false  -- what becomes WAITING here was due, and who waits for it has a timer of its own
@@ -90,7 +90,8 @@ while #taken < limit do
     job = job_of(n, arrival, meta, own)
     if job.state ~= (r.due and SCHEDULED or WAITING) or job.type ~= r.type then job = nil end
   end
-  if job and expired(job) then
+  if few then rare() end
+  if job and few and expired(job) then
     if r.due then due_left[arrival] = nil end
     more = true  -- there may be others behind those that were looked at
   elseif job then

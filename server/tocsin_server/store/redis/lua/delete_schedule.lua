@@ -3,7 +3,7 @@
 -- KEYS[1]  root of the queue
 -- ARGV     1 schedule_id
 -- Returns  1 where it stood, else 0
---- @include lib/keys lib/clock lib/conditions lib/job lib/rows lib/events lib/tick
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick
 if redis.call('HDEL', key('z'), ARGV[1]) == 0 then return 0 end
 redis.call('ZREM', key('u'), ARGV[1])
 redis.call('ZREM', key('y'), ARGV[1])

@@ -7,7 +7,7 @@
 -- Returns  two bytes an outcome: "O" recorded, "R" recorded before, "L" lease lost; the job's state
 -- Events   one a job
 -- A token that ended the last attempt answers "R" and the state of now: a lost answer can be asked for again.
---- @include lib/keys lib/clock lib/conditions lib/job lib/lease lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/pausing
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/lease lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/pausing
 local endings, rates = {}, {}
 
 function endings.COMPLETED(job, result)
@@ -74,6 +74,7 @@ local function finish(n, arrival, token, ending, said, retry_ms)
   if not wait then
     local span, limit
     wait, span, limit = string.match(retry_ms, '^(%S+) (%d+) (.*)$')
+    rare()
     pause_limit(job, limit, NOW + span)
   end
   endings[ending](job, said, tonumber(wait))

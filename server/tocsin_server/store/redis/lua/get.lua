@@ -3,7 +3,7 @@
 -- KEYS[1]  root of the queue
 -- ARGV     1 "1" with payloads, "0" without | then the ids
 -- Returns  one an id: its answer, or false
---- @include lib/keys lib/conditions lib/job lib/ids
+--- @include lib/keys lib/conditions lib/rare lib/job lib/ids
 local answers = {}
 for i = 2, #ARGV do
   local n, job = find(ARGV[i])

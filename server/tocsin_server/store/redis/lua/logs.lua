@@ -4,7 +4,7 @@
 -- ARGV     1 id | 2 arrival that the cursor is of | 3 how many lines it has seen | 4 limit
 -- Returns  false where no such job stands, else {arrival, lines seen, last number, number of the first line returned,
 --          line, ...} (lib/logs)
---- @include lib/keys lib/conditions lib/job lib/ids lib/logs
+--- @include lib/keys lib/conditions lib/rare lib/job lib/ids lib/logs
 local n = find(ARGV[1])
 local job = n and load(n)
 if not job then return false end

@@ -7,7 +7,7 @@
 --          10 how many states, the states | how many types, the types | tags, "#name=value"
 -- Returns  {{answer, ...}, next arrival or -1, next due_ms, skip left, HGETALL of the counters}
 -- Bounds   as ARGV 8 and 9; buckets of 256 arrivals are walked newest first
---- @include lib/keys lib/conditions lib/job
+--- @include lib/keys lib/conditions lib/rare lib/job
 local limit, skip, after, after_due = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local inspect, room = tonumber(ARGV[8]), tonumber(ARGV[9])
 local tested, p_from, p_to, due_from, due_to, made_from, made_to, end_from, end_to =

@@ -6,7 +6,7 @@
 -- Returns  one a job: 1 written, 0 it does not stand so
 -- Events   none: nothing changed that anybody could see
 -- Bounds   the caller sends at most 50 jobs and 1 MiB
---- @include lib/keys lib/conditions lib/job lib/ids
+--- @include lib/keys lib/conditions lib/rare lib/job lib/ids
 local writes, answers = {}, {}
 
 -- Notes the writes, or says that it does not stand so.

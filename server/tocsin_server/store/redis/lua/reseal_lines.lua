@@ -4,7 +4,7 @@
 -- ARGV     1 id | 2 the job's arrival | for each line: its number | text as it was read | text as it is to be
 -- Returns  how many stood so
 -- Bounds   the caller sends at most 500 lines
---- @include lib/keys lib/conditions lib/job lib/ids lib/logs
+--- @include lib/keys lib/conditions lib/rare lib/job lib/ids lib/logs
 local n = find(ARGV[1])
 if n ~= tonumber(ARGV[2]) then return 0 end
 local at, anew = key('l' .. arrival6(n)), {}

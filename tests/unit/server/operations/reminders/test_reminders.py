@@ -12,7 +12,7 @@ from redis import Redis
 from support.spied_store import SpiedStore
 from tocsin_server.domain.commands import RunJob
 from tocsin_server.domain.errors import OutcomeUnknown, RemindersNotFound, StoreAway, TocsinError
-from tocsin_server.domain.job import Payload
+from tocsin_server.domain.job import Payload, View
 from tocsin_server.domain.lease import Claimed
 from tocsin_server.domain.reminders import ReminderKind, SetName, Wish
 from tocsin_server.domain.states import State
@@ -366,12 +366,12 @@ async def test_callers_that_ask_the_same_at_once_make_one_set(spied: SpiedStore)
 async def test_with_new_content_what_is_due_is_not_lost_and_what_was_sent_is_not_sent_again(
     reminders: Reminders, fence: ReminderFence, spied: SpiedStore
 ) -> None:
-    at = await anchor(spied, SECOND)
-    offsets = [2 * timedelta(milliseconds=20), timedelta(milliseconds=20), timedelta(0), -ALL_AHEAD]
+    at = await anchor(spied, MINUTE + SECOND)
+    offsets = [MINUTE + 2 * timedelta(milliseconds=20), MINUTE + timedelta(milliseconds=20), MINUTE, -ALL_AHEAD]
     old = await schedule(reminders, at, offsets)
     sent = await running_early(spied, ids(old)[0])
     assert await begins(fence, sent, 1)
-    while await spied.as_store.ping() < at:
+    while await spied.as_store.ping() < at - MINUTE:
         pass
     taken = await running(spied)
     change = asyncio.create_task(schedule(reminders, at, offsets, b"y"))
@@ -425,3 +425,15 @@ async def test_a_fence_that_lost_its_answer_asks_again(
     spied.lose["write_note"] = 3
     with pytest.raises(OutcomeUnknown):
         await begins(fence, one, 1)
+
+
+async def test_reminders_of_a_booking_expire_when_it_begins(reminders: Reminders, spied: SpiedStore) -> None:
+    at = await anchor(spied, 2 * HOUR)
+    offsets = (timedelta(minutes=30), timedelta(0))
+    booked = await schedule(reminders, at, offsets)
+    jobs = await spied.as_store.get("q", ids(booked), View.BASIC)
+    assert [job and job.expire_time for job in jobs] == [at, at + timedelta(minutes=5)]
+    payment = SetName("q", ReminderKind.PAYMENT, "p")
+    owed = await schedule(reminders, at, offsets, name=payment)
+    jobs = await spied.as_store.get("q", ids(owed), View.BASIC)
+    assert [job and job.expire_time for job in jobs] == [None, None]

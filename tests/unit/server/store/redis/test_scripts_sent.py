@@ -6,7 +6,7 @@ import re
 
 import pytest
 from support.source_tree import LUA
-from tocsin_server.store.redis.scripts import lean, names, source
+from tocsin_server.store.redis.script_text import lean, names, source
 
 _FUNCTIONS = {
     name

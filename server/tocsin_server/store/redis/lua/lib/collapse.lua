@@ -3,6 +3,7 @@ local BY_KEEP, BY_REPLACE, BY_THROTTLE, BY_DEBOUNCE, BY_RUN_AGAIN = 1, 2, 3, 4, 
 local keyed = {}  -- rows of keys of jobs that this call has not written yet
 
 -- Puts a new spec and time in a job's place. One that waits for another of its key goes on waiting for it.
+--- @rare
 local function replace(job, asked, payload)
   local waits_for = job.state == BLOCKED and key_row(job, job.type)
   job.extras_gone, job.extras, job.log_gone = has(job, HAS_EXTRAS), false, has(job, HAS_LOG)
@@ -15,6 +16,7 @@ local function replace(job, asked, payload)
   return job
 end
 
+--- @rare
 local function newest(row, band)
   local found = redis.call('ZREVRANGEBYSCORE', key(row), string.format('(%d', band + BAND), string.format('%d', band),
     'LIMIT', 0, 1)
@@ -23,6 +25,7 @@ end
 
 -- "KEPT" or "REPLACED" and the job of its key that stands; nil where a new one is to be made, when `asked` says.
 -- What this call has done to jobs of the key must have been written before.
+--- @rare
 local function collapse(asked)
   local mode, window, longest = struct.unpack('>BI6I6', asked.collapse)
   local row = key_row(asked, asked.type)

@@ -45,6 +45,7 @@ local function plan_of(job)
   return plan
 end
 
+--- @rare
 local function move_places(plan, arrival)
   for _, list in ipairs(plan.out) do list[#list + 1] = arrival end
   for _, list in ipairs(plan.into) do
@@ -151,6 +152,7 @@ end
 local function commit()
   if #order == 0 then return end
   filing = read_mode()
+  if few or filing > 0 then rare() end
   local plans, records, unlinked, ids_gone = {}, {}, {}, {}
   for i = 1, #order, FIELDS do
     local job, arrival, own, body, result = order[i], order[i + 2], order[i + 3], order[i + 4], order[i + 5]

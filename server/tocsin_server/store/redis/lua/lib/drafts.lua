@@ -10,6 +10,7 @@ local function read_head(head)
     priority = priority, rest = string.sub(head, HEAD_LEN + 1), job = false, collapse = false,
     type = (struct.unpack('>Bc0', string.sub(head, HEAD_LEN + 1)))}
   if has(asked, CONDITIONS) then
+    few = true
     asked.tags_at = behind_conditions(asked.rest, #asked.type + 2, flags)
     asked.collapse = condition(asked, COLLAPSE)
   end
@@ -27,8 +28,8 @@ local function new_job(asked, revision)
 end
 
 -- What is asked for, where a limit that is full does not let it wait: the same as one that ends at once.
+--- @rare
 local function judged(asked)
-  if asked.state ~= WAITING or not strict_limits() then return asked end
   asked.tags_at = asked.tags_at or behind_conditions(asked.rest, 2 + #asked.type, asked.flags)
   if not is_refused(asked.type, condition(asked, LIMIT_KEY) or '') then return asked end
   if not asked.ended then
@@ -41,7 +42,7 @@ end
 
 -- The new job, and as what it was asked for in the end.
 local function create(asked, id, body, replaced)
-  asked = judged(asked)
+  if asked.state == WAITING and strict_limits() then asked = judged(asked) end
   local job = not replaced and asked.job or new_job(asked, replaced and replaced.revision + 1 or 1)
   if not replaced then asked.job = job end
   last = last + 1

@@ -9,6 +9,7 @@ local keyed_rows = {}  -- rows of keys that this commit changes: by name {type, 
 local rows_in_order = {}  -- their names: keys that come together get their turns in the order in which they came
 local let_go = {}  -- keys of which a place became free
 
+--- @rare
 local function note_row(type, k)
   local name = 'w' .. type .. ':' .. k
   if keyed_rows[name] then return end
@@ -17,6 +18,7 @@ local function note_row(type, k)
 end
 
 -- Says of a job that changes how it is filed now. Returns the indexes that it leaves, and those that it enters.
+--- @rare
 local function file(job)
   local was, now = job.was, not job.gone and job
   local was_filed = was and was.flags >= FILED

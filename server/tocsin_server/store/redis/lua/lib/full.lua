@@ -8,6 +8,7 @@ local function strict_limits()
   if strict == nil then
     strict = false
     if in_mode(read_mode(), CANCELS) then
+      rare()
       for _, limit in ipairs(read_limits(redis.call('HGET', key('q'), 'limits') or '')) do
         if limit.on_full >= CANCEL_NEW then
           strict = strict or {}
@@ -19,6 +20,7 @@ local function strict_limits()
   return strict
 end
 
+--- @rare
 local function size_of(limit, k)
   local name = places_of_limit(limit, k)
   if not sizes[name] then
@@ -41,6 +43,7 @@ end
 
 -- Of those that run under a limit the one that began first and was not asked yet; of a queue's among the 100 whose leases
 -- end first.
+--- @rare
 local function ask_oldest(limit, k)
   local name, oldest = places_of_limit(limit, k), nil
   for _, one in ipairs(redis.call('ZRANGE', key(name), '0', '99')) do
@@ -56,6 +59,7 @@ local function ask_oldest(limit, k)
 end
 
 -- Whether a job that comes may not even wait. Where it may, and a limit is full, who runs under it may be asked to stop.
+--- @rare
 local function is_refused(type, k)
   local limits, full = strict_limits(), {}
   for _, limit in ipairs(limits) do
@@ -74,12 +78,14 @@ local function is_refused(type, k)
 end
 
 -- A job that ends as it comes.
+--- @rare
 local function refuse(job)
   job.state, job.ends = CANCELLED, NOW
   put_extra(job, 'c', struct.pack('>I6I6I6I6', NOW, 0, NOW, 0) .. FULL)
 end
 
 -- The same for one that was SCHEDULED and is due now.
+--- @rare
 local function judge_due(job)
   if is_refused(job.type, condition(job, LIMIT_KEY) or '') then refuse(job) end
 end

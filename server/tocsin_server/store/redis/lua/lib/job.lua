@@ -18,6 +18,8 @@ local HEADER, HEADER_LEN = '>BBi4I4I2BI4I6I6I6I6c8I2', 51
 local NO_TOKEN = '\0\0\0\0\0\0\0\0'
 local COMMON_DONE, COMMON_FAILED = 86400000, 2592000000  -- retention in ms, where a job has none of its own
 
+local few = false  -- whether a job was met that has conditions, or is filed (lib/rare)
+
 -- Jobs this call has changed, by arrival number; lib/commit writes them out.
 local touched = {}
 
@@ -84,6 +86,7 @@ local function parse(meta)
     flags = flags, priority = priority, attempt = attempt, failures = failures, crashes = crashes, revision = revision,
     create = create, due = due, start = start, ends = ends, token = token, held = held,
     was = {held = held, state = state, type = type, priority = priority, due = due, ends = ends, flags = flags, failures = failures}}
+  if flags >= CONDITIONS then few = true end
   if flags >= FILED then
     job.key = condition(job, LIMIT_KEY) or ''
     job.was.key = job.key

@@ -5,6 +5,7 @@ local BAND, BLOCKED_BAND, HIGHEST = 281474976710656, 844424930131968, 1125899906
 local ended_keys = {}  -- rows of keys of which a job has ended, or has come that waits for one
 
 -- By when it must have begun; nil of a job that need not, has begun, or has ended.
+--- @rare
 local function begin_by(job)
   if job.state > WAITING or job.attempt > 0 then return nil end
   local said = condition(job, EXPIRE)
@@ -14,11 +15,13 @@ local function begin_by(job)
 end
 
 -- The row of its key (lib/keys); nil where it has none.
+--- @rare
 local function key_row(job, type)
   local said = condition(job, COLLAPSE)
   return said and 'K' .. type .. ':' .. string.sub(said, 14)
 end
 
+--- @rare
 local function key_band(state)
   if state == BLOCKED then return BLOCKED_BAND end
   if state == ACTIVE then return BAND end
@@ -26,6 +29,7 @@ local function key_band(state)
 end
 
 -- Of a job's plan (lib/commit) its places in these rows.
+--- @rare
 local function plan_conditions(plan, job, now)
   local was = job.was
   local before, by = was and (job.old or job), now and begin_by(now)
@@ -44,6 +48,7 @@ local function plan_conditions(plan, job, now)
 end
 
 -- Puts one job into the row of its key, or takes it out.
+--- @rare
 local function move_in_key(plan, arrival, n)
   local list = plan.key_leaves
   if list then list[#list + 1] = arrival end
@@ -55,6 +60,7 @@ local function move_in_key(plan, arrival, n)
 end
 
 -- Lets jobs go that wait for the end of another of their key, where none of that runs or is to run any more.
+--- @rare
 local function touch_next_of_keys()
   local rows = ended_keys
   ended_keys = {}

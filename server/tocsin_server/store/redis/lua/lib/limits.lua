@@ -13,6 +13,7 @@ local function in_mode(mode, flag)
   return math.floor(mode / flag) % 2 == 1
 end
 
+--- @rare
 local function read_limits(packed)
   local found, at = {}, 6
   while at <= #packed do
@@ -25,12 +26,14 @@ local function read_limits(packed)
 end
 
 -- Whether a limit is about jobs of this type and key.
+--- @rare
 local function covers(limit, type, k)
   if limit.scope == OF_KEY then return k ~= '' and (limit.type == '' or limit.type == type) end
   return limit.scope == OF_QUEUE or limit.type == type
 end
 
 -- The index of places of a limit, for jobs of this type and key: who runs, and who keeps a place for its retry.
+--- @rare
 local function places_of_limit(limit, k)
   if limit.scope == OF_QUEUE then return 'a' end
   if limit.scope == OF_TYPE then return 'c' .. limit.type end
@@ -38,6 +41,7 @@ local function places_of_limit(limit, k)
 end
 
 -- Whether a key has one place among the jobs of this type, so that its jobs keep their order.
+--- @rare
 local function ordered(type)
   for _, limit in ipairs(read_limits(redis.call('HGET', key('q'), 'limits') or '')) do
     if limit.scope == OF_KEY and limit.most == 1 and (limit.type == '' or limit.type == type) then return true end

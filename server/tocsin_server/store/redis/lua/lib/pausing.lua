@@ -1,5 +1,6 @@
 -- pausing: a limit lets nothing begin before a time, because a job that failed said so; kept as lib/rates does. `halted` of
 -- the queue's hash is the last such time of all its limits: before it claims ask each limit.
+--- @rare
 local function pause_limit(job, name, till)
   local queue = redis.call('HMGET', key('q'), 'limits', 'halted')
   local k = condition(job, LIMIT_KEY) or ''

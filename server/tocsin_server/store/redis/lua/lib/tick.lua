@@ -48,6 +48,7 @@ end
 
 -- A place became free that a claim had wanted: who was refused is rung. Returns the mode as it is now.
 local freed, wanted = false, false  -- whether any place became free; whether one was wanted and jobs wait for it
+--- @rare
 local function settle_places(mode, waiting)
   local held = math.floor(mode / HELD) % 2 == 1
   if held and freed then

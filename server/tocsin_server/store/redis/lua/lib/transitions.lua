@@ -37,6 +37,7 @@ local function cancelled(job)
 end
 
 -- Ends a job that had to begin before now and has not; whether it is one.
+--- @rare
 local function expired(job)
   local by = begin_by(job)
   if not by or by > NOW then return false end

@@ -12,16 +12,19 @@
 -- weight 1 waits for more turns of another than that one's weight.
 local ROUND = 27720
 
+--- @rare
 local function share(job)
   local weight = condition(job, WEIGHT)
   return math.ceil(ROUND / (weight and string.byte(weight) or 1))
 end
 
+--- @rare
 local function heads_of(type)
   return (in_mode(filing, FAIR) and 'G' or 'g') .. type
 end
 
 -- The tag of a key's next turn, and when it was given.
+--- @rare
 local function tag_of(k, head)
   local said = redis.call('HGET', key('T'), k)
   if not said then
@@ -34,6 +37,7 @@ local function tag_of(k, head)
   return tonumber(tag), struct.pack('>I6', given)
 end
 
+--- @rare
 local function open_head(type, k, head, score)
   if in_mode(filing, FAIR) then
     local tag, given = tag_of(k, head)
@@ -48,11 +52,13 @@ local function open_head(type, k, head, score)
   redis.call('HSET', key('t' .. k), type, 'o')
 end
 
+--- @rare
 local function is_open(stands)
   local first = string.sub(stands, 1, 1)
   return first == 'o' or first == 'O'
 end
 
+--- @rare
 local function close_head(type, k, head, stands)
   if stands == 'o' then
     redis.call('ZREM', key('g' .. type), head)
@@ -65,6 +71,7 @@ local function close_head(type, k, head, stands)
 end
 
 -- Takes a row out of the heads: until a time, or with none until a place is free. Its head stands there still.
+--- @rare
 local function park(type, k, head, generation, till)
   local m = type .. ':' .. k
   close_head(type, k, head, redis.call('HGET', key('t' .. k), type))
@@ -77,6 +84,7 @@ local function park(type, k, head, generation, till)
 end
 
 -- Lets a parked row, or one whose head stands among others, be looked at again.
+--- @rare
 local function reopen(type, k)
   local row = redis.call('ZRANGE', key('w' .. type .. ':' .. k), '0', '0', 'WITHSCORES')
   local stands = redis.call('HGET', key('t' .. k), type)
@@ -87,6 +95,7 @@ local function reopen(type, k)
 end
 
 -- Brings the heads of all rows that changed in line with them.
+--- @rare
 local function keep_heads()
   for _, name in ipairs(rows_in_order) do
     local one = keyed_rows[name]
