@@ -29,7 +29,8 @@ STREAMS = (
     "/live/workers?queue=mail",
 )  # fmt: skip
 FORMS = (
-    "/job/retry", "/job/run", "/job/cancel", "/job/delete", "/job/retime", "/queue/pause", "/queue/resume",
+    "/job/retry", "/job/run", "/job/cancel", "/job/delete", "/job/retime", "/job/hold", "/job/release",
+    "/queue/pause", "/queue/resume",
     "/queue/drain", "/bulk/act", "/schedule/trigger", "/schedule/pause", "/schedule/resume", "/reminders/cancel",
 )  # fmt: skip
 

@@ -31,8 +31,8 @@ class WebSettings(BaseModel, frozen=True, extra="forbid"):
 
     listen: ListenAddress | None = Field(
         default=None,
-        description="host:port to serve the dashboard on. Absent: none is served; `tocsin dev` serves one on "
-        "127.0.0.1:50080.",
+        description="host:port to serve the dashboard on. With `processes` all share it. Absent: none is served; "
+        "`tocsin dev` serves one on 127.0.0.1:50080.",
     )
     root_path: Annotated[str, AfterValidator(_root)] = Field(
         default="",

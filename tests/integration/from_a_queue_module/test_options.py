@@ -98,6 +98,14 @@ def test_job_id(lines: Lines, client: Client) -> None:
     assert client.wait("charge-7", timeout=20).data == PAID
 
 
+def test_deduplication(lines: Lines, client: Client) -> None:
+    first = client.schedule("charge_card", NOT_PAID, delay=3600, collapse=Collapse("charge-7", "KEEP"))
+    second = lines.python()
+    assert (second.outcome, second.job_id) == ("KEPT", first.job_id)
+    [standing] = client.list(view="FULL")
+    assert standing.data == NOT_PAID
+
+
 def test_unique(lines: Lines, client: Client) -> None:
     client.schedule("charge_card", NOT_PAID, delay=3600, job_id="charge-7")
     assert lines.python().outcome == "REPLACED"
@@ -106,14 +114,6 @@ def test_unique(lines: Lines, client: Client) -> None:
     assert standing.schedule_time is not None
     assert standing.create_time is not None
     assert standing.schedule_time - standing.create_time < timedelta(minutes=2)
-
-
-def test_deduplication(lines: Lines, client: Client) -> None:
-    first = client.schedule("charge_card", NOT_PAID, delay=3600, collapse=Collapse("charge-7", "KEEP"))
-    second = lines.python()
-    assert (second.outcome, second.job_id) == ("KEPT", first.job_id)
-    [standing] = client.list(view="FULL")
-    assert standing.data == NOT_PAID
 
 
 def test_timeout(lines: Lines, client: Client) -> None:

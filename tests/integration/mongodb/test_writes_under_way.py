@@ -6,14 +6,18 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from contract.builders import a_draft, added, cancelled, claimed_one, completed, finished, read
+from contract.builders import HOUR, a_draft, added, cancelled, claimed_one, completed, finished, read
 from pymongo.database import Database
 from support.eventually import until_async
 from support.mongo_servers import MongoServer, order_fault
 from support.mongo_stores import opened
+from tocsin_server.domain.bulk_actions import BulkVerb
+from tocsin_server.domain.commands import UpdateJob
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.mongo.store import MongoStore
+
+from integration.bulk.acting import acted, an_order
 
 WAIT = timedelta(seconds=8)
 
@@ -73,6 +77,18 @@ async def test_a_hole_hides_nothing_that_was_logged_after_it(store: MongoStore) 
     assert batch.gap
     batch = await store.events("q", batch.cursor, wait=timedelta(0))
     assert [(event.job.job_id, event.job.state) for event in batch.events] == [("one", State.CANCELLED)]
+
+
+async def test_a_hole_fails_no_bulk_action_and_hides_no_change_from_it(store: MongoStore) -> None:
+    await added(store, a_draft("one", when=HOUR), a_draft("two", when=HOUR))
+    order = await an_order(store, BulkVerb.PRIORITY, priority=9)
+    assert order.moment is not None
+    await _queues(store).allocate("q", events=3)
+    await store.update("q", [UpdateJob("one", priority=1)])
+    assert (await store.events("q", order.moment.cursor, wait=timedelta(seconds=20))).gap
+    state = await acted(store, order)
+    assert (state.done_jobs, state.changed) == (1, 1)
+    assert (await read(store, "one")).spec.priority == 1
 
 
 def _queues(store: MongoStore) -> QueueDocuments:

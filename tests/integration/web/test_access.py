@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from selenium.webdriver import Keys
+from support.browser import Browser
 from support.certificates import Authority
 from support.dashboard import FORMS, PAGES, STREAMS, WEB, Visitor, dashboard_of
 from support.eventually import until
@@ -115,6 +117,29 @@ def test_a_login_holds_the_token_where_no_script_and_no_reader_of_cookies_finds_
         changed = mended[:-4] + ("AAAA" if mended[-4:] != "AAAA" else "BBBB")
         with Visitor(root.at, Cookie=changed) as forger:
             assert forger.get("/").status_code == 303
+
+
+def test_in_a_browser(shop: Shop, browser: Browser, axe_text: str, pictures: Path) -> None:
+    server = shop.serve()
+    shop.fill(server)
+    browser.open(f"{dashboard_of(server)}/jobs?queue=mail")
+    browser.find("h1", "Log in")
+    assert browser.faults(axe_text) == []
+    browser.picture(pictures / "login.png")
+    browser.type("#token", "tcs_wrong")
+    browser.press(Keys.ENTER)
+    browser.find(".note.bad", "not known")
+    browser.type("#token", shop.root)
+    browser.press(Keys.ENTER)
+    browser.find("h1", "Overview")
+    browser.find(".who", "root")
+    assert browser.script("return document.cookie") == ""  # no script sees any
+    browser.click(".nav a", "Queues")
+    browser.find("tr[data-key=secret]")
+    browser.click("button", "Log out")
+    browser.find("h1", "Log in")
+    browser.driver.back()
+    browser.find("h1", "Log in")
 
 
 def test_read_alone_sees_each_page_no_payload_and_does_nothing(shop: Shop) -> None:

@@ -65,6 +65,14 @@ def test_each_action_on_a_job(server: Server, client: Client, browser: Browser) 
     browser.find(".note.good", "Its time is changed")
     assert (client.get("later").schedule_time - client.get("later").create_time).days >= 2
 
+    browser.click("summary", "Hold")
+    browser.click("button", "Hold it")
+    browser.find("#live .badge", "held")
+    assert client.get("later").message.held
+    browser.click("summary", "Release")
+    browser.click("button", "Release it")
+    browser.find(".note.good", "released")
+
     browser.click("summary", "Run now")
     browser.click("button", "Run now")
     browser.find(".note.good", "due now")

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 from tocsin import NotFound, TocsinError
-from tocsin.v1 import job_pb2, job_service_pb2
+from tocsin.v1 import holding_pb2, job_pb2, job_service_pb2
 
 from tocsin_server.web.commands import CommandLines
 from tocsin_server.web.fields import WrongFilter, moment, span_of
@@ -30,6 +30,7 @@ class ActionKind:
     scope: str
     states: Sequence[int]
     danger: bool = False
+    held: bool | None = None  # of jobs that are held, or are not; None: of both
     asks: tuple[str, str, str] | None = None  # a field: its name, its label, what stands in it as an example
 
 
@@ -59,7 +60,14 @@ DELETE = ActionKind(
     "delete", "Delete", "Takes it out of the store, with all that is known of it.", "Delete the job", "operate", _ENDED,
     danger=True,
 )  # fmt: skip
-KINDS: Mapping[str, ActionKind] = {kind.name: kind for kind in (RETRY, RUN, RETIME, CANCEL, DELETE)}
+HOLD = ActionKind(
+    "hold", "Hold", "No attempt of it begins until it is released; its state and its time stay.", "Hold it", "operate",
+    _NOT_BEGUN, held=False,
+)  # fmt: skip
+RELEASE = ActionKind(
+    "release", "Release", "It is due when it is due, or now.", "Release it", "operate", _NOT_BEGUN, held=True
+)
+KINDS: Mapping[str, ActionKind] = {kind.name: kind for kind in (RETRY, RUN, RELEASE, RETIME, HOLD, CANCEL, DELETE)}
 
 
 def job_actions(visit: Visit, job: job_pb2.Job) -> Sequence[OfferedAction]:
@@ -67,7 +75,7 @@ def job_actions(visit: Visit, job: job_pb2.Job) -> Sequence[OfferedAction]:
     return [
         OfferedAction(kind, _lines(visit, kind, job), f"/job/{kind.name}")
         for kind in KINDS.values()
-        if job.state in kind.states
+        if job.state in kind.states and kind.held in (None, job.held)
     ]
 
 
@@ -101,6 +109,10 @@ async def act(visit: Visit, name: str, show: Callable[..., Any]) -> Response:
                 await visit.ask(jobs.RetryJob, job_service_pb2.RetryJobRequest(**which))
             case "run":
                 await visit.ask(jobs.RunJob, job_service_pb2.RunJobRequest(**which))
+            case "hold":
+                await visit.ask(jobs.HoldJob, holding_pb2.HoldJobRequest(**which))
+            case "release":
+                await visit.ask(jobs.ReleaseJob, holding_pb2.ReleaseJobRequest(**which))
             case "cancel":
                 reason = visit.field("reason")
                 await visit.ask(jobs.CancelJob, job_service_pb2.CancelJobRequest(reason=reason, **which))
