@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
-from tocsin_server.domain.commands import HoldJob, ReleaseJob, RunJob
+from tocsin_server.domain.commands import RunJob
 from tocsin_server.domain.conditions import Conditions
 from tocsin_server.domain.explaining import HeldBack, Turn
 from tocsin_server.domain.job import Draft
@@ -28,7 +28,6 @@ from contract.builders import (
     completed,
     failed,
     finished,
-    read,
     released,
     wish,
 )
@@ -256,28 +255,3 @@ async def test_a_job_that_waits_for_a_place_or_a_rate_is_explained_so(store: Job
     assert (held.limit, held.active, held.most) == ("slow", 1, None)
     assert held.next_at is not None
     assert abs(held.next_at - await store.ping() - HOUR) < MINUTE
-
-
-async def test_a_held_job_has_no_place_and_is_in_nobodys_way(store: JobStore) -> None:
-    await limited(store, a_limit(KEY, 1))
-    await added(store, *(keyed(f"{i}", "k") for i in range(3)))
-    [first] = await claimed(store)
-    await store.update("q", [HoldJob("1")])
-    await finished(store, completed(first))
-    [third] = await claimed(store)
-    assert third.job.job_id == "2"
-    await store.update("q", [ReleaseJob("1")])
-    assert await claimed(store) == []
-    await finished(store, completed(third))
-    assert ids(await claimed(store)) == ["1"]
-
-
-async def test_a_retry_that_is_held_has_no_end(store: JobStore) -> None:
-    await limited(store, a_limit(KEY, 1))
-    await added(store, keyed("0", "k"), keyed("1", "k"))
-    [first] = await claimed(store)
-    await finished(store, failed(first, HOUR))
-    await store.update("q", [HoldJob("0")])
-    assert (await read(store, "0")).end_time is None
-    await store.update("q", [ReleaseJob("0")])
-    assert (await read(store, "0")).end_time is None

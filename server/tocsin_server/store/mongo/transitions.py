@@ -138,7 +138,6 @@ def expired(job: Standing) -> None:
 def hold(job: Standing) -> None:
     """No attempt begins."""
     if not job.held:
-        job.document.pop("placed", None)  # it keeps its key's place no longer
         job.document["state"] = -job.document["state"]
         changed(job)
 

@@ -3,7 +3,7 @@
 -- Who waits stands in a row of its type and key. FILED, a flag of the record, says that a job stands so, whatever the
 -- queue says now: settings change, and jobs follow them one by one.
 -- A job that waits for its retry keeps its key's place where the key has one place only (`ends` is 1 then), and comes
--- first in its row: so the order of a key's jobs is that of their arrival. One that is held keeps nothing.
+-- first in its row: so the order of a key's jobs is that of their arrival.
 local filing = 0  -- the mode
 local keyed_rows = {}  -- rows of keys that this commit changes: by name {type, key, head before}
 local rows_in_order = {}  -- their names: keys that come together get their turns in the order in which they came
@@ -27,7 +27,7 @@ local function file(job)
     now.key = k
     local waits, holds = now.state == SCHEDULED or now.state == WAITING, false
     if waits then
-      if not now.held and was_filed and k ~= '' and k == was.key then
+      if was_filed and k ~= '' and k == was.key then
         if was.state == ACTIVE then
           holds = now.failures > was.failures and in_mode(filing, ORDERED) and ordered(now.type)
         else

@@ -1,0 +1,37 @@
+"""Limits beside what else keeps a job from beginning: a hold, and a collapse that ends it."""
+
+from __future__ import annotations
+
+import pytest
+from tocsin_server.domain.commands import HoldJob, ReleaseJob
+from tocsin_server.store.interface import JobStore
+
+from contract.builders import HOUR, added, claimed, completed, failed, finished
+from contract.test_limits import KEY, a_limit, ids, keyed, limited
+
+
+async def test_a_held_job_has_no_place_and_is_in_nobodys_way(store: JobStore) -> None:
+    await limited(store, a_limit(KEY, 1))
+    await added(store, *(keyed(f"{i}", "k") for i in range(3)))
+    [first] = await claimed(store)
+    await store.update("q", [HoldJob("1")])
+    await finished(store, completed(first))
+    [third] = await claimed(store)
+    assert third.job.job_id == "2"
+    await store.update("q", [ReleaseJob("1")])
+    assert await claimed(store) == []
+    await finished(store, completed(third))
+    assert ids(await claimed(store)) == ["1"]
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+async def test_a_retry_that_is_held_keeps_its_place_until_it_is_let_go(store: JobStore, limit: int) -> None:
+    await limited(store, a_limit(KEY, limit))
+    await added(store, keyed("0", "k"), keyed("1", "k"))
+    [first] = await claimed(store, 1)
+    await finished(store, failed(first, HOUR))
+    await store.update("q", [HoldJob("0")])
+    assert ids(await claimed(store)) == ([] if limit == 1 else ["1"])
+    await store.update("q", [ReleaseJob("0")])
+    await store.delete("q", ["0"], ended_only=False)
+    assert ids(await claimed(store)) == (["1"] if limit == 1 else [])
