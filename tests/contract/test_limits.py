@@ -31,6 +31,7 @@ from contract.builders import (
     released,
     wish,
 )
+from contract.conftest import Contents
 
 QUEUE, TYPE, KEY = LimitScope.QUEUE, LimitScope.TYPE, LimitScope.KEY
 
@@ -49,6 +50,23 @@ def keyed(job_id: str, key: str, weight: int = 1, **words: object) -> Draft:
 
 def ids(claims: list[Claimed]) -> list[str]:
     return [one.job.job_id for one in claims]
+
+
+async def test_limits_are_read_as_they_were_set_and_setting_them_again_changes_nothing(
+    store: JobStore, contents: Contents
+) -> None:
+    said = QueueSettings(
+        limits=(
+            Limit("a", KEY, "t", max_active=1),
+            Limit("b", QUEUE, rate=Rate(1_000_000, 30 * 24 * HOUR, burst=1_000_000)),
+            Limit("c", TYPE, "u", max_active=100_000, rate=Rate(1, timedelta(milliseconds=1))),
+        )
+    )
+    assert await store.put_settings("q", said, paused=False) == said
+    assert await store.settings(["q"]) == [said]
+    before = contents()
+    await store.put_settings("q", said, paused=False)
+    assert contents() == before
 
 
 @pytest.mark.parametrize("scope", [QUEUE, TYPE])

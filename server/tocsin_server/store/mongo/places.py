@@ -83,10 +83,12 @@ class LimitPlaces:
         jobs = await self._jobs.find({"queue": queue, "state": int(State.ACTIVE)}, sort=[("arrival", 1)])
 
         def give(document: Document) -> bool:
-            known = {(one["job"], bytes(one["token"])) for one in document["held"]}
-            document["held"] += [place for job in jobs if (place := place_of(job))["job"] and _key(place) not in known]
+            known = {_key(one) for one in document["held"]}
+            new = [place for job in jobs if _key(place := place_of(job)) not in known]
+            is_news = bool(new) or not document["ready"]
+            document["held"] += new
             document["ready"] = True
-            return True
+            return is_news
 
         await self.change(queue, give)
 
