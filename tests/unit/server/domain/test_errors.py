@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from support.source_tree import modules, within
-from tocsin_server.domain import errors, job_errors
+from tocsin_server.domain import bulk_actions, errors, job_errors
+from tocsin_server.domain.bulk_actions import BulkTokenStale
 from tocsin_server.domain.errors import (
     AuditAway,
     CannotDecrypt,
@@ -76,6 +77,7 @@ ALL: list[TocsinError] = [
     TooLarge("job.raw.body", 2_000_000, 1_048_576),
     JobNotFound("q", "a"),
     RemindersNotFound("q", "booking", "42"),
+    BulkTokenStale("q"),
     JobExists("q", "a", State.COMPLETED),
     ReminderIdTaken("q", "a", State.WAITING),
     JobActive("q", "a"),
@@ -121,7 +123,7 @@ ALL: list[TocsinError] = [
 each = pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)
 
 
-MODULES = (errors, job_errors, schedule_errors)
+MODULES = (errors, job_errors, schedule_errors, bulk_actions)
 
 
 def kinds() -> set[type[TocsinError]]:
