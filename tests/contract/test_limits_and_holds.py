@@ -6,7 +6,7 @@ import pytest
 from tocsin_server.domain.commands import HoldJob, ReleaseJob
 from tocsin_server.store.interface import JobStore
 
-from contract.builders import HOUR, added, claimed, completed, failed, finished
+from contract.builders import HOUR, added, claimed, completed, failed, finished, read
 from contract.test_limits import KEY, a_limit, ids, keyed, limited
 
 
@@ -31,6 +31,7 @@ async def test_a_retry_that_is_held_keeps_its_place_until_it_is_let_go(store: Jo
     [first] = await claimed(store, 1)
     await finished(store, failed(first, HOUR))
     await store.update("q", [HoldJob("0")])
+    assert (await read(store, "0")).end_time is None
     assert ids(await claimed(store)) == ([] if limit == 1 else ["1"])
     await store.update("q", [ReleaseJob("0")])
     await store.delete("q", ["0"], ended_only=False)
