@@ -312,7 +312,7 @@ def job_of(queue: str, answer: bytes | list[Any], view: View) -> Job:
         _time(due),
         _some_time(start),
         # Of an ACTIVE job its lease's; of one that is filed by its key it says that it keeps its place.
-        None if state == _ACTIVE or (flags & FILED and state < _ACTIVE) else _some_time(end),
+        None if state == _ACTIVE or (flags & FILED and state & ~PUT_BY < _ACTIVE) else _some_time(end),
         attempt,
         failures,
         crashes,
