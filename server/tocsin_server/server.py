@@ -257,7 +257,8 @@ class Server:
             return None
         from tocsin_server.web.serving import Dashboard
 
-        dashboard = Dashboard(self._settings, lambda: doors.certificates, lambda: doors.token_hashes, self._beside)
+        shown = (lambda: doors.certificates), (lambda: doors.token_hashes)
+        dashboard = Dashboard(self._settings, *shown, self._beside, self._hello)
         self._stack.push_async_callback(dashboard.close)
         return dashboard
 
@@ -405,8 +406,7 @@ class Server:
         _log.info(
             "serving",
             address=self.address,
-            **({"metrics": self.metrics_address} if self.metrics_address else {}),
-            **({"dashboard": self.dashboard_address} if self.dashboard_address else {}),
+            **{name: at for name in ("metrics", "dashboard") if (at := getattr(self, f"{name}_address"))},
             server=name,  # as callers see it
             pid=os.getpid(),
             provider=f"{info.provider} ({info.version}{', embedded' if info.embedded else ''})",

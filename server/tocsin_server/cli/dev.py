@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 from tocsin import AsyncClient, TocsinError
 
-from tocsin_server.api.listening import CannotListen, check_can_listen
 from tocsin_server.cli import options
 from tocsin_server.cli.job_screen import JobScreen
 from tocsin_server.cli.reloading import AGAIN, run_reloading
@@ -70,7 +69,7 @@ def dev(
     texts = Flag("tocsin dev", "sms.url", f"file:{folder / 'outbox'}")
     private = Flag("tocsin dev", "http.allow_private", True)  # what is called is on this machine, too
     measured = Flag("tocsin dev", "metrics.listen", "127.0.0.1:0")
-    page = Flag("tocsin dev", "web.listen", _free_or_any(_DASHBOARD))
+    page = Flag("tocsin dev", "web.listen", _DASHBOARD)
     defaults = [outbox, sender, texts, private, measured, page]
     settings = loaded_or_exit("dev", flags, environ, config, defaults).settings
     if not is_loopback(settings.listen):
@@ -95,15 +94,6 @@ def _open_screen() -> None:
     logging.getLogger("tocsin.server").addFilter(
         lambda record: not (isinstance(record.msg, dict) and record.msg.get("event") in ("serving", "ready"))
     )
-
-
-def _free_or_any(listen: str) -> str:
-    """The address, or with any free port where another program has it."""
-    try:
-        check_can_listen(listen, reuse_port=False)
-    except CannotListen:
-        return f"{listen.rpartition(':')[0]}:0"
-    return listen
 
 
 async def _show(server: Server, settings: Settings) -> None:

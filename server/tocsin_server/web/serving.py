@@ -46,13 +46,16 @@ class Dashboard:
         certificates: Callable[[], Certificates | None],
         token_hashes: Callable[[], Sequence[str] | None],
         reuse_port: bool,
+        or_any_port: bool = False,
     ) -> None:
         """As the gRPC port has it at the moment: `certificates` are None where no TLS is spoken, `token_hashes` of all
-        who may call are None where everybody may. With `reuse_port` other processes listen on its address, too."""
+        who may call are None where everybody may. With `reuse_port` other processes listen on its address, too; with
+        `or_any_port` it takes another port where its own is taken."""
         self._settings = settings
         self._certificates = certificates
         self._token_hashes = token_hashes
         self._reuse_port = reuse_port
+        self._or_any_port = or_any_port
         if sys.platform == "win32":
             raise CannotServeDashboard("the dashboard takes a Unix socket, which this system does not have")
         self._folder = Path(tempfile.mkdtemp(prefix="tocsin-"))  # nobody else can open what is in it
@@ -67,7 +70,12 @@ class Dashboard:
     async def start(self, grpc_address: str) -> str:
         """Serve; its address in a browser. `grpc_address`: as terminals reach it. CannotServeDashboard."""
         web = self._settings.web
-        listening = self._listening(web.listen or "")
+        try:
+            listening = self._listening(web.listen or "")
+        except CannotServeDashboard:
+            if not self._or_any_port:
+                raise
+            listening = self._listening(f"{(web.listen or '').rpartition(':')[0]}:0")
         certificates = self._certificates()
         if certificates is not None:
             self._context = _context(certificates)
