@@ -50,6 +50,22 @@ def test_the_greeting_says_where_all_is_and_nothing_is_before_it(dev: Server) ->
     assert "tocsin_ready 1" in text_of(said[4].partition("http://")[2].removesuffix("/metrics"))
 
 
+def test_two_that_begin_at_once_have_a_page_each(tmp_path: Path) -> None:
+    servers = [Server(tmp_path / name, command="dev").launch() for name in ("one", "other")]
+    try:
+        for server in servers:
+            server.wait_health(health_pb2.HealthCheckResponse.SERVING)
+            until(lambda server=server: "page    is at" in server.said(), within=40)
+        pages = {server.said().partition("page    is at ")[2].partition("\n")[0] for server in servers}
+        assert len(pages) == 2
+        for page in pages:
+            with urllib.request.urlopen(page, timeout=10) as shown:
+                assert b"Overview" in shown.read()
+    finally:
+        for server in servers:
+            server.kill()
+
+
 def test_handlers_of_ones_own_are_named_in_the_greeting_and_ctrl_c_says_what_it_waits_for(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(DEAF)
     server = Server(tmp_path, ["--handlers", "mine", "--grace", "2m"], command="dev").start()
