@@ -162,7 +162,7 @@ def fits(index: Index, condition: Document, order: Mapping[str, int]) -> bool:
 
 
 def _is_equality(value: object) -> bool:
-    return not isinstance(value, dict) or set(value) == {"$in"}
+    return not isinstance(value, dict) or set(value) in ({"$in"}, {"$in", "$lte"})
 
 
 def _implied(partial: Mapping[str, Any], condition: Document) -> bool:
