@@ -15,6 +15,7 @@ from support.stubs import request
 from tocsin.v1 import job_pb2, job_service_pb2, queue_service_pb2
 from tocsin_server.settings import EventSettings
 from tocsin_server.store.redis.connection.connection import RedisConnection
+from tocsin_server.store.redis.script_text import SHORTENED
 from tocsin_server.store.redis.script_text import names as script_names
 from tocsin_server.store.redis.scripts import Scripts
 
@@ -88,7 +89,8 @@ async def herd(folder: Path, *, due: int, standing: int, sizes: Sizes) -> list[C
             raise RuntimeError("scheduling took longer than the time ahead: the herd was not due at once")
         await here.until_completed(before + due)
         scripts = Scripts(RedisConnection(here.redis.url), events_max=_EVENTS.per_queue, events_age=_EVENTS.kept_for)
-        names = {scripts.sha1(name).encode(): name for name in script_names()}
+        every_script = [*script_names(), *(f"{name} short" for name in SHORTENED)]
+        names = {scripts.sha1(name).encode(): name for name in every_script}
         slow = [entry for entry in redis.slowlog_get(10_000) if entry["command"].upper().startswith(b"EVAL")]
         calls = here.redis.script_calls() - called
         late = [
