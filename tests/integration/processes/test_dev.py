@@ -136,10 +136,12 @@ def test_what_happens_to_jobs_is_shown_with_the_trace_of_what_fails(own: Server)
     def of(job_id: str) -> list[str]:
         return [line.split(job_id, 1)[1].strip() for line in said if f" {job_id} " in line]
 
-    assert of(good)[:3] == ["scheduled", "started", "50% half way"]
+    # A job that is due may be claimed before the call that scheduled it has come back and said so.
+    assert sorted(of(good)[:2]) == ["scheduled", "started"]
+    assert of(good)[2] == "50% half way"
     assert of(good)[3].startswith("COMPLETED in ")
     scheduled, started, failed, dead = of(bad)
-    assert (scheduled, started) == ("scheduled", "started")
+    assert {scheduled, started} == {"scheduled", "started"}
     assert "DoNotRetry: bug with Ada; it ends FAILED: it is not to be repeated" in failed
     assert dead.endswith(f"tocsin jobs retry {bad} --queue mail")
     assert any('File "' in line and "mine.py" in line and "in buggy" in line for line in said)
