@@ -8,7 +8,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import NoReturn, Self, Unpack
 
-from tocsin import _bulk, _calls, _following, _forking, _paging, _queue_calls, _reminder_calls, _transferring, _watching
+from tocsin import _calls, _following, _forking, _many, _paging, _queue_calls, _reminder_calls, _transferring, _watching
 from tocsin._access import TlsChoice
 from tocsin._bulk_actions import AsyncBulk
 from tocsin._calendars import AsyncCalendars
@@ -118,10 +118,10 @@ class AsyncClient:
         request = _calls.schedule_request(_calls.asked(type, payload, options))
         return await self._connection.schedule(request, deadline)
 
-    async def schedule_many(self, requests: Iterable[JobRequest], *, deadline: Span | None = None) -> _bulk.Scheduled:
+    async def schedule_many(self, requests: Iterable[JobRequest], *, deadline: Span | None = None) -> _many.Scheduled:
         """Schedule any number of jobs, 1,000 a call; returns a job or an error for each, in order. One bad job harms
         no other, and a call that fails as a whole is the error of each of its jobs."""
-        return await _bulk.schedule_many(self._connection, _bulk.schedule_requests(requests), deadline)
+        return await _many.schedule_many(self._connection, _many.schedule_requests(requests), deadline)
 
     async def get(
         self, job: JobLike, *, queue: str = "", view: ViewName = View.FULL, deadline: Span | None = None
@@ -181,7 +181,7 @@ class AsyncClient:
         deadline: Span | None = None,
     ) -> CancelledMany:
         """Cancel the jobs given, with a job or an error for each; or, without `jobs`, all of a queue that match."""
-        return await _bulk.cancel_many(
+        return await _many.cancel_many(
             self._connection, jobs, queue, states, types, tags or {}, reason, grace, deadline
         )
 
@@ -234,7 +234,7 @@ class AsyncClient:
     ) -> RetriedMany:
         """Make the FAILED or CANCELLED jobs given due again, with a job or an error for each; or, without `jobs`, all
         of a queue that match: in `states` (default FAILED), of `types`, with `tags`. `dry_run` only counts these."""
-        return await _bulk.retry_many(self._connection, jobs, queue, states, types, tags or {}, dry_run, deadline)
+        return await _many.retry_many(self._connection, jobs, queue, states, types, tags or {}, dry_run, deadline)
 
     async def delete_many(
         self,
@@ -249,7 +249,7 @@ class AsyncClient:
     ) -> DeletedMany:
         """Delete the ended jobs given, with None or an error for each; or, without `jobs`, all of a queue that match:
         in `states` (default all of COMPLETED, FAILED, CANCELLED), of `types`, with `tags`. `dry_run` only counts."""
-        return await _bulk.delete_many(self._connection, jobs, queue, states, types, tags or {}, dry_run, deadline)
+        return await _many.delete_many(self._connection, jobs, queue, states, types, tags or {}, dry_run, deadline)
 
     async def watch(
         self,

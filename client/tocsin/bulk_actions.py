@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Self, TypeAlias, TypedDict
+from typing import Literal, Self, TypeAlias
 
 from tocsin._times import Span
 from tocsin.enums import State
 from tocsin.jobs import Job
-from tocsin.requests import Priority, StateName
+from tocsin.requests import FilterOptions, Priority
 from tocsin.v1 import bulk_service_pb2 as pb
 from tocsin.v1 import error_reason_pb2, job_pb2
 
@@ -18,22 +17,10 @@ from tocsin.v1 import error_reason_pb2, job_pb2
 BulkVerb: TypeAlias = Literal["cancel", "retry", "run", "delete", "retime", "move", "priority"]
 
 
-class BulkOptions(TypedDict, total=False):
-    """Which jobs are meant, and what the act needs to know. A filter, or `all`, is needed; filters are joined by "and",
-    several values of one by "or", several tags by "and"."""
+class BulkOptions(FilterOptions, total=False):
+    """Which jobs are meant, and what the act needs to know. A filter, or `all`, is needed. Without `states` those are
+    meant that the act is for: of "retry" FAILED, of "move" the pending ones."""
 
-    queue: str  # "default"
-    states: Sequence[StateName]  # left out: those that the act is for, of "retry" FAILED, of "move" the pending ones
-    types: Sequence[str]
-    tags: Mapping[str, str]
-    priority_min: Priority | None
-    priority_max: Priority | None
-    schedule_time_from: datetime | None  # at this time or later
-    schedule_time_to: datetime | None  # before this time
-    create_time_from: datetime | None
-    create_time_to: datetime | None
-    end_time_from: datetime | None
-    end_time_to: datetime | None
     all: bool  # every job in the act's states
     max_jobs: int  # at most so many, those that arrived last
     token: str  # of a dry run with the same words

@@ -16,7 +16,7 @@ from typing import NoReturn, Self, TypeVar, Unpack
 
 from google.protobuf.message import Message
 
-from tocsin import _bulk, _calls, _following, _paging, _queue_calls, _reminder_calls, _transferring, _watching
+from tocsin import _calls, _following, _many, _paging, _queue_calls, _reminder_calls, _transferring, _watching
 from tocsin._access import TlsChoice
 from tocsin._bulk_actions import Bulk
 from tocsin._calendars import Calendars
@@ -131,10 +131,10 @@ class Client:
         request = _calls.schedule_request(_calls.asked(type, payload, options))
         return self._loop.run(self._connection.schedule(request, deadline))
 
-    def schedule_many(self, requests: Iterable[JobRequest], *, deadline: Span | None = None) -> _bulk.Scheduled:
+    def schedule_many(self, requests: Iterable[JobRequest], *, deadline: Span | None = None) -> _many.Scheduled:
         """Schedule any number of jobs, 1,000 a call; returns a job or an error for each, in order. One bad job harms
         no other, and a call that fails as a whole is the error of each of its jobs."""
-        return self._loop.run(_bulk.schedule_many(self._connection, _bulk.schedule_requests(requests), deadline))
+        return self._loop.run(_many.schedule_many(self._connection, _many.schedule_requests(requests), deadline))
 
     def get(self, job: JobLike, *, queue: str = "", view: ViewName = View.FULL, deadline: Span | None = None) -> Job:
         """The job as it stands. Raises NotFound."""
@@ -191,7 +191,7 @@ class Client:
     ) -> CancelledMany:
         """Cancel the jobs given, with a job or an error for each; or, without `jobs`, all of a queue that match."""
         return self._loop.run(
-            _bulk.cancel_many(self._connection, jobs, queue, states, types, tags or {}, reason, grace, deadline)
+            _many.cancel_many(self._connection, jobs, queue, states, types, tags or {}, reason, grace, deadline)
         )
 
     def update(
@@ -244,7 +244,7 @@ class Client:
         """Make the FAILED or CANCELLED jobs given due again, with a job or an error for each; or, without `jobs`, all
         of a queue that match: in `states` (default FAILED), of `types`, with `tags`. `dry_run` only counts these."""
         return self._loop.run(
-            _bulk.retry_many(self._connection, jobs, queue, states, types, tags or {}, dry_run, deadline)
+            _many.retry_many(self._connection, jobs, queue, states, types, tags or {}, dry_run, deadline)
         )
 
     def delete_many(
@@ -261,7 +261,7 @@ class Client:
         """Delete the ended jobs given, with None or an error for each; or, without `jobs`, all of a queue that match:
         in `states` (default all of COMPLETED, FAILED, CANCELLED), of `types`, with `tags`. `dry_run` only counts."""
         return self._loop.run(
-            _bulk.delete_many(self._connection, jobs, queue, states, types, tags or {}, dry_run, deadline)
+            _many.delete_many(self._connection, jobs, queue, states, types, tags or {}, dry_run, deadline)
         )
 
     def watch(

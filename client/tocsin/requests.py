@@ -158,8 +158,8 @@ class JobRequest:
     on_conflict: OnConflictName = field(default=OnConflict.FAIL, kw_only=True)
 
 
-class ListOptions(TypedDict, total=False):
-    """Filters, joined by "and"; several values of one by "or", several tags by "and". All may be left out."""
+class FilterOptions(TypedDict, total=False):
+    """Filters, joined by "and"; several values of one by "or", several tags by "and"."""
 
     queue: str  # "default"; one queue a call
     states: Sequence[StateName]
@@ -173,6 +173,11 @@ class ListOptions(TypedDict, total=False):
     create_time_to: datetime | None
     end_time_from: datetime | None
     end_time_to: datetime | None
+
+
+class ListOptions(FilterOptions, total=False):
+    """Filters, of which all may be left out, and what is shown of the jobs."""
+
     order_by: Literal["create_time desc", "schedule_time"]  # newest first; soonest first, only with states SCHEDULED
     page_size: int  # jobs a request; the server's 50, at most 1,000
     skip: int  # jobs to pass over first, at most 10,000

@@ -49,13 +49,15 @@ def build_servicers(
 ) -> Servicers:
     """What answers calls, over a store. `silent_since`: since when it is known not to answer; None: it does.
     `writes_refused`: why it takes no writes; "": it does."""
-    bulk, queues = MatchingJobs(store), Queues(store, settings)
+    matching, queues = MatchingJobs(store), Queues(store, settings)
     explaining = Explaining(store, settings.get, working.announcing.workers, working.clock, silent_since)
     transfers = Transfers(store, queues)
     return Servicers(
         [
-            JobService(store, scheduling, cancelling, watching, explaining, bulk, UpdateJobs(store), transfers, rules),
-            QueueService(store, queues, bulk, working.announcing, silent_since, writes_refused),
+            JobService(
+                store, scheduling, cancelling, watching, explaining, matching, UpdateJobs(store), transfers, rules
+            ),
+            QueueService(store, queues, matching, working.announcing, silent_since, writes_refused),
             WorkerService(working),
             ReminderService(reminders, rules),
             ScheduleService(store, KeptSchedules(store, scheduling), working.clock, rules),

@@ -53,7 +53,7 @@ class JobService:
         cancelling: CancelJobs,
         watching: Watching,
         explaining: Explaining,
-        bulk: MatchingJobs,
+        matching: MatchingJobs,
         updating: UpdateJobs,
         transfers: Transfers,
         rules: PayloadRules = NO_RULES,
@@ -63,7 +63,7 @@ class JobService:
         self._cancelling = cancelling
         self._watching = watching
         self._explaining = explaining
-        self._bulk = bulk
+        self._matching = matching
         self._updating = updating
         self._transfers = transfers
         self._rules = rules
@@ -124,7 +124,7 @@ class JobService:
         many, grace = requests.batch_cancel_jobs(request)
         reason, by = request.reason, call.caller
         if not many.job_ids:
-            done = await self._bulk.cancel(many.queue, many.filter, reason=reason, by=by, grace=grace)
+            done = await self._matching.cancel(many.queue, many.filter, reason=reason, by=by, grace=grace)
             return _BatchCancelJobsResponse(cancelled=done.cancelled, asked=done.asked)
         asked = [batches.tried(requests.job_id)(job_id) for job_id in many.job_ids]
         wishes = [CancelJob(job_id, reason, by, grace) for job_id in batches.good(asked)]
@@ -140,7 +140,7 @@ class JobService:
     ) -> bulk_pb2.BatchRetryJobsResponse:
         many = requests.batch_retry_jobs(request)
         if not many.job_ids:
-            retried = await self._bulk.retry(many.queue, many.filter, dry_run=many.dry_run)
+            retried = await self._matching.retry(many.queue, many.filter, dry_run=many.dry_run)
             return _BatchRetryJobsResponse(retried=retried)
         asked = [batches.tried(requests.job_id)(job_id) for job_id in many.job_ids]
         changes = [RetryJob(job_id) for job_id in batches.good(asked)]
@@ -180,7 +180,7 @@ class JobService:
     ) -> bulk_pb2.BatchDeleteJobsResponse:
         many = requests.batch_delete_jobs(request)
         if not many.job_ids:
-            deleted = await self._bulk.purge(many.queue, many.filter, dry_run=many.dry_run)
+            deleted = await self._matching.purge(many.queue, many.filter, dry_run=many.dry_run)
             return _BatchDeleteJobsResponse(deleted=deleted)
         asked = [batches.tried(requests.job_id)(job_id) for job_id in many.job_ids]
         good = batches.good(asked)

@@ -27,7 +27,7 @@ class QueueService:
         self,
         store: JobStore,
         queues: Queues,
-        bulk: MatchingJobs,
+        matching: MatchingJobs,
         announcing: Announcing,
         silent_since: Callable[[], datetime | None],
         writes_refused: Callable[[], str],
@@ -38,7 +38,7 @@ class QueueService:
         self._silent_since = silent_since
         self._writes_refused = writes_refused
         self._queues = queues
-        self._bulk = bulk
+        self._matching = matching
         self._announcing = announcing
 
     async def GetQueueHealth(self, request: pb.GetQueueHealthRequest, call: Call) -> pb.GetQueueHealthResponse:
@@ -90,7 +90,7 @@ class QueueService:
 
     async def PurgeJobs(self, request: pb.PurgeJobsRequest, call: Call) -> pb.PurgeJobsResponse:
         queue, filter_ = requests.purge_jobs(request)
-        return pb.PurgeJobsResponse(purged=await self._bulk.purge(queue, filter_, dry_run=request.dry_run))
+        return pb.PurgeJobsResponse(purged=await self._matching.purge(queue, filter_, dry_run=request.dry_run))
 
     async def DeleteQueue(self, request: pb.DeleteQueueRequest, call: Call) -> pb.DeleteQueueResponse:
         await self._queues.delete(requests.named_queue(request))
