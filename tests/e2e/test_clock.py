@@ -13,6 +13,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from support.eventually import until
 from support.lost_worker import lose_worker
 from support.servers import Server
 from support.stores import StoreBackend
@@ -92,6 +93,7 @@ def test_two_servers_share_the_clock(store: StoreBackend, serve: Serve, by_hand:
     beside = serve(store.url, "--clock", "manual", "--no-dispatch")
     with Client(beside.address) as other, Client(by_hand.address) as client:
         client.schedule("greet", delay=HOUR, job_id="greeting")
+        until(lambda: any(other.workers(type="greet")), within=10)  # servers hear of each other's workers a little late
         done = other.clock.advance_to_next()
         assert [run.job_id for run in done.ran] == ["greeting"]
         assert client.clock.get().now >= done.now - MINUTE
