@@ -1,5 +1,5 @@
 """Measure Tocsin: `python tests/bench [--mongo | --herd | --schedules | --metrics | --only-peers | --encryption |
---security] [--quick] [--rounds N] [--out FOLDER]`.
+--security | --prices] [--quick] [--rounds N] [--out FOLDER]`.
 
 Markdown and JSON come out, and a plot where peers were measured, too.
 """
@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from support.redis_backend import RedisBackend
 from tocsin.v1 import job_pb2
 
-from bench import encrypting, limits, measures, report, securing
+from bench import encrypting, limits, measures, prices, report, securing
 from bench.bed import bed
 from bench.figures import Figure, Sample, over_rounds
 from bench.herd import Check, herd
@@ -166,6 +166,14 @@ async def _secured(options: argparse.Namespace, folder: Path) -> Output:
     return Output(securing.markdown(about, figures), report.plain(about, figures, []))
 
 
+async def _priced(options: argparse.Namespace, folder: Path) -> Output:
+    """The run with --prices."""
+    rounds = options.rounds or (1 if options.quick else 7)
+    figures = await prices.compare(folder, rounds=rounds, jobs=4_000 if options.quick else 20_000, say=say)
+    about = report.machine({"redis": _redis_version(folder)}, ("tocsin", "redis", "uvloop"))
+    return Output(prices.markdown(about, figures), report.plain(about, figures, []))
+
+
 def _redis_version(folder: Path) -> str:
     with RedisBackend(folder / "version") as redis:
         return str(redis.client.info("server")["redis_version"])
@@ -188,6 +196,7 @@ def _arguments() -> argparse.Namespace:
     kind.add_argument("--mongo", action="store_true", help="the Mongo store beside Agenda, on SecantusDB")
     kind.add_argument("--encryption", action="store_true", help="only what encryption at rest costs")
     kind.add_argument("--security", action="store_true", help="only what mutual TLS and tokens cost")
+    kind.add_argument("--prices", action="store_true", help="only what limits, turns and other conditions cost")
     kind.add_argument("--only-peers", action="store_true", help="only Tocsin beside the peers")
     parser.add_argument("--peers", type=_peers, help='other queues: "bull,saq", "none"; default all, with --quick none')
     parser.add_argument(
@@ -218,6 +227,8 @@ def main() -> int:
             output = asyncio.run(_encrypted(options, folder))
         elif options.security:
             output = asyncio.run(_secured(options, folder))
+        elif options.prices:
+            output = asyncio.run(_priced(options, folder))
         elif options.only_peers:
             output = _beside_peers(options, folder)
         elif options.herd or options.schedules or options.metrics or not options.peers:
@@ -226,7 +237,7 @@ def main() -> int:
             output = asyncio.run(_on_redis(options, folder)).and_then(_beside_peers(options, folder))
     sys.stdout.write(output.markdown + "\n")
     if options.out:
-        kinds = {"mongo": options.mongo, "encryption": options.encryption, "security": options.security}
+        kinds = {name: getattr(options, name) for name in ("mongo", "encryption", "security", "prices")}
         stem = "-".join(["bench", *(name for name, chosen_ in kinds.items() if chosen_)])
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / f"{stem}.md").write_text(output.markdown)

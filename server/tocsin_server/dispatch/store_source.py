@@ -12,7 +12,7 @@ from tocsin.worker.slots import FreeSlots
 from tocsin.worker.source import AttemptOutcome, Heartbeat, HeartbeatAnswer, LeasedJob, Seat, Source
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.conditions import Conditions
+from tocsin_server.domain.conditions import NO_CONDITIONS, Conditions
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import JobError
 from tocsin_server.domain.job_errors import LeaseLost
@@ -178,7 +178,7 @@ def _leased(claimed: Claimed) -> LeasedJob:
         priority=spec.priority,
         tags=spec.tags,
         fired=job.fired,
-        trace=_trace(spec.conditions),
+        trace=None if spec.conditions is NO_CONDITIONS else _trace(spec.conditions),
     )
 
 
@@ -201,9 +201,7 @@ def _beat_answer(answer: Extended | TocsinError) -> HeartbeatAnswer:
 
 
 def _pause(outcome: AttemptOutcome) -> LimitPause | None:
-    if not outcome.pause_limit or outcome.retry_in is None:
-        return None
-    return LimitPause(outcome.pause_limit, outcome.retry_in)
+    return None if outcome.retry_in is None else LimitPause(outcome.pause_limit, outcome.retry_in)
 
 
 def _ended(held: Held, outcome: AttemptOutcome) -> EndedAttempt:
@@ -219,7 +217,7 @@ def _ended(held: Held, outcome: AttemptOutcome) -> EndedAttempt:
         error=error,
         retryable=outcome.retryable,
         retry_in=outcome.retry_in,
-        pause=_pause(outcome),
+        pause=_pause(outcome) if outcome.pause_limit else None,
         reason=outcome.reason,
         type=held.type,
         took=time.monotonic() - held.since,

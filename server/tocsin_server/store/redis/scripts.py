@@ -61,7 +61,7 @@ _WILL_DO: Mapping[str, Callable[[Sequence[Any]], bool]] = {
     "add": _no_standing_job,
     "claim": lambda arguments: True,
     "extend": lambda arguments: not any(arguments[3::3]),  # lines of log are written at once
-    "finish": lambda arguments: not any(b" " in wait for wait in arguments[3::4]),  # that pauses a limit
+    "finish": lambda arguments: b" " not in b"".join(arguments[3::4]),  # that pauses a limit
 }
 
 
