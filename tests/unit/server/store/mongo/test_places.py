@@ -7,14 +7,16 @@ from datetime import timedelta
 
 import pytest
 from bson.int64 import Int64
-from contract.builders import MINUTE, a_draft, a_request, added, claimed, completed, finished
+from contract.builders import MINUTE, NOW, a_draft, a_request, added, claimed, completed, failed, finished
 from support.eventually import until_async
 from support.mongo_backend import MongoBackend
+from tocsin_server.domain.commands import HoldJob, ReleaseJob, UpdateJob
 from tocsin_server.domain.conditions import Conditions
 from tocsin_server.domain.queue_limits import Limit, LimitScope
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.connection import MongoConnection
+from tocsin_server.store.mongo.documents import Document
 from tocsin_server.store.mongo.places import LimitPlaces, place_of
 from tocsin_server.store.mongo.store import MongoStore
 from tocsin_server.store.mongo.transitions import lease
@@ -72,3 +74,62 @@ async def test_a_place_whose_end_was_not_told_is_found(store: MongoStore) -> Non
         return [found.job.job_id for found in await claimed(store)]
 
     assert await until_async(next_ones, within=10, what="the stale place found") == ["1"]
+
+
+async def test_a_place_that_waits_for_a_retry_and_was_not_told_so_is_found(store: MongoStore) -> None:
+    await store.put_settings("q", ONE, paused=False)
+    await added(store, *(a_draft(f"{i}", conditions=Conditions("k")) for i in range(2)))
+    [one] = await claimed(store)
+    before = await store._places.read("q")
+    await finished(store, failed(one, retry_in=NOW))
+    now = await store._places.read("q")
+    assert before is not None
+    assert now is not None
+    # The server died after it had written the job, before it told the place.
+    assert await store._places.swap({**now, "held": before["held"]})
+
+    async def next_ones() -> list[str]:
+        return [found.job.job_id for found in await claimed(store)]
+
+    assert await until_async(next_ones, within=10, what="the place that waits found") == ["0"]
+
+
+async def test_a_retry_that_was_about_to_be_leased_has_its_place_back(store: MongoStore) -> None:
+    await store.put_settings("q", ONE, paused=False)
+    await added(store, a_draft("0", conditions=Conditions("k")), a_draft("1", conditions=Conditions("k"), priority=9))
+    one = (await store.claim("q", {"t": 9}, 1, lease=MINUTE, request=a_request())).claimed[0]
+    assert one.job.job_id == "1"
+    await finished(store, failed(one, retry_in=NOW))
+    await store.update("q", [UpdateJob("1", priority=-9)])  # so that only its place lets it begin before the other one
+    slow = (await store._jobs.load("q", ["1"]))["1"]
+    document = await store._places.read("q")
+    assert document is not None
+    # A server has taken its place for the next attempt, and dies.
+    assert await store._places.swap({**document, "held": [{**place_of(slow), "token": a_request()}]})
+
+    async def next_ones() -> list[str]:
+        return [found.job.job_id for found in await claimed(store)]
+
+    assert await until_async(next_ones, within=10, what="the place found") == ["1"]
+
+
+async def test_a_retry_whose_lease_was_lost_to_a_change_keeps_its_place(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.put_settings("q", ONE, paused=False)
+    await added(store, *(a_draft(f"{i}", conditions=Conditions("k")) for i in range(2)))
+    [one] = await claimed(store)
+    await finished(store, failed(one, retry_in=NOW))
+    swap = store._places.swap
+
+    async def and_somebody_holds_the_job(document: Document) -> bool:
+        monkeypatch.setattr(store._places, "swap", swap)
+        done = await swap(document)
+        await store.update("q", [HoldJob("0")])
+        return done
+
+    monkeypatch.setattr(store._places, "swap", and_somebody_holds_the_job)
+    assert await claimed(store) == []
+    assert await claimed(store) == []
+    await store.update("q", [ReleaseJob("0")])
+    assert [one.job.job_id for one in await claimed(store)] == ["0"]
