@@ -53,11 +53,13 @@ class LimitedLeases:
     ) -> tuple[list[Standing], bool]:
         """Those that are leased now, and whether to claim again at once. `places` is what `rooms` were made of, `best`
         the best WAITING jobs, `start` when the queue is known to go on by itself."""
+        # Also where others begin all the time: a place that a dead server left would else hold up its key for as long.
+        if rooms.any_full and await self._places.prune(queue, places):
+            return [], True
         fitting, held = _fitting(rooms, best, asked)
         if not fitting:
-            more = await self._places.prune(queue, places)
             await self._set_start(queue, rooms, start)
-            return [], more
+            return [], False
         names = {job.document["id"] for job in fitting}
         kept = [one for one in places["held"] if one["job"] not in names]  # a job's own, that it kept for its retry
         new = [{**place_of(job), "token": asked.request} for job in fitting]
