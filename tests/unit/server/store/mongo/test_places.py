@@ -17,7 +17,7 @@ from tocsin_server.domain.queue_limits import Limit, LimitScope
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.connection import MongoConnection
-from tocsin_server.store.mongo.documents import Document
+from tocsin_server.store.mongo.documents import Document, new_document
 from tocsin_server.store.mongo.places import LimitPlaces, place_of
 from tocsin_server.store.mongo.store import MongoStore
 from tocsin_server.store.mongo.transitions import Standing, lease
@@ -200,3 +200,12 @@ async def test_a_lease_that_is_taken_back_is_so_though_somebody_changes_the_job_
     assert (await store.claim("q", {"t": 9}, 9, lease=MINUTE, request=a_request())).claimed == ()
     [standing] = (await load("q", ["a"])).values()
     assert standing.state is not State.ACTIVE
+
+
+async def test_a_job_that_has_come_to_keep_a_place_is_not_replaced_by_one_command(store: MongoStore) -> None:
+    await store.put_settings("q", ONE, paused=False)
+    await added(store, a_draft("0", conditions=Conditions("k")))
+    [one] = await claimed(store)
+    await finished(store, failed(one, retry_in=NOW))
+    new = new_document(a_draft("0", conditions=Conditions("other")), "0", 0, await store.ping())
+    assert await store._jobs.replace(new, 1_000_000) is None
