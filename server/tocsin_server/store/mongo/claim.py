@@ -93,7 +93,9 @@ class ClaimJobs:
         rooms, places = None, None
         if head is not None and read_at is not None and "limited" in head:
             places = await self._places.read(queue)
-            if places is None or not places["ready"]:
+            if places is None or not places["ready"]:  # who set the limits is about to do this, or has died
+                await self._places.begin(queue, limited=True)
+                await self._places.take_in(queue)
                 return Claim((), read_at, more=True)
             [settings] = await self._settings.read([queue])
             rooms = Rooms(settings.limits, places, read_at)

@@ -1,7 +1,8 @@
 """Who has a place under the limits of a queue, written before the lease is: so never more run than may, also where a
 server dies, or is slow, between the two.
 
-One document a queue that has limits, changed by compare and swap:
+One document a queue that has limits, or had some, changed by compare and swap. It outlives the limits, for a claim may
+be about to lease what has its place there; nothing is added to it meanwhile.
 
 _id        the queue's name
 version    grows with each write
@@ -69,15 +70,23 @@ class LimitPlaces:
             await asyncio.sleep(random.uniform(0, _LONGEST_PAUSE))  # noqa: S311 - spreads load, guards nothing
         raise StoreAway("others kept changing the places of the same queue")
 
-    async def begin(self, queue: str) -> None:
-        """The queue is about to have limits: nothing begins before `take_in`. Where it has some, nothing changes."""
+    async def begin(self, queue: str, *, limited: bool) -> None:
+        """See to it that the queue has its document. Where it is not `limited` yet, and is about to be, nothing begins
+        before `take_in`."""
         empty = {"version": Int64(0), "ready": False, "held": [], "rates": []}
         await self._connection.run(
             lambda: self._places.update_one({"_id": queue}, {"$setOnInsert": empty}, upsert=True)
         )
 
+        def wait(document: Document) -> bool:
+            was, document["ready"] = document["ready"], False
+            return bool(was)
+
+        if not limited:
+            await self.change(queue, wait)
+
     async def take_in(self, queue: str) -> None:
-        """Give those that run a place."""
+        """Give those that run a place. Whoever finds that it was not done does it; done twice it changes nothing."""
         running = {"queue": queue, "state": int(State.ACTIVE), "placed": {"$exists": False}}
         mark = {"$set": {"placed": PLACED}, "$inc": {"writes": Int64(1)}}  # who has read one reads it anew
         await self._connection.run(lambda: self._jobs.collection.update_many(running, mark))
@@ -93,9 +102,10 @@ class LimitPlaces:
 
         await self.change(queue, give)
 
-    async def end(self, queue: str) -> None:
-        """The queue has no limits any more."""
-        await self._connection.run(lambda: self._places.delete_one({"_id": queue}))
+    async def forget(self, document: Document) -> None:
+        """The queue is forgotten. What was changed since it was read stays: somebody uses it."""
+        stands = {"_id": document["_id"], "version": document["version"]}
+        await self._connection.run(lambda: self._places.delete_one(stands))
 
     async def free(self, queue: str, jobs: Sequence[Standing]) -> None:
         """Give back the places of attempts that have ended, by what was read of their jobs; those that wait for their
