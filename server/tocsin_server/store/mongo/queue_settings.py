@@ -112,6 +112,7 @@ class StoredSettings:
             "reason": "$$REMOVE" if reason is None else {"$literal": reason},
             "until": "$$REMOVE" if until is None else until,
             "limited": True if limited else "$$REMOVE",
+            **({} if limited else {"start": "$$REMOVE"}),
             "draining": {"$literal": True} if draining else "$$REMOVE",
             "events": {"$add": ["$events", Int64(1)]},
             "taken": NOW,
