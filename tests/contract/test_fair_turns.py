@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+import pytest
 from tocsin_server.domain.conditions import NO_CONDITIONS, Conditions
 from tocsin_server.domain.explaining import Turn
 from tocsin_server.domain.job import Draft
@@ -12,7 +13,7 @@ from tocsin_server.domain.queue_limits import Limit, LimitScope
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.store.interface import JobStore
 
-from contract.builders import a_draft, added, claimed, claimed_one, completed, finished
+from contract.builders import a_draft, added, claimed, claimed_one, completed, finished, wish
 
 FAIR = QueueSettings(fair_turns=True)
 
@@ -133,3 +134,19 @@ async def test_a_job_whose_key_waits_for_its_turn_is_explained_so(store: JobStor
     assert last.held == Turn("c", 2)
     assert outlook is not None
     assert (outlook.held, outlook.ahead) == (Turn("a", 0), 1)
+
+
+@pytest.mark.parametrize("one_by_one", [True, False])
+async def test_a_key_that_has_no_more_of_one_type_keeps_its_turn_with_another(
+    store: JobStore, one_by_one: bool
+) -> None:
+    await store.put_settings("q", FAIR, paused=False)
+    await added(store, of("a", "only", type="t"), *(of("a", type="u") for _ in range(9)))
+    await added(store, *(of("b", type=type_) for type_ in "tu" for _ in range(9)))
+    if one_by_one:
+        assert await turns(store, 1, "t") == ["a"]
+    else:  # it leaves its row by no claim
+        assert await turns(store, 2, "u") == ["a", "b"]
+        await store.cancel("q", [wish("only")])
+    await turns(store, 4, "t")
+    assert await turns(store, 1, "t", "u") == ["a"]

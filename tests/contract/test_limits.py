@@ -10,7 +10,7 @@ import pytest
 from tocsin_server.domain.commands import RunJob
 from tocsin_server.domain.conditions import Conditions
 from tocsin_server.domain.explaining import HeldBack, Turn
-from tocsin_server.domain.job import Draft
+from tocsin_server.domain.job import Draft, OnConflict
 from tocsin_server.domain.lease import Claimed, LimitPause
 from tocsin_server.domain.queue_limits import Limit, LimitScope, Rate
 from tocsin_server.domain.queues import QueueSettings
@@ -255,3 +255,18 @@ async def test_a_job_that_waits_for_a_place_or_a_rate_is_explained_so(store: Job
     assert (held.limit, held.active, held.most) == ("slow", 1, None)
     assert held.next_at is not None
     assert abs(held.next_at - await store.ping() - HOUR) < MINUTE
+
+
+@pytest.mark.parametrize("key", ["k", "other"])
+async def test_a_retry_that_is_replaced_is_a_new_job_with_no_place(store: JobStore, key: str) -> None:
+    await limited(store, a_limit(KEY, 1))
+    await added(store, keyed("a", "k"), keyed("b", "k"), keyed("c", "other"))
+    first, other = await claimed(store)
+    await finished(store, failed(first, SECOND * 0))
+    await added(store, keyed("a", key, on_conflict=OnConflict.REPLACE, priority=-1))
+    assert ids(await claimed(store)) == ["b"]  # the key's place is free, and "a" begins in its turn
+    [outlook] = await store.explain("q", ["a"])
+    assert outlook is not None
+    assert outlook.held is not None
+    await finished(store, completed(other))
+    assert ids(await claimed(store)) == (["a"] if key == "other" else [])

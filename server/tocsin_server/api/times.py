@@ -15,9 +15,10 @@ _DAY_SECONDS = 86_400
 
 
 def to_time(value: Timestamp) -> datetime:
-    """The time; past the last millisecond of 9999 it is that one."""
+    """The time; past the last millisecond of 9999 it is that one, before 1970 the first of that year: what is refused
+    for its time is read all the same, to say what else is wrong."""
     ms = value.seconds * 1000 - (-value.nanos // 1_000_000)
-    return EPOCH + timedelta(milliseconds=min(ms, _LAST_MS))
+    return EPOCH + timedelta(milliseconds=max(0, min(ms, _LAST_MS)))
 
 
 def to_span(value: Duration) -> timedelta:

@@ -13,7 +13,9 @@ from tocsin_server.api.requests.calendars import check_calendar, check_zone
 from tocsin_server.api.requests.violations import Violations, is_name
 from tocsin_server.api.times import to_span, to_time
 from tocsin_server.domain import limits
+from tocsin_server.domain.errors import InvalidFields, Violation
 from tocsin_server.domain.schedules.cron_line import WrongLine, cron_line
+from tocsin_server.domain.schedules.ics import UnreadCalendar
 from tocsin_server.domain.schedules.reckoning import MOST_MOVED_A_DAY, Reckoning, times_a_day
 from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.domain.schedules.timing import (
@@ -67,7 +69,12 @@ def preview(
         timing, schedule = timing_of(request.schedule), request.schedule
         key, created = f"{schedule.queue or limits.DEFAULT_QUEUE}/{schedule.schedule_id}", after
     count = request.count if request.HasField("count") else limits.DEFAULT_PREVIEW_TIMES
-    reckoning = Reckoning(timing, key=key, created=created, calendars=calendars)
+    try:
+        reckoning = Reckoning(timing, key=key, created=created, calendars=calendars)
+    except UnreadCalendar as error:  # a kept one, which was read by another zone when it was put
+        field = "schedule.calendars" if standing is None else "schedule_id"
+        why = f"names a calendar that cannot be read by the schedule's zone: {error}"
+        raise InvalidFields([Violation(field, why)]) from None
     return islice(reckoning.occurrences(after, fired=fired, skipped=True), count)
 
 

@@ -25,7 +25,16 @@ from tocsin_server.store.mongo.places import LimitPlaces
 from tocsin_server.store.mongo.queue_settings import StoredSettings
 from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.mongo.rooms import Rooms
-from tocsin_server.store.mongo.transitions import KEEPS, Standing, come_due, confirm, expired, give_back, lease
+from tocsin_server.store.mongo.transitions import (
+    KEEPS,
+    Standing,
+    cancelled,
+    come_due,
+    confirm,
+    expired,
+    give_back,
+    lease,
+)
 
 BEST_FIRST = (("priority", -1), ("due", 1), ("arrival", 1))
 _MADE_WAITING = 100
@@ -84,7 +93,9 @@ class ClaimJobs:
         rooms, places = None, None
         if head is not None and read_at is not None and "limited" in head:
             places = await self._places.read(queue)
-            if places is None or not places["ready"]:
+            if places is None or not places["ready"]:  # who set the limits is about to do this, or has died
+                await self._places.begin(queue, limited=True)
+                await self._places.take_in(queue)
                 return Claim((), read_at, more=True)
             [settings] = await self._settings.read([queue])
             rooms = Rooms(settings.limits, places, read_at)
@@ -229,13 +240,22 @@ class ClaimJobs:
         return found.values()
 
     async def _undo(self, queue: str, taken: Sequence[Standing]) -> None:
-        again = await self._jobs.load(queue, [job.document["id"] for job in taken])
-        tokens = {job.document["id"]: token_of(job.document) for job in taken}
-        mine = [job for job_id, job in again.items() if token_of(job.document) == tokens[job_id]]
-        for job in mine:
+        """Take leases back of which nobody was told, as if these attempts had not begun."""
+        names = [job.document["id"] for job in taken]
+
+        def decide(at: int, job: Standing | None) -> None:
+            mine = token_of(taken[at].document)
+            if job is None or job.state is not State.ACTIVE or token_of(job.document) != mine:
+                return
             job.document["attempt"] -= 1
+            if job.cancel_asked:
+                cancelled(job)
+                return
             give_back(job)
-        await self._commit.write(queue, mine)
+            if taken[at].before.get("placed") == KEEPS:
+                job.document["placed"] = KEEPS
+
+        await self._commit.change(queue, names, decide)
 
 
 def _not_of(type_: str, keys: Sequence[str]) -> Document:

@@ -147,8 +147,9 @@ class Jobs:
         return set()
 
     async def replace(self, new: Document, number: int) -> Document | None:
-        """Put a new job in the place of one under its id that is SCHEDULED or WAITING, is not held, and whose last
-        change has a lower number. What stands then, without payload and result; None where there was no such job."""
+        """Put a new job in the place of one under its id that is SCHEDULED or WAITING, is not held, keeps no place of a
+        limit, and whose last change has a lower number. What stands then, without payload and result; None where there
+        was no such job."""
         values = {name: value for name, value in new.items() if name not in _KEPT}
         gone = _OF_EARLIER_ATTEMPTS - values.keys()
         if "key" in gone:
@@ -159,7 +160,8 @@ class Jobs:
             "$inc": {"revision": 1, "writes": Int64(1)},
         }
         states = [int(State.SCHEDULED), int(State.WAITING)]
-        pending = {"_id": new["_id"], "state": {"$in": states}, "number": {"$not": {"$gte": number}}}
+        pending: Document = {"_id": new["_id"], "state": {"$in": states}, "number": {"$not": {"$gte": number}}}
+        pending["placed"] = {"$exists": False}
         return await self.run(
             lambda: self.collection.find_one_and_update(
                 pending, update, _WITHOUT_HEAVY, return_document=ReturnDocument.AFTER

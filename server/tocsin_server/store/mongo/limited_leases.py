@@ -53,11 +53,13 @@ class LimitedLeases:
     ) -> tuple[list[Standing], bool]:
         """Those that are leased now, and whether to claim again at once. `places` is what `rooms` were made of, `best`
         the best WAITING jobs, `start` when the queue is known to go on by itself."""
+        # Also where others begin all the time: a place that a dead server left would else hold up its key for as long.
+        if rooms.any_full and await self._places.prune(queue, places):
+            return [], True
         fitting, held = _fitting(rooms, best, asked)
         if not fitting:
-            more = await self._places.prune(queue, places)
             await self._set_start(queue, rooms, start)
-            return [], more
+            return [], False
         names = {job.document["id"] for job in fitting}
         kept = [one for one in places["held"] if one["job"] not in names]  # a job's own, that it kept for its retry
         new = [{**place_of(job), "token": asked.request} for job in fitting]
@@ -69,7 +71,7 @@ class LimitedLeases:
             job.document["placed"] = KEEPS if _is_ordered(rooms, job) else PLACED
         lost = await self._commit.write(queue, fitting)
         if lost:
-            await self._places.drop(queue, [place_of(job) for job in fitting if job.document["id"] in lost])
+            await self._places.settle(queue, [place for place in new if place["job"] in lost])
         await self._set_start(queue, rooms, start)
         # Where some were held back, what comes next, of which not all was read, may be of another key.
         more = held or bool(lost) or len(best) > asked.limit

@@ -1,7 +1,8 @@
 """Who has a place under the limits of a queue, written before the lease is: so never more run than may, also where a
 server dies, or is slow, between the two.
 
-One document a queue that has limits, changed by compare and swap:
+One document a queue that has limits, or had some, changed by compare and swap. It outlives the limits, for a claim may
+be about to lease what has its place there; nothing is added to it meanwhile.
 
 _id        the queue's name
 version    grows with each write
@@ -11,8 +12,9 @@ held       of each place: job, its id; token, the request that claimed it; type,
 rates      of each rate that is not full: limit, key, full, halted (rooms.py)
 
 A job that has a place bears `placed` in its own document (PLACED, or KEEPS where its key has one place only), so that
-whoever ends the attempt knows that one is to be given back. A place whose job does not run by its token is stale: that
-server died. Claims that find a limit full look for such ones. Before the place of a job that is WAITING is taken away,
+whoever ends the attempt knows that one is to be given back. Where a server died between the two, a place is not as its
+job is: the job does not run by its token, or keeps it and waits while the place does not say so, which no claim would
+ever give it. Claims that find a limit full look for such ones. Before the place of a job that is WAITING is changed,
 the job is written once, which changes nothing: whoever was about to lease it finds that it has changed.
 """
 
@@ -68,15 +70,23 @@ class LimitPlaces:
             await asyncio.sleep(random.uniform(0, _LONGEST_PAUSE))  # noqa: S311 - spreads load, guards nothing
         raise StoreAway("others kept changing the places of the same queue")
 
-    async def begin(self, queue: str) -> None:
-        """The queue is about to have limits: nothing begins before `take_in`. Where it has some, nothing changes."""
+    async def begin(self, queue: str, *, limited: bool) -> None:
+        """See to it that the queue has its document. Where it is not `limited` yet, and is about to be, nothing begins
+        before `take_in`."""
         empty = {"version": Int64(0), "ready": False, "held": [], "rates": []}
         await self._connection.run(
             lambda: self._places.update_one({"_id": queue}, {"$setOnInsert": empty}, upsert=True)
         )
 
+        def wait(document: Document) -> bool:
+            was, document["ready"] = document["ready"], False
+            return bool(was)
+
+        if not limited:
+            await self.change(queue, wait)
+
     async def take_in(self, queue: str) -> None:
-        """Give those that run a place."""
+        """Give those that run a place. Whoever finds that it was not done does it; done twice it changes nothing."""
         running = {"queue": queue, "state": int(State.ACTIVE), "placed": {"$exists": False}}
         mark = {"$set": {"placed": PLACED}, "$inc": {"writes": Int64(1)}}  # who has read one reads it anew
         await self._connection.run(lambda: self._jobs.collection.update_many(running, mark))
@@ -92,9 +102,10 @@ class LimitPlaces:
 
         await self.change(queue, give)
 
-    async def end(self, queue: str) -> None:
-        """The queue has no limits any more."""
-        await self._connection.run(lambda: self._places.delete_one({"_id": queue}))
+    async def forget(self, document: Document) -> None:
+        """The queue is forgotten. What was changed since it was read stays: somebody uses it."""
+        stands = {"_id": document["_id"], "version": document["version"]}
+        await self._connection.run(lambda: self._places.delete_one(stands))
 
     async def free(self, queue: str, jobs: Sequence[Standing]) -> None:
         """Give back the places of attempts that have ended, by what was read of their jobs; those that wait for their
@@ -114,39 +125,47 @@ class LimitPlaces:
 
         await self.change(queue, drop)
 
-    async def drop(self, queue: str, places: Sequence[Document]) -> None:
-        """Give back places whose jobs were leased by others."""
-        gone = set(map(_key, places))
-
-        def alter(document: Document) -> bool:
-            document["held"] = [one for one in document["held"] if _key(one) not in gone]
-            return True
-
-        await self.change(queue, alter)
-
     async def prune(self, queue: str, document: Document) -> bool:
-        """Look for stale places, now and then; whether there were any."""
+        """Look for places that are not as their jobs are, now and then; whether there were any."""
         if time.monotonic() - self._pruned.get(queue, -1.0) < _PRUNED_EVERY:
             return False
         self._pruned[queue] = time.monotonic()
-        held = {one["job"]: one for one in document["held"]}
-        standing = await self._jobs.load(queue, list(held))
-        stale, waiting = [], []
-        for name, one in held.items():
-            job = standing.get(name)
-            if job is not None and _stands(job, one):
-                continue
-            stale.append(one)
-            if job is not None and job.state is State.WAITING:
-                touch(job)
-                waiting.append(job)
-        if not stale:
+        return await self.settle(queue, document["held"])
+
+    async def settle(self, queue: str, places: Sequence[Document]) -> bool:
+        """Bring these places in line with their jobs, where they stand as they were read; whether any was not. One of
+        an attempt that did not begin, or has ended, goes; of a job that keeps it for a retry, it waits."""
+        standing = await self._jobs.load(queue, [one["job"] for one in places])
+        wrong: dict[tuple[str, bytes], tuple[Document, Document | None]] = {}
+        about_to_begin: dict[str, Standing] = {}
+        for one in places:
+            job = standing.get(one["job"])
+            if job is None:
+                wrong[_key(one)] = one, None
+            elif not _stands(job, one):
+                wrong[_key(one)] = one, {**place_of(job), "waits": True} if _keeps(job) else None
+                if job.state is State.WAITING:
+                    touch(job)
+                    about_to_begin[one["job"]] = job
+        if about_to_begin:
+            lost = await self._jobs.swap(list(about_to_begin.values()))
+            wrong = {name: both for name, both in wrong.items() if name[0] not in lost}
+        if not wrong:
             return False
-        if waiting:
-            lost = await self._jobs.swap(waiting)
-            stale = [one for one in stale if one["job"] not in lost]
-        await self.drop(queue, stale)
-        return bool(stale)
+
+        def put_right(document: Document) -> bool:
+            held = []
+            for one in document["held"]:
+                was, right = wrong.get(_key(one), (None, None))
+                if was != one:  # it is another one by now
+                    held.append(one)
+                elif right is not None:
+                    held.append(right)
+            document["held"], before = held, document["held"]
+            return bool(held != before)
+
+        await self.change(queue, put_right)
+        return True
 
 
 def place_of(job: Standing, *, before: bool = False, since: datetime | None = None) -> Document:
@@ -189,4 +208,4 @@ def _key(place: Document) -> tuple[str, bytes]:
 def _stands(job: Standing, place: Document) -> bool:
     if bytes(job.document.get("token", b"")) != bytes(place["token"]):
         return False
-    return job.state is State.ACTIVE or _keeps(job)
+    return job.state is State.ACTIVE or (_keeps(job) and "waits" in place)

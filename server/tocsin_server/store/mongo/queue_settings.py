@@ -58,8 +58,13 @@ class StoredSettings:
         said, reason = settings_document(settings), text(settings.pause_reason)
         head = (await self._read([queue])).get(queue)
         until = settings.pause_until if paused else None
-        if head is not None and ("paused" in head, head.get("reason", "")) == (paused, reason if paused else ""):
-            if head["said"] == said and head.get("until") == until:
+        if head is not None and head["said"] == said:
+            stands = (
+                *(name in head for name in ("paused", "limited", "draining")),
+                head.get("reason", ""),
+                head.get("until"),
+            )
+            if stands == (paused, bool(settings.limits), settings.draining, reason if paused else "", until):
                 return
         taken, resumed, epoch = await self._pause(
             queue, reason if paused else None, until, limited=bool(settings.limits), draining=settings.draining
@@ -80,7 +85,7 @@ class StoredSettings:
         """Pause and settings by queue, of those that are there; `said` is what is set."""
         pipeline: list[Document] = [
             {"$match": {"_id": {"$in": list(queues)}}},
-            {"$project": {"epoch": 1, "paused": 1, "reason": 1, "until": 1}},
+            {"$project": dict.fromkeys(("epoch", "paused", "reason", "until", "limited", "draining"), 1)},
             {"$lookup": {"from": self._name, "localField": "_id", "foreignField": "_id", "as": "said"}},
         ]
 
@@ -107,6 +112,7 @@ class StoredSettings:
             "reason": "$$REMOVE" if reason is None else {"$literal": reason},
             "until": "$$REMOVE" if until is None else until,
             "limited": True if limited else "$$REMOVE",
+            **({} if limited else {"start": "$$REMOVE"}),
             "draining": {"$literal": True} if draining else "$$REMOVE",
             "events": {"$add": ["$events", Int64(1)]},
             "taken": NOW,

@@ -318,7 +318,7 @@ class QueueDocuments:
             self._queues,
             [
                 {"$match": {"_id": {"$in": list(queues)}}},
-                {"$project": {"events": 1, "wakes": 1, "until": 1, "start": 1}},
+                {"$project": {"events": 1, "wakes": 1, "paused": 1, "until": 1, "start": 1}},
                 first("due", "due", {"state": int(State.SCHEDULED)}),
                 first("waiting", "due", {"state": int(State.WAITING)}),
                 first("lease", "lease", {"state": int(State.ACTIVE)}),
@@ -343,7 +343,10 @@ class QueueDocuments:
                     bool(head["waiting"]),
                     int(head["events"]),
                     time(head, "look"),
-                    min((head[name].astimezone(UTC) for name in ("until", "start") if name in head), default=None),
+                    # What a rate lets begin does not, while it is paused.
+                    of_itself.astimezone(UTC)
+                    if (of_itself := head.get("until" if "paused" in head else "start"))
+                    else None,
                 ),
                 int(head["events"]),
             )

@@ -291,13 +291,12 @@ class MongoStore(JobStore):
 
     async def put_settings(self, queue: str, settings: QueueSettings, *, paused: bool) -> QueueSettings:
         if settings.limits:
-            await self._places.begin(queue)
+            head, _ = await self._queues.read(queue)
+            await self._places.begin(queue, limited=head is not None and "limited" in head)
         await self._settings.put(queue, settings, paused=paused)
         if settings.limits:
             with unknown_after(True):
                 await self._places.take_in(queue)
-        else:
-            await self._places.end(queue)
         [now] = await self._settings.read([queue])
         return now
 
@@ -308,7 +307,10 @@ class MongoStore(JobStore):
         if await self._schedules.some(queue):
             return False
         self._tail.counted(None)
+        places = await self._places.read(queue)
         forgotten = await self._queues.forget(queue, unused_for, kept)
+        if forgotten and places is not None:
+            await self._places.forget(places)
         if forgotten and await self._schedules.some(queue):
             await self._queues.hold(queue, 0)  # one came meanwhile
             return False

@@ -13,7 +13,15 @@ import pytest
 from google.protobuf import field_mask_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 from support.stubs import Refusal, refusal
-from tocsin.v1 import job_pb2, payloads_pb2, schedule_pb2, schedule_service_pb2_grpc
+from tocsin.v1 import (
+    calendar_pb2,
+    calendar_service_pb2,
+    calendar_service_pb2_grpc,
+    job_pb2,
+    payloads_pb2,
+    schedule_pb2,
+    schedule_service_pb2_grpc,
+)
 from tocsin.v1 import job_service_pb2 as jpb
 from tocsin.v1 import queue_service_pb2 as qpb
 from tocsin.v1 import schedule_service_pb2 as pb
@@ -274,6 +282,26 @@ async def test_a_preview_of_rare_times_holds_up_nobody(schedules) -> None:
         if longest < (last - begun) / 2:  # on the loop it is four fifths each time
             return
     pytest.fail("the event loop stood still for most of a preview")
+
+
+async def test_a_preview_after_what_is_no_time_is_refused(schedules) -> None:
+    ask = pb.PreviewScheduleRequest(schedule=a_schedule(), after=Timestamp(seconds=-62_135_596_801))
+    why = await refused(schedules.PreviewSchedule(ask))
+    assert (why.code, list(why.fields)) == (grpc.StatusCode.INVALID_ARGUMENT, ["after"])
+
+
+async def test_a_preview_by_a_calendar_that_its_zone_cannot_read_is_refused(schedules, api: Api) -> None:
+    last_day = "BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART:99991231T120000Z\nEND:VEVENT\nEND:VCALENDAR"
+    calendar = calendar_pb2.Calendar(name="last", ics=last_day)
+    await calendar_service_pb2_grpc.CalendarServiceStub(api.channel).PutCalendar(
+        calendar_service_pb2.PutCalendarRequest(calendar=calendar)
+    )
+    east = a_schedule(
+        cron=schedule_pb2.Cron(lines=["0 9 * * *"], time_zone="Pacific/Auckland"),
+        calendars=[schedule_pb2.CalendarUse(name="last")],
+    )
+    why = await refused(schedules.PreviewSchedule(pb.PreviewScheduleRequest(schedule=east)))
+    assert (why.code, list(why.fields)) == (grpc.StatusCode.INVALID_ARGUMENT, ["schedule.calendars"])
 
 
 async def test_the_queue_of_schedules_alone_is_not_deleted_and_says_so(schedules, api: Api) -> None:

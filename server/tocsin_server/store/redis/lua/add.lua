@@ -109,6 +109,9 @@ for i = 3, #ARGV, 2 do
   end
 end
 end_new_run()
-if last > last_before then redis.call('HSET', key('q'), 'n', string.format('%d', last)) end
+if last > last_before then
+  if few or read_mode() > 0 then rare() end  -- as the commit will say: no number is taken before
+  redis.call('HSET', key('q'), 'n', string.format('%d', last))
+end
 commit()
 return {found[1] and 0 or 1, NOW, table.concat(runs_new), others}

@@ -60,11 +60,11 @@ if #due > 0 then
 end
 
 local alike = {}  -- by meta: a job that stood so, and what it is now
+local with_extras = {}  -- by place in the answer; what the last attempt said goes once it is known that this script will do
 
 local function lease(job)
   job.state, job.attempt, job.start = ACTIVE, job.attempt + 1, NOW
   job.ends, job.token = NOW + lease_ms, request
-  if has(job, HAS_EXTRAS) then redis.call('HDEL', key('h' .. job.arrival), 'p') end  -- the last attempt's
   changed(job)
 end
 
@@ -112,10 +112,10 @@ while #taken < limit do
       if not has(job, HAS_EXTRAS) then alike[meta] = job end
     end
     left[r.type] = left[r.type] - 1
-    local record, beside = arrival .. meta_of(job) .. body, not alike[meta] and extras(job)
-    taken[#taken + 1] = beside and {record, beside} or record
+    taken[#taken + 1] = arrival .. meta_of(job) .. body
+    if has(job, HAS_EXTRAS) then with_extras[#taken] = job end
   else
-    redis.call('ZREM', key('w' .. r.type), member)
+    drop('w' .. r.type, member)
   end
   if r.at > #r.row and r.cut then
     -- What stands next in this row was not read; a lesser job of another type must not go before it.
@@ -131,5 +131,10 @@ if next(due_left) then
   make_waiting(due)
 else
   commit()
+end
+flush_dropped()
+for at, job in pairs(with_extras) do
+  redis.call('HDEL', key('h' .. job.arrival), 'p')
+  taken[at] = {taken[at], extras(job)}
 end
 return {NOW, (more or behind) and '1' or '0', taken}

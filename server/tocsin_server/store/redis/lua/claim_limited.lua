@@ -26,13 +26,16 @@ local due = redis.call('ZRANGEBYSCORE', key('s'), '-inf', NOW, 'LIMIT', 0, 51)
 local behind = #due > 50
 due[51] = nil
 if #due > 0 then make_waiting(due) end
-if queue[1] or (behind and not queue[2]) then return {NOW, behind and '1' or '0', {}} end
 filing = read_mode()
-
 local left, types, fetch = {}, 0, limit
 for i = 5, #ARGV, 2 do left[ARGV[i]], types = math.min(tonumber(ARGV[i + 1]), limit), types + 1 end
 if types > 10 then fetch = math.max(4, math.ceil(2 * limit / types)) end
+-- Also while it is paused: a time that has passed would be told as the next one, before that at which the pause ends.
 if go_on(left) then more = true end
+if queue[1] or (behind and not queue[2]) then
+  if next(stirred) or wake > 0 then flush_tick(0) end
+  return {NOW, (behind or more) and '1' or '0', {}}
+end
 if in_mode(filing, DRAINING) and drain(queue[3], generation) then more = true end
 local fair = in_mode(filing, FAIR)
 limit = room_of_all(limits, left, limit)

@@ -33,6 +33,8 @@ local function set_limits(old, wanted)
   if in_mode(before, KEYED) or in_mode(before, FAIR) or in_mode(before, DRAINING) or fair then mode = mode + DRAINING end
   if mode == 0 then
     redis.call('HDEL', key('q'), 'limits')
+    redis.call('UNLINK', key('p'))  -- times of rates; that of the pause comes into it after this
+    stirred.p = true
   else
     local generation = 1 + (old and struct.unpack('>I4', old, 2) or 0)
     redis.call('HSET', key('q'), 'limits', struct.pack('>BI4', mode, generation) .. string.sub(wanted, 2))

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tocsin.v1 import bulk_pb2, bulk_service_pb2, job_pb2
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import queue_service_pb2 as qpb
+from tocsin.v1 import schedule_service_pb2 as spb
 from tocsin_server.api import wire
-from tocsin_server.api.requests import bulk_actions, jobs, queues, schedule_jobs
+from tocsin_server.api.requests import bulk_actions, jobs, queues, schedule_jobs, schedules
 from tocsin_server.api.requests.payloads.checking import check_payload
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.api.unreadable import violations
@@ -22,6 +23,7 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.defaults import SERVER_DEFAULTS, terms
 from tocsin_server.domain.errors import InvalidFields, TocsinError
 from tocsin_server.domain.queues import QueueSettings
+from tocsin_server.domain.times import EPOCH
 from unit.server.api.api_requests import anything, as_read
 
 
@@ -64,6 +66,7 @@ RULES: dict[type, Callable[[Any], object]] = {
     qpb.PauseQueueRequest: queues.pause_queue,
     qpb.UpdateQueueRequest: lambda request: queues.update_queue(request)[1].of(QueueSettings()),
     qpb.PurgeJobsRequest: queues.purge_jobs,
+    spb.PreviewScheduleRequest: lambda request: list(schedules.preview(request, EPOCH, {})),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import struct
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,7 +19,11 @@ from support.source_tree import LUA
 from tocsin_server.domain.conditions import Conditions
 from tocsin_server.domain.lease import AttemptOutcome, Claimed, Ending, Extension
 from tocsin_server.domain.logs import LogLine
+from tocsin_server.domain.queue_limits import Limit, LimitScope
+from tocsin_server.domain.queues import QueueSettings
+from tocsin_server.store.redis.arguments import add_arguments
 from tocsin_server.store.redis.connection.connection import RedisConnection
+from tocsin_server.store.redis.records import draft_arguments
 from tocsin_server.store.redis.script_text import SHORTENED, WHOLE_IS_NEEDED, source
 from tocsin_server.store.redis.store import RedisStore
 
@@ -119,6 +124,18 @@ def contents(redis: Redis) -> Mapping[bytes, bytes]:
     return {key: redis.dump(key) or b"" for key in redis.scan_iter()}
 
 
+async def changes_nothing(valkey: ServerProcess, store: RedisStore, name: str, *arguments: Any) -> None:
+    """The short script gives up, and all stands as it stood."""
+    reader = Redis(unix_socket_path=str(valkey.socket))
+    before = contents(reader)
+    text = source(name, store._scripts._constants, short=True)
+    async with AsyncRedis(unix_socket_path=str(valkey.socket)) as raw:
+        with pytest.raises(Exception, match=f"^{WHOLE_IS_NEEDED}"):
+            await raw.eval(text, 1, "t:{q}", *arguments)
+    assert contents(reader) == before
+    reader.close()
+
+
 @pytest.mark.parametrize("name", ["claim", "finish", "extend"])
 async def test_a_script_that_is_too_short_has_changed_nothing(valkey: ServerProcess, sent: Sent, name: str) -> None:
     store = sent.store
@@ -130,14 +147,43 @@ async def test_a_script_that_is_too_short_has_changed_nothing(valkey: ServerProc
         arguments = ["60000"] if name == "extend" else []
         for one in jobs:
             arguments += [one.lease.token, *(("COMPLETED", "", "-1") if name == "finish" else ("", ""))]
-    reader = Redis(unix_socket_path=str(valkey.socket))
-    before = contents(reader)
-    text = source(name, store._scripts._constants, short=True)
-    async with AsyncRedis(unix_socket_path=str(valkey.socket)) as raw:
-        with pytest.raises(Exception, match=f"^{WHOLE_IS_NEEDED}"):
-            await raw.eval(text, 1, "t:{q}", *arguments)
-    assert contents(reader) == before
-    reader.close()
+    await changes_nothing(valkey, store, name, *arguments)
+
+
+async def test_a_short_add_takes_no_numbers_of_a_queue_with_limits(valkey: ServerProcess, sent: Sent) -> None:
+    limited = QueueSettings(limits=(Limit("all", LimitScope.QUEUE, max_active=1),))
+    await sent.store.put_settings("q", limited, paused=False)
+    await sent.store.add([a_draft("a")])
+    arguments = add_arguments(draft_arguments([a_draft(), a_draft()]))
+    await changes_nothing(valkey, sent.store, "add", *arguments)
+
+
+async def test_a_short_claim_leaves_what_earlier_attempts_said_and_what_stands_wrongly(
+    valkey: ServerProcess, sent: Sent
+) -> None:
+    store = sent.store
+    await store.add([a_draft(), a_draft(conditions=WITH_KEY)])
+    jobs = await claimed(store)
+    await store.extend([Extension(one.lease, (0.5, "half")) for one in jobs], MINUTE)
+    await store.finish([AttemptOutcome(one.lease, Ending.RELEASED) for one in jobs])
+    with Redis(unix_socket_path=str(valkey.socket)) as raw:
+        nobody = struct.pack(">QI", 0, 7)  # a member of no job, before the others
+        raw.zadd("t:{q}:wt", {nobody: 0})
+    await changes_nothing(valkey, store, "claim", 10, 60_000, secrets.token_bytes(8), "0", "t", 10)
+
+
+@pytest.mark.parametrize("types", [("t", 10), ("another", 10)])
+@pytest.mark.parametrize("paused", [True, False])
+async def test_a_short_claim_leaves_what_is_due_and_stands_wrongly(
+    valkey: ServerProcess, sent: Sent, types: tuple[str, int], paused: bool
+) -> None:
+    store = sent.store
+    await store.put_settings("q", QueueSettings(), paused=paused)
+    await store.add([a_draft(when=MINUTE), a_draft(conditions=WITH_KEY, when=MINUTE)])
+    with Redis(unix_socket_path=str(valkey.socket)) as raw:
+        for member in (b"\0\0\0\0\0\7", *raw.zrange("t:{q}:s", 0, -1)):
+            raw.zadd("t:{q}:s", {member: 1})
+    await changes_nothing(valkey, store, "claim", 10, 60_000, secrets.token_bytes(8), "0", *types)
 
 
 async def test_keys_with_whole_scripts_are_not_remembered_without_end(

@@ -202,3 +202,15 @@ local function commit()
     commit()
   end
 end
+
+-- Takes a member out of a row, in which it stands for no such job any more: with the commit, as until then a short script
+-- may give up (lib/rare).
+local function drop(row, member)
+  local list = list_of('ZREM', row)
+  list[#list + 1] = member
+end
+
+-- The same where the commit had nothing to write.
+local function flush_dropped()
+  if by_key.ZREM then call_each('ZREM') end
+end

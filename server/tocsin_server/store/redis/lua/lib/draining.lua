@@ -64,6 +64,8 @@ local function drain(limits, generation)
   local mode = filing % 16 >= HELD and filing - HELD or filing
   if mode == 0 then
     redis.call('HDEL', key('q'), 'limits')
+    redis.call('UNLINK', key('p'))  -- the pause, which claims ask for first, is not in it
+    stirred.p = true
   else
     redis.call('HSET', key('q'), 'limits', string.char(mode) .. string.sub(limits, 2))
   end

@@ -9,7 +9,7 @@ local function add_due_rows(due, left, rows, due_left)
     local meta = read(arrival)
     local job = meta and (by_meta[meta] or parse(meta))
     if not job or job.state ~= SCHEDULED then
-      redis.call('ZREM', key('s'), arrival)
+      drop('s', arrival)
     else
       by_meta[meta], due_left[arrival] = job, true
       last = struct.pack('>I6', job.due) .. arrival

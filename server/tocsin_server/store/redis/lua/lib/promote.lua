@@ -14,9 +14,10 @@ local function make_waiting(arrivals)
         if comes and job.attempt == 0 then comes(job) else alike[meta] = job end
         changed(job)
       else
-        redis.call('ZREM', key('s'), arrival)
+        drop('s', arrival)
       end
     end
   end
   commit()
+  flush_dropped()
 end

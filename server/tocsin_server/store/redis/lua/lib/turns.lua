@@ -94,6 +94,13 @@ local function reopen(type, k)
   wake = 1
 end
 
+-- A row of a key is empty. Its tag is forgotten with the last one: till then it has turns with other types.
+--- @rare
+local function forget_row(type, k)
+  redis.call('HDEL', key('t' .. k), type)
+  if redis.call('HLEN', key('t' .. k)) == 0 then redis.call('HDEL', key('T'), k) end
+end
+
 -- Brings the heads of all rows that changed in line with them.
 --- @rare
 local function keep_heads()
@@ -105,8 +112,7 @@ local function keep_heads()
       local stands = before and redis.call('HGET', key('t' .. k), type)
       if not now then
         close_head(type, k, before, stands)
-        redis.call('HDEL', key('t' .. k), type)
-        redis.call('HDEL', key('T'), k)
+        forget_row(type, k)
       elseif not stands or is_open(stands) then
         if before then close_head(type, k, before, stands) end
         open_head(type, k, now, row[2])
