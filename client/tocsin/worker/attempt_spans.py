@@ -2,15 +2,24 @@
 
 Names and attributes are those of OpenTelemetry's conventions for messaging systems; what is Tocsin's own begins with
 "tocsin.". An error's type stands in the span, its words do not: they may hold what payloads hold.
+
+What a program has hung onto its spans, processors above all, may raise. An attempt has no part in that: it goes on
+without a span, and each kind of error is logged once.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from tocsin.tracing import TraceContext
 from tocsin.worker.source import AttemptOutcome, Ending, LeasedJob
+
+logger = logging.getLogger("tocsin.worker")
+
+_told: set[type[Exception]] = set()
 
 
 class AttemptSpan(NamedTuple):
@@ -25,6 +34,14 @@ def begin(job: LeasedJob) -> AttemptSpan | None:
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None or isinstance(trace.get_tracer_provider(), (trace.ProxyTracerProvider, trace.NoOpTracerProvider)):
         return None
+    try:
+        return _begun(job, trace)
+    except Exception as error:
+        _tell(error)
+        return None
+
+
+def _begun(job: LeasedJob, trace: ModuleType) -> AttemptSpan:
     from opentelemetry import context
 
     submitted = None if job.trace is None else _span_context(job.trace)
@@ -50,6 +67,24 @@ def end(begun: AttemptSpan | None, outcome: AttemptOutcome) -> None:
     """End it as the attempt ended. In the context in which it was begun."""
     if begun is None:
         return
+    try:
+        _end(begun, outcome)
+    except Exception as error:
+        _tell(error)
+
+
+def enter(span: TraceContext) -> None:
+    """Make an attempt's span, which another process began and will end, the current one here, for good."""
+    try:
+        from opentelemetry import context, trace
+
+        if (found := _span_context(span)) is not None:
+            context.attach(trace.set_span_in_context(trace.NonRecordingSpan(found)))
+    except Exception as error:
+        _tell(error)
+
+
+def _end(begun: AttemptSpan, outcome: AttemptOutcome) -> None:
     from opentelemetry import context
     from opentelemetry.trace import StatusCode
 
@@ -61,8 +96,15 @@ def end(begun: AttemptSpan | None, outcome: AttemptOutcome) -> None:
     begun.span.end()
 
 
+def _tell(error: Exception) -> None:
+    # Its words are left out: they may hold what stands in a span.
+    if type(error) not in _told:
+        _told.add(type(error))
+        logger.warning("attempts go on without spans: OpenTelemetry raised %s", type(error).__name__)
+
+
 def _span_context(submitted: TraceContext) -> Any:
-    """The span that a job was scheduled in, as OpenTelemetry knows it; None where it cannot be read."""
+    """A span of another process, as OpenTelemetry knows it; None where it cannot be read."""
     from opentelemetry import trace
 
     try:

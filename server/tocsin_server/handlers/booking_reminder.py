@@ -51,7 +51,7 @@ def _reminder(payload: BookingReminder, now: datetime) -> DueReminder:
         sms_to=payload.sms_to,
         payload=payload,
         event=CalendarEvent(
-            f"{payload.booking_id}",
+            payload.booking_id,
             payload.set_revision,
             start.local,
             payload.title or "Booking",

@@ -22,6 +22,10 @@ from tocsin_server.domain.states import State
 
 LOGGER = "tocsin.jobs"
 
+#: Cancels that are remembered as told, the last ones. A store does not say whether it had to do anything.
+_TOLD = 10_000
+_told: dict[tuple[str, str, int, int], None] = {}
+
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger(LOGGER)
 _level = logging.getLogger(LOGGER)
 
@@ -103,11 +107,14 @@ def ended(
 
 
 def cancel_asked(jobs: Iterable[Job | Exception]) -> None:
-    """What a cancel made of jobs: CANCELLED, or asked to stop."""
+    """What a cancel made of jobs: CANCELLED, or asked to stop. Told once: asked again, a job stands as it stood."""
     if not details_wanted():
         return
     for job in jobs:
-        if isinstance(job, Job):
+        if isinstance(job, Job) and (one := (job.queue, job.job_id, job.arrival, job.revision)) not in _told:
+            _told[one] = None
+            if len(_told) > _TOLD:
+                del _told[next(iter(_told))]
             event = "job_cancelled" if job.state is State.CANCELLED else "cancel_asked"
             _log.debug(event, **_job(job), cancel_reason=job.cancel.reason if job.cancel else "")
 

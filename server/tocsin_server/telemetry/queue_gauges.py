@@ -129,6 +129,9 @@ class QueueGauges:
         yield OLDEST_DUE.head()
         seconds = now.timestamp()
         yield from [queue.age(seconds) for queue in self._shown]
+        if self._rest:  # below its own head: readers of the stricter format give up at a sample elsewhere
+            due = min((queue.due for queue in self._rest if queue.due is not None), default=seconds)
+            yield f"{OLDEST_DUE.sample((OTHER,))}{max(0.0, seconds - due):.3f}\n"
         for family, of_each in (
             (LIMIT_ACTIVE, [queue.active for queue in self._shown]),
             (LIMIT_MAX, [queue.most for queue in self._shown]),
@@ -136,9 +139,6 @@ class QueueGauges:
         ):
             yield family.head()
             yield from of_each
-        if self._rest:
-            due = min((queue.due for queue in self._rest if queue.due is not None), default=seconds)
-            yield f"{OLDEST_DUE.sample((OTHER,))}{max(0.0, seconds - due):.3f}\n"
 
     def _of_jobs(self) -> Iterator[str]:
         many = len(self._types) > TYPES

@@ -14,7 +14,7 @@ from tocsin import InvalidArgument, NotFound, PermissionDenied, TocsinError, Una
 
 from tocsin_server.web.calling import Visitor, is_away
 from tocsin_server.web.guard import form_of
-from tocsin_server.web.live import TooManyStreams
+from tocsin_server.web.live import LOG_IN, TooManyStreams
 from tocsin_server.web.login import NOBODY, Entrance
 from tocsin_server.web.pages import (
     bulk,
@@ -64,13 +64,14 @@ _LIVE: Mapping[str, Callable[[Visit], Awaitable[str]]] = {
 }
 _FORMS: Mapping[str, Page] = {
     "/queue/pause": queues.pause,
-    "/queue/resume": queues.resume,
-    "/queue/drain": queues.drain,
+    **{f"/queue/{name}": partial(queues.drain_or_resume, do=name) for name in ("drain", "resume")},
     "/bulk/act": bulk.act,
     "/reminders/cancel": reminders.cancel,
     **{f"/schedule/{name}": partial(schedules.act, do=name) for name in ("trigger", "pause", "resume")},
     **{f"/job/{name}": partial(job_actions.act, name=name, show=job.job) for name in job_actions.KINDS},
 }
+
+_STREAM = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
 
 
 class Application:
@@ -116,8 +117,8 @@ class Application:
         async def answer(request: Request) -> Response:
             try:
                 visitor = await self._login.visitor(request)
-                if visitor is None:
-                    return PlainTextResponse("log in\n", 401)
+                if visitor is None:  # in words that scripts hear: of an answer that is no stream they are told nothing
+                    return Response(LOG_IN, media_type="text/event-stream", headers=_STREAM)
                 self._site.live.check_room()
             except TocsinError as error:
                 return PlainTextResponse(f"{error.message}\n", 503)
@@ -126,9 +127,7 @@ class Application:
             visit = Visit(self._site, request, visitor)
             key = f"{visitor.key} {request.url.path}?{request.url.query}"
             events = self._site.live.watch(key, partial(draw, visit))
-            return StreamingResponse(
-                events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
-            )
+            return StreamingResponse(events, media_type="text/event-stream", headers=_STREAM)
 
         return answer
 
@@ -157,7 +156,7 @@ class Application:
     def _refused(self, request: Request, visitor: Visitor, status: int, text: str) -> Response:
         visit = Visit(self._site, request, visitor)
         titles = {404: "Not found", 403: "Not allowed", 400: "Not understood", 503: "The store does not answer"}
-        return visit.page("refused.html", titles.get(status, "Refused"), status=status, text=text, code=status, live="")
+        return visit.page("refused.html", titles.get(status, "Refused"), status=status, text=text, code=status)
 
     async def _not_found(self, request: Request, _: Exception) -> Response:
         return self._refused(request, NOBODY, 404, "There is no such page here.")

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import secrets
 from collections.abc import Sequence
-from http.cookies import CookieError, SimpleCookie
+from contextlib import suppress
 from time import perf_counter
 from urllib.parse import parse_qs, urlsplit
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CSRF_COOKIE, CSRF_FIELD = "tocsin_csrf", "csrf"
+#: Letters of the random word in both; shorter ones are none of ours.
+CSRF_LETTERS = 32
 SESSION_COOKIE = "tocsin_session"
+
+#: A Host header that says where: a name or an address, and a port.
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*)(:[0-9]{0,5})?\Z")
 
 #: Bytes of a form.
 _FORM_BYTES = 64 << 10
@@ -63,10 +69,13 @@ class BrowserGuard:
                 ]
             await send(message)
 
-        await self._app(scope, receive, guarded)
+        with suppress(ClientDisconnect):  # in the middle of a form: nobody is there to be answered
+            await self._app(scope, receive, guarded)
 
     def _refusal(self, headers: dict[str, str]) -> tuple[int, str] | None:
         host = headers.get("host", "")
+        if not _HOST.match(host):  # addresses of ours are made with it, and could not be read
+            return 400, "the header Host names no host\n"
         if self._hosts is not None and not _is_own(host, self._hosts):
             name = host[:100]
             return 421, f"this dashboard is not asked for as {name!r}: have the name added to web.hosts\n"
@@ -79,7 +88,10 @@ def from_here(request: Request) -> bool:
         return site == "same-origin"
     if (origin := request.headers.get("origin")) is None:
         return False
-    host = urlsplit(origin).netloc.lower()
+    try:
+        host = urlsplit(origin).netloc.lower()
+    except ValueError:
+        return False
     own = (request.headers.get("host", "").lower(), request.headers.get("x-forwarded-host", "").lower())
     return bool(host) and host in own
 
@@ -92,19 +104,10 @@ async def form_of(request: Request) -> dict[str, str] | None:
         if len(raw) > _FORM_BYTES:
             return None
     fields = {name: values[-1] for name, values in parse_qs(raw.decode("utf-8", "replace"), True).items()}
-    cookie = cookies_of(request).get(CSRF_COOKIE, "")
+    cookie = request.cookies.get(CSRF_COOKIE, "")
     word = fields.pop(CSRF_FIELD, "")
-    if not from_here(request) or not cookie or not secrets.compare_digest(cookie.encode(), word.encode()):
-        return None
-    return fields
-
-
-def cookies_of(request: Request) -> dict[str, str]:
-    """The cookies of a request."""
-    try:
-        return {name: morsel.value for name, morsel in SimpleCookie(request.headers.get("cookie", "")).items()}
-    except CookieError:
-        return {}
+    known = len(cookie) >= CSRF_LETTERS and secrets.compare_digest(cookie.encode(), word.encode())
+    return fields if known and from_here(request) else None
 
 
 def over_tls(request: Request) -> bool:

@@ -22,6 +22,9 @@ _EVERY, _EVERY_BY_FEED = 2.0, 0.05
 #: to come again, so that one that went away without a word is forgotten.
 _PING, _LIFE = 15.0, 1800.0
 
+#: Said to whoever has to log in anew, as the last event.
+LOG_IN = b"event: login\ndata: \n\n"
+
 Draw = Callable[[], Awaitable[str]]
 
 

@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from tocsin import TocsinError, Unauthenticated
 
 from tocsin_server.web.calling import Backend, Visitor, is_away
-from tocsin_server.web.guard import SESSION_COOKIE, cookies_of, form_of, over_tls
+from tocsin_server.web.guard import SESSION_COOKIE, form_of, over_tls
 from tocsin_server.web.visit import Site, Visit
 
 if TYPE_CHECKING:  # 8 MB, which servers without a login need not spend
@@ -37,7 +37,7 @@ class Entrance:
         """Who asks; None: they have to log in. Raises what `tocsin` raises."""
         if self._seal is None:
             return await self._backend.caller(None)
-        cookie = cookies_of(request).get(SESSION_COOKIE, "")
+        cookie = request.cookies.get(SESSION_COOKIE, "")
         token = self._seal.opened(cookie) if cookie else None
         if token is None:
             return None
@@ -54,7 +54,7 @@ class Entrance:
 
     def _page(self, request: Request, trouble: str = "", status: int = 200) -> Response:
         visit = Visit(self._site, request, NOBODY)
-        return visit.page("login.html", "Log in", trouble=trouble, status=status, live="")
+        return visit.page("login.html", "Log in", trouble=trouble, status=status)
 
     async def enter(self, request: Request) -> Response:
         """The form, sent."""

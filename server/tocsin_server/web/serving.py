@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 import uvicorn
 
@@ -34,7 +35,7 @@ from tocsin_server.web.visit import Site
 _BACKLOG, _LOOK, _GRACE = 256, 1.0, 3.0
 
 #: Connections at once besides those of pages that are kept up to date.
-_PAGES = 300
+_SHORT_CONNECTIONS = 300
 
 
 class Dashboard:
@@ -64,7 +65,7 @@ class Dashboard:
         self._backend: Backend | None = None
         self._server: _Quiet | None = None
         self._serving: asyncio.Task[None] | None = None
-        self._context: ssl.SSLContext | None = None
+        self._port: socket.socket | None = None
         self._looking = Loop(self._look, "dashboard-certificates")
 
     async def start(self, grpc_address: str) -> str:
@@ -76,10 +77,8 @@ class Dashboard:
             if not self._or_any_port:
                 raise
             listening = self._listening(f"{(web.listen or '').rpartition(':')[0]}:0")
+        self._port = listening
         certificates = self._certificates()
-        if certificates is not None:
-            self._context = _context(certificates)
-            self._looking.start()
         self._backend = Backend(self.socket)
         app = self._app(self._backend, grpc_address, tls=certificates is not None)
         config = uvicorn.Config(
@@ -92,14 +91,16 @@ class Dashboard:
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=65,
-            limit_concurrency=web.streams + _PAGES,  # connections; further ones are told to come later
+            limit_concurrency=web.streams + _SHORT_CONNECTIONS,  # connections; further ones are told to come later
             timeout_graceful_shutdown=int(_GRACE),
         )
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         config.load()
-        config.ssl = self._context
+        config.ssl = None if certificates is None else _context(certificates)
         self._server = _Quiet(config)
-        self._serving = asyncio.create_task(self._server.serve([listening]), name="dashboard")
+        self._serving = asyncio.create_task(self._server.serve([listening.dup()]), name="dashboard")
+        if certificates is not None:
+            self._looking.start()
         host = (web.listen or "").rpartition(":")[0]
         scheme = "http" if certificates is None else "https"
         return f"{scheme}://{host}:{listening.getsockname()[1]}{web.root_path}/"
@@ -111,6 +112,8 @@ class Dashboard:
         if self._server is not None and self._serving is not None:
             self._server.end()
             await self._serving
+        if self._port is not None:
+            self._port.close()
         if self._backend is not None:
             await self._backend.close()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -169,8 +172,8 @@ class Dashboard:
         while True:
             await asyncio.sleep(_LOOK)
             now = self._certificates()
-            if now is not None and now is not seen and self._context is not None:
-                _load(self._context, now)
+            if now is not None and now is not seen and self._server is not None and self._port is not None:
+                await self._server.renew(self._port, _context(now))
                 seen = now
 
 
@@ -185,6 +188,19 @@ class _Quiet(uvicorn.Server):
         """Take no more connections."""
         self.should_exit = True
         self._asked.set()
+
+    async def renew(self, port: socket.socket, context: ssl.SSLContext) -> None:
+        """Speak TLS by `context` with whoever comes to `port` from now on.
+
+        A context that is loaded further trusts for ever whom it trusted once, and so do the sessions that it gave out:
+        an authority that was taken away would let people in until the next start.
+        """
+        if self.should_exit or not self.started:  # what it begins with is as new
+            return
+        before, self.config.ssl = self.servers, context
+        await self.startup([port.dup()])
+        for one in before:
+            one.close()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -203,8 +219,8 @@ class _Quiet(uvicorn.Server):
 def outboxes(mail: MailSettings, sms: SmsSettings) -> tuple[Path, ...]:
     """The folders that mails and text messages are written to, where they are not sent."""
     places = [None if one is None else one.get_secret_value() for one in (mail.transport, sms.url)]
-    found = [Path(place.removeprefix("file:")).absolute() for place in places if place and place.startswith("file:")]
-    return tuple(dict.fromkeys(found))
+    rests = [place.removeprefix("file:").removeprefix("//") for place in places if place and place.startswith("file:")]
+    return tuple(dict.fromkeys(Path(unquote(rest)).absolute() for rest in rests))
 
 
 def _context(certificates: Certificates) -> ssl.SSLContext:
@@ -212,15 +228,10 @@ def _context(certificates: Certificates) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if certificates.client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
-    _load(context, certificates)
-    return context
-
-
-def _load(context: ssl.SSLContext, certificates: Certificates) -> None:
-    if certificates.client_ca is not None:
         context.load_verify_locations(cadata=certificates.client_ca.decode())
     with tempfile.TemporaryDirectory(prefix="tocsin-") as folder:  # ssl reads files alone, of which only we can read it
         chain, key = Path(folder) / "chain", Path(folder) / "key"
         chain.write_bytes(certificates.chain)
         key.write_bytes(certificates.key)
         context.load_cert_chain(chain, key)
+    return context

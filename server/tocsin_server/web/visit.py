@@ -15,7 +15,7 @@ from tocsin.v1 import server_service_pb2
 
 from tocsin_server.web.calling import Backend, Visitor
 from tocsin_server.web.commands import Commands
-from tocsin_server.web.guard import CSRF_COOKIE, cookies_of, over_tls
+from tocsin_server.web.guard import CSRF_COOKIE, CSRF_LETTERS, over_tls
 from tocsin_server.web.live import Live
 from tocsin_server.web.rendering import PageTemplates
 
@@ -75,8 +75,8 @@ class Visit:
 
     def page(self, template: str, title: str, *, status: int = 200, **context: Any) -> Response:
         """A whole page."""
-        cookie = cookies_of(self.request).get(CSRF_COOKIE, "")
-        csrf = cookie if len(cookie) >= 32 else secrets.token_urlsafe(32)
+        cookie = self.request.cookies.get(CSRF_COOKIE, "")
+        csrf = cookie if len(cookie) >= CSRF_LETTERS else secrets.token_urlsafe(CSRF_LETTERS)
         html = self.draw(
             template,
             title=title,

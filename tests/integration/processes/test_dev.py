@@ -13,6 +13,7 @@ from support.eventually import until
 from support.scraping import text_of
 from support.servers import Server
 from support.stubs import State, Stubs
+from tocsin import Client
 
 
 @pytest.fixture
@@ -83,6 +84,21 @@ def test_handlers_of_ones_own_are_named_in_the_greeting_and_ctrl_c_says_what_it_
         assert server.wait(30) == 0
     finally:
         server.kill()
+
+
+def test_a_cancel_that_is_repeated_is_shown_once(dev: Server) -> None:
+    with Client(dev.address) as client:
+        client.schedule("nobody_runs_this", {}, job_id="job-1", delay=3600)
+        for _ in range(3):
+            client.cancel("job-1", reason="no longer needed")
+        client.cancel_many(types=["nobody_runs_this"])
+        client.retry("job-1")
+        client.cancel("job-1", reason="again")
+        until(lambda: "CANCELLED: again" in dev.said(), within=20)
+    told = [
+        line.split("job-1")[1].strip() for line in dev.said().splitlines() if " job-1 " in line and "CANCELLED" in line
+    ]
+    assert told == ["CANCELLED: no longer needed", "CANCELLED: again"]
 
 
 DEAF = """

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import ssl
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -49,7 +51,9 @@ class Shop:
         chosen = {**store_settings(self.redis.url), "TOCSIN_AUTH__PRINCIPALS_FILE": str(self.file), **WEB, **env}
         chosen["TOCSIN_MAIL__TRANSPORT"] = f"file:{self.folder / 'outbox'}"
         chosen["TOCSIN_MAIL__SENDER"] = "shop@example.com"
-        server = Server(self.folder, ["--handlers", "support.jobs.everyday", *flags], chosen)
+        server = Server(
+            self.folder, ["--handlers", "support.jobs.everyday", "--handlers", "support.jobs.saying", *flags], chosen
+        )
         self.servers.append(server)
         return server.start()
 
@@ -63,6 +67,12 @@ class Shop:
                 )
             )
             client.wait(client.schedule("echo", told, queue="mail", job_id="done-1"))
+            # Words of errors and lines of log hold what payloads hold.
+            client.wait(
+                client.schedule(
+                    "says", {"text": CANARY}, queue="mail", job_id="said-1", retry=RetryPolicy(max_attempts=1)
+                )
+            )
             client.schedule("echo", told, queue="mail", job_id="later-1", delay=3600)
             client.schedules.create("pay-day", queue="mail", every=86400, type="echo", payload=told)
             when = datetime.now(UTC) + timedelta(days=3)
@@ -86,7 +96,8 @@ def test_without_a_login_nothing_is_shown_and_nothing_done(shop: Shop) -> None:
             answer = nobody.get(page)
             assert (answer.status_code, answer.headers["location"]) == (303, "/login"), page
         for page in STREAMS:
-            assert nobody.get(page).status_code == 401
+            with nobody.stream(page) as events:
+                assert list(events) == [("login", "")]
         for form in FORMS:
             assert nobody.send(form, queue="mail", id="later-1").headers["location"] == "/login"
         wrong = nobody.login("tcs_wrong")
@@ -111,6 +122,11 @@ def test_a_login_holds_the_token_where_no_script_and_no_reader_of_cookies_finds_
         for page in PAGES:
             assert "root" in root.text(page)
         assert CANARY in root.text("/job?queue=mail&id=done-1")
+        said = root.text("/job?queue=mail&id=said-1")
+        for words in ("error", "line"):
+            assert f"{CANARY} {words}" in said
+        for page in ("/jobs?queue=mail", "/failed?queue=mail", "/"):
+            assert f"{CANARY} error" in root.text(page), page
         root.send("/logout")
         assert root.get("/").status_code == 303
         mended = cookie.partition(";")[0]
@@ -153,7 +169,7 @@ def test_read_alone_sees_each_page_no_payload_and_does_nothing(shop: Shop) -> No
                 assert guest.get(page).status_code == 403
                 continue
             assert CANARY not in guest.text(page), page
-        for job in ("dead-1", "done-1", "later-1"):
+        for job in ("dead-1", "done-1", "later-1", "said-1"):
             text = guest.text(f"/job?queue=mail&id={job}")
             assert CANARY not in text
             assert "<code>read_payload</code>" in text
@@ -164,6 +180,8 @@ def test_read_alone_sees_each_page_no_payload_and_does_nothing(shop: Shop) -> No
                 event, html = next(events)
                 assert event == "picture"
                 assert CANARY not in html
+        with guest.stream("/live/job?queue=mail&id=said-1") as events:
+            assert CANARY not in next(events)[1]
         for form in FORMS:
             which = {"queue": "mail", "id": "later-1" if "job" in form else "pay-day"}
             answer = guest.send(form, when="1h", do="retry", state="FAILED", token="x", **which)
@@ -206,6 +224,18 @@ def test_a_token_that_is_revoked_ends_its_pages_and_their_streams(shop: Shop) ->
             revoke_token(shop.file, token_id)
             assert "login" in [event for event, _ in events]  # and then it ends
         assert guest.get("/").status_code == 303
+
+
+def test_an_open_page_leads_to_the_login_where_it_ended(shop: Shop, browser: Browser) -> None:
+    server = shop.serve()
+    shop.fill(server)
+    browser.open(dashboard_of(server))
+    browser.type("#token", shop.root)
+    browser.press(Keys.ENTER)
+    browser.find("tr[data-key=mail]")
+    browser.devtools("Network.clearBrowserCookies")
+    browser.script("document.dispatchEvent(new Event('visibilitychange'))")  # the stream is asked for anew
+    browser.find("h1", "Log in")
 
 
 def test_two_servers_know_whoever_logged_in_at_one_of_them(shop: Shop) -> None:
@@ -362,6 +392,46 @@ def test_where_clients_show_certificates_browsers_do_too(shop: Shop, tmp_path: P
         ada.text("/")
     with pytest.raises((urllib.error.URLError, ssl.SSLError, ConnectionError)):
         urllib.request.urlopen(at, timeout=10, context=ssl.create_default_context(cafile=authority.ca)).read()
+
+
+def test_an_authority_that_is_taken_away_lets_nobody_in_any_more(shop: Shop, tmp_path: Path) -> None:
+    authority, other = Authority(tmp_path / "ca"), Authority(tmp_path / "ca", "other")
+    pair, ada, bert = authority.sign("server"), authority.sign("ada"), other.sign("bert")
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(authority.ca.read_bytes() + other.ca.read_bytes())
+    files = {"CERT_FILE": pair.cert, "KEY_FILE": pair.key, "CLIENT_CA_FILE": trusted}
+    server = with_probes(shop, **{f"TOCSIN_TLS__{name}": str(path) for name, path in files.items()})
+    port = int(dashboard_of(server).rpartition(":")[2])
+    context = {name: ssl.create_default_context(cafile=str(authority.ca)) for name in ("ada", "bert")}
+    for name, own in (("ada", ada), ("bert", bert)):
+        context[name].load_cert_chain(own.cert, own.key)
+
+    def answer(name: str, session: ssl.SSLSession | None = None) -> tuple[str, ssl.SSLSession | None]:
+        """The first line that somebody is answered, "" where they are not let in, and their session."""
+        with (
+            suppress(ssl.SSLError, ConnectionError),
+            socket.create_connection(("127.0.0.1", port), timeout=10) as raw,
+            context[name].wrap_socket(raw, server_hostname="localhost", session=session) as link,
+        ):
+            link.sendall(b"GET /login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            said = link.makefile("rb").read().split(b"\r\n")[0].decode()
+            return said, link.session
+        return "", None
+
+    ok = "HTTP/1.1 200 OK"
+    before, session = answer("bert")
+    assert (answer("ada")[0], before) == (ok, ok)
+    fresh = trusted.with_suffix(".new")
+    fresh.write_bytes(authority.ca.read_bytes())
+    fresh.replace(trusted)
+    until(lambda: answer("bert")[0] == "", within=15)
+    assert answer("bert", session)[0] == ""  # what was agreed on while it was trusted is good for nothing
+    assert answer("ada")[0] == ok
+    trusted.write_bytes(other.ca.read_bytes())  # and again
+    until(lambda: answer("bert")[0] == ok, within=15)
+    assert answer("ada")[0] == ""
+    assert server.stop(timeout=10) == 0
+    assert "Traceback" not in server.said(1_000_000)
 
 
 def with_probes(shop: Shop, **env: str) -> Server:

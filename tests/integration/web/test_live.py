@@ -143,6 +143,19 @@ def test_streams_beyond_the_bound_are_refused_and_pages_are_not(redis: RedisBack
         until(lambda: _opens(visitor), within=10)
 
 
+def test_a_page_that_was_refused_a_stream_asks_again(redis: RedisBackend, serve: StartServer, browser: Browser) -> None:
+    server = serve(redis.url, **WEB, TOCSIN_WEB__STREAMS="1")
+    with Visitor(dashboard_of(server)) as visitor:
+        with visitor.stream("/live/overview") as events:
+            assert next(events)[0] == "picture"
+            browser.open(dashboard_of(server))
+            browser.find("#away", "not kept up to date")
+        pictures = "return Number(document.getElementById('live').dataset.pictures || 0)"
+        assert browser.script(pictures) == 0
+        until(lambda: browser.script(pictures), within=30)
+    assert not browser.find("#away").is_displayed()
+
+
 def _opens(visitor: Visitor) -> bool:
     with visitor.http.stream("GET", f"{visitor.at}/live/queues") as answer:
         return bool(answer.status_code == 200)

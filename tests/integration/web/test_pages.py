@@ -48,6 +48,15 @@ def test_the_overview_shows_what_goes_on_as_it_goes_on(server: Server, client: C
     assert browser.find(".badge").text == "failed"
 
 
+def test_figures_of_some_queues_say_so(server: Server, client: Client) -> None:
+    told = "Rates, lateness, workers and the chart are those of the 20 busiest queues."
+    with Visitor(dashboard_of(server)) as visitor:
+        for number in range(21):
+            assert told not in visitor.text("/")
+            client.schedule("echo", {}, queue=f"queue-{number}", delay=3600)
+        assert told in visitor.text("/")
+
+
 def test_each_action_on_a_job(server: Server, client: Client, browser: Browser) -> None:
     at = dashboard_of(server)
     client.schedule("until_cancelled", {"secret": "kale"}, job_id="later", delay=3600)

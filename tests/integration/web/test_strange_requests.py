@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -61,3 +62,21 @@ def test_bodies_that_are_no_forms(visitor: Visitor) -> None:
             headers = {**own, "Cookie": cookie.encode("latin-1")}
             answer = visitor.http.post(visitor.at + "/job/run", content=body, headers=headers)
             assert answer.status_code == 403
+
+
+def test_whoever_leaves_in_the_middle_of_a_form_is_no_fault(visitor: Visitor) -> None:
+    host, _, port = visitor.at.partition("//")[2].rpartition(":")
+    for form in ("/job/run", "/login", "/logout"):
+        head = f"POST {form} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000\r\n\r\n"
+        with socket.create_connection((host, int(port)), timeout=10) as link:
+            link.sendall(head.encode() + b"csrf=x")
+            link.shutdown(socket.SHUT_WR)
+            assert b"Traceback" not in link.recv(10_000)  # it is taken note of before this ends
+    assert visitor.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["Host", "Origin"])
+def test_headers_that_name_nothing(visitor: Visitor, name: str) -> None:
+    for value in ("http://[::1", "[::1", "é"):
+        answer = visitor.http.post(visitor.at + "/job/run", headers={name: value.encode("latin-1")})
+        assert answer.status_code in (400, 403), value

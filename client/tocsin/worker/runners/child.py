@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import cast
 
+from tocsin.tracing import TraceContext
 from tocsin.worker import attempt_spans
 from tocsin.worker.context import JobContext
 from tocsin.worker.forks import end_if_forked
@@ -101,8 +102,10 @@ class Parent:
 class ChildAttempt:
     """The one attempt, and how it is stopped from the thread that hears the parent."""
 
-    def __init__(self, job: LeasedJob, handler: Handler, parent: Parent) -> None:
+    def __init__(self, job: LeasedJob, handler: Handler, parent: Parent, span: TraceContext | None) -> None:
+        """`span`: the attempt's, which the parent keeps; None: it has none."""
         self._job = job
+        self._span = span
         self._handler = handler
         self._context = JobContext(job, parent.progress, parent.log)
         self._lock = threading.Lock()
@@ -118,7 +121,11 @@ class ChildAttempt:
     def run(self) -> AttemptOutcome:
         """Call the handler."""
         self._context.enter()
-        span = attempt_spans.begin(self._job)
+        span = None
+        if self._span is not None:
+            attempt_spans.enter(self._span)
+        else:
+            span = attempt_spans.begin(self._job)  # of handlers that set up OpenTelemetry here alone
         try:
             if self._handler.is_async:
                 with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -172,7 +179,8 @@ def main() -> None:
     except HandlersNotFound as error:
         parent.outcome(raised(job, error))
         return
-    attempt = ChildAttempt(job, handler, parent)
+    span = said.get("span")
+    attempt = ChildAttempt(job, handler, parent, None if span is None else TraceContext(*span))
     try:
         threading.Thread(target=_hear, args=(ear, attempt), daemon=True).start()
     except RuntimeError:  # no more threads may be had, of which the job is innocent

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from tocsin import tracing
+from tocsin.worker import attempt_spans
 from tocsin.worker.attempt import Attempt, Ended
 from tocsin.worker.mailbox import Mailbox
 from tocsin.worker.outcomes import crashed, not_begun, raised
@@ -83,11 +85,13 @@ class HandlerProcesses:
             await asyncio.wait(tasks, timeout=self._exit_grace)
 
     async def _run(self, attempt: Attempt, seat: _Seat) -> None:
+        span = None
         try:
             with contextlib.ExitStack() as start:
                 await self._starts.acquire()
                 start.callback(self._starts.release)
                 attempt.began = time.monotonic()  # waiting for its turn is no part of its time
+                span = attempt_spans.begin(attempt.job)
                 outcome = await self._outcome(attempt, seat, start.close)
         except _NotSpawned as error:
             logger.warning("no process for a job of type %r, it is given back: %s", attempt.job.type, error)
@@ -97,6 +101,7 @@ class HandlerProcesses:
             outcome = raised(attempt.job, error)
         finally:
             self._seats.discard(seat)
+        attempt_spans.end(span, outcome)
         self._ended.put((attempt, outcome))
 
     async def _outcome(self, attempt: Attempt, seat: _Seat, started: Callable[[], None]) -> AttemptOutcome:
@@ -189,6 +194,7 @@ def _first_words(attempt: Attempt) -> dict[str, object]:
         "path": sys.path,
         "parent": os.getpid(),
         "job": frames.job_to_json(attempt.job),
+        "span": tracing.current(),  # the attempt's, where there is one; it is this process's to end
     }
 
 

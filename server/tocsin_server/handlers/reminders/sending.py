@@ -18,7 +18,8 @@ from tocsin_server.handlers.sender import Sender
 from tocsin_server.handlers.server_loop import ServerLoop
 from tocsin_server.messages.delivery import Channel
 from tocsin_server.messages.errors import Refused
-from tocsin_server.messages.mail.calendar_file import CalendarEvent, calendar_file
+from tocsin_server.messages.mail.body import Attachment
+from tocsin_server.messages.mail.calendar_file import CalendarEvent, calendar_file, calendar_uid
 from tocsin_server.messages.mail.mailer import MailChannel, Mailer
 from tocsin_server.messages.sms.texter import SmsChannel, Texter
 from tocsin_server.messages.templates.rendering import MAIL, SMS, Rendered, Templates, TemplateUnfit
@@ -109,7 +110,10 @@ class ReminderSender:
         channels: list[Channel] = []
         if reminder.email_to:
             words = (made.subject or "", made.text or "", made.html or "")
-            files = () if reminder.event is None else (calendar_file(reminder.event, now),)
+            files: Sequence[Attachment] = ()
+            if (event := reminder.event) is not None:
+                uid = calendar_uid(self._mailer.sender_domain, job.queue, event.booking_id)
+                files = (calendar_file(event, uid, now),)
             channels.append(MailChannel(self._mailer, job, reminder.email_to, *words, attachments=files))
         sms = self._texter.channel(job, made.sms or "", reminder.sms_to) if reminder.sms_to else None
         return [*channels, *([sms] if sms else ())], sms

@@ -14,9 +14,9 @@ _LINE_BYTES = 75  # RFC 5545, section 3.1; longer ones are folded
 
 @dataclass(frozen=True, slots=True)
 class CalendarEvent:
-    """What begins at a time. `key`: the same for an event that was moved, so that calendars move theirs."""
+    """A booking's moment."""
 
-    key: str
+    booking_id: str
     revision: int  # grows with each move
     start: datetime
     title: str
@@ -24,15 +24,24 @@ class CalendarEvent:
     url: str = ""
 
 
-def calendar_file(event: CalendarEvent, made: datetime) -> Attachment:
-    """The file. Its end is not known, so none is said: calendars show a moment, or their own usual length."""
+def calendar_uid(domain: str, queue: str, booking_id: str) -> str:
+    """What calendars know an event by: the same for a booking that is moved, so that they move theirs, and another one
+    for each other booking, in another queue or of another sender, too: somebody may have bookings of several. `domain`
+    is the sender's."""
+    of_domain = hashlib.sha256(f"{queue}\n{booking_id}".encode()).hexdigest()
+    return f"{of_domain[:32]}@{domain}"
+
+
+def calendar_file(event: CalendarEvent, uid: str, made: datetime) -> Attachment:
+    """The file; `uid` as calendar_uid makes it. Its end is not known, so none is said: calendars show a moment, or
+    their own usual length."""
     lines = [
         "BEGIN:VCALENDAR",
         "VERSION:2.0",
         f"PRODID:-//Tocsin//{VERSION}//EN",
         "METHOD:PUBLISH",
         "BEGIN:VEVENT",
-        f"UID:{hashlib.sha256(event.key.encode()).hexdigest()[:32]}@tocsin",
+        f"UID:{uid}",
         f"SEQUENCE:{event.revision}",
         f"DTSTAMP:{_utc(made)}",
         f"DTSTART:{_utc(event.start)}",

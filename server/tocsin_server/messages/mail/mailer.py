@@ -62,6 +62,11 @@ class Mailer:
         """Why no mail that names no sender itself can be sent; "" where it can."""
         return self.missing or ("" if self._sender else _NO_SENDER)
 
+    @property
+    def sender_domain(self) -> str:
+        """The domain of the server's sender, in ASCII; "" where none is set."""
+        return parse_address(self._sender).domain if self._sender else ""
+
     async def send(self, write: Callable[[], Letter], stamp: Stamp) -> Handed:
         """Write a letter and hand it over to at least one recipient. Sender "" becomes the server's.
 

@@ -93,7 +93,6 @@ async def bulk(visit: Visit, *, trouble: str = "", status: int = 200) -> Respons
         by_type=sorted(by_type.items(), key=lambda pair: -pair[1]),
         lines=_lines(visit, chosen),
         back=_back(chosen),
-        live="",
     )
 
 

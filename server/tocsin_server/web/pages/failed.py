@@ -38,7 +38,7 @@ async def failed(visit: Visit) -> Response:
         found = await visit.ask(visit.backend.jobs.ListJobs, request)
     except (InvalidArgument, WrongFilter) as error:
         trouble = str(error)
-    names, by_type = await asyncio.gather(queue_names(visit), _by_type(visit, queue, found.jobs))
+    names, by_type = await asyncio.gather(queue_names(visit), _by_type(visit, queue, found.jobs, tagged=bool(tag)))
     return visit.page(
         "failed.html",
         f"Dead letters of {queue}",
@@ -51,13 +51,16 @@ async def failed(visit: Visit) -> Response:
         found=found,
         by_type=by_type,
         paged=bool(visit.query("page")),
-        live="",
     )
 
 
-async def _by_type(visit: Visit, queue: str, jobs: Sequence[job_pb2.Job]) -> Sequence[tuple[str, int]]:
-    """How many dead letters the types of these jobs have, the most first."""
+async def _by_type(
+    visit: Visit, queue: str, jobs: Sequence[job_pb2.Job], *, tagged: bool
+) -> Sequence[tuple[str, int | None]]:
+    """How many dead letters the types of these jobs have, the most first; None: with tags nobody has counted them."""
     types = [name for name, _ in Counter(job.spec.type for job in jobs).most_common(_TYPES)]
+    if tagged:
+        return [(name, None) for name in types]
     asked = [
         visit.ask(
             visit.backend.jobs.ListJobs,
@@ -65,5 +68,5 @@ async def _by_type(visit: Visit, queue: str, jobs: Sequence[job_pb2.Job]) -> Seq
         )
         for name in types
     ]
-    counts = [page.total_size for page in await asyncio.gather(*asked)]
+    counts: list[int] = [page.total_size for page in await asyncio.gather(*asked)]
     return sorted(zip(types, counts, strict=True), key=lambda pair: -pair[1])

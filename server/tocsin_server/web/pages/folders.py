@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,8 +25,15 @@ from tocsin import NotFound, PermissionDenied
 from tocsin_server.web.guard import FOREIGN_POLICY
 from tocsin_server.web.visit import Visit
 
-#: Files that are listed, the newest ones; and bytes of one that is read.
-_LISTED, _MOST_BYTES = 200, 32 << 20
+#: Files that are listed, the newest ones; bytes of one that is read; and bytes of each that a list looks at, which are
+#: the headers of a mail or a whole text message.
+_LISTED, _MOST_BYTES, _HEAD_BYTES = 200, 32 << 20, 64 << 10
+
+#: A link in a folder may lead to any file of the server, and to open a pipe may take for ever.
+_PLAIN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+#: What the library's parsers raise for what is neither a mail nor JSON, besides the errors that they document.
+_NOT_OURS = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,300}\Z")
 _REPORTS = {"html": "text/html; charset=utf-8", "csv": "text/csv; charset=utf-8", "json": "application/json"}
@@ -46,7 +55,7 @@ async def outbox(visit: Visit) -> Response:
     """The mails and text messages, the newest first."""
     _check(visit)
     found = await asyncio.to_thread(_messages, visit.site.outboxes)
-    return visit.page("outbox.html", "Outbox", found=found, most=_LISTED, live="")
+    return visit.page("outbox.html", "Outbox", found=found, most=_LISTED)
 
 
 async def message(visit: Visit) -> Response:
@@ -54,16 +63,21 @@ async def message(visit: Visit) -> Response:
     _check(visit)
     name = visit.query("name")
     raw = await asyncio.to_thread(_read, visit.site.outboxes, name)
-    said = await asyncio.to_thread(_taken_apart, name, raw)
-    return visit.page("message.html", said["subject"] or name, name=name, message=said, live="")
+    try:
+        said = await asyncio.to_thread(_taken_apart, name, raw)
+    except _NOT_OURS:
+        raise NotFound(f"{name[:100]!r} is neither a mail nor a text message that was written here.") from None
+    return visit.page("message.html", said["subject"] or name, name=name, message=said)
 
 
 async def message_body(visit: Visit) -> Response:
     """What a mail looks like, for a frame."""
     _check(visit)
     raw = await asyncio.to_thread(_read, visit.site.outboxes, visit.query("name"))
-    part = _mail(raw).get_body(("html",))
-    text = part.get_content() if part is not None else ""
+    try:
+        text = _text(_mail(raw), "html") or ""
+    except _NOT_OURS:
+        text = ""
     return _foreign(text.encode(), "text/html; charset=utf-8")
 
 
@@ -71,13 +85,13 @@ async def reports(visit: Visit) -> Response:
     """The reports, the newest first."""
     _check(visit)
     found = await asyncio.to_thread(_reports, visit.site.reports)
-    return visit.page("reports.html", "Reports", found=found, most=_LISTED, live="")
+    return visit.page("reports.html", "Reports", found=found, most=_LISTED)
 
 
 async def report(visit: Visit) -> Response:
     """One report, in a frame."""
     _check(visit)
-    return visit.page("report.html", visit.query("name"), name=visit.query("name"), live="")
+    return visit.page("report.html", visit.query("name"), name=visit.query("name"))
 
 
 async def report_body(visit: Visit) -> Response:
@@ -108,18 +122,32 @@ def _read(folders: Sequence[Path], name: str) -> bytes:
     """NotFound, also for names that lead out of the folders."""
     if _NAME.match(name):
         for folder in folders:
-            path = folder / name
-            if path.is_file() and not path.is_symlink() and path.stat().st_size <= _MOST_BYTES:
-                return path.read_bytes()
+            try:
+                status, content = _opened(folder / name, _MOST_BYTES)
+            except OSError:
+                continue
+            if status.st_size > _MOST_BYTES:
+                raise NotFound(f"{name[:100]!r} is larger than {_MOST_BYTES >> 20} MiB, which is not shown here.")
+            return content
     raise NotFound(f"this server has no file {name[:100]!r}: it may stand on another one, or be gone.")
+
+
+def _opened(path: Path, most: int) -> tuple[os.stat_result, bytes]:
+    """What is known of a file, and its first bytes. OSError, also where it is no plain file."""
+    with open(os.open(path, _PLAIN), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("no plain file")
+        return status, file.read(most)
 
 
 def _messages(folders: Sequence[Path]) -> Sequence[FoundFile]:
     found = []
     for path in sorted(_files(folders, ("eml", "json")), key=lambda one: one.name, reverse=True)[:_LISTED]:
         try:
-            status, said = path.stat(), _taken_apart(path.name, path.read_bytes())
-        except (OSError, ValueError):  # gone meanwhile, or none of ours
+            status, head = _opened(path, _HEAD_BYTES)
+            said = _taken_apart(path.name, head)
+        except (OSError, *_NOT_OURS):  # gone meanwhile, or none of ours
             continue
         written = datetime.fromtimestamp(status.st_mtime, UTC)
         found.append(FoundFile(path.name, written, status.st_size, said["to"], said["subject"], said["kind"]))
@@ -130,7 +158,7 @@ def _reports(folder: Path) -> Sequence[FoundFile]:
     found = []
     for path in _files((folder,), tuple(_REPORTS)):
         try:
-            status = path.stat()
+            status = path.lstat()
         except OSError:  # gone meanwhile
             continue
         found.append(FoundFile(path.name, datetime.fromtimestamp(status.st_mtime, UTC), status.st_size))
@@ -138,29 +166,48 @@ def _reports(folder: Path) -> Sequence[FoundFile]:
 
 
 def _files(folders: Sequence[Path], endings: Sequence[str]) -> Sequence[Path]:
-    return [
-        path
-        for folder in folders
-        if folder.is_dir()
-        for path in folder.iterdir()
-        if path.name.rpartition(".")[2] in endings and _NAME.match(path.name)
-    ]
+    """The plain files that have these endings."""
+    found = []
+    for folder in folders:
+        try:
+            with os.scandir(folder) as entries:
+                found += [
+                    Path(entry.path)
+                    for entry in entries
+                    if entry.name.rpartition(".")[2] in endings
+                    and _NAME.match(entry.name)
+                    and entry.is_file(follow_symlinks=False)
+                ]
+        except OSError:  # not made yet, or not ours to look into
+            continue
+    return found
 
 
 def _mail(raw: bytes) -> EmailMessage:
     return message_from_bytes(raw, policy=default)
 
 
+def _text(mail: EmailMessage, kind: str) -> str | None:
+    """The mail's text of a kind, with line ends as pages have them; None: it has none of that kind."""
+    part = mail.get_body((kind,))
+    if part is None:
+        return None
+    try:
+        text = str(part.get_content())
+    except LookupError:  # a charset that nobody knows
+        text = bytes(part.get_payload(decode=True)).decode("utf-8", "replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def _taken_apart(name: str, raw: bytes) -> dict[str, Any]:
-    """What a mail or a text message says. ValueError."""
+    """What a mail or a text message says. Any of _NOT_OURS where it is none."""
     if name.endswith(".json"):
         said = json.loads(raw)
-        text = str(said.get("text", ""))
-        return {"kind": "text message", "to": said.get("to", ""), "from": said.get("from", ""), "text": text,
+        text = str(said["text"])
+        return {"kind": "text message", "to": str(said["to"]), "from": str(said.get("from", "")), "text": text,
                 "subject": text[:100], "html": False, "files": []}  # fmt: skip
     mail = _mail(raw)
-    plain = mail.get_body(("plain",))
     files = [part.get_filename("") or part.get_content_type() for part in mail.iter_attachments()]
     return {"kind": "mail", "to": str(mail["to"] or ""), "from": str(mail["from"] or ""),
-            "subject": str(mail["subject"] or ""), "text": plain.get_content() if plain is not None else "",
+            "subject": str(mail["subject"] or ""), "text": _text(mail, "plain") or "",
             "html": mail.get_body(("html",)) is not None, "files": files}  # fmt: skip

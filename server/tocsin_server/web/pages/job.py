@@ -18,7 +18,7 @@ from tocsin_server.web.visit import Visit
 #: Lines of log that are shown, the last ones.
 _LINES = 200
 #: Pages of lines that are read at most: a job keeps 1,000 lines.
-_PAGES = 20
+_LOG_PAGES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ async def _lines(
     entries: list[following_pb2.ListJobLogsResponse.Entry] = []
     cursor = ""
     try:
-        for _ in range(_PAGES):
+        for _ in range(_LOG_PAGES):
             page = await visit.ask(
                 visit.backend.jobs.ListJobLogs,
                 following_pb2.ListJobLogsRequest(queue=queue, job_id=job_id, cursor=cursor),

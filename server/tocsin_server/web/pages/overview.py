@@ -19,11 +19,11 @@ _COUNTED, _SHOWN, _DEAD = 1_000, 20, 5
 
 @dataclass(frozen=True, slots=True)
 class QueueRow:
-    """A queue as the tables show it; `health` is None where it is not asked for."""
+    """A queue as the tables show it."""
 
     queue: queue_pb2.Queue
     counts: queue_pb2.StateCounts
-    health: queue_service_pb2.GetQueueHealthResponse | None
+    health: queue_service_pb2.GetQueueHealthResponse
 
 
 async def overview(visit: Visit) -> Response:
@@ -46,10 +46,11 @@ async def _seen(visit: Visit) -> dict[str, Any]:
     for entry in entries:
         for name in _FIELDS:
             setattr(total, name, getattr(total, name) + getattr(entry.counts, name))
-    health = [row.health for row in rows if row.health is not None]
+    health = [row.health for row in rows]
     return {
         "rows": rows,
         "queues": len(entries),
+        "partly": len(entries) > len(rows),
         "more": more,
         "total": total,
         "done": sum(one.completed_per_second for one in health),

@@ -67,21 +67,14 @@ async def pause(visit: Visit) -> Response:
     return visit.go("/queue", queue=name, said="paused")
 
 
-async def drain(visit: Visit) -> Response:
-    """Take no new jobs."""
-    name = visit.field("queue")
+async def drain_or_resume(visit: Visit, do: str) -> Response:
+    """Take no new jobs; or let attempts begin again, and new jobs in."""
+    name, queues = visit.field("queue"), visit.backend.queues
     try:
-        await visit.ask(visit.backend.queues.DrainQueue, queue_service_pb2.DrainQueueRequest(queue=name))
+        if do == "drain":
+            await visit.ask(queues.DrainQueue, queue_service_pb2.DrainQueueRequest(queue=name))
+        else:
+            await visit.ask(queues.ResumeQueue, queue_service_pb2.ResumeQueueRequest(queue=name))
     except TocsinError as error:
         return await queue(visit, trouble=error.message, status=409)
-    return visit.go("/queue", queue=name, said="draining")
-
-
-async def resume(visit: Visit) -> Response:
-    """Let attempts begin again."""
-    name = visit.field("queue")
-    try:
-        await visit.ask(visit.backend.queues.ResumeQueue, queue_service_pb2.ResumeQueueRequest(queue=name))
-    except TocsinError as error:
-        return await queue(visit, trouble=error.message, status=409)
-    return visit.go("/queue", queue=name, said="resumed")
+    return visit.go("/queue", queue=name, said="draining" if do == "drain" else "resumed")

@@ -34,7 +34,6 @@ async def reminders(visit: Visit, *, trouble: str = "", status: int = 200) -> Re
         set_id=set_id,
         found=found,
         names=await queue_names(visit),
-        live="",
     )
 
 

@@ -28,7 +28,6 @@ async def schedules(visit: Visit) -> Response:
         names=await queue_names(visit),
         found=found,
         rule=rule_of,
-        live="",
     )
 
 
@@ -60,7 +59,6 @@ async def schedule(visit: Visit, *, trouble: str = "", status: int = 200) -> Res
         count=count,
         after=visit.query("after"),
         payload_text=payload_of(kept.job),
-        live="",
     )
 
 

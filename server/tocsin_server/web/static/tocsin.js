@@ -4,7 +4,9 @@
 (() => {
   const POINTS = 150; // of the chart: five minutes
   const SPANS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+  const AGAIN = 5000; // ms after which a stream that was refused is asked for again, and up to as many more
   let stream = null;
+  let again = 0;
   let skew = 0; // of this clock to the server's, in ms
 
   const two = (n) => String(n).padStart(2, "0");
@@ -86,6 +88,7 @@
   }
 
   function watch() {
+    clearTimeout(again);
     if (stream) stream.close();
     stream = null;
     const region = document.getElementById("live");
@@ -108,7 +111,11 @@
     stream.addEventListener("away", (event) => say("away", `${event.data} What is shown is how it was last.`));
     stream.addEventListener("trouble", (event) => say("away", event.data));
     stream.addEventListener("login", () => location.reload());
-    stream.onerror = () => say("away", "The server does not answer. What is shown is how it was last; it is asked again.");
+    stream.onerror = () => {
+      const refused = stream && stream.readyState === EventSource.CLOSED; // browsers ask again where a link broke, alone
+      if (refused) again = setTimeout(watch, AGAIN * (1 + Math.random()));
+      say("away", `${refused ? "This page is not kept up to date now" : "The server does not answer"}. What is shown is how it was last; it is asked again.`);
+    };
   }
 
   function begin() {

@@ -72,6 +72,17 @@ def test_queues_beyond_the_bound_are_added_up_whichever_came_first() -> None:
     }
 
 
+def test_each_sample_stands_below_the_head_of_its_family() -> None:
+    gauges = QueueGauges(1)
+    gauges.take({name: figures(t=1, due_for=9) for name in "abc"})
+    family = ""
+    for line in "".join(gauges.lines(NOW)).splitlines():
+        if line.startswith("# "):
+            family = line.split()[2]
+        else:
+            assert line.partition(" ")[0].partition("{")[0] == family
+
+
 def test_types_beyond_the_bound_are_added_up_and_told_apart_again_when_others_are_gone() -> None:
     many = {f"t{number:04}": 1 for number in range(TYPES + 3)}
     queues, gauges = {"q": figures(**many), "r": figures(z=5)}, QueueGauges(10)

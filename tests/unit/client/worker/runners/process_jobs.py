@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tocsin import tracing
 from tocsin.worker.context import JobContext
 from tocsin.worker.errors import DoNotRetry, Release, RetryLater
 from tocsin.worker.registry import Handlers
@@ -36,6 +37,12 @@ def sync(job: JobContext) -> dict[str, Any]:
 async def in_loop(job: JobContext) -> bytes:
     await asyncio.sleep(0)
     return str(os.getpid()).encode()
+
+
+@handlers.on("traced", process=True)
+def traced(job: JobContext) -> str:
+    span = tracing.current()
+    return "" if span is None else span.traceparent
 
 
 @handlers.on("raises", process=True)

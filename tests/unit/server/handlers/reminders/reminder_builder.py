@@ -58,9 +58,9 @@ def payment(**changed: Any) -> PaymentReminder:
     return payload
 
 
-def a_job(payload: BookingReminder | PaymentReminder, attempt: int = 1) -> JobContext:
+def a_job(payload: BookingReminder | PaymentReminder, attempt: int = 1, queue: str = "q") -> JobContext:
     kind = BOOKING if isinstance(payload, BookingReminder) else PAYMENT
-    return JobContext(LeasedJob("q", "job-1", "t", attempt, b"token", kind, payload.SerializeToString(), NOW, NOW))
+    return JobContext(LeasedJob(queue, "job-1", "t", attempt, b"token", kind, payload.SerializeToString(), NOW, NOW))
 
 
 @dataclass
@@ -103,7 +103,9 @@ class Bench:
     memory: Remembered = field(default_factory=Remembered)
     fence: Gate = field(default_factory=Gate)
 
-    async def send(self, payload: BookingReminder | PaymentReminder, attempt: int = 1) -> dict[str, object]:
+    async def send(
+        self, payload: BookingReminder | PaymentReminder, attempt: int = 1, queue: str = "q"
+    ) -> dict[str, object]:
         settings = MailSettings(
             transport=self.mail, sender="Shop <shop@example.com>", name=self.name, colour=self.colour
         )
@@ -119,7 +121,7 @@ class Bench:
             ServerLoop(asyncio.get_running_loop()),
             Brand(settings),
         )
-        job = a_job(payload, attempt)
+        job = a_job(payload, attempt, queue)
         if isinstance(payload, BookingReminder):
             return await booking_reminder_handler(sender).send(job)
         return await payment_reminder_handler(sender).send(job)

@@ -283,6 +283,23 @@ async def test_a_booking_comes_with_a_file_for_calendars(bench: Bench, mails: Ma
     assert list(mails.mails[-1].message.iter_attachments()) == []
 
 
+async def test_calendars_know_a_booking_by_its_sender_queue_and_id(bench: Bench, mails: MailServer) -> None:
+    for revision, booking_id, queue in (
+        (1, "B-1", "default"),
+        (2, "B-1", "default"),
+        (1, "B-2", "default"),
+        (1, "B-1", "salon"),
+    ):
+        await bench.send(booking(booking_id=booking_id, set_revision=revision), queue=queue)
+    uids = []
+    for mail in mails.mails:
+        [file] = mail.message.iter_attachments()
+        uids += [line for line in file.get_payload(decode=True).decode().split("\r\n") if line.startswith("UID:")]
+    assert uids[0] == uids[1]
+    assert len(set(uids)) == 3
+    assert all(uid.endswith("@example.com") for uid in uids)
+
+
 def _words(mail: EmailMessage) -> tuple[str, str]:
     """Text and HTML, whatever stands beside them."""
     return mail.get_body(("plain",)).get_content(), mail.get_body(("html",)).get_content()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tocsin_server.messages.mail.calendar_file import CalendarEvent, calendar_file
+from tocsin_server.messages.mail.calendar_file import CalendarEvent, calendar_file, calendar_uid
 
 _HEAD = ("BEGIN", "VERSION", "PRODID", "METHOD", "BEGIN")
 NOW = datetime(2026, 11, 24, 16, 30, tzinfo=UTC)
@@ -14,7 +14,7 @@ NOW = datetime(2026, 11, 24, 16, 30, tzinfo=UTC)
 
 def lines_of(event: CalendarEvent) -> list[str]:
     """The lines of its file, unfolded."""
-    raw = calendar_file(event, NOW).content
+    raw = calendar_file(event, calendar_uid("shop.example", "default", event.booking_id), NOW).content
     assert raw.endswith(b"\r\n")
     assert max(map(len, raw.split(b"\r\n"))) <= 75
     return raw.decode().replace("\r\n ", "").split("\r\n")
@@ -32,3 +32,14 @@ def test_a_booking_that_is_moved_is_the_same_event() -> None:
     assert [line for line in before if line.startswith("UID")] == [line for line in after if line.startswith("UID")]
     assert "SEQUENCE:2" in after
     assert "DTSTART:20261124T163000Z" in after
+
+
+def test_no_two_bookings_are_the_same_event() -> None:
+    uids = [
+        calendar_uid(domain, queue, booking_id)
+        for domain in ("shop.example", "other.example")
+        for queue in ("default", "default2")
+        for booking_id in ("B-1", "2B-1")
+    ]
+    assert len(set(uids)) == len(uids)
+    assert all(uid.endswith(("@shop.example", "@other.example")) for uid in uids)
