@@ -132,4 +132,4 @@ async def test_a_job_whose_key_waits_for_its_turn_is_explained_so(store: JobStor
     assert last is not None
     assert last.held == Turn("c", 2)
     assert outlook is not None
-    assert (outlook.held, outlook.ahead) == (Turn("a", 0), 1)
+    assert (outlook.hindrance, outlook.ahead) == (Turn("a", 0), 1)
