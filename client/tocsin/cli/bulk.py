@@ -132,12 +132,14 @@ def _show(verb: BulkVerb, preview: BulkPreview, max_jobs: int | None) -> None:
     if not preview.matched:
         return
     columns = [Column("STATE"), Column("TYPE", shortened=True), Column("JOBS")]
-    for one in preview.counts[:20]:
+    for one in preview.counts[:_MOST_COUNTS]:
         for column, cell in zip(
             columns, (state_text(one.state), styled(one.type), styled(f"{one.jobs:,}")), strict=True
         ):
             column.cells.append(cell)
     print_table(columns)
+    if left := preview.matched - sum(one.jobs for one in preview.counts[:_MOST_COUNTS]):
+        print(f"and {counted(left, 'job')} more, of other states and types")
     print("such as:" if len(preview.sample) < preview.matched else "these:")
     printing.print_jobs(preview.sample)
 
