@@ -22,6 +22,7 @@ from tocsin_server.domain.bulk_actions import (
     BulkTokenStale,
     BulkVerb,
 )
+from tocsin_server.domain.errors import QueueDraining
 from tocsin_server.domain.filters import JobFilter, Window
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import MILLISECOND, time_to_ms, to_ms, to_time
@@ -48,7 +49,8 @@ class BulkActionHandler:
 
         Returns {"queue", "action", "matched", "done", "counts": [{"state", "type", "jobs"}], "changed_meanwhile",
         "refused", "refusals": [{"job_id", "reason", "message"}]} of all attempts together. Cancelled, it stops after
-        the step under way. DoNotRetry where the payload is unfit, or changes cannot be told any more.
+        the step under way. DoNotRetry where the payload is unfit, changes cannot be told any more, or, as it begins,
+        the queue to move to takes no new jobs.
         """
         payload = job.payload
         if not isinstance(payload, BulkAction):
@@ -71,7 +73,7 @@ class BulkActionHandler:
             if not (await running).finished:
                 raise
             state = running.result()
-        except BulkTokenStale as error:
+        except (BulkTokenStale, QueueDraining) as error:
             raise DoNotRetry(str(error)) from None
         except OutrunAction:
             raise DoNotRetry("another attempt goes on with this action") from None
