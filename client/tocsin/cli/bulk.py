@@ -39,12 +39,8 @@ class FilterFlags(TypedDict, total=False):
     state: options.States
     type_: options.Types
     tag: options.Tags
-    priority_min: Annotated[
-        int | None, typer.Option(parser=parsing.priority, metavar="N|low|normal|high", help="This priority or higher.")
-    ]
-    priority_max: Annotated[
-        int | None, typer.Option(parser=parsing.priority, metavar="N|low|normal|high", help="This priority or lower.")
-    ]
+    priority_min: options.PriorityMin
+    priority_max: options.PriorityMax
     due_from: Annotated[
         datetime | None, typer.Option(parser=parsing.moment, metavar="TIME", help="Due then or later; 7d: 7 days ago.")
     ]
