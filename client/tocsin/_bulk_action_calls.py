@@ -9,7 +9,7 @@ from typing import Any
 
 from tocsin._checking import listed, of_kind, put, put_priority, put_texts, word
 from tocsin._connection import Connection
-from tocsin._fields import refuse_unknown
+from tocsin._fields import put_bounds, refuse_unknown
 from tocsin._repeats import Waits, may_repeat
 from tocsin._times import put_duration, put_time
 from tocsin.bulk_actions import BulkOptions, BulkPreview, BulkProgress, BulkVerb
@@ -29,7 +29,6 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "priority": ("priority",),
 }
 _OF_ACTS = frozenset(name for names in _WORDS.values() for name in names)
-_TIMES = tuple(f"{time}_time_{end}" for time in ("schedule", "create", "end") for end in ("from", "to"))
 
 
 def bulk_request(verb: BulkVerb, options: BulkOptions, *, dry_run: bool = False) -> pb.BulkActRequest:
@@ -107,12 +106,7 @@ def _put_filter(request: pb.BulkActRequest, given: Mapping[str, Any]) -> None:
     for i, type_ in enumerate(listed(given.get("types", ()), "types")):
         filter_.types.append(of_kind(str, type_, f"types[{i}]"))
     put_texts(filter_.tags, given.get("tags", {}), "tags")
-    for name in ("priority_min", "priority_max"):
-        if name in given:
-            put_priority(filter_, name, given[name], name)
-    for name in _TIMES:
-        if name in given:
-            put_time(getattr(filter_, name), given[name], name)
+    put_bounds(filter_, given)
     if "all" in given:
         put(filter_, "all", given["all"], "all")
 

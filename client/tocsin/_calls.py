@@ -14,9 +14,9 @@ from google.protobuf.message import Message
 
 from tocsin import tracing
 from tocsin._checking import listed, of_kind, put, put_priority, put_texts, word
-from tocsin._fields import check_id, put_filter, put_name, put_states, put_when, refuse_unknown
+from tocsin._fields import check_id, put_bounds, put_filter, put_name, put_states, put_when, refuse_unknown
 from tocsin._refusals import from_status
-from tocsin._times import Span, put_duration, put_time
+from tocsin._times import Span, put_duration
 from tocsin.enums import OnConflict, Outcome, View
 from tocsin.errors import TocsinError, WrongType
 from tocsin.jobs import CancelledMany, DeletedMany, Job, JobLike, RetriedMany
@@ -169,22 +169,9 @@ def list_page(options: ListOptions, page_token: str = "") -> PreparedCall[pb.Lis
         value = options.get(name)
         if value is not None:
             put(request, name, value, name)
-    for name in ("priority_min", "priority_max"):
-        value = options.get(name)
-        if value is not None:
-            put_priority(request, name, value, name)
+    put_bounds(request, options)
     if not page_token:
         put(request, "skip", options.get("skip", 0), "skip")
-    for name, time in (
-        ("schedule_time_from", options.get("schedule_time_from")),
-        ("schedule_time_to", options.get("schedule_time_to")),
-        ("create_time_from", options.get("create_time_from")),
-        ("create_time_to", options.get("create_time_to")),
-        ("end_time_from", options.get("end_time_from")),
-        ("end_time_to", options.get("end_time_to")),
-    ):
-        if time is not None:
-            put_time(getattr(request, name), time, name)
 
     def read(answer: pb.ListJobsResponse) -> JobPage:
         total = answer.total_size if answer.HasField("total_size") else None

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, MutableSequence, Sequence
 from datetime import datetime
+from typing import Any
 
 from google.protobuf.message import Message
 
-from tocsin._checking import listed, put, put_texts, word
+from tocsin._checking import listed, put, put_priority, put_texts, word
 from tocsin._times import Span, put_duration, put_time
 from tocsin.enums import State
 from tocsin.errors import InvalidArgument, WrongType
 from tocsin.jobs import Job, JobLike
 from tocsin.requests import StateName
-from tocsin.v1 import bulk_pb2, job_pb2
+from tocsin.v1 import bulk_pb2, job_pb2, payloads_pb2
 from tocsin.v1 import job_service_pb2 as pb
+
+_TIMES = tuple(f"{time}_time_{end}" for time in ("schedule", "create", "end") for end in ("from", "to"))
 
 
 def name_of(job: JobLike, queue: str = "") -> tuple[str, str]:
@@ -59,6 +62,16 @@ def put_filter(
     put_states(request.states, states)
     request.types.extend(listed(types, "types"))
     put_texts(request.tags, tags, "tags")
+
+
+def put_bounds(message: pb.ListJobsRequest | payloads_pb2.BulkFilter, given: Mapping[str, Any]) -> None:
+    """Set the priorities and times between which a filter's jobs are. Raises WrongType, InvalidArgument."""
+    for name in ("priority_min", "priority_max"):
+        if (value := given.get(name)) is not None:
+            put_priority(message, name, value, name)
+    for name in _TIMES:
+        if (value := given.get(name)) is not None:
+            put_time(getattr(message, name), value, name)
 
 
 def put_states(field: MutableSequence[job_pb2.Job.State.ValueType], states: Iterable[StateName]) -> None:

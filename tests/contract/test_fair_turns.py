@@ -131,9 +131,9 @@ async def test_a_job_whose_key_waits_for_its_turn_is_explained_so(store: JobStor
     await added(store, of("a", "a0"), of("a", "a1"), of("b", "b0"), of("c", "c0"))
     [last, outlook] = await store.explain("q", ["c0", "a1"])
     assert last is not None
-    assert last.held == Turn("c", 2)
+    assert last.hindrance == Turn("c", 2)
     assert outlook is not None
-    assert (outlook.held, outlook.ahead) == (Turn("a", 0), 1)
+    assert (outlook.hindrance, outlook.ahead) == (Turn("a", 0), 1)
 
 
 @pytest.mark.parametrize("one_by_one", [True, False])

@@ -240,7 +240,7 @@ async def test_of_a_limit_by_key_the_jobs_key_alone_is_paused(store: JobStore) -
 async def explained_held(store: JobStore, job_id: str) -> HeldBack | Turn | None:
     [outlook] = await store.explain("q", [job_id])
     assert outlook is not None
-    return outlook.held
+    return outlook.hindrance
 
 
 async def test_a_job_that_waits_for_a_place_or_a_rate_is_explained_so(store: JobStore) -> None:

@@ -39,12 +39,8 @@ class FilterFlags(TypedDict, total=False):
     state: options.States
     type_: options.Types
     tag: options.Tags
-    priority_min: Annotated[
-        int | None, typer.Option(parser=parsing.priority, metavar="N|low|normal|high", help="This priority or higher.")
-    ]
-    priority_max: Annotated[
-        int | None, typer.Option(parser=parsing.priority, metavar="N|low|normal|high", help="This priority or lower.")
-    ]
+    priority_min: options.PriorityMin
+    priority_max: options.PriorityMax
     due_from: Annotated[
         datetime | None, typer.Option(parser=parsing.moment, metavar="TIME", help="Due then or later; 7d: 7 days ago.")
     ]
@@ -132,12 +128,14 @@ def _show(verb: BulkVerb, preview: BulkPreview, max_jobs: int | None) -> None:
     if not preview.matched:
         return
     columns = [Column("STATE"), Column("TYPE", shortened=True), Column("JOBS")]
-    for one in preview.counts[:20]:
+    for one in preview.counts[:_MOST_COUNTS]:
         for column, cell in zip(
             columns, (state_text(one.state), styled(one.type), styled(f"{one.jobs:,}")), strict=True
         ):
             column.cells.append(cell)
     print_table(columns)
+    if left := preview.matched - sum(one.jobs for one in preview.counts[:_MOST_COUNTS]):
+        print(f"and {counted(left, 'job')} more, of other states and types")
     print("such as:" if len(preview.sample) < preview.matched else "these:")
     printing.print_jobs(preview.sample)
 

@@ -119,12 +119,8 @@ def list_(
     state: options.States = None,
     type_: options.Types = None,
     tag: options.Tags = None,
-    priority_min: Annotated[
-        int | None, typer.Option(parser=parsing.priority, metavar="N|low|normal|high", help="This priority or higher.")
-    ] = None,
-    priority_max: Annotated[
-        int | None, typer.Option(parser=parsing.priority, metavar="N|low|normal|high", help="This priority or lower.")
-    ] = None,
+    priority_min: options.PriorityMin = None,
+    priority_max: options.PriorityMax = None,
     queue: options.QueueName = "default",
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Jobs at most; 0 is all.")] = 50,
     skip: Annotated[int, typer.Option(min=0, help="Jobs to pass over first.")] = 0,

@@ -93,6 +93,12 @@ Priority: TypeAlias = Annotated[
     int | None,
     typer.Option(parser=parsing.priority, metavar="N|low|normal|high", help="-10, 0, 10: higher runs first."),
 ]
+PriorityMin: TypeAlias = Annotated[
+    int | None, typer.Option(parser=parsing.priority, metavar="N|low|normal|high", help="This priority or higher.")
+]
+PriorityMax: TypeAlias = Annotated[
+    int | None, typer.Option(parser=parsing.priority, metavar="N|low|normal|high", help="This priority or lower.")
+]
 MaxAttempts: TypeAlias = Annotated[int | None, typer.Option(help="Attempts that may fail.")]
 Timeout: TypeAlias = Annotated[
     timedelta | None, typer.Option(parser=parsing.span, metavar="SPAN", help="Limit of one attempt.")

@@ -27,6 +27,7 @@ class BulkService:
     async def BulkAct(self, request: pb.BulkActRequest, call: Call) -> AsyncIterator[pb.BulkActResponse]:
         wish, order = requests.bulk_act(request, call.caller)
         if request.dry_run:
+            await self._actions.check_target(order)
             async with aclosing(preview(self._store, order.queue, order.filter)) as found_so_far:
                 async for found in found_so_far:
                     if found.moment is None:

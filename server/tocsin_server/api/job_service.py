@@ -212,7 +212,7 @@ class JobService:
     async def ImportJobs(
         self, stream: AsyncIterator[transfer_pb2.ImportJobsRequest], call: Call
     ) -> transfer_pb2.ImportJobsResponse:
-        async with aclosing(transfer_requests.slices(stream, self._transfers.sealer)) as slices:
+        async with aclosing(transfer_requests.slices(stream, self._transfers.sealer, call.principal)) as slices:
             return transfer_answers.imported(await self._transfers.importing.take(slices))
 
     async def _changed(self, queue: str, change: Change) -> Job:

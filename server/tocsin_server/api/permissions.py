@@ -13,7 +13,8 @@ from functools import cache
 from typing import Any, TypeVar
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
+from tocsin.v1 import job_pb2
 
 from tocsin_server.domain.errors import NotAllowed, TocsinError
 from tocsin_server.security.principals import Principal, Scope
@@ -32,6 +33,9 @@ ALL_WHERE_SET = f"{_PACKAGE}.LeaseAsk.all_queues"
 FOR_ALL = tuple(f"{_PACKAGE}.{name}Request" for name in ("PutCalendar", "DeleteCalendar", "AdvanceClock"))
 #: Each item of it is looked at by itself, so that a refused one harms no other.
 BY_ITEMS = f"{_PACKAGE}.BatchScheduleJobsRequest"
+
+#: Records whose payload stands beside their job as bytes, for which each names the field of what has the queue.
+_PAYLOAD_BESIDE: Mapping[str, str] = {f"{_PACKAGE}.JobRecord": "job", f"{_PACKAGE}.ScheduleRecord": "schedule"}
 
 #: Requests that take a scope beside the one of their call: an export without payloads would be no export.
 ALSO_TAKE: Mapping[str, Scope] = {f"{_PACKAGE}.ExportJobsRequest": Scope.READ_PAYLOAD}
@@ -67,12 +71,13 @@ class _Plan:
     queues: tuple[FieldDescriptor, ...]  # that name queues
     parts: tuple[tuple[FieldDescriptor, _Plan], ...]  # messages in which there is more
     is_spec: bool
+    beside: str  # a field of _PAYLOAD_BESIDE, or ""
     inner: tuple[str, ...]  # what only `read_payload` shows
 
     @property
     def says_something(self) -> bool:
         """Whether there is anything to look at."""
-        return bool(self.queues or self.parts or self.is_spec or self.inner)
+        return bool(self.queues or self.parts or self.is_spec or self.beside or self.inner)
 
 
 @cache
@@ -80,7 +85,7 @@ def _plan(descriptor: Descriptor) -> _Plan:
     queues: list[FieldDescriptor] = []
     parts: list[tuple[FieldDescriptor, _Plan]] = []
     if descriptor.full_name == _WHOLE:
-        return _Plan((), (), False, ())
+        return _Plan((), (), False, "", ())
     for field in descriptor.fields:
         if field.name in ("queue", "queues") and field.type == FieldDescriptor.TYPE_STRING:
             queues.append(field)
@@ -90,8 +95,8 @@ def _plan(descriptor: Descriptor) -> _Plan:
             below = _plan(field.message_type)
             if below.says_something:
                 parts.append((field, below))
-    spec = descriptor.full_name == _SPEC
-    return _Plan(tuple(queues), tuple(parts), spec, _INNER.get(descriptor.full_name, ()))
+    name = descriptor.full_name
+    return _Plan(tuple(queues), tuple(parts), name == _SPEC, _PAYLOAD_BESIDE.get(name, ""), _INNER.get(name, ()))
 
 
 # --- requests ---
@@ -108,12 +113,18 @@ def check_request(principal: Principal, public: type[Message], raw: bytes) -> No
         dry_run = public.FromString(raw).dry_run  # type: ignore[attr-defined]  # one of those that have it
         scope, how = (scopes[0], "as") if dry_run else (scopes[1], "but as")
         _check_scope(principal, scope, f"call this {how} a dry run")
-    if descriptor.full_name in FOR_ALL and principal.queues is not None:
-        raise NotAllowed(f"{principal.name} does not reach all queues, for all of which this would be changed.")
+    if descriptor.full_name in FOR_ALL:
+        check_all_queues(principal)
     plan = _plan(descriptor)
     if principal.unrestricted or not plan.says_something or descriptor.full_name == BY_ITEMS:
         return
     _check(principal, public.FromString(raw), plan, _DEFAULT)
+
+
+def check_all_queues(principal: Principal | None) -> None:
+    """NotAllowed where the principal does not reach all queues, for what is of none of them and used by each."""
+    if principal is not None and principal.queues is not None:
+        raise NotAllowed(f"{principal.name} does not reach all queues, for all of which this would be changed.")
 
 
 def check_queues(principal: Principal | None, queues: Iterable[str]) -> None:
@@ -185,12 +196,30 @@ def _check(principal: Principal, message: Any, plan: _Plan, around: str) -> None
             _reach(principal, around)
     if plan.is_spec:
         check_type(principal, message.type or message.WhichOneof("payload") or "")
+    if plan.beside:
+        _check_beside(principal, message, getattr(message, plan.beside).queue or around)
     for field, below in plan.parts:
         if field.is_repeated:
             for one in getattr(message, field.name):
                 _check(principal, one, below, around)
         elif message.HasField(field.name):
             _check(principal, getattr(message, field.name), below, around)
+
+
+def _check_beside(principal: Principal, record: Any, around: str) -> None:
+    """A payload that stands as bytes beside a job of the queue `around`. One that cannot be read is left to who reads
+    the record, and refuses it."""
+    spec: Any = job_pb2.JobSpec()
+    field = spec.DESCRIPTOR.fields_by_number.get(record.payload_field)
+    if field is None or field.containing_oneof is None or field.containing_oneof.name != "payload":
+        return
+    payload = getattr(spec, field.name)
+    payload.SetInParent()
+    try:
+        payload.MergeFromString(record.payload)
+    except DecodeError:
+        return
+    _check(principal, spec, _plan(spec.DESCRIPTOR), around)
 
 
 def _reach(principal: Principal, queue: str) -> None:

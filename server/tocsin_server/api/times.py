@@ -7,23 +7,20 @@ from datetime import datetime, timedelta
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from tocsin_server.domain import limits
-from tocsin_server.domain.times import EPOCH, time_to_ms
+from tocsin_server.domain.times import EPOCH, span_of, time_of
 
-_LAST_MS = time_to_ms(limits.LAST_TIME)
 _DAY_SECONDS = 86_400
 
 
 def to_time(value: Timestamp) -> datetime:
     """The time; past the last millisecond of 9999 it is that one, before 1970 the first of that year: what is refused
     for its time is read all the same, to say what else is wrong."""
-    ms = value.seconds * 1000 - (-value.nanos // 1_000_000)
-    return EPOCH + timedelta(milliseconds=max(0, min(ms, _LAST_MS)))
+    return time_of(value.seconds, value.nanos)
 
 
 def to_span(value: Duration) -> timedelta:
     """The duration."""
-    return timedelta(milliseconds=value.seconds * 1000 - (-value.nanos // 1_000_000))
+    return span_of(value.seconds, value.nanos)
 
 
 def set_time(target: Timestamp, value: datetime) -> None:

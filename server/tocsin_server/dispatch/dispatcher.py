@@ -14,7 +14,7 @@ from tocsin.worker.slots import Slots
 
 from tocsin_server.dispatch.lease_keeper import LeaseKeeper
 from tocsin_server.dispatch.pushing import PushHandlers, Pushing
-from tocsin_server.dispatch.queue_limits import QueueLimits
+from tocsin_server.dispatch.queue_slots import QueueSlots
 from tocsin_server.dispatch.store_source import StoreSource
 from tocsin_server.domain.bulk_actions import BULK_QUEUE, BULK_TYPE
 from tocsin_server.domain.queues import WorkerFigures
@@ -72,10 +72,10 @@ class Dispatcher:
         self._queues = tuple(sorted(queues or ()))
         self._ticker = ticker
         slots = Slots(concurrency, handlers.concurrencies(), type_concurrency)
-        self._limits = QueueLimits(
+        self._slots = QueueSlots(
             store, queue_settings, slots, wakeups, ticker, version=version, tick=tick, in_turn=leasing.in_turn
         )
-        source = StoreSource(store, leasing, lease, queues=queues, fresh=self._limits.fresh)
+        source = StoreSource(store, leasing, lease, queues=queues, fresh=self._slots.fresh)
         self._runtimes = [Runtime(source, handlers, slots=slots)]
         self._sources = [source]
         self._pushing: Pushing | None = None
@@ -148,7 +148,7 @@ class Dispatcher:
         finally:
             if self._keeper is not None:
                 await self._keeper.close()
-            await self._limits.close()
+            await self._slots.close()
             if self._pushing is not None:
                 await self._pushing.targets.close()
 

@@ -36,7 +36,7 @@ class Outlook:
     paused_since: datetime | None  # of its queue; None: not paused
     lease_end: datetime | None = None  # of an ACTIVE one
     ahead: int | None = None  # due jobs of its queue and type that claims take before it; None: not due, or not counted
-    held: HeldBack | Turn | None = None  # what of the queue's limits and turns keeps it waiting
+    hindrance: HeldBack | Turn | None = None  # what of the queue's limits and turns keeps it waiting
     waits_for: tuple[str, ...] = ()  # ids of jobs whose end a BLOCKED one waits for, the first limits.EXPLAINED_IDS
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from tocsin.v1.payloads_pb2 import BulkAction, BulkFilter
 from tocsin.worker.context import JobContext
@@ -22,9 +23,11 @@ from tocsin_server.domain.bulk_actions import (
     BulkTokenStale,
     BulkVerb,
 )
-from tocsin_server.domain.filters import JobFilter, Window
+from tocsin_server.domain.errors import QueueDraining
+from tocsin_server.domain.filters import JobFilter
 from tocsin_server.domain.states import State
-from tocsin_server.domain.times import MILLISECOND, time_to_ms, to_ms, to_time
+from tocsin_server.domain.times import span_of, time_of
+from tocsin_server.handlers.job_filters import filter_of
 from tocsin_server.handlers.server_loop import ServerLoop
 from tocsin_server.operations.bulk_actions.running import RunBulkActions
 from tocsin_server.operations.bulk_actions.state import ActionName, ActionState, OutrunAction
@@ -48,7 +51,8 @@ class BulkActionHandler:
 
         Returns {"queue", "action", "matched", "done", "counts": [{"state", "type", "jobs"}], "changed_meanwhile",
         "refused", "refusals": [{"job_id", "reason", "message"}]} of all attempts together. Cancelled, it stops after
-        the step under way. DoNotRetry where the payload is unfit, or changes cannot be told any more.
+        the step under way. DoNotRetry where the payload is unfit, changes cannot be told any more, or, as it begins,
+        the queue to move to takes no new jobs.
         """
         payload = job.payload
         if not isinstance(payload, BulkAction):
@@ -71,7 +75,7 @@ class BulkActionHandler:
             if not (await running).finished:
                 raise
             state = running.result()
-        except BulkTokenStale as error:
+        except (BulkTokenStale, QueueDraining) as error:
             raise DoNotRetry(str(error)) from None
         except OutrunAction:
             raise DoNotRetry("another attempt goes on with this action") from None
@@ -102,37 +106,20 @@ def _filter_of(filter_: BulkFilter, verb: BulkVerb) -> JobFilter:
         states = frozenset(State[name] for name in filter_.states)
     except KeyError as unknown:
         raise DoNotRetry(f"filter.states: {unknown} is no state") from None
-    return JobFilter(
-        states=states or DEFAULT_STATES[verb],
-        types=frozenset(filter_.types),
-        tags=dict(filter_.tags),
-        priority_min=filter_.priority_min if filter_.HasField("priority_min") else None,
-        priority_max=filter_.priority_max if filter_.HasField("priority_max") else None,
-        scheduled=_window(filter_, "schedule"),
-        created=_window(filter_, "create"),
-        ended=_window(filter_, "end"),
-    )
-
-
-def _window(filter_: BulkFilter, name: str) -> Window:
-    start, end = f"{name}_time_from", f"{name}_time_to"
-    return Window(
-        _time(getattr(filter_, start)) if filter_.HasField(start) else None,  # type: ignore[arg-type]  # the two names
-        _time(getattr(filter_, end)) if filter_.HasField(end) else None,  # type: ignore[arg-type]  # the two names
-    )
+    return filter_of(filter_, states or DEFAULT_STATES[verb])
 
 
 def _act_of(payload: BulkAction, verb: BulkVerb) -> BulkAct:
     match verb:
         case BulkVerb.CANCEL:
             wish = payload.cancel
-            grace = wish.grace.ToTimedelta() if wish.HasField("grace") else limits.DEFAULT_GRACE
-            return BulkAct(verb, reason=wish.reason, grace=_whole(grace))
+            grace = _span(wish.grace) if wish.HasField("grace") else limits.DEFAULT_GRACE
+            return BulkAct(verb, reason=wish.reason, grace=grace)
         case BulkVerb.RETIME:
             retime = payload.retime
             if retime.WhichOneof("when") == "to":
                 return BulkAct(verb, to=_time(retime.to))
-            return BulkAct(verb, by=_whole(retime.by.ToTimedelta()))
+            return BulkAct(verb, by=_span(retime.by))
         case BulkVerb.MOVE:
             return BulkAct(verb, target=payload.move.queue)
         case BulkVerb.PRIORITY:
@@ -147,12 +134,11 @@ def _moment_of(moment: BulkAction.Moment) -> ActionMoment:
 
 
 def _time(value: Timestamp) -> datetime:
-    ms = value.seconds * 1000 - (-value.nanos // 1_000_000)
-    return to_time(min(ms, time_to_ms(limits.LAST_TIME))).astimezone(UTC)
+    return time_of(value.seconds, value.nanos)
 
 
-def _whole(span: timedelta) -> timedelta:
-    return to_ms(span) * MILLISECOND
+def _span(value: Duration) -> timedelta:
+    return span_of(value.seconds, value.nanos)
 
 
 def _result(order: BulkOrder, state: ActionState) -> dict[str, object]:

@@ -143,10 +143,10 @@ def _not_yet(outlook: Outlook, around: Surroundings) -> Explanation:
     takers = _takers(job, around)
     if not takers:
         return _no_worker(job.spec.type, around.settings)
-    if isinstance(outlook.held, HeldBack):
-        return _limit(outlook.held, now)
-    if isinstance(outlook.held, Turn) and (outlook.held.before or outlook.ahead):
-        return _turn(outlook.held, outlook.ahead)
+    if isinstance(outlook.hindrance, HeldBack):
+        return _limit(outlook.hindrance, now)
+    if isinstance(outlook.hindrance, Turn) and (outlook.hindrance.before or outlook.ahead):
+        return _turn(outlook.hindrance, outlook.ahead)
     return _behind(outlook.ahead, job.spec.type, takers)
 
 
@@ -234,18 +234,18 @@ def _no_worker(type_: str, settings: QueueSettings) -> Explanation:
     return Explanation(Why.NO_WORKER, f"It is due, and {who}: {what}.", name=type_)
 
 
-def _limit(held: HeldBack, now: datetime) -> Explanation:
-    if held.next_at is not None:
-        how = f"lets no job begin before {_time(held.next_at)}, in {_span(held.next_at - now)}"
+def _limit(hindrance: HeldBack, now: datetime) -> Explanation:
+    if hindrance.next_at is not None:
+        how = f"lets no job begin before {_time(hindrance.next_at)}, in {_span(hindrance.next_at - now)}"
     else:
-        how = f"is full: {held.active:,} of {held.most:,} run; it begins when one of them has ended"
+        how = f"is full: {hindrance.active:,} of {hindrance.most:,} run; it begins when one of them has ended"
     return Explanation(
         Why.LIMIT,
-        f'It is due, and the limit "{held.limit}" {how}.',
-        time=held.next_at,
-        name=held.limit,
-        active=held.active,
-        most=held.most,
+        f'It is due, and the limit "{hindrance.limit}" {how}.',
+        time=hindrance.next_at,
+        name=hindrance.limit,
+        active=hindrance.active,
+        most=hindrance.most,
     )
 
 

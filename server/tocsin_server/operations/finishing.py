@@ -65,9 +65,9 @@ class EndedAttempt:
 def outcome_of(ended: EndedAttempt) -> AttemptOutcome:
     """What the store is to record. `retry` must be known of a failure.
 
-    A failure is tried again while attempts are left and it is `retryable`, after the handler's own wish or the
-    policy's wait. Texts longer than their limits are cut. A result longer than its limit cannot be cut: the attempt
-    counts as failed, and is not tried again, for its work was done.
+    A failure is tried again while attempts are left and it is `retryable`, after the handler's own wish or the policy's
+    wait, at most 30 days; a limit is paused for as long at most. Texts longer than their limits are cut. A result
+    longer than its limit cannot be cut: the attempt counts as failed, and is not tried again, for its work was done.
     """
     if ended.ending is Ending.COMPLETED and ended.result is not None and len(ended.result) > limits.RESULT_BYTES:
         message = (
@@ -77,7 +77,7 @@ def outcome_of(ended: EndedAttempt) -> AttemptOutcome:
         return AttemptOutcome(ended.lease, Ending.FAILED, error=JobError("RESULT_TOO_LARGE", message))
     error = None if ended.error is None else _shortened(ended.error)
     if ended.ending is Ending.FAILED:
-        return AttemptOutcome(ended.lease, ended.ending, error=error, retry_in=_retry_in(ended), pause=ended.pause)
+        return AttemptOutcome(ended.lease, ended.ending, error=error, retry_in=_retry_in(ended), pause=_pause(ended))
     return AttemptOutcome(ended.lease, ended.ending, result=ended.result, error=error)
 
 
@@ -88,6 +88,12 @@ def _retry_in(ended: EndedAttempt) -> timedelta | None:
     if ended.retry_in is not None:
         wait = ended.retry_in
     return min(max(wait, timedelta(0)), limits.MAX_BACKOFF)
+
+
+def _pause(ended: EndedAttempt) -> LimitPause | None:
+    if ended.pause is None:
+        return None
+    return replace(ended.pause, span=min(max(ended.pause.span, timedelta(0)), limits.MAX_RATE_SPAN))
 
 
 def _shortened(error: JobError) -> JobError:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.eventually import until
 from support.redis_backend import RedisBackend
 from support.servers import Server
 from tocsin import BulkAction, BulkFilter, Client, InvalidArgument, PermissionDenied
@@ -65,6 +66,17 @@ def as_(redis: RedisBackend, serve: Callable[..., Server], audit: Path, tmp_path
         one.close()
 
 
+def told_in(audit: Path, calls: int) -> list[dict[str, object]]:
+    """What is told of so many bulk calls. A line comes at the end of its stream, of which a client that has the last
+    answer does not wait."""
+
+    def told() -> list[dict[str, object]]:
+        lines = [json.loads(line) for line in audit.read_text().splitlines() if "BulkAct" in line]
+        return lines if len(lines) >= calls else []
+
+    return until(told, within=20)
+
+
 def test_a_dry_run_is_for_who_reads_and_an_act_for_who_operates(as_: As, audit: Path) -> None:
     reader, operator = as_("reader"), as_("operator")
     preview = reader.bulk.preview("cancel", all=True)
@@ -78,12 +90,23 @@ def test_a_dry_run_is_for_who_reads_and_an_act_for_who_operates(as_: As, audit: 
     cancel = as_("shop").get("a").cancel
     assert cancel is not None
     assert cancel.by == "operator"
-    told = [json.loads(line) for line in audit.read_text().splitlines() if "BulkAct" in line]
+    told = told_in(audit, 4)
     assert [(one["principal"], one["outcome"], one.get("action"), one.get("dry_run")) for one in told] == [
         ("reader", "OK", "cancel", True),
         ("reader", "PERMISSION_DENIED", None, None),
         ("operator", "PERMISSION_DENIED", None, None),
         ("operator", "OK", "cancel", None),
+    ]
+
+
+def test_the_audit_log_says_where_a_move_was_to_go(as_: As, audit: Path) -> None:
+    shop = as_("shop")
+    shop.bulk.run("move", queue="mail", all=True, target="mail.slow")
+    shop.bulk.run("cancel", queue="mail.slow", all=True)
+    told = told_in(audit, 2)
+    assert [(one["queue"], one["action"], one.get("target")) for one in told] == [
+        ("mail", "move", "mail.slow"),
+        ("mail.slow", "cancel", None),
     ]
 
 

@@ -92,6 +92,8 @@ def _named(message: Message) -> Iterator[tuple[str, object]]:
     numbers."""
     if _ACTION in message.DESCRIPTOR.oneofs_by_name and (action := message.WhichOneof(_ACTION)) is not None:
         yield _ACTION, action
+        if target := getattr(getattr(message, action), "queue", ""):  # of a move, where to
+            yield "target", _cut(target)
     for field, value in message.ListFields():
         name = field.name
         if name == "dry_run":

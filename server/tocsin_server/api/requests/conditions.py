@@ -29,8 +29,7 @@ def has_conditions(spec: job_pb2.JobSpec) -> bool:
 def check_conditions(wrong: Violations, field: str, spec: job_pb2.JobSpec) -> None:
     """All that it says of that."""
     if spec.limit_key:
-        wrong.text(f"{field}.limit_key", spec.limit_key, limits.LIMIT_KEY_BYTES)
-        wrong.characters(f"{field}.limit_key", spec.limit_key, limits.LIMIT_KEY_BYTES)
+        wrong.line(f"{field}.limit_key", spec.limit_key, limits.LIMIT_KEY_BYTES)
     if spec.HasField("weight"):
         wrong.number(f"{field}.weight", spec.weight, 1, limits.MAX_WEIGHT)
         if not spec.limit_key:
@@ -52,8 +51,7 @@ def check_conditions(wrong: Violations, field: str, spec: job_pb2.JobSpec) -> No
 def _check_collapse(wrong: Violations, field: str, collapse: conditions_pb2.Collapse) -> None:
     if not collapse.key:
         wrong.add(f"{field}.key", "is needed: what these jobs have in common")
-    wrong.text(f"{field}.key", collapse.key, limits.COLLAPSE_KEY_BYTES)
-    wrong.characters(f"{field}.key", collapse.key, limits.COLLAPSE_KEY_BYTES)
+    wrong.line(f"{field}.key", collapse.key, limits.COLLAPSE_KEY_BYTES)
     if collapse.mode == 0:
         wrong.add(f"{field}.mode", f"is needed: one of {', '.join(_MODES.values())}")
         return

@@ -23,21 +23,21 @@ from tocsin_server.api.requests.schedule_jobs import (
     to_when,
 )
 from tocsin_server.api.requests.violations import Violations
-from tocsin_server.api.times import to_span, to_time
+from tocsin_server.api.times import to_span
 from tocsin_server.api.wire import payload_of
 from tocsin_server.domain import limits
 from tocsin_server.domain.commands import CancelJob, UpdateJob
 from tocsin_server.domain.defaults import TermsChange
-from tocsin_server.domain.filters import JobFilter, ListQuery, Order, Window
+from tocsin_server.domain.filters import JobFilter, ListQuery, Order
 from tocsin_server.domain.job import View
 from tocsin_server.domain.states import ENDED, PENDING, State
+from tocsin_server.handlers.job_filters import FILTER_TIMES, filter_of
 
 #: Names of states that a filter may have.
 STATES = {int(number): name for name, number in job_pb2.Job.State.items() if number}
 _VIEWS = {int(number): name for name, number in job_pb2.Job.View.items()}
 _CANCELLABLE = PENDING | {State.ACTIVE}
 _ORDERS = ("", "create_time desc", "schedule_time")
-_TIMES = tuple(f"{time}_time_{end}" for time in ("schedule", "create", "end") for end in ("from", "to"))
 _UPDATABLE = ("schedule_time", "priority", "payload", "tags", "timeout", "retry", "retention")
 _TERMS = frozenset({"tags", "timeout", "retry", "retention"})
 _NO_RETRY, _NO_RETENTION = job_pb2.RetryPolicy(), job_pb2.Retention()
@@ -138,7 +138,7 @@ def list_jobs(request: pb.ListJobsRequest) -> tuple[ListQuery, bytes]:
     wrong.enums("states", request.states, STATES)
     wrong.names("types", request.types)
     wrong.tags("tags", request.tags)
-    for name in _TIMES:
+    for name in FILTER_TIMES:
         if request.HasField(name):  # type: ignore[arg-type]  # one of the names above
             wrong.time(name, getattr(request, name))
     if request.order_by not in _ORDERS:
@@ -150,16 +150,7 @@ def list_jobs(request: pb.ListJobsRequest) -> tuple[ListQuery, bytes]:
     wrong.enum("view", request.view, _VIEWS)
     wrong.done()
     queue = queue_of(request.queue)
-    filter_ = JobFilter(
-        states=_states(request.states),
-        types=frozenset(request.types),
-        tags=dict(request.tags),
-        priority_min=request.priority_min if request.HasField("priority_min") else None,
-        priority_max=request.priority_max if request.HasField("priority_max") else None,
-        scheduled=_window(request, "schedule_time"),
-        created=_window(request, "create_time"),
-        ended=_window(request, "end_time"),
-    )
+    filter_ = filter_of(request, _states(request.states))
     order = Order.SOONEST if request.order_by == "schedule_time" else Order.NEWEST
     list_hash = page_tokens.filter_hash(queue, filter_, order)
     after = page_tokens.jobs_position(list_hash, request.page_token, request.skip) if request.page_token else None
@@ -169,14 +160,6 @@ def list_jobs(request: pb.ListJobsRequest) -> tuple[ListQuery, bytes]:
 
 def _states(states: object) -> frozenset[State]:
     return frozenset(map(State, states))  # type: ignore[call-overload]  # a repeated enum field
-
-
-def _window(request: pb.ListJobsRequest, name: str) -> Window:
-    start, end = f"{name}_from", f"{name}_to"
-    return Window(
-        to_time(getattr(request, start)) if request.HasField(start) else None,  # type: ignore[arg-type]  # the two names
-        to_time(getattr(request, end)) if request.HasField(end) else None,  # type: ignore[arg-type]  # the two names
-    )
 
 
 def check_page_size(wrong: Violations, page_size: int) -> None:

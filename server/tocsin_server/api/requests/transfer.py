@@ -13,6 +13,7 @@ from tocsin.v1 import transfer_pb2 as pb
 
 from tocsin_server.api import wire
 from tocsin_server.api.aside import each_aside
+from tocsin_server.api.permissions import check_all_queues, check_request
 from tocsin_server.api.reading import read
 from tocsin_server.api.requests.conditions import to_conditions
 from tocsin_server.api.requests.jobs import STATES, queue_of
@@ -32,6 +33,7 @@ from tocsin_server.domain.states import ENDED, PENDING, State
 from tocsin_server.operations.reminders.notes import names_set, set_in
 from tocsin_server.operations.transfer.importing import Item
 from tocsin_server.operations.transfer.records import NoteRecord, QueueRecord, Record
+from tocsin_server.security.principals import Principal
 from tocsin_server.store.interface import StoredNote
 from tocsin_server.store.sealed_store import RecordSealer
 
@@ -55,10 +57,12 @@ def export_jobs(request: pb.ExportJobsRequest) -> Sequence[str]:
 
 
 async def slices(
-    requests: AsyncIterator[pb.ImportJobsRequest], sealer: RecordSealer | None
+    requests: AsyncIterator[pb.ImportJobsRequest], sealer: RecordSealer | None, principal: Principal | None = None
 ) -> AsyncGenerator[tuple[bool, Sequence[Item]], None]:
     """What a stream of requests brings; each slice with whether it goes over what stands. `sealer` decrypts records
-    that were exported encrypted."""
+    that were exported encrypted. `principal`: whose requests they are, all of it that is in the clear checked.
+
+    NotAllowed, before anything of that request is given, where an encrypted record holds what may not be brought."""
     said: int | None = None
     index = 0
     async for request in requests:
@@ -66,9 +70,11 @@ async def slices(
         said = _over(request, said)
         over = said == pb.ImportJobsRequest.REPLACE
         raws: Sequence[bytes] = request.records  # type: ignore[assignment]  # bytes in the shadow message
+        if principal is not None and sealer is not None and not principal.unrestricted:
+            await each_aside(sum(map(len, raws)), raws, partial(_check_sealed, sealer, principal))
         for start in range(0, len(raws), _AT_ONCE):
             some = [(index + i, raw) for i, raw in enumerate(raws[start : start + _AT_ONCE])]
-            yield over, await each_aside(sum(len(raw) for _, raw in some), some, partial(_item, sealer))
+            yield over, await each_aside(sum(len(raw) for _, raw in some), some, partial(_item, sealer, principal))
             index += len(some)
 
 
@@ -84,7 +90,17 @@ def _over(request: pb.ImportJobsRequest, said: int | None) -> int:
     return said or request.over or pb.ImportJobsRequest.KEEP
 
 
-def _item(sealer: RecordSealer | None, indexed: tuple[int, bytes]) -> Item:
+def _check_sealed(sealer: RecordSealer, principal: Principal, raw: bytes) -> None:
+    """NotAllowed. One that cannot be read or opened is refused by itself, when it is its turn."""
+    try:
+        message = read(pb.TransferRecord, _Record, raw)
+        if message.HasField("sealed"):
+            check_request(principal, pb.TransferRecord, _opened(message.sealed, sealer))
+    except (InvalidFields, CannotDecrypt, DecodeError):
+        return
+
+
+def _item(sealer: RecordSealer | None, principal: Principal | None, indexed: tuple[int, bytes]) -> Item:
     index, raw = indexed
     at = f"records[{index}]"
     queue, job_id = "", ""
@@ -99,6 +115,8 @@ def _item(sealer: RecordSealer | None, indexed: tuple[int, bytes]) -> Item:
     except CannotDecrypt as refusal:
         return Item(index, queue, "", refusal)
     try:
+        if message.HasField("calendar"):
+            check_all_queues(principal)
         _check_record(at, message)
         return Item(index, queue, job_id, _to_record(at, message))
     except TocsinError as refusal:
@@ -136,6 +154,8 @@ def _names(record: pb.TransferRecord) -> tuple[str, str]:
             queue = record.queue.queue.queue
         case "schedule":
             queue = record.schedule.schedule.queue
+        case "calendar":  # of no queue: whoever brings it is told of it, whichever are theirs
+            return "", ""
         case _:
             queue = record.note.queue
     return (queue or limits.DEFAULT_QUEUE)[: limits.NAME_CHARACTERS], job_id[: limits.JOB_ID_CHARACTERS]

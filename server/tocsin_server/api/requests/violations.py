@@ -110,6 +110,14 @@ class Violations:
         """Text without control characters, bounded by its characters."""
         if len(value) > most:
             self.add(field, f"has {len(value):,} characters, at most {most:,} are allowed")
+        self._printable(field, value)
+
+    def line(self, field: str, value: str, most_bytes: int) -> None:
+        """Text without control characters, bounded by its bytes of UTF-8."""
+        self.text(field, value, most_bytes)
+        self._printable(field, value)
+
+    def _printable(self, field: str, value: str) -> None:
         if _CONTROL.search(value):
             self.add(field, "has a line break or another control character")
 

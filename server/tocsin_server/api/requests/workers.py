@@ -248,8 +248,7 @@ def _failed(read: HeldToken, failed: pb.Outcome.Failed, now: datetime) -> EndedA
             wrong.add("failed.pause_limit", "is no name of a limit, which is needed beside pause_limit_until")
         if wrong:
             return _refusal(wrong)
-        span = max(to_time(failed.pause_limit_until) - now, timedelta(0))
-        pause = LimitPause(failed.pause_limit, min(span, limits.MAX_RATE_SPAN))
+        pause = LimitPause(failed.pause_limit, to_time(failed.pause_limit_until) - now)
     return EndedAttempt(
         read.lease,
         Ending.FAILED,

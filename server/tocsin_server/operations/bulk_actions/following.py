@@ -6,13 +6,14 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tocsin_server.domain.bulk_actions import BULK_QUEUE, BULK_TYPE, BulkOrder
+from tocsin_server.domain.bulk_actions import BULK_QUEUE, BULK_TYPE, BulkOrder, BulkVerb
 from tocsin_server.domain.defaults import JobDefaults, JobRequest
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import Job, New, OnConflict, Payload, View
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.domain.states import ENDED
 from tocsin_server.operations.bulk_actions.changes import check_remembered
+from tocsin_server.operations.bulk_actions.moving import check_takes
 from tocsin_server.operations.bulk_actions.state import ActionState, state_of
 from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.operations.watching import Watching
@@ -54,10 +55,12 @@ class BulkActions:
     async def begin(self, order: BulkOrder, payload: Payload, job_id: str | None) -> str:
         """Schedule the action; the id of its job. With a `job_id` that stands already, nothing is begun anew.
 
-        BulkTokenStale where it could not be carried out.
+        BulkTokenStale, QueueDraining where it could not be carried out.
         """
-        if order.moment is not None and not await self._stands(job_id):
-            await check_remembered(self._store, order.queue, order.moment)
+        if not await self._stands(job_id):
+            if order.moment is not None:
+                await check_remembered(self._store, order.queue, order.moment)
+            await self.check_target(order)
         request = JobRequest(
             BULK_QUEUE, BULK_TYPE, payload, overrides=OWN_TERMS, job_id=job_id, on_conflict=OnConflict.KEEP
         )
@@ -66,6 +69,11 @@ class BulkActions:
             raise scheduled
         _, added = scheduled
         return added.job_id if isinstance(added, New) else added.job.job_id
+
+    async def check_target(self, order: BulkOrder) -> None:
+        """QueueDraining where jobs are to be moved to a queue that takes none."""
+        if order.act.verb is BulkVerb.MOVE:
+            await check_takes(self._store, order.act.target)
 
     async def follow(self, job_id: str) -> AsyncGenerator[Followed, None]:
         """How far the action of a job is: now, whenever that has changed, at most some twice a second, and last when it

@@ -4,6 +4,9 @@ A job that is to run is put off first, to a time that never comes, if it still h
 is placed in the target as it stood, and then it is deleted here. An attempt that finds one put off knows by that what
 was under way, and goes on. Such a job is not cancelled meanwhile: to who waits for its end, and in the counts of its
 queue, that would be an end, and it has none.
+
+Where the target drains, which is looked at before each batch, nothing more goes there: what was put off stands here
+again as before, and what stands there already is deleted here. A batch under way in that moment may still come through.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import TypeAlias
 from tocsin_server.domain import limits
 from tocsin_server.domain.bulk_actions import BulkFate
 from tocsin_server.domain.commands import UpdateJob
-from tocsin_server.domain.errors import CannotDecrypt, TocsinError
+from tocsin_server.domain.errors import CannotDecrypt, QueueDraining, TocsinError
 from tocsin_server.domain.job import Job, Put, View
 from tocsin_server.domain.job_errors import JobActive, JobExists, JobNotFound, WrongState
 from tocsin_server.domain.states import ENDED, PENDING
@@ -28,6 +31,13 @@ PUT_OFF = limits.LAST_TIME - timedelta(days=1, milliseconds=17)
 
 _AT_ONCE = 20  # jobs that are read whole; each may have over a MiB
 _Outcome: TypeAlias = BulkFate | TocsinError
+
+
+async def check_takes(store: JobStore, target: str) -> None:
+    """QueueDraining where jobs cannot be moved to the queue, as it takes no new ones."""
+    [settings] = await store.settings([target])
+    if settings.draining:
+        raise QueueDraining(target)
 
 
 class MoveJobs:
@@ -81,6 +91,11 @@ class _Batch:
                 self._fates[job_id] = JobExists(self._target, job_id, copy.state)
             else:
                 fresh.append(now)
+        try:
+            await check_takes(self._store, self._target)
+        except QueueDraining as refusal:
+            await self._leave(fresh, put_off, refusal)
+            fresh, put_off = [], []
         put_off += await self._put_off([job for job in fresh if job.state in PENDING])
         placed += await self._place([*put_off, *(job for job in fresh if job.state in ENDED)])
         await self._take_away(placed)
@@ -133,6 +148,12 @@ class _Batch:
             if job.state in PENDING:
                 await self._restore(job)
         return placed
+
+    async def _leave(self, untouched: Sequence[Job], put_off: Sequence[Job], refusal: TocsinError) -> None:
+        """Let jobs stand here as before."""
+        self._fates.update({job.job_id: refusal for job in (*untouched, *put_off)})
+        for job in put_off:
+            await self._restore(job)
 
     async def _restore(self, job: Job) -> None:
         """Let a job stand as before that was put off, unless somebody has changed it meanwhile."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tocsin_server.domain.bulk_actions import BulkFate, BulkOrder
+from tocsin_server.domain.bulk_actions import BulkFate, BulkOrder, BulkVerb
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.filters import JobFilter, ListQuery, Position
 from tocsin_server.domain.job import Job
 from tocsin_server.operations.bulk_actions.acts import Acts, JobOutcome
 from tocsin_server.operations.bulk_actions.changes import Changes, check_remembered, moment_of
+from tocsin_server.operations.bulk_actions.moving import check_takes
 from tocsin_server.operations.bulk_actions.state import ActionName, ActionNote, ActionState, InFlight
 from tocsin_server.store.interface import JobStore
 
@@ -34,8 +35,9 @@ class RunBulkActions:
     async def run(self, order: BulkOrder, name: ActionName, tell: Tell, stopped: Callable[[], bool]) -> ActionState:
         """Go on with an action until it has come through, or `stopped` says so between two steps; how far it is then.
 
-        BulkTokenStale where changes cannot be told any more; OutrunAction where another attempt goes on with it. Raises
-        what the store raises; then it can be run again.
+        BulkTokenStale where changes cannot be told any more; QueueDraining where it would begin to move jobs to a queue
+        that takes none; OutrunAction where another attempt goes on with it. Raises what the store raises; then it can
+        be run again.
         """
         note = ActionNote(self._store, name)
         state = await note.read()
@@ -56,6 +58,8 @@ class RunBulkActions:
 
     async def _begun(self, order: BulkOrder) -> ActionState:
         moment = order.moment
+        if order.act.verb is BulkVerb.MOVE:
+            await check_takes(self._store, order.act.target)
         if moment is None:
             moment = await moment_of(self._store, order.queue)
         else:

@@ -89,19 +89,19 @@ def outlook(queue: str, now_ms: int, paused_ms: bytes | None, reply: Sequence[An
     """What explain.lua says of one job."""
     if reply is None:
         return None
-    answer, ahead, held, *waits_for = reply
+    answer, ahead, hindrance, *waits_for = reply
     return Outlook(
         job_of(queue, answer, View.BASIC),
         to_time(now_ms),
         None if paused_ms is None else to_time(int(paused_ms)),
         lease_end(answer),
         None if ahead < 0 else ahead,
-        _held(held),
+        _hindrance(hindrance),
         tuple(job_id.decode() for job_id in waits_for),
     )
 
 
-def _held(said: Sequence[Any] | None) -> HeldBack | Turn | None:
+def _hindrance(said: Sequence[Any] | None) -> HeldBack | Turn | None:
     if not said:
         return None
     if said[0] == b"TURN":

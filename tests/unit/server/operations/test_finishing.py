@@ -14,7 +14,7 @@ from support.spied_store import SpiedStore
 from tocsin_server.domain import limits
 from tocsin_server.domain.errors import OutcomeUnknown, StoreFull
 from tocsin_server.domain.job import JobError
-from tocsin_server.domain.lease import Claimed, Ending
+from tocsin_server.domain.lease import Claimed, Ending, LimitPause
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.states import State
 from tocsin_server.operations.finishing import EndedAttempt, Finishing, outcome_of, shorten
@@ -70,6 +70,16 @@ async def test_a_wait_is_neither_negative_nor_longer_than_a_job_may_wait(spied: 
         timedelta(0),
         limits.MAX_BACKOFF,
     ]
+
+
+@pytest.mark.parametrize(
+    ("span", "kept"), [(-SECOND, timedelta(0)), (SECOND, SECOND), (timedelta(days=3650), limits.MAX_RATE_SPAN)]
+)
+async def test_a_pause_of_a_limit_is_neither_negative_nor_longer_than_it_may_last(
+    spied: SpiedStore, span: timedelta, kept: timedelta
+) -> None:
+    one = await running(spied)
+    assert outcome_of(failed(one, pause=LimitPause("api", span))).pause == LimitPause("api", kept)
 
 
 async def test_a_failure_is_recorded_and_the_job_runs_again_after_its_wait(spied: SpiedStore) -> None:

@@ -10,11 +10,11 @@ from tocsin_server.api.requests.violations import Violations
 from tocsin_server.domain import limits
 from tocsin_server.domain.bulk_actions import ALLOWED_STATES, BulkVerb
 from tocsin_server.domain.states import State
+from tocsin_server.handlers.job_filters import FILTER_TIMES
 
 _VERBS = ", ".join(BulkVerb)
-_TIMES = tuple(f"{time}_time_{end}" for time in ("schedule", "create", "end") for end in ("from", "to"))
 _OTHERS = ("states", "types", "tags")
-_BOUNDS = ("priority_min", "priority_max", *_TIMES)
+_BOUNDS = ("priority_min", "priority_max", *FILTER_TIMES)
 
 
 def check_bulk_action(wrong: Violations, path: str, action: payloads_pb2.BulkAction) -> None:
@@ -62,7 +62,7 @@ def _check_filter(wrong: Violations, path: str, filter_: payloads_pb2.BulkFilter
                 wrong.add(f"{path}.states[{i}]", f"is none of {', '.join(allowed)}{of_verb}")
     wrong.names(f"{path}.types", filter_.types)
     wrong.tags(f"{path}.tags", filter_.tags)
-    for name in _TIMES:
+    for name in FILTER_TIMES:
         if filter_.HasField(name):  # type: ignore[arg-type]  # one of the names above
             wrong.time(f"{path}.{name}", getattr(filter_, name))
 

@@ -6,7 +6,7 @@
 -- Events   as of claim; due jobs are made WAITING first
 -- Bounds   leases at most 50 and 1 MiB a call; makes 50 due jobs WAITING, parks and opens some 100 rows of keys
 -- Why one script: a limit is exact over all servers, for what is counted and what is leased is one step.
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/full lib/resume lib/promote lib/repeats lib/rates lib/rooms lib/draining lib/candidates
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/full lib/resume lib/promote lib/repeats lib/rates lib/rooms lib/refiling lib/candidates
 local limit, lease_ms, request = math.min(tonumber(ARGV[1]), 50), tonumber(ARGV[2]), ARGV[3]
 local most, taken, bytes, more = limit, {}, 0, false
 announce = false
@@ -36,7 +36,7 @@ if queue[1] or (behind and not queue[2]) then
   if next(stirred) or wake > 0 then flush_tick(0) end
   return {NOW, (behind or more) and '1' or '0', {}}
 end
-if in_mode(filing, DRAINING) and drain(queue[3], generation) then more = true end
+if in_mode(filing, REFILING) and refile(queue[3], generation) then more = true end
 local fair = in_mode(filing, FAIR)
 limit = room_of_all(limits, left, limit)
 for type in pairs(left) do

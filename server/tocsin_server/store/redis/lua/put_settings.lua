@@ -30,7 +30,7 @@ local function set_limits(old, wanted)
   local before = old and string.byte(old) or 0
   local mode = wanted ~= '' and string.byte(wanted) or 0
   local fair = in_mode(mode, FAIR)
-  if in_mode(before, KEYED) or in_mode(before, FAIR) or in_mode(before, DRAINING) or fair then mode = mode + DRAINING end
+  if in_mode(before, KEYED) or in_mode(before, FAIR) or in_mode(before, REFILING) or fair then mode = mode + REFILING end
   if mode == 0 then
     redis.call('HDEL', key('q'), 'limits')
     redis.call('UNLINK', key('p'))  -- times of rates; that of the pause comes into it after this

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import duration_pb2, struct_pb2, timestamp_pb2
-from tocsin.v1 import bulk_pb2, job_pb2, payloads_pb2, queue_pb2
+from tocsin.v1 import bulk_pb2, conditions_pb2, job_pb2, payloads_pb2, queue_pb2
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import queue_service_pb2 as qpb
 from tocsin_server.api import wire
@@ -187,6 +187,26 @@ def test_a_built_in_payload_sets_the_type_and_refuses_another() -> None:
     assert taken(Spec(type="email_notification", email_notification=mail)).type == "email_notification"
     assert set(scheduling_of(Spec(type="sms_notification", email_notification=mail))) == {"job.type"}
     assert set(scheduling_of(Spec(data=struct(a=1)))) == {"job.type"}
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("x" * 201, ["has 201 bytes of UTF-8, at most 200 are allowed"]),
+        ("é" * 101, ["has 202 bytes of UTF-8, at most 200 are allowed"]),
+        ("a\nb", ["has a line break or another control character"]),
+        ("é" * 100, []),
+    ],
+)
+def test_of_a_key_that_is_too_long_that_is_said_once(key: str, why: list[str]) -> None:
+    spec = job_pb2.JobSpec(type="t", limit_key=key)
+    spec.collapse.key, spec.collapse.mode = key, conditions_pb2.Collapse.KEEP
+    said: list[tuple[str, str]] = []
+    try:
+        taken(spec)
+    except InvalidFields as refusal:
+        said = [(one.field, one.description) for one in refusal.violations]
+    assert said == [(field, one) for field in ("job.limit_key", "job.collapse.key") for one in why]
 
 
 def test_tags_are_bounded() -> None:

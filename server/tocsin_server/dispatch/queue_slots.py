@@ -20,7 +20,7 @@ from tocsin_server.store.interface import JobStore
 _A_TICK = 100
 
 
-class QueueLimits:
+class QueueSlots:
     """Brings the numbers of UpdateQueue to the slots. A type for which this server's handlers, whose version is
     `version`, are not admitted has none.
 
@@ -47,7 +47,7 @@ class QueueLimits:
         self._version = version
         self._pause = tick.total_seconds() / 2
         self._in_turn = in_turn
-        self._reading = SettingsReading(store, self._apply, "queue_limits")
+        self._reading = SettingsReading(store, self._apply, "queue_slots")
         self._looked, self._at = 0.0, 0
         wakeups.on_settings(self._hear_settings)
         ticker.on_tick(self._hear_ticks)

@@ -1,12 +1,12 @@
--- draining: rows of keys that stand as an earlier setting had it are brought in line, some a claim, best first; so a
--- change of settings costs little at once, however many jobs wait. DRAINING stands until none is left.
-local DRAINED = 50
+-- refiling: rows of keys that stand as an earlier setting had it are brought in line, some a claim, best first; so a
+-- change of settings costs little at once, however many jobs wait. REFILING stands until none is left.
+local REFILED_AT_ONCE = 50
 
 -- Rows whose time has come. Returns whether there are more.
 local function go_on(asked)
-  local due = redis.call('ZRANGEBYSCORE', key('p'), '-inf', NOW, 'LIMIT', '0', DRAINED + 1)
+  local due = redis.call('ZRANGEBYSCORE', key('p'), '-inf', NOW, 'LIMIT', '0', REFILED_AT_ONCE + 1)
   local others = false
-  for i = 1, math.min(#due, DRAINED) do
+  for i = 1, math.min(#due, REFILED_AT_ONCE) do
     local type, k = string.match(due[i], '^(.-):(.*)$')
     stirred.p = true
     if k then reopen(type, k) else redis.call('ZREM', key('p'), due[i]) end
@@ -16,13 +16,13 @@ local function go_on(asked)
     wake = 1
     publish(1, 0)
   end
-  return #due > DRAINED
+  return #due > REFILED_AT_ONCE
 end
 
 -- Heads that stand among others than those of now, and of a queue whose keys take turns jobs in the rows of types.
-local function drain_type(type)
+local function refile_type(type)
   local wrong = (in_mode(filing, FAIR) and 'g' or 'G') .. type
-  local heads = redis.call('ZRANGE', key(wrong), '0', DRAINED - 1)
+  local heads = redis.call('ZRANGE', key(wrong), '0', REFILED_AT_ONCE - 1)
   for _, head in ipairs(heads) do
     local job = load((struct.unpack('>I6', head, #head - 5)))
     if job and job.key then
@@ -33,7 +33,7 @@ local function drain_type(type)
   end
   local left = #heads
   if in_mode(filing, FAIR) then
-    for _, one in ipairs(redis.call('ZRANGE', key('w' .. type), '0', DRAINED - 1)) do
+    for _, one in ipairs(redis.call('ZRANGE', key('w' .. type), '0', REFILED_AT_ONCE - 1)) do
       local job = load((struct.unpack('>I6', one, 7)))
       left = left + 1
       if job and job.state == WAITING then
@@ -50,16 +50,16 @@ local function drain_type(type)
 end
 
 -- Returns whether there is more to be done.
-local function drain(limits, generation)
-  local parked = redis.call('ZRANGEBYSCORE', key('P'), '-inf', '(' .. generation, 'LIMIT', '0', DRAINED)
+local function refile(limits, generation)
+  local parked = redis.call('ZRANGEBYSCORE', key('P'), '-inf', '(' .. generation, 'LIMIT', '0', REFILED_AT_ONCE)
   for _, m in ipairs(parked) do reopen(string.match(m, '^(.-):(.*)$')) end
   local left = #parked
   for _, name in ipairs(redis.call('HKEYS', key('n'))) do
-    if string.sub(name, 1, 2) == WAITING .. ':' then left = left + drain_type(string.sub(name, 3)) end
+    if string.sub(name, 1, 2) == WAITING .. ':' then left = left + refile_type(string.sub(name, 3)) end
   end
   commit()
-  if left > 0 then return #parked == DRAINED or in_mode(filing, FAIR) or in_mode(filing, KEYED) end
-  filing = filing - DRAINING
+  if left > 0 then return #parked == REFILED_AT_ONCE or in_mode(filing, FAIR) or in_mode(filing, KEYED) end
+  filing = filing - REFILING
   new_mode = filing
   local mode = filing % 16 >= HELD and filing - HELD or filing
   if mode == 0 then
