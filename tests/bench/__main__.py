@@ -1,5 +1,5 @@
-"""Measure Tocsin: `python tests/bench [--mongo | --herd | --schedules | --metrics | --only-peers | --encryption |
---security] [--quick] [--rounds N] [--out FOLDER]`.
+"""Measure Tocsin: `python tests/bench [--mongo | --herd | --schedules | --metrics | --dashboards | --only-peers |
+--encryption | --security] [--quick] [--rounds N] [--out FOLDER]`.
 
 Markdown and JSON come out, and a plot where peers were measured, too.
 """
@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from support.redis_backend import RedisBackend
 from tocsin.v1 import job_pb2
 
-from bench import encrypting, limits, measures, report, securing
+from bench import dashboards, encrypting, limits, measures, report, securing
 from bench.bed import bed
 from bench.figures import Figure, Sample, over_rounds
 from bench.herd import Check, herd
@@ -166,6 +166,14 @@ async def _secured(options: argparse.Namespace, folder: Path) -> Output:
     return Output(securing.markdown(about, figures), report.plain(about, figures, []))
 
 
+async def _beside_dashboards(options: argparse.Namespace, folder: Path) -> Output:
+    """The run with --dashboards."""
+    rounds, jobs, number = (2, 30_000, 20) if options.quick else (7, 100_000, 200)
+    figures = await dashboards.compare(folder, rounds=options.rounds or rounds, jobs=jobs, number=number, say=say)
+    about = report.machine({"redis": _redis_version(folder)}, ("tocsin", "grpcio", "redis", "starlette", "uvloop"))
+    return Output(dashboards.markdown(about, figures, number), report.plain(about, figures, []))
+
+
 def _redis_version(folder: Path) -> str:
     with RedisBackend(folder / "version") as redis:
         return str(redis.client.info("server")["redis_version"])
@@ -185,6 +193,7 @@ def _arguments() -> argparse.Namespace:
     kind.add_argument("--herd", action="store_true", help="only the checks of 50,000 jobs due in one second")
     kind.add_argument("--schedules", action="store_true", help="only the checks of 10,000 schedules due at once")
     kind.add_argument("--metrics", action="store_true", help="only what a scrape costs, of 1,000,000 jobs")
+    kind.add_argument("--dashboards", action="store_true", help="only jobs beside 200 open dashboards, and beside none")
     kind.add_argument("--mongo", action="store_true", help="the Mongo store beside Agenda, on SecantusDB")
     kind.add_argument("--encryption", action="store_true", help="only what encryption at rest costs")
     kind.add_argument("--security", action="store_true", help="only what mutual TLS and tokens cost")
@@ -218,6 +227,8 @@ def main() -> int:
             output = asyncio.run(_encrypted(options, folder))
         elif options.security:
             output = asyncio.run(_secured(options, folder))
+        elif options.dashboards:
+            output = asyncio.run(_beside_dashboards(options, folder))
         elif options.only_peers:
             output = _beside_peers(options, folder)
         elif options.herd or options.schedules or options.metrics or not options.peers:
@@ -226,8 +237,8 @@ def main() -> int:
             output = asyncio.run(_on_redis(options, folder)).and_then(_beside_peers(options, folder))
     sys.stdout.write(output.markdown + "\n")
     if options.out:
-        kinds = {"mongo": options.mongo, "encryption": options.encryption, "security": options.security}
-        stem = "-".join(["bench", *(name for name, chosen_ in kinds.items() if chosen_)])
+        kinds = ("mongo", "encryption", "security", "dashboards")
+        stem = "-".join(["bench", *(name for name in kinds if getattr(options, name))])
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / f"{stem}.md").write_text(output.markdown)
         (options.out / f"{stem}.json").write_text(json.dumps(output.plain, indent=2))
