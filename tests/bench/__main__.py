@@ -1,7 +1,5 @@
-"""Measure Tocsin: `python tests/bench [--mongo | --herd | --schedules | --metrics | --only-peers | --encryption |
---security | --prices] [--quick] [--rounds N] [--out FOLDER]`.
-
-Markdown and JSON come out, and a plot where peers were measured, too.
+"""Measure Tocsin: `python tests/bench`, or one of the runs that `--help` lists. Markdown and JSON come out, and a plot
+where peers were measured, too.
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from support.redis_backend import RedisBackend
 from tocsin.v1 import job_pb2
 
-from bench import encrypting, limits, measures, prices, report, securing
+from bench import dashboards, encrypting, limits, measures, prices, report, securing
 from bench.bed import bed
 from bench.figures import Figure, Sample, over_rounds
 from bench.herd import Check, herd
@@ -71,28 +69,14 @@ async def one_round(folder: Path, sizes: measures.Sizes) -> measures.Round:
     return found
 
 
-async def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Figure], list[Check]]:
-    """Figures over all rounds, and checks."""
+async def measure(options: argparse.Namespace, folder: Path) -> dict[str, Figure]:
+    """Figures over all rounds."""
     sizes = measures.QUICK if options.quick else measures.Sizes()
     rounds = []
-    only_checks = options.herd or options.schedules or options.metrics
-    for number in range(0 if only_checks else options.rounds or (1 if options.quick else 3)):
+    for number in range(options.rounds or (1 if options.quick else 3)):
         say(f"round {number + 1}")
         rounds.append(await one_round(folder / f"round{number}", sizes))
-    checks: list[Check] = []
-    if options.herd:
-        say("herd")
-        due, standing = (5_000, 20_000) if options.quick else (50_000, 200_000)
-        checks = await herd(folder, due=due, standing=standing, sizes=sizes)
-    if options.schedules:
-        say("schedules")
-        due, idle, seconds = (2_000, 10_000, 5) if options.quick else (10_000, 100_000, 20)
-        checks = await schedules(folder, due=due, idle=idle, seconds=seconds)
-    if options.metrics:
-        say("metrics")
-        queues, jobs = (500, 50_000) if options.quick else (10_000, 1_000_000)
-        checks = await scrapes(folder / "metrics", queues=queues, jobs=jobs)
-    return over_rounds(rounds), checks
+    return over_rounds(rounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +95,6 @@ class Output:
 
 
 async def _on_mongo(options: argparse.Namespace, folder: Path) -> Output:
-    """The run with --mongo."""
     from bench import mongo, mongo_report  # needs pymongo and a server's wheel, which the rest does not
     from bench.mongo_bed import FULL, QUICK
 
@@ -142,16 +125,35 @@ def _beside_peers(options: argparse.Namespace, folder: Path) -> Output:
     return Output(table.markdown(found, about), table.plain(found, about), svg=plot.svg(found))
 
 
-async def _on_redis(options: argparse.Namespace, folder: Path) -> Output:
-    """The run on Redis but for the peers."""
-    figures, checks = await measure(options, folder)
+def _said(figures: Mapping[str, Figure], checks: Sequence[Check], folder: Path) -> Output:
     about = report.machine({"redis": _redis_version(folder)}, ("tocsin", "grpcio", "redis", "hiredis", "uvloop"))
     holds = all(check.holds for check in checks)
     return Output(report.markdown(about, figures, checks), report.plain(about, figures, checks), holds)
 
 
+async def _on_redis(options: argparse.Namespace, folder: Path) -> Output:
+    """The run on Redis but for the peers."""
+    return _said(await measure(options, folder), [], folder)
+
+
+async def _herd(options: argparse.Namespace, folder: Path) -> Output:
+    due, standing, sizes = (50_000, 200_000, measures.Sizes())
+    if options.quick:
+        due, standing, sizes = (5_000, 20_000, measures.QUICK)
+    return _said({}, await herd(folder, due=due, standing=standing, sizes=sizes), folder)
+
+
+async def _schedules(options: argparse.Namespace, folder: Path) -> Output:
+    due, idle, seconds = (2_000, 10_000, 5) if options.quick else (10_000, 100_000, 20)
+    return _said({}, await schedules(folder, due=due, idle=idle, seconds=seconds), folder)
+
+
+async def _metrics(options: argparse.Namespace, folder: Path) -> Output:
+    queues, jobs = (500, 50_000) if options.quick else (10_000, 1_000_000)
+    return _said({}, await scrapes(folder / "metrics", queues=queues, jobs=jobs), folder)
+
+
 async def _encrypted(options: argparse.Namespace, folder: Path) -> Output:
-    """The run with --encryption."""
     rounds = options.rounds or (2 if options.quick else 7)
     figures = await encrypting.compare(folder, rounds=rounds, jobs=4_000 if options.quick else 20_000, say=say)
     about = report.machine({"redis": _redis_version(folder)}, ("tocsin", "cryptography", "redis", "uvloop"))
@@ -159,7 +161,6 @@ async def _encrypted(options: argparse.Namespace, folder: Path) -> Output:
 
 
 async def _secured(options: argparse.Namespace, folder: Path) -> Output:
-    """The run with --security."""
     rounds = options.rounds or (2 if options.quick else 7)
     figures = await securing.compare(folder, rounds=rounds, jobs=4_000 if options.quick else 20_000, say=say)
     about = report.machine({"redis": _redis_version(folder)}, ("tocsin", "grpcio", "redis", "uvloop"))
@@ -167,11 +168,17 @@ async def _secured(options: argparse.Namespace, folder: Path) -> Output:
 
 
 async def _priced(options: argparse.Namespace, folder: Path) -> Output:
-    """The run with --prices."""
     rounds = options.rounds or (1 if options.quick else 7)
     figures = await prices.compare(folder, rounds=rounds, jobs=4_000 if options.quick else 20_000, say=say)
     about = report.machine({"redis": _redis_version(folder)}, ("tocsin", "redis", "uvloop"))
     return Output(prices.markdown(about, figures), report.plain(about, figures, []))
+
+
+async def _beside_dashboards(options: argparse.Namespace, folder: Path) -> Output:
+    rounds, jobs, number = (2, 30_000, 20) if options.quick else (7, 100_000, 200)
+    figures = await dashboards.compare(folder, rounds=options.rounds or rounds, jobs=jobs, number=number, say=say)
+    about = report.machine({"redis": _redis_version(folder)}, ("tocsin", "grpcio", "redis", "starlette", "uvloop"))
+    return Output(dashboards.markdown(about, figures, number), report.plain(about, figures, []))
 
 
 def _redis_version(folder: Path) -> str:
@@ -186,23 +193,33 @@ def _peers(names: str) -> Sequence[str]:
         raise argparse.ArgumentTypeError(str(unknown)) from None
 
 
+_Run = Callable[[argparse.Namespace, Path], Coroutine[Any, Any, Output]]
+
+#: What can be run instead of the whole: its name, what it measures, and how.
+_RUNS: Mapping[str, tuple[str, _Run]] = {
+    "herd": ("the checks of 50,000 jobs due in one second", _herd),
+    "schedules": ("the checks of 10,000 schedules due at once", _schedules),
+    "metrics": ("what a scrape costs, of 1,000,000 jobs", _metrics),
+    "dashboards": ("what 200 open dashboards cost no-op jobs", _beside_dashboards),
+    "mongo": ("the Mongo store beside Agenda, on SecantusDB", _on_mongo),
+    "encryption": ("what encryption at rest costs", _encrypted),
+    "security": ("what mutual TLS and tokens cost", _secured),
+    "prices": ("what limits, turns and other conditions cost", _priced),
+}
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python tests/bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, one round, no peers: a minute")
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--herd", action="store_true", help="only the checks of 50,000 jobs due in one second")
-    kind.add_argument("--schedules", action="store_true", help="only the checks of 10,000 schedules due at once")
-    kind.add_argument("--metrics", action="store_true", help="only what a scrape costs, of 1,000,000 jobs")
-    kind.add_argument("--mongo", action="store_true", help="the Mongo store beside Agenda, on SecantusDB")
-    kind.add_argument("--encryption", action="store_true", help="only what encryption at rest costs")
-    kind.add_argument("--security", action="store_true", help="only what mutual TLS and tokens cost")
-    kind.add_argument("--prices", action="store_true", help="only what limits, turns and other conditions cost")
+    for name, (what, _) in _RUNS.items():
+        kind.add_argument(f"--{name}", action="store_const", const=name, dest="only", help=f"only {what}")
     kind.add_argument("--only-peers", action="store_true", help="only Tocsin beside the peers")
     parser.add_argument("--peers", type=_peers, help='other queues: "bull,saq", "none"; default all, with --quick none')
     parser.add_argument(
         "--standing", type=int, default=0, metavar="N", help="with peers: measure beside N jobs due later, too"
     )
-    parser.add_argument("--rounds", type=int, help="default 3, with --quick 1")
+    parser.add_argument("--rounds", type=int, help="default 3 to 7, with --quick 1 or 2")
     parser.add_argument(
         "--out", type=Path, help="folder for bench.md, .json and .svg (bench-mongo.*); default: stdout alone"
     )
@@ -213,7 +230,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run it; 1 if a check of the herd does not hold."""
+    """Run it; 1 if a check does not hold."""
     options = _arguments()
     with suppress(ImportError):
         import uvloop
@@ -221,24 +238,17 @@ def main() -> int:
         uvloop.install()
     with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as name:
         folder = Path(name)
-        if options.mongo:
-            output = asyncio.run(_on_mongo(options, folder))
-        elif options.encryption:
-            output = asyncio.run(_encrypted(options, folder))
-        elif options.security:
-            output = asyncio.run(_secured(options, folder))
-        elif options.prices:
-            output = asyncio.run(_priced(options, folder))
+        if options.only:
+            output = asyncio.run(_RUNS[options.only][1](options, folder))
         elif options.only_peers:
             output = _beside_peers(options, folder)
-        elif options.herd or options.schedules or options.metrics or not options.peers:
-            output = asyncio.run(_on_redis(options, folder))
         else:
-            output = asyncio.run(_on_redis(options, folder)).and_then(_beside_peers(options, folder))
+            output = asyncio.run(_on_redis(options, folder))
+            if options.peers:
+                output = output.and_then(_beside_peers(options, folder))
     sys.stdout.write(output.markdown + "\n")
     if options.out:
-        kinds = {name: getattr(options, name) for name in ("mongo", "encryption", "security", "prices")}
-        stem = "-".join(["bench", *(name for name, chosen_ in kinds.items() if chosen_)])
+        stem = f"bench-{options.only}" if options.only else "bench"
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / f"{stem}.md").write_text(output.markdown)
         (options.out / f"{stem}.json").write_text(json.dumps(output.plain, indent=2))

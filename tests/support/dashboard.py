@@ -30,8 +30,8 @@ STREAMS = (
 )  # fmt: skip
 FORMS = (
     "/job/retry", "/job/run", "/job/cancel", "/job/delete", "/job/retime", "/job/hold", "/job/release",
-    "/queue/pause", "/queue/resume",
-    "/queue/drain", "/bulk/act", "/schedule/trigger", "/schedule/pause", "/schedule/resume", "/reminders/cancel",
+    "/queue/pause", "/queue/resume", "/queue/drain", "/queue/limit", "/queue/no-limit", "/queue/turns",
+    "/bulk/act", "/schedule/trigger", "/schedule/pause", "/schedule/resume", "/reminders/cancel",
 )  # fmt: skip
 
 

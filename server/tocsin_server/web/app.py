@@ -24,6 +24,7 @@ from tocsin_server.web.pages import (
     job_actions,
     jobs,
     overview,
+    queue_limits,
     queues,
     reminders,
     schedules,
@@ -65,6 +66,9 @@ _LIVE: Mapping[str, Callable[[Visit], Awaitable[str]]] = {
 _FORMS: Mapping[str, Page] = {
     "/queue/pause": queues.pause,
     **{f"/queue/{name}": partial(queues.drain_or_resume, do=name) for name in ("drain", "resume")},
+    "/queue/limit": partial(queue_limits.set_limit, show=queues.queue),
+    "/queue/no-limit": partial(queue_limits.take_limit, show=queues.queue),
+    "/queue/turns": partial(queue_limits.set_turns, show=queues.queue),
     "/bulk/act": bulk.act,
     "/reminders/cancel": reminders.cancel,
     **{f"/schedule/{name}": partial(schedules.act, do=name) for name in ("trigger", "pause", "resume")},

@@ -11,6 +11,7 @@ from tocsin.v1 import queue_service_pb2
 
 from tocsin_server.web.fields import WrongFilter, moment
 from tocsin_server.web.pages.overview import queue_entries, with_health
+from tocsin_server.web.pages.queue_limits import ON_FULL, SCOPES, LimitForm, limit_forms, turns_lines
 from tocsin_server.web.visit import Visit
 
 _PAGE = 50
@@ -31,12 +32,23 @@ async def draw_queues(visit: Visit) -> str:
     return visit.draw("parts/queues.html", rows=await with_health(visit, entries), more=more)
 
 
-async def queue(visit: Visit, *, trouble: str = "", status: int = 200) -> Response:
-    """One queue."""
+async def queue(visit: Visit, *, trouble: str = "", status: int = 200, refused: LimitForm | None = None) -> Response:
+    """One queue. `refused`: a limit that was not set, to be typed anew."""
     name = visit.query("queue") or visit.field("queue") or "default"
     seen = await _seen(visit, name)
     live = visit.site.templates.url("/live/queue", queue=name)
-    return visit.page("queue.html", name, status=status, trouble=trouble, live=live, **seen)
+    return visit.page(
+        "queue.html",
+        name,
+        status=status,
+        trouble=trouble,
+        live=live,
+        forms=limit_forms(visit, seen["queue"], refused),
+        turns=turns_lines(visit, seen["queue"]),
+        scopes=SCOPES,
+        on_full=ON_FULL,
+        **seen,
+    )
 
 
 async def draw_queue(visit: Visit) -> str:
@@ -49,7 +61,16 @@ async def _seen(visit: Visit, name: str) -> dict[str, Any]:
     health = await visit.ask(queues.GetQueueHealth, queue_service_pb2.GetQueueHealthRequest(queue=name))
     kept = await visit.ask(queues.GetQueue, queue_service_pb2.GetQueueRequest(queue=name))
     settings = MessageToDict(kept.queue, preserving_proto_field_name=True)
-    for shown_elsewhere in ("queue", "paused", "pause_time", "pause_reason", "pause_until", "limits", "draining"):
+    for shown_elsewhere in (
+        "queue",
+        "paused",
+        "pause_time",
+        "pause_reason",
+        "pause_until",
+        "limits",
+        "draining",
+        "fair_turns",
+    ):
         settings.pop(shown_elsewhere, None)
     return {"name": name, "health": health, "queue": kept.queue, "settings": settings}
 
