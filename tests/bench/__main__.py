@@ -1,5 +1,5 @@
-"""Measure Tocsin: `python tests/bench [--mongo | --herd | --schedules | --metrics | --only-peers | --encryption |
---security] [--quick] [--rounds N] [--out FOLDER]`.
+"""Measure Tocsin: `python tests/bench [--mongo | --herd | --schedules | --metrics | --empty-claims | --only-peers |
+--encryption | --security] [--quick] [--rounds N] [--out FOLDER]`.
 
 Markdown and JSON come out, and a plot where peers were measured, too.
 """
@@ -24,6 +24,7 @@ from tocsin.v1 import job_pb2
 
 from bench import encrypting, limits, measures, report, securing
 from bench.bed import bed
+from bench.empty_claims import empty_claims
 from bench.figures import Figure, Sample, over_rounds
 from bench.herd import Check, herd
 from bench.peers import plot, table
@@ -75,7 +76,7 @@ async def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, 
     """Figures over all rounds, and checks."""
     sizes = measures.QUICK if options.quick else measures.Sizes()
     rounds = []
-    only_checks = options.herd or options.schedules or options.metrics
+    only_checks = any((options.herd, options.schedules, options.metrics, options.empty_claims))
     for number in range(0 if only_checks else options.rounds or (1 if options.quick else 3)):
         say(f"round {number + 1}")
         rounds.append(await one_round(folder / f"round{number}", sizes))
@@ -92,6 +93,9 @@ async def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, 
         say("metrics")
         queues, jobs = (500, 50_000) if options.quick else (10_000, 1_000_000)
         checks = await scrapes(folder / "metrics", queues=queues, jobs=jobs)
+    if options.empty_claims:
+        say("empty claims")
+        checks = await asyncio.to_thread(empty_claims, folder / "claims", 1_000 if options.quick else 5_000)
     return over_rounds(rounds), checks
 
 
@@ -185,6 +189,7 @@ def _arguments() -> argparse.Namespace:
     kind.add_argument("--herd", action="store_true", help="only the checks of 50,000 jobs due in one second")
     kind.add_argument("--schedules", action="store_true", help="only the checks of 10,000 schedules due at once")
     kind.add_argument("--metrics", action="store_true", help="only what a scrape costs, of 1,000,000 jobs")
+    kind.add_argument("--empty-claims", action="store_true", help="only what the two scripts for claims cost Redis")
     kind.add_argument("--mongo", action="store_true", help="the Mongo store beside Agenda, on SecantusDB")
     kind.add_argument("--encryption", action="store_true", help="only what encryption at rest costs")
     kind.add_argument("--security", action="store_true", help="only what mutual TLS and tokens cost")
@@ -220,7 +225,7 @@ def main() -> int:
             output = asyncio.run(_secured(options, folder))
         elif options.only_peers:
             output = _beside_peers(options, folder)
-        elif options.herd or options.schedules or options.metrics or not options.peers:
+        elif any((options.herd, options.schedules, options.metrics, options.empty_claims)) or not options.peers:
             output = asyncio.run(_on_redis(options, folder))
         else:
             output = asyncio.run(_on_redis(options, folder)).and_then(_beside_peers(options, folder))
