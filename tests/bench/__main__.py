@@ -22,6 +22,7 @@ from tocsin.v1 import job_pb2
 
 from bench import dashboards, encrypting, limits, measures, prices, report, securing
 from bench.bed import bed
+from bench.empty_claims import empty_claims
 from bench.figures import Figure, Sample, over_rounds
 from bench.herd import Check, herd
 from bench.peers import plot, table
@@ -153,6 +154,11 @@ async def _metrics(options: argparse.Namespace, folder: Path) -> Output:
     return _said({}, await scrapes(folder / "metrics", queues=queues, jobs=jobs), folder)
 
 
+async def _empty_claims(options: argparse.Namespace, folder: Path) -> Output:
+    calls = 1_000 if options.quick else 5_000
+    return _said({}, await asyncio.to_thread(empty_claims, folder / "claims", calls), folder)
+
+
 async def _encrypted(options: argparse.Namespace, folder: Path) -> Output:
     rounds = options.rounds or (2 if options.quick else 7)
     figures = await encrypting.compare(folder, rounds=rounds, jobs=4_000 if options.quick else 20_000, say=say)
@@ -200,6 +206,7 @@ _RUNS: Mapping[str, tuple[str, _Run]] = {
     "herd": ("the checks of 50,000 jobs due in one second", _herd),
     "schedules": ("the checks of 10,000 schedules due at once", _schedules),
     "metrics": ("what a scrape costs, of 1,000,000 jobs", _metrics),
+    "empty-claims": ("what the short and the whole script for claims cost Redis", _empty_claims),
     "dashboards": ("what 200 open dashboards cost no-op jobs", _beside_dashboards),
     "mongo": ("the Mongo store beside Agenda, on SecantusDB", _on_mongo),
     "encryption": ("what encryption at rest costs", _encrypted),

@@ -237,6 +237,19 @@ async def test_of_a_limit_by_key_the_jobs_key_alone_is_paused(store: JobStore) -
     assert ids(await claimed(store)) == ["a1"]
 
 
+async def test_an_end_that_is_told_again_pauses_no_limit_anew(movable: JobStore) -> None:
+    await limited(movable, Limit("mine", KEY, max_active=5))
+    await added(movable, keyed("a", "k"), keyed("b", "k"))
+    [one] = await claimed(movable, 1)
+    end = replace(failed(one, HOUR), pause=LimitPause("mine", MINUTE))
+    await movable.finish([end])
+    await movable.move_clock(await movable.ping() + 50 * SECOND)
+    await movable.finish([end])
+    assert await claimed(movable) == []
+    await movable.move_clock(await movable.ping() + 10 * SECOND)
+    assert ids(await claimed(movable)) == ["b"]
+
+
 async def explained_held(store: JobStore, job_id: str) -> HeldBack | Turn | None:
     [outlook] = await store.explain("q", [job_id])
     assert outlook is not None

@@ -12,6 +12,8 @@ create, due, start, end, lease, expire      dates, in milliseconds; lease only o
            ended ones, and of those that are to be looked at by themselves: they expire, or wait for one of their key
 token      of the last attempt: the 8 bytes of the claim that began it
 errors, progress, result, cancel            where there are any
+placed     where its queue has limits: 1, it has a place under them (places.py); 2, and keeps that of its key while it
+           waits for its retry
 fired      true: a schedule made it, of the nominal time that its id bears
 logged     it has lines of log (job_logs.py), or had some
 number     of the last change that watchers heard of, or one taken with it; only grows

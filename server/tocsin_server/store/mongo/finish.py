@@ -119,7 +119,7 @@ class FinishJobs:
         [settings] = await self._settings.read([queue])
         jobs = await self._jobs.load(queue, [outcome.lease.job_id for outcome in outcomes])
         held = [(jobs.get(outcome.lease.job_id), outcome) for outcome in outcomes]
-        still = [(job, outcome) for job, outcome in held if job is not None and _is_of(job, outcome.lease)]
+        still = [(job, outcome) for job, outcome in held if job is not None and _runs(job, outcome.lease)]
 
         def halt(document: Document) -> bool:
             rooms = Rooms(settings.limits, document, max(job.now for job, _ in still))
@@ -159,6 +159,11 @@ def _taken_back(job: Standing) -> LostLease:
 def _is_of(job: Standing | None, lease: Lease) -> bool:
     """Whether the token is of the job's last attempt, whatever its state."""
     return job is not None and "token" in job.document and token_of(job.document) == lease.token
+
+
+def _runs(job: Standing, lease: Lease) -> bool:
+    """Whether it is the job's attempt that runs: what ended before did its part then."""
+    return job.state is State.ACTIVE and _is_of(job, lease)
 
 
 def _lost(lease: Lease) -> LeaseLost:

@@ -59,7 +59,7 @@ def _no_standing_job(arguments: Sequence[Any]) -> bool:
 #: Whether a short script will do, by what it is called with. What it may write before it can know is not for it.
 _WILL_DO: Mapping[str, Callable[[Sequence[Any]], bool]] = {
     "add": _no_standing_job,
-    "claim": lambda arguments: True,
+    "claim": lambda arguments: not int(arguments[3]),  # one that is asked again
     "extend": lambda arguments: not any(arguments[3::3]),  # lines of log are written at once
     "finish": lambda arguments: b" " not in b"".join(arguments[3::4]),  # that pauses a limit
 }

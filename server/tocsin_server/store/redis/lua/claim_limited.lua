@@ -11,10 +11,8 @@ local limit, lease_ms, request = math.min(tonumber(ARGV[1]), 50), tonumber(ARGV[
 local most, taken, bytes, more = limit, {}, 0, false
 announce = false
 
-if ARGV[4] == '1' then
-  taken = leased_before(request)
-  if #taken > 0 then return {NOW, '1', taken} end
-end
+if ARGV[4] == '1' then taken = leased_before(request) end
+if #taken > 0 then return {NOW, '1', taken} end
 
 local queue = redis.call('HMGET', key('q'), 'paused', 'flat', 'limits', 'halted', 'turns', 'until')
 if not queue[3] then return {NOW, 'N', {}} end
@@ -30,8 +28,7 @@ filing = read_mode()
 local left, types, fetch = {}, 0, limit
 for i = 5, #ARGV, 2 do left[ARGV[i]], types = math.min(tonumber(ARGV[i + 1]), limit), types + 1 end
 if types > 10 then fetch = math.max(4, math.ceil(2 * limit / types)) end
--- Also while it is paused: a time that has passed would be told as the next one, before that at which the pause ends.
-if go_on(left) then more = true end
+more = go_on(left)
 if queue[1] or (behind and not queue[2]) then
   if next(stirred) or wake > 0 then flush_tick(0) end
   return {NOW, (behind or more) and '1' or '0', {}}

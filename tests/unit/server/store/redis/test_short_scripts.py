@@ -109,6 +109,16 @@ async def test_a_queue_with_a_job_that_has_conditions_has_whole_scripts_from_the
     assert sent.taken() == ["add short"]
 
 
+async def test_a_claim_that_is_asked_again_is_sent_whole_and_the_next_ones_are_not(sent: Sent) -> None:
+    store, request = sent.store, secrets.token_bytes(8)
+    await store.add([a_draft()])
+    first = await store.claim("q", {"t": 1}, 1, lease=MINUTE, request=request)
+    again = await store.claim("q", {"t": 1}, 1, lease=MINUTE, request=request, repeated=True)
+    assert again.claimed == first.claimed
+    await claimed(store)
+    assert sent.taken() == ["add short", "claim short", "claim", "claim short"]
+
+
 async def test_the_short_way_of_add_and_claim_finds_out_too(sent: Sent) -> None:
     store = sent.store
     await store.add([a_draft(conditions=WITH_KEY, when=HOUR)])

@@ -2,7 +2,8 @@
 -- change of settings costs little at once, however many jobs wait. REFILING stands until none is left.
 local REFILED_AT_ONCE = 50
 
--- Rows whose time has come. Returns whether there are more.
+-- Rows whose time has come; also while the queue is paused, or a time that has passed would be told as the next one, before
+-- that at which the pause ends. Returns whether there are more.
 local function go_on(asked)
   local due = redis.call('ZRANGEBYSCORE', key('p'), '-inf', NOW, 'LIMIT', '0', REFILED_AT_ONCE + 1)
   local others = false

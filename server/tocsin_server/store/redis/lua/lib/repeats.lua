@@ -1,4 +1,6 @@
--- repeats: what a request has leased already, as answers. ACTIVE jobs are few, and repeats rare.
+-- repeats: what a request has leased already, as answers. ACTIVE jobs are few, and repeats rare: short scripts are not sent
+-- for them (scripts.py).
+--- @rare
 local function leased_before(request)
   local found = {}
   for _, member in ipairs(redis.call('ZRANGE', key('a'), 0, -1)) do
