@@ -32,10 +32,11 @@ class AttemptSpan(NamedTuple):
 def begin(job: LeasedJob) -> AttemptSpan | None:
     """Begin the span of an attempt and make it the current one here. None where nobody records spans."""
     trace = sys.modules.get("opentelemetry.trace")
-    if trace is None or isinstance(trace.get_tracer_provider(), (trace.ProxyTracerProvider, trace.NoOpTracerProvider)):
+    if trace is None:
         return None
     try:
-        return _begun(job, trace)
+        nobody = (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
+        return None if isinstance(trace.get_tracer_provider(), nobody) else _begun(job, trace)
     except Exception as error:
         _tell(error)
         return None

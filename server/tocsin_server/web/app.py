@@ -120,10 +120,10 @@ class Application:
     def _stream(self, draw: Callable[[Visit], Awaitable[str]]) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             try:
+                self._site.live.check_room()  # first: whoever is refused comes again and again
                 visitor = await self._login.visitor(request)
                 if visitor is None:  # in words that scripts hear: of an answer that is no stream they are told nothing
                     return Response(LOG_IN, media_type="text/event-stream", headers=_STREAM)
-                self._site.live.check_room()
             except TocsinError as error:
                 return PlainTextResponse(f"{error.message}\n", 503)
             except TooManyStreams:

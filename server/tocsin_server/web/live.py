@@ -67,12 +67,18 @@ class Live:
 
     def check_room(self) -> None:
         """TooManyStreams."""
-        if self._closed or self._open >= self._most:
+        if self._full:
             raise TooManyStreams
 
+    @property
+    def _full(self) -> bool:
+        return self._closed or self._open >= self._most
+
     async def watch(self, key: str, draw: Draw) -> AsyncIterator[bytes]:
-        """Events of server-sent events, the first at once. `draw` gives the picture, as HTML, to all who have `key`."""
-        self.check_room()
+        """Events of server-sent events, the first at once. `draw` gives the picture, as HTML, to all who have `key`.
+        None where others took the last room since it was asked for: the answer has begun, and can only end."""
+        if self._full:
+            return
         loop = asyncio.get_running_loop()
         feed = self._feeds.get(key)
         if feed is None:

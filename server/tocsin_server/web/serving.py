@@ -201,6 +201,8 @@ class _Quiet(uvicorn.Server):
         await self.startup([port.dup()])
         for one in before:
             one.close()
+        for connection in list(self.server_state.connections):  # once they have been answered what they asked
+            connection.shutdown()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

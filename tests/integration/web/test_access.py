@@ -418,6 +418,10 @@ def test_an_authority_that_is_taken_away_lets_nobody_in_any_more(shop: Shop, tmp
             return said, link.session
         return "", None
 
+    kept = context["bert"].wrap_socket(socket.create_connection(("127.0.0.1", port), 30), server_hostname="localhost")
+    ask = b"GET /static/tocsin.svg HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    kept.sendall(ask)
+    assert kept.recv(100).startswith(b"HTTP/1.1 200 OK")
     ok = "HTTP/1.1 200 OK"
     before, session = answer("bert")
     assert (answer("ada")[0], before) == (ok, ok)
@@ -426,6 +430,9 @@ def test_an_authority_that_is_taken_away_lets_nobody_in_any_more(shop: Shop, tmp
     fresh.replace(trusted)
     until(lambda: answer("bert")[0] == "", within=15)
     assert answer("bert", session)[0] == ""  # what was agreed on while it was trusted is good for nothing
+    with kept, suppress(ConnectionError):  # nor is a connection that stood
+        while kept.recv(10_000):
+            pass
     assert answer("ada")[0] == ok
     trusted.write_bytes(other.ca.read_bytes())  # and again
     until(lambda: answer("bert")[0] == ok, within=15)

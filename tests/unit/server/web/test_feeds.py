@@ -97,6 +97,16 @@ async def test_who_may_no_more_is_told_so_and_the_stream_ends() -> None:
     await hub.close()
 
 
+async def test_whoever_finds_the_room_taken_when_they_begin_is_sent_nothing() -> None:
+    hub = Live(1)
+    async with asyncio.timeout(10), aclosing(hub.watch("a", Drawn())) as one, aclosing(hub.watch("b", Drawn())) as two:
+        hub.check_room()  # both have asked, and neither has begun
+        await event_of(one)
+        assert [event async for event in two] == []  # and no error: the answer has begun
+    hub.check_room()
+    await hub.close()
+
+
 async def test_no_more_than_may_be() -> None:
     hub = Live(2)
     async with asyncio.timeout(10):
