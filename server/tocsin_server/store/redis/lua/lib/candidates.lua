@@ -49,8 +49,7 @@ local function settle_heads()
         into[#into + 1] = row.next
         if fair then redis.call('HSET', key('t' .. row.key), row.type, 'O' .. string.sub(row.next, 1, 6)) end
       else
-        redis.call('HDEL', key('t' .. row.key), row.type)
-        if fair then redis.call('HDEL', key('T'), row.key) end
+        forget_row(row.type, row.key)
       end
     end
   end

@@ -94,6 +94,13 @@ local function reopen(type, k)
   wake = 1
 end
 
+-- A row is empty: nothing leads to it any more; nor to its key, where that was its last.
+--- @rare
+local function forget_row(type, k)
+  redis.call('HDEL', key('t' .. k), type)
+  if redis.call('EXISTS', key('t' .. k)) == 0 then redis.call('HDEL', key('T'), k) end
+end
+
 -- Brings the heads of all rows that changed in line with them.
 --- @rare
 local function keep_heads()
@@ -101,12 +108,11 @@ local function keep_heads()
     local one = keyed_rows[name]
     local row = redis.call('ZRANGE', key(name), '0', '0', 'WITHSCORES')
     local before, now, type, k = one.before, row[1], one.type, one.key
-    if before ~= (now or false) then
+    if before ~= (now or false) or one.score ~= row[2] then
       local stands = before and redis.call('HGET', key('t' .. k), type)
       if not now then
         close_head(type, k, before, stands)
-        redis.call('HDEL', key('t' .. k), type)
-        redis.call('HDEL', key('T'), k)
+        forget_row(type, k)
       elseif not stands or is_open(stands) then
         if before then close_head(type, k, before, stands) end
         open_head(type, k, now, row[2])
