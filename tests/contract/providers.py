@@ -44,6 +44,9 @@ _NO_ROOM = 14031  # MongoDB's OutOfDiskSpace
 class Provider(ABC):
     """A running provider, empty at first."""
 
+    #: So many times fewer calls tests make on it that make very many.
+    slowness = 1
+
     #: The keys of the stores that are opened on it from now on; None: what they store is clear.
     encrypted_by: LiveKeyring | None
 
@@ -252,6 +255,7 @@ def _not_ours() -> None:
 class MongoProvider(Provider):
     """One database of a server that speaks MongoDB's wire protocol."""
 
+    slowness = 10
     _JOBS = "jobs"
     _MARK = f"{_JOBS}.format"
 

@@ -134,6 +134,16 @@ async def test_replace_takes_the_place_of_what_is_to_be_tried_again(store: JobSt
     assert (job.state, job.failures, job.errors, job.attempt) == (State.WAITING, 0, (), 1)
 
 
+async def test_replaced_twice_in_a_call_it_has_nothing_of_what_was_before(store: JobStore) -> None:
+    await finished(store, failed(await begun(store, keyed(REPLACE, "a", body=b"1")), retry_in=HOUR))
+    await store.add([keyed(REPLACE, body=b"2"), keyed(REPLACE, body=b"3")])
+    again = a_draft("a", on_conflict=OnConflict.REPLACE, when=HOUR)
+    await finished(store, failed(await claimed_one(store), retry_in=HOUR))
+    await store.add([again, again])
+    await cancelled(store, await read(store, "a"))
+    assert (await read(store, "a")).errors == ()
+
+
 async def test_a_held_job_is_replaced_and_stays_held(store: JobStore) -> None:
     await did(store, keyed(REPLACE, "a"))
     await store.update("q", [HoldJob("a")])
@@ -234,6 +244,16 @@ async def test_jobs_of_a_batch_are_taken_in_order(store: JobStore, ids: bool) ->
     assert [type(one) for one in answers] == expected
     bodies = [await body_of(store, answers[at].job_id) for at in (0, 1, 5) if isinstance(answers[at], New)]  # type: ignore[union-attr]
     assert bodies == [b"14", b"13", b"5"]
+
+
+async def test_one_that_is_made_anew_has_its_key_for_those_behind_it_in_the_batch(store: JobStore) -> None:
+    [job] = await added(store, a_draft("a"))
+    await cancelled(store, job)
+    anew = keyed(REPLACE, "a", on_conflict=OnConflict.REPLACE)
+    answers = await store.add([anew, keyed(REPLACE, "b", body=b"2"), keyed(KEEP, "c")])
+    assert [type(good(one)) for one in answers] == [Replaced, Replaced, Kept]
+    assert await body_of(store, "a") == b"2"
+    assert await states(store) == {State.WAITING: 1}
 
 
 async def test_many_of_one_key_in_one_batch_are_one_job(store: JobStore) -> None:

@@ -83,6 +83,13 @@ async def test_a_claim_begins_no_job_whose_time_is_over(movable: JobStore, when:
     assert (await movable.figures("q")).counts == {State.CANCELLED: {"t": 1}, State.ACTIVE: {"t": 1}}
 
 
+async def test_what_comes_behind_one_that_expired_is_not_passed_by(movable: JobStore) -> None:
+    await added(movable, a_draft("late", priority=1, conditions=_SHORTLY), a_draft("best"))
+    await added(movable, a_draft("lesser", type="u", priority=-1))
+    await passed(movable, MINUTE)
+    assert [one.job.job_id for one in await claimed(movable, 1, types=("t", "u"))] == ["best"]
+
+
 async def test_a_claim_goes_on_past_many_that_have_expired(movable: JobStore) -> None:
     await added(movable, *(a_draft(priority=1, conditions=_SHORTLY) for _ in range(250)))
     [other] = await added(movable, a_draft("b"))
@@ -166,6 +173,17 @@ async def test_a_job_put_in_its_place_has_its_own_expiry(movable: JobStore) -> N
     await passed(movable, HOUR)
     assert not await claimed(movable)
     assert await ended(movable)
+
+
+async def test_what_has_begun_once_does_not_expire_by_another_spec_either(movable: JobStore) -> None:
+    await added(movable, a_draft("a"))
+    await finished(movable, released(await claimed_one(movable)))
+    [job] = await added(movable, a_draft("a", conditions=Conditions(expire=MINUTE), on_conflict=OnConflict.REPLACE))
+    assert job.expire_time is None
+    assert (await movable.ticks(["q"]))["q"].next_expiry is None
+    await passed(movable, HOUR)
+    assert await swept(movable) == 0
+    assert (await claimed_one(movable)).job.attempt == 2
 
 
 async def test_who_retries_an_expired_job_wants_it_to_run(movable: JobStore) -> None:

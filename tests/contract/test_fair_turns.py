@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from tocsin_server.domain.conditions import NO_CONDITIONS, Conditions
 from tocsin_server.domain.explaining import Turn
 from tocsin_server.domain.job import Draft
+from tocsin_server.domain.lease import LimitPause
 from tocsin_server.domain.queue_limits import Limit, LimitScope
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.store.interface import JobStore
 
-from contract.builders import a_draft, added, claimed, claimed_one, completed, finished, wish
+from contract.builders import HOUR, a_draft, added, claimed, claimed_one, completed, failed, finished, wish
 
 FAIR = QueueSettings(fair_turns=True)
 
@@ -82,6 +84,42 @@ async def test_a_key_that_comes_and_goes_gains_nothing(store: JobStore) -> None:
         await added(store, of("hasty"))
         seen += await turns(store, 1)
     assert abs(seen.count("hasty") - 5) <= 1
+
+
+async def test_a_key_that_a_limit_held_back_does_not_make_up_for_its_turns(movable: JobStore) -> None:
+    limits = (Limit("l", LimitScope.KEY, max_active=50),)
+    await movable.put_settings("q", QueueSettings(fair_turns=True, limits=limits), paused=False)
+    await added(movable, *(of("late") for _ in range(9)))
+    [one] = await claimed(movable, 1)
+    await movable.finish([replace(failed(one), pause=LimitPause("l", HOUR))])
+    await added(movable, *(of("a") for _ in range(9)), *(of("b") for _ in range(9)))
+    assert Counter(await turns(movable, 8)) == {"a": 4, "b": 4}
+    await movable.move_clock(await movable.ping() + HOUR)
+    assert Counter(await turns(movable, 6)) == {"a": 2, "b": 2, "late": 2}
+
+
+async def test_a_key_of_which_nobody_ran_a_type_does_not_make_up_for_its_turns(store: JobStore) -> None:
+    await store.put_settings("q", FAIR, paused=False)
+    await added(store, *(of("late", type="u") for _ in range(9)), *(of("a") for _ in range(9)))
+    await added(store, *(of("a", type="u") for _ in range(9)))
+    await turns(store, 8, "t")
+    assert Counter(await turns(store, 6, "u")) == {"late": 3, "a": 3}
+
+
+async def test_a_key_has_its_turn_with_one_type_though_it_has_no_more_of_another(store: JobStore) -> None:
+    await store.put_settings("q", FAIR, paused=False)
+    await added(store, of("a"), of("b", type="u"), of("a"), of("b"))
+    assert await turns(store, 1, "u") == ["b"]
+    assert await turns(store, 2, "t", "u") == ["a", "b"]
+
+
+async def test_a_key_has_its_turns_in_order_with_several_types(movable: JobStore) -> None:
+    await movable.put_settings("q", FAIR, paused=False)
+    await added(movable, *(of("a") for _ in range(3)), of("a", type="u"), of("b", "b", when=HOUR))
+    assert len(await claimed(movable, 2, types=("t", "u"))) == 2
+    await movable.move_clock(await movable.ping() + HOUR)
+    keys = [one.job.spec.conditions.limit_key for one in await claimed(movable, types=("t", "u"))]
+    assert keys == ["a", "b", "a"]
 
 
 async def test_turns_begin_and_end_with_the_setting_and_lose_no_job(store: JobStore) -> None:

@@ -280,6 +280,6 @@ async def test_a_retry_that_is_replaced_is_a_new_job_with_no_place(store: JobSto
     assert ids(await claimed(store)) == ["b"]  # the key's place is free, and "a" begins in its turn
     [outlook] = await store.explain("q", ["a"])
     assert outlook is not None
-    assert outlook.held is not None
+    assert outlook.hindrance is not None
     await finished(store, completed(other))
     assert ids(await claimed(store)) == (["a"] if key == "other" else [])

@@ -62,3 +62,23 @@ async def test_the_next_of_a_key_is_let_go_into_its_row(store: JobStore, setting
     await finished(store, completed(second))
     while not (step := await store.check()).done:
         assert step.mended == {}
+
+
+async def test_another_priority_moves_a_job_among_those_of_other_keys(store: JobStore) -> None:
+    await store.put_settings("q", ONE_A_KEY, paused=False)
+    drafts = [a_draft(name, conditions=Conditions(name)) for name in "kl"]
+    await added(store, *drafts, a_draft("none"))
+    await store.update("q", [UpdateJob("k", priority=-1), UpdateJob("l", priority=1)])
+    assert [one.job.job_id for one in await claimed(store)] == ["l", "none", "k"]
+
+
+@pytest.mark.parametrize("runs", [False, True])
+async def test_who_has_waited_longest_is_seen_behind_others_of_its_key(movable: JobStore, runs: bool) -> None:
+    await movable.put_settings("q", ONE_A_KEY, paused=False)
+    if runs:  # so none of its key may begin
+        await added(movable, a_draft("a", conditions=Conditions("k")))
+        assert len(await claimed(movable)) == 1
+    [first] = await added(movable, a_draft("b", conditions=Conditions("k")))
+    await movable.move_clock(await movable.ping() + MINUTE)
+    await added(movable, a_draft("c", conditions=Conditions("k"), priority=5))
+    assert (await movable.figures("q")).oldest_waiting == first.schedule_time

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tocsin_server.domain.job import New
+from tocsin_server.domain.job import New, OnConflict
 from tocsin_server.domain.queue_limits import LimitScope, OnFull
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
@@ -29,6 +29,13 @@ async def test_a_full_limit_may_cancel_what_comes(store: JobStore, scope: LimitS
     assert (await read(store, "4")).state is State.CANCELLED
 
 
+async def test_what_is_of_another_type_now_is_counted_so_in_the_same_call(store: JobStore) -> None:
+    await limited(store, a_limit(TYPE, 2, type="t", on_full=OnFull.CANCEL_NEW))
+    await added(store, keyed("0", "k"), keyed("1", "k"))
+    await store.add([keyed("1", "k", type="u", on_conflict=OnConflict.REPLACE), keyed("2", "k"), keyed("3", "k")])
+    assert [(await read(store, name)).state for name in "123"] == [State.WAITING, State.WAITING, State.CANCELLED]
+
+
 async def test_a_job_that_comes_due_while_its_limit_is_full_is_cancelled_too(
     store: JobStore, backdate: Backdate
 ) -> None:
@@ -52,3 +59,16 @@ async def test_a_full_limit_may_ask_the_oldest_that_runs_to_stop(store: JobStore
     await finished(store, failed(running[0], HOUR))
     assert (await read(store, "0")).state is State.CANCELLED
     assert ids(await claimed(store)) == ["2"]
+
+
+@pytest.mark.parametrize("scope", [QUEUE, TYPE, KEY])
+async def test_retries_that_come_due_in_the_same_moment_are_counted(
+    store: JobStore, backdate: Backdate, scope: LimitScope
+) -> None:
+    await limited(store, a_limit(scope, 1, type="t" if scope is TYPE else "", on_full=OnFull.CANCEL_NEW))
+    await added(store, keyed("0", "k"))
+    await finished(store, failed((await claimed(store))[0], HOUR))
+    await added(store, keyed("1", "k", when=2 * HOUR))
+    backdate.due(await read(store, "0"), await read(store, "1"), by=3 * HOUR)
+    assert ids(await claimed(store)) == ["0"]
+    assert (await read(store, "1")).state is State.CANCELLED

@@ -142,6 +142,8 @@ class AddJobs:
             and stands.document["state"] in (State.SCHEDULED, State.WAITING)
             and "placed" not in stands.document  # else a place is given back
             and stands.document.get("key") in (None, key_of(plan[0].draft))
+            # That write knows nothing of attempts, and one that has begun does not expire.
+            and not (stands.document["attempt"] and plan[0].draft.spec.conditions.expire is not None)
         ):
             return await self._replace(queue, plan[0], stands, answers)
         replaced = {one.job_id for one in plan if one.act is _Act.ANEW}

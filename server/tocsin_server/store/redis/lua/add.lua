@@ -15,7 +15,7 @@
 --- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/types lib/full lib/drafts lib/collapse
 local FAIL, KEEP, REPLACE = 1, 2, 3
 local known, others, head = {}, {}, false
-local replaced = false  -- a job that may have had a key
+local replaced = false  -- a job that may have had a key, or has one now
 announce = ARGV[2] ~= '1'
 
 local found = redis.call('HMGET', key('q'), 'epoch', 'n', 'drain')
@@ -64,16 +64,19 @@ local function add(asked, id, body)
   if asked.collapse and not standing then
     rare()
     local done, other = collapse_with(asked)
+    replaced = replaced or done == 'REPLACED'
     if done == 'REPLACED' then return done, replace(other, asked, string.sub(body, id and 3 + #id or 5)) end
     if done then return done, other end
   end
   if found[3] and not (standing and not ended(standing.state)) then return 'DRAINING', 0 end
   if not type_fits(asked.type) then return 'QUOTA', 'types' end
   if not standing and not job_fits() then return 'QUOTA', 'jobs' end
+  if not standing and replaced and strict_limits() then write(asked) end  -- what limits count is what is written
   if not standing then return 'CREATED', create(asked, id, body) end  -- and as what it was asked for
   if ended(standing.state) then
     remove_early(standing)
     write(asked)
+    replaced = true
     -- Who has seen the old one must not take the new one for it.
     return 'REPLACED', (create(asked, id, body, standing))
   end

@@ -43,7 +43,8 @@ for i = 5, #ARGV, 2 do
   if size > 0 then
     local row = redis.call('ZRANGE', key('w' .. type), 0, size - 1, 'WITHSCORES')
     if #row > 0 then
-      rows[#rows + 1] = {type = type, row = row, at = 1, cut = size < left[type] and #row == 2 * size}
+      local full = #row == 2 * size
+      rows[#rows + 1] = {type = type, row = row, at = 1, cut = full and size < left[type], full = full}
     end
   end
 end
@@ -90,7 +91,7 @@ while #taken < limit do
   if few then rare() end
   if job and few and expired(job) then
     if r.due then due_left[arrival] = nil end
-    more = true  -- there may be others behind those that were looked at
+    more, r.cut = true, r.full  -- there may be others behind those that were looked at
   elseif job then
     bytes = bytes + #body
     if bytes > 1048576 and #taken > 0 then

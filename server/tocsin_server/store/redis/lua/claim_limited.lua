@@ -14,7 +14,7 @@ announce = false
 if ARGV[4] == '1' then taken = leased_before(request) end
 if #taken > 0 then return {NOW, '1', taken} end
 
-local queue = redis.call('HMGET', key('q'), 'paused', 'flat', 'limits', 'halted', 'turns', 'until')
+local queue = redis.call('HMGET', key('q'), 'paused', 'flat', 'limits', 'halted', 'turns', 'until', 'turn')
 if not queue[3] then return {NOW, 'N', {}} end
 if queue[6] then queue[1] = still_paused(queue[1], queue[6]) end
 local limits, generation = read_limits(queue[3]), struct.unpack('>I4', queue[3], 2)
@@ -43,7 +43,7 @@ for type in pairs(left) do
 end
 table.sort(heads, is_before)
 
-local tags, turn, turns = {}, false, tonumber(queue[5] or 0)  -- tags: by key {tag, when it was given}
+local tags, turn, turns = {}, tonumber(queue[7] or 0), tonumber(queue[5] or 0)  -- tags: by key {tag, when it was given}
 local refiled = false
 
 -- What comes after a job of a key: its next one, or nothing before the key has room again.
@@ -53,8 +53,8 @@ local function go_on_with(one, k, job)
     member = one.from and one.member}
   begun[name], row.count, row.settled, row.next = row, row.count + 1, false, false
   if fair then
-    turn, turns = one.score, turns + 1
-    tags[k] = {one.score + share(job), turns}
+    turn, turns = math.max(turn, one.score), turns + 1  -- the tag of a key that could not begin for a while is old
+    tags[k] = {turn + share(job), turns}
   end
   local room, till = room_of_key(limits, one.type, k)
   if room > 0 then
@@ -102,11 +102,15 @@ local function consider(one)
     return
   end
   if refiled then return end
-  if fair and one.from then
-    local tag, given = tag_of(k, string.sub(one.member, -12))
-    if tags[k] then tag, given = tags[k][1], struct.pack('>I6', tags[k][2]) end
+  if fair and one.keyed then
+    local tag, given
+    if tags[k] then
+      tag, given = tags[k][1], struct.pack('>I6', tags[k][2])
+    else
+      tag, given = tag_of(k, string.sub(one.member, -12))
+    end
     if tag > one.score then  -- it had a turn with another type
-      if not tags[k] then reopen(one.type, k) end
+      if one.from and not tags[k] then reopen(one.type, k) end
       put_in({member = given .. string.sub(one.member, -12), score = tag, type = one.type, keyed = true})
       return
     end
@@ -140,7 +144,7 @@ while #taken < limit and at <= #heads do
 end
 if refiled or behind or (#taken == most and tonumber(ARGV[1]) > most) then more = true end
 
-if turn then write_tags(tags, turn, turns) end
+if next(tags) then write_tags(tags, turn, turns) end
 if not refiled then settle_heads() end  -- else a job that comes into its row may be the first there
 local waits = full_now(limits, left)
 commit()

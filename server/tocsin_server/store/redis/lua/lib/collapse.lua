@@ -6,7 +6,8 @@ local keyed = {}  -- rows of keys of jobs that this call has not written yet
 --- @rare
 local function replace(job, asked, payload)
   local waits_for = job.state == BLOCKED and key_row(job, job.type)
-  job.extras_gone, job.extras, job.log_gone = has(job, HAS_EXTRAS), false, has(job, HAS_LOG)
+  job.extras_gone, job.log_gone = job.extras_gone or has(job, HAS_EXTRAS), job.log_gone or has(job, HAS_LOG)
+  job.extras = false
   remember_conditions(job)
   job.flags = asked.flags - (has(asked, OWN_ID) and OWN_ID or 0) + (has(job, OWN_ID) and OWN_ID or 0)
   job.priority, job.failures, job.crashes, job.token = asked.priority, 0, 0, NO_TOKEN

@@ -5,7 +5,7 @@
 -- A job that waits for its retry keeps its key's place where the key has one place only (`ends` is 1 then), and comes
 -- first in its row: so the order of a key's jobs is that of their arrival.
 local filing = 0  -- the mode
-local keyed_rows = {}  -- rows of keys that this commit changes: by name {type, key, head before}
+local keyed_rows = {}  -- rows of keys that this commit changes: by name {type, key, head before and its score}
 local rows_in_order = {}  -- their names: keys that come together get their turns in the order in which they came
 local let_go = {}  -- keys of which a place became free
 
@@ -13,7 +13,8 @@ local let_go = {}  -- keys of which a place became free
 local function note_row(type, k)
   local name = 'w' .. type .. ':' .. k
   if keyed_rows[name] then return end
-  keyed_rows[name] = {type = type, key = k, before = redis.call('ZRANGE', key(name), '0', '0')[1] or false}
+  local head = redis.call('ZRANGE', key(name), '0', '0', 'WITHSCORES')
+  keyed_rows[name] = {type = type, key = k, before = head[1] or false, score = head[2]}
   rows_in_order[#rows_in_order + 1] = name
 end
 

@@ -58,6 +58,16 @@ local function ask_oldest(limit, k)
   publish(4, 0)
 end
 
+-- A job has come that runs or waits from now on; one that keeps its key's place is counted by limits by key already.
+--- @rare
+local function count_one_more(type, k, keeps_place)
+  local seen = {}
+  for _, limit in ipairs(strict_limits()) do
+    local name = covers(limit, type, k) and not (keeps_place and limit.scope == OF_KEY) and places_of_limit(limit, k)
+    if name and not seen[name] then sizes[name], seen[name] = size_of(limit, k) + 1, true end
+  end
+end
+
 -- Whether a job that comes may not even wait. Where it may, and a limit is full, who runs under it may be asked to stop.
 --- @rare
 local function is_refused(type, k)
@@ -69,11 +79,7 @@ local function is_refused(type, k)
     end
   end
   for _, limit in ipairs(full) do ask_oldest(limit, k) end
-  local seen = {}
-  for _, limit in ipairs(limits) do
-    local name = covers(limit, type, k) and places_of_limit(limit, k)
-    if name and not seen[name] then sizes[name], seen[name] = size_of(limit, k) + 1, true end
-  end
+  count_one_more(type, k)
   return false
 end
 
@@ -84,8 +90,13 @@ local function refuse(job)
   put_extra(job, 'c', struct.pack('>I6I6I6I6', NOW, 0, NOW, 0) .. FULL)
 end
 
--- The same for one that was SCHEDULED and is due now.
+-- The same for one that was SCHEDULED and is due now. One that has begun before may wait.
 --- @rare
 local function judge_due(job)
-  if is_refused(job.type, condition(job, LIMIT_KEY) or '') then refuse(job) end
+  local k = condition(job, LIMIT_KEY) or ''
+  if job.attempt > 0 then
+    count_one_more(job.type, k, has(job, FILED) and job.ends == 1)
+  elseif is_refused(job.type, k) then
+    refuse(job)
+  end
 end

@@ -11,7 +11,7 @@ local function make_waiting(arrivals)
       job = meta and job_of(n, arrival, meta, own)
       if job and job.state == SCHEDULED then
         job.state = WAITING
-        if comes and job.attempt == 0 then comes(job) else alike[meta] = job end
+        if comes then comes(job) else alike[meta] = job end
         changed(job)
       else
         drop('s', arrival)

@@ -1,0 +1,1 @@
+"""A model of all that a store promises, and how it is held against one."""

@@ -1,0 +1,184 @@
+"""Which call comes next, by chance: mostly one that the queue has something for."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+from tocsin_server.domain.states import State
+
+from contract.model import calls
+from contract.model.calls import (
+    Add,
+    Call,
+    Cancel,
+    Claim,
+    Delete,
+    Do,
+    Extend,
+    Finish,
+    Look,
+    Pass,
+    Promote,
+    Reap,
+    Set,
+    Trim,
+    Update,
+    Wanted,
+)
+from contract.model.limits import Limited
+
+NAMES = "abcdefghij"
+#: Minutes beyond whole hours. The clock goes by hours, so that sums of few of these lie minutes off any time that is
+#: looked at.
+DELAY, WINDOW, MAX_WAIT, GRACE, LEASE, RETRY, EXPIRE, PAUSE = 13, 8, 21, 6, 11, 19, 17, 43
+WITHOUT_ALL_LIMITS = [name for name, limit in calls.LIMITS.items() if limit.on_full.name == "WAIT"]
+
+
+class Drawing:
+    """Draws calls. whole: the store has all limits, and turns (JobStore.whole_limits)."""
+
+    def __init__(self, chance: random.Random, *, whole: bool) -> None:
+        self._chance, self._whole, self._made = chance, whole, 0
+
+    def next(self, model: Limited) -> Call:
+        """A call."""
+        weights: Mapping[Callable[[Limited], Call], int] = {
+            self._add: 24,
+            self._claim: 14,
+            self._finish: 14,
+            self._pass: 8,
+            self._do: 10,
+            self._update: 4,
+            self._cancel: 5,
+            self._delete: 4,
+            self._extend: 4,
+            self._set: 4,
+            self._trim: 3,
+            self._look: 3,
+            lambda _: Reap(): 3,
+            lambda _: Promote(): 3,
+        }
+        [draw] = self._chance.choices(list(weights), list(weights.values()))
+        return draw(model)
+
+    # --- parts ---
+
+    def _one(self, model: Limited, *states: State) -> str:
+        """Mostly a job in one of these states, else any name."""
+        found = [job.name for job in model.jobs.values() if not states or job.state in states]
+        if found and self._chance.random() < 0.9:
+            return self._chance.choice(found)
+        return self._chance.choice(NAMES)
+
+    def _maybe(self, share: float) -> bool:
+        return self._chance.random() < share
+
+    def _hours(self, minutes: int, *hours: int) -> int:
+        return 60 * self._chance.choice(hours or (0, 1, 2)) + minutes
+
+    # --- calls ---
+
+    def _add(self, model: Limited) -> Call:
+        return Add(*(self._wanted() for _ in range(self._chance.choice((1, 1, 1, 2, 3)))))
+
+    def _wanted(self) -> Wanted:
+        words: dict[str, object] = {"type": self._chance.choice("ttu")}
+        made = self._maybe(0.15)
+        if made:
+            self._made += 1
+            words["made"] = True
+        name = f"made {self._made}" if made else self._chance.choice(NAMES)
+        if not made:
+            words["on"] = self._chance.choice(("FAIL", "KEEP", "REPLACE", "REPLACE"))
+        if self._maybe(0.3):
+            words["delay"] = self._hours(DELAY)
+        if self._maybe(0.3):
+            words["priority"] = self._chance.choice((-1, 1, 2))
+        for word, share, among in (("tag", 0.2, "vw"), ("body", 0.3, (3, 240)), ("key", 0.4, "xy")):
+            if self._maybe(share):
+                words[word] = self._chance.choice(among)
+        if self._maybe(0.1):
+            words["keep"] = 0
+        if self._maybe(0.3):
+            words |= self._collapse()
+        if self._maybe(0.15):
+            words[self._chance.choice(("expire", "expire_at"))] = self._hours(EXPIRE)
+        return Wanted(name, **words)  # type: ignore[arg-type]
+
+    def _collapse(self) -> dict[str, object]:
+        mode = self._chance.choice(("KEEP", "REPLACE", "THROTTLE", "DEBOUNCE", "RUN_AGAIN_AFTER", "RUN_AGAIN_AFTER"))
+        words: dict[str, object] = {"collapse": self._chance.choice("cd"), "mode": mode}
+        if mode in ("THROTTLE", "DEBOUNCE") or (mode == "KEEP" and self._maybe(0.5)):
+            words["window"] = self._hours(WINDOW)
+        if mode == "DEBOUNCE" and self._maybe(0.5):
+            words["max_wait"] = self._hours(MAX_WAIT)
+        return words
+
+    def _claim(self, model: Limited) -> Call:
+        types = self._chance.choice(({"t": 9, "u": 9}, {"t": 9, "u": 9}, {"t": 9}, {"u": 9}, {"t": 1, "u": 2}))
+        most = self._chance.choice((1, 2, 3, 9))
+        return Claim(types, most, self._hours(LEASE, 0, 0, 3), again=self._maybe(0.15))
+
+    def _finish(self, model: Limited) -> Call:
+        how = self._chance.choice(("COMPLETED", "COMPLETED", "FAILED", "FAILED", "FAILED", "RELEASED", "CRASHED"))
+        retry = self._chance.choice((None, 0, RETRY, 60 + RETRY)) if how == "FAILED" else None
+        pause = self._chance.choice(sorted(calls.LIMITS)) if how == "FAILED" and self._maybe(0.1) else ""
+        back = 0 if self._maybe(0.9) else 1
+        states = (State.ACTIVE,) if self._maybe(0.85) else ()
+        return Finish(self._one(model, *states), how, retry, back, pause)
+
+    def _pass(self, model: Limited) -> Call:
+        return Pass(self._chance.choice((1, 1, 1, 2, 5)))
+
+    def _do(self, model: Limited) -> Call:
+        return Do(self._chance.choice(("Run", "Retry", "Retry", "Hold", "Hold", "Release")), self._one(model))
+
+    def _update(self, model: Limited) -> Call:
+        words: dict[str, object] = {}
+        if self._maybe(0.6):
+            words["delay"] = self._chance.choice((0, self._hours(DELAY)))
+        if self._maybe(0.4):
+            words["priority"] = self._chance.choice((-1, 0, 1, 2))
+        if self._maybe(0.3):
+            words["tag"] = self._chance.choice("vw")
+        if self._maybe(0.2):
+            words["body"] = self._chance.choice((5, 320))
+        if self._maybe(0.1):
+            words["wrong_revision"] = True
+        pending = (State.SCHEDULED, State.BLOCKED, State.WAITING)
+        return Update(self._one(model, *pending), **words)  # type: ignore[arg-type]
+
+    def _cancel(self, model: Limited) -> Call:
+        return Cancel(self._one(model), self._hours(GRACE, 0, 0, 2))
+
+    def _delete(self, model: Limited) -> Call:
+        return Delete(self._one(model), ended_only=self._maybe(0.4))
+
+    def _extend(self, model: Limited) -> Call:
+        progress = self._chance.choice((None, 0.25, 0.5))
+        return Extend(self._one(model, State.ACTIVE), self._hours(LEASE), progress, int(self._maybe(0.1)))
+
+    def _set(self, model: Limited) -> Call:
+        words: dict[str, object] = {}
+        if self._maybe(0.6):
+            limits = sorted(calls.LIMITS) if self._whole else WITHOUT_ALL_LIMITS
+            words["limits"] = tuple(self._chance.sample(limits, self._chance.choice((1, 1, 2, 3))))
+        if self._whole and self._maybe(0.25):
+            words["fair"] = True
+        if self._maybe(0.2):
+            words["pause"] = self._chance.choice((0, self._hours(PAUSE)))
+        if self._maybe(0.15):
+            words["drain"] = True
+        for word in ("completed_max", "failed_max"):
+            if self._maybe(0.1):
+                words[word] = self._chance.choice((0, 2))
+        return Set(**words)  # type: ignore[arg-type]
+
+    def _trim(self, model: Limited) -> Call:
+        most: Sequence[int] = (calls.MANY, calls.MANY, 0, 2)
+        return Trim(self._chance.choice(most), self._chance.choice(most))
+
+    def _look(self, model: Limited) -> Call:
+        states = self._chance.sample([state.name for state in State], self._chance.choice((0, 1, 2)))
+        return Look(tuple(states), self._chance.choice(("", "t", "tu")), self._chance.choice(("", "v")))
