@@ -43,7 +43,7 @@ for type in pairs(left) do
 end
 table.sort(heads, is_before)
 
-local tags, turn, turns = {}, tonumber(queue[7] or 0), tonumber(queue[5] or 0)  -- tags: by key {tag, when it was given}
+local turn, turns = tonumber(queue[7] or 0), tonumber(queue[5] or 0)
 local refiled = false
 
 -- What comes after a job of a key: its next one, or nothing before the key has room again.
@@ -103,12 +103,7 @@ local function consider(one)
   end
   if refiled then return end
   if fair and one.keyed then
-    local tag, given
-    if tags[k] then
-      tag, given = tags[k][1], struct.pack('>I6', tags[k][2])
-    else
-      tag, given = tag_of(k, string.sub(one.member, -12))
-    end
+    local tag, given = tag_of_now(k, string.sub(one.member, -12))
     if tag > one.score then  -- it had a turn with another type
       if one.from and not tags[k] then reopen(one.type, k) end
       put_in({member = given .. string.sub(one.member, -12), score = tag, type = one.type, keyed = true})
@@ -144,7 +139,7 @@ while #taken < limit and at <= #heads do
 end
 if refiled or behind or (#taken == most and tonumber(ARGV[1]) > most) then more = true end
 
-if next(tags) then write_tags(tags, turn, turns) end
+if next(tags) then write_tags(turn, turns) end
 if not refiled then settle_heads() end  -- else a job that comes into its row may be the first there
 local waits = full_now(limits, left)
 commit()

@@ -55,7 +55,14 @@ local function settle_heads()
   end
 end
 
-local function write_tags(tags, turn, turns)
+local tags = {}  -- of the next turn of each key that had one in this claim: {tag, when it was given}
+
+local function tag_of_now(k, head)
+  if tags[k] then return tags[k][1], struct.pack('>I6', tags[k][2]) end
+  return tag_of(k, head)
+end
+
+local function write_tags(turn, turns)
   local list = {}
   for k, tag in pairs(tags) do
     list[#list + 1] = k
