@@ -71,7 +71,7 @@ class LimitedLeases:
             job.document["placed"] = KEEPS if _is_ordered(rooms, job) else PLACED
         lost = await self._commit.write(queue, fitting)
         if lost:
-            await self._places.settle(queue, [place for place in new if place["job"] in lost])
+            await self._places.settle(queue, [place for place in new if place["job"] in lost], mine=True)
         await self._set_start(queue, rooms, start)
         # Where some were held back, what comes next, of which not all was read, may be of another key.
         more = held or bool(lost) or len(best) > asked.limit

@@ -24,7 +24,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bson.int64 import Int64
 from pymongo.asynchronous.collection import AsyncCollection
@@ -38,6 +38,8 @@ from tocsin_server.store.mongo.transitions import KEEPS, PLACED, Standing, touch
 
 _ROUNDS, _LONGEST_PAUSE = 100, 0.05
 _PRUNED_EVERY = 0.5  # seconds between two looks of this process at the stale places of a queue
+#: So long a place may stand before its lease, for whoever took it is about to write that.
+_UNDER_WAY = timedelta(seconds=1)
 
 
 class LimitPlaces:
@@ -132,9 +134,10 @@ class LimitPlaces:
         self._pruned[queue] = time.monotonic()
         return await self.settle(queue, document["held"])
 
-    async def settle(self, queue: str, places: Sequence[Document]) -> bool:
+    async def settle(self, queue: str, places: Sequence[Document], *, mine: bool = False) -> bool:
         """Bring these places in line with their jobs, where they stand as they were read; whether any was not. One of
-        an attempt that did not begin, or has ended, goes; of a job that keeps it for a retry, it waits."""
+        an attempt that did not begin, or has ended, goes; of a job that keeps it for a retry, it waits. `mine`: nobody
+        but the caller was about to begin them, who is not any more; else those taken just now are left alone."""
         standing = await self._jobs.load(queue, [one["job"] for one in places])
         wrong: dict[tuple[str, bytes], tuple[Document, Document | None]] = {}
         about_to_begin: dict[str, Standing] = {}
@@ -142,11 +145,15 @@ class LimitPlaces:
             job = standing.get(one["job"])
             if job is None:
                 wrong[_key(one)] = one, None
-            elif not _stands(job, one):
-                wrong[_key(one)] = one, {**place_of(job), "waits": True} if _keeps(job) else None
-                if job.state is State.WAITING:
-                    touch(job)
-                    about_to_begin[one["job"]] = job
+                continue
+            if _stands(job, one):
+                continue
+            if job.state is State.WAITING and not mine and not (_keeps(job) and _is_of(job, one)):
+                if job.now - one["since"] < _UNDER_WAY:
+                    continue
+                touch(job)
+                about_to_begin[one["job"]] = job
+            wrong[_key(one)] = one, {**place_of(job), "waits": True} if _keeps(job) else None
         if about_to_begin:
             lost = await self._jobs.swap(list(about_to_begin.values()))
             wrong = {name: both for name, both in wrong.items() if name[0] not in lost}
@@ -205,7 +212,9 @@ def _key(place: Document) -> tuple[str, bytes]:
     return place["job"], bytes(place["token"])
 
 
+def _is_of(job: Standing, place: Document) -> bool:
+    return bytes(job.document.get("token", b"")) == bytes(place["token"])
+
+
 def _stands(job: Standing, place: Document) -> bool:
-    if bytes(job.document.get("token", b"")) != bytes(place["token"]):
-        return False
-    return job.state is State.ACTIVE or (_keeps(job) and "waits" in place)
+    return _is_of(job, place) and (job.state is State.ACTIVE or (_keeps(job) and "waits" in place))
