@@ -26,14 +26,10 @@ _OF_ENCRYPTED = (
 
 #: What a store is held to that has JobStore.whole_limits.
 _OF_LIMITS = ("test_fair_turns.py", "test_limits_checked.py", "test_limits_full.py")
-#: And what one is that has JobStore.dependencies.
-_OF_DEPENDENCIES = tuple(
-    f"test_{name}.py" for name in ("dependencies", "dependent_jobs", "properties_dependencies", "schedule_dependents")
-)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    refused = [item for item in items if item.path.name in (*_OF_LIMITS, *_OF_DEPENDENCIES) and "mongo" in item.nodeid]
+    refused = [item for item in items if item.path.name in _OF_LIMITS and "mongo" in item.nodeid]
     config.hook.pytest_deselected(items=refused)
     items[:] = [item for item in items if item not in set(refused)]
     wanted = os.environ.get("TESTS_ENCRYPTED")

@@ -71,6 +71,12 @@ class ParentRequest:
     batch_item: int | None = None
 
 
+def said_of(parent: ParentJob) -> str:
+    """That a parent failed, to who looks at its child."""
+    how = "is gone" if parent.end is ParentEnd.GONE else f"ended {parent.end.name}"
+    return f"job '{parent.job_id}' in queue '{parent.queue}', which it waited for, {how}"
+
+
 @record
 class EndWatch:
     """A child asks a parent to be told of its end."""

@@ -57,10 +57,7 @@ class ScheduleDependents:
     async def schedule(self, requests: Sequence[JobRequest], places: Sequence[int] | None) -> list[Scheduled]:
         """Add jobs in order; as ScheduleJobs.schedule. `places`: of each in its batch; None: there is no batch."""
         if self._dependents is None:
-            raise NotBuilt(
-                "job.depends_on and job.on_end are not built for MongoDB in this version of the server; nothing was "
-                "changed. Keep the queue in Redis or Valkey, or leave them out."
-            )
+            raise NotBuilt("job.depends_on and job.on_end are not built for this store; nothing was changed.")
         done: dict[int, Scheduled] = {}  # by place
         given = places or range(len(requests))
         for some in _parts(requests, given):

@@ -140,6 +140,7 @@ class AddJobs:
             and plan[0].act is _Act.IN_PLACE
             and (stands := standing.get(str(plan[0].job_id)))
             and stands.document["state"] in (State.SCHEDULED, State.WAITING)
+            and "watched" not in stands.document
             and stands.document.get("key") in (None, key_of(plan[0].draft))
         ):
             return await self._replace(queue, plan[0], stands, answers)

@@ -323,6 +323,7 @@ class QueueDocuments:
                 first("waiting", "due", {"state": int(State.WAITING)}),
                 first("lease", "lease", {"state": int(State.ACTIVE)}),
                 first("expire", "expire", {"expire": {"$exists": True}}),
+                first("errand", "errand", {"errand": {"$exists": True}}),
                 first("look", "look", {"look": {"$exists": True}}, f"{self._jobs_name}.schedules"),
                 READ_NOW,
             ],
@@ -344,6 +345,7 @@ class QueueDocuments:
                     int(head["events"]),
                     time(head, "look"),
                     min((head[name].astimezone(UTC) for name in ("until", "start") if name in head), default=None),
+                    time(head, "errand"),
                 ),
                 int(head["events"]),
             )

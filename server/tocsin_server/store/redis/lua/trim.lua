@@ -15,7 +15,9 @@ local function drop(members, row)
     local first = meta and alike[meta]
     local job = meta and (not first or has(first, CONDITIONS)) and job_of(n, arrival, meta, own)
     if job and ended(job.state) and is_untold(job) then
-      put_off[#put_off + 1], put_off[#put_off + 2] = string.format('%d', NOW + ERRAND_MS), arrival
+      if row == key('x') then
+        put_off[#put_off + 1], put_off[#put_off + 2] = string.format('%d', NOW + ERRAND_MS), arrival
+      end
     elseif first then
       join(first, n, arrival, own)
     elseif job and ended(job.state) then
