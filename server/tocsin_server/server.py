@@ -33,10 +33,7 @@ from tocsin_server.api.server_service import ServerFacts
 from tocsin_server.api.services import SERVICE_NAMES
 from tocsin_server.dispatch.dispatcher import Dispatcher
 from tocsin_server.dispatch.pushing import PushHandlers
-from tocsin_server.domain.defaults import JobDefaults
 from tocsin_server.domain.lease import Lease
-from tocsin_server.domain.retry import Backoff
-from tocsin_server.domain.times import MILLISECOND, to_ms
 from tocsin_server.domain.words import counted
 from tocsin_server.doors import Doors
 from tocsin_server.handlers.builtin import Housekeeping, Outlets, builtin_handlers, http_handler, outlets
@@ -45,6 +42,7 @@ from tocsin_server.handlers.server_loop import ServerLoop
 from tocsin_server.maintenance.calendar_follower import CalendarFollower
 from tocsin_server.maintenance.cross_checker import CrossChecker
 from tocsin_server.maintenance.due_promoter import DuePromoter
+from tocsin_server.maintenance.errand_runner import errand_runners
 from tocsin_server.maintenance.lease_reaper import LeaseReaper
 from tocsin_server.maintenance.queue_forgetter import QueueForgetter
 from tocsin_server.maintenance.retention_trimmer import RetentionTrimmer
@@ -69,6 +67,7 @@ from tocsin_server.readiness import Readiness
 from tocsin_server.security.reloading import Unusable
 from tocsin_server.servicers import build_servicers
 from tocsin_server.settings import Settings
+from tocsin_server.settings.job_defaults import server_defaults
 from tocsin_server.settings.production import store_unfit_for_production, unfit_for_production
 from tocsin_server.store.interface import Durability, JobStore
 from tocsin_server.store.open import MadeStore, StoreUnfit, joined_store, made_store, open_store, quotas_of
@@ -183,7 +182,7 @@ class Server:
         scheduling = ScheduleJobs(
             store,
             queue_settings.get,
-            server_defaults=_server_defaults(settings),
+            server_defaults=server_defaults(settings),
             linger=settings.gather.wait,
         )
         self._stack.push_async_callback(scheduling.close)
@@ -318,7 +317,8 @@ class Server:
             CalendarFollower(store),
             QueueForgetter(store, unused_for=settings.quotas.forget_unused_for),
         ]
-        runner = ChoreRunner(ticker, clock, chores, hurried=store.manual_clock)
+        runner = ChoreRunner(ticker, clock, [*chores, *errand_runners(store, clock)], hurried=store.manual_clock)
+        wakeups.on_errands(runner.notice)
         leasing = Leasing(store, Finishing(store, metrics), wakeups, ticker, clock, tick=settings.tick, metrics=metrics)
         dispatcher = None
         if settings.dispatch:
@@ -386,9 +386,10 @@ class Server:
         if dispatcher is None:
             return
         if running := dispatcher.figures().busy:
-            grace = self._settings.drain.grace.total_seconds()
             jobs = counted(running, "job runs and gets", "jobs run and get")
-            _log.info(f"{jobs} up to {grace:g} s to end; a second signal stops at once")
+            _log.info(
+                f"{jobs} up to {self._settings.drain.grace.total_seconds():g} s to end; a second signal stops at once"
+            )
         stopping = asyncio.create_task(dispatcher.stop(self._settings.drain.grace))
         hurried = asyncio.create_task(hurry.wait())
         await asyncio.wait({stopping, hurried}, return_when=asyncio.FIRST_COMPLETED)
@@ -431,20 +432,5 @@ def _refuse_in_production(settings: Settings, conditions: Sequence[str]) -> None
 
 
 def _housekeeping(settings: Settings) -> Housekeeping:
-    kept = settings.retention
-    retained = Retained(_server_defaults(settings), kept.completed_max, kept.failed_max)
+    retained = Retained(server_defaults(settings), settings.retention.completed_max, settings.retention.failed_max)
     return Housekeeping(settings.reports.folder or settings.data / "reports", retained)
-
-
-def _server_defaults(settings: Settings) -> JobDefaults:
-    retry, retention = settings.retry, settings.retention
-    # Whole milliseconds, as jobs are stored: a new job is answered from what it was drafted with.
-    return JobDefaults(
-        max_attempts=retry.max_attempts,
-        backoff=Backoff[retry.backoff.upper()],
-        initial_delay=to_ms(retry.initial_delay) * MILLISECOND,
-        max_delay=to_ms(retry.max_delay) * MILLISECOND,
-        jitter=retry.jitter,
-        completed_for=to_ms(retention.completed_for) * MILLISECOND,
-        failed_for=to_ms(retention.failed_for) * MILLISECOND,
-    )

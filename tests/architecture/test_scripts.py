@@ -7,8 +7,10 @@ import re
 import pytest
 from support.source_tree import LUA
 from tocsin_server.store.calendar_store import CalendarStore
+from tocsin_server.store.dependency_store import DependencyStore
 from tocsin_server.store.interface import JobStore
 from tocsin_server.store.redis.calendars import RedisCalendars
+from tocsin_server.store.redis.dependencies import RedisDependencies
 from tocsin_server.store.redis.schedules import RedisSchedules
 from tocsin_server.store.redis.sealed import RedisSealed
 from tocsin_server.store.redis.store import RedisStore
@@ -22,7 +24,9 @@ _CALL = re.compile(r'(?:_run|_run_all|\.run)\(\s*"(\w+)"')
 
 def test_each_script_is_named_for_the_store_method_that_runs_it() -> None:
     assert SCRIPTS
-    methods = {name for kind in (JobStore, ScheduleStore, CalendarStore, SealedStore) for name in vars(kind)}
+    methods = {
+        name for kind in (JobStore, ScheduleStore, CalendarStore, DependencyStore, SealedStore) for name in vars(kind)
+    }
     methods |= {f"{name}_limited" for name in methods}  # of a queue with limits: others pay nothing for what it asks
     assert set(SCRIPTS) <= {name for name in methods if not name.startswith("_")}
 
@@ -36,6 +40,7 @@ def test_the_store_has_every_method_of_the_interface() -> None:
     assert RedisStore.__abstractmethods__ == frozenset()
     assert RedisSchedules.__abstractmethods__ == frozenset()
     assert RedisCalendars.__abstractmethods__ == frozenset()
+    assert RedisDependencies.__abstractmethods__ == frozenset()
     assert RedisSealed.__abstractmethods__ == frozenset()
 
 

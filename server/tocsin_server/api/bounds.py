@@ -46,6 +46,7 @@ ENTRIES: Mapping[str, int] = {
     "tocsin.v1.PurgeJobsRequest.types": limits.FILTER_TYPES,
     "tocsin.v1.ExportJobsRequest.queues": limits.EXPORT_QUEUES,
     "tocsin.v1.ImportJobsRequest.records": limits.IMPORT_RECORDS,
+    "tocsin.v1.DependsOn.parents": limits.PARENTS,
     "tocsin.v1.Job.errors": limits.ERRORS_KEPT,
     "tocsin.v1.Explanation.job_ids": limits.EXPLAINED_IDS,
     "tocsin.v1.Queue.type_defaults": limits.TYPES_PER_QUEUE,
@@ -87,6 +88,7 @@ BYTES: Mapping[str, int] = {
 # Fields of a message that are none of the above, and those that no version knows: a message that has more of them than
 # this has the same ones over and over.
 _OTHERS = 1_000
+_DEPTH = 30  # of messages in messages: a spec can stand in a spec
 _CONTINUED = bytes(range(0x80, 0x100))  # bytes of a varint that are not its last
 
 
@@ -106,9 +108,10 @@ class Bounds:
 
     __slots__ = ("_fields", "_most")
 
-    def __init__(self, fields: Mapping[int, _Field]) -> None:
-        self._fields = fields
-        self._most = _OTHERS + sum(field.most or 0 for field in fields.values())
+    def __init__(self, descriptor: Descriptor) -> None:
+        bounded = ((field.number, _bound(field, self)) for field in descriptor.fields)
+        self._fields = {number: field for number, field in bounded if field is not None}
+        self._most = _OTHERS + sum(field.most or 0 for field in self._fields.values())
 
     def __bool__(self) -> bool:
         """Whether anything is bounded."""
@@ -118,9 +121,11 @@ class Bounds:
         """InvalidFields, TooLarge; Broken where the bytes are no message: they must not be read then, for what follows
         the break was not looked at."""
         if len(raw) > SMALL_BYTES:
-            self._check(raw, 0, len(raw), "")
+            self._check(raw, 0, len(raw), "", 0)
 
-    def _check(self, raw: bytes, start: int, end: int, path: str) -> None:
+    def _check(self, raw: bytes, start: int, end: int, path: str, depth: int) -> None:
+        if depth > _DEPTH:
+            _refuse(path, "is nested too deep")
         fields, left = self._fields, self._most
         counts = dict.fromkeys(fields, 0)
         for number, wire_type, where, stop in fields_of(raw, start, end):
@@ -140,7 +145,8 @@ class Bounds:
                 raise TooLarge(_at(path, field.name), stop - where, field.most_bytes)
             if field.inside is not None:
                 at = _at(path, field.name)
-                field.inside._check(raw, where, stop, at if field.most is None else f"{at}[{counts[number] - 1}]")
+                at = at if field.most is None else f"{at}[{counts[number] - 1}]"
+                field.inside._check(raw, where, stop, at, depth + 1)
 
 
 def _at(path: str, name: str) -> str:
@@ -159,14 +165,17 @@ def _entries(raw: bytes, start: int, end: int) -> int:
 @cache
 def bounds(descriptor: Descriptor) -> Bounds:
     """The bounds of a public message. A field in which the server sees bytes (wire.py) is not looked into."""
-    return Bounds({field.number: found for field in descriptor.fields if (found := _bound(field)) is not None})
+    return Bounds(descriptor)
 
 
-def _bound(field: FieldDescriptor) -> _Field | None:
+def _bound(field: FieldDescriptor, around: Bounds) -> _Field | None:
+    """`around`: those of the message that has the field, which may stand in itself."""
     most, most_bytes = ENTRIES.get(field.full_name), BYTES.get(field.full_name)
     inside = None
     if field.message_type is not None and most_bytes is None and not wire.opaque(field):
-        inside = bounds(field.message_type) or None
+        of, inside_of = field.message_type, field.containing_type
+        stands_in_itself = inside_of is not None and of.full_name == inside_of.full_name
+        inside = around if stands_in_itself else bounds(of) or None
     if most is None and most_bytes is None and inside is None:
         return None
     return _Field(field.name, most, most_bytes, field.type == FieldDescriptor.TYPE_ENUM, inside)

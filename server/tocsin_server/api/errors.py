@@ -36,7 +36,15 @@ from tocsin_server.domain.errors import (
     TooManyCalls,
     Violation,
 )
-from tocsin_server.domain.job_errors import JobActive, JobExists, JobNotFound, LeaseLost, RevisionMismatch, WrongState
+from tocsin_server.domain.job_errors import (
+    JobActive,
+    JobExists,
+    JobNotFound,
+    LeaseLost,
+    ParentRefused,
+    RevisionMismatch,
+    WrongState,
+)
 from tocsin_server.domain.schedules.errors import (
     CalendarChanged,
     CalendarInUse,
@@ -73,6 +81,7 @@ STATUS: dict[type[TocsinError], grpc.StatusCode] = {
     JobExists: grpc.StatusCode.ALREADY_EXISTS,
     ScheduleExists: grpc.StatusCode.ALREADY_EXISTS,
     JobActive: grpc.StatusCode.FAILED_PRECONDITION,
+    ParentRefused: grpc.StatusCode.FAILED_PRECONDITION,
     WrongState: grpc.StatusCode.FAILED_PRECONDITION,
     QueueDraining: grpc.StatusCode.FAILED_PRECONDITION,
     QueueInUse: grpc.StatusCode.FAILED_PRECONDITION,

@@ -25,6 +25,7 @@ from tocsin_server.api.requests import schedule_jobs
 from tocsin_server.api.requests import transfer as transfer_requests
 from tocsin_server.api.trace_context import CallTrace
 from tocsin_server.domain.commands import CancelJob, Change, HoldJob, ReleaseJob, RetryJob, RunJob
+from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.job_errors import JobNotFound
 from tocsin_server.operations.cancel_jobs import CancelJobs
@@ -82,7 +83,8 @@ class JobService:
         read = checked(call.principal, pb.ScheduleJobRequest, self._read_one)
         asked = await each_aside(sum(map(len, raws)), raws, batches.tried(read))
         good = list(map(CallTrace(call.context).onto, batches.good(asked)))
-        done = await self._scheduling.schedule(good) if good else []
+        places = [at for at, item in enumerate(asked) if not isinstance(item, TocsinError)]
+        done = await self._scheduling.schedule(good, places) if good else []
         return batches.scheduled(batches.in_order(asked, done))
 
     async def GetJob(self, request: pb.GetJobRequest, call: Call) -> pb.GetJobResponse:
@@ -90,6 +92,7 @@ class JobService:
         [job] = await self._store.get(queue, [job_id], view)
         if job is None:
             raise JobNotFound(queue, job_id)
+        job = await self._explaining.with_parents(job)
         [explanation] = await self._explaining.each(queue, [job])
         return answers.of_job(pb.GetJobResponse, job, view, explanation)
 

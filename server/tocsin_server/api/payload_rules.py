@@ -33,7 +33,11 @@ class PayloadRules:
 
     def checked(self, job: JobRequest) -> JobRequest:
         """The job. InvalidFields, which names the rule; TooLarge."""
-        self.check_payload("job", job.payload)
+        path, at = "job", job
+        self.check_payload(path, at.payload)
+        while at.on_end is not None:
+            path, at = f"{path}.on_end", at.on_end
+            self.check_payload(path, at.payload)
         return job
 
     def check_payload(self, path: str, payload: Payload | None) -> None:

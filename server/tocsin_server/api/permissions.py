@@ -69,7 +69,7 @@ class _Plan:
     """What of a message is looked at."""
 
     queues: tuple[FieldDescriptor, ...]  # that name queues
-    parts: tuple[tuple[FieldDescriptor, _Plan], ...]  # messages in which there is more
+    parts: tuple[tuple[FieldDescriptor, _Plan | None], ...]  # messages in which there is more; None: this one's
     is_spec: bool
     beside: str  # a field of _PAYLOAD_BESIDE, or ""
     inner: tuple[str, ...]  # what only `read_payload` shows
@@ -83,7 +83,7 @@ class _Plan:
 @cache
 def _plan(descriptor: Descriptor) -> _Plan:
     queues: list[FieldDescriptor] = []
-    parts: list[tuple[FieldDescriptor, _Plan]] = []
+    parts: list[tuple[FieldDescriptor, _Plan | None]] = []
     if descriptor.full_name == _WHOLE:
         return _Plan((), (), False, "", ())
     for field in descriptor.fields:
@@ -92,8 +92,11 @@ def _plan(descriptor: Descriptor) -> _Plan:
         elif field.full_name == ALL_WHERE_SET:
             queues.append(field)
         elif field.message_type is not None and field.message_type.file.package == _PACKAGE:
-            below = _plan(field.message_type)
-            if below.says_something:
+            if (
+                field.message_type.full_name == descriptor.full_name
+            ):  # a spec in a spec: the same plan, which is not made yet
+                parts.append((field, None))
+            elif (below := _plan(field.message_type)).says_something:
                 parts.append((field, below))
     name = descriptor.full_name
     return _Plan(tuple(queues), tuple(parts), name == _SPEC, _PAYLOAD_BESIDE.get(name, ""), _INNER.get(name, ()))
@@ -201,9 +204,9 @@ def _check(principal: Principal, message: Any, plan: _Plan, around: str) -> None
     for field, below in plan.parts:
         if field.is_repeated:
             for one in getattr(message, field.name):
-                _check(principal, one, below, around)
+                _check(principal, one, below or plan, around)
         elif message.HasField(field.name):
-            _check(principal, getattr(message, field.name), below, around)
+            _check(principal, getattr(message, field.name), below or plan, around)
 
 
 def _check_beside(principal: Principal, record: Any, around: str) -> None:
@@ -262,14 +265,14 @@ def _hide(principal: Principal, message: Any, plan: _Plan, hides_inner: bool) ->
     for field, below in plan.parts:
         if not field.is_repeated:
             if message.HasField(field.name):
-                _hide(principal, getattr(message, field.name), below, hides_inner)
+                _hide(principal, getattr(message, field.name), below or plan, hides_inner)
             continue
         entries = getattr(message, field.name)
         for at in range(len(entries) - 1, -1, -1):
-            if _foreign(principal, entries[at], below):
+            if _foreign(principal, entries[at], below or plan):
                 del entries[at]
             else:
-                _hide(principal, entries[at], below, hides_inner)
+                _hide(principal, entries[at], below or plan, hides_inner)
 
 
 def _foreign(principal: Principal, entry: Any, plan: _Plan) -> bool:
@@ -278,7 +281,7 @@ def _foreign(principal: Principal, entry: Any, plan: _Plan) -> bool:
     if any(name and not principal.reaches(name) for name in named):
         return True
     return any(
-        _foreign(principal, getattr(entry, field.name), below)
+        _foreign(principal, getattr(entry, field.name), below or plan)
         for field, below in plan.parts
         if field.name == "queue" and not field.is_repeated and entry.HasField("queue")
     )

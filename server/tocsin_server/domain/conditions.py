@@ -1,4 +1,5 @@
-"""What a job's start depends on beside its time: limits, turns of keys, jobs of one key, an expiry; and its trace."""
+"""What a job's start depends on beside its time: limits, turns of keys, jobs of one key, an expiry, the
+ends of others; what follows its own end; and its trace."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from tocsin_server.domain import limits
+from tocsin_server.domain.dependencies import DependsOn, JobRef
 from tocsin_server.domain.record import record
 from tocsin_server.domain.times import MILLISECOND, to_ms
 
@@ -45,6 +47,8 @@ class Conditions:
     tracestate: str = ""
     collapse: Collapse | None = None
     expire: datetime | timedelta | None = None  # begun by this time, or so long after it is due, or not at all
+    depends: DependsOn | None = None  # it waits for the ends of others
+    on_end: JobRef | None = None  # the job that its own end lets go
 
     def begin_by(self, due: datetime) -> datetime | None:
         """When a job that is due then must have begun, to the millisecond above; None: whenever it may."""

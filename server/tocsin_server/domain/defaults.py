@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from tocsin_server.domain.conditions import NO_CONDITIONS, Conditions
+from tocsin_server.domain.dependencies import ParentRequest
 from tocsin_server.domain.job import Draft, JobSpec, OnConflict, Payload, Retention, Terms
 from tocsin_server.domain.record import record
 from tocsin_server.domain.retry import Backoff, RetryPolicy
@@ -78,6 +79,8 @@ class JobRequest:
     when: datetime | timedelta = timedelta(0)
     on_conflict: OnConflict = OnConflict.FAIL
     conditions: Conditions = NO_CONDITIONS
+    parents: tuple[ParentRequest, ...] = ()  # whom it waits for; with them conditions.depends
+    on_end: JobRequest | None = None  # what is to follow its end
 
     def draft(self, terms: Terms) -> Draft:
         """The job to add, with its gaps filled."""

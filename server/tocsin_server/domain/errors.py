@@ -7,6 +7,8 @@ TocsinError
 │
 │   about one job: job_errors.py
 ├── JobNotFound         no such job stands
+│   └── ParentNotFound  a job is to wait for one that does not stand
+├── ParentRefused       an item of a batch is to wait for one that was refused
 ├── JobExists           the id stands already
 │   └── ReminderIdTaken a job that is no reminder bears a reminder's id
 ├── JobActive           it runs, and that cannot be done to a running job

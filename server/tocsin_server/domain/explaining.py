@@ -37,7 +37,9 @@ class Outlook:
     lease_end: datetime | None = None  # of an ACTIVE one
     ahead: int | None = None  # due jobs of its queue and type that claims take before it; None: not due, or not counted
     hindrance: HeldBack | Turn | None = None  # what of the queue's limits and turns keeps it waiting
-    waits_for: tuple[str, ...] = ()  # ids of jobs whose end a BLOCKED one waits for, the first limits.EXPLAINED_IDS
+    # Ids of jobs whose end a BLOCKED one waits for, the first limits.EXPLAINED_IDS; "queue/id" of another queue's.
+    waits_for: tuple[str, ...] = ()
+    open_parents: int | None = None  # how many there are, of a job that waits for its parents
 
 
 class Why(IntEnum):
@@ -73,3 +75,4 @@ class Explanation:
     ahead: int | None = None  # jobs that are taken before it; TURN: keys whose turn is sooner
     active: int | None = None  # LIMIT: places that are taken
     most: int | None = None  # LIMIT: places that there are
+    open: int | None = None  # BLOCKED_BY: jobs that it waits for, where they are counted

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from tocsin_server.domain.conditions import NO_CONDITIONS, Conditions
+from tocsin_server.domain.dependencies import ParentJob
 from tocsin_server.domain.record import record
 from tocsin_server.domain.retry import RetryPolicy
 from tocsin_server.domain.states import PENDING, State
@@ -88,6 +89,7 @@ class Draft:
     when: datetime | timedelta  # a time, or a delay counted by the store's clock; what has passed means now
     on_conflict: OnConflict = OnConflict.FAIL
     fired: bool = False  # a schedule makes it, of the nominal time that its id bears (nominal_times.py)
+    parents: tuple[ParentJob, ...] = ()  # whom it waits for, each once; with them spec.conditions.depends
 
 
 @record
@@ -144,6 +146,8 @@ class Job:
     cancel: Cancel | None = None
     fired: bool = False  # a schedule made it, of the nominal time that its id bears (nominal_times.py)
     held: bool = False  # no attempt begins until it is let go
+    watched: bool = field(default=False, compare=False)  # others wait for its end; never written
+    parents: tuple[ParentJob, ...] = ()  # whom it waits for, or did: to be placed; read by JobStore.parents alone
 
     @property
     def expire_time(self) -> datetime | None:

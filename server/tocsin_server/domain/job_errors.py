@@ -32,6 +32,28 @@ class JobNotFound(_OfJob):
         )
 
 
+class ParentNotFound(JobNotFound):
+    """A job is to wait for one that does not stand."""
+
+    def __init__(self, queue: str, job_id: str, place: int) -> None:
+        super().__init__(queue, job_id)
+        self.args = (
+            f"job.depends_on.parents[{place}]: no job {job_id!r} stands in queue {queue!r}, and only those that "
+            "stand can be waited for; nothing was changed. Schedule that one first; it may have been trimmed.",
+        )
+
+
+class ParentRefused(TocsinError):
+    """An item of a batch is to wait for one that was refused."""
+
+    reason = "PARENT_REFUSED"
+    facts = ("item",)
+
+    def __init__(self, field: str, item: int) -> None:
+        self.field, self.item = field, item
+        super().__init__(f"{field}: item {item} of the batch was refused, and so is what was to wait for it.")
+
+
 class JobExists(_OfJob):
     """The id stands already."""
 

@@ -30,6 +30,9 @@ JOB_ID_CHARACTERS = 200
 JOB_ID_BYTES = 600
 LIMIT_KEY_BYTES = 200
 COLLAPSE_KEY_BYTES = 200
+PARENTS = 1_000  # of one job
+ON_ENDS = 3  # in a row: a job's, that one's, and the next one's
+EXPLAINED_PARENTS = 10  # that a sentence names of those that a job waits for
 MAX_WEIGHT = 100  # of a key, in the turns of keys
 LIMITS_PER_QUEUE = 20
 LIMIT_NAME_CHARACTERS = 63
@@ -66,6 +69,10 @@ MAX_RATE_SPAN = timedelta(days=30)
 MAX_INITIAL_DELAY = timedelta(hours=24)
 MAX_TIMEOUT = timedelta(days=30)
 MAX_WINDOW = timedelta(days=366)  # of jobs of one key
+MAX_BLOCK_TIMEOUT = timedelta(days=366)
+ASK_PARENTS = timedelta(seconds=30)  # after which a job that waits asks its parents, where nobody let it before
+ASK_AGAIN = timedelta(minutes=10)  # and then so often, should a word be lost in a way that nobody thought of
+RETELL = timedelta(seconds=5)  # after which an end is told to children again, where nobody said that it was
 MAX_RETENTION = timedelta(days=3653)
 MAX_GRACE = timedelta(hours=24)
 MAX_WAIT, DEFAULT_WAIT = timedelta(seconds=60), timedelta(seconds=20)  # of WaitJob

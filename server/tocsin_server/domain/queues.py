@@ -115,6 +115,7 @@ class Tick:
     changes: int = 0  # grows with each change of any of its jobs, by how much is not said
     next_schedule: datetime | None = None  # earliest time at which a schedule is to be looked at
     next_start: datetime | None = None  # earliest time at which a limit or a pause lets jobs begin by itself
+    next_errand: datetime | None = None  # earliest time at which something is to be done for jobs that wait for others
 
 
 @record

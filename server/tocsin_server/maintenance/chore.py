@@ -39,6 +39,9 @@ class Chore(ABC):
 class QueueChore(Chore):
     """A chore that is done queue by queue, in the order in which it was noticed that there is something to do."""
 
+    #: Whether it need not wait for a tick where a message of the store tells of something to do.
+    hears_messages = False
+
     def __init__(self) -> None:
         self._noticed: dict[str, None] = {}
 

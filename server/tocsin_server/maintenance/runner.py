@@ -16,7 +16,7 @@ import structlog
 from tocsin_server.background import Loop
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.queues import Tick
-from tocsin_server.maintenance.chore import Chore
+from tocsin_server.maintenance.chore import Chore, QueueChore
 from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.operations.ticking import Ticker
 
@@ -62,6 +62,13 @@ class ChoreRunner:
     def mended(self) -> Mapping[str, int]:
         """What the chores that mend have mended since the server's start."""
         return {what: number for chore in self._chores for what, number in chore.mended.items()}
+
+    def notice(self, queue: str) -> None:
+        """A message told of something to do in a queue: those chores that hear of that step now."""
+        for chore in self._chores:
+            if isinstance(chore, QueueChore) and chore.hears_messages:
+                chore.notice(queue)
+                self._ticked[chore.name].set()
 
     def start(self) -> None:
         """Begin."""

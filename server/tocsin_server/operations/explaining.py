@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from tocsin_server.domain import limits
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
 from tocsin_server.domain.explaining import Explanation, HeldBack, Outlook, Turn, Why
 from tocsin_server.domain.job import Job
@@ -61,6 +62,13 @@ class Explaining:
         except (StoreAway, OutcomeUnknown):
             return _store_away(self._silent_since())
         return explained(outlook, around)
+
+    async def with_parents(self, job: Job) -> Job:
+        """The job, with whom it waits for or waited for."""
+        if job.spec.conditions.depends is None or self._store.dependencies is None:
+            return job
+        [parents] = await self._store.dependencies.parents(job.queue, [job.job_id])
+        return replace(job, parents=parents)
 
     async def each(self, queue: str, jobs: Sequence[Job]) -> list[Explanation]:
         """These jobs of a queue, as they were read just now. Of those that are due or run the store is asked, by one
@@ -135,7 +143,7 @@ def _not_yet(outlook: Outlook, around: Surroundings) -> Explanation:
     if job.held:
         return Explanation(Why.HELD, "It is held: no attempt begins until it is let go, whatever its time.")
     if job.state is State.BLOCKED:
-        return _blocked(outlook.waits_for)
+        return _blocked(outlook)
     if job.state is State.SCHEDULED and job.schedule_time > now:
         return _due_later(outlook)
     if outlook.paused_since is not None:
@@ -158,11 +166,17 @@ def _expires(expires: datetime, now: datetime) -> Explanation:
     return Explanation(Why.EXPIRES_AT, sentence, time=expires)
 
 
-def _blocked(job_ids: tuple[str, ...]) -> Explanation:
+def _blocked(outlook: Outlook) -> Explanation:
+    job_ids, number = outlook.waits_for, outlook.open_parents
+    if number is None:
+        number = len(job_ids)
     if not job_ids:
-        return Explanation(Why.BLOCKED_BY, "It waits for other jobs to end.")
-    who = f"job {job_ids[0]!r}" if len(job_ids) == 1 else f"{len(job_ids)} jobs"
-    return Explanation(Why.BLOCKED_BY, f"It waits for {who} to end.", job_ids=job_ids)
+        return Explanation(Why.BLOCKED_BY, "It waits for other jobs to end.", open=outlook.open_parents)
+    named = [repr(job_id) for job_id in job_ids[: limits.EXPLAINED_PARENTS]]
+    who = f"job {named[0]}" if number == 1 else f"{number} jobs: {', '.join(named)}"
+    who += f" and {more} more" if (more := number - len(named)) else ""
+    sentence = f"It waits for {who} to end." if number == 1 else f"It waits for the ends of {who}."
+    return Explanation(Why.BLOCKED_BY, sentence, job_ids=job_ids, open=outlook.open_parents)
 
 
 def _takers(job: Job, around: Surroundings) -> Sequence[WorkerFigures]:

@@ -14,6 +14,7 @@ from tocsin_server.domain.job import Added, Draft, Terms
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.operations.gathering import CancelledUnsent, Gathering
 from tocsin_server.operations.leasing.riding import MOST_RIDING, Ride
+from tocsin_server.operations.schedule_dependents import Scheduled, ScheduleDependents, waits_or_is_followed
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
 
@@ -22,9 +23,6 @@ __all__ = ["CancelledUnsent", "ScheduleJobs", "Scheduled"]
 _NOW = timedelta(0)
 _MOST_TERMS = 1_000  # that are remembered; queues and types are named by callers
 _NO_TERMS = (None, None)
-
-#: What a job was drafted as and what adding it did, or why it was refused.
-Scheduled = tuple[Draft, Added] | TocsinError
 
 
 class ScheduleJobs:
@@ -47,16 +45,20 @@ class ScheduleJobs:
         self.ride: Callable[[str, Mapping[str, int]], Awaitable[Ride | None]] | None = None
         self._gathering = Gathering[Draft, Added | TocsinError](self._add, linger, flush_jobs)
         self._unbroken = Unbroken()
+        self._dependents = ScheduleDependents(store, self.draft)
         # Terms of jobs that ask for nothing of their own, by queue and type, with the settings that they follow from.
         # Jobs that share them are stored and answered sooner.
         self._common: dict[tuple[str, str], tuple[QueueSettings, Terms]] = {}
 
-    async def schedule(self, requests: Sequence[JobRequest]) -> list[Scheduled]:
-        """Add jobs; each with its draft, in the order asked: as `JobStore.add` says.
+    async def schedule(self, requests: Sequence[JobRequest], places: Sequence[int] | None = None) -> list[Scheduled]:
+        """Add jobs; each with its draft, in the order asked: as `JobStore.add` says. `places`: of each in its batch, by
+        which others of that wait for it.
 
         Queues may stand on several servers: jobs of one that is away are refused for themselves, unless there are no
         others. Raises what the store raises. CancelledUnsent where the caller is cancelled and nothing was sent for it.
         """
+        if any(map(waits_or_is_followed, requests)):
+            return await self._unbroken.run(self._dependents.schedule(requests, places))
         try:
             settings = await self._settings({request.queue for request in requests})
         except asyncio.CancelledError as error:

@@ -33,6 +33,7 @@ class Wakeups:
         self._settings: list[HearQueue] = []
         self._missed: list[Callable[[], None]] = []
         self._moved: list[Callable[[], None]] = []
+        self._errands: list[HearQueue] = []
         self._loop = Loop(self._listen, "wakeups")
 
     def on_work(self, hear: HearWork) -> None:
@@ -46,6 +47,10 @@ class Wakeups:
     def on_settings(self, hear: HearQueue) -> None:
         """`hear(queue)` where the queue's settings changed."""
         self._settings.append(hear)
+
+    def on_errands(self, hear: HearQueue) -> None:
+        """`hear(queue)` where something is to be done for jobs that wait for others."""
+        self._errands.append(hear)
 
     def on_missed(self, hear: Callable[[], None]) -> None:
         """`hear()` where messages may have been missed: listening has begun, or begun again."""
@@ -83,6 +88,9 @@ class Wakeups:
             return
         if wake.moved:
             _call_each(self._moved)
+            return
+        if wake.errands:
+            _call_each(self._errands, wake.queue)
             return
         if wake.settings:
             _call_each(self._settings, wake.queue)

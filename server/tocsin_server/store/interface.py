@@ -31,6 +31,7 @@ from tocsin_server.domain.lease import AttemptOutcome, Claim, Extended, Extensio
 from tocsin_server.domain.logs import LogPage
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick, WorkerFigures
 from tocsin_server.store.calendar_store import CalendarStore
+from tocsin_server.store.dependency_store import DependencyStore
 from tocsin_server.store.schedule_store import ScheduleStore
 from tocsin_server.store.sealed_store import RecordSealer, SealedStore
 from tocsin_server.telemetry.round_trips import RoundTrips
@@ -86,6 +87,7 @@ class Wake:
     cancels: bool = False  # a cancel was asked of a running job: extend its lease to learn which
     settings: bool = False  # the queue's settings changed, or it is new
     moved: bool = False  # of no queue: the store's clock was moved by hand
+    errands: bool = False  # something is to be done for jobs that wait for others, and nothing else was said
     missed: bool = False  # listening began (again) just now: of no queue, messages of any may have been missed before
 
 
@@ -105,6 +107,10 @@ class JobStore(ABC):
 
     #: Keeps calendars, which schedules of all queues name.
     calendars: CalendarStore
+
+    #: Lets jobs wait for the ends of others; None where the store has it not. Then it is never given a draft with
+    #: parents or with an on_end.
+    dependencies: DependencyStore | None = None
 
     #: Says which key the store is encrypted with, and takes what is encrypted anew.
     sealed: SealedStore
@@ -177,8 +183,9 @@ class JobStore(ABC):
         errors go; revision grows), of an ended one it makes it anew under the same id; of an ACTIVE one it gives
         JobActive. Any other is New. Two items with the same id are taken in order. QuotaExceeded where a queue would
         hold more than limits.TYPES_PER_QUEUE types, or more jobs than its quota, or where there are as many queues as
-        may be. A job without id gets a UUID that sorts by the time of its making (`ids_tell_arrival`). Cost O(log n) a
-        job.
+        may be. One with parents is BLOCKED until `dependencies.settle` says that they have ended, and asks them by
+        itself after limits.ASK_PARENTS; it never comes with REPLACE or a collapse. A job without id gets a UUID that
+        sorts by the time of its making (`ids_tell_arrival`). Cost O(log n) a job.
         """
 
     #: Whether `add_and_claim` is one step on the way to the store, and not two.

@@ -31,6 +31,7 @@ from support.mongo_servers import DATABASE, MongoServer
 from support.mongo_stores import JOBS, opened
 from support.mongo_wire import Document, command_of
 from support.tcp_proxy import Fate, TcpProxy
+from tocsin_server.domain.dependencies import EndedParent, ParentJob
 from tocsin_server.domain.filters import Order
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import StoreUnfit
@@ -38,7 +39,11 @@ from tocsin_server.store.mongo import indexes
 from tocsin_server.store.mongo.indexes import Index
 from tocsin_server.store.mongo.store import MongoStore
 
-INDEXES = {JOBS: indexes.JOBS, f"{JOBS}.events": indexes.of_events(3600)}
+INDEXES = {
+    JOBS: indexes.JOBS,
+    f"{JOBS}.events": indexes.of_events(3600),
+    f"{JOBS}.children": indexes.CHILDREN,
+}
 WAITING = frozenset({State.WAITING})
 T = frozenset({"t"})
 
@@ -55,6 +60,10 @@ async def _events(store: MongoStore) -> None:
     assert (await store.events("q", cursor, wait=MINUTE)).events
 
 
+async def _told(store: MongoStore) -> None:
+    await store.dependencies.told("q", [EndedParent(b"1/a", ParentJob("q", "a", 1), ())])
+
+
 #: A call, and the indexes that it is meant to use.
 CALLS: dict[str, tuple[Call, set[str]]] = {
     "claim": (
@@ -67,7 +76,9 @@ CALLS: dict[str, tuple[Call, set[str]]] = {
     ),
     "reap": (lambda store: store.reap("q"), {"leases"}),
     "trim": (lambda store: store.trim("q", completed_max=0, failed_max=0), {"expiry", "ended"}),
-    "ticks": (lambda store: store.ticks(["q"]), {"pending", "leases", "expiry"}),
+    "ticks": (lambda store: store.ticks(["q"]), {"pending", "leases", "expiry", "errands"}),
+    "errands": (lambda store: store.dependencies.errands("q"), {"errands"}),
+    "told": (_told, {"parents"}),
     "count": (lambda store: store.figures("q"), {"states", "pending"}),
     "list": (lambda store: store.page(a_query()), {"arrivals"}),
     "list by states": (lambda store: store.page(a_query(states=WAITING)), {"states"}),

@@ -34,6 +34,8 @@ def fill_explanation(target: job_pb2.Explanation, explanation: Explanation) -> N
         target.ahead = explanation.ahead
     if explanation.job_ids:
         target.job_ids.extend(explanation.job_ids)
+    if explanation.open is not None:
+        target.open = explanation.open
     if explanation.active is not None:
         target.active = explanation.active
     if explanation.most is not None:

@@ -13,6 +13,7 @@ from tocsin.v1 import conditions_pb2, following_pb2, holding_pb2, job_pb2
 from tocsin.v1 import job_service_pb2 as pb
 
 from tocsin_server.api import page_tokens, wire
+from tocsin_server.api.answers.dependencies import fill_parents, fill_rule
 from tocsin_server.api.answers.explaining import fill_explanation
 from tocsin_server.api.sized import AnswerRoom
 from tocsin_server.api.times import set_span, set_time
@@ -121,6 +122,9 @@ def fill(target: job_pb2.Job, job: Job, view: View) -> None:
         target.held = True
     if (expire_time := job.expire_time) is not None:
         set_time(target.expire_time, expire_time)
+    if job.parents:
+        fill_parents(target.spec.depends_on, job.parents)
+    fill_on_end(target, spec.conditions)
     if job.fired and (of_schedule := of_job_id(job.job_id)) is not None:
         target.schedule_id, nominal = of_schedule
         set_time(target.nominal_time, nominal)
@@ -145,6 +149,12 @@ class AlikeWriter:
             return
         target.CopyFrom(self._message)
         target.job_id = job.job_id
+
+
+def fill_on_end(target: job_pb2.Job, conditions: Conditions) -> None:
+    """Write what follows a job's end."""
+    if conditions.on_end is not None:
+        target.on_end.queue, target.on_end.job_id = conditions.on_end.queue, conditions.on_end.job_id
 
 
 def slim(target: job_pb2.Job) -> None:
@@ -184,6 +194,8 @@ def fill_conditions(target: job_pb2.JobSpec, conditions: Conditions) -> None:
         set_span(target.expire.after_due, conditions.expire)
     elif conditions.expire is not None:
         set_time(target.expire.at, conditions.expire)
+    if conditions.depends is not None:
+        fill_rule(target.depends_on, conditions.depends)
     if conditions.traceparent:
         target.trace_context.traceparent = conditions.traceparent
         target.trace_context.tracestate = conditions.tracestate

@@ -10,7 +10,7 @@ from tocsin.v1 import job_pb2
 from tocsin.v1 import job_service_pb2 as pb
 
 from tocsin_server.api import wire
-from tocsin_server.api.answers.job import fill, fill_conditions, terms_written
+from tocsin_server.api.answers.job import fill, fill_conditions, fill_on_end, terms_written
 from tocsin_server.api.times import set_time
 from tocsin_server.api.wire_fields import tag, varint
 from tocsin_server.domain.conditions import NO_CONDITIONS
@@ -58,6 +58,7 @@ def fill_scheduled(target: pb.ScheduleJobResponse, draft: Draft, added: Added) -
             job.spec.tags.update(spec.tags)
         if spec.conditions is not NO_CONDITIONS:
             fill_conditions(job.spec, spec.conditions)
+            fill_on_end(job, spec.conditions)
             if (expire_time := spec.conditions.begin_by(added.schedule_time)) is not None:
                 set_time(job.expire_time, expire_time)
         target.outcome = _CREATED

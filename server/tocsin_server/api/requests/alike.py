@@ -74,6 +74,7 @@ class Alike:
             like.when,
             like.on_conflict,
             like.conditions,
+            like.parents,
         )
 
     def learn(self, raw: bytes, request: JobRequest) -> None:
@@ -85,9 +86,10 @@ class Alike:
 
 
 def _form_of(raw: bytes, request: JobRequest) -> _Form | None:
-    """None where it has none: an id of its own, another kind of payload, or bytes that are not in their usual order."""
+    """None where it has none: an id of its own, something at its end, another kind of payload, or bytes that are not in
+    their usual order."""
     payload = request.payload
-    if payload is None or payload.kind != _DATA or request.job_id is not None or raw[0] != _JOB_TAG:
+    if payload is None or payload.kind != _DATA or request.job_id is not None or request.on_end or raw[0] != _JOB_TAG:
         return None
     try:
         jobs = [field for field in fields_of(raw, 0, len(raw)) if field[0] == _JOB]

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from tocsin.v1 import conditions_pb2, job_pb2, job_service_pb2
 
+from tocsin_server.api.requests.dependencies import check_beside_dependencies, check_depends_on, to_depends
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.api.times import to_span, to_time
 from tocsin_server.api.trace_context import is_traceparent, is_tracestate
@@ -23,6 +24,8 @@ def has_conditions(spec: job_pb2.JobSpec) -> bool:
     """Whether a spec says anything of that."""
     if spec.limit_key or spec.HasField("weight") or spec.HasField("trace_context"):
         return True
+    if spec.HasField("depends_on") or spec.HasField("on_end"):
+        return True
     return spec.HasField("collapse") or spec.HasField("expire")
 
 
@@ -38,6 +41,8 @@ def check_conditions(wrong: Violations, field: str, spec: job_pb2.JobSpec) -> No
         _check_collapse(wrong, f"{field}.collapse", spec.collapse)
     if spec.HasField("expire"):
         _check_expire(wrong, f"{field}.expire", spec.expire)
+    if spec.HasField("depends_on"):
+        check_depends_on(wrong, f"{field}.depends_on", spec)
     if spec.HasField("trace_context"):
         said = spec.trace_context
         if not is_traceparent(said.traceparent):
@@ -85,6 +90,7 @@ def _check_expire(wrong: Violations, field: str, expire: conditions_pb2.Expire) 
 def check_beside_conditions(wrong: Violations, request: job_service_pb2.ScheduleJobRequest) -> None:
     """What a request says beside such a spec."""
     spec, when = request.job, request.WhichOneof("when")
+    check_beside_dependencies(wrong, request)
     if spec.HasField("collapse"):
         if request.on_conflict == int(OnConflict.REPLACE):
             wrong.add("on_conflict", "REPLACE does not go with job.collapse: two rules would name two jobs to replace")
@@ -106,6 +112,7 @@ def to_conditions(spec: job_pb2.JobSpec) -> Conditions:
         tracestate=spec.trace_context.tracestate,
         collapse=_to_collapse(spec.collapse) if spec.HasField("collapse") else None,
         expire=_to_expire(spec.expire),
+        depends=to_depends(spec),
     )
 
 

@@ -10,6 +10,7 @@ from tocsin.v1 import schedule_service_pb2 as pb
 
 from tocsin_server.api import page_tokens
 from tocsin_server.api.requests.conditions import to_conditions
+from tocsin_server.api.requests.dependencies import refuse_dependencies
 from tocsin_server.api.requests.jobs import check_page_size, page_size, queue_of
 from tocsin_server.api.requests.payloads.checking import BUILT_IN_TYPES
 from tocsin_server.api.requests.schedule_jobs import check_size, check_spec, overrides, to_payload
@@ -184,6 +185,7 @@ def _check_job(wrong: Violations, schedule: schedule_pb2.Schedule) -> None:
         return
     check_size("schedule.job", schedule.job)
     check_spec(wrong, "schedule.job", schedule.job)
+    refuse_dependencies(wrong, "schedule.job", schedule.job, "is not built for the jobs of schedules: leave it out")
     if schedule.job.expire.WhichOneof("when") == "at":
         wrong.add("schedule.job.expire.at", "is one time, and its jobs are many: give after_due")
     if schedule.job.queue and schedule.job.queue != queue_of(schedule.queue):

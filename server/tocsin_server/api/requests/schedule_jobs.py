@@ -6,6 +6,7 @@ This is the hot path of scheduling: a plain job passes a short test, and the wor
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -21,6 +22,7 @@ from tocsin_server.api.requests.conditions import (
     has_conditions,
     to_conditions,
 )
+from tocsin_server.api.requests.dependencies import to_parents
 from tocsin_server.api.requests.payloads.checking import BUILT_IN_TYPES, check_payload, is_plain_data
 from tocsin_server.api.requests.violations import Violations, is_name
 from tocsin_server.api.times import to_span, to_time
@@ -85,18 +87,27 @@ def schedule_job(request: job_service_pb2.ScheduleJobRequest) -> JobRequest:
             on_conflict=_HOW[request.on_conflict],
         )
     _check_job(request)
+    return replace(
+        _asked(spec, spec.queue or limits.DEFAULT_QUEUE),
+        job_id=request.job_id or None,
+        when=to_when(request) or _NOTHING,
+        on_conflict=_HOW[request.on_conflict],
+    )
+
+
+def _asked(spec: job_pb2.JobSpec, queue: str) -> JobRequest:
+    """A job of this spec, which was checked, and of what follows its end."""
     payload = to_payload(spec)
     return JobRequest(
-        queue=spec.queue or limits.DEFAULT_QUEUE,
+        queue=queue,
         type=spec.type or (BUILT_IN_TYPES[payload.kind] if payload else ""),
         payload=payload,
         priority=spec.priority,
         overrides=overrides(spec),
         tags=dict(spec.tags),
-        job_id=request.job_id or None,
-        when=to_when(request) or _NOTHING,
-        on_conflict=_HOW[request.on_conflict],
         conditions=to_conditions(spec),
+        parents=to_parents(spec),
+        on_end=_asked(spec.on_end, spec.on_end.queue or queue) if spec.HasField("on_end") else None,
     )
 
 
@@ -156,8 +167,8 @@ def check_size(field: str, spec: job_pb2.JobSpec) -> None:
         raise TooLarge(field, size, limits.JOB_SPEC_BYTES)
 
 
-def check_spec(wrong: Violations, field: str, spec: job_pb2.JobSpec) -> None:
-    """All that a spec says."""
+def check_spec(wrong: Violations, field: str, spec: job_pb2.JobSpec, *, follows: int = 0) -> None:
+    """All that a spec says. `follows`: so many on_ends it stands in."""
     wrong.queue(f"{field}.queue", spec.queue)
     payload = wire.payload_of(spec)
     check_type(wrong, field, spec.type, payload, needed=True)
@@ -168,6 +179,19 @@ def check_spec(wrong: Violations, field: str, spec: job_pb2.JobSpec) -> None:
         check_payload(wrong, field, *payload)
     check_terms(wrong, field, spec)
     check_conditions(wrong, field, spec)
+    if spec.HasField("on_end"):
+        _check_on_end(wrong, f"{field}.on_end", spec.on_end, follows + 1)
+
+
+def _check_on_end(wrong: Violations, field: str, spec: job_pb2.JobSpec, follows: int) -> None:
+    if follows > limits.ON_ENDS:
+        wrong.add(field, f"is the one too many: at most {limits.ON_ENDS} stand in each other")
+        return
+    if spec.HasField("depends_on"):
+        wrong.add(f"{field}.depends_on", "has no meaning there: it waits for the job whose end it follows")
+    if spec.HasField("collapse"):
+        wrong.add(f"{field}.collapse", "does not go there: the job would follow no end where it became another")
+    check_spec(wrong, field, spec, follows=follows)
 
 
 def check_terms(wrong: Violations, field: str, spec: job_pb2.JobSpec) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -16,6 +17,7 @@ from tocsin_server.api.aside import each_aside
 from tocsin_server.api.permissions import check_all_queues, check_request
 from tocsin_server.api.reading import read
 from tocsin_server.api.requests.conditions import to_conditions
+from tocsin_server.api.requests.dependencies import check_kept, kept_on_end, kept_parents
 from tocsin_server.api.requests.jobs import STATES, queue_of
 from tocsin_server.api.requests.payloads.checking import BUILT_IN_TYPES, check_payload
 from tocsin_server.api.requests.queues import check_settings, to_settings
@@ -24,6 +26,7 @@ from tocsin_server.api.requests.transferred_schedules import calendar_record, sc
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.api.times import to_span, to_time
 from tocsin_server.domain import limits
+from tocsin_server.domain.conditions import Conditions
 from tocsin_server.domain.defaults import SERVER_DEFAULTS, terms
 from tocsin_server.domain.errors import CannotDecrypt, InvalidFields, TocsinError, TooLarge, Violation
 from tocsin_server.domain.job import Cancel, Job, JobError, JobSpec, Payload, Progress
@@ -217,6 +220,7 @@ def _check_job(wrong: Violations, at: str, record: pb.JobRecord) -> None:
     wrong.number(f"{at}.arrival", record.arrival, 0, limits.IMPORTED_ARRIVAL)
     _check_life(wrong, f"{at}.job", job)
     _check_words(wrong, f"{at}.job", job)
+    check_kept(wrong, f"{at}.job", job)
     _check_result(wrong, at, record)
 
 
@@ -363,6 +367,7 @@ def _to_job(record: pb.JobRecord) -> Job:
         cancel=_to_cancel(job.cancel) if job.HasField("cancel") else None,
         fired=job.HasField("nominal_time"),
         held=job.held,
+        parents=kept_parents(job),
     )
 
 
@@ -375,8 +380,14 @@ def _to_spec(record: pb.JobRecord) -> JobSpec:
         priority=spec.priority,
         terms=terms(overrides(spec), SERVER_DEFAULTS),
         tags=dict(spec.tags),
-        conditions=to_conditions(spec),
+        conditions=_to_kept_conditions(record.job),
     )
+
+
+def _to_kept_conditions(job: job_pb2.Job) -> Conditions:
+    conditions = to_conditions(job.spec)
+    on_end = kept_on_end(job)
+    return conditions if on_end is None else replace(conditions, on_end=on_end)
 
 
 def _to_error(error: job_pb2.JobError) -> JobError:

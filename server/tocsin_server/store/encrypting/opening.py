@@ -93,6 +93,8 @@ class Opener:
             job.cancel,
             job.fired,
             job.held,
+            job.watched,
+            job.parents,
         )
 
     def _error(self, queue: str, name: str, error: JobError, strict: bool) -> JobError:

@@ -141,6 +141,7 @@ class AddJobs:
             and (stands := standing.get(str(plan[0].job_id)))
             and stands.document["state"] in (State.SCHEDULED, State.WAITING)
             and "placed" not in stands.document  # else a place is given back
+            and "watched" not in stands.document
             and stands.document.get("key") in (None, key_of(plan[0].draft))
             # That write knows nothing of attempts, and one that has begun does not expire.
             and not (stands.document["attempt"] and plan[0].draft.spec.conditions.expire is not None)

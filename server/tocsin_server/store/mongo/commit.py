@@ -26,7 +26,7 @@ from bson.int64 import Int64
 
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.domain.states import State
-from tocsin_server.store.mongo.documents import HEAVY, Document, ended
+from tocsin_server.store.mongo.documents import UNREAD, Document, ended
 from tocsin_server.store.mongo.event_log import EventLog, Flags
 from tocsin_server.store.mongo.job_logs import JobLogs
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
@@ -40,7 +40,9 @@ from tocsin_server.store.mongo.transitions import Standing, confirm, unblock
 _ROUNDS = 50
 #: Seconds that a loser waits before the next round, at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
-_NOT_IN_CHANGES = frozenset({*HEAVY, "logged", "number", "ops", "placed", "writes", "token"})
+_NOT_IN_CHANGES = frozenset(
+    {*UNREAD, "errand", "logged", "number", "open", "ops", "placed", "token", "untold", "writes"}
+)
 #: So many jobs are read, written and logged at a time.
 _JOBS_A_WRITE = 200
 
@@ -85,6 +87,8 @@ class Commit:
         self._queues = queues
         self._log = log
         self._job_logs = job_logs
+        #: Told of jobs that are deleted though others are to hear of their end; it raises nothing.
+        self.on_gone: Callable[[str, Sequence[Standing]], Awaitable[None]] | None = None
 
     async def change(
         self,
@@ -198,6 +202,8 @@ class Commit:
         if freed:
             with unknown_after(True):
                 await self.let_go(taken.queue, freed)
+        if self.on_gone is not None and (gone := [job for job in changed if _leaves_children(job)]):
+            await self.on_gone(taken.queue, gone)
         return lost
 
     async def let_go(self, queue: str, keys: Collection[str]) -> None:
@@ -250,6 +256,14 @@ def _freed(job: Standing) -> str | None:
     return str(before["key"])
 
 
+def _leaves_children(job: Standing) -> bool:
+    """Whether it is gone, or another stands under its id, and others were to hear of its end."""
+    before = job.before
+    if not (job.gone or _is_anew(job)) or "watched" not in before:
+        return False
+    return "untold" in before or not ended(before)
+
+
 def _logs_gone(jobs: Iterable[Standing]) -> dict[str, int]:
     """Of jobs that had lines of log and have them no longer: _id and arrival."""
     return {
@@ -294,14 +308,16 @@ def _flags_of(new: Sequence[Document], changed: Sequence[Standing], *, cancels: 
     """What dispatchers are to hear of new jobs and of changed ones."""
     claimable = any(document["state"] == State.WAITING for document in new)
     asked = False
+    errands = False
     dues = [document["due"] for document in new if document["state"] == State.SCHEDULED]
     for job in changed:
         document, before = job.document, job.before
         if job.gone:
             continue
+        errands = errands or ("untold" in document and "untold" not in before)
         became = document["state"] != before["state"] or document["type"] != before["type"] or _is_anew(job)
         claimable = claimable or (became and job.state is State.WAITING)
         asked = asked or (cancels and job.state is State.ACTIVE)
         if job.state is State.SCHEDULED:
             dues.append(document["due"])
-    return Flags(claimable=claimable, due=min(dues, default=None), cancels=asked)
+    return Flags(claimable=claimable, due=min(dues, default=None), cancels=asked, errands=errands)

@@ -26,7 +26,7 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 _JOBS_A_STEP = 100
 _FIELDS = ("queue", "state", "arrival", "lease", "end", "expire", "writes", "spec.retention")
-_OF_ALARMS = ("conditions", "key", "attempt", "due")
+_OF_ALARMS = ("conditions", "key", "attempt", "due", "open", "untold", "errand")
 
 
 class CrossCheck:
@@ -107,6 +107,9 @@ class CrossCheck:
 def _mended(job: Mapping[str, Any], now: datetime) -> Document | None:
     """The update that makes a job's times fit its state, None where they do."""
     state, values = State(abs(job["state"])), {}
+    waits = state is State.BLOCKED and "open" in job
+    if "errand" not in job and (waits or "untold" in job):
+        values["errand"] = now
     if state is State.ACTIVE and "lease" not in job:
         values["lease"] = now  # nobody extends it, or it would be there: it is taken back
     gone = [] if state is State.ACTIVE else ["lease"]

@@ -16,6 +16,9 @@ placed     where its queue has limits: 1, it has a place under them (places.py);
            waits for its retry
 fired      true: a schedule made it, of the nominal time that its id bears
 logged     it has lines of log (job_logs.py), or had some
+parents    of a job that waits for others, or did: {queue, id, arrival, end}; open: how many of them have not ended
+watched    true: others wait for its end, or follow it; untold: {how, revision} of ends of which they are to hear
+errand     when it is to be looked at for either of that (dependencies.py)
 number     of the last change that watchers heard of, or one taken with it; only grows
 writes, ops the compare-and-swap counter, which begins anywhere, and whose writes the last ones were (jobs.py)
 
@@ -25,13 +28,15 @@ Spans of time are whole milliseconds. `bytes` is the size of the payload, as lon
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from bson.int64 import Int64
 
+from tocsin_server.domain import limits
 from tocsin_server.domain.conditions import NO_CONDITIONS
+from tocsin_server.domain.dependencies import ParentEnd, ParentJob
 from tocsin_server.domain.job import Cancel, Draft, Job, JobError, JobSpec, Payload, Progress, Retention, Terms, View
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.sealed import payload_size
@@ -42,6 +47,8 @@ from tocsin_server.store.condition_records import conditions_bytes, conditions_o
 Document = dict[str, Any]
 #: What only View.FULL reads.
 HEAVY = ("payload", "result")
+#: And what is read by itself alone (dependencies.py).
+UNREAD = (*HEAVY, "parents")
 #: So often a job that waits for one of its key is looked at, at the latest.
 BLOCKED_LOOK = timedelta(seconds=30)
 _COMMON_RETRY = {"max_attempts": 3, "backoff": 2, "initial_delay": 2_000, "max_delay": 3_600_000, "jitter": 0.2}
@@ -102,8 +109,37 @@ def new_document(draft: Draft, job_id: str, arrival: int, now: datetime) -> Docu
     )
     if draft.fired:
         document["fired"] = True
+    if draft.parents:
+        set_parents(document, draft.parents)
+        document["state"] = int(State.BLOCKED)
+        document["errand"] = next_look(document, now, limits.ASK_PARENTS)
     set_alarm(document, now)
     return document
+
+
+def set_parents(document: Document, parents: Sequence[ParentJob]) -> None:
+    """Say whom a job waits for, or waited for."""
+    document["parents"] = list(map(parent_document, parents))
+    document["open"] = sum(parent.end is ParentEnd.OPEN for parent in parents)
+
+
+def parent_document(parent: ParentJob) -> Document:
+    """One of them."""
+    return {"queue": parent.queue, "id": parent.job_id, "arrival": Int64(parent.arrival), "end": int(parent.end)}
+
+
+def parent_of(document: Mapping[str, Any]) -> ParentJob:
+    """The same, from its document."""
+    return ParentJob(document["queue"], document["id"], int(document["arrival"]), ParentEnd(document["end"]))
+
+
+def next_look(document: Mapping[str, Any], now: datetime, after: timedelta) -> datetime:
+    """When a job that waits for others is to be looked at again: so long from now, or at its block_timeout."""
+    depends = conditions_of(document.get("conditions")).depends
+    if depends is None or depends.block_timeout is None:
+        return now + after
+    look: datetime = min(now + after, document["create"] + span(to_ms(depends.block_timeout)))
+    return look
 
 
 def set_alarm(document: Document, now: datetime) -> None:
@@ -145,6 +181,8 @@ def job_document(spec: JobSpec, job_id: str, **fields: Any) -> Document:
         if (collapse := spec.conditions.collapse) is not None:
             document["key"] = f"{spec.type}:{collapse.key}"
             document["after"] = Int64(-1 - secrets.randbits(62))
+        if spec.conditions.on_end is not None:
+            document["watched"] = True
     set_payload(document, spec.payload)
     return document
 
@@ -238,6 +276,7 @@ def job_of(document: Mapping[str, Any], view: View) -> Job:
         _cancel_of(document.get("cancel")),
         document.get("fired", False),
         document["state"] < 0,
+        document.get("watched", False),
     )
 
 

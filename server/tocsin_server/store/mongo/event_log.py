@@ -62,6 +62,7 @@ class Flags:
     due: datetime | None = None
     cancels: bool = False
     settings: bool = False
+    errands: bool = False
 
     def document(self, *, new: bool) -> Document:
         """As it stands in the log."""
@@ -70,6 +71,7 @@ class Flags:
             "due": self.due,
             "cancels": self.cancels,
             "settings": self.settings or new,
+            **({"errands": True} if self.errands else {}),
         }
 
 

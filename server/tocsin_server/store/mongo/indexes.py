@@ -102,6 +102,12 @@ JOBS: Sequence[Index] = (
         "trim by age: whose retention is over, who has expired",
         _only(expire={"$exists": True}),
     ),
+    Index(
+        "errands",
+        [("queue", ASCENDING), ("errand", ASCENDING)],
+        "jobs that wait for others, or that others wait for: what is to be done when",
+        _only(errand={"$exists": True}),
+    ),
 )
 
 
@@ -132,6 +138,11 @@ SCHEDULES: Sequence[Index] = (
         "which schedules are to be looked at, and when the next is",
         _only(look={"$exists": True}),
     ),
+)
+
+
+CHILDREN: Sequence[Index] = (
+    Index("parents", [("parent", ASCENDING), ("revision", ASCENDING)], "who waits for the end of a job"),
 )
 
 

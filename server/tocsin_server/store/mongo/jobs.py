@@ -22,7 +22,7 @@ from tocsin_server.domain.states import State
 from tocsin_server.domain.times import EPOCH
 from tocsin_server.store.mongo.clock import READ_NOW, ServerClock
 from tocsin_server.store.mongo.connection import MongoConnection
-from tocsin_server.store.mongo.documents import HEAVY, Document, key
+from tocsin_server.store.mongo.documents import UNREAD, Document, key
 from tocsin_server.store.mongo.errors import DUPLICATE
 from tocsin_server.store.mongo.owing import Debt
 from tocsin_server.store.mongo.transitions import Standing
@@ -39,9 +39,12 @@ _WRITTEN_ALIKE = 40
 #: What a job that is replaced before it has begun keeps, and what it has no longer.
 _KEPT = frozenset({"_id", "id", "queue", "arrival", "create", "attempt", "revision", "writes"})
 _OF_EARLIER_ATTEMPTS = frozenset(
-    {"fired", "errors", "progress", "result", "cancel", "token", "payload", "tags", "conditions", "key", "expire"}
+    {
+        *("fired", "errors", "progress", "result", "cancel", "token", "payload", "tags", "conditions", "key", "expire"),
+        *("parents", "open"),
+    }
 )
-_WITHOUT_HEAVY = dict.fromkeys(HEAVY, 0)
+_WITHOUT_HEAVY = dict.fromkeys(UNREAD, 0)
 #: Written as steps, so that what happens to many jobs alike is one statement.
 _COUNTED = ("writes", "revision", "attempt", "failures", "crashes")
 

@@ -232,6 +232,8 @@ class LogListener:
         if wake["settings"]:  # or the queue is new
             self.counted(None)
             messages.append(Wake(queue, None, settings=True))
+        if "errands" in wake:
+            messages.append(Wake(queue, None, errands=True))
         for message in messages:
             self._tell(message)
 

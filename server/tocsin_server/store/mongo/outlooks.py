@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from tocsin_server.domain import limits
+from tocsin_server.domain.dependencies import ParentEnd
 from tocsin_server.domain.explaining import Outlook
 from tocsin_server.domain.job import View
 from tocsin_server.domain.states import PENDING, State
 from tocsin_server.store.mongo.claim import BEST_FIRST
-from tocsin_server.store.mongo.documents import Document, job_of
+from tocsin_server.store.mongo.documents import Document, job_of, parent_of
 from tocsin_server.store.mongo.jobs import Jobs
 from tocsin_server.store.mongo.places import LimitPlaces, limit_key_of
 from tocsin_server.store.mongo.queue_settings import StoredSettings
@@ -53,6 +54,8 @@ class Outlooks:
             rooms = Rooms(settings.limits, places or {}, read_at)
         blocked = [job for job in jobs.values() if job.state is State.BLOCKED and "key" in job.document]
         waits_for = {job.document["id"]: await self._waits_for(queue, job.document["key"]) for job in blocked}
+        children = [job for job in jobs.values() if job.state is State.BLOCKED and "open" in job.document]
+        waits_for |= await self._open_parents(queue, children)
         outlooks = {
             job_id: Outlook(
                 job_of(job.document, View.BASIC),
@@ -64,6 +67,7 @@ class Outlooks:
                 if rooms is not None and _is_due(job)
                 else None,
                 waits_for=waits_for.get(job_id, ()),
+                open_parents=job.document.get("open") if job.state is State.BLOCKED else None,
             )
             for job_id, job in jobs.items()
         }
@@ -77,6 +81,17 @@ class Outlooks:
             lambda: self._jobs.documents(of_key, {"id": 1}).limit(limits.EXPLAINED_IDS).to_list(), read_only=True
         )
         return tuple(one["id"] for one in found)
+
+    async def _open_parents(self, queue: str, children: Sequence[Standing]) -> dict[str, tuple[str, ...]]:
+        """The first of those that each waits for."""
+        found = await self._jobs.by_id([job.before["_id"] for job in children], {"parents": 1}) if children else {}
+        waits_for = {}
+        for job in children:
+            parents = map(parent_of, found.get(job.before["_id"], {}).get("parents", ()))
+            still = [one for one in parents if one.end is ParentEnd.OPEN][: limits.EXPLAINED_IDS]
+            names = (one.job_id if one.queue == queue else f"{one.queue}/{one.job_id}" for one in still)
+            waits_for[job.document["id"]] = tuple(names)
+        return waits_for
 
     async def _ahead(self, queue: str, due: Sequence[Standing]) -> dict[str, int]:
         """How many are taken before each of these due jobs, by job_id; of those of which it can be told."""

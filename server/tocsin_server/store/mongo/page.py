@@ -15,13 +15,13 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.filters import JobFilter, ListQuery, Order, Page, Position, Window
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.states import ENDED, State
-from tocsin_server.store.mongo.documents import HEAVY, Document, job_of
+from tocsin_server.store.mongo.documents import UNREAD, Document, job_of
 from tocsin_server.store.mongo.figures import QueueCounts, indexed
 from tocsin_server.store.mongo.jobs import Jobs
 
 _INSPECTED = 1_000  # jobs one call may look at
 _JOB_BYTES = 400  # what a job takes in an answer beside what is counted
-_LIGHT = dict.fromkeys((*HEAVY, "errors.trace"), 0)  # all that View.BASIC shows
+_LIGHT = dict.fromkeys((*UNREAD, "errors.trace"), 0)  # all that View.BASIC shows
 _TESTED = dict.fromkeys(("state", "type", "priority", "due", "create", "end", "arrival", "tags", "bytes"), 1)
 
 

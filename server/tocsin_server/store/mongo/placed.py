@@ -10,7 +10,16 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.job import Cancel, Job, Progress
 from tocsin_server.domain.states import ENDED, PENDING, State
 from tocsin_server.domain.times import EPOCH, MILLISECOND
-from tocsin_server.store.mongo.documents import Document, error_document, job_document, set_alarm, text, to_ms, whole
+from tocsin_server.store.mongo.documents import (
+    Document,
+    error_document,
+    job_document,
+    set_alarm,
+    set_parents,
+    text,
+    to_ms,
+    whole,
+)
 from tocsin_server.store.put import kept_errors
 
 
@@ -44,6 +53,10 @@ def placed_document(job: Job, arrival: int) -> Document:
         document["fired"] = True
     if job.cancel is not None:
         document["cancel"] = _cancel_document(job.cancel)
+    if job.parents:
+        set_parents(document, job.parents)
+        if job.state is State.BLOCKED:
+            document["errand"] = document["create"]  # at once it asks them, who may stand elsewhere now
     set_alarm(document, document["create"])
     return document
 

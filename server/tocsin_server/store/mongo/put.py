@@ -15,7 +15,7 @@ from tocsin_server.domain.states import State
 from tocsin_server.store.batching import part_by_part, parts
 from tocsin_server.store.mongo.arrivals import Arrivals
 from tocsin_server.store.mongo.commit import Commit, WriteRounds
-from tocsin_server.store.mongo.documents import HEAVY, Document, job_of, key
+from tocsin_server.store.mongo.documents import HEAVY, UNREAD, Document, job_of, key
 from tocsin_server.store.mongo.jobs import Jobs
 from tocsin_server.store.mongo.placed import placed_document
 from tocsin_server.store.mongo.queues import QueueDocuments
@@ -161,7 +161,7 @@ class PutJobs:
 
 def _light(document: Document) -> tuple[Job, int]:
     """What a job is but for payload, result and arrival number. As a Job: a tag's place in a list is nothing of it."""
-    without = {name: value for name, value in document.items() if name not in HEAVY}
+    without = {name: value for name, value in document.items() if name not in UNREAD}
     return job_of({**without, "arrival": 0}, View.FULL), document["bytes"]
 
 

@@ -323,6 +323,7 @@ class QueueDocuments:
                 first("waiting", "due", {"state": int(State.WAITING)}),
                 first("lease", "lease", {"state": int(State.ACTIVE)}),
                 first("expire", "expire", {"expire": {"$exists": True}}),
+                first("errand", "errand", {"errand": {"$exists": True}}),
                 first("look", "look", {"look": {"$exists": True}}, f"{self._jobs_name}.schedules"),
                 READ_NOW,
             ],
@@ -347,6 +348,7 @@ class QueueDocuments:
                     of_itself.astimezone(UTC)
                     if (of_itself := head.get("until" if "paused" in head else "start"))
                     else None,
+                    time(head, "errand"),
                 ),
                 int(head["events"]),
             )

@@ -32,7 +32,8 @@ from tocsin_server.store.mongo.clock import AHEAD, NOW, NOW_TO_COMPARE, ServerCl
 from tocsin_server.store.mongo.commit import Commit
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.cross_check import CrossCheck
-from tocsin_server.store.mongo.documents import HEAVY, Document, job_of, key
+from tocsin_server.store.mongo.dependencies import MongoDependencies
+from tocsin_server.store.mongo.documents import UNREAD, Document, job_of, key
 from tocsin_server.store.mongo.event_log import EventLog
 from tocsin_server.store.mongo.figures import QueueCounts
 from tocsin_server.store.mongo.finish import FinishJobs
@@ -63,8 +64,9 @@ class MongoStore(JobStore):
     is encrypted in it.
     """
 
-    ticks_at_once = 100  # each is four lookups
+    ticks_at_once = 100  # each is six lookups
     whole_limits = False
+    dependencies: MongoDependencies
 
     def __init__(
         self,
@@ -97,6 +99,7 @@ class MongoStore(JobStore):
         self._types = KnownTypes(self._jobs)
         quota = JobQuota(self._jobs, quotas)
         self._add = AddJobs(self._jobs, self._queues, commit, self._types, quota)
+        self.dependencies = MongoDependencies(connection, collection, self._clock, self._jobs, commit)
         self.calendars = MongoCalendars(connection, collection, self._clock)
         self.schedules = self._schedules = MongoSchedules(
             connection, collection, self._clock, self._queues, self._log, self._add.add_to, quota.of
@@ -145,6 +148,7 @@ class MongoStore(JobStore):
             f"{self._collection}.notes": indexes.NOTES,
             f"{self._collection}.calendars": indexes.CALENDARS,
             f"{self._collection}.schedules": indexes.SCHEDULES,
+            f"{self._collection}.children": indexes.CHILDREN,
         }
         for name, of_collection in wanted.items():
             await indexes.ensure(self._connection, name, of_collection)
@@ -182,7 +186,7 @@ class MongoStore(JobStore):
 
     async def get(self, queue: str, job_ids: Sequence[str], view: View) -> list[Job | None]:
         keys = [key(queue, job_id) for job_id in job_ids]
-        shape = None if view is View.FULL else dict.fromkeys(HEAVY, 0)
+        shape = None if view is View.FULL else dict.fromkeys(UNREAD, 0)
         jobs = await self._jobs.by_id(list(dict.fromkeys(keys)), shape)
         return [job_of(jobs[one], view) if one in jobs else None for one in keys]
 

@@ -75,6 +75,8 @@ def changed(job: Standing) -> None:
     job.document["revision"] += 1
     if "conditions" in job.document:
         set_alarm(job.document, job.now)
+    if "errand" in job.document and job.state is not State.BLOCKED and "untold" not in job.document:
+        del job.document["errand"]
     job.touched, job.quiet = True, False
 
 
@@ -110,6 +112,9 @@ def end_as(job: Standing, state: State) -> None:
     document.pop("placed", None)
     document.update(state=int(state), end=job.now, expire=job.now + kept_for)
     changed(job)
+    if "watched" in document:  # whoever waits for this is to hear of it
+        word = {"how": int(state), "revision": Int64(document["revision"])}
+        document.update(untold=[*document.get("untold", ()), word], errand=job.now)
 
 
 def cancelled(job: Standing) -> None:
@@ -132,6 +137,12 @@ def make_due(job: Standing, due: datetime) -> None:
 def expired(job: Standing) -> None:
     """It had not begun when it had to."""
     job.document["cancel"] = {"reason": EXPIRED, "by": "", "grace": Int64(0), "asked": job.now}
+    cancelled(job)
+
+
+def parent_failed(job: Standing, reason: str) -> None:
+    """It ends because one that it waited for failed."""
+    job.document["cancel"] = {"reason": text(reason), "by": "", "grace": Int64(0), "asked": job.now}
     cancelled(job)
 
 
@@ -254,9 +265,19 @@ def replace_in_place(job: Standing, draft: Draft) -> None:
             new["state"] = int(State.BLOCKED)
     if job.held:
         new["state"] = -new["state"]
+    _keep_following(old, new)
     set_alarm(new, job.now)
     job.document, job.anew = new, True
     changed(job)
+
+
+def _keep_following(old: Document, new: Document) -> None:
+    """Who waits for the end of a job waits for that of whatever comes in its place; what follows it follows that."""
+    new.update({name: old[name] for name in ("watched", "untold") if name in old})
+    if "untold" in old:
+        new["errand"] = old["errand"]
+    if (on_end := old.get("conditions", {}).get("on_end")) is not None:
+        new["conditions"] = {**new.get("conditions", {}), "on_end": on_end}
 
 
 def begin_anew(job: Standing, draft: Draft, arrival: int) -> None:
@@ -270,5 +291,7 @@ def begin_anew(job: Standing, draft: Draft, arrival: int) -> None:
 
 def place_over(job: Standing, new: Document) -> None:
     """Another job under its id, just as that stood elsewhere; its revision comes with it."""
+    if new["arrival"] == job.document["arrival"]:
+        new.update({name: job.document[name] for name in ("watched", "untold", "errand") if name in job.document})
     job.document, job.anew = new, True
     job.touched, job.quiet = True, False

@@ -78,5 +78,9 @@ class TrimJobs:
 
     async def _delete(self, queue: str, jobs: Sequence[Standing]) -> int:
         for job in jobs:
-            remove(job)
+            if "untold" not in job.document:
+                remove(job)
+            elif job.document["expire"] <= job.now:  # others are still to hear of its end
+                job.document["expire"] = job.now + limits.RETELL
+                touch(job)
         return len(jobs) - len(await self._commit.write(queue, jobs, retention=True))

@@ -11,10 +11,11 @@ from tocsin_server.store.redis.connection.errors import unfit
 COMMANDS = (
     *("PING", "TIME", "EVAL return 1 KEY", "EVALSHA 0 1 KEY"),
     *("GET KEY", "MGET KEY", "SET KEY v", "MSET KEY v", "EXISTS KEY", "UNLINK KEY", "PEXPIRETIME KEY"),
+    "RENAME KEY KEY",
     *("GETRANGE KEY 0 1", "SETRANGE KEY 0 v", "SCAN 0"),
     *("HGET KEY f", "HMGET KEY f", "HGETALL KEY", "HKEYS KEY", "HLEN KEY", "HEXISTS KEY f"),
     *("HSET KEY f v", "HSETNX KEY f v", "HINCRBY KEY f 1", "HDEL KEY f"),
-    *("SADD KEY m", "SREM KEY m", "SCARD KEY", "SMEMBERS KEY"),
+    *("SADD KEY m", "SREM KEY m", "SCARD KEY", "SMEMBERS KEY", "SRANDMEMBER KEY 1"),
     *("ZADD KEY 1 m", "ZREM KEY m", "ZCARD KEY", "ZCOUNT KEY 0 1", "ZRANGE KEY 0 1"),
     *("ZRANGEBYLEX KEY - +", "ZRANGEBYSCORE KEY 0 1", "ZREVRANGEBYSCORE KEY 1 0"),
     *("XADD KEY * f v", "XREAD STREAMS KEY 0-0", "XREVRANGE KEY + -", "XTRIM KEY MAXLEN 1"),

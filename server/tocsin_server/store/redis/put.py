@@ -9,6 +9,7 @@ from tocsin_server.domain.job import Cancel, Job, JobError
 from tocsin_server.domain.states import PENDING
 from tocsin_server.domain.times import time_to_ms, to_ms
 from tocsin_server.store.put import kept_errors
+from tocsin_server.store.redis.parent_records import parents_bytes
 from tocsin_server.store.redis.records import (
     CANCEL_ASKED,
     FIRED,
@@ -51,6 +52,8 @@ def put_arguments(job: Job) -> tuple[bytes, bytes, bytes, bytes]:
         _NO_TOKEN,
         len(rest),
     )
+    if job.parents:
+        extras += _extra(b"D", parents_bytes(job.parents))
     return six_bytes(job.arrival), header + rest + id_bytes(job.job_id), payload_bytes(spec.payload), extras
 
 

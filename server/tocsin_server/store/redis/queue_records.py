@@ -18,7 +18,8 @@ from tocsin_server.store.limit_records import limits_of, limits_to_json
 
 _TICK = struct.Struct(">" + 6 * "HI")  # six numbers of 6 bytes
 _OLD_TICK_BYTES = 24
-_TICK_SCHEDULE, _TICK_START = slice(40, 46), slice(46, 52)
+_TICK_SCHEDULE, _TICK_START, _TICK_ERRAND = slice(40, 46), slice(46, 52), slice(52, 58)
+_TICK_WITH_ERRAND = 59
 
 #: Of a queue's hash, as `settings_of` takes them.
 SETTINGS_FIELDS = ("paused", "reason", "settings", "cmax", "fmax", "until")
@@ -106,6 +107,7 @@ def tick_of(stored: bytes | None) -> Tick:
     wakes, due, lease, expiry, waiting, changes = (halves[at] << 32 | halves[at + 1] for at in range(0, len(halves), 2))
     if len(stored) <= _OLD_TICK_BYTES:  # of a server that did not say: what once woke somebody may wait still
         waiting = wakes
+    errand = int.from_bytes(stored[_TICK_ERRAND]) if len(stored) == _TICK_WITH_ERRAND else 0
     return Tick(
         wakes,
         to_time(due) if due else None,
@@ -115,6 +117,7 @@ def tick_of(stored: bytes | None) -> Tick:
         changes,
         to_time(schedule) if (schedule := int.from_bytes(stored[_TICK_SCHEDULE])) else None,
         to_time(start) if (start := int.from_bytes(stored[_TICK_START])) else None,
+        to_time(errand) if errand else None,
     )
 
 

@@ -20,18 +20,17 @@ from typing import Any
 
 from tocsin_server.domain.conditions import NO_CONDITIONS
 from tocsin_server.domain.job import Cancel, Draft, Job, JobError, JobSpec, Payload, Progress, Retention, Terms, View
-from tocsin_server.domain.logs import LoggedLine, LogLine
 from tocsin_server.domain.retry import Backoff, RetryPolicy
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import time_to_ms, to_ms, to_time
-from tocsin_server.store.condition_records import conditions_bytes, conditions_in
+from tocsin_server.store.condition_records import conditions_bytes, conditions_in, watched_in
+from tocsin_server.store.redis.parent_records import parents_bytes
 
 HEADER = struct.Struct(">BBiIHBI6s6s6s6s8sH")
 _DRAFT = struct.Struct(">BB6sBi")
 _RETRY = struct.Struct(">HB6s6sd")
 _CHANGE = struct.Struct(">BB6sBiBd")
 _ERROR_HEAD = struct.Struct(">6sI")
-_LINE_HEAD = struct.Struct(">6sIB")  # lua/lib/logs.lua
 _COMMON_RETRY = RetryPolicy(3, Backoff.EXPONENTIAL, timedelta(seconds=2), timedelta(hours=1), 0.2)
 _COMMON_RETENTION = Retention(timedelta(days=1), timedelta(days=30))
 _OWN_RETRY, _TIMEOUT = 1, 2
@@ -156,7 +155,11 @@ def draft_arguments(drafts: Sequence[Draft]) -> list[tuple[bytes, bytes]]:
             head += _head_bytes(spec) + _tags_bytes(spec.tags) + packed_terms
         last = draft
         own = seeds[4 * at : 4 * at + 4] if job_id is None else id_bytes(job_id)
-        arguments.append((head, own + payload_bytes(spec.payload)))
+        body = own + payload_bytes(spec.payload)
+        if spec.conditions is not NO_CONDITIONS and spec.conditions.depends is not None:
+            packed = parents_bytes(draft.parents)
+            body += packed + len(packed).to_bytes(4, "big")
+        arguments.append((head, body))
     return arguments
 
 
@@ -227,15 +230,6 @@ def wish_bytes(grace: timedelta, reason: str, by: str) -> bytes:
     return six_bytes(to_ms(grace)) + len(said).to_bytes(2, "big") + said + by.encode()
 
 
-def log_bytes(lines: Sequence[LogLine]) -> bytes:
-    """Lines as extend.lua reads them."""
-    parts: list[bytes] = []
-    for line in lines:
-        text = line.kept
-        parts += (bytes((line.level,)), len(text).to_bytes(2, "big"), text)
-    return b"".join(parts)
-
-
 def progress_bytes(fraction: float, message: str) -> bytes:
     """Progress, without the time that the store adds."""
     return struct.pack(">d", fraction) + message.encode(errors="replace")
@@ -261,6 +255,11 @@ def _read_spec(record: bytes, end: int, queue: str, flags: int, priority: int, p
         at = value_end
     terms = _terms_of(record[at:end], bool(flags & OWN_RETENTION))
     return JobSpec(queue, kind, payload, priority, terms, tags, conditions)
+
+
+def _conditions_block(record: bytes) -> bytes:
+    at = _META + 1 + record[_META]
+    return bytes(record[at + 2 : at + 2 + int.from_bytes(record[at : at + 2], "big")])
 
 
 @lru_cache(maxsize=1024)
@@ -320,6 +319,7 @@ def job_of(queue: str, answer: bytes | list[Any], view: View) -> Job:
         _number(record[:_ARRIVAL]),
         fired=bool(flags & FIRED),
         held=state > PUT_BY,
+        watched=bool(flags & CONDITIONS) and watched_in(_conditions_block(record)),
     )
     return with_extras(job, extras_of(pairs), view) if pairs else job
 
@@ -371,6 +371,7 @@ class AlikeReader:
             None,
             last.cancel,
             held=last.held,
+            watched=last.watched,
         )
 
 
@@ -379,12 +380,6 @@ def lease_end(answer: bytes | list[Any]) -> datetime | None:
     record = answer[0] if isinstance(answer, list) else answer
     header = HEADER.unpack_from(record, _ARRIVAL)
     return _some_time(header[10]) if header[0] == State.ACTIVE else None
-
-
-def logged_line(stored: bytes) -> LoggedLine:
-    """A line of a job's log."""
-    time, attempt, level = _LINE_HEAD.unpack_from(stored)
-    return LoggedLine(to_time(_number(time)), attempt, level, stored[_LINE_HEAD.size :].decode())
 
 
 def extras_of(pairs: Sequence[bytes] | None) -> Mapping[bytes, bytes]:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from tocsin_server.domain import limits
+from tocsin_server.domain.dependencies import EndedParent, Errands, ParentEnd, ParentJob
 from tocsin_server.domain.errors import QueueDraining, TocsinError, TooLarge
 from tocsin_server.domain.explaining import HeldBack, Outlook, Turn
 from tocsin_server.domain.job import Added, Draft, Job, Kept, New, Put, Replaced, View
@@ -23,6 +24,7 @@ from tocsin_server.domain.lease import Claim, Claimed, Extended, Finished, Lease
 from tocsin_server.domain.quotas import Quotas, too_many_jobs, too_many_types
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import to_time
+from tocsin_server.store.condition_records import ref_in
 from tocsin_server.store.redis.records import AlikeReader, job_of, lease_end, made_id, six_bytes
 
 _RUN = struct.Struct(">HB6s6s")  # new jobs: how many, state, due, arrival of the first; state 0: of one that is not new
@@ -90,6 +92,8 @@ def outlook(queue: str, now_ms: int, paused_ms: bytes | None, reply: Sequence[An
     if reply is None:
         return None
     answer, ahead, hindrance, *waits_for = reply
+    open_parents = waits_for.pop(0) if waits_for and isinstance(waits_for[0], int) else None
+    ids = [one.decode() for one in waits_for] if open_parents is None else [_as_seen(queue, one) for one in waits_for]
     return Outlook(
         job_of(queue, answer, View.BASIC),
         to_time(now_ms),
@@ -97,7 +101,26 @@ def outlook(queue: str, now_ms: int, paused_ms: bytes | None, reply: Sequence[An
         lease_end(answer),
         None if ahead < 0 else ahead,
         _hindrance(hindrance),
-        tuple(job_id.decode() for job_id in waits_for),
+        tuple(ids),
+        open_parents,
+    )
+
+
+def _as_seen(queue: str, reference: bytes) -> str:
+    """A job's id; of one of another queue with that."""
+    named = ref_in(reference)
+    return named.job_id if named.queue == queue else f"{named.queue}/{named.job_id}"
+
+
+def errands(queue: str, reply: Sequence[Any]) -> Errands:
+    """What errands.lua says."""
+    ended, blocked = reply
+    return Errands(
+        tuple(
+            EndedParent(token, ParentJob(queue, job_id.decode(), arrival, ParentEnd(how)), tuple(map(ref_in, children)))
+            for token, job_id, arrival, how, children in ended
+        ),
+        tuple(job_id.decode() for job_id in blocked),
     )
 
 

@@ -40,8 +40,10 @@ from tocsin_server.store.redis.claiming import Claiming
 from tocsin_server.store.redis.condition import Condition
 from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.cross_check import CrossCheck
+from tocsin_server.store.redis.dependencies import RedisDependencies
 from tocsin_server.store.redis.event_stream import EventStream
 from tocsin_server.store.redis.keys import Keys
+from tocsin_server.store.redis.log_records import log_bytes, logged_line
 from tocsin_server.store.redis.marker import Marker
 from tocsin_server.store.redis.notes import Notes
 from tocsin_server.store.redis.page import page_arguments, page_total
@@ -102,6 +104,7 @@ class RedisStore(JobStore):
         self._cross_check = CrossCheck(connection, self._scripts, self._keys)
         self._wake_channel = WakeChannel(connection, self._keys.wake)
         self._queue_names = QueueNames(connection, self._keys, quotas.queues, lost=self._marker.make)
+        self.dependencies = RedisDependencies(self._run, self._run_all)
         self.calendars = RedisCalendars(connection, self._scripts, self._keys)
         self.sealed = RedisSealed(self._scripts, self._keys, self._marker)
         self.schedules = RedisSchedules(connection, self._scripts, self._keys, self._queue_names, quotas)
@@ -266,7 +269,7 @@ class RedisStore(JobStore):
                 (
                     item.lease.token,
                     records.progress_bytes(*item.progress) if item.progress else b"",
-                    records.log_bytes(item.log) if item.log else b"",
+                    log_bytes(item.log) if item.log else b"",
                 )
                 for item in items
             ]
@@ -281,7 +284,7 @@ class RedisStore(JobStore):
         if found is None:
             return None
         arrival, seen, last, first, *lines = found
-        return page_of(arrival, seen, last, enumerate(map(records.logged_line, lines), first), attempt=attempt)
+        return page_of(arrival, seen, last, enumerate(map(logged_line, lines), first), attempt=attempt)
 
     async def explain(self, queue: str, job_ids: Sequence[str]) -> list[Outlook | None]:
         found: list[Outlook | None] = []

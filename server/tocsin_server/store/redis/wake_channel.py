@@ -13,7 +13,7 @@ from tocsin_server.domain.times import to_time
 from tocsin_server.store.interface import Wake
 from tocsin_server.store.redis.connection.connection import RedisConnection
 
-_CLAIMABLE, _DUE, _CANCELS, _SETTINGS, _MOVED = 1, 2, 4, 8, 16
+_CLAIMABLE, _DUE, _CANCELS, _SETTINGS, _MOVED, _ERRANDS = 1, 2, 4, 8, 16, 32
 _SILENCE = timedelta(seconds=2.5)
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(milliseconds=50), timedelta(seconds=2)
 
@@ -91,4 +91,5 @@ def _wake(message: bytes) -> Wake:
         cancels=bool(flags & _CANCELS),
         settings=bool(flags & _SETTINGS),
         moved=bool(flags & _MOVED),
+        errands=bool(flags & _ERRANDS),
     )

@@ -18,7 +18,9 @@ def ways_to_queues(descriptor: Descriptor, at: Way = ()) -> Iterator[Way]:
         if "queue" in field.name and field.type != FieldDescriptor.TYPE_MESSAGE:
             yield (*at, field)
         elif field.message_type is not None and field.message_type.full_name.startswith("tocsin."):
-            if not field.message_type.GetOptions().map_entry:
+            if (
+                field.full_name not in {one.full_name for one in at} and not field.message_type.GetOptions().map_entry
+            ):  # a spec in a spec: once
                 yield from ways_to_queues(field.message_type, (*at, field))
 
 
@@ -29,7 +31,8 @@ def naming(descriptor: Descriptor, way: Way, queue: str, name: str) -> Any:
     last = way[-1]
     for field in way:
         around = at.DESCRIPTOR.fields_by_name.get("queue")  # what is named above it is the caller's own
-        if around is not None and around is not last and around.type == FieldDescriptor.TYPE_STRING:
+        is_it = field is last and around is last
+        if around is not None and not is_it and around.type == FieldDescriptor.TYPE_STRING:
             at.queue = "own"
         _named(at, name)
         if field is not last:

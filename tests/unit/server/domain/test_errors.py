@@ -53,6 +53,8 @@ from tocsin_server.domain.job_errors import (
     JobExists,
     JobNotFound,
     LeaseLost,
+    ParentNotFound,
+    ParentRefused,
     ReminderIdTaken,
     RevisionMismatch,
     WrongState,
@@ -76,6 +78,8 @@ ALL: list[TocsinError] = [
     InvalidFields([Violation("job.type", "is needed"), Violation("job.priority", "is no int32")]),
     TooLarge("job.raw.body", 2_000_000, 1_048_576),
     JobNotFound("q", "a"),
+    ParentNotFound("q", "a", 2),
+    ParentRefused("job.depends_on.parents[0].batch_item", 3),
     RemindersNotFound("q", "booking", "42"),
     BulkTokenStale("q"),
     JobExists("q", "a", State.COMPLETED),
@@ -186,6 +190,8 @@ def test_it_says_something_in_one_line(error: TocsinError) -> None:
 #: The words by which each says what to do, or what holds now.
 ADVICE = {
     TooLarge: "Send less",
+    ParentNotFound: "Schedule that one first",
+    ParentRefused: "was refused",
     JobNotFound: "Check both names",
     JobExists: "KEEP",
     JobActive: "Cancel it, or wait",

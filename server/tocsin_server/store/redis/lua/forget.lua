@@ -5,7 +5,7 @@
 -- Returns  1 if nothing of the queue is left, 0 if it stays
 -- Wakes    "settings"
 -- Notes are not looked for here; write_note.lua tells until when one stands. They end by themselves.
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit
 local function unused(for_ms)
   local said = redis.call('HMGET', key('q'), 'paused', 'settings', 'cmax', 'fmax', 'notes', 'unused')
   if said[1] or (said[2] and said[2] ~= ARGV[2]) or said[3] or said[4] or tonumber(said[5] or 0) > NOW then return false end
@@ -19,7 +19,7 @@ local function unused(for_ms)
   return last + for_ms <= NOW
 end
 
-for _, row in ipairs({key('s'), key('a'), key('x'), key('u')}) do
+for _, row in ipairs({key('s'), key('a'), key('x'), key('u'), key('O')}) do
   if redis.call('ZCARD', row) > 0 then return 0 end
 end
 if redis.call('HLEN', key('n')) > 0 then return 0 end
@@ -28,5 +28,5 @@ if redis.call('EXISTS', key('q')) == 1 then
   publish(8, 0)
 end
 redis.call('UNLINK', key('q'), key('k'), key('n'), key('d'), key('m'), key('v'), key('o'), key('e'), key('f'),
-  key('p'), key('P'), key('T'))
+  key('p'), key('P'), key('T'), key('E'))
 return 1

@@ -3,14 +3,14 @@
 -- KEYS[1]  root of the queue
 -- ARGV     1 epoch if the queue is new | 2 "1" to place them over what stands | 3 highest arrival of the whole batch, so
 --          that a job which needs one takes none that another brings | then for each job: I6 the arrival that it had,
---          0 for none | meta (lib/job), I2 id | payload | extras, {field, I4 length, value}
+--          0 for none | meta (lib/job), I2 id | payload | extras, {field, I4 length, value}, of which D are its parents (lib/following)
 -- Returns  {1 if the queue is new, else 0, answers}, one a job: "CREATED" | "KEPT" | "SAME" | "REPLACED" | "JOB_ACTIVE" |
 --          "TYPES" | "JOBS", of which there are too many
 -- Events   one a job that was created or replaced; where the new one has another arrival, "deleted" of the old one first
 -- Wakes    "settings" where the queue is new
 -- Clock    none: all times come with the jobs, and nothing is decided by them
 -- Bounds   the caller sends at most 50 jobs and 1 MiB
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/types
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/types
 local over, answers, placed, unwritten = ARGV[2] == '1', {}, false, {}
 local top = math.max(tonumber(redis.call('HGET', key('q'), 'n') or 0), tonumber(ARGV[3]))
 
@@ -41,11 +41,26 @@ local function read(i)
   while at <= #packed do
     local field, value
     field, value, at = struct.unpack('>c1I4c0', packed, at)
-    job.extras = job.extras or {}
-    job.extras[field] = value
+    if field == 'D' then
+      job.parents = value
+    else
+      job.extras = job.extras or {}
+      job.extras[field] = value
+    end
   end
+  job.errand = NOW  -- where it waits for parents: at once it asks them, who may stand elsewhere now
   job.was, job.payload_new, job.new_tags = false, ARGV[i + 2], tags(job)
   return job
+end
+
+-- What stands before a spec's tags, but for what the store itself says there.
+local function before_tags(job)
+  local kept, at, number, value = {string.sub(job.rest, 1, 1 + #job.type)}, #job.type + 4, nil, nil
+  while at < job.tags_at do
+    number, value, at = struct.unpack('>BI2c0', job.rest, at)
+    if number ~= WATCHED then kept[#kept + 1] = struct.pack('>BI2', number, #value) .. value end
+  end
+  return table.concat(kept)
 end
 
 -- A spec's tags, sorted (no store keeps their order), and what follows them.
@@ -53,7 +68,7 @@ local function spec_of(job)
   local borne, at = tags(job), job.tags_at + 1
   for _, name in ipairs(borne) do at = at + #name end  -- "#name=value" is as long as its two lengths and texts
   table.sort(borne)
-  return string.sub(job.rest, 1, job.tags_at - 1) .. '\0' .. table.concat(borne, '\0') .. '\0' .. string.sub(job.rest, at)
+  return before_tags(job) .. '\0' .. table.concat(borne, '\0') .. '\0' .. string.sub(job.rest, at)
 end
 
 local COMPARED = {'state', 'priority', 'attempt', 'failures', 'crashes', 'revision', 'create', 'due', 'start', 'ends'}
@@ -92,6 +107,9 @@ end
 local function write(job, n)
   job.n, job.arrival, top = n, arrival6(n), math.max(top, n)
   placed, unwritten[job.id] = true, true
+  redis.call('UNLINK', key('D' .. job.arrival))
+  if job.parents then write_parents(job.arrival, job.parents) end
+  if redis.call('EXISTS', key('C' .. job.arrival)) == 1 then set_condition(job, WATCHED, '') end
   touch(job)
 end
 

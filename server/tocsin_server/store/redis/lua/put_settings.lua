@@ -7,7 +7,7 @@
 -- Returns  1 if the queue is new, else 0
 -- Wakes    "settings"; with a resume, or other limits, also "claimable now"
 -- Bounds   where limits begin, all running jobs are given their places; jobs that wait are filed by claims, some a call
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions
 local new = redis.call('HSETNX', key('q'), 'epoch', ARGV[1])
 local found = redis.call('HMGET', key('q'), 'paused', 'limits')
 local since, flags = found[1], 8

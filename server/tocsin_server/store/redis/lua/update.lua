@@ -7,13 +7,8 @@
 -- Returns  one a change: {"OK", answer} | {"JOB_NOT_FOUND"} | {"WRONG_STATE", state} | {"REVISION_MISMATCH", revision} |
 --          {"TOO_LARGE", bytes}
 -- Events   one a job that changed
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions
 local verbs = {}
-
--- The payload as it stands, read only where a new rest must be written before it.
-local function payload_of(job)
-  return job.payload_new or redis.call('GETRANGE', key('j' .. job.arrival), HEADER_LEN + #job.rest + #job.own, -1)
-end
 
 function verbs.UPDATE(job, fixed, payload, terms)
   local timed, is_delay, ms, prioritized, priority, checked, revision = struct.unpack('>BBI6Bi4Bd', fixed)
@@ -70,26 +65,14 @@ function verbs.RUN(job)
   end
 end
 
--- Who retries a job that has expired wants it to run.
-local function drop_expiry(job)
-  local head, at, fields, number, value = 1 + #job.type, #job.type + 4, {}, nil, nil
-  while at < job.tags_at do
-    number, value, at = struct.unpack('>BI2c0', job.rest, at)
-    if number ~= EXPIRE then fields[#fields + 1] = struct.pack('>BI2', number, #value) .. value end
-  end
-  local block, payload = table.concat(fields), payload_of(job)
-  remember_conditions(job)
-  if block == '' then clear_flag(job, CONDITIONS) else block = struct.pack('>I2', #block) .. block end
-  rewrite(job, string.sub(job.rest, 1, head) .. block .. string.sub(job.rest, job.tags_at), payload)
-end
-
 function verbs.RETRY(job)
   if job.state == WAITING or job.state == ACTIVE then return end
   if job.state ~= FAILED and job.state ~= CANCELLED then return {'WRONG_STATE', job.state} end
   job.failures, job.crashes, job.ends = 0, 0, 0
   clear_flag(job, CANCEL_ASKED)
   if has(job, HAS_EXTRAS) then redis.call('HDEL', key('h' .. job.arrival), 'c', 'r', 'p') end
-  if job.attempt == 0 and condition(job, EXPIRE) then drop_expiry(job) end
+  -- Who retries a job that has expired wants it to run.
+  if job.attempt == 0 and condition(job, EXPIRE) then set_condition(job, EXPIRE, nil) end
   make_due(job, NOW)
 end
 

@@ -5,13 +5,14 @@ local keyed = {}  -- rows of keys of jobs that this call has not written yet
 -- Puts a new spec and time in a job's place. One that waits for another of its key goes on waiting for it.
 --- @rare
 local function replace(job, asked, payload)
-  local waits_for = job.state == BLOCKED and key_row(job, job.type)
+  local waits_for, follow_on = job.state == BLOCKED and key_row(job, job.type), keep_following(job)
   job.extras_gone, job.log_gone = job.extras_gone or has(job, HAS_EXTRAS), job.log_gone or has(job, HAS_LOG)
   job.extras = false
   remember_conditions(job)
   job.flags = asked.flags - (has(asked, OWN_ID) and OWN_ID or 0) + (has(job, OWN_ID) and OWN_ID or 0)
   job.priority, job.failures, job.crashes, job.token = asked.priority, 0, 0, NO_TOKEN
   rewrite(job, asked.rest, payload)
+  follow_on(job)
   make_due(job, asked.due)
   if waits_for and key_row(job, job.type) == waits_for then job.state = BLOCKED end
   return job

@@ -55,7 +55,7 @@ local function move_places(plan, arrival)
 end
 
 -- Takes one job from the rows where it stood, and puts it where it stands now.
-local function move(plan, arrival, n)
+local function move(plan, arrival, n, own)
   local list = plan.leaves
   if list then list[#list + 1] = plan.from_lead and plan.from_lead .. arrival or arrival end
   list = plan.enters
@@ -72,6 +72,7 @@ local function move(plan, arrival, n)
   if list then list[#list + 1] = arrival end
   if plan.out then move_places(plan, arrival) end
   if plan.key_leaves or plan.key_enters then move_in_key(plan, arrival, n) end
+  if plan.follows then follow(plan, arrival, own) end
 end
 
 -- A listing index is a row of sets of BUCKET numbers each. Neighbours in a call are mostly neighbours in a bucket.
@@ -158,7 +159,7 @@ local function commit()
     local job, arrival, own, body, result = order[i], order[i + 2], order[i + 3], order[i + 4], order[i + 5]
     local plan, at, gone = job.plan or plan_of(job), key('j' .. arrival), job.gone
     plans[job], plan.members = plan, plan.members + 1
-    move(plan, arrival, order[i + 1])
+    move(plan, arrival, order[i + 1], own)
     if plan.listed then list_anew(plan, order[i + 1]) end
     if not body and job.payload_new then body = own .. job.payload_new end
     if gone then

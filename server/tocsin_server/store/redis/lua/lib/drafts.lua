@@ -13,6 +13,11 @@ local function read_head(head)
     few = true
     asked.tags_at = behind_conditions(asked.rest, #asked.type + 2, flags)
     asked.collapse = condition(asked, COLLAPSE)
+    asked.depends = condition(asked, DEPENDS)
+    if asked.depends then
+      rare()
+      asked.state, asked.errand = BLOCKED, next_look(NOW, asked.depends, ASK_PARENTS_MS)
+    end
   end
   return asked
 end
@@ -21,7 +26,8 @@ local function new_job(asked, revision)
   local type, at = struct.unpack('>Bc0', asked.rest)
   local job = {rest = asked.rest, type = type, tags_at = behind_conditions(asked.rest, at, asked.flags),
     state = asked.state, flags = asked.flags, priority = asked.priority, attempt = 0, failures = 0, crashes = 0,
-    revision = revision, create = NOW, due = asked.due, start = 0, ends = 0, token = NO_TOKEN, was = false}
+    revision = revision, create = NOW, due = asked.due, start = 0, ends = 0, token = NO_TOKEN, was = false,
+    errand = asked.errand}
   job.new_tags = tags(job)
   if asked.refused then refuse(job) end
   return job
@@ -47,6 +53,7 @@ local function create(asked, id, body, replaced)
   if not replaced then asked.job = job end
   last = last + 1
   local arrival, own = arrival6(last), string.sub(body, 1, id and 2 + #id or 4)
+  if asked.depends then body = take_parents(arrival, body) end
   if id and asked.on_conflict == UNIQUE then
     local list = list_of('HSET', 'd')  -- into the index at once: nobody asks for it in this call
     local at = #list

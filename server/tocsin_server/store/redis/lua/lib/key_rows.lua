@@ -45,6 +45,7 @@ local function plan_conditions(plan, job, now)
   if to and (from ~= to or band ~= band_before) then plan.key_enters, plan.key_band = list_of('ZADD', to), band end
   if from and (from ~= to or band == 0) then ended_keys[from] = true end
   if band == BLOCKED_BAND and (from ~= to or band ~= band_before) then ended_keys[to] = true end
+  plan_following(plan, job, now, before)
 end
 
 -- Puts one job into the row of its key, or takes it out.

@@ -9,6 +9,11 @@
 --   :e  :f           ZSET    COMPLETED and CANCELLED, FAILED, by end time
 --   :x               ZSET    all ended ones by the time their retention is over, and those to be begun by a time
 --   :K<type>:<key>   ZSET    jobs that collapse, by what they are and arrival (lib/key_rows)
+--   :O               ZSET    what is to be done for jobs that wait for others (lib/following), by when: arrival of a BLOCKED one;
+--                    arrival and I4 revision of one that ended, whose children are to hear of it
+--   :E               HASH    those that ended: arrival and revision -> B how, B whether its id is its own, I6 create, own
+--   :C<arrival>      SET     references of children of a job that has not ended; behind the arrival the revision: that has
+--   :D<arrival>      HASH    parents of a child
 --   :i<name>:<n>     SET     listing index, bucket n: arrivals modulo 256 (an intset: 2 bytes a job)
 --   :r<name>         ZSET    buckets in use of index <name>; <name> is "<state>:<type>" or "#<tag>=<value>"
 --   :n               HASH    "<state>:<type>" -> how many stand

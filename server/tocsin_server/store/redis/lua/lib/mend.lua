@@ -1,4 +1,6 @@
 -- mend: holds one key, or one record, against the jobs' records, and mends what differs; counts it in `mended`.
+local OF_NO_JOB = {h = 'errors and results of no job', l = 'logs of no job', D = 'parents of no job'}
+
 local function key_score(job)
   return string.format('%d', key_band(job.state) + job.n)
 end
@@ -33,6 +35,9 @@ local function check_record(n)
   if put > 0 and job.state == WAITING then wake = 1 end
   local over, of_key = begin_by(job) or (ended(job.state) and expiry(job)), key_row(job, job.type)
   if over then put = put + redis.call('ZADD', key('x'), 'CH', over, job.arrival) end
+  if job.state == BLOCKED and condition(job, DEPENDS) then
+    put = put + redis.call('ZADD', key('O'), 'NX', NOW, job.arrival)
+  end
   if of_key then put = put + redis.call('ZADD', key(of_key), 'CH', key_score(job), job.arrival) end
   mend('jobs out of the row of their state', math.min(put, 1))
   listed(field_name(job), n)
@@ -108,8 +113,8 @@ local function check(suffix, start)
   if kind == 'n' then return check_counters(start) end
   if kind == 'c' then return check_places(suffix) end
   if string.find('saefxwK', kind, 1, true) then return check_row(suffix, start) end
-  if (kind == 'h' or kind == 'l') and redis.call('EXISTS', key('j' .. string.sub(suffix, 2))) == 0 then
-    mend(kind == 'h' and 'errors and results of no job' or 'logs of no job', redis.call('UNLINK', key(suffix)))
+  if (kind == 'h' or kind == 'l' or kind == 'D') and redis.call('EXISTS', key('j' .. string.sub(suffix, 2))) == 0 then
+    mend(OF_NO_JOB[kind], redis.call('UNLINK', key(suffix)))
   end
 end
 
@@ -132,7 +137,7 @@ local function check_tick()
   if #old ~= TICK_LEN then old = string.rep('\0', TICK_LEN) end  -- as of a queue that never had a job
   local wakes, _, _, _, _, seen, minute = struct.unpack(TICK, old)
   local new = struct.pack(TICK, wakes + wake, earliest('s'), earliest('a'), earliest('x'), count_waiting(), seen, minute,
-    earliest('y'), earliest('p'), filing)
+    earliest('y'), earliest('p'), earliest('O'), filing)
   if new == old then return end
   redis.call('SET', key('k'), new)
   mend('wrong clocks', 1)

@@ -1,8 +1,9 @@
 -- tick: when a queue is to be looked at again, in one record, and who is rung for it. The record is TICK: wakes so far;
 -- the earliest due time, end of lease and end of retention (0: none); how many jobs are WAITING; changes so far; the last
 -- minute of which is known how many there were when it began (lib/events); when a schedule is to be looked at next; when a
--- limit or a pause lets jobs begin by itself; the mode (lib/limits).
-local TICK, TICK_LEN = '>I6I6I6I6I6I6I4I6I6B', 53
+-- limit or a pause lets jobs begin by itself; when something is to be done for jobs that wait for others (lib/following); the
+-- mode (lib/limits).
+local TICK, TICK_LEN = '>I6I6I6I6I6I6I4I6I6I6B', 59
 -- A mode (lib/limits).
 local HELD = 8
 -- Of what goes on by itself (lib/turns), the pause.
@@ -65,21 +66,23 @@ local function flush_tick(waiting_by)
   local mode = read_mode()
   local old = ticked or redis.call('GET', key('k')) or ''
   local whole = #old == TICK_LEN
-  local wakes, due, lease, over, waiting, changes, minute, schedule, start =
+  local wakes, due, lease, over, waiting, changes, minute, schedule, start, errand =
     struct.unpack(TICK, old .. string.rep('\0', TICK_LEN - #old))
   changes, minute = flush_events(changes, minute)
   if whole then waiting = math.max(0, waiting + waiting_by) else waiting = count_waiting() end
-  local due_before, start_before = due, start
+  local due_before, start_before, errand_before = due, start, errand
   due = first_of('s', due, not whole or stirred.s)
   lease = first_of('a', lease, not whole or stirred.a)
   over = first_of('x', over, not whole or stirred.x)
   schedule = first_of('y', schedule, not whole or stirred.y)
   start = first_of('p', start, not whole or stirred.p)
+  errand = first_of('O', errand, not whole or stirred.O)
   if mode > 0 then mode = settle_places(mode, waiting) end
-  local new = struct.pack(TICK, wakes + wake, due, lease, over, waiting, changes, minute, schedule, start, mode)
+  local new = struct.pack(TICK, wakes + wake, due, lease, over, waiting, changes, minute, schedule, start, errand, mode)
   if new ~= old then redis.call('SET', key('k'), new) end
   ticked, new_mode, stirred = new, false, {}
   if start > 0 and start ~= start_before then publish(2, start) end
+  if errand > 0 and errand <= NOW and errand ~= errand_before then publish(32, 0) end
   if not announce then return end
   if wake > 0 then publish(1, 0) end
   if due > 0 and (due_before == 0 or due < due_before) then publish(2, due) end
