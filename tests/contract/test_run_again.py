@@ -195,7 +195,7 @@ async def stores(provider: Provider) -> AsyncIterator[list[JobStore]]:
 @pytest.mark.parametrize("mode", [KEEP, REPLACE, THROTTLE, DEBOUNCE, RUN_AGAIN_AFTER])
 async def test_servers_that_are_asked_at_one_moment_make_one_job(stores: list[JobStore], mode: CollapseMode) -> None:
     window = HOUR if mode in (THROTTLE, DEBOUNCE) else NOW
-    for key in "abcdef":
+    for key in "abc":
         answers = await asyncio.gather(
             *(store.add([keyed(mode, key=key, window=window)]) for store in stores for _ in range(3))
         )
@@ -204,7 +204,7 @@ async def test_servers_that_are_asked_at_one_moment_make_one_job(stores: list[Jo
         assert len(made) == 1
         others = [one.job.job_id for one in done if not isinstance(one, New)]
         assert others == [made[0].job_id] * 8
-    assert sum((await states(stores[0])).values()) == 6
+    assert sum((await states(stores[0])).values()) == 3
 
 
 async def test_each_trigger_is_followed_by_a_run_that_begins_later(stores: list[JobStore]) -> None:
@@ -213,7 +213,7 @@ async def test_each_trigger_is_followed_by_a_run_that_begins_later(stores: list[
     triggered = asyncio.Event()
 
     async def triggers(store: JobStore, first: int) -> None:
-        for number in range(first, first + 12):
+        for number in range(first, first + 6):
             good((await store.add([keyed(RUN_AGAIN_AFTER, body=b"%d" % number)]))[0])
 
     async def works(store: JobStore) -> None:
@@ -227,8 +227,8 @@ async def test_each_trigger_is_followed_by_a_run_that_begins_later(stores: list[
     await asyncio.gather(*(triggers(store, 100 * at) for at, store in enumerate(stores)))
     triggered.set()
     await asyncio.wait_for(asyncio.gather(*workers), 60)
-    assert runs[-1] % 100 == 11
-    assert 1 <= len(runs) <= 36
+    assert runs[-1] % 100 == 5
+    assert 1 <= len(runs) <= 18
 
 
 async def test_a_next_one_that_is_placed_without_the_one_before_is_let_go(movable: JobStore) -> None:

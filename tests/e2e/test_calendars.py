@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+from support import commands
 from support.servers import Server
 from tocsin import AsyncClient, Calendar, Client, FailedPrecondition, InvalidArgument, KeptCalendar, NotFound
 
@@ -28,8 +29,7 @@ def client(quiet_server: Server) -> Iterator[Client]:
 def typed(line: str, address: str, *more: str) -> str:
     arguments = shlex.split(line.removeprefix("$ "))
     assert arguments.pop(0) == "tocsin"
-    command = [sys.executable, "-m", "tocsin.cli.main", *arguments, "--address", address, *more]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = commands.typed(*arguments, "--address", address, *more)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

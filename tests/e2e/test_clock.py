@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -13,12 +11,15 @@ from pathlib import Path
 
 import grpc
 import pytest
+from support.commands import typed
 from support.eventually import until
 from support.lost_worker import lose_worker
+from support.mongo_backend import MongoBackend
+from support.redis_backend import RedisBackend
 from support.servers import Server
-from support.stores import StoreBackend
+from support.stores import STORES, StoreBackend, store_settings
 from support.worker_messages import completed, poll, report, span
-from tocsin import Client, FailedPrecondition, InvalidArgument, JobRequest, RetryPolicy
+from tocsin import Client, FailedPrecondition, InvalidArgument, JobRequest, RetryPolicy, State
 from tocsin.clock import ClockMove
 from tocsin.testing import job_server
 from tocsin.v1 import worker_service_pb2_grpc
@@ -28,14 +29,39 @@ HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 Serve = Callable[..., Server]
 
 
-@pytest.fixture
-def by_hand(store: StoreBackend, serve: Serve, tmp_path: Path) -> Server:
-    """A server on a store whose clock is moved by hand."""
-    return serve(
-        store.url,
-        *("--clock", "manual", "--mail", f"file:{tmp_path / 'outbox'}", "--mail-from", "a@example.com"),
-        handlers=HANDLERS,
+@pytest.fixture(scope="module", params=STORES)
+def moved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on a store whose clock is moved by hand, for all tests that move it on."""
+    folder = tmp_path_factory.mktemp("by_hand")
+    mail = ("--mail", f"file:{folder / 'outbox'}", "--mail-from", "a@example.com")
+    store: RedisBackend | MongoBackend = (
+        RedisBackend(folder / "redis")
+        if request.param == "redis"
+        else MongoBackend(request.getfixturevalue("mongo_server"), "moved_by_hand")
     )
+    with store:
+        flags = ["--clock", "manual", *mail, "--handlers", HANDLERS]
+        server = Server(folder, flags, store_settings(store.url)).start()
+        yield server
+        server.kill()
+
+
+@pytest.fixture
+def by_hand(moved: Server) -> Iterator[Server]:
+    """That server. What a test leaves goes after it: its schedules would fire as others move the clock."""
+    yield moved
+    with Client(moved.address) as client:
+        for queue in [one.name for one in client.queues()]:
+            for schedule in list(client.schedules.list(queue)):
+                client.schedules.delete(schedule.schedule_id, queue)
+            client.purge(queue, states=[state for state in State if state != "ACTIVE"])
+            client.delete_queue(queue)
+
+
+@pytest.fixture
+def own_by_hand(store: StoreBackend, serve: Serve) -> Server:
+    """One of a test's own."""
+    return serve(store.url, "--clock", "manual", handlers=HANDLERS)
 
 
 def three_days(client: Client, queue: str) -> ClockMove:
@@ -72,7 +98,7 @@ ORDER = [
 ]
 
 
-def test_three_days_take_seconds_and_have_the_same_order_in_each_run(by_hand: Server, tmp_path: Path) -> None:
+def test_three_days_take_seconds_and_have_the_same_order_in_each_run(by_hand: Server) -> None:
     with Client(by_hand.address) as client:
         for run in range(3):
             before, began = client.clock.get().now, time.monotonic()
@@ -86,11 +112,12 @@ def test_three_days_take_seconds_and_have_the_same_order_in_each_run(by_hand: Se
             assert took < 20  # a second, where the machine has nothing else to do
             assert "LEASE_EXPIRED" in done.ran[0].error
             assert done.ran[1].error == "RuntimeError: attempt 1 found the disk busy"
-    assert len(list((tmp_path / "outbox").glob("*.eml"))) == 9
+    assert len(list((by_hand.folder / "outbox").glob("*.eml"))) == 9
 
 
-def test_two_servers_share_the_clock(store: StoreBackend, serve: Serve, by_hand: Server) -> None:
-    beside = serve(store.url, "--clock", "manual", "--no-dispatch")
+def test_two_servers_share_the_clock(by_hand: Server, serve: Serve) -> None:
+    url = by_hand.env.get("REDIS_URL") or by_hand.env["MONGODB_URL"]
+    beside = serve(url, "--clock", "manual", "--no-dispatch")
     with Client(beside.address) as other, Client(by_hand.address) as client:
         client.schedule("greet", delay=HOUR, job_id="greeting")
         until(lambda: any(other.workers(type="greet")), within=10)  # servers hear of each other's workers a little late
@@ -178,9 +205,9 @@ def test_an_answer_has_room_for_what_it_tells() -> None:
         assert cut or len(told) == 1_600  # what ends between two calls is in neither
 
 
-def test_it_stops_well_before_the_end_of_the_calendar(by_hand: Server) -> None:
+def test_it_stops_well_before_the_end_of_the_calendar(own_by_hand: Server) -> None:
     last = datetime(9499, 12, 31, tzinfo=UTC)
-    with Client(by_hand.address) as client:
+    with Client(own_by_hand.address) as client:
         for ask, field in (({"to": last + timedelta(days=1)}, "to"), ({"to": datetime.max.replace(tzinfo=UTC)}, "to")):
             with pytest.raises(InvalidArgument, match=f"^{field}: .*9,499"):
                 client.clock.advance(**ask)
@@ -211,19 +238,16 @@ def test_a_store_of_real_time_refuses_and_each_kind_stays_what_it_is(
     assert "made with a real clock" in refusing.said()
 
 
-def test_serve_refuses_a_store_whose_clock_is_moved_by_hand(by_hand: Server, tmp_path: Path) -> None:
-    assert by_hand.stop() == 0
-    refusing = Server(tmp_path / "again", env=by_hand.env).launch()
+def test_serve_refuses_a_store_whose_clock_is_moved_by_hand(own_by_hand: Server, tmp_path: Path) -> None:
+    assert own_by_hand.stop() == 0
+    refusing = Server(tmp_path / "again", env=own_by_hand.env).launch()
     assert refusing.wait() == 2
     assert "--clock manual" in refusing.said()
 
 
 def test_the_command_line_moves_it(by_hand: Server) -> None:
     def tocsin(*words: str) -> str:
-        command = [sys.executable, "-m", "tocsin.cli.main", "clock", *words, "--address", by_hand.address]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return typed("clock", *words, "--address", by_hand.address, check=True).stdout
 
     with Client(by_hand.address) as client:
         client.schedule("greet", delay=2 * HOUR, job_id="greeting")

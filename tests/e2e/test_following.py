@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from support import commands
 from support.eventually import until
 from support.servers import Server
 from support.stores import on_each_store
@@ -28,8 +29,7 @@ def client(shared_server: Server) -> Iterator[Client]:
 
 def typed(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A command line, run to its end."""
-    command = [*PROGRAM, *arguments, "--address", server.address]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return commands.typed(*arguments, "--address", server.address)
 
 
 @on_each_store

@@ -17,6 +17,7 @@ from datetime import timedelta
 from fcntl import ioctl
 
 import pytest
+from support.commands import typed
 from support.servers import Server
 from tocsin import Client, RetryPolicy
 
@@ -33,8 +34,7 @@ def tocsin(shared_server: Server) -> Tocsin:
     """`tocsin("jobs", "list")` is that command line, run to its end."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [*PROGRAM, *arguments, "--address", shared_server.address]
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        return typed(*arguments, "--address", shared_server.address)
 
     return run
 

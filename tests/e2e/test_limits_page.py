@@ -6,13 +6,14 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
 import pytest
 from google.protobuf import json_format
+from support.commands import typed
 from support.eventually import until
 from support.mongo_backend import MongoBackend
 from support.redis_backend import RedisBackend
@@ -28,10 +29,26 @@ GRPCURL, TYPED = [text.splitlines() for language, text in BLOCKS if language == 
 PROGRAM, HANDLER = [text for language, text in BLOCKS if language == "python"]
 
 
-def test_the_grpcurl_lines_work(
-    redis: RedisBackend, serve: Callable[..., Server], go_tool: Callable[[str], str]
-) -> None:
-    address = serve(redis.url, "--no-dispatch").address
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a server is whose queues are those of the page."""
+    folder = tmp_path_factory.mktemp("limits")
+    with RedisBackend(folder / "redis") as redis:
+        server = Server(folder, ["--no-dispatch"], {"REDIS_URL": redis.url}).start()
+        yield server.address
+        server.kill()
+
+
+@pytest.fixture
+def address(served: str) -> Iterator[str]:
+    """The same, where nobody has used the queue yet."""
+    yield served
+    with Client(served) as client:
+        client.purge("crm", states=["SCHEDULED", "WAITING"])
+        client.delete_queue("crm")
+
+
+def test_the_grpcurl_lines_work(address: str, go_tool: Callable[[str], str]) -> None:
     for line in GRPCURL:
         arguments = shlex.split(line.removeprefix("$ grpcurl ").replace("localhost:50051", address))
         done = subprocess.run([go_tool("grpcurl"), *arguments], capture_output=True, text=True, timeout=60)
@@ -42,20 +59,17 @@ def test_the_grpcurl_lines_work(
         assert (queue.fair_turns, queue.paused, queue.pause_until is None) == (True, True, False)
 
 
-def test_the_program_works(redis: RedisBackend, serve: Callable[..., Server]) -> None:
-    address = serve(redis.url, "--no-dispatch").address
+def test_the_program_works(address: str) -> None:
     program = PROGRAM.replace("localhost:50051", address)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[1:] == ["per-customer KEY 1", "api QUEUE None", "gpu TYPE 2"]
 
 
-def test_the_command_lines_work(redis: RedisBackend, serve: Callable[..., Server]) -> None:
-    address = serve(redis.url, "--no-dispatch").address
+def test_the_command_lines_work(address: str) -> None:
     said = []
     for line in TYPED:
-        command = [sys.executable, "-m", "tocsin.cli.main", *shlex.split(line.removeprefix("$ tocsin ")), "--address"]
-        done = subprocess.run([*command, address], capture_output=True, text=True, timeout=60)
+        done = typed(*shlex.split(line.removeprefix("$ tocsin ")), "--address", address)
         assert done.returncode == 0, done.stderr
         said.append(done.stdout)
     assert [" ".join(line.split()) for line in said[2].splitlines()[1:]] == [

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import grpc
+from support.commands import typed
 from support.eventually import until
 from support.servers import Server
 from support.stores import on_each_store
@@ -16,8 +15,7 @@ from tocsin.v1 import worker_service_pb2_grpc
 
 
 def listed(server: Server, *arguments: str) -> str:
-    command = [sys.executable, "-m", "tocsin.cli.main", "workers", *arguments, "--address", server.address]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+    return typed("workers", *arguments, "--address", server.address, check=True).stdout
 
 
 @on_each_store

@@ -40,6 +40,7 @@ class Scene:
     target: HttpTarget
     journal: Journal
     server: Server
+    queue: str  # of the test's own
 
     def done(self, type_: str | HttpRequest, payload: object = None, **options: object) -> Job:
         """Schedule it, and wait for its end."""
@@ -52,14 +53,33 @@ class Scene:
         return JobDefaults(push=PushTarget(f"{self.target.url}{path}"), **words)  # type: ignore[arg-type]
 
 
+SENDING = {
+    "TOCSIN_DRAIN__GRACE": "2s",
+    "TOCSIN_HTTP__ALLOW": "127.0.0.1",
+    "TOCSIN_HTTP__SECRETS": f"orders={SECRET}",
+    "TOCSIN_HTTP__CONCURRENCY": "10",
+}
+
+
+@pytest.fixture(scope="module")
+def sending(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Journal]]:
+    """A server that may send to this machine, with handlers of its own."""
+    folder = tmp_path_factory.mktemp("sending")
+    journal = Journal(folder / "journal.tsv")
+    with RedisBackend(folder / "redis") as redis:
+        env = {"REDIS_URL": redis.url, **SENDING, **journal.env}
+        server = Server(folder, ["--handlers", "support.jobs.tuned"], env).start()
+        yield server, journal
+        server.kill()
+
+
 @pytest.fixture
-def scene(redis: RedisBackend, serve: StartServer, journal: Journal) -> Iterator[Scene]:
-    """A server that may send to this machine, with handlers of its own, and something to send to."""
-    said = {"ALLOW": "127.0.0.1", "SECRETS": f"orders={SECRET}", "CONCURRENCY": "10"}
-    env = {"TOCSIN_DRAIN__GRACE": "2s", **{f"TOCSIN_HTTP__{name}": value for name, value in said.items()}}
-    server = serve(redis.url, handlers="support.jobs.tuned", **env, **journal.env)
+def scene(sending: tuple[Server, Journal], queue: str) -> Iterator[Scene]:
+    """That server, and something of the test's own to send to. What others noted is gone."""
+    server, journal = sending
+    journal.path.unlink(missing_ok=True)
     with http_target() as target, Client(server.address) as client:
-        yield Scene(client, target, journal, server)
+        yield Scene(client, target, journal, server, queue)
 
 
 def test_an_http_request_is_made_and_its_answer_is_the_result(scene: Scene) -> None:
@@ -136,29 +156,30 @@ def test_a_wrong_request_is_refused_when_it_is_scheduled(scene: Scene) -> None:
 def test_a_type_with_a_target_is_sent_there_whether_or_not_a_handler_serves_it(scene: Scene) -> None:
     # `short` has a handler here, `nobody_knows` has not.
     types = {"short": scene.push("/short"), "nobody_knows": scene.push("/new")}
-    scene.client.update_queue("q", types=types)
+    scene.client.update_queue(scene.queue, types=types)
     scene.target.on_request = lambda received: Reply(body={"path": received.path})
     for type_, path in (("short", "/short"), ("nobody_knows", "/new")):
-        assert scene.done(type_, {"n": 1}, queue="q").result == {"path": path}
+        assert scene.done(type_, {"n": 1}, queue=scene.queue).result == {"path": path}
     assert [received.json for received in scene.target.received] == [{"n": 1}] * 2
     assert scene.journal.starts() == {}
     # In another queue its handler has it.
     job = scene.done("short", {"n": 2})
     assert (scene.journal.starts()[job.job_id], len(scene.target.received)) == (1, 2)
     # The target goes, and it has it here, too.
-    scene.client.update_queue("q", types={"short": None})
-    job = scene.done("short", {"n": 3}, queue="q")
+    scene.client.update_queue(scene.queue, types={"short": None})
+    job = scene.done("short", {"n": 3}, queue=scene.queue)
     assert (scene.journal.starts()[job.job_id], len(scene.target.received)) == (1, 2)
 
 
 def test_a_queues_target_is_that_of_types_yet_to_come(scene: Scene) -> None:
-    scene.client.update_queue("q", defaults=scene.push("/all"), types={"own": scene.push("/own")})
+    scene.client.update_queue(scene.queue, defaults=scene.push("/all"), types={"own": scene.push("/own")})
     for type_ in ("first", "own", "second", "short", "first"):
-        assert scene.done(type_, queue="q").state == "COMPLETED"
+        assert scene.done(type_, queue=scene.queue).state == "COMPLETED"
     mail = EmailNotification(to=["a@b.c"], text="Hi")
-    assert scene.client.wait(scene.client.schedule(mail, queue="q"), queue="q", timeout=30).state == "COMPLETED"
+    sent = scene.client.schedule(mail, queue=scene.queue)
+    assert scene.client.wait(sent, timeout=30).state == "COMPLETED"
     # One that says itself where it goes goes there.
-    assert scene.done(HttpRequest(url=f"{scene.target.url}/itself"), queue="q").state == "COMPLETED"
+    assert scene.done(HttpRequest(url=f"{scene.target.url}/itself"), queue=scene.queue).state == "COMPLETED"
     paths = [received.path for received in scene.target.received]
     assert paths == ["/all", "/own", "/all", "/all", "/all", "/all", "/itself"]
     assert scene.target.received[5].json == {"to": ["a@b.c"], "text": "Hi"}
@@ -166,7 +187,7 @@ def test_a_queues_target_is_that_of_types_yet_to_come(scene: Scene) -> None:
 
 def test_no_target_may_be_set_for_requests(scene: Scene) -> None:
     with pytest.raises(InvalidArgument, match="says itself where it goes"):
-        scene.client.update_queue("q", types={"http_request": scene.push("/")})
+        scene.client.update_queue(scene.queue, types={"http_request": scene.push("/")})
 
 
 def test_requests_at_once_are_bounded_and_take_none_of_the_handlers_slots(scene: Scene) -> None:
@@ -183,19 +204,20 @@ def test_requests_at_once_are_bounded_and_take_none_of_the_handlers_slots(scene:
                 gate.wait(30)
 
     scene.target.on_request = wait
-    scene.client.update_queue("q", types={"two": scene.push("/two", concurrency=2), "wide": scene.push("/wide")})
-    two = [scene.client.schedule("two", queue="q") for _ in range(5)]
+    types = {"two": scene.push("/two", concurrency=2), "wide": scene.push("/wide")}
+    scene.client.update_queue(scene.queue, types=types)
+    two = [scene.client.schedule("two", queue=scene.queue) for _ in range(5)]
     until(lambda: inside["/two"] == 2, within=10, what="two of them are under way")
-    wide = [scene.client.schedule("wide", queue="q") for _ in range(30)]
+    wide = [scene.client.schedule("wide", queue=scene.queue) for _ in range(30)]
     until(lambda: inside["all"] == 10, within=10, what="as many requests as http.concurrency says")
     # With all slots of requests taken, handlers run.
     assert scene.done("short").state == "COMPLETED"
-    health = scene.client.queue_health("q")
+    health = scene.client.queue_health(scene.queue)
     assert (health.healthy, health.unserved_types) == (True, ())
     assert [worker.busy for worker in health.workers if worker.worker.endswith("/http")] in ([10], [0])  # as last said
     gate.set()
     for job in (*two, *wide):
-        assert scene.client.wait(job, queue="q", timeout=30).state == "COMPLETED"
+        assert scene.client.wait(job, queue=scene.queue, timeout=30).state == "COMPLETED"
     assert (most["/two"], most["all"]) == (2, 10)
 
 
@@ -207,20 +229,21 @@ def test_a_cancel_ends_a_request_under_way(scene: Scene) -> None:
     assert scene.client.wait(job, timeout=15).state == "CANCELLED"
 
 
-def test_a_request_under_way_is_given_back_when_the_server_stops(
-    scene: Scene, redis: RedisBackend, serve: StartServer
-) -> None:
-    scene.target.replies.append(Reply(silent=True))
-    request = HttpRequest(url=scene.target.url)
+def test_a_request_under_way_is_given_back_when_the_server_stops(redis: RedisBackend, serve: StartServer) -> None:
+    request = HttpRequest()
     request.timeout.FromSeconds(600)  # it is the server's end that ends it
-    job = scene.client.schedule(request)
-    first = scene.target.next()
-    other = serve(redis.url, TOCSIN_HTTP__ALLOW="127.0.0.1")
-    assert scene.server.stop(60) == 0
-    with Client(other.address) as client:
-        ended = client.wait(job, timeout=30)
-    assert (ended.state, ended.failures, ended.attempt) == ("COMPLETED", 0, 2)
-    assert scene.target.received[1].headers["idempotency-key"] == first.headers["idempotency-key"]
+    server = serve(redis.url, **SENDING)
+    with http_target() as target, Client(server.address) as client:
+        target.replies.append(Reply(silent=True))
+        request.url = target.url
+        job = client.schedule(request)
+        first = target.next()
+        other = serve(redis.url, TOCSIN_HTTP__ALLOW="127.0.0.1")
+        assert server.stop(60) == 0
+        with Client(other.address) as beside:
+            ended = beside.wait(job, timeout=30)
+        assert (ended.state, ended.failures, ended.attempt) == ("COMPLETED", 0, 2)
+        assert target.received[1].headers["idempotency-key"] == first.headers["idempotency-key"]
 
 
 def by_token(scene: Scene, received: Received, **outcome: object) -> worker_service_pb2.ReportOutcomesResponse.Result:
@@ -236,18 +259,18 @@ def by_token(scene: Scene, received: Received, **outcome: object) -> worker_serv
 
 
 def test_202_leaves_the_job_to_who_has_its_token_and_takes_no_slot(scene: Scene) -> None:
-    scene.client.update_queue("q", types={"slow": scene.push("/slow", concurrency=1)})
+    scene.client.update_queue(scene.queue, types={"slow": scene.push("/slow", concurrency=1)})
     scene.target.replies.extend([Reply(202, headers={"Tocsin-Lease": "600"})] * 3)
-    jobs = [scene.client.schedule("slow", {"n": n}, queue="q") for n in range(3)]
+    jobs = [scene.client.schedule("slow", {"n": n}, queue=scene.queue) for n in range(3)]
     # One at a time by its concurrency, and yet all three are under way.
     received = {one.headers["tocsin-job-id"]: one for one in (scene.target.next() for _ in range(3))}
-    assert {scene.client.get(job, queue="q").state for job in jobs} == {"ACTIVE"}
+    assert {scene.client.get(job, queue=scene.queue).state for job in jobs} == {"ACTIVE"}
     result = job_pb2.Result()
     result.data.struct_value.update({"pages": 3})
     assert by_token(scene, received[jobs[0].job_id], completed={"result": result}).state == job_pb2.Job.COMPLETED
     by_token(scene, received[jobs[1].job_id], failed={"type": "PAPER", "message": "out of paper", "final": True})
     by_token(scene, received[jobs[2].job_id], released={"reason": "not now"})
-    done, failed, again = (scene.client.wait(job, queue="q", timeout=20) for job in jobs)
+    done, failed, again = (scene.client.wait(job, queue=scene.queue, timeout=20) for job in jobs)
     assert (done.state, done.result) == ("COMPLETED", {"pages": 3})
     assert (failed.state, failed.errors[0].type) == ("FAILED", "PAPER")
     assert (again.state, again.attempt) == ("COMPLETED", 2)

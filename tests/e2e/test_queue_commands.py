@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
+from support.commands import typed
 from support.servers import Server
 from tocsin import Client
 from tocsin.errors import FailedPrecondition
@@ -20,8 +20,7 @@ def tocsin(shared_server: Server) -> Tocsin:
     """`tocsin("queues", "list")` is that command line, run to its end."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "tocsin.cli.main", *arguments, "--address", shared_server.address]
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        return typed(*arguments, "--address", shared_server.address)
 
     return run
 

@@ -22,6 +22,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
+from support.commands import typed
 from support.mail_server import mail_server
 from support.redis_backend import RedisBackend
 from support.servers import Server
@@ -324,8 +325,7 @@ def test_the_shell_lines_of_the_page_work(redis: RedisBackend, serve: Callable[.
     for line in lines:
         arguments = shlex.split(line)
         assert arguments.pop(0) == "tocsin"
-        command = [sys.executable, "-m", "tocsin.cli.main", *arguments, "--address", server.address]
-        shown.append(subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout)
+        shown.append(typed(*arguments, "--address", server.address, check=True).stdout)
     assert [" ".join(line.split()) for line in shown[0].splitlines()] == [
         "booking 42 at 2099-12-24T18:00:00.000Z, revision 1",
         "BEFORE SENT AT STATE JOB_ID",
@@ -339,7 +339,7 @@ def test_the_shell_lines_of_the_page_work(redis: RedisBackend, serve: Callable[.
 
 
 def test_what_is_typed_wrongly_is_told(quiet_server: Server) -> None:
-    for typed, code, said in (
+    for line, code, said in (
         ("get loan 42", 2, "'LOAN' is not one of booking, payment"),
         ("get booking none", 1, "[REMINDERS_NOT_FOUND]"),
         ("schedule-booking 42 2099-12-24T18:00:00Z", 1, "[INVALID_FIELD]"),
@@ -347,14 +347,11 @@ def test_what_is_typed_wrongly_is_told(quiet_server: Server) -> None:
         ("schedule-booking 42 2099-12-24T18:00:00Z --data []", 1, "[INVALID_FIELD]"),
         ("schedule-booking 42 2099-12-24T18:00:00Z --data 7", 2, "no JSON object"),
     ):
-        command = [sys.executable, "-m", "tocsin.cli.main", "reminders", *typed.split()]
-        done = subprocess.run(
-            [*command, "--address", quiet_server.address], capture_output=True, text=True, timeout=30, check=False
-        )
+        done = typed("reminders", *line.split(), "--address", quiet_server.address)
         assert (done.returncode, said in " ".join((done.stdout + done.stderr).replace("│", " ").split())) == (
             code,
             True,
-        ), typed
+        ), line
 
 
 @pytest.mark.timeout(420)  # a first build of the Go tools may be awaited

@@ -20,6 +20,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
+from support import commands
 from support.servers import Server
 from support.stubs import Stubs, refusal
 from tocsin import (
@@ -264,8 +265,7 @@ def blocks(language: str) -> list[str]:
 def typed(line: str, address: str, *more: str) -> str:
     arguments = shlex.split(line.removeprefix("$ "))
     assert arguments.pop(0) == "tocsin"
-    command = [sys.executable, "-m", "tocsin.cli.main", *arguments, "--address", address, *more]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+    return commands.typed(*arguments, "--address", address, *more, check=True).stdout
 
 
 def test_the_python_lines_of_the_page_work(quiet_server: Server) -> None:

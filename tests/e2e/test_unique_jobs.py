@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from support.commands import typed
 from support.eventually import until
 from support.servers import Server
 from support.source_tree import ROOT
@@ -33,9 +34,8 @@ def client(shared_server: Server) -> Any:
         yield client
 
 
-def typed(address: str, *words: str) -> str:
-    command = [sys.executable, "-m", "tocsin.cli.main", *words, "--address", address]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+def said_to(address: str, *words: str) -> str:
+    return typed(*words, "--address", address, check=True).stdout
 
 
 def test_the_program_of_the_page_runs(quiet_server: Server, tmp_path: Any) -> None:
@@ -50,7 +50,7 @@ def test_the_lines_of_the_page_run(quiet_server: Server, go_tool: Callable[[str]
     done = subprocess.run([go_tool("grpcurl"), *grpcurl[1:]], capture_output=True, text=True, timeout=60, check=True)
     first = json.loads(done.stdout)
     assert first["outcome"] == "CREATED"
-    assert typed(quiet_server.address, *tocsin[1:]).startswith(f"replaced {first['job']['job_id']}")
+    assert said_to(quiet_server.address, *tocsin[1:]).startswith(f"replaced {first['job']['job_id']}")
 
 
 @on_each_store
@@ -131,20 +131,20 @@ async def test_the_async_client_does_the_same(shared_server: Server, queue: str)
 def test_the_command_line_does_the_same(shared_server: Server, queue: str) -> None:
     at = shared_server.address
     words = ("jobs", "schedule", "noop", "--queue", queue, "--collapse-key", "k", "--delay", "1h")
-    assert typed(at, *words, "--job-id", "a", "--expire-after", "10m").startswith("scheduled a")
-    assert typed(at, *words).startswith("kept a")
-    assert typed(at, "jobs", "hold", "a", "--queue", queue).startswith("held a")
-    shown = " ".join(typed(at, "jobs", "get", "a", "--queue", queue).split())
+    assert said_to(at, *words, "--job-id", "a", "--expire-after", "10m").startswith("scheduled a")
+    assert said_to(at, *words).startswith("kept a")
+    assert said_to(at, "jobs", "hold", "a", "--queue", queue).startswith("held a")
+    shown = " ".join(said_to(at, "jobs", "get", "a", "--queue", queue).split())
     assert "collapses k: keep held yes expires " in shown
-    assert typed(at, "jobs", "release", "a", "--queue", queue).startswith("released a")
-    assert typed(at, "queues", "drain", queue).startswith(f"draining {queue}")
-    assert f"{queue} draining" in " ".join(typed(at, "queues", "list").split())
-    assert typed(at, "queues", "resume", queue).startswith(f"resumed {queue}")
+    assert said_to(at, "jobs", "release", "a", "--queue", queue).startswith("released a")
+    assert said_to(at, "queues", "drain", queue).startswith(f"draining {queue}")
+    assert f"{queue} draining" in " ".join(said_to(at, "queues", "list").split())
+    assert said_to(at, "queues", "resume", queue).startswith(f"resumed {queue}")
 
 
 def test_of_callers_at_two_servers_one_makes_the_job(store: StoreBackend, serve: Callable[..., Server]) -> None:
     servers = [serve(store.url, "--no-dispatch") for _ in range(2)]
-    clients = [Client(server.address) for server in servers]
+    clients = [Client(server.address, retries=False) for server in servers]
 
     def asked(number: int) -> Job | TocsinError:
         try:

@@ -16,7 +16,6 @@ import pytest
 from support.eventually import until
 from support.jobs import worked
 from support.journal import Journal
-from support.ports import free_port
 from support.redis_backend import RedisBackend
 from support.servers import TESTS, Server
 from support.stores import StoreBackend
@@ -123,13 +122,14 @@ def test_a_server_that_is_killed_costs_no_attempt_where_there_is_another(
     redis: RedisBackend, serve: StartServer, start: StartWorker, journal: Journal, tmp_path: Path
 ) -> None:
     first = serve(redis.url, "--no-dispatch")
-    port = free_port()
-    start("support.jobs.worked", "--server", f"{first.address},127.0.0.1:{port}")
-    with Client(first.address) as client:
-        goes_on = client.schedule("lasts", {"seconds": 15})
-        until(lambda: journal.starts()[goes_on.job_id], within=30)
-    second = Server(tmp_path / "second", ["--no-dispatch"], {"REDIS_URL": redis.url}, port=port).start()
+    second = Server(tmp_path / "second", ["--no-dispatch"], {"REDIS_URL": redis.url})
+    start("support.jobs.worked", "--server", f"{first.address},{second.address}")
     try:
+        with Client(first.address) as client:
+            until(lambda: any(client.workers(type="lasts")), within=30)  # at the first: there is no other yet
+            second.start()
+            goes_on = client.schedule("lasts", {"seconds": 5})
+            until(lambda: journal.starts()[goes_on.job_id], within=30)
         first.kill()
         with Client(second.address) as client:
             done = client.wait(goes_on, timeout=60)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import partial
 
 import pytest
 from support.ports import free_port
 from support.source_tree import ROOT
-from tocsin.cli import jobs, queues
+from tocsin import Client
+from tocsin.cli import connecting, jobs, queues
 from unit.client.cli.conftest import Tocsin
 
 PAGE = (ROOT / "docs/cli.md").read_text()
@@ -21,7 +23,9 @@ ELSEWHERE = (
 
 
 @pytest.mark.parametrize("example", sorted({one for one in EXAMPLES if one.split()[1] not in ELSEWHERE}))
-async def test_an_example_is_understood(example: str, tocsin: Tocsin) -> None:
+async def test_an_example_is_understood(example: str, tocsin: Tocsin, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What goes on for long looks for its server for as long as a call may last, which is 10 s.
+    monkeypatch.setattr(connecting, "Client", partial(Client, deadline=2))
     nobody = f"127.0.0.1:{free_port()}"
     done = await tocsin(*shlex.split(example)[1:], "--address", nobody)
     assert done.code == 1, done
