@@ -45,6 +45,8 @@ def check_metadata(metadata: Iterable[tuple[str, str | bytes]], most: int = META
 #: So many bytes of requests under way at once are many; what they leave is given back so many seconds after,
 #: once in that time at most.
 _MUCH, _GIVE_BACK_AFTER = 16 << 20, 2.0
+#: Of those that were many, so many are worth another time where they end later.
+_STILL_SOME = 4 << 20
 
 
 class RequestBytes:
@@ -94,8 +96,8 @@ class RequestBytes:
         return client
 
     def _give_back(self) -> None:
-        # Where many are under way still, and no further one comes, their end must lead here again.
-        self._many, self._giving_back = self._held >= _MUCH, False
+        # Where some of them are under way still, and no further one comes, their end must lead here again.
+        self._many, self._giving_back = self._held >= _STILL_SOME, False
         loop = asyncio.get_running_loop()
         # What goes with the last of them, their answers, say, may be freed a little later, or more than that.
         for times in range(3):

@@ -89,8 +89,9 @@ def test_deploy(lines: Lines, store: StoreBackend, start: StartServer) -> None:
     env = lines.variables()
     server = start(store, "--handlers", "myapp.jobs", **env)
     with Client(server.address) as client:
-        client.schedule("export_orders", {"pages": 2}, job_id="under-way")
-        until(lambda: client.count(states=["ACTIVE"]) == 1, within=20)
+        client.schedule("export_orders", {"pages": 5}, job_id="under-way")
+        # A job is ACTIVE a little before its handler begins; until that it is given back.
+        until(lambda: client.get("under-way").progress is not None, within=20, what="it runs")
         assert server.stop() == 0
     next_one = start(store, "--no-dispatch")
     with Client(next_one.address) as client:
