@@ -309,6 +309,8 @@ class MongoStore(JobStore):
             return False
         self._tail.counted(None)
         forgotten = await self._queues.forget(queue, unused_for, kept)
+        if forgotten:
+            await self._places.end(queue)
         if forgotten and await self._schedules.some(queue):
             await self._queues.hold(queue, 0)  # one came meanwhile
             return False

@@ -49,7 +49,7 @@ local function settle_heads()
         into[#into + 1] = row.next
         if fair then redis.call('HSET', key('t' .. row.key), row.type, 'O' .. string.sub(row.next, 1, 6)) end
       else
-        forget_row(row.type, row.key)
+        if fair then forget_row(row.type, row.key) else redis.call('HDEL', key('t' .. row.key), row.type) end
       end
     end
   end

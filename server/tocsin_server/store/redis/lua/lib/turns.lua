@@ -94,11 +94,11 @@ local function reopen(type, k)
   wake = 1
 end
 
--- A row is empty: nothing leads to it any more; nor to its key, where that was its last.
+-- A row of a key is empty. Its tag is forgotten with the last one: till then it has turns with other types.
 --- @rare
 local function forget_row(type, k)
   redis.call('HDEL', key('t' .. k), type)
-  if redis.call('EXISTS', key('t' .. k)) == 0 then redis.call('HDEL', key('T'), k) end
+  if redis.call('HLEN', key('t' .. k)) == 0 then redis.call('HDEL', key('T'), k) end
 end
 
 -- Brings the heads of all rows that changed in line with them.
