@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from tocsin_server.domain.errors import QuotaExceeded
 from tocsin_server.domain.job import Kept, OnConflict, Replaced
+from tocsin_server.domain.queue_limits import Limit, LimitScope
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, Tick
 from tocsin_server.domain.quotas import Quotas
 from tocsin_server.domain.states import State
@@ -49,7 +50,8 @@ async def test_what_is_forgotten_leaves_nothing(store: JobStore, contents: Conte
     before = contents()
     await standing(store, State.COMPLETED, "a", tags={"k": "v"})
     await standing(store, State.FAILED, "b", type="u")
-    await store.put_settings("q", QueueSettings(completed_max=1), paused=True)
+    limits = (Limit("l", LimitScope.QUEUE, max_active=1),)
+    await store.put_settings("q", QueueSettings(completed_max=1, limits=limits), paused=True)
     await store.delete("q", ["a", "b"])
     assert await store.forget("q") is True
     assert await store.queues() == ["other"]

@@ -41,6 +41,13 @@ async def test_rows_of_keys_that_nothing_leads_to_are_found_again(store: JobStor
     assert ids(await claimed(store)) == ["c0"]
 
 
+async def test_a_key_that_had_its_turn_with_another_type_stands_as_it_should(store: JobStore) -> None:
+    await store.put_settings("q", QueueSettings(fair_turns=True), paused=False)
+    await added(store, a_draft(), a_draft(type="u"))
+    assert len(await claimed(store, 1)) == 1
+    assert await a_pass(store) == {}
+
+
 async def test_a_queue_whose_limits_were_lost_runs_all_its_jobs(store: JobStore, damage: Damage) -> None:
     await a_busy_queue(store)
     damage.lose_head("q")

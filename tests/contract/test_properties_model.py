@@ -21,4 +21,4 @@ SEED = int(os.environ.get("TESTS_SEED", "1"))
 @pytest.mark.timeout(900)
 async def test_a_queue_stands_as_the_model_says_after_any_calls(movable: JobStore, provider: Provider) -> None:
     for seed in range(SEED, SEED + max(1, LIVES // provider.slowness)):
-        await live(movable, seed, STEPS)
+        await live(movable, provider, seed, STEPS)

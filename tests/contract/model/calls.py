@@ -6,24 +6,33 @@ in a call never depends on what a store answered: so a sequence is still one whe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime, timedelta
-from typing import ClassVar
 
 from tocsin_server.domain.commands import HoldJob, ReleaseJob, RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.conditions import NO_CONDITIONS, Collapse, CollapseMode, Conditions
 from tocsin_server.domain.errors import TocsinError
-from tocsin_server.domain.job import Draft, Job, JobError, JobSpec, Kept, New, OnConflict, Payload, Replaced, Retention
-from tocsin_server.domain.lease import AttemptOutcome, Claimed, Ending, Extended, Extension, Lease, LimitPause
-from tocsin_server.domain.queue_limits import Limit, LimitScope, OnFull, Rate
-from tocsin_server.domain.queues import QueueSettings
+from tocsin_server.domain.job import (
+    Added,
+    Draft,
+    Job,
+    JobError,
+    JobSpec,
+    Kept,
+    New,
+    OnConflict,
+    Payload,
+    Replaced,
+    Retention,
+)
+from tocsin_server.domain.lease import Claimed, Lease
 from tocsin_server.store.interface import JobStore
 
-from contract.builders import MINUTE, RAW, a_request, a_spec, wish
-from contract.model.jobs import ACTIVE, Asked
-from contract.model.limits import Began, Limited
-from contract.model.whole import compare_lists, near, same
+from contract.builders import MINUTE, RAW, a_spec, wish
+from contract.model.jobs import Asked
+from contract.model.limits import Limited
+from contract.model.whole import same
 
 #: What is never held: no lease bears this number.
 NO_LEASE = -1
@@ -50,6 +59,9 @@ class Both:
     leases: list[Claimed] = field(default_factory=list)
     last_claim: tuple[bytes, int] | None = None  # its request, and how many leases there were before it
     answers: dict[str, Job] = field(default_factory=dict)  # jobs as a call that is not held against the whole yet said
+    stand: Mapping[str, Job] = field(default_factory=dict)  # jobs by id, as they stood before the call
+    cursor: str = ""  # of changes that were looked at
+    contents: Callable[[], Mapping[bytes, bytes]] = dict  # all that the provider holds
 
     def id_of(self, name: str) -> str:
         return self.ids.get(name, name)
@@ -176,20 +188,31 @@ class Add(Call):
         object.__setattr__(self, "items", items)
 
     async def on(self, both: Both) -> None:
-        model, drafts = both.model, []
-        for one in self.items:
-            spec, job_id = one.spec(both.queue, model.now), None if one.made else both.id_of(one.name)
-            drafts.append(Draft(spec, job_id, one.delay * MINUTE, OnConflict[one.on]))
-        answers = await both.store.add(drafts)
+        drafts = self.drafts(both)
+        self.told(both, drafts, await both.store.add(drafts))
+
+    def drafts(self, both: Both) -> list[Draft]:
+        """What a store is asked for."""
+        return [
+            Draft(
+                one.spec(both.queue, both.model.now),
+                None if one.made else both.id_of(one.name),
+                one.delay * MINUTE,
+                OnConflict[one.on],
+            )
+            for one in self.items
+        ]
+
+    def told(self, both: Both, drafts: Sequence[Draft], answers: Sequence[Added | TocsinError]) -> None:
+        """Do the same on the model, and compare what was done."""
         for one, draft, answer in zip(self.items, drafts, answers, strict=True):
             if one.made and isinstance(answer, New):
                 both.ids[one.name] = answer.job_id
-            expected = model.add(one.name, draft.spec, one.delay * MINUTE, one.on)
+            expected = both.model.add(one.name, draft.spec, one.delay * MINUTE, one.on)
             same(f"adding {one}", both.word(answer), expected)
-            if isinstance(answer, New):
-                job = model.jobs[one.name]
-                if not job.undecided:
-                    same(f"the state of {one.name}", answer.state, job.state)
+            job = both.model.jobs.get(one.name)
+            if isinstance(answer, New) and job is not None and not job.undecided:
+                same(f"the state of {one.name}", answer.state, job.state)
         if len(self.items) > 1:  # what one did, others of the call may have changed again
             both.answers.clear()
 
@@ -263,218 +286,3 @@ class Delete(Call):
     async def on(self, both: Both) -> None:
         [answer] = await both.store.delete(both.queue, [both.id_of(self.name)], ended_only=self.ended_only)
         same("delete", both.word(answer), both.model.delete(self.name, ended_only=self.ended_only))
-
-
-# --- running ---
-
-
-@dataclass(frozen=True, repr=False)
-class Claim(Call):
-    """JobStore.claim, again and again until it brings no more."""
-
-    types: Mapping[str, int] = field(default_factory=lambda: {"t": 9, "u": 9})
-    most: int = 9
-    lease: int = 11
-    again: bool = False  # as if the answer of the last one had been lost
-
-    def __repr__(self) -> str:
-        words = [f"{dict(self.types)!r}", f"{self.most}", f"{self.lease}"]
-        return f"Claim({', '.join(words + ['again=True'] * self.again)})"
-
-    async def on(self, both: Both) -> None:
-        if self.again and both.last_claim is not None:
-            request, since = both.last_claim
-            claim = await both.store.claim(
-                both.queue, self.types, self.most, lease=self.lease * MINUTE, request=request, repeated=True
-            )
-            had = [number for number in range(since, len(both.leases)) if self._stands(both, number)]
-            if had:
-                said = sorted(both.name_of(one.job.job_id) for one in claim.claimed)
-                same("a repeated claim", said, sorted(both.name_of(both.leases[number].job.job_id) for number in had))
-                return
-            await self._go_on(both, list(claim.claimed), more=claim.more)
-            return
-        await self._go_on(both, [], more=True)
-
-    def _stands(self, both: Both, number: int) -> bool:
-        job = both.model.jobs.get(both.name_of(both.leases[number].job.job_id))
-        return job is not None and job.state is ACTIVE and job.lease == number
-
-    async def _go_on(self, both: Both, found: list[Claimed], *, more: bool) -> None:
-        left = dict(self.types)
-        for one in found:
-            left[one.job.spec.type] -= 1
-        while more and len(found) < self.most:
-            request = a_request()
-            both.last_claim = request, len(both.leases) + len(found)
-            claim = await both.store.claim(
-                both.queue, left, self.most - len(found), lease=self.lease * MINUTE, request=request
-            )
-            found += claim.claimed
-            for one in claim.claimed:
-                left[one.job.spec.type] -= 1
-            more = claim.more
-        began = []
-        for one in found:
-            assert one.job.start_time is not None
-            began.append(Began(both.name_of(one.job.job_id), both.number_of(one), one.job.start_time))
-        both.model.claim(self.types, self.most, began, self.lease * MINUTE)
-        for one in found:
-            same("the attempt", one.lease.attempt, both.model.jobs[both.name_of(one.job.job_id)].attempt)
-
-
-@dataclass(frozen=True, repr=False)
-class Finish(Call):
-    """JobStore.finish, of a job's last lease or of one before."""
-
-    name: str
-    how: str = "COMPLETED"
-    retry: int | None = None
-    back: int = 0
-    pause: str = ""  # a limit
-
-    async def on(self, both: Both) -> None:
-        lease, number = both.lease_of(self.name, self.back)
-        retry = None if self.retry is None else self.retry * MINUTE
-        outcome = _outcome(lease, self.how, retry)
-        if self.pause:
-            outcome = replace(outcome, pause=LimitPause(self.pause, 47 * MINUTE))
-        [answer] = await both.store.finish([outcome])
-        expected = both.model.finish(self.name, number, self.how, retry)
-        recorded = expected != "LeaseLost" and not expected.startswith("repeated")
-        if self.pause and recorded:
-            both.model.halt(self.name, self.pause, 47 * MINUTE)
-        if isinstance(answer, TocsinError):
-            same("finish", type(answer).__name__, expected)
-        else:
-            same("finish", "repeated " * answer.repeated + answer.state.name, expected)
-
-
-def _outcome(lease: Lease, how: str, retry: timedelta | None) -> AttemptOutcome:
-    result = b"done" if how == "COMPLETED" else None
-    return AttemptOutcome(lease, Ending[how], result, ERRORS.get(how), retry if how == "FAILED" else None)
-
-
-@dataclass(frozen=True, repr=False)
-class Extend(Call):
-    """JobStore.extend."""
-
-    name: str
-    lease: int = 11
-    progress: float | None = None
-    back: int = 0
-
-    async def on(self, both: Both) -> None:
-        lease, number = both.lease_of(self.name, self.back)
-        progress = None if self.progress is None else (self.progress, "going")
-        [answer] = await both.store.extend([Extension(lease, progress)], self.lease * MINUTE)
-        expected = both.model.extend(self.name, number, self.lease * MINUTE, progress)
-        if isinstance(answer, Extended):
-            same("extend", f"Extended {answer.cancel_reason or ''}".strip(), expected)
-            near("the lease's end", answer.lease_end, both.model.jobs[self.name].lease_end)
-        else:
-            same("extend", type(answer).__name__, expected)
-
-
-@dataclass(frozen=True, repr=False)
-class Reap(Call):
-    """JobStore.reap."""
-
-    async def on(self, both: Both) -> None:
-        lost = {both.name_of(one.job_id): one.state.name for one in await both.store.reap(both.queue)}
-        same("reap", lost, both.model.reap())
-
-
-@dataclass(frozen=True, repr=False)
-class Promote(Call):
-    """JobStore.promote."""
-
-    async def on(self, both: Both) -> None:
-        assert not await both.store.promote(both.queue)
-        both.model.promote()
-
-
-@dataclass(frozen=True, repr=False)
-class Trim(Call):
-    """JobStore.trim."""
-
-    completed_max: int = MANY
-    failed_max: int = MANY
-
-    async def on(self, both: Both) -> None:
-        said = await both.store.trim(both.queue, completed_max=self.completed_max, failed_max=self.failed_max)
-        same("trim", said, both.model.trim(self.completed_max, self.failed_max))
-
-
-@dataclass(frozen=True, repr=False)
-class Pass(Call):
-    """Hours go by."""
-
-    hours: int = 1
-    HOUR: ClassVar[timedelta] = 60 * MINUTE
-
-    async def on(self, both: Both) -> None:
-        now = await both.store.ping()
-        both.model.now = await both.store.move_clock(now + self.hours * self.HOUR)
-
-
-# --- the queue ---
-
-#: Limits by name; a name always means the same one. Rates are such that none comes free just as an hour is over.
-LIMITS: Mapping[str, Limit] = {
-    one.name: one
-    for one in (
-        Limit("three", LimitScope.QUEUE, max_active=3),
-        Limit("two of t", LimitScope.TYPE, "t", max_active=2),
-        Limit("one a key", LimitScope.KEY, max_active=1),
-        Limit("two a key", LimitScope.KEY, max_active=2),
-        Limit("one u a key", LimitScope.KEY, "u", max_active=1),
-        Limit("slow", LimitScope.QUEUE, rate=Rate(1, 97 * MINUTE, burst=2)),
-        Limit("slow key", LimitScope.KEY, rate=Rate(1, 131 * MINUTE)),
-        Limit("new go", LimitScope.TYPE, "u", max_active=2, on_full=OnFull.CANCEL_NEW),
-        Limit("new go a key", LimitScope.KEY, max_active=2, on_full=OnFull.CANCEL_NEW),
-        Limit("old go", LimitScope.QUEUE, max_active=3, on_full=OnFull.CANCEL_RUNNING),
-    )
-}
-
-
-@dataclass(frozen=True, repr=False)
-class Set(Call):
-    """JobStore.put_settings."""
-
-    limits: Sequence[str] = ()
-    fair: bool = False
-    pause: int | None = None  # minutes; 0: until it is resumed
-    drain: bool = False
-    completed_max: int | None = None
-    failed_max: int | None = None
-
-    async def on(self, both: Both) -> None:
-        limits = tuple(LIMITS[name] for name in self.limits)
-        until = both.model.now + self.pause * MINUTE if self.pause else None
-        settings = QueueSettings(
-            completed_max=self.completed_max,
-            failed_max=self.failed_max,
-            draining=self.drain,
-            limits=limits,
-            fair_turns=self.fair,
-            pause_until=until,
-        )
-        said = await both.store.put_settings(both.queue, settings, paused=self.pause is not None)
-        both.model.set(limits, fair=self.fair, paused=self.pause is not None, pause_until=until, draining=self.drain)
-        both.model.completed_max, both.model.failed_max = self.completed_max, self.failed_max
-        [read] = await both.store.settings([both.queue])
-        same("settings", read, said)
-        same("paused", read.paused, both.model.is_paused)
-
-
-@dataclass(frozen=True, repr=False)
-class Look(Call):
-    """JobStore.page, by states, types and tag."""
-
-    states: Sequence[str] = ()
-    types: str = ""
-    tag: str = ""
-
-    async def on(self, both: Both) -> None:
-        await compare_lists(both.store, both.queue, both.model, both.called, self.states, self.types, self.tag)

@@ -7,32 +7,30 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tocsin_server.domain.states import State
 
-from contract.model import calls
-from contract.model.calls import (
-    Add,
-    Call,
-    Cancel,
-    Claim,
-    Delete,
-    Do,
-    Extend,
-    Finish,
+from contract.model.attempts import AddAndClaim, Claim, Extend, Finish, Reap
+from contract.model.calls import Add, Call, Cancel, Delete, Do, Update, Wanted
+from contract.model.limits import Limited
+from contract.model.queue_calls import (
+    LIMITS,
+    MANY,
+    Check,
+    Copy,
+    Explain,
+    Forget,
     Look,
     Pass,
+    Plan,
     Promote,
-    Reap,
     Set,
     Trim,
-    Update,
-    Wanted,
+    Unplan,
 )
-from contract.model.limits import Limited
 
 NAMES = "abcdefghij"
 #: Minutes beyond whole hours. The clock goes by hours, so that sums of few of these lie minutes off any time that is
 #: looked at.
 DELAY, WINDOW, MAX_WAIT, GRACE, LEASE, RETRY, EXPIRE, PAUSE = 13, 8, 21, 6, 11, 19, 17, 43
-WITHOUT_ALL_LIMITS = [name for name, limit in calls.LIMITS.items() if limit.on_full.name == "WAIT"]
+WITHOUT_ALL_LIMITS = [name for name, limit in LIMITS.items() if limit.on_full.name == "WAIT"]
 
 
 class Drawing:
@@ -45,6 +43,7 @@ class Drawing:
         """A call."""
         weights: Mapping[Callable[[Limited], Call], int] = {
             self._add: 24,
+            self._add_and_claim: 3,
             self._claim: 14,
             self._finish: 14,
             self._pass: 8,
@@ -58,6 +57,12 @@ class Drawing:
             self._look: 3,
             lambda _: Reap(): 3,
             lambda _: Promote(): 3,
+            self._copy: 3,
+            self._explain: 4,
+            self._plan: 2,
+            lambda _: Unplan(self._chance.choice("rs")): 1,
+            lambda _: Forget(all=self._maybe(0.2)): 1,
+            lambda _: Check(): 1,
         }
         [draw] = self._chance.choices(list(weights), list(weights.values()))
         return draw(model)
@@ -81,6 +86,9 @@ class Drawing:
 
     def _add(self, model: Limited) -> Call:
         return Add(*(self._wanted() for _ in range(self._chance.choice((1, 1, 1, 2, 3)))))
+
+    def _add_and_claim(self, model: Limited) -> Call:
+        return AddAndClaim(*(self._wanted() for _ in range(self._chance.choice((1, 2)))))
 
     def _wanted(self) -> Wanted:
         words: dict[str, object] = {"type": self._chance.choice("ttu")}
@@ -123,7 +131,7 @@ class Drawing:
     def _finish(self, model: Limited) -> Call:
         how = self._chance.choice(("COMPLETED", "COMPLETED", "FAILED", "FAILED", "FAILED", "RELEASED", "CRASHED"))
         retry = self._chance.choice((None, 0, RETRY, 60 + RETRY)) if how == "FAILED" else None
-        pause = self._chance.choice(sorted(calls.LIMITS)) if how == "FAILED" and self._maybe(0.1) else ""
+        pause = self._chance.choice(sorted(LIMITS)) if how == "FAILED" and self._maybe(0.1) else ""
         back = 0 if self._maybe(0.9) else 1
         states = (State.ACTIVE,) if self._maybe(0.85) else ()
         return Finish(self._one(model, *states), how, retry, back, pause)
@@ -162,7 +170,7 @@ class Drawing:
     def _set(self, model: Limited) -> Call:
         words: dict[str, object] = {}
         if self._maybe(0.6):
-            limits = sorted(calls.LIMITS) if self._whole else WITHOUT_ALL_LIMITS
+            limits = sorted(LIMITS) if self._whole else WITHOUT_ALL_LIMITS
             words["limits"] = tuple(self._chance.sample(limits, self._chance.choice((1, 1, 2, 3))))
         if self._whole and self._maybe(0.25):
             words["fair"] = True
@@ -176,9 +184,21 @@ class Drawing:
         return Set(**words)  # type: ignore[arg-type]
 
     def _trim(self, model: Limited) -> Call:
-        most: Sequence[int] = (calls.MANY, calls.MANY, 0, 2)
+        most: Sequence[int] = (MANY, MANY, 0, 2)
         return Trim(self._chance.choice(most), self._chance.choice(most))
 
     def _look(self, model: Limited) -> Call:
         states = self._chance.sample([state.name for state in State], self._chance.choice((0, 1, 2)))
         return Look(tuple(states), self._chance.choice(("", "t", "tu")), self._chance.choice(("", "v")))
+
+    def _copy(self, model: Limited) -> Call:
+        name = self._one(model)
+        into = name if self._maybe(0.3) else self._one(model) if self._maybe(0.3) else self._chance.choice(NAMES)
+        return Copy(name, into, self._maybe(0.6), self._chance.choice((0, 0, 1, 300)))
+
+    def _explain(self, model: Limited) -> Call:
+        return Explain(self._one(model, *(() if self._maybe(0.5) else (State.WAITING, State.BLOCKED))))
+
+    def _plan(self, model: Limited) -> Call:
+        fires = tuple(self._chance.sample(NAMES, self._chance.choice((0, 1, 2))))
+        return Plan(self._chance.choice("rs"), self._chance.choice((0, 2, 5)), fires, outrun=self._maybe(0.15))

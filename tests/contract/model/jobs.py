@@ -7,8 +7,9 @@ knows them; once a call is over, they become the exact ones that the store says 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 
 from tocsin_server.domain import limits
@@ -31,6 +32,10 @@ class Asked:
     ask: datetime
     delivered: bool = False
     obeyed: bool = False
+
+
+#: Of a modelled job: what no reader of the job sees, and which one it is.
+_NOT_SHOWN = {"name", "order", "placed", "lease", "lease_end", "changed", "keeps", "unsure", "unfiled", "undecided"}
 
 
 @dataclass
@@ -97,6 +102,10 @@ class Modelled:
         assert self.end is not None
         return self.end + (keep.failed_for if self.state is FAILED else keep.completed_for)
 
+    def shown(self) -> Sequence[object]:
+        """All that a reader sees of it but its id and arrival."""
+        return [getattr(self, one.name) for one in fields(self) if one.name not in _NOT_SHOWN]
+
     def went_wrong(self, kind: str) -> None:
         """Another error: the first and the last nine stay."""
         if len(self.errors) == limits.ERRORS_KEPT:
@@ -111,6 +120,7 @@ class Queue:
         self.now = now
         self.jobs: dict[str, Modelled] = {}
         self.last = 0  # arrival number
+        self.schedules: dict[str, datetime] = {}  # when they are to be looked at next
         self.draining = False
         self.completed_max: int | None = None
         self.failed_max: int | None = None
@@ -211,6 +221,22 @@ class Queue:
         job.due = max(due, self.now)
         job.state = SCHEDULED if due > self.now else WAITING
         job.changed = True
+
+    def put(self, name: str, into: str, *, over: bool, arrival: int) -> str:
+        """A job is placed just as another stands. arrival: free, or 0."""
+        source, standing = self.jobs[name], self.jobs.get(into)
+        if standing is not None and not over:
+            return "KEPT"
+        if standing is not None and standing.state is ACTIVE:
+            return "JobActive ACTIVE"
+        if standing is not None and not arrival and standing.shown() == source.shown():
+            return "SAME"
+        job = deepcopy(source)
+        job.name, job.lease, job.changed, job.placed = into, None, False, False
+        job.keeps = job.unsure = job.unfiled = False
+        self.last = job.order = arrival or self.last + 1
+        self.jobs[into] = job
+        return "CREATED" if standing is None else "REPLACED"
 
     # --- ends ---
 

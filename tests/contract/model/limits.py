@@ -40,6 +40,7 @@ class Limited(Queue):
         super().__init__(now)
         self.limits: tuple[Limit, ...] = ()
         self.fair = False
+        self.had_keys = False  # jobs may stand in rows of their keys, though nothing asks for it any more
         self.paused = False
         self.pause_until: datetime | None = None
         self.buckets: dict[tuple[str, str], Bucket] = {}
@@ -59,6 +60,7 @@ class Limited(Queue):
         before = self.by_key
         self.limits, self.fair, self.paused, self.draining = tuple(limits), fair, paused, draining
         self.pause_until = pause_until if paused else None
+        self.had_keys = self.had_keys or self.by_key
         for job in self.jobs.values():
             job.unfiled = job.state is WAITING and (job.unfiled or not before) and self.by_key
 

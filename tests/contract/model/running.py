@@ -16,7 +16,9 @@ from tocsin_server.store.interface import JobStore
 from contract.model.calls import Add, Both, Call, Plain
 from contract.model.drawing import Drawing
 from contract.model.limits import Limited
-from contract.model.whole import basic, compare, same
+from contract.model.queue_calls import Check, Forget
+from contract.model.whole import basic, compare, compare_events, same
+from contract.providers import Provider
 
 _serial = itertools.count(1)
 #: The store's clock is read with its answers, so what is known of it is a little late; what was due then is due now.
@@ -36,63 +38,75 @@ class Differs(AssertionError):
 class Life:
     """A queue of its own, and the model of it."""
 
-    def __init__(self, store: JobStore) -> None:
-        self._store = store
+    def __init__(self, store: JobStore, provider: Provider) -> None:
+        self._store, self._provider = store, provider
         self.calls: list[Call] = []
 
     async def begin(self) -> None:
         """In a queue that nobody has used."""
-        now = await self._store.ping()
-        self.both = Both(self._store, f"q{next(_serial)}", Limited(now))
+        now, name = await self._store.ping(), f"q{next(_serial)}."
+        self.both = Both(self._store, name, Limited(now), contents=self._provider.contents)
+        self.both.cursor = await self._store.cursor(name)
         self._heard = now, time.monotonic()
 
     async def make(self, call: Call) -> None:
         """One more call, and a look at all that stands then."""
         self.calls.append(call)
-        both, model = self.both, self.both.model
         heard, at = self._heard
-        model.now = guess = heard + timedelta(seconds=time.monotonic() - at) + AHEAD
+        self.both.model.now = guess = heard + timedelta(seconds=time.monotonic() - at) + AHEAD
         try:
-            await call.on(both)
-            model.settle()
-            stand = await compare(self._store, both.queue, model, both.called)
-            for job in stand:
-                if (said := both.answers.get(job.job_id)) is not None:
-                    for one in fields(Job):
-                        same(f"the answer's {one.name}", getattr(said, one.name), getattr(basic(job), one.name))
+            await call.on(self.both)
+            await self._look()
         except Exception as error:
             raise Differs(call, error) from error
+        if self.both.model.now > guess:
+            self._heard = self.both.model.now, time.monotonic()
+
+    async def _look(self) -> None:
+        both = self.both
+        both.model.settle()
+        found = await compare(self._store, both.queue, both.model, both.called)
+        stand = {job.job_id: job for job in found}
+        for job_id, said in both.answers.items():
+            for one in fields(Job):
+                same(f"the answer's {one.name}", getattr(said, one.name), getattr(basic(stand[job_id]), one.name))
         both.answers.clear()
-        if model.now > guess:
-            self._heard = model.now, time.monotonic()
+        both.cursor = await compare_events(self._store, both.queue, both.cursor, both.stand, stand)
+        both.stand = stand
 
 
-async def replay(store: JobStore, calls: Sequence[Call]) -> None:
-    """Make these calls; Differs where the store and the model say different things."""
-    life = Life(store)
+async def replay(store: JobStore, provider: Provider, calls: Sequence[Call]) -> None:
+    """Make these calls in an emptied store; Differs where the store and the model say different things."""
+    provider.clear()
+    life = Life(store, provider)
     await life.begin()
     for call in calls:
         await life.make(call)
 
 
-async def live(store: JobStore, seed: int, steps: int) -> None:
-    """A random life. Where it differs, the shortest sequence found that differs, as code."""
+async def live(store: JobStore, provider: Provider, seed: int, steps: int) -> None:
+    """A random life, at whose end the queue is forgotten. Where it differs, the shortest sequence found that differs,
+    as code."""
     drawing = Drawing(random.Random(seed), whole=store.whole_limits)
-    life = Life(store)
+    life = Life(store, provider)
     await life.begin()
     try:
-        for _ in range(steps):
+        for _ in range(steps - 2):
             await life.make(drawing.next(life.both.model))
+        await life.make(Check())
+        await life.make(Forget(all=True))
     except Differs as first:
-        calls, why = await shortest(store, life.calls, first)
+        calls, why = await shortest(store, provider, life.calls, first)
         lines = "".join(f"        {call!r},\n" for call in calls)
         raise AssertionError(
             f"seed {seed}, after {len(life.calls)} calls: {first}\n"
-            f"In short: {why}\n    await replay(movable, [\n{lines}    ])\n"
+            f"In short: {why}\n    await replay(movable, provider, [\n{lines}    ])\n"
         ) from first
 
 
-async def shortest(store: JobStore, calls: Sequence[Call], why: Differs) -> tuple[list[Call], Differs]:
+async def shortest(
+    store: JobStore, provider: Provider, calls: Sequence[Call], why: Differs
+) -> tuple[list[Call], Differs]:
     """A sequence that differs with as few calls and words as are found."""
     found, left = list(calls), REPEATS
     gone_on = True
@@ -103,7 +117,7 @@ async def shortest(store: JobStore, calls: Sequence[Call], why: Differs) -> tupl
                 return found, why
             left -= 1
             try:
-                await replay(store, less)
+                await replay(store, provider, less)
             except Differs as error:
                 if error.kind != why.kind:
                     continue

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 
+from tocsin_server.domain.events import Event
 from tocsin_server.domain.filters import Order
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.queue_limits import LimitScope
@@ -14,7 +15,7 @@ from tocsin_server.domain.queues import QueueFigures, Tick
 from tocsin_server.domain.states import ENDED, State
 from tocsin_server.store.interface import JobStore
 
-from contract.builders import a_query, pages
+from contract.builders import NOW, SECOND, a_query, pages
 from contract.model.jobs import ACTIVE, BLOCKED, CANCELLED, SCHEDULED, WAITING, Modelled
 from contract.model.limits import Limited
 
@@ -142,8 +143,43 @@ def _compare_tick(tick: Tick, model: Limited) -> None:
     ends = [job.kept_until for job in jobs if job.ended] + [job.begin_by for job in jobs if job.begin_by is not None]
     if not any(job.state is BLOCKED for job in jobs):  # a store may look again for what such a one waits for
         near("tick.next_expiry", tick.next_expiry, min(ends, default=None))
+    same("tick.next_schedule", tick.next_schedule, min(model.schedules.values(), default=None))
     waiting = any(job.state is WAITING and not job.held for job in jobs)
     assert tick.waiting or not waiting, "jobs wait, and the tick says that none does"
+
+
+async def compare_events(
+    store: JobStore, name: str, cursor: str, before: Mapping[str, Job], after: Mapping[str, Job]
+) -> str:
+    """What is told of a call: of each job that changed how it stands now, of each that went that it did, and of no
+    other. before, after: by id. Returns the cursor to go on from."""
+    changed = {job_id for job_id in {*before, *after} if not _alike(before.get(job_id), after.get(job_id))}
+    told = dict[str, Event]()
+    for wait in (NOW, SECOND, SECOND):  # a store may tell of it a little later
+        batch = await store.events(name, cursor, wait=wait)
+        assert not batch.gap, "changes are not told of any more"
+        cursor = batch.cursor
+        told.update((event.job.job_id, event) for event in batch.events)
+        if changed <= told.keys():
+            break
+    same("told of", sorted(changed - told.keys()), [])
+    same("told of for nothing", sorted((told.keys() & {*before, *after}) - changed), [])
+    for job_id, event in told.items():
+        stands = after.get(job_id)
+        same(f"{job_id} is told to be deleted", event.deleted, stands is None)
+        if stands is not None:
+            said = replace(event.job, errors=stands.errors, progress=stands.progress, cancel=stands.cancel)
+            for one in fields(Job):
+                value = getattr(basic(said), one.name)
+                same(f"{job_id} is told to have {one.name}", value, getattr(basic(stands), one.name))
+    return cursor
+
+
+def _alike(before: Job | None, after: Job | None) -> bool:
+    """Whether nothing has changed that is told: a lease that goes on makes no new revision."""
+    if before is None or after is None:
+        return before is after
+    return (before.revision, before.arrival) == (after.revision, after.arrival)
 
 
 async def compare_lists(

@@ -38,9 +38,10 @@ local function check_head_of_row(job)
     local score = job.ends == 1 and -job.priority or head[2]
     mend('rows of keys that no claim found', redis.call('ZADD', key('g' .. job.type), 'CH', score, head[1]))
   elseif is_open(stands) then
+    -- An older tag is in order: the key has had a turn with another type, and a claim that comes to it sees that.
     local tag = tag_of(job.key, head[1])
     mend('rows of keys that no claim found',
-      redis.call('ZADD', key('G' .. job.type), 'CH', string.format('%d', tag), string.sub(stands, 2) .. head[1]))
+      redis.call('ZADD', key('G' .. job.type), 'LT', 'CH', string.format('%d', tag), string.sub(stands, 2) .. head[1]))
   else
     mend('rows of keys that no claim found', redis.call('ZADD', key('P'), 'NX', stands, job.type .. ':' .. job.key))
   end
