@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -11,7 +12,7 @@ from tocsin_server.domain.commands import RunJob
 from tocsin_server.domain.conditions import Conditions
 from tocsin_server.domain.explaining import HeldBack, Turn
 from tocsin_server.domain.job import Draft, OnConflict
-from tocsin_server.domain.lease import Claimed, LimitPause
+from tocsin_server.domain.lease import AttemptOutcome, Claimed, LimitPause
 from tocsin_server.domain.queue_limits import Limit, LimitScope, Rate
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.store.interface import JobStore
@@ -25,7 +26,9 @@ from contract.builders import (
     a_request,
     added,
     claimed,
+    claimed_one,
     completed,
+    crashed,
     failed,
     finished,
     released,
@@ -268,6 +271,22 @@ async def test_a_job_that_waits_for_a_place_or_a_rate_is_explained_so(store: Job
     assert (held.limit, held.active, held.most) == ("slow", 1, None)
     assert held.next_at is not None
     assert abs(held.next_at - await store.ping() - HOUR) < MINUTE
+
+
+@pytest.mark.parametrize("end", [crashed, released], ids=lambda end: end.__name__)
+async def test_a_retry_keeps_its_turn_however_its_attempts_end(
+    store: JobStore, end: Callable[[Claimed], AttemptOutcome]
+) -> None:
+    await limited(store, a_limit(KEY, 1))
+    await added(store, keyed("a", "k"), keyed("b", "k"))
+    await finished(store, failed(await claimed_one(store), SECOND * 0))  # it is due after "b" now
+    await added(store, keyed("urgent", "k", priority=9))
+    for _ in range(2):
+        again = await claimed_one(store)
+        assert again.job.job_id == "a"
+        await finished(store, end(again))
+    await finished(store, completed(await claimed_one(store)))
+    assert ids(await claimed(store)) == ["urgent"]
 
 
 @pytest.mark.parametrize("key", ["k", "other"])

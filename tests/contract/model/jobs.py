@@ -35,7 +35,19 @@ class Asked:
 
 
 #: Of a modelled job: what no reader of the job sees, and which one it is.
-_NOT_SHOWN = {"name", "order", "placed", "lease", "lease_end", "changed", "keeps", "unsure", "unfiled", "undecided"}
+_NOT_SHOWN = {
+    "name",
+    "order",
+    "placed",
+    "lease",
+    "lease_end",
+    "changed",
+    "keeps",
+    "stray",
+    "unsure",
+    "unfiled",
+    "undecided",
+}
 
 
 @dataclass
@@ -65,6 +77,7 @@ class Modelled:
     revision: int = 0  # as the store said last
     changed: bool = True  # since then
     keeps: bool = False  # its key's one place, for its retry
+    stray: bool = False  # it runs, or ran last, by a lease that other limits let begin
     unsure: bool = False  # whether it keeps it: the limits have changed since
     unfiled: bool = False  # limits by key were set while it waited
     undecided: bool = False  # whether it was refused as it came
@@ -135,9 +148,8 @@ class Queue:
     def lets_go(self, job: Modelled) -> None:
         """Its limits are others, or it counts no more."""
 
-    def keeps_place(self, job: Modelled) -> bool:
-        """Whether a job that failed keeps its key's place for its retry."""
-        return False
+    def keep_place(self, job: Modelled) -> None:
+        """A job that is to run again may keep its key's place meanwhile."""
 
     # --- adding ---
 
@@ -249,6 +261,7 @@ class Queue:
 
     def _wait_again(self, job: Modelled) -> None:
         job.state, job.lease_end, job.changed = WAITING, None, True
+        self.keep_place(job)
 
     def _crash(self, job: Modelled, kind: str, most: int) -> None:
         job.crashes += 1
@@ -285,7 +298,8 @@ class Queue:
         elif retry_in is None:
             self.end(job, FAILED)
         else:
-            job.lease_end, job.keeps, job.unsure = None, self.keeps_place(job), False
+            job.lease_end = None
+            self.keep_place(job)
             self._make_due(job, self.now + retry_in)
         return job.state.name
 

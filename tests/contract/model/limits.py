@@ -56,6 +56,7 @@ class Limited(Queue):
         if (self.limits, self.fair) != (tuple(limits), fair):
             for job in self.jobs.values():
                 job.unsure = job.unsure or job.keeps
+                job.stray = job.stray or job.state is ACTIVE
             self.turns = {}
         before = self.by_key
         self.limits, self.fair, self.paused, self.draining = tuple(limits), fair, paused, draining
@@ -114,11 +115,13 @@ class Limited(Queue):
                     return limit
         return None
 
-    def keeps_place(self, job: Modelled) -> bool:
-        return any(limit.scope is LimitScope.KEY and limit.max_active == 1 for limit in self.covering(job))
+    def keep_place(self, job: Modelled) -> None:
+        job.keeps = any(limit.scope is LimitScope.KEY and limit.max_active == 1 for limit in self.covering(job))
+        # Where more may run than limits allow now, none of them keeps it, but for the last.
+        job.unsure = job.keeps and any(one.stray for one in self.jobs.values() if one.key == job.key)
 
     def lets_go(self, job: Modelled) -> None:
-        job.keeps = job.unsure = False
+        job.keeps = job.unsure = job.stray = False
 
     def halt(self, name: str, limit: str, span: timedelta) -> None:
         """A job that failed says that a limit is to let nothing begin for a while."""
@@ -201,7 +204,7 @@ class Limited(Queue):
                 self.bucket(limit, job.key).full += limit.rate.per / limit.rate.jobs
         job.state, job.attempt, job.start, job.lease = ACTIVE, job.attempt + 1, one.start, one.lease
         job.lease_end, job.progress, job.changed = one.start + length, None, True
-        job.keeps = job.unsure = False
+        job.keeps = job.unsure = job.stray = False
 
     def _count_turn(self, job: Modelled, allowed: Sequence[Modelled]) -> None:
         """Where keys take turns, who waits sees each other key at most as often as its weight."""

@@ -161,7 +161,7 @@ class Explain(Call):
         same("waits for", sorted(both.name_of(job_id) for job_id in said.waits_for), sorted(waits_for))
         if not claimable(job, model.now):
             same("ahead", said.ahead, None)
-            same("held", said.held, None)
+            same("hindrance", said.hindrance, None)
             return
         if not model.had_keys:
             before = [
@@ -173,9 +173,9 @@ class Explain(Call):
         if not any(one.unsure for one in model.jobs.values()):
             full = model.hindrance(job)
             if full is not None:
-                same("held", getattr(said.held, "limit", said.held), full.name)
-            elif said.held is not None:
-                same("held", (type(said.held), model.fair), (Turn, True))
+                same("hindrance", getattr(said.hindrance, "limit", said.hindrance), full.name)
+            elif said.hindrance is not None:
+                same("hindrance", (type(said.hindrance), model.fair), (Turn, True))
 
 
 @dataclass(frozen=True, repr=False)

@@ -170,9 +170,10 @@ def unblock(job: Standing) -> None:
 
 
 def give_back(job: Standing) -> None:
-    """It waits for the next attempt where it stood before this one."""
+    """It waits for the next attempt where it stood before this one, with its key's place where that has but one."""
     job.document.pop("lease", None)
-    job.document.pop("placed", None)
+    if job.document.get("placed") == PLACED:
+        del job.document["placed"]
     job.document["state"] = int(State.WAITING)
     changed(job)
 

@@ -2,8 +2,8 @@
 -- by key, by type and key; so a limit's size is that of an index, and whoever ends a lease, however it ends, frees it.
 -- Who waits stands in a row of its type and key. FILED, a flag of the record, says that a job stands so, whatever the
 -- queue says now: settings change, and jobs follow them one by one.
--- A job that waits for its retry keeps its key's place where the key has one place only (`ends` is 1 then), and comes
--- first in its row: so the order of a key's jobs is that of their arrival.
+-- A job that is to run again, however its attempt ended, keeps its key's place where the key has one place only (`ends` is
+-- 1 then), and comes first in its row: so the order of a key's jobs is that of their arrival.
 local filing = 0  -- the mode
 local keyed_rows = {}  -- rows of keys that this commit changes: by name {type, key, head before and its score}
 local rows_in_order = {}  -- their names: keys that come together get their turns in the order in which they came
@@ -30,7 +30,7 @@ local function file(job)
     if waits then
       if was_filed and k ~= '' and k == was.key then
         if was.state == ACTIVE then
-          holds = now.failures > was.failures and in_mode(filing, ORDERED) and ordered(now.type)
+          holds = in_mode(filing, ORDERED) and ordered(now.type, k)
         else
           holds = was.ends == 1 and now.ends == 1 and in_mode(filing, KEYED)
         end

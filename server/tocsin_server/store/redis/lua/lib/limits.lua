@@ -40,11 +40,16 @@ local function places_of_limit(limit, k)
   return 'c' .. limit.type .. ':' .. k
 end
 
--- Whether a key has one place among the jobs of this type, so that its jobs keep their order.
+-- Whether a key has one place among the jobs of this type, so that its jobs keep their order; not while more of them run
+-- than may, as limits have changed: a place that is kept then would let more begin.
 --- @rare
-local function ordered(type)
+local function ordered(type, k)
+  local one_place = false
   for _, limit in ipairs(read_limits(redis.call('HGET', key('q'), 'limits') or '')) do
-    if limit.scope == OF_KEY and limit.most == 1 and (limit.type == '' or limit.type == type) then return true end
+    if limit.scope == OF_KEY and limit.most > 0 and covers(limit, type, k) then
+      if redis.call('ZCARD', key(places_of_limit(limit, k))) > limit.most then return false end
+      one_place = one_place or limit.most == 1
+    end
   end
-  return false
+  return one_place
 end
