@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 from tocsin._checking import listed, of_kind, put, put_priority, put_texts, word
@@ -84,9 +84,14 @@ async def _answers(connection: Connection, request: pb.BulkActRequest) -> AsyncG
                     if answer is not None:
                         reached = True
                         waits.reset()
+                        if not answer.finished:
+                            yield answer
+                            continue
+                        with suppress(TocsinError):  # cut now, to the server it would be a call that was cancelled
+                            async for _ in stream:
+                                pass
                         yield answer
-                        if answer.finished:
-                            return
+                        return
             cut: TocsinError = Unavailable("the server ended the call")
             if not repeatable or not connection.retries:
                 raise cut

@@ -8,17 +8,15 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from support.commands import typed
-from support.eventually import until
 from support.servers import Server
 from support.source_tree import ROOT
-from support.stores import StoreBackend, on_each_store
-from tocsin import AsyncClient, Client, Collapse, FailedPrecondition, Job, JobRequest, TocsinError
+from support.stores import on_each_store
+from tocsin import AsyncClient, Client, Collapse, FailedPrecondition, Job, JobRequest
 
 PAGE = (ROOT / "docs/unique-jobs.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -68,7 +66,7 @@ def test_what_a_call_did_and_which_job_stands(client: Client, queue: str) -> Non
 
 @on_each_store
 def test_a_batch_of_one_key_is_one_job(client: Client, queue: str) -> None:
-    rule = Collapse("k", "DEBOUNCE", window=0.3, max_wait=5)
+    rule = Collapse("k", "DEBOUNCE", window=2, max_wait=5)
     jobs = client.schedule_many(JobRequest("echo", {"n": n}, queue=queue, collapse=rule) for n in range(30))
     assert [job.outcome for job in jobs if isinstance(job, Job)] == ["CREATED"] + 29 * ["REPLACED"]
     [job] = client.list(queue=queue)
@@ -140,51 +138,3 @@ def test_the_command_line_does_the_same(shared_server: Server, queue: str) -> No
     assert said_to(at, "queues", "drain", queue).startswith(f"draining {queue}")
     assert f"{queue} draining" in " ".join(said_to(at, "queues", "list").split())
     assert said_to(at, "queues", "resume", queue).startswith(f"resumed {queue}")
-
-
-def test_of_callers_at_two_servers_one_makes_the_job(store: StoreBackend, serve: Callable[..., Server]) -> None:
-    servers = [serve(store.url, "--no-dispatch") for _ in range(2)]
-    clients = [Client(server.address, retries=False) for server in servers]
-
-    def asked(number: int) -> Job | TocsinError:
-        try:
-            return clients[number % 2].schedule(
-                "t", {"n": number}, delay=LATER, collapse=Collapse("k", "KEEP"), deadline=5
-            )
-        except TocsinError as error:
-            return error
-
-    with ThreadPoolExecutor(16) as threads:
-        asking = [threads.submit(asked, number) for number in range(200)]
-        until(lambda: sum(one.done() for one in asking) > 50, within=30)
-        servers[0].kill()
-        answers = [one.result(60) for one in asking]
-    jobs = [one for one in answers if isinstance(one, Job)]
-    assert len(jobs) > 100
-    assert len({job.job_id for job in jobs}) == 1
-    assert sum(job.outcome == "CREATED" for job in jobs) <= 1  # its answer may have died with the server
-    assert clients[1].count() == 1
-    for client in clients:
-        client.close()
-
-
-def test_the_next_of_a_key_goes_though_the_server_of_the_one_before_dies(
-    store: StoreBackend, serve: Callable[..., Server]
-) -> None:
-    lease = {"TOCSIN_LEASE__DURATION": "2s", "handlers": "support.jobs.everyday"}
-    first, second = serve(store.url, **lease), serve(store.url, "--no-dispatch")
-    with Client(second.address) as client:
-        runs = client.schedule("until_cancelled", collapse=AGAIN)
-        until(lambda: client.get(runs).state == "ACTIVE", within=30)
-        following = client.schedule("until_cancelled", {"n": 2}, collapse=AGAIN)
-        assert (following.state, client.explain(following).job_ids) == ("BLOCKED", (runs.job_id,))
-        client.cancel(runs, grace=LATER)
-        first.kill()
-        # Nobody ends it but the other server, which takes the lease back: it was to be cancelled.
-        assert client.wait(runs, timeout=60).state == "CANCELLED"
-        until(lambda: client.get(following).state == "WAITING", within=45)
-        third = serve(store.url, **lease)
-        until(lambda: client.get(following).state == "ACTIVE", within=30)
-        client.cancel(following)
-        assert client.wait(following, timeout=30).state == "CANCELLED"
-        assert third.address != first.address

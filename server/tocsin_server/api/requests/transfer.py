@@ -16,7 +16,7 @@ from tocsin_server.api import wire
 from tocsin_server.api.aside import each_aside
 from tocsin_server.api.permissions import check_all_queues, check_request
 from tocsin_server.api.reading import read
-from tocsin_server.api.requests.conditions import to_conditions
+from tocsin_server.api.requests.conditions import check_conditions, to_conditions
 from tocsin_server.api.requests.dependencies import check_kept, kept_on_end, kept_parents
 from tocsin_server.api.requests.jobs import STATES, queue_of
 from tocsin_server.api.requests.payloads.checking import BUILT_IN_TYPES, check_payload
@@ -217,6 +217,7 @@ def _check_job(wrong: Violations, at: str, record: pb.JobRecord) -> None:
     payload = _check_body(wrong, at, record)
     check_type(wrong, f"{at}.job.spec", spec.type, payload, needed=True)
     check_terms(wrong, f"{at}.job.spec", spec)
+    check_conditions(wrong, f"{at}.job.spec", spec)
     wrong.number(f"{at}.arrival", record.arrival, 0, limits.IMPORTED_ARRIVAL)
     _check_life(wrong, f"{at}.job", job)
     _check_words(wrong, f"{at}.job", job)

@@ -13,7 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from support.eventually import until_async
 from support.stubs import Refusal, refusal, refusal_in, request
-from tocsin.v1 import job_pb2, queue_pb2
+from tocsin.v1 import conditions_pb2, job_pb2, queue_pb2
 from tocsin.v1 import job_service_pb2 as pb
 from tocsin.v1 import queue_service_pb2 as qpb
 from tocsin.v1 import transfer_pb2 as tpb
@@ -73,6 +73,28 @@ async def test_a_queue_comes_before_its_notes_and_its_jobs_last_newest_first(api
     assert [record.job.job.job_id for record in found[2:]] == ["c", "b", "a"]
     assert [record.job.arrival for record in found[2:]] == [3, 2, 1]
     assert found[1] == a_note()
+
+
+@pytest.mark.parametrize("mode", conditions_pb2.Collapse.Mode.keys()[1:])
+async def test_what_a_jobs_start_depends_on_comes_back_as_it_was(api: Api, mode: str) -> None:
+    asked = request("q", "t", job_id="a")
+    if mode != "DEBOUNCE":
+        asked.delay.seconds = 60
+    asked.job.limit_key, asked.job.weight = "k", 7
+    asked.job.collapse.key, asked.job.collapse.mode = "k", conditions_pb2.Collapse.Mode.Value(mode)
+    if mode in ("KEEP", "THROTTLE", "DEBOUNCE"):
+        asked.job.collapse.window.seconds = 600
+    asked.job.expire.after_due.seconds = 3600
+    asked.job.trace_context.traceparent = f"00-{'a' * 32}-{'b' * 16}-01"
+    await api.jobs.ScheduleJob(asked)
+    [_, record] = await exported(api, "q")
+    assert record.job.job.spec.collapse == asked.job.collapse
+    before = await job(api)
+    await api.jobs.CancelJob(pb.CancelJobRequest(queue="q", job_id="a"))
+    await api.jobs.DeleteJob(pb.DeleteJobRequest(queue="q", job_id="a"))
+    answer = await imported(api, record)
+    assert (answer.created, answer.refused) == (1, 0), answer
+    assert (await job(api)).spec == before.spec
 
 
 async def test_an_export_of_queues_that_nobody_used_is_empty(api: Api) -> None:

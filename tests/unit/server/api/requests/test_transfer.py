@@ -103,6 +103,15 @@ WRONG: dict[str, tuple[Record, list[str]]] = {
     "an id with a line break": (a_job("a\nb"), ["job.job.job_id"]),
     "an id of a reminder": (a_job("booking:b9:3600:g1"), ["job.job.job_id"]),
     "a queue with a space": (a_job(queue="a b"), ["job.job.queue"]),
+    "an empty collapse": (
+        a_job(spec=job_pb2.JobSpec(type="t", collapse={})),
+        ["job.job.spec.collapse.key", "job.job.spec.collapse.mode"],
+    ),
+    "a key that is too long": (
+        a_job(spec=job_pb2.JobSpec(type="t", limit_key="x" * 201)),
+        ["job.job.spec.limit_key"],
+    ),
+    "a weight of no key": (a_job(spec=job_pb2.JobSpec(type="t", weight=3)), ["job.job.spec.weight"]),
     "two queues": (a_job(spec=job_pb2.JobSpec(type="t", queue="p")), ["job.job.spec.queue"]),
     "no type": (a_job(spec=job_pb2.JobSpec()), ["job.job.spec.type"]),
     "a type beside a built-in payload": (

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from support.ports import free_port
+from support.source_tree import ROOT
 
-PAGE = Path(__file__).parents[2] / "docs/security.md"
+PAGE = ROOT / "docs/security.md"
 
 
 @pytest.mark.timeout(180)
