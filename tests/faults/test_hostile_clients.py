@@ -95,8 +95,8 @@ def large_requests(address: str) -> None:
 
 
 def large_requests_at_once(address: str, number: int = 100) -> None:
-    """So many of 15 MiB, of some kilobytes each on the way, over twenty connections: 100 are seven times what memory may
-    grow by."""
+    """So many of 15 MiB, of some kilobytes each on the way, over twenty connections: 100 are seven times what may
+    stay in memory."""
     options = [("grpc.default_compression_algorithm", 2), ("grpc.use_local_subchannel_pool", 1)]
     body = field(1_000, b"\x00" * (15 * MIB))  # a field that nobody knows
     with ExitStack() as stack:
