@@ -25,10 +25,11 @@ Launch = Callable[..., Server]
 
 
 @pytest.fixture
-def mongo(tmp_path: Path) -> Iterator[MongoServer]:
-    server = MongoServer(tmp_path / "mongo")
-    yield server
-    server.stop()
+def mongo(mongo_server: MongoServer) -> Iterator[MongoServer]:
+    """Nothing stands in the database of its address, nor is left there."""
+    yield mongo_server
+    with mongo_server.client() as client:
+        client.drop_database(DATABASE)
 
 
 @pytest.fixture(params=["5", "6"], ids=["agenda 5", "agenda 6"])

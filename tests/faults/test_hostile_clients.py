@@ -81,11 +81,11 @@ LARGE = {
 
 
 def large_requests(address: str) -> None:
-    """Each of them ten times, four at once, as gzip."""
+    """Each of them four times, at once, as gzip."""
     options = [("grpc.default_compression_algorithm", 2)]
     with grpc.insecure_channel(address, options=options) as channel, ThreadPoolExecutor(4) as pool:
-        calls = [channel.unary_unary(path) for path, _ in LARGE.values() for _ in range(10)]
-        bodies = [body for _, body in LARGE.values() for _ in range(10)]
+        calls = [channel.unary_unary(path) for path, _ in LARGE.values() for _ in range(4)]
+        bodies = [body for _, body in LARGE.values() for _ in range(4)]
 
         def send(call: grpc.UnaryUnaryMultiCallable, body: bytes) -> None:
             with contextlib.suppress(grpc.RpcError):
@@ -94,16 +94,22 @@ def large_requests(address: str) -> None:
         list(pool.map(send, calls, bodies))
 
 
-def large_requests_at_once(address: str) -> None:
-    """400 of 15 MiB, of some kilobytes each on the way, over twenty connections."""
+def large_requests_at_once(address: str, number: int = 100) -> None:
+    """So many of 15 MiB, of some kilobytes each on the way, over twenty connections: 100 are seven times what may
+    stay in memory."""
     options = [("grpc.default_compression_algorithm", 2), ("grpc.use_local_subchannel_pool", 1)]
     body = field(1_000, b"\x00" * (15 * MIB))  # a field that nobody knows
     with ExitStack() as stack:
         channels = [stack.enter_context(grpc.insecure_channel(address, options=options)) for _ in range(20)]
         asked = [channel.unary_unary(JOBS + "GetJob") for channel in channels]
-        for call in [one.future(body, timeout=60) for one in asked for _ in range(20)]:
+        for call in [one.future(body, timeout=60) for one in asked for _ in range(number // len(asked))]:
             with contextlib.suppress(grpc.RpcError):
                 call.result()
+
+
+def more_large_requests_at_once(address: str) -> None:
+    """400 of them; docs/reliability.md has the figures."""
+    large_requests_at_once(address, 400)
 
 
 def calls_without_a_request(address: str) -> None:
@@ -249,7 +255,11 @@ def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
+@pytest.mark.parametrize(
+    "script",
+    [*SCRIPTS, pytest.param(more_large_requests_at_once, marks=pytest.mark.full)],
+    ids=lambda script: script.__name__,
+)
 @pytest.mark.timeout(300)
 def test_others_are_served_a_job_keeps_its_lease_and_memory_is_bounded(
     redis: RedisBackend,

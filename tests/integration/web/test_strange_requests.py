@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
 from support.dashboard import FORMS, PAGES, WEB, Visitor, dashboard_of
 from support.redis_backend import RedisBackend
 from support.servers import Server
-from tocsin import Client
+from support.stores import store_settings
+from tocsin import AlreadyExists, Client
 
 STRANGE = (
     "", " ", "\0", "é", "<script>alert(1)</script>", "../../etc/passwd", "x" * 2_000, "-1", "99999999999999999999", "*",
@@ -29,13 +30,27 @@ OF_FORMS = (
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One for all tests: whatever stands in its store by then, each has to be answered."""
+    folder = tmp_path_factory.mktemp("strange")
+    mail = {"TOCSIN_MAIL__TRANSPORT": f"file:{folder / 'outbox'}"}
+    with RedisBackend(folder / "redis") as redis:
+        server = Server(folder, ["--no-dispatch"], {**store_settings(redis.url), **WEB, **mail})
+        try:
+            yield server.start()
+        finally:
+            server.kill()
+
+
 @pytest.fixture
-def visitor(redis: RedisBackend, serve: Callable[..., Server], tmp_path: Path) -> Iterator[Visitor]:
-    mail = {"TOCSIN_MAIL__TRANSPORT": f"file:{tmp_path / 'outbox'}"}
-    server = serve(redis.url, "--no-dispatch", **WEB, **mail)
+def visitor(server: Server) -> Iterator[Visitor]:
+    """A new one, who finds a job and a schedule."""
     with Client(server.address) as client:
-        client.schedule("echo", {}, queue="mail", job_id="dead-1", delay=3600)
-        client.schedules.create("pay-day", queue="mail", every=86_400, type="echo")
+        with contextlib.suppress(AlreadyExists):  # it stands, unless a form of another test took it away
+            client.schedule("echo", {}, queue="mail", job_id="dead-1", delay=3600)
+        with contextlib.suppress(AlreadyExists):
+            client.schedules.create("pay-day", queue="mail", every=86_400, type="echo")
     with Visitor(dashboard_of(server)) as made:
         yield made
     assert "dashboard_failed" not in server.said(1_000_000)
