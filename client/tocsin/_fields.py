@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from tocsin._checking import listed, put, put_texts, word
 from tocsin._times import Span, put_duration, put_time
+from tocsin.dependencies import JobRef
 from tocsin.enums import State
 from tocsin.errors import InvalidArgument, WrongType
 from tocsin.jobs import Job, JobLike
@@ -19,7 +20,7 @@ from tocsin.v1 import job_service_pb2 as pb
 
 def name_of(job: JobLike, queue: str = "") -> tuple[str, str]:
     """Queue and id of a job, or of an id in `queue`. Raises InvalidArgument for an empty id."""
-    if isinstance(job, Job):
+    if isinstance(job, Job | JobRef):
         return job.queue, job.job_id
     check_id(job)
     return queue, job
