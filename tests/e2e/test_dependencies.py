@@ -194,3 +194,24 @@ def test_nobody_is_forgotten_where_servers_die(store: StoreBackend, serve: Calla
         assert last.on_end is not None
         assert client.wait(last.on_end, timeout=60).state == "COMPLETED"
         assert {client.get(job).state for job in jobs} == {"COMPLETED"}
+
+
+@on_each_store
+def test_they_go_on_waiting_where_they_are_brought_in(client: Client, quiet_server: Server, queue: str) -> None:
+    """The newest come first: children before their parents."""
+    other = f"{queue}.other"
+    with Client(quiet_server.address) as source:
+        done = source.schedule("echo", {"n": 0}, queue=queue, delay=LATER)
+        source.cancel(done)
+        open_one = source.schedule("echo", {"n": 1}, queue=other, delay=LATER, on_end=JobRequest("noop"))
+        child = source.schedule("noop", queue=queue, depends_on=DependsOn([done, open_one], "RUN", block_timeout=3600))
+        until(lambda: source.get(child).parents[0].end == "CANCELLED", within=20)
+        records = list(source.export_jobs([queue, other]))
+        assert client.import_jobs(records).refused == 0
+    there = client.get(child)
+    assert (there.state, there.depends_on and there.depends_on.block_timeout) == ("BLOCKED", LATER)
+    assert [(one.job_id, one.end) for one in there.parents] == [(done.job_id, "CANCELLED"), (open_one.job_id, None)]
+    client.run(open_one)
+    assert client.wait(child, timeout=90).state == "COMPLETED"
+    assert open_one.on_end is not None
+    assert client.wait(open_one.on_end, timeout=20).state == "COMPLETED"
