@@ -15,6 +15,7 @@ from tocsin.async_client import AsyncClient
 from tocsin.bulk_actions import BulkCount, BulkPreview, BulkProgress, BulkRefusal
 from tocsin.calendars import KeptCalendar
 from tocsin.client import Client
+from tocsin.dependencies import DependsOn, JobRef, WaitedFor
 from tocsin.enums import (
     Backoff,
     CollapseMode,
@@ -27,9 +28,11 @@ from tocsin.enums import (
     Outcome,
     Over,
     Overlap,
+    ParentEnd,
     ReminderKind,
     State,
     View,
+    WhenParentFails,
     Why,
 )
 from tocsin.errors import (
@@ -113,6 +116,7 @@ __all__ = [
     "DataCleanup",
     "DeadlineExceeded",
     "DeletedMany",
+    "DependsOn",
     "DoNotRetry",
     "Durability",
     "EmailNotification",
@@ -130,6 +134,7 @@ __all__ = [
     "JobContext",
     "JobDefaults",
     "JobError",
+    "JobRef",
     "JobRequest",
     "KeptCalendar",
     "Limit",
@@ -144,6 +149,7 @@ __all__ = [
     "Outcome",
     "Over",
     "Overlap",
+    "ParentEnd",
     "PaymentReminder",
     "PermissionDenied",
     "Progress",
@@ -180,6 +186,8 @@ __all__ = [
     "View",
     "Violation",
     "WaitTimeout",
+    "WaitedFor",
+    "WhenParentFails",
     "Why",
     "Worker",
     "WorkerEntry",

@@ -12,26 +12,21 @@ from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from tocsin import tracing
 from tocsin._checking import listed, of_kind, put, put_priority, put_texts, word
 from tocsin._fields import check_id, put_bounds, put_filter, put_name, put_states, put_when, refuse_unknown
 from tocsin._refusals import from_status
 from tocsin._times import Span, put_duration
-from tocsin.enums import OnConflict, Outcome, View
+from tocsin.enums import Outcome, View
 from tocsin.errors import TocsinError, WrongType
 from tocsin.jobs import CancelledMany, DeletedMany, Job, JobLike, RetriedMany
-from tocsin.payloads import TYPED_PAYLOADS, Payload, TypedPayload, put_payload
+from tocsin.payloads import put_payload
 from tocsin.requests import (
-    Collapse,
     JobChanges,
-    JobRequest,
     ListOptions,
     Retention,
     RetryPolicy,
-    ScheduleOptions,
     StateName,
     ViewName,
-    put_expire,
 )
 from tocsin.v1 import bulk_pb2, holding_pb2, job_pb2
 from tocsin.v1 import job_service_pb2 as pb
@@ -64,62 +59,6 @@ class JobPage:
     jobs: list[Job]
     next_page_token: str
     total_size: int | None
-
-
-def asked(type_: str | TypedPayload, payload: Payload, options: ScheduleOptions) -> JobRequest:
-    """What schedule() was given. Raises WrongType for an option that there is not."""
-    refuse_unknown("schedule", options, ScheduleOptions.__annotations__)
-    return JobRequest(type_, payload, **options)
-
-
-def schedule_request(wanted: JobRequest) -> pb.ScheduleJobRequest:
-    """The request for one job. Raises InvalidArgument (or WrongType, which is one) for what cannot be sent."""
-    request = pb.ScheduleJobRequest()
-    spec = request.job
-    # What is as it would be anyway is not looked at: this is much of what a client spends on a job.
-    if wanted.job_id != "":
-        put(request, "job_id", wanted.job_id, "job_id")
-    if wanted.queue != "":
-        put(spec, "queue", wanted.queue, "job.queue")
-    if wanted.priority != 0 or type(wanted.priority) is not int:
-        put_priority(spec, "priority", wanted.priority, "job.priority")
-    type_, payload = wanted.type, wanted.payload
-    if isinstance(type_, str):
-        put(spec, "type", type_, "job.type")
-    elif payload is not None:
-        raise WrongType.of("payload", "give the payload once: schedule(EmailNotification(...)) takes no other")
-    elif type(type_) not in TYPED_PAYLOADS:
-        raise WrongType.of(
-            "type", f"the first argument is the job's type or a typed message, not {type(type_).__name__}"
-        )
-    else:
-        payload = type_
-    put_payload(spec, payload)
-    if wanted.retry is not None:
-        of_kind(RetryPolicy, wanted.retry, "retry").put(spec.retry, "job.retry")
-    if wanted.timeout is not None:
-        put_duration(spec.timeout, wanted.timeout, "job.timeout")
-    if wanted.retention is not None:
-        of_kind(Retention, wanted.retention, "retention").put(spec.retention, "job.retention")
-    if wanted.tags != {}:
-        put_texts(spec.tags, wanted.tags, "job.tags")
-    if wanted.limit_key != "":
-        put(spec, "limit_key", wanted.limit_key, "job.limit_key")
-    if wanted.weight is not None:
-        put(spec, "weight", wanted.weight, "job.weight")
-    if wanted.collapse is not None:
-        of_kind(Collapse, wanted.collapse, "collapse").put(spec.collapse, "job.collapse")
-    if wanted.expire is not None:
-        put_expire(spec.expire, wanted.expire, "job.expire")
-    if (span := tracing.current()) is not None:
-        spec.trace_context.traceparent, spec.trace_context.tracestate = span
-    put_when(request, wanted.at, wanted.delay)
-    if wanted.on_conflict is OnConflict.FAIL:
-        request.on_conflict = pb.ScheduleJobRequest.FAIL
-    else:
-        conflict = word(OnConflict, wanted.on_conflict, "on_conflict")
-        request.on_conflict = pb.ScheduleJobRequest.OnConflict.Value(conflict)
-    return request
 
 
 def may_schedule_twice(request: pb.ScheduleJobRequest) -> bool:

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from tocsin._checking import listed, put, put_priority, put_texts, word
 from tocsin._times import Span, put_duration, put_time
+from tocsin.dependencies import JobRef
 from tocsin.enums import State
 from tocsin.errors import InvalidArgument, WrongType
 from tocsin.jobs import Job, JobLike
@@ -22,7 +23,7 @@ _TIMES = tuple(f"{time}_time_{end}" for time in ("schedule", "create", "end") fo
 
 def name_of(job: JobLike, queue: str = "") -> tuple[str, str]:
     """Queue and id of a job, or of an id in `queue`. Raises InvalidArgument for an empty id."""
-    if isinstance(job, Job):
+    if isinstance(job, Job | JobRef):
         return job.queue, job.job_id
     check_id(job)
     return queue, job

@@ -11,7 +11,9 @@ from tocsin._checking import put
 from tocsin._connection import Connection
 from tocsin._fields import put_name
 from tocsin._times import Span, put_duration
+from tocsin.dependencies import WaitedFor
 from tocsin.enums import View
+from tocsin.errors import NotFound
 from tocsin.following import Explanation, LogLine
 from tocsin.jobs import Job, JobLike
 from tocsin.v1 import following_pb2 as pb
@@ -27,6 +29,20 @@ class LinesPage:
     lines: list[LogLine]
     cursor: str
     more: bool
+
+
+async def parents(connection: Connection, job: JobLike, queue: str, deadline: Span | None) -> list[Job | None]:
+    """The jobs that one waits for or waited for; None for what is gone."""
+    clock = connection.clock(deadline)
+    child = await connection.invoke(_calls.get(job, queue), clock.left)
+
+    async def read(parent: WaitedFor) -> Job | None:
+        try:
+            return await connection.invoke(_calls.get(parent), clock.left)
+        except NotFound:
+            return None
+
+    return [await read(parent) for parent in child.parents]
 
 
 def explain(job: JobLike, queue: str = "") -> PreparedCall[pb.ExplainJobResponse, Explanation]:

@@ -11,6 +11,7 @@ from tocsin._checking import listed, of_kind
 from tocsin._connection import Connection
 from tocsin._fields import name_of
 from tocsin._gathering import MAX_BYTES, MAX_ITEMS
+from tocsin._job_requests import schedule_request
 from tocsin._times import Span
 from tocsin.errors import DeadlineExceeded, InvalidArgument, TocsinError, WrongType
 from tocsin.jobs import CancelledMany, DeletedMany, Job, JobLike, RetriedMany
@@ -28,7 +29,7 @@ def schedule_requests(wanted: Iterable[JobRequest]) -> list[pb.ScheduleJobReques
     built: list[pb.ScheduleJobRequest | InvalidArgument] = []
     for i, item in enumerate(listed(wanted, "requests")):
         try:
-            built.append(_calls.schedule_request(of_kind(JobRequest, item, f"requests[{i}]")))
+            built.append(schedule_request(of_kind(JobRequest, item, f"requests[{i}]")))
         except InvalidArgument as error:
             built.append(error)
     return built
@@ -43,14 +44,45 @@ async def schedule_many(
     for indices in _chunks(built):
         if clock.left <= 0:
             break
-        requests = [item for i in indices if isinstance(item := built[i], pb.ScheduleJobRequest)]
+        chunk: dict[int, pb.ScheduleJobRequest] = {}
+        for i in indices:
+            item = built[i]
+            if isinstance(item, pb.ScheduleJobRequest) and item.job.HasField("depends_on"):
+                item = _with_parents(item, {index: place for place, index in enumerate(chunk)}, results)
+            if isinstance(item, pb.ScheduleJobRequest):
+                chunk[i] = item
+            else:
+                results[i] = item
+        if not chunk:
+            continue
         try:
-            answers = await connection.invoke(_calls.schedule_batch(requests), clock.left)
+            answers = await connection.invoke(_calls.schedule_batch(list(chunk.values())), clock.left)
         except TocsinError as error:
-            answers = [copy(error) for _ in indices]
-        for index, answer in zip(indices, answers, strict=True):
+            answers = [copy(error) for _ in chunk]
+        for index, answer in zip(chunk, answers, strict=True):
             results[index] = answer
     return results
+
+
+def _with_parents(
+    request: pb.ScheduleJobRequest, chunk: Mapping[int, int], results: Scheduled
+) -> pb.ScheduleJobRequest | InvalidArgument:
+    """The request, in which the places of others in the whole list are their places in its call, or their names."""
+    asked = pb.ScheduleJobRequest()
+    asked.CopyFrom(request)
+    for i, parent in enumerate(asked.job.depends_on.parents):
+        if not parent.HasField("batch_item"):
+            continue
+        item = parent.batch_item
+        made = results[item] if 0 <= item < len(results) else None
+        if item in chunk:
+            parent.batch_item = chunk[item]
+        elif isinstance(made, Job):
+            parent.queue, parent.job_id = made.queue, made.job_id
+        else:
+            why = f"is {item}, and no earlier item of the list was made at that place"
+            return InvalidArgument.of(f"job.depends_on.parents[{i}]", why)
+    return asked
 
 
 async def cancel_many(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from tocsin import _calls, _queue_calls
+from tocsin import _calls, _queue_calls, workers
 from tocsin._connection import Connection
 from tocsin._times import Span
 from tocsin.errors import InvalidArgument
@@ -14,6 +14,9 @@ from tocsin.requests import ListOptions
 
 _DEFAULT_PAGE = 50
 _LARGEST_PAGE = 1000
+
+#: Pages of workers, beside those of jobs and queues below.
+worker_pages = workers.pages
 
 
 async def job_pages(

@@ -9,9 +9,10 @@ from typing import Protocol, TypeVar, cast
 from google.protobuf.message import Message
 
 from tocsin._calendar_calls import extend, put_days
-from tocsin._calls import PreparedCall, asked, schedule_request
+from tocsin._calls import PreparedCall
 from tocsin._checking import listed, put, word
 from tocsin._fields import refuse_unknown
+from tocsin._job_requests import asked, schedule_request
 from tocsin._times import put_duration, put_time
 from tocsin.enums import Missed, OnExcluded, Overlap
 from tocsin.errors import InvalidArgument, WrongType

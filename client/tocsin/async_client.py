@@ -16,6 +16,7 @@ from tocsin._channel import refuse_copying
 from tocsin._clock import AsyncMovableClock
 from tocsin._connection import Connection
 from tocsin._fields import name_of
+from tocsin._job_requests import lone_request
 from tocsin._schedules import AsyncSchedules
 from tocsin._times import Span
 from tocsin._transferring import AsyncRecords as Records
@@ -29,7 +30,6 @@ from tocsin.requests import JobChanges, JobRequest, ListOptions, ScheduleOptions
 from tocsin.transfer import Imported, OverName
 from tocsin.v1.transfer_pb2 import TransferRecord
 from tocsin.workers import WorkerEntry
-from tocsin.workers import pages as _worker_pages
 
 
 class AsyncClient:
@@ -39,9 +39,7 @@ class AsyncClient:
     bounds each call with its repeats (seconds or timedelta); each method takes its own. `retries`: repeat calls that
     did not act, or may act twice without harm, until the deadline.
 
-    `tls` is a Tls, True for TLS with the usual roots, False for none; `token` is sent with each call as "Bearer", "" is
-    none. Left out, they are what the environment says: TOCSIN_TLS__CA, TOCSIN_TLS__CERT and TOCSIN_TLS__KEY name files,
-    TOCSIN_TLS=1 is TLS with the usual roots, TOCSIN_TOKEN is the token.
+    `tls` and `token` are as `Client` says, and where they are left out, what the environment says.
 
     Where a method takes a job, a `Job` or an id will do; `queue` goes with an id ("default" where left out).
     All methods raise TocsinError and what stands below it in `tocsin.errors`.
@@ -115,7 +113,7 @@ class AsyncClient:
         can be repeated without a second job. Calls made at the same time travel together. Raises InvalidArgument,
         AlreadyExists, FailedPrecondition.
         """
-        request = _calls.schedule_request(_calls.asked(type, payload, options))
+        request = lone_request(type, payload, options)
         return await self._connection.schedule(request, deadline)
 
     async def schedule_many(self, requests: Iterable[JobRequest], *, deadline: Span | None = None) -> _many.Scheduled:
@@ -277,6 +275,10 @@ class AsyncClient:
         """
         return await _watching.wait(self._connection, *name_of(job, queue), timeout)
 
+    async def parents(self, job: JobLike, *, queue: str = "", deadline: Span | None = None) -> Sequence[Job | None]:
+        """The jobs that it waits for, or waited for, with their results; None in the place of one that is gone."""
+        return await _following.parents(self._connection, job, queue, deadline)
+
     async def explain(self, job: JobLike, *, queue: str = "", deadline: Span | None = None) -> Explanation:
         """Why the job is not running, or who runs it; also where the store does not answer. Raises NotFound."""
         return await self._connection.invoke(_following.explain(job, queue), deadline)
@@ -299,7 +301,7 @@ class AsyncClient:
         self, *, queue: str = "", type: str = "", deadline: Span | None = None
     ) -> AsyncGenerator[WorkerEntry, None]:
         """Who runs jobs, by name: all, or who takes jobs of a queue, or of a type."""
-        async with aclosing(_worker_pages(self._connection, queue, type, deadline)) as pages:
+        async with aclosing(_paging.worker_pages(self._connection, queue, type, deadline)) as pages:
             async for page in pages:
                 for worker in page:
                     yield worker

@@ -47,6 +47,23 @@ class CollapseMode(StrEnum):
     RUN_AGAIN_AFTER = "RUN_AGAIN_AFTER"  # a single next one waits for the end of the one that runs
 
 
+class WhenParentFails(StrEnum):
+    """What becomes of a job that waits for others where one of them fails, is cancelled or is gone."""
+
+    RUN = "RUN"  # it runs once all have ended
+    FAIL = "FAIL"  # it ends FAILED
+    CANCEL = "CANCEL"  # it ends CANCELLED
+
+
+class ParentEnd(StrEnum):
+    """How a job ended that another waited for."""
+
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    GONE = "GONE"  # it was deleted before it had
+
+
 class Outcome(StrEnum):
     """What `schedule` did."""
 

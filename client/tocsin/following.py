@@ -25,7 +25,8 @@ class Explanation:
     ahead: int | None = None  # jobs that are taken before it; None: not counted
     active: int | None = None  # taken places of a limit
     max: int | None = None  # places that a limit has
-    job_ids: tuple[str, ...] = ()  # jobs that it waits for, the first 100
+    job_ids: tuple[str, ...] = ()  # jobs that it waits for, the first 100; of another queue's as "queue/id"
+    open: int | None = None  # how many it waits for; None: not counted
 
     @classmethod
     def read(cls, message: job_pb2.Explanation) -> Explanation:
@@ -41,6 +42,7 @@ class Explanation:
             active=message.active if message.HasField("active") else None,
             max=message.max if message.HasField("max") else None,
             job_ids=tuple(message.job_ids),
+            open=message.open if message.HasField("open") else None,
         )
 
 

@@ -12,6 +12,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from tocsin._times import read_time, span_in, time_in
+from tocsin.dependencies import DependsOn, JobRef, WaitedFor, waited_for
 from tocsin.enums import Outcome, State, View
 from tocsin.errors import TocsinError
 from tocsin.following import Explanation
@@ -119,6 +120,22 @@ class Job:
     def expire_time(self) -> datetime | None:
         """When it ends by itself. None: it does not, or it has begun, or ended."""
         return time_in(self.message, "expire_time")
+
+    @property
+    def depends_on(self) -> DependsOn | None:
+        """The jobs that it waits for, or waited for, and by which rule. None: none."""
+        return DependsOn.read(self.message.spec.depends_on) if self.message.spec.HasField("depends_on") else None
+
+    @property
+    def parents(self) -> tuple[WaitedFor, ...]:
+        """The jobs that it waits for, or waited for, and how they ended. Only as `get` gives it."""
+        return waited_for(self.message.spec.depends_on)
+
+    @property
+    def on_end(self) -> JobRef | None:
+        """The job that its end lets go. None: none."""
+        said = self.message.on_end
+        return JobRef(said.queue, said.job_id) if self.message.HasField("on_end") else None
 
     @property
     def held(self) -> bool:
@@ -260,7 +277,17 @@ class Job:
         Payload and result stand in it in view FULL alone: typed messages by their field names, bytes in base64.
         """
         names = ["queue", "job_id", "type", "state", "priority", "tags", "retry", "timeout", "retention"]
-        names += ["limit_key", "weight", "collapse", "expire_time", "held", "schedule_id", "nominal_time"]
+        names += [
+            "limit_key",
+            "weight",
+            "collapse",
+            "depends_on",
+            "on_end",
+            "expire_time",
+            "held",
+            "schedule_id",
+            "nominal_time",
+        ]
         names += ["create_time", "schedule_time", "start_time", "end_time", "attempt", "failures", "crashes"]
         names += ["errors", "progress", "cancel", "explanation", "revision", "outcome"]
         if self.view is View.FULL:
@@ -293,14 +320,24 @@ def _plain(value: object) -> object:
             return {key: _plain(item) for key, item in value.items()}
         case list() | tuple():
             return [_plain(item) for item in value]
-        case JobError() | Progress() | Cancel() | Explanation() | RetryPolicy() | Retention() | Collapse():
+        case (
+            JobError()
+            | Progress()
+            | Cancel()
+            | Explanation()
+            | RetryPolicy()
+            | Retention()
+            | Collapse()
+            | DependsOn()
+            | JobRef()
+        ):
             return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
         case _:
             return value
 
 
-#: A job, or the id of one.
-JobLike: TypeAlias = Job | str
+#: A job, its name, or the id of one.
+JobLike: TypeAlias = Job | JobRef | str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, TypedDict
 
 from tocsin._checking import put, word
 from tocsin._times import Span, put_duration, put_time, span_in
+from tocsin.dependencies import DependsOn
 from tocsin.enums import Backoff, CollapseMode, OnConflict, State, View
 from tocsin.payloads import Payload, TypedPayload
 from tocsin.v1 import conditions_pb2, job_pb2
@@ -133,6 +134,8 @@ class ScheduleOptions(TypedDict, total=False):
     weight: int  # its key's share of turns, 1 to 100; 1
     collapse: Collapse | None  # which jobs it is one with; none
     expire: datetime | Span | None  # begun by this time, or so long after it is due, or not at all; whenever it may
+    depends_on: DependsOn | None  # jobs that must have ended before it begins; none
+    on_end: JobRequest | None  # a job that its end lets go, however it ends; none
     on_conflict: OnConflictName  # FAIL
 
 
@@ -155,6 +158,8 @@ class JobRequest:
     weight: int | None = field(default=None, kw_only=True)
     collapse: Collapse | None = field(default=None, kw_only=True)
     expire: datetime | Span | None = field(default=None, kw_only=True)
+    depends_on: DependsOn | None = field(default=None, kw_only=True)
+    on_end: JobRequest | None = field(default=None, kw_only=True)
     on_conflict: OnConflictName = field(default=OnConflict.FAIL, kw_only=True)
 
 

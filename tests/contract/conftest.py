@@ -20,7 +20,8 @@ from contract.providers import ENCRYPTED, Flavour, Provider, flavours
 #: takes ten times as long, is held to nothing then. TESTS_ENCRYPTED=most: Redis to all of the suite, MongoDB to these;
 #: TESTS_ENCRYPTED=all: both to all.
 _OF_ENCRYPTED = (
-    *("add", "collapse", "extend", "finish", "get", "logs", "notes", "put", "run_again", "schedules", "update"),
+    *("add", "collapse", "extend", "finish", "get", "logs", "notes", "put", "run_again", "schedule_dependents"),
+    *("schedules", "update"),
 )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
+from tocsin_server.domain import limits
 from tocsin_server.domain.commands import HoldJob, ReleaseJob, RetryJob, RunJob, UpdateJob
-from tocsin_server.domain.dependencies import EndWatch, JobRef, ParentEnd, ParentJob
-from tocsin_server.domain.job import OnConflict
+from tocsin_server.domain.conditions import Conditions
+from tocsin_server.domain.dependencies import DependsOn, EndWatch, JobRef, ParentEnd, ParentJob
+from tocsin_server.domain.job import Job, OnConflict, Put
 from tocsin_server.domain.job_errors import WrongState
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
@@ -17,6 +20,7 @@ from contract.builders import (
     NOW,
     SECOND,
     a_draft,
+    a_job,
     added,
     cancelled,
     claimed,
@@ -24,10 +28,12 @@ from contract.builders import (
     completed,
     finished,
     good,
+    placed,
     read,
     refused,
 )
 from contract.dependent_jobs import (
+    FAIL,
     all_errands,
     child,
     complete,
@@ -200,3 +206,62 @@ async def test_a_step_says_whether_there_is_more(store: JobStore) -> None:
     await complete(store, parent)
     assert not await dependents(store).run_errands("q")
     assert (await of(store).errands("q")).ended == ()
+
+
+# --- brought in from elsewhere ---
+
+
+def _brought_in(job_id: str, *parents: ParentJob, queue: str = "q") -> Job:
+    """A child as an import places it."""
+    conditions = Conditions(depends=DependsOn(FAIL))
+    return replace(a_job(job_id, State.BLOCKED, queue=queue, conditions=conditions), parents=parents)
+
+
+async def test_a_child_that_is_brought_in_asks_its_parents_anew(store: JobStore) -> None:
+    [parent] = await added(store, a_draft("p"))
+    ended = ParentJob("q", "before", 0, ParentEnd.COMPLETED)
+    child_job = _brought_in("c", ended, ParentJob("q", "p"))
+    assert await placed(store, child_job) == [Put.CREATED]
+    assert await of(store).parents("q", ["c"]) == [(ended, ParentJob("q", "p"))]
+    await all_errands(store)
+    assert (await read(store, "c")).state is State.BLOCKED
+    assert await of(store).parents("q", ["c"]) == [(ended, ParentJob("q", "p", parent.arrival))]
+    await complete(store, parent)
+    await all_errands(store)
+    assert (await read(store, "c")).state is State.WAITING
+    assert await placed(store, child_job, over=True) == [Put.REPLACED]
+
+
+async def test_its_parents_may_come_after_it(movable: JobStore) -> None:
+    """Also where their queue is there already: an import brings the newest jobs first."""
+    await added(movable, a_draft("other"))
+    await placed(movable, _brought_in("c", ParentJob("q", "p"), ParentJob("later", "p")))
+    await all_errands(movable)
+    await placed(movable, a_job("p", State.COMPLETED), a_job("p", State.COMPLETED, queue="later"))
+    assert (await read(movable, "c")).state is State.BLOCKED
+    await passed(movable, limits.ASK_PARENTS + SECOND)
+    await all_errands(movable)
+    assert (await read(movable, "c")).state is State.WAITING
+
+
+async def test_it_waits_for_them_some_minutes_and_then_they_are_gone(movable: JobStore) -> None:
+    await placed(movable, _brought_in("c", ParentJob("q", "p")))
+    for _ in range(15):
+        await all_errands(movable)
+        assert (await read(movable, "c")).state is State.BLOCKED
+        await passed(movable, limits.ASK_PARENTS + SECOND)
+    for _ in range(10):
+        await all_errands(movable)
+        await passed(movable, limits.ASK_PARENTS + SECOND)
+    assert (await read(movable, "c")).state is State.FAILED
+
+
+async def test_what_is_placed_twice_is_the_same(store: JobStore) -> None:
+    [parent] = await added(store, a_draft("p"))
+    await child(store, "c", parent)
+    followed = await read(store, "p")
+    assert await placed(store, followed, over=True) == [Put.SAME]
+    assert await placed(store, replace(followed, spec=replace(followed.spec, priority=3)), over=True) == [Put.REPLACED]
+    await complete(store, parent)
+    await all_errands(store)
+    assert (await read(store, "c")).state is State.WAITING

@@ -11,7 +11,7 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.commands import RetryJob
 from tocsin_server.domain.conditions import Conditions
 from tocsin_server.domain.defaults import JobRequest
-from tocsin_server.domain.dependencies import DependsOn, JobRef, ParentJob, ParentRequest, WhenParentFails
+from tocsin_server.domain.dependencies import MOST_MISSES, DependsOn, JobRef, ParentJob, ParentRequest, WhenParentFails
 from tocsin_server.domain.errors import InvalidFields
 from tocsin_server.domain.job import Job, Kept, New, OnConflict, Payload, View
 from tocsin_server.domain.job_errors import JobExists, ParentNotFound, ParentRefused
@@ -263,6 +263,10 @@ async def test_what_a_dead_server_left_to_follow_nothing_goes_by_itself(movable:
         conditions = Conditions(depends=DependsOn(RUN, of_end=True))
         draft = replace(a_draft(f"after {parent}", conditions=conditions), parents=(ParentJob("q", parent),))
         await added(movable, draft)
+    for _ in range(MOST_MISSES):
+        await passed(movable, limits.ASK_PARENTS + SECOND)
+        await all_errands(movable)
+    assert await states(movable, "after a", "after never made") == 2 * [State.BLOCKED]  # they may be on their way
     await passed(movable, limits.ASK_PARENTS + SECOND)
     await all_errands(movable)
     assert await states(movable, "a", "after a", "after never made") == [State.WAITING, None, None]

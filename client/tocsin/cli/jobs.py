@@ -56,6 +56,9 @@ def schedule(
     max_wait: options.MaxWait = None,
     expire_after: options.ExpireAfter = None,
     expire_at: options.ExpireAt = None,
+    after: options.After = None,
+    when_parent_fails: options.WhenParentFails = "",
+    block_timeout: options.BlockTimeout = None,
     on_conflict: Annotated[
         str, typer.Option(metavar="fail|keep|replace", help="What to do where a job of this id stands.")
     ] = "fail",
@@ -77,6 +80,7 @@ def schedule(
     [mode] = parsing.words(CollapseMode, [collapse_mode])
     if not collapse_key and (window, max_wait, mode) != (None, None, CollapseMode.KEEP):
         raise typer.BadParameter("is needed with --collapse-mode, --window and --max-wait", param_hint="--collapse-key")
+    depends_on = parsing.depends_on(after, when_parent_fails, block_timeout)
     named, payload = parsing.payload(type_, data, data_file)
     asked = ScheduleOptions(
         queue=queue,
@@ -87,6 +91,7 @@ def schedule(
         limit_key=limit_key,
         **({} if weight is None else {"weight": weight}),
         collapse=Collapse(collapse_key, mode, window, max_wait) if collapse_key else None,
+        depends_on=depends_on,
         expire=expire_at if expire_after is None else expire_after,
         on_conflict=conflict,
         delay=delay,

@@ -74,6 +74,17 @@ ExpireAfter: TypeAlias = Annotated[
 ExpireAt: TypeAlias = Annotated[
     datetime | None, typer.Option(parser=parsing.time, metavar="TIME", help="Not begun by this time, it ends.")
 ]
+After: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ID", help="Begin once this job has ended; QUEUE/ID of another queue. May be repeated."),
+]
+WhenParentFails: TypeAlias = Annotated[
+    str, typer.Option(metavar="run|fail|cancel", help="Of --after: what becomes of it where that job fails. Needed.")
+]
+BlockTimeout: TypeAlias = Annotated[
+    timedelta | None,
+    typer.Option(parser=parsing.span, metavar="SPAN", help="Of --after: it waits no longer."),
+]
 DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", metavar="", help="Only count the jobs that match.")]
 Reason: TypeAlias = Annotated[str, typer.Option(help="Why; kept with the job.")]
 Data: TypeAlias = Annotated[

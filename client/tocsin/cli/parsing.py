@@ -16,6 +16,8 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor
 
 from tocsin._checking import PRIORITIES
+from tocsin.dependencies import DependsOn, JobRef
+from tocsin.enums import WhenParentFails
 from tocsin.payloads import TYPED_PAYLOADS, Payload, TypedPayload
 
 Word = TypeVar("Word", bound=StrEnum)
@@ -172,3 +174,25 @@ def _read(file: Path) -> str:
 
 def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
+
+
+def depends_on(
+    after: Sequence[str] | None, when_parent_fails: str, block_timeout: timedelta | None
+) -> DependsOn | None:
+    """Jobs that are waited for: each an id, or "queue/id"."""
+    if not after:
+        if when_parent_fails or block_timeout is not None:
+            raise typer.BadParameter("is needed with --when-parent-fails and --block-timeout", param_hint="--after")
+        return None
+    if not when_parent_fails:
+        raise typer.BadParameter(
+            "is needed with --after: run, fail or cancel; there is no default", param_hint="--when-parent-fails"
+        )
+    [rule] = words(WhenParentFails, [when_parent_fails])
+    named = [JobRef(*one.split("/", 1)) if _names_queue(one) else one for one in after]
+    return DependsOn(named, rule, block_timeout)
+
+
+def _names_queue(said: str) -> bool:
+    queue, slash, job_id = said.partition("/")
+    return bool(queue and slash and job_id)

@@ -34,6 +34,8 @@ from tocsin.reminders import ReminderSet
 from tocsin.requests import Collapse, Retention, RetryPolicy
 from tocsin.schedules import Occurrence, Schedule
 
+_PARENTS = 10  # that are named
+
 Facts = list[tuple[str, str | Text]]
 
 
@@ -48,6 +50,8 @@ def print_job(job: Job) -> None:
         ("limit key", job.limit_key),
         ("weight", str(job.weight) if job.weight != 1 else ""),
         ("collapses", _collapse(job.collapse)),
+        ("waits for", _parents(job)),
+        ("on end", "" if job.on_end is None else f"{job.on_end.queue}/{job.on_end.job_id}"),
         ("held", "yes" if job.held else ""),
         ("expires", time_text(job.expire_time)),
         ("tags", " ".join(f"{key}={value}" for key, value in sorted(job.tags.items()))),
@@ -252,6 +256,16 @@ def print_queues(queues: Iterable[Queue]) -> None:
         for column, cell in zip(columns, cells, strict=True):
             column.cells.append(cell)
     print_table(columns)
+
+
+def _parents(job: Job) -> str:
+    """Whom it waits for or waited for, and how those ended."""
+    if job.depends_on is None:
+        return ""
+    named = [f"{one.queue}/{one.job_id} ({'open' if one.end is None else one.end.lower()})" for one in job.parents]
+    more = f" and {len(named) - _PARENTS} more" if len(named) > _PARENTS else ""
+    rule = f"; if one fails: {job.depends_on.when_parent_fails.lower()}"
+    return one_line(", ".join(named[:_PARENTS]) + more) + rule
 
 
 def _collapse(collapse: Collapse | None) -> str:

@@ -52,14 +52,32 @@ class DependsOn:
     of_end: bool = False  # it is what another's on_end asked for, which was made after it: without that one it goes
 
 
+#: Arrivals from here on are none: they count how often a parent whose arrival is not known was not found.
+MISSES = (1 << 48) - 1_000
+#: So often it may be: a child that was brought in may come before its parents.
+MOST_MISSES = 20
+
+
 @record
 class ParentJob:
     """One job that a child waits for."""
 
     queue: str
     job_id: str
-    arrival: int = 0  # another one that comes to bear the id is not meant; 0: not known yet
+    arrival: int = 0  # another one that comes to bear the id is not meant; 0, or MISSES on: not known yet
     end: ParentEnd = ParentEnd.OPEN
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether its arrival is known."""
+        return 0 < self.arrival < MISSES
+
+    def missed(self) -> ParentJob:
+        """After one more time that it was not found: gone, if it was often enough."""
+        misses = self.arrival - MISSES if self.arrival >= MISSES else 0
+        if misses >= MOST_MISSES:
+            return ParentJob(self.queue, self.job_id, self.arrival, ParentEnd.GONE)
+        return ParentJob(self.queue, self.job_id, MISSES + misses + 1)
 
 
 @record

@@ -13,6 +13,7 @@ TocsinError
 │   └── ReminderIdTaken a job that is no reminder bears a reminder's id
 ├── JobActive           it runs, and that cannot be done to a running job
 ├── WrongState          its state forbids it
+│   └── IsWaitedFor     others wait for its end, by its queue and id
 ├── LeaseLost           the attempt's lease had ended
 │   └── EndedOtherwise  its end was recorded before, and it was another one
 ├── RevisionMismatch    it has changed since

@@ -110,6 +110,17 @@ class WrongState(_OfJob):
         )
 
 
+class IsWaitedFor(WrongState):
+    """Others name it by queue and id."""
+
+    def __init__(self, queue: str, job_id: str, state: State) -> None:
+        super().__init__(queue, job_id, state, "BulkAct.move")
+        self.args = (
+            f"job {job_id!r} in queue {queue!r} is left where it is: others wait for its end, or follow it, and "
+            "know it by its queue and id.",
+        )
+
+
 _ANEW = "Schedule it anew, with on_conflict REPLACE."
 _INSTEAD: dict[str, dict[State, str]] = {
     "RunJob": {State.BLOCKED: "It runs once the jobs that it waits for have ended.", State.COMPLETED: _ANEW},

@@ -27,9 +27,12 @@ from contract.builders import (
     standing,
     wish,
 )
+from contract.dependent_jobs import child
 from support.spied_store import SpiedStore
 from tocsin_server.domain.bulk_actions import BulkTokenStale, BulkVerb
 from tocsin_server.domain.commands import RetryJob, UpdateJob
+from tocsin_server.domain.conditions import Conditions
+from tocsin_server.domain.dependencies import JobRef
 from tocsin_server.domain.filters import JobFilter, Window
 from tocsin_server.domain.job import Job, View
 from tocsin_server.domain.lease import Extension
@@ -289,3 +292,21 @@ async def test_a_wish_to_cancel_that_stands_stays_as_it_was_first(store: JobStor
     assert job.cancel is not None
     assert job.cancel.reason == "first"
     await finished(store, completed(one))
+
+
+async def test_jobs_that_wait_are_waited_for_or_followed_are_not_moved(store: JobStore) -> None:
+    [parent, followed, free] = await added(
+        store,
+        a_draft("p", when=HOUR),
+        a_draft("f", when=HOUR, conditions=Conditions(on_end=JobRef("q", "after"))),
+        a_draft("free", when=HOUR),
+    )
+    await child(store, "c", parent)
+    state = await acted(store, await an_order(store, BulkVerb.MOVE, target="r"))
+    assert [await store.get("r", [job.job_id], View.BASIC) != [None] for job in (parent, followed, free)] == [
+        False,
+        False,
+        True,
+    ]
+    assert state.finished
+    assert (await read(store, "c")).state is State.BLOCKED

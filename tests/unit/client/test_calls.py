@@ -26,6 +26,7 @@ from tocsin import (
 )
 from tocsin._calls import PreparedCall
 from tocsin._fields import name_of
+from tocsin._job_requests import schedule_request
 from tocsin.requests import ScheduleOptions
 from tocsin.v1 import job_pb2, queue_pb2, queue_service_pb2, transfer_pb2
 from tocsin.v1 import job_service_pb2 as pb
@@ -36,16 +37,16 @@ NOON = datetime(2030, 12, 24, 12, tzinfo=UTC)
 
 def refused(wanted: JobRequest) -> list[str]:
     with pytest.raises(InvalidArgument) as caught:
-        _calls.schedule_request(wanted)
+        schedule_request(wanted)
     return [violation.field for violation in caught.value.violations]
 
 
 def every_call() -> dict[str, PreparedCall[Any, Any]]:
     """One call of each kind that is built, by a name for the test."""
     return {
-        "schedule": _calls.schedule_one(_calls.schedule_request(JobRequest("x"))),
-        "keep": _calls.schedule_one(_calls.schedule_request(JobRequest("x", job_id="a", on_conflict="KEEP"))),
-        "batch": _calls.schedule_batch([_calls.schedule_request(JobRequest("x"))]),
+        "schedule": _calls.schedule_one(schedule_request(JobRequest("x"))),
+        "keep": _calls.schedule_one(schedule_request(JobRequest("x", job_id="a", on_conflict="KEEP"))),
+        "batch": _calls.schedule_batch([schedule_request(JobRequest("x"))]),
         "get": _calls.get("a"),
         "wait": _following.wait("a", "", 1),
         "explain": _following.explain("a"),
@@ -123,14 +124,14 @@ def test_only_calls_that_may_be_made_twice_are_repeated() -> None:
 
 
 def test_a_batch_is_repeated_only_if_each_of_its_jobs_may_be() -> None:
-    kept = _calls.schedule_request(JobRequest("x", job_id="a", on_conflict="KEEP"))
+    kept = schedule_request(JobRequest("x", job_id="a", on_conflict="KEEP"))
     assert _calls.schedule_batch([kept, kept]).repeatable
-    assert not _calls.schedule_batch([kept, _calls.schedule_request(JobRequest("x", job_id="b"))]).repeatable
-    assert not _calls.schedule_batch([_calls.schedule_request(JobRequest("x", on_conflict="KEEP"))]).repeatable
+    assert not _calls.schedule_batch([kept, schedule_request(JobRequest("x", job_id="b"))]).repeatable
+    assert not _calls.schedule_batch([schedule_request(JobRequest("x", on_conflict="KEEP"))]).repeatable
 
 
 def test_all_that_is_asked_for_is_in_the_request() -> None:
-    request = _calls.schedule_request(
+    request = schedule_request(
         JobRequest(
             "resize",
             {"path": "a.png"},
@@ -167,12 +168,12 @@ def test_the_options_of_schedule_are_the_fields_of_a_job_request() -> None:
 
 
 def test_a_typed_message_alone_needs_no_type() -> None:
-    request = _calls.schedule_request(JobRequest(EmailNotification(to=["ada@example.com"])))
+    request = schedule_request(JobRequest(EmailNotification(to=["ada@example.com"])))
     assert (request.job.type, request.job.WhichOneof("payload")) == ("", "email_notification")
     with pytest.raises(TypeError, match="once"):
-        _calls.schedule_request(JobRequest(EmailNotification(), {"a": 1}))
+        schedule_request(JobRequest(EmailNotification(), {"a": 1}))
     with pytest.raises(TypeError, match="type or a typed message, not dict"):
-        _calls.schedule_request(JobRequest({"a": 1}))  # type: ignore[arg-type]  # on purpose
+        schedule_request(JobRequest({"a": 1}))  # type: ignore[arg-type]  # on purpose
 
 
 @pytest.mark.parametrize(
@@ -186,13 +187,13 @@ def test_a_typed_message_alone_needs_no_type() -> None:
     ],
 )
 def test_times_are_sent_exactly(time: datetime, seconds: int, nanos: int) -> None:
-    request = _calls.schedule_request(JobRequest("x", at=time))
+    request = schedule_request(JobRequest("x", at=time))
     assert (request.schedule_time.seconds, request.schedule_time.nanos) == (seconds, nanos)
 
 
 def test_a_time_without_a_zone_is_refused_and_told_how_to_get_one() -> None:
     with pytest.raises(ValueError, match="without a zone; give it one"):
-        _calls.schedule_request(JobRequest("x", at=datetime(2030, 1, 1)))
+        schedule_request(JobRequest("x", at=datetime(2030, 1, 1)))
 
 
 def test_at_and_delay_exclude_each_other() -> None:
@@ -209,9 +210,9 @@ def test_what_no_field_can_hold_is_refused_by_its_name() -> None:
 
 def test_a_value_of_the_wrong_kind_is_a_type_error_that_names_it() -> None:
     with pytest.raises(TypeError, match=r"job\.priority: is a whole number or one of low, normal, high, not .* float"):
-        _calls.schedule_request(JobRequest("x", priority=1.5))  # type: ignore[arg-type]  # on purpose
+        schedule_request(JobRequest("x", priority=1.5))  # type: ignore[arg-type]  # on purpose
     with pytest.raises(TypeError, match="delay: is seconds or a timedelta, not of type str"):
-        _calls.schedule_request(JobRequest("x", delay="3s"))  # type: ignore[arg-type]  # on purpose
+        schedule_request(JobRequest("x", delay="3s"))  # type: ignore[arg-type]  # on purpose
 
 
 def test_a_job_names_itself_and_an_id_is_of_the_queue_given() -> None:

@@ -125,7 +125,7 @@ def test_an_explanation_reads_as_it_was_sent() -> None:
     )
     assert Job(job).explanation == Explanation(Why.BEHIND, "It is due.", ahead=0)
     assert Job(job).to_dict()["explanation"] == {
-        **dict.fromkeys(("time", "seen_time", "active", "max")),
+        **dict.fromkeys(("time", "seen_time", "active", "max", "open")),
         "reason": "BEHIND",
         "sentence": "It is due.",
         "name": "",

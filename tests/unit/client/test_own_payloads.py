@@ -10,7 +10,8 @@ import pytest
 from pydantic import RootModel
 from support.jobs.typed import Colour, Mail, Resize, Size
 from tocsin import InvalidArgument, JobRequest, WrongType
-from tocsin._calls import asked, schedule_request, update
+from tocsin._calls import update
+from tocsin._job_requests import asked, schedule_request
 from tocsin._shapes import reader
 from tocsin.payloads import dict_from_struct
 from tocsin.v1 import job_service_pb2 as pb

@@ -10,13 +10,14 @@ import pytest
 import tocsin
 from tocsin import InvalidArgument, JobRequest, RetryPolicy, TocsinError, WrongType, _calls, _queue_calls
 from tocsin._checking import PRIORITIES
+from tocsin._job_requests import schedule_request
 from tocsin.requests import Priority
 
 Asks = Callable[[Any], object]
 
 
 def schedule(**options: Any) -> object:
-    return _calls.schedule_request(JobRequest("x", **options))
+    return schedule_request(JobRequest("x", **options))
 
 
 @pytest.mark.parametrize(
@@ -78,8 +79,8 @@ def test_priorities_have_words_and_keep_their_numbers() -> None:
     assert PRIORITIES == {"low": -10, "normal": 0, "high": 10}
     assert set(get_args(get_args(Priority)[1])) == set(PRIORITIES)
     for word, number in PRIORITIES.items():
-        assert _calls.schedule_request(JobRequest("x", priority=word)).job.priority == number  # type: ignore[arg-type]
-    assert _calls.schedule_request(JobRequest("x", priority=-7)).job.priority == -7
+        assert schedule_request(JobRequest("x", priority=word)).job.priority == number  # type: ignore[arg-type]
+    assert schedule_request(JobRequest("x", priority=-7)).job.priority == -7
     asked = _calls.list_page({"priority_min": "normal", "priority_max": "high"}).request
     assert (asked.priority_min, asked.priority_max) == (0, 10)  # type: ignore[attr-defined]  # of ListJobsRequest
     assert asked.HasField("priority_min")

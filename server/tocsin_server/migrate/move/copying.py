@@ -16,6 +16,7 @@ from tocsin_server.domain.job_errors import JobNotFound
 from tocsin_server.domain.states import State
 from tocsin_server.migrate.move.reading import BY_ID, STEP, Lines, by_id, newest_first, oldest_first, others
 from tocsin_server.operations import moves
+from tocsin_server.operations.dependents import with_parents
 from tocsin_server.operations.pages import pages
 from tocsin_server.store.interface import JobStore
 
@@ -191,7 +192,8 @@ class Copying:
 
     async def _put(self, jobs: Sequence[Job], *, over: bool) -> list[Job]:
         """Those that were kept out by what stands there."""
-        answers = await self._target.put(jobs, over=over) if jobs else []
+        whole = await with_parents(self._source, self._queue, jobs)
+        answers = await self._target.put([_unnumbered(job) for job in whole], over=over) if jobs else []
         kept = []
         for job, answer in zip(jobs, answers, strict=True):
             if isinstance(answer, TocsinError):
@@ -226,6 +228,11 @@ class Copying:
                 revision = 0 if copy is None else copy.revision
                 await self._target.write_note(self._queue, note.key, note.value, revision=revision, until=note.until)
         return differed
+
+
+def _unnumbered(job: Job) -> Job:
+    """Whoever it waits for may come to another number there."""
+    return replace(job, parents=tuple(replace(parent, arrival=0) for parent in job.parents)) if job.parents else job
 
 
 def _made(events: Sequence[Event]) -> dict[str, set[datetime]]:

@@ -168,7 +168,7 @@ def _as_set(settings: QueueSettings) -> QueueSettings:
 def _differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
     """The fields that differ, as paths."""
     for each in fields(one):
-        if each.name == "arrival":
+        if each.name == "arrival" or not each.compare:
             continue
         left, right = getattr(one, each.name), getattr(other, each.name)
         where = f"{path}.{each.name}" if path else each.name

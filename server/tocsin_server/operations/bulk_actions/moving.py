@@ -21,7 +21,7 @@ from tocsin_server.domain.bulk_actions import BulkFate
 from tocsin_server.domain.commands import UpdateJob
 from tocsin_server.domain.errors import CannotDecrypt, QueueDraining, TocsinError
 from tocsin_server.domain.job import Job, Put, View
-from tocsin_server.domain.job_errors import JobActive, JobExists, JobNotFound, WrongState
+from tocsin_server.domain.job_errors import IsWaitedFor, JobActive, JobExists, JobNotFound, WrongState
 from tocsin_server.domain.states import ENDED, PENDING
 from tocsin_server.operations.bulk_actions.state import InFlight
 from tocsin_server.store.interface import JobStore
@@ -85,6 +85,8 @@ class _Batch:
                 placed.append(before)
             elif _is_put_off(now, seen):
                 put_off.append(before)
+            elif now.state in PENDING and (now.watched or now.spec.conditions.on_end is not None):
+                self._fates[job_id] = IsWaitedFor(self._source, job_id, now.state)
             elif now.revision != seen.revision:
                 self._fates[job_id] = BulkFate.CHANGED
             elif copy is not None:

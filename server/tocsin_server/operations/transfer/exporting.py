@@ -9,6 +9,7 @@ from dataclasses import replace
 from tocsin_server.domain.filters import JobFilter
 from tocsin_server.domain.job import View
 from tocsin_server.domain.schedules.standing import Schedule
+from tocsin_server.operations.dependents import with_parents
 from tocsin_server.operations.pages import pages
 from tocsin_server.operations.reminders.notes import names_set
 from tocsin_server.operations.transfer.draining import Drain
@@ -65,7 +66,7 @@ class Exporting:
             before = {one.spec.schedule_id: one async for page in self._schedules(queue) for one in map(_bare, page)}
             async with aclosing(pages(self._store, queue, JobFilter(), _JOBS, View.FULL)) as jobs:
                 async for step in jobs:
-                    yield step
+                    yield await with_parents(self._store, queue, step)
             async for found in self._schedules(queue):
                 if queues and (named := [name for one in found for name in one.calendar_names if name not in told]):
                     told.update(named)

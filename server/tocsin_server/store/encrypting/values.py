@@ -106,7 +106,9 @@ def sealed_drafts(key: Key, drafts: Sequence[Draft], ids: MadeIds) -> list[Draft
         if (payload := spec.payload) is not None and payload.kind != KIND:
             if (of_key := key_name(spec)) is not None:
                 shut = sealed_payload(key, spec.queue, of_key, payload, OF_KEY)
-                sealed.append(Draft(with_payload(spec, shut), job_id, draft.when, on_conflict, draft.fired))
+                sealed.append(
+                    Draft(with_payload(spec, shut), job_id, draft.when, on_conflict, draft.fired, draft.parents)
+                )
                 continue
             if job_id is None:
                 job_id, on_conflict = next(made), OnConflict.UNIQUE
@@ -115,7 +117,7 @@ def sealed_drafts(key: Key, drafts: Sequence[Draft], ids: MadeIds) -> list[Draft
                 seal_one = sealing(key, PAYLOAD, queue)
             body = seal_one(next(later), job_id, b"%c%b" % (payload.kind, payload.body))
             spec = JobSpec(queue, spec.type, Payload(KIND, body), spec.priority, spec.terms, spec.tags, spec.conditions)
-            draft = Draft(spec, job_id, draft.when, on_conflict, draft.fired)
+            draft = Draft(spec, job_id, draft.when, on_conflict, draft.fired, draft.parents)
         sealed.append(draft)
     return sealed
 

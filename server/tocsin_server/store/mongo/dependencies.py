@@ -281,7 +281,7 @@ def _note(parents: list[ParentJob], heard: Sequence[ParentJob]) -> Iterator[Pare
         at = places.get((one.queue, one.job_id))
         if at is None or parents[at].end is not ParentEnd.OPEN:
             continue
-        if one.arrival and parents[at].arrival not in (0, one.arrival):
+        if one.arrival and parents[at].is_numbered and parents[at].arrival != one.arrival:
             continue
         parents[at] = ParentJob(one.queue, one.job_id, one.arrival or parents[at].arrival, one.end)
         if one.end in _FAILED:

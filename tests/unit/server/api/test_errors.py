@@ -24,6 +24,7 @@ REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (errors.TooLarge("job", 2, 1), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (job_errors.JobNotFound("q", LONG), grpc.StatusCode.NOT_FOUND),
     (job_errors.ParentNotFound("q", LONG, 7), grpc.StatusCode.NOT_FOUND),
+    (job_errors.IsWaitedFor("q", LONG, State.WAITING), grpc.StatusCode.FAILED_PRECONDITION),
     (job_errors.ParentRefused("job.depends_on.parents[0].batch_item", 3), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.RemindersNotFound("q", "booking", LONG), grpc.StatusCode.NOT_FOUND),
     (job_errors.JobExists("q", LONG, State.FAILED), grpc.StatusCode.ALREADY_EXISTS),

@@ -49,6 +49,7 @@ from tocsin_server.domain.errors import (
 )
 from tocsin_server.domain.job_errors import (
     EndedOtherwise,
+    IsWaitedFor,
     JobActive,
     JobExists,
     JobNotFound,
@@ -79,6 +80,7 @@ ALL: list[TocsinError] = [
     TooLarge("job.raw.body", 2_000_000, 1_048_576),
     JobNotFound("q", "a"),
     ParentNotFound("q", "a", 2),
+    IsWaitedFor("q", "a", State.SCHEDULED),
     ParentRefused("job.depends_on.parents[0].batch_item", 3),
     RemindersNotFound("q", "booking", "42"),
     BulkTokenStale("q"),
@@ -192,6 +194,7 @@ ADVICE = {
     TooLarge: "Send less",
     ParentNotFound: "Schedule that one first",
     ParentRefused: "was refused",
+    IsWaitedFor: "left where it is",
     JobNotFound: "Check both names",
     JobExists: "KEEP",
     JobActive: "Cancel it, or wait",

@@ -33,7 +33,7 @@ local function note(parents, heard)
     local known = redis.call('HGET', parents, reference)
     local place, known_n, known_how
     if known then place, known_n, known_how = struct.unpack('>I2I6B', known) end
-    if known_how == OPEN and (n == 0 or known_n == 0 or n == known_n) then
+    if known_how == OPEN and (n == 0 or known_n == 0 or known_n >= MISSES or n == known_n) then
       redis.call('HSET', parents, reference, struct.pack('>I2I6B', place, n > 0 and n or known_n, how))
       if how ~= OPEN then redis.call('HINCRBY', parents, '', -1) end
       if how ~= OPEN and how ~= COMPLETED and not failed then failed, failed_how = reference, how end
