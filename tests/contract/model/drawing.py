@@ -37,10 +37,17 @@ class Drawing:
     """Draws calls. whole: the store has all limits, and turns (JobStore.whole_limits)."""
 
     def __init__(self, chance: random.Random, *, whole: bool) -> None:
-        self._chance, self._whole, self._made = chance, whole, 0
+        self._chance, self._whole, self._made, self._first = chance, whole, 0, True
+        # What a life is mostly about, so that what needs several of a kind comes about, too.
+        self._limit_keys, self._collapsing = chance.choice((0.4, 0.4, 0.95)), chance.choice((0.3, 0.05, 0.8))
+        self._changing, self._failing = chance.choice((1, 4)), chance.choice((3, 9))
 
     def next(self, model: Limited) -> Call:
-        """A call."""
+        """A call. Most lives have settings from the start."""
+        if self._first:
+            self._first = False
+            if self._maybe(0.7):
+                return self._set(model)
         weights: Mapping[Callable[[Limited], Call], int] = {
             self._add: 24,
             self._add_and_claim: 3,
@@ -52,7 +59,7 @@ class Drawing:
             self._cancel: 5,
             self._delete: 4,
             self._extend: 4,
-            self._set: 4,
+            self._set: self._changing,
             self._trim: 3,
             self._look: 3,
             lambda _: Reap(): 3,
@@ -103,12 +110,12 @@ class Drawing:
             words["delay"] = self._hours(DELAY)
         if self._maybe(0.3):
             words["priority"] = self._chance.choice((-1, 1, 2))
-        for word, share, among in (("tag", 0.2, "vw"), ("body", 0.3, (3, 240)), ("key", 0.4, "xy")):
+        for word, share, among in (("tag", 0.2, "vw"), ("body", 0.3, (3, 240)), ("key", self._limit_keys, "xy")):
             if self._maybe(share):
                 words[word] = self._chance.choice(among)
         if self._maybe(0.1):
             words["keep"] = 0
-        if self._maybe(0.3):
+        if self._maybe(self._collapsing):
             words |= self._collapse()
         if self._maybe(0.15):
             words[self._chance.choice(("expire", "expire_at"))] = self._hours(EXPIRE)
@@ -129,7 +136,7 @@ class Drawing:
         return Claim(types, most, self._hours(LEASE, 0, 0, 3), again=self._maybe(0.15))
 
     def _finish(self, model: Limited) -> Call:
-        how = self._chance.choice(("COMPLETED", "COMPLETED", "FAILED", "FAILED", "FAILED", "RELEASED", "CRASHED"))
+        how = self._chance.choice(("COMPLETED", "COMPLETED", *["FAILED"] * self._failing, "RELEASED", "CRASHED"))
         retry = self._chance.choice((None, 0, RETRY, 60 + RETRY)) if how == "FAILED" else None
         pause = self._chance.choice(sorted(LIMITS)) if how == "FAILED" and self._maybe(0.1) else ""
         back = 0 if self._maybe(0.9) else 1
@@ -171,7 +178,8 @@ class Drawing:
         words: dict[str, object] = {}
         if self._maybe(0.6):
             limits = sorted(LIMITS) if self._whole else WITHOUT_ALL_LIMITS
-            words["limits"] = tuple(self._chance.sample(limits, self._chance.choice((1, 1, 2, 3))))
+            some = self._chance.sample(limits, self._chance.choice((1, 1, 2, 3)))
+            words["limits"] = tuple(sorted({*some, "one a key"}) if self._maybe(0.3) else some)
         if self._whole and self._maybe(0.25):
             words["fair"] = True
         if self._maybe(0.2):

@@ -23,8 +23,8 @@ from contract.providers import Provider
 _serial = itertools.count(1)
 #: The store's clock is read with its answers, so what is known of it is a little late; what was due then is due now.
 AHEAD = timedelta(seconds=0.5)
-#: A sequence that differs is repeated at most so many times, each time with less of it.
-REPEATS = 600
+#: A sequence that differs is repeated for so long, in seconds, each time with less of it.
+SHORTENED_FOR = 30
 
 
 class Differs(AssertionError):
@@ -108,14 +108,13 @@ async def shortest(
     store: JobStore, provider: Provider, calls: Sequence[Call], why: Differs
 ) -> tuple[list[Call], Differs]:
     """A sequence that differs with as few calls and words as are found."""
-    found, left = list(calls), REPEATS
+    found, until = list(calls), time.monotonic() + SHORTENED_FOR
     gone_on = True
     while gone_on:
         gone_on = False
         for less in _less(found):
-            if left == 0:
+            if time.monotonic() > until:
                 return found, why
-            left -= 1
             try:
                 await replay(store, provider, less)
             except Differs as error:
