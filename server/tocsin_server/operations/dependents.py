@@ -102,11 +102,9 @@ class Dependents:
                 # In a cluster one queue's server may be away, and the others' children need not wait for it.
                 _log.warning("children_not_told", queue=of, error=str(error))
                 away.add(of)
-        told = [
-            EndedParent(one.token, one.parent, tuple(child for child in one.children if child.queue not in away))
-            for one in ended
-        ]
-        return await self._dependencies.told(queue, told) and not away
+        # Those of whom a child was not reached come again after a while, all of them.
+        told = [one for one in ended if away.isdisjoint(child.queue for child in one.children)]
+        return await self._dependencies.told(queue, told)
 
     async def _ask_again(self, queue: str, job_ids: Sequence[str]) -> None:
         if await self._is_moving(queue):

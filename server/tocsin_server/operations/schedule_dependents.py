@@ -144,7 +144,7 @@ class ScheduleDependents:
         for at, draft in enumerate(named):
             above = named[at - 1] if at else None
             below = named[at + 1] if at + 1 < len(named) else None
-            chain.append(_linked(draft, above, below))
+            chain.append(_linked(_traced(draft, drafts[0]), above, below))
         item.draft, item.followers = replace(chain[0], parents=item.parents), chain[:0:-1]
 
     async def _add_followers(self, items: Sequence[_Item]) -> None:
@@ -230,6 +230,15 @@ def _named(draft: Draft, *, of_end: bool) -> Draft:
     if draft.job_id is not None and not of_end:
         return draft
     return replace(draft, job_id=str(uuid4()), on_conflict=OnConflict.UNIQUE)
+
+
+def _traced(draft: Draft, first: Draft) -> Draft:
+    """What follows a job is of its trace, where it names none."""
+    own, trace = draft.spec.conditions, first.spec.conditions
+    if own.traceparent or not trace.traceparent:
+        return draft
+    conditions = replace(own, traceparent=trace.traceparent, tracestate=trace.tracestate)
+    return replace(draft, spec=replace(draft.spec, conditions=conditions))
 
 
 def _linked(draft: Draft, above: Draft | None, below: Draft | None) -> Draft:

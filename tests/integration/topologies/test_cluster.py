@@ -15,7 +15,7 @@ from support.health_log import HealthLog
 from support.journal import Journal
 from support.redis_topologies import ClusterPart, asked
 from support.servers import Server
-from tocsin import Client, DeadlineExceeded, Job, JobRequest, Unavailable
+from tocsin import Client, DeadlineExceeded, DependsOn, Job, JobRequest, Unavailable
 
 from integration.topologies.acl import FOR_CLUSTER, documented
 
@@ -286,3 +286,20 @@ def test_a_cluster_and_a_single_server_are_told_apart(
         server.kill()
     [line] = server.said().splitlines()
     assert said in line
+
+
+def test_jobs_wait_for_others_in_queues_on_other_nodes(client: Client, queues: Queues) -> None:
+    names = list(queues.values())
+    parts = [JobRequest("echo", {"n": n}, queue=names[n % 3]) for n in range(12)]
+    chain = [
+        JobRequest("echo", {"n": n}, queue=names[n % 3], depends_on=DependsOn([n - 1], "FAIL")) for n in range(12, 18)
+    ]
+    last = JobRequest(
+        "noop", queue=names[0], depends_on=DependsOn(range(18), "FAIL"), on_end=JobRequest("noop", queue=names[1])
+    )
+    job = client.schedule_many([*parts, *chain, last])[-1]
+    assert isinstance(job, Job)
+    assert client.wait(job, timeout=60).state == "COMPLETED"
+    assert [one and one.result for one in client.parents(job)] == [{"n": n} for n in range(18)]
+    assert job.on_end is not None
+    assert client.wait(job.on_end, timeout=30).state == "COMPLETED"

@@ -107,9 +107,7 @@ end
 local function write(job, n)
   job.n, job.arrival, top = n, arrival6(n), math.max(top, n)
   placed, unwritten[job.id] = true, true
-  redis.call('UNLINK', key('D' .. job.arrival))
   if job.parents then write_parents(job.arrival, job.parents) end
-  if redis.call('EXISTS', key('C' .. job.arrival)) == 1 then set_condition(job, WATCHED, '') end
   touch(job)
 end
 
@@ -128,7 +126,9 @@ local function place(given, wanted)
     remember_conditions(job)
     given.old = job.old
     bear_id(given, n, has(job, OWN_ID))
+    if condition(job, DEPENDS) then redis.call('UNLINK', key('D' .. job.arrival)) end
     write(given, n)
+    if condition(job, WATCHED) then set_condition(given, WATCHED, '') end  -- who waits for it waits on
     return 'REPLACED'
   end
   if job then remove(job) end
