@@ -267,7 +267,7 @@ def test_others_are_served_a_job_keeps_its_lease_and_memory_is_bounded(
     journal: Journal,
     script: Script,
 ) -> None:
-    server = serve(redis.url, handlers="support.jobs.uncollected", TOCSIN_LEASE__DURATION="5s", **QUOTA, **journal.env)
+    server = serve(redis.url, handlers="support.jobs.uncollected", TOCSIN_LEASE__DURATION="10s", **QUOTA, **journal.env)
     with Stubs(server.address) as stubs:
         stubs.schedule("work", "steady", {"seconds": 15}, job_id="a")
         stubs.wait_for("work", "a", State.ACTIVE)
@@ -286,7 +286,7 @@ def test_others_are_served_a_job_keeps_its_lease_and_memory_is_bounded(
     assert probe.failed == []
     assert share(probe.took, 0.5) < 0.2
     assert share(probe.took_job, 0.5) < 0.2
-    assert max(probe.took + probe.took_job) < 3  # less than a lease, whatever else the machine has to do
+    assert max(probe.took + probe.took_job) < 6  # less than a lease, whatever else the machine has to do
     assert grown < 200 * MIB
     assert (job.attempt, job.crashes) == (1, 0)
     assert journal.starts() == {"a": 1}
