@@ -72,7 +72,7 @@ class Server:
             )
         return self
 
-    def start(self, timeout: float = 30) -> Server:
+    def start(self, timeout: float = 60) -> Server:
         """Start the process and wait until its health is SERVING. Raises ServerDied with its log."""
         self.launch()
         self.wait_health(health_pb2.HealthCheckResponse.SERVING, timeout)

@@ -17,7 +17,7 @@ from tocsin.v1 import worker_service_pb2_grpc
 
 CALLER_KINDS = ("token", "jwt")
 HELD, BRIEF = "held", "brief"
-LEASE = 5  # seconds, the shortest
+LEASE = 10  # seconds: so long may a busy machine keep its holder from extending it
 RUNS_FOR = 1.0  # seconds that a brief job takes
 
 

@@ -20,7 +20,7 @@ SHORT = {"TOCSIN_LEASE__DURATION": "5s"}  # so that another server soon takes ov
 @pytest.fixture
 def many(empty_store: StoreBackend) -> int:
     """So many jobs take each store some seconds."""
-    return 20_000 if empty_store.provider == "redis" else 2_000
+    return 20_000 if empty_store.provider == "redis" else 1_200
 
 
 @pytest.fixture

@@ -220,7 +220,6 @@ def test_a_server_that_starts_beside_a_dead_node_serves_the_others(
     assert second.stop() == 0
 
 
-@pytest.mark.full
 def test_with_full_coverage_a_dead_node_stops_all_and_its_return_heals_all(
     tmp_path_factory: pytest.TempPathFactory, serve: StartServer
 ) -> None:
@@ -244,7 +243,6 @@ def test_with_full_coverage_a_dead_node_stops_all_and_its_return_heals_all(
         cluster.stop()
 
 
-@pytest.mark.full
 def test_a_nodes_replica_takes_over_and_its_queues_go_on(
     tmp_path_factory: pytest.TempPathFactory, serve: StartServer, journal: Journal
 ) -> None:

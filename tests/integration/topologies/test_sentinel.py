@@ -149,7 +149,6 @@ def test_an_orderly_failover_loses_nothing_that_is_acknowledged(
     assert server.stop() == 0
 
 
-@pytest.mark.full
 def test_the_old_primary_comes_back_as_a_replica_and_nobody_is_misled(group: SentinelGroup, serve: StartServer) -> None:
     server = serve(group.url, handlers="support.jobs.steady")
     old = group.primary
