@@ -64,8 +64,8 @@ class TrimJobs:
         return [job for job in found if job.document["end"] <= job.now - limits.SPARED_AFTER_END]
 
     async def _look_at(self, queue: str, jobs: Sequence[Standing]) -> int:
-        """Jobs that have not ended: they have expired, or wait for one of their key, which may have ended. Says how many
-        expired."""
+        """Jobs that have not ended: they have expired, or wait for one of their key, which may have ended. Says how
+        many expired."""
         over = 0
         for job in jobs:
             by = begin_by(job.document)
