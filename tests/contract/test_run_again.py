@@ -132,6 +132,14 @@ async def test_the_next_is_let_go_when_the_lease_of_the_one_before_is_lost(movab
     assert (await read(movable, "b")).state is State.WAITING
 
 
+async def test_one_that_waits_on_is_not_counted_as_trimmed(movable: JobStore) -> None:
+    await begun(movable, keyed(RUN_AGAIN_AFTER, "a"))
+    await did(movable, keyed(RUN_AGAIN_AFTER, "b"))
+    await passed(movable, HOUR)
+    assert await movable.trim("q", completed_max=100, failed_max=100) == 0
+    assert (await read(movable, "b")).state is State.BLOCKED
+
+
 async def test_what_is_given_back_holds_its_key(store: JobStore) -> None:
     one = await begun(store, keyed(RUN_AGAIN_AFTER, "a"))
     await did(store, keyed(RUN_AGAIN_AFTER, "b"))

@@ -225,6 +225,7 @@ class Queue:
         waits_on = job.state is BLOCKED and job.row == row
         if key != job.key:
             self.lets_go(job)
+        job.unsure = job.keeps  # whether another spec keeps it, too, nothing says
         self._make_due(job, due)
         if waits_on:
             job.state = BLOCKED

@@ -64,17 +64,20 @@ class TrimJobs:
         return [job for job in found if job.document["end"] <= job.now - limits.SPARED_AFTER_END]
 
     async def _look_at(self, queue: str, jobs: Sequence[Standing]) -> int:
-        """Jobs that have not ended: they have expired, or wait for one of their key, which may have ended."""
+        """Jobs that have not ended: they have expired, or wait for one of their key, which may have ended. Says how
+        many expired."""
+        over = 0
         for job in jobs:
             by = begin_by(job.document)
             if by is not None and by <= job.now and not job.document["attempt"]:
                 expired(job)
+                over += 1
             else:
                 set_alarm(job.document, job.now)
                 touch(job)
         await self._commit.write(queue, jobs)
         await self._commit.let_go(queue, {job.document["key"] for job in jobs if "key" in job.document})
-        return len(jobs)
+        return over
 
     async def _delete(self, queue: str, jobs: Sequence[Standing]) -> int:
         for job in jobs:
