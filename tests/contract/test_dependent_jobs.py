@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from tocsin_server.domain import limits
 from tocsin_server.domain.commands import HoldJob, ReleaseJob, RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.conditions import Conditions
@@ -34,6 +35,7 @@ from contract.builders import (
 )
 from contract.dependent_jobs import (
     FAIL,
+    RUN,
     all_errands,
     child,
     complete,
@@ -137,6 +139,33 @@ async def test_its_children_wait_for_whatever_takes_its_parents_place(store: Job
     await complete(store, parent)
     await all_errands(store)
     assert (await read(store, job)).state is State.WAITING
+
+
+@pytest.mark.parametrize("way", ["REPLACE", "deleted", "brought over"])
+async def test_what_stands_under_its_parents_id_later_does_not_hide_how_that_ended(store: JobStore, way: str) -> None:
+    """Also where that comes before its children have heard."""
+    [parent] = await added(store, a_draft("p"))
+    job = await child(store, "c", parent)
+    [after] = await added(
+        store,
+        replace(
+            a_draft("after", conditions=Conditions(depends=DependsOn(RUN, of_end=True))),
+            parents=(ParentJob("q", "p2"),),
+        ),
+    )
+    [followed] = await added(store, a_draft("p2", type="b", conditions=Conditions(on_end=JobRef("q", "after"))))
+    await complete(store, parent)
+    await complete(store, followed)
+    for one in (parent, followed):
+        if way == "deleted":
+            assert await store.delete("q", [one.job_id]) == [None]
+        elif way == "REPLACE":
+            await added(store, a_draft(one.job_id, when=HOUR, on_conflict=OnConflict.REPLACE))
+        else:
+            await store.put([a_job(one.job_id, arrival=one.arrival + 100)], over=True)
+    await all_errands(store)
+    assert (await read(store, job)).state is State.WAITING
+    assert (await read(store, after)).state is State.WAITING
 
 
 # --- what is told of it ---

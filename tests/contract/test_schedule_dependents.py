@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tocsin_server.domain import limits
@@ -12,10 +12,11 @@ from tocsin_server.domain.commands import RetryJob
 from tocsin_server.domain.conditions import Conditions
 from tocsin_server.domain.defaults import JobRequest
 from tocsin_server.domain.dependencies import MOST_MISSES, DependsOn, JobRef, ParentJob, ParentRequest, WhenParentFails
-from tocsin_server.domain.errors import InvalidFields
-from tocsin_server.domain.job import Job, Kept, New, OnConflict, Payload, View
+from tocsin_server.domain.errors import InvalidFields, OutcomeUnknown, StoreAway, TocsinError
+from tocsin_server.domain.job import Added, Draft, Job, Kept, New, OnConflict, Payload, View
 from tocsin_server.domain.job_errors import JobExists, ParentNotFound, ParentRefused
 from tocsin_server.domain.queues import QueueSettings
+from tocsin_server.domain.quotas import Quotas
 from tocsin_server.domain.states import State
 from tocsin_server.operations.schedule_jobs import Scheduled, ScheduleJobs
 from tocsin_server.store.interface import JobStore
@@ -23,6 +24,7 @@ from tocsin_server.store.interface import JobStore
 from contract.builders import RAW, SECOND, a_draft, added, cancelled, claimed, failed, finished, read, refused
 from contract.dependent_jobs import FAIL, RUN, all_errands, complete, of
 from contract.keyed_jobs import passed
+from contract.providers import Provider
 
 
 async def _settings(queue: str) -> QueueSettings:
@@ -294,3 +296,92 @@ async def test_one_that_waits_can_be_followed(store: JobStore, scheduling: Sched
     await all_errands(store)
     assert await states(store, "b") == [State.FAILED]
     assert (await read(store, follower)).state is State.WAITING
+
+
+# --- a store that is full, or away ---
+
+
+class _Cut:
+    """The store, with another answer to each `add` after the first few: `cut` makes it, of what is added and of how."""
+
+    def __init__(
+        self, store: JobStore, after: int, cut: Callable[[Sequence[Draft]], Awaitable[list[Added | TocsinError]]]
+    ) -> None:
+        self._store, self._left, self._cut = store, after, cut
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def add(self, drafts: Sequence[Draft]) -> list[Added | TocsinError]:
+        self._left -= 1
+        return await (self._store.add(drafts) if self._left >= 0 else self._cut(drafts))
+
+
+def cut_off(store: JobStore, after: int, cut: Any) -> ScheduleJobs:
+    return ScheduleJobs(cast(JobStore, _Cut(store, after, cut)), _settings)
+
+
+@pytest.mark.parametrize("full_in", ["q", "other"])
+async def test_a_call_that_is_repeated_finds_its_job_though_nothing_more_fits(provider: Provider, full_in: str) -> None:
+    """It is what follows that would not fit, and that stands already, too."""
+    async with provider.store(quotas=Quotas(jobs_in=((full_in, 2 if full_in == "q" else 1),))) as store:
+        scheduling = ScheduleJobs(store, _settings)
+        asked = asks("a", on_end=asks(queue=full_in), on_conflict=OnConflict.KEEP)
+        made((await scheduling.schedule([asked]))[0])
+        [answer] = await scheduling.schedule([asked])
+        assert isinstance(answer, tuple), answer
+        assert isinstance(answer[1], Kept)
+        [answer] = await scheduling.schedule([replace(asked, on_conflict=OnConflict.FAIL)])
+        refused(answer, JobExists)
+        assert (await store.figures(full_in)).total(State.BLOCKED) == 1
+        await scheduling.close()
+
+
+async def test_a_call_that_is_repeated_finds_its_job_though_the_queue_takes_no_more(
+    store: JobStore, scheduling: ScheduleJobs
+) -> None:
+    asked = asks("a", on_end=asks(queue="other"), on_conflict=OnConflict.KEEP)
+    made((await scheduling.schedule([asked]))[0])
+    await store.put_settings("other", QueueSettings(draining=True), paused=False)
+    [answer] = await scheduling.schedule([asked])
+    assert isinstance(answer, tuple), answer
+    assert isinstance(answer[1], Kept)
+
+
+async def test_what_follows_stands_where_nobody_knows_whether_its_job_was_made(store: JobStore) -> None:
+    """An answer that is lost says nothing: the job may run, and its end is to let go what follows it."""
+
+    async def lost_of_other(drafts: Sequence[Draft]) -> list[Added | TocsinError]:
+        answers = await store.add(drafts)
+        lost = OutcomeUnknown("by the test")
+        return [lost if draft.spec.queue == "other" else one for draft, one in zip(drafts, answers, strict=True)]
+
+    scheduling = cut_off(store, 1, lost_of_other)
+    answers = await scheduling.schedule([asks("a"), asks("b", queue="other", on_end=asks(type="after"))], range(2))
+    assert made(answers[0]) == "a"
+    refused(answers[1], OutcomeUnknown)
+    [job] = await store.get("other", ["b"], View.BASIC)
+    assert job is not None
+    await cancelled(store, job)
+    for _ in range(2):
+        await all_errands(store)
+    assert (await store.figures("q")).counts[State.WAITING] == {"t": 1, "after": 1}
+    await scheduling.close()
+
+
+async def test_earlier_items_are_answered_though_the_store_is_away_for_the_later(store: JobStore) -> None:
+    """Those were made: that nothing was sent is true of the later alone."""
+
+    async def away(drafts: Sequence[Draft]) -> list[Added | TocsinError]:
+        raise StoreAway("by the test")
+
+    scheduling = cut_off(store, 1, away)
+    batch = [asks("a"), asks("b", item(0)), asks("c", item(1)), asks("d")]
+    answers = await scheduling.schedule(batch, range(4))
+    assert made(answers[0]) == "a"
+    for answer in answers[1:]:
+        refused(answer, StoreAway)
+    assert await states(store, "a", "b", "c", "d") == [State.WAITING, None, None, None]
+    with pytest.raises(StoreAway):
+        await scheduling.schedule([asks("e"), asks("f", item(0))], range(2))
+    await scheduling.close()

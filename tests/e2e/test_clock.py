@@ -19,7 +19,7 @@ from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.stores import STORES, StoreBackend, store_settings
 from support.worker_messages import completed, poll, report, span
-from tocsin import Client, FailedPrecondition, InvalidArgument, JobRequest, RetryPolicy, State
+from tocsin import Client, DependsOn, FailedPrecondition, InvalidArgument, JobRequest, RetryPolicy, State
 from tocsin.clock import ClockMove
 from tocsin.testing import job_server
 from tocsin.v1 import worker_service_pb2_grpc
@@ -125,6 +125,37 @@ def test_two_servers_share_the_clock(by_hand: Server, serve: Serve) -> None:
         assert [run.job_id for run in done.ran] == ["greeting"]
         assert client.clock.get().now >= done.now - MINUTE
         assert client.clock.get().next_due_time is None
+
+
+def test_who_waits_for_others_runs_when_they_have_ended(by_hand: Server) -> None:
+    """At that time, though one move goes far beyond it, and though the next is told of by a message."""
+    with Client(by_hand.address) as client:
+        for run in range(5):
+            start, queue = client.clock.get().now, f"waits{run}"
+            jobs = [client.schedule("greet", queue=queue, delay=HOUR, job_id="0", on_end=JobRequest("greet"))]
+            for at in range(1, 4):
+                after = DependsOn([jobs[-1]], "FAIL")
+                jobs.append(client.schedule("greet", queue=f"{queue}.{at}", job_id=str(at), depends_on=after))
+            done = client.clock.advance(days=1)
+            assert not done.more
+            assert [one.state.value for one in done.ran] == ["COMPLETED"] * 5
+            assert jobs[0].on_end is not None
+            for job in (*jobs, jobs[0].on_end):
+                ran = client.get(job)
+                assert ran.start_time is not None
+                assert ran.start_time - start < HOUR + MINUTE, job
+
+
+def test_who_has_waited_for_too_long_ends_at_that_time(by_hand: Server) -> None:
+    with Client(by_hand.address) as client:
+        far = client.schedule("greet", delay=10 * HOUR, job_id="far")
+        child = client.schedule("greet", job_id="child", depends_on=DependsOn([far], "FAIL", block_timeout=HOUR))
+        assert client.clock.get().next_due_time == child.create_time + HOUR
+        client.clock.advance(hours=5)
+        ended = client.get(child)
+        assert ended.errors[-1].type == "BLOCK_TIMEOUT"
+        assert ended.end_time is not None
+        assert ended.end_time - child.create_time < HOUR + MINUTE
 
 
 def test_what_nobody_runs_is_not_waited_for(by_hand: Server) -> None:

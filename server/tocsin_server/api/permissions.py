@@ -16,6 +16,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 from tocsin.v1 import job_pb2
 
+from tocsin_server.api.foreign_jobs import hide_waited_for, without_foreign_parent
 from tocsin_server.domain.errors import NotAllowed, TocsinError
 from tocsin_server.security.principals import Principal, Scope
 
@@ -60,6 +61,12 @@ _INNER: Mapping[str, tuple[str, ...]] = {
     f"{_PACKAGE}.JobError": ("message", "trace"),
     f"{_PACKAGE}.Progress": ("message",),
 }
+#: Texts that may name a parent, and so another queue.
+_MAY_NAME_PARENTS: Mapping[str, str] = {f"{_PACKAGE}.JobError": "message", f"{_PACKAGE}.Cancel": "reason"}
+#: A message that names jobs of other queues in a list of texts.
+_EXPLANATION = f"{_PACKAGE}.Explanation"
+#: A message that is nothing but the name of a job, which may stand in another queue.
+_JOB_REF = f"{_PACKAGE}.JobRef"
 #: A worker is shown what it is to run.
 _WHOLE = f"{_PACKAGE}.LeasedJob"
 
@@ -73,11 +80,14 @@ class _Plan:
     is_spec: bool
     beside: str  # a field of _PAYLOAD_BESIDE, or ""
     inner: tuple[str, ...]  # what only `read_payload` shows
+    may_name: str = ""  # a field of _MAY_NAME_PARENTS, or ""
+    explains: bool = False
 
     @property
     def says_something(self) -> bool:
         """Whether there is anything to look at."""
-        return bool(self.queues or self.parts or self.is_spec or self.beside or self.inner)
+        looked_at = self.queues or self.parts or self.is_spec or self.beside or self.inner
+        return bool(looked_at or self.may_name or self.explains)
 
 
 @cache
@@ -99,7 +109,15 @@ def _plan(descriptor: Descriptor) -> _Plan:
             elif (below := _plan(field.message_type)).says_something:
                 parts.append((field, below))
     name = descriptor.full_name
-    return _Plan(tuple(queues), tuple(parts), name == _SPEC, _PAYLOAD_BESIDE.get(name, ""), _INNER.get(name, ()))
+    return _Plan(
+        tuple(queues),
+        tuple(parts),
+        name == _SPEC,
+        _PAYLOAD_BESIDE.get(name, ""),
+        _INNER.get(name, ()),
+        _MAY_NAME_PARENTS.get(name, ""),
+        name == _EXPLANATION,
+    )
 
 
 # --- requests ---
@@ -258,14 +276,23 @@ def _hide(principal: Principal, message: Any, plan: _Plan, hides_inner: bool) ->
             message.ClearField(name)
         if plan.is_spec and (payload := message.WhichOneof("payload")):
             message.ClearField(payload)
+    if plan.may_name:
+        setattr(message, plan.may_name, without_foreign_parent(getattr(message, plan.may_name), principal.reaches))
+    if plan.explains:
+        hide_waited_for(message, principal.reaches)
     for field in plan.queues:
         if field.is_repeated:
             names = getattr(message, field.name)
             names[:] = [name for name in names if principal.reaches(name)]
     for field, below in plan.parts:
         if not field.is_repeated:
-            if message.HasField(field.name):
-                _hide(principal, getattr(message, field.name), below or plan, hides_inner)
+            if not message.HasField(field.name):
+                continue
+            part = getattr(message, field.name)
+            if part.DESCRIPTOR.full_name == _JOB_REF and not principal.reaches(part.queue):
+                message.ClearField(field.name)
+            else:
+                _hide(principal, part, below or plan, hides_inner)
             continue
         entries = getattr(message, field.name)
         for at in range(len(entries) - 1, -1, -1):

@@ -17,7 +17,7 @@ from tocsin_server.domain.clock import Advance, Advanced, ClockReading, EndedRun
 from tocsin_server.domain.errors import ClockNotManual, InvalidFields, Violation
 from tocsin_server.domain.filters import JobFilter, ListQuery
 from tocsin_server.domain.job import View
-from tocsin_server.domain.limits import LAST_CLOCK
+from tocsin_server.domain.limits import LAST_CLOCK, RETELL
 from tocsin_server.domain.queues import Tick
 from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.domain.states import ENDED, State
@@ -30,12 +30,16 @@ _MOST_RUNS = 1_500
 _MOST_SECONDS = 10.0  # of a call
 #: What servers do themselves, making jobs WAITING and taking leases back, is waited for longer.
 _FOR_SERVERS = 5.0
+#: Jobs that wait for others are told of an end within milliseconds, which nothing but the time of the errand says: that
+#: may also be one that comes by itself, so it is not waited for any longer.
+_FOR_TELLING = 1.0
 #: Between two looks, in seconds, where no change of a job comes before: at what only servers' own work changes, and at
 #: who is there to run jobs.
 _LOOK_EVERY = 0.05
 #: A server that has not done its part after so many seconds may have looked a moment too early: all look once more.
 _ASK_AGAIN = 0.02
 _UNSETTLED = JobFilter(states=frozenset({State.WAITING, State.ACTIVE}))
+_BLOCKED = JobFilter(states=frozenset({State.BLOCKED}))
 _PAGE = 1_000
 
 #: Something that is waited for: a job as it stood, or a time of a queue that has come.
@@ -55,7 +59,10 @@ class Advancing:
         """What time it is."""
         now = await self._store.ping()
         ticks = await read_ticks(self._store, await self._store.queues())
-        next_due = min((when for tick in ticks.values() for when in _times(tick)), default=None)
+        times = [when for tick in ticks.values() for when in _times(tick)]
+        for queue, tick in ticks.items():
+            times += await _block_timeouts(self._store, queue, tick)
+        next_due = min(times, default=None)
         return ClockReading(now, self._store.manual_clock, next_due)
 
     async def advance(self, asked: Advance) -> Advanced:
@@ -91,6 +98,7 @@ class _Move:
         self._left_behind: set[_Awaited] = set()
         self._seen: dict[str, int] = {}  # by queue, which changes were read
         self._calm: dict[str, Tick] = {}  # queues of which nobody took anything, when their ticks were these
+        self._timeouts: dict[str, tuple[int, Sequence[datetime]]] = {}  # by queue, and after which changes
         self._until = time.monotonic() + _MOST_SECONDS
 
     async def run(self) -> Advanced:
@@ -124,6 +132,10 @@ class _Move:
                 due = await self._store.schedules.due_schedules(queue)
                 looks = [await self._store.schedules.next_look(queue), *(one.next_time for one in due.schedules)]
                 times += [when for when in looks if when is not None and when > now]
+            if tick.next_errand is not None:
+                if self._timeouts.get(queue, (None,))[0] != tick.changes:
+                    self._timeouts[queue] = tick.changes, await _block_timeouts(self._store, queue, tick)
+                times += [when for when in self._timeouts[queue][1] if when > now]
         return min(times, default=None)
 
     async def _settle(self) -> Mapping[str, Tick]:
@@ -136,7 +148,8 @@ class _Move:
                 heard = time.monotonic()
             jobs = await self._jobs(ticks) - self._left_behind
             overdue = await self._overdue(ticks, now) - self._left_behind
-            if not jobs and not overdue:
+            telling = _telling(ticks, now) - self._left_behind
+            if not jobs and not overdue and not telling:
                 ticks = await read_ticks(self._store, queues)
                 # What ended between the two readings is of this step.
                 if not self._changed(ticks):
@@ -145,14 +158,18 @@ class _Move:
             quiet, patience = time.monotonic() - heard, self._asked.settle.total_seconds()
             if overdue:
                 patience = max(patience, _FOR_SERVERS)
+            elif not jobs:
+                patience = _FOR_TELLING
             if quiet >= patience or time.monotonic() > self._until:
-                self._left_behind |= jobs | overdue
+                self._left_behind |= jobs | overdue | telling
                 return ticks
             if quiet >= _ASK_AGAIN and not overdue <= asked_again:
                 asked_again |= overdue
                 await self._store.move_clock(now)
             busy = [queue for queue, tick in ticks.items() if _is_busy(tick)]
-            await self._runs.wait(busy, min(_LOOK_EVERY, patience - quiet, _ASK_AGAIN if overdue else _LOOK_EVERY))
+            await self._runs.wait(
+                busy, min(_LOOK_EVERY, patience - quiet, _ASK_AGAIN if overdue or telling else _LOOK_EVERY)
+            )
 
     def _changed(self, ticks: Mapping[str, Tick]) -> Sequence[str]:
         """Queues with changes that were not read yet."""
@@ -180,10 +197,10 @@ class _Move:
 
     async def _overdue(self, ticks: Mapping[str, Tick], now: datetime) -> set[_Awaited]:
         """Times that have come, and after which servers have yet to look: to make a job WAITING, to take a lease back,
-        to fire a schedule."""
+        to tell jobs of the end of those that they wait for, to fire a schedule."""
         found: set[_Awaited] = set()
         for queue, tick in ticks.items():
-            for what, when in (("due", tick.next_due), ("lease", tick.next_lease_end)):
+            for what, when in (("due", tick.next_due), ("lease", tick.next_lease_end), ("errand", tick.next_errand)):
                 if when is not None and when <= now:
                     found.add((queue, what, when))
             if tick.next_schedule is not None and tick.next_schedule <= now:
@@ -219,3 +236,21 @@ def _times(tick: Tick) -> Iterator[datetime]:
     for when in (tick.next_due, tick.next_lease_end, tick.next_schedule):
         if when is not None:
             yield when
+
+
+def _telling(ticks: Mapping[str, Tick], now: datetime) -> set[_Awaited]:
+    """What servers may be about just now: an errand that was taken is there again a little later, until it is done."""
+    found: set[_Awaited] = set()
+    for queue, tick in ticks.items():
+        if tick.next_errand is not None and now < tick.next_errand <= now + RETELL:
+            found.add((queue, "errand", tick.next_errand))
+    return found
+
+
+async def _block_timeouts(store: JobStore, queue: str, tick: Tick) -> Sequence[datetime]:
+    """When jobs will have waited for others for too long; of the first thousand that wait."""
+    if tick.next_errand is None:
+        return ()
+    page = await store.page(ListQuery(queue, _BLOCKED, limit=_PAGE, with_total=False))
+    depends = [(job.create_time, job.spec.conditions.depends) for job in page.jobs]
+    return [at + one.block_timeout for at, one in depends if one is not None and one.block_timeout is not None]

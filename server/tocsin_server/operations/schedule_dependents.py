@@ -17,9 +17,9 @@ import structlog
 
 from tocsin_server.domain.defaults import JobRequest
 from tocsin_server.domain.dependencies import DependsOn, JobRef, ParentJob, ParentRequest, WhenParentFails
-from tocsin_server.domain.errors import InvalidFields, NotBuilt, TocsinError, Violation
+from tocsin_server.domain.errors import InvalidFields, NotBuilt, OutcomeUnknown, StoreAway, TocsinError, Violation
 from tocsin_server.domain.job import Added, Draft, Kept, New, OnConflict, View
-from tocsin_server.domain.job_errors import ParentNotFound, ParentRefused
+from tocsin_server.domain.job_errors import JobExists, ParentNotFound, ParentRefused
 from tocsin_server.operations.dependents import Dependents
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
@@ -60,11 +60,21 @@ class ScheduleDependents:
             raise NotBuilt("job.depends_on and job.on_end are not built for this store; nothing was changed.")
         done: dict[int, Scheduled] = {}  # by place
         given = places or range(len(requests))
+        failure: TocsinError | None = None
         for some in _parts(requests, given):
             items = [_Item(request) for request in some.values()]
-            await self._resolve(list(some), items, None if places is None else done)
-            await self._add(items)
-            done.update((place, item.answer) for place, item in zip(some, items, strict=True) if item.answer)
+            if isinstance(failure, StoreAway | OutcomeUnknown):
+                done.update(dict.fromkeys(some, StoreAway("an earlier part of the batch failed")))
+                continue
+            try:
+                await self._resolve(list(some), items, None if places is None else done)
+                await self._add(items)
+            except TocsinError as error:  # earlier parts have acted, and their answers must not be lost with this one's
+                failure = error.with_traceback(None)
+            answers = [item.answer or failure for item in items]
+            done.update((place, one) for place, one in zip(some, answers, strict=True) if one)
+        if failure is not None and not any(isinstance(one, tuple) for one in done.values()):
+            raise failure
         return [done[place] for place in given]
 
     # --- whom they wait for ---
@@ -106,10 +116,18 @@ class ScheduleDependents:
 
     async def _kept(self, request: JobRequest) -> Scheduled | None:
         """A call that is repeated finds its job, also when the parents are gone by now."""
-        if request.job_id is None or request.on_conflict is not OnConflict.KEEP:
+        return await self._found_standing(request) if request.on_conflict is OnConflict.KEEP else None
+
+    async def _found_standing(self, request: JobRequest) -> Scheduled | None:
+        """What adding it would say where its job stands, which goes before all that a new one is refused for."""
+        if request.job_id is None:
             return None
         [stands] = await self._store.get(request.queue, [request.job_id], View.BASIC)
-        return None if stands is None else (await self._draft(request), Kept(stands))
+        if stands is None:
+            return None
+        if request.on_conflict is OnConflict.KEEP:
+            return await self._draft(request), Kept(stands)
+        return JobExists(request.queue, request.job_id, stands.state)
 
     # --- adding ---
 
@@ -130,7 +148,9 @@ class ScheduleDependents:
         job_log.scheduled(drafts, answers)
         for item, draft, added in zip(left, drafts, answers, strict=True):
             item.answer = added if isinstance(added, TocsinError) else (draft, added)
-        await self._drop([item for item in left if not _is_new(item.answer)])
+        # One of which nobody knows whether it was made may run, and its end lets go what follows.
+        unmade = [item for item in left if not _is_new(item.answer) and not isinstance(item.answer, OutcomeUnknown)]
+        await self._drop(unmade)
         await self._let_ask([item for item in left if _is_new(item.answer)])
 
     async def _prepare(self, item: _Item) -> None:
@@ -157,7 +177,10 @@ class ScheduleDependents:
         for item in items:
             refused = [answer for _ in item.followers if isinstance(answer := next(left), TocsinError)]
             item.answer = refused[0] if refused else None
-        await self._drop([item for item in items if item.answer is not None])
+        unmade = [item for item in items if item.answer is not None]
+        await self._drop(unmade)
+        for item in unmade:
+            item.answer = await self._found_standing(item.request) or item.answer
 
     async def _drop(self, items: Sequence[_Item]) -> None:
         """Take away what was to follow jobs that were not made. Where that fails it goes by itself."""

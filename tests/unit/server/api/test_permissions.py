@@ -13,6 +13,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from support import worker_messages as words
 from support.spied_store import SpiedStore
 from support.stubs import Refusal, refusal, refusal_in, request
+from tocsin.v1 import dependencies_pb2 as dpb
 from tocsin.v1 import externalscaler_pb2 as scaler_pb
 from tocsin.v1 import job_pb2
 from tocsin.v1 import job_service_pb2 as pb
@@ -23,6 +24,7 @@ from tocsin_server.api.interceptors.auth import Auth
 from tocsin_server.api.requests.payloads.checking import BUILT_IN_TYPES
 from tocsin_server.api.services import SERVICES
 from tocsin_server.domain.job import View
+from tocsin_server.operations.dependents import Dependents
 from tocsin_server.security.authentication import Authentication
 from tocsin_server.security.principals import Principal, Principals, Scope, Token, hash_of
 from unit.server.api.naming_queues import naming, ways_to_queues
@@ -331,6 +333,64 @@ async def test_who_may_only_schedule_learns_nothing_of_a_job_that_stands(working
     assert not isinstance(kept, Refusal)
     assert pb.ScheduleJobResponse.FromString(kept[0]).outcome == pb.ScheduleJobResponse.KEPT
     assert MARK.encode() not in kept[0]
+
+
+# --- jobs that wait for others ---
+
+
+async def _waiting_for_foreign(api: Api, *rules: str) -> None:
+    """In `own` a job a rule, named for it, that waits for one of a foreign queue; another is to follow it there."""
+    root = (("authorization", "Bearer root"),)
+    await api.jobs.ScheduleJob(request("foreign", "t", {}, job_id="the-secret"), metadata=root)
+    for rule in rules:
+        asked = request("own", "t", {}, job_id=rule)
+        asked.job.depends_on.parents.add(queue="foreign", job_id="the-secret")
+        asked.job.depends_on.when_parent_fails = dpb.DependsOn.WhenParentFails.Value(rule)
+        asked.job.on_end.queue, asked.job.on_end.type = "foreign", "t"
+        await api.jobs.ScheduleJob(asked, metadata=root)
+
+
+def _reads_of(job_id: str) -> list[tuple[str, Any]]:
+    return [
+        ("ExplainJob", pb.GetJobRequest(queue="own", job_id=job_id)),
+        ("GetJob", pb.GetJobRequest(queue="own", job_id=job_id)),
+        ("ListJobs", pb.ListJobsRequest(queue="own", view=job_pb2.Job.FULL, explain=True)),
+        ("CancelJob", pb.CancelJobRequest(queue="own", job_id=job_id)),
+    ]
+
+
+async def test_of_foreign_jobs_that_ones_own_waits_for_nothing_is_said(api: Api) -> None:
+    await _waiting_for_foreign(api, "RUN")
+    for name, message in _reads_of("RUN"):
+        seen = {who: await call(api, f"/tocsin.v1.JobService/{name}", message, who) for who in ("own", "root")}
+        assert not isinstance(seen["own"], Refusal), (name, seen["own"])
+        assert not isinstance(seen["root"], Refusal)
+        assert b"foreign" in b"".join(seen["root"]), name
+        assert b"foreign" not in b"".join(seen["own"]), name
+        assert b"the-secret" not in b"".join(seen["own"]), name
+
+
+async def test_nor_is_of_how_those_ended(api: Api, spied: SpiedStore) -> None:
+    await _waiting_for_foreign(api, "FAIL", "CANCEL")
+    root = (("authorization", "Bearer root"),)
+    await api.jobs.CancelJob(pb.CancelJobRequest(queue="foreign", job_id="the-secret"), metadata=root)
+    dependencies = spied.as_store.dependencies
+    assert dependencies is not None
+    await Dependents(spied.as_store, dependencies).run_errands("foreign")
+    for job_id, state in (("FAIL", job_pb2.Job.FAILED), ("CANCEL", job_pb2.Job.CANCELLED)):
+        for name, message in _reads_of(job_id)[:3]:
+            seen = await call(api, f"/tocsin.v1.JobService/{name}", message, "own")
+            assert not isinstance(seen, Refusal)
+            assert b"foreign" not in b"".join(seen), (name, seen)
+            assert b"the-secret" not in b"".join(seen), (name, seen)
+        for who, named in (("own", False), ("root", True)):
+            got = await call(api, "/tocsin.v1.JobService/GetJob", pb.GetJobRequest(queue="own", job_id=job_id), who)
+            assert not isinstance(got, Refusal)
+            job = pb.GetJobResponse.FromString(got[0]).job
+            said = job.errors[0].message if job_id == "FAIL" else job.cancel.reason
+            assert job.state == state
+            assert said.endswith("which it waited for, ended CANCELLED")
+            assert ("'the-secret' in queue 'foreign'" in said) is named
 
 
 def test_nothing_that_is_looked_at_stands_in_a_map() -> None:
