@@ -128,24 +128,24 @@ examples() {
     echo "Go, node with npm, or Java with Maven are missing: the tests of those languages are NOT RUN"
 }
 
-# tests_of NAME COMMAND...: pytest, with a folder of its own for what failed last, so that two may go on at once. Tests
-# of real processes meet the machine's bad moments. What failed is run once more, alone, and said at the end: a test
-# that fails twice is broken, one that comes up there again and again is to be mended.
+# tests_of NAME COMMAND...: a command that runs pytest. Tests of real processes meet the machine's bad moments. What failed
+# is run once more, alone, and said at the end: a test that fails twice is broken, one that comes up there again and
+# again is to be mended. again_in: the arguments with which pytest finds what failed.
 tests_of() {
-  local name=$1 log="$work/$1.tests" again="$work/$1.again"
+  local log="$work/$1.tests" again="$work/$1.again"
   shift
-  PYTEST_ADDOPTS="-o cache_dir=$work/$name.cache" "$@" 2>&1 | tee "$log" && return
+  "$@" 2>&1 | tee "$log" && return
   grep -E '^(FAILED|ERROR) ' "$log" | sed -E 's/^[A-Z]+/FAILED ONCE/' | tee "$again"
-  PYTEST_ADDOPTS="-o cache_dir=$work/$name.cache" \
-    python -m pytest --last-failed --last-failed-no-failures=none "${again_in[@]}" -n 0 2>&1 | tee -a "$log"
+  python -m pytest --last-failed --last-failed-no-failures=none "${again_in[@]}" -n 0 2>&1 | tee -a "$log"
 }
 
-# tests NAME ARGUMENTS...: pytest with these arguments, as above.
+# tests NAME ARGUMENTS...: pytest with these arguments, as above; what failed is noted apart, so that two may go on at
+# once. Not by PYTEST_ADDOPTS: tests that run pytest would have it, too.
 tests() {
   local name=$1
   shift
-  local again_in=("$@")
-  tests_of "$name" python -m pytest --durations=8 "$@"
+  local again_in=(-o "cache_dir=$work/$name.cache" "$@")
+  tests_of "$name" python -m pytest --durations=8 "${again_in[@]}"
 }
 
 # What all steps came to, and what tests said that could not be run here. Ends with 1 if a step failed.

@@ -127,6 +127,11 @@ def test_a_page_has_the_files_of_its_example(language: str) -> None:
     assert text == filled(text, folder), "python -m support.language_pages writes them into the page"
 
 
+#: Their programs are those of tests/interop, which other tests build and run: a page's own commands before a release.
+word_by_word = pytest.mark.full
+
+
+@word_by_word
 def test_go(
     dev: Server, site: Path, compilers: Callable[..., None], go_tool: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -137,11 +142,13 @@ def test_go(
     follow("go", tmp_path, site, dev)
 
 
+@word_by_word
 def test_java(dev: Server, site: Path, compilers: Callable[..., None], tmp_path: Path) -> None:
     compilers("Java", "java", "javac", "mvn")
     follow("java", tmp_path, site, dev)
 
 
+@word_by_word
 def test_typescript(dev: Server, site: Path, compilers: Callable[..., None], tmp_path: Path) -> None:
     compilers("TypeScript", "node", "npm")
     follow("node", tmp_path, site, dev)
