@@ -26,6 +26,9 @@ from tocsin_server.telemetry import job_log
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
+#: Of the jobs of a part. A batch may have half a million in all; other calls wait while so many are gone through.
+_PARENTS_AT_ONCE = 5_000
+
 #: What a job was drafted as and what adding it did, or why it was refused.
 Scheduled: TypeAlias = tuple[Draft, Added] | TocsinError
 
@@ -215,15 +218,19 @@ class ScheduleDependents:
 
 
 def _parts(requests: Sequence[JobRequest], places: Sequence[int]) -> Iterator[dict[int, JobRequest]]:
-    """The requests by place, in order, in parts of which none waits for another of its part."""
+    """The requests by place, in order, in parts of which none waits for another of its part, and that have not too many
+    parents."""
     part: dict[int, JobRequest] = {}
+    parents = 0
     for place, request in zip(places, requests, strict=True):
         named = {(parent.queue or request.queue, parent.job_id) for parent in request.parents}
         items = {parent.batch_item for parent in request.parents}
-        if not items.isdisjoint(part) or any((one.queue, one.job_id) in named for one in part.values()):
+        too_many = parents > 0 and parents + len(request.parents) > _PARENTS_AT_ONCE
+        if too_many or not items.isdisjoint(part) or any((one.queue, one.job_id) in named for one in part.values()):
             yield part
-            part = {}
+            part, parents = {}, 0
         part[place] = request
+        parents += len(request.parents)
     if part:
         yield part
 

@@ -11,7 +11,9 @@ import pytest
 from contract.builders import read
 from support.eventually import until_async
 from support.spied_store import SpiedStore
+from tocsin_server.domain.conditions import Conditions
 from tocsin_server.domain.defaults import JobDefaults, JobRequest
+from tocsin_server.domain.dependencies import DependsOn, ParentRequest, WhenParentFails
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, TocsinError
 from tocsin_server.domain.job import Added, Draft, New
 from tocsin_server.domain.job_errors import JobExists
@@ -231,3 +233,15 @@ async def test_a_batch_goes_on_without_the_queues_whose_server_is_away(spied: Sp
     assert sorted(asks) == ["away", "other", "q"]
     with pytest.raises(StoreAway):
         await scheduling.schedule([asked("x", queue="away"), asked("y", queue="away")])
+
+
+async def test_a_batch_with_many_parents_goes_in_parts(spied: SpiedStore, scheduling: ScheduleJobs) -> None:
+    """Else nobody else's call gets on while so many are gone through."""
+    conditions = Conditions(depends=DependsOn(WhenParentFails.RUN))
+    named = tuple(ParentRequest("", batch_item=at) for at in range(100))
+    children = [asked(f"c{at}", parents=named, conditions=conditions) for at in range(120)]
+    answers = await scheduling.schedule([*(asked(f"p{at}") for at in range(100)), *children], range(220))
+    assert [answer for answer in answers if isinstance(answer, TocsinError)] == []
+    calls = [sum(len(draft.parents) for draft in args[0]) for args, _ in spied.arguments["add"]]
+    assert sum(calls) == 12_000
+    assert max(calls) <= 5_000
