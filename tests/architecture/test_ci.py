@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -60,7 +62,9 @@ def script(folder: Path, lines: str) -> subprocess.CompletedProcess[str]:
     """Run what is made of the parts of .ci."""
     file = folder / "script"
     file.write_text(f"source {ROOT}/.ci/parts.sh\n{lines}\nin_short\n")
-    return subprocess.run(["bash", str(file)], capture_output=True, text=True, timeout=60, check=False)
+    # `python` is the one that runs the tests, also where no environment is active, or another one is.
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(["bash", str(file)], capture_output=True, text=True, timeout=60, check=False, env=env)
 
 
 @pytest.mark.parametrize("way", ["step", "aside"])
