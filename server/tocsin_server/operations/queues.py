@@ -19,6 +19,7 @@ from tocsin_server.operations import moves, schedule_moves
 from tocsin_server.store.interface import JobStore
 
 _SCHEDULES_NAMED = 10  # where a queue is not deleted for them
+_TRIES, _PAUSE = 20, 0.05  # seconds; to delete a queue in which nothing stands that could be named
 
 
 class QueueSettingsCache:
@@ -157,15 +158,18 @@ class Queues:
     async def delete(self, queue: str) -> None:
         """Forget a queue in which no job and no schedule stands; QueueInUse."""
         try:
-            async with self._turn:
-                if await self._store.forget(queue):
-                    return
-                figures = await self._store.figures(queue)
-                jobs = sum(figures.total(state) for state in State)
-                schedules = [] if jobs else await self._store.schedules.schedules(queue, limit=_SCHEDULES_NAMED)
-                # Where neither is found, a job came and went meanwhile.
-                ids = [one.spec.schedule_id for one in schedules]
-                raise QueueInUse(queue, jobs if jobs or ids else 1, ids)
+            for _ in range(_TRIES):
+                async with self._turn:
+                    if await self._store.forget(queue):
+                        return
+                    figures = await self._store.figures(queue)
+                    jobs = sum(figures.total(state) for state in State)
+                    schedules = [] if jobs else await self._store.schedules.schedules(queue, limit=_SCHEDULES_NAMED)
+                if jobs or schedules:
+                    raise QueueInUse(queue, jobs, [one.spec.schedule_id for one in schedules])
+                # Jobs elsewhere are to hear of an end here, which takes a moment; or a job came and went meanwhile.
+                await asyncio.sleep(_PAUSE)
+            raise QueueInUse(queue, 1, [])
         finally:
             self._settings.invalidate(queue)
 
