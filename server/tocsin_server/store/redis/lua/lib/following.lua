@@ -3,8 +3,8 @@
 --   DEPENDS  B when_parent_fails, B whether it is another's on_end, I6 block_timeout in ms, 0 for none
 --   WATCHED  empty: children may stand in :C<arrival>
 --   ON_END   reference of the job that its end lets go
---   :D<arrival>, of a child  reference of a parent -> I2 place in the order given, I6 arrival (0, or MISSES on: whichever bears the id), B
---            how it ended, OPEN or GONE or a state; "" -> how many are open
+--   :D<arrival>, of a child  reference of a parent -> I2 place in the order given, I6 arrival (0, or MISSES on: whichever
+--            bears the id), B how it ended, OPEN or GONE or a state; "" -> how many are open
 -- A job that ends is put into :O in the step that ends it, and its children go to a set of their own: whatever becomes of
 -- the job, who is to hear of it stands there until they have (errands.lua, told.lua).
 local OPEN, GONE = 0, 1
