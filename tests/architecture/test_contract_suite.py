@@ -14,7 +14,7 @@ from contract.providers import ENCRYPTED, flavours
 from support.source_tree import ROOT
 
 SUITE = ROOT / "tests/contract"
-_LIMITS = re.compile(r"/test_(limits_checked|limits_full|fair_turns)\.py")
+_LIMITS = re.compile(r"/test_(limits_checked|fair_turns)\.py")
 _TEST = re.compile(r"^(?P<name>\S+::\w+)\[(?P<flavour>\w+)-?(?P<case>.*)\]$")
 
 

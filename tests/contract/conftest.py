@@ -26,7 +26,7 @@ _OF_ENCRYPTED = (
 
 
 #: What a store is held to that has JobStore.whole_limits.
-_OF_LIMITS = ("test_fair_turns.py", "test_limits_checked.py", "test_limits_full.py")
+_OF_LIMITS = ("test_fair_turns.py", "test_limits_checked.py")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

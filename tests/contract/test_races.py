@@ -9,9 +9,12 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import pytest
+from tocsin_server.domain.conditions import Conditions
 from tocsin_server.domain.job import Kept, New, OnConflict, Replaced, View
 from tocsin_server.domain.job_errors import JobExists
 from tocsin_server.domain.lease import Claimed, Finished
+from tocsin_server.domain.queue_limits import Limit, LimitScope, OnFull
+from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
 
@@ -144,6 +147,44 @@ async def test_an_attempt_that_ends_as_its_lease_does_has_one_outcome(
     recorded = [answer for [answer] in answers if isinstance(answer, Finished)]
     assert len(recorded) + len(reaped) == len(jobs)
     assert await all_states(stores[2]) == +Counter({State.COMPLETED: len(recorded), State.WAITING: len(reaped)})
+
+
+@pytest.mark.parametrize("scope", [LimitScope.QUEUE, LimitScope.KEY])
+async def test_of_jobs_that_come_at_once_no_more_wait_or_run_than_a_limit_takes(
+    stores: list[JobStore], scope: LimitScope
+) -> None:
+    limit = Limit("l", scope, max_active=3, on_full=OnFull.CANCEL_NEW)
+    await stores[0].put_settings("q", QueueSettings(limits=(limit,)), paused=False)
+
+    async def work(store: JobStore) -> int:
+        ended = 0
+        for _ in range(4):
+            await added(store, *(a_draft(conditions=Conditions("k")) for _ in range(2)))
+            claim = await store.claim("q", {"t": 1}, 1, lease=MINUTE, request=a_request())
+            states = await all_states(store)
+            assert states[State.WAITING] <= 3
+            assert states[State.ACTIVE] <= 3
+            ended += len(await store.finish([completed(one) for one in claim.claimed]))
+        return ended
+
+    ended = sum(await asyncio.gather(*(work(store) for store in stores)))
+    states = await all_states(stores[0])
+    assert states[State.COMPLETED] == ended > 0
+    assert states[State.ACTIVE] == 0
+    assert states[State.WAITING] <= 3
+    assert states[State.CANCELLED] == SERVERS * 4 * 2 - ended - states[State.WAITING]
+    await asyncio.gather(*(added(store, *(a_draft(conditions=Conditions("k")) for _ in range(3))) for store in stores))
+    assert (await all_states(stores[0]))[State.WAITING] == 3
+
+
+async def test_jobs_that_come_at_once_ask_one_each_to_stop(stores: list[JobStore]) -> None:
+    limit = Limit("l", LimitScope.QUEUE, max_active=4, on_full=OnFull.CANCEL_RUNNING)
+    await stores[0].put_settings("q", QueueSettings(limits=(limit,)), paused=False)
+    await added(stores[0], *(a_draft(f"{i}") for i in range(4)))
+    assert len(await all_that_it_gets(stores[0], 9)) == 4
+    await asyncio.gather(*(added(store, a_draft()) for store in stores))
+    jobs = await stores[0].get("q", [f"{i}" for i in range(4)], View.BASIC)
+    assert [job is not None and job.cancel is not None for job in jobs].count(True) == SERVERS
 
 
 async def test_numbers_are_given_once_and_every_change_is_seen_by_all(stores: list[JobStore]) -> None:

@@ -12,7 +12,7 @@ from tocsin_server.domain import limits
 from tocsin_server.domain.defaults import UNSET, JobDefaults
 from tocsin_server.domain.errors import NotBuilt, QueueInUse, QueueMoved, QuotaExceeded
 from tocsin_server.domain.job import Put
-from tocsin_server.domain.queue_limits import Limit, OnFull
+from tocsin_server.domain.queue_limits import Limit
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
 from tocsin_server.operations import moves, schedule_moves
@@ -201,11 +201,10 @@ class Queues:
             self._settings.invalidate(queue)
 
     def _check_limits(self, settings: QueueSettings) -> None:
-        cancels = any(limit.on_full is not OnFull.WAIT for limit in settings.limits)
-        if (settings.fair_turns or cancels) and not self._store.whole_limits:
+        if settings.fair_turns and not self._store.whole_limits:
             raise NotBuilt(
-                "fair_turns, and on_full other than WAIT, are not built for MongoDB in this version of the server; "
-                "nothing was changed. Keep the queue in Redis or Valkey, or leave them out."
+                "fair_turns are not built for MongoDB in this version of the server; nothing was changed. "
+                "Keep the queue in Redis or Valkey, or leave them out."
             )
 
     async def _change(self, queue: str, change: Callable[[QueueSettings], tuple[QueueSettings, bool]]) -> QueueSettings:

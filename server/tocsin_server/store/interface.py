@@ -137,8 +137,7 @@ class JobStore(ABC):
     #: clock has no meaning by the other. `open` raises StoreUnfit where a store was made otherwise.
     manual_clock = False
 
-    #: Whether it keeps to fair_turns, and to limits that cancel jobs when they are full. One that does not is never
-    #: given any.
+    #: Whether it keeps to fair_turns. One that does not is never given any.
     whole_limits = True
 
     async def move_clock(self, to: datetime) -> datetime:

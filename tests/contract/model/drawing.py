@@ -30,11 +30,10 @@ NAMES = "abcdefghij"
 #: Minutes beyond whole hours. The clock goes by hours, so that sums of few of these lie minutes off any time that is
 #: looked at.
 DELAY, WINDOW, MAX_WAIT, GRACE, LEASE, RETRY, EXPIRE, PAUSE = 13, 8, 21, 6, 11, 19, 17, 43
-WITHOUT_ALL_LIMITS = [name for name, limit in LIMITS.items() if limit.on_full.name == "WAIT"]
 
 
 class Drawing:
-    """Draws calls. whole: the store has all limits, and turns (JobStore.whole_limits)."""
+    """Draws calls. whole: the store has turns (JobStore.whole_limits)."""
 
     def __init__(self, chance: random.Random, *, whole: bool) -> None:
         self._chance, self._whole, self._made, self._first = chance, whole, 0, True
@@ -177,8 +176,7 @@ class Drawing:
     def _set(self, model: Limited) -> Call:
         words: dict[str, object] = {}
         if self._maybe(0.6):
-            limits = sorted(LIMITS) if self._whole else WITHOUT_ALL_LIMITS
-            some = self._chance.sample(limits, self._chance.choice((1, 1, 2, 3)))
+            some = self._chance.sample(sorted(LIMITS), self._chance.choice((1, 1, 2, 3)))
             words["limits"] = tuple(sorted({*some, "one a key"}) if self._maybe(0.3) else some)
         if self._whole and self._maybe(0.25):
             words["fair"] = True

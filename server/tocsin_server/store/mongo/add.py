@@ -21,6 +21,7 @@ from tocsin_server.domain.times import EPOCH, MILLISECOND
 from tocsin_server.store.batching import part_by_part, parts
 from tocsin_server.store.mongo.commit import Commit, WriteRounds, ends_of
 from tocsin_server.store.mongo.documents import Document, job_of, new_document, set_alarm
+from tocsin_server.store.mongo.full import FullLimits
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
 from tocsin_server.store.mongo.key_rows import KeyRow, collapsed, each_key_once, key_of, read_row
 from tocsin_server.store.mongo.owing import Debt, NotOwed
@@ -66,10 +67,12 @@ class AddJobs:
         commit: Commit,
         types: KnownTypes,
         quota: JobQuota,
+        full: FullLimits,
     ) -> None:
         self._jobs = jobs
         self._queues = queues
         self._commit = commit
+        self._full = full
         self._types = types
         self._quota = quota
 
@@ -156,9 +159,27 @@ class AddJobs:
         except QueueDraining as refusal:
             answers.update((one.at, refusal) for one in plan if one.act in _MAKES)
             return await self._write(queue, [one for one in plan if one.act not in _MAKES], standing, answers, debt)
-        fresh = _carry_out(plan, standing, now, taken, answers)
+        fresh, created = _carry_out(plan, standing, now, taken, answers)
         standing_written = [job for job in standing.values() if job.touched or job.confirmed]
-        return await self._commit.write_under(taken, standing_written, list(fresh.values()), debt=debt)
+        documents = list(fresh.values())
+        waiting = int(State.WAITING)
+        made = {name: fresh.get(name) or standing[name].document for name in created} if taken.strict else {}
+        coming = {name: doc for name, doc in made.items() if created[name]["state"] == doc["state"] == waiting}
+        if not coming:
+            return await self._commit.write_under(taken, standing_written, documents, debt=debt)
+        for document in coming.values():
+            document["state"] = int(State.SCHEDULED)  # until it is judged; who dies before leaves it to a claim
+
+        async def judge(lost: set[str]) -> None:
+            judged = {name: (doc, created[name]) for name, doc in coming.items() if name not in lost}
+            with unknown_after(True):
+                stand = await self._full.judge_added(queue, judged, now)
+            for at, answer in answers.items():
+                if not isinstance(answer, TocsinError) and (stands := stand.get(_named(answer))) is not None:
+                    job = job_of(stands, View.BASIC)
+                    answers[at] = _new(job) if isinstance(answer, New) else type(answer)(job)
+
+        return await self._commit.write_under(taken, standing_written, documents, debt=debt, before_logging=judge)
 
     async def _replace(self, queue: str, one: _Planned, standing: Standing, answers: dict[int, Answer]) -> set[str]:
         """A lone job that takes the place of one that has not begun; the id where that was changed meanwhile."""
@@ -241,9 +262,11 @@ def _carry_out(
     now: datetime,
     taken: Allocation,
     answers: dict[int, Answer],
-) -> dict[str, Document]:
-    """Make the new jobs' documents, by id, and change the standing ones; all answers."""
+) -> tuple[dict[str, Document], dict[str, Document]]:
+    """Make the new jobs' documents, by id, and change the standing ones; all answers. And the new jobs, also those in
+    the place of ended ones, as they came: a later draft of the same call may have made another of one."""
     fresh: dict[str, Document] = {}
+    created: dict[str, Document] = {}
     arrival = taken.first_arrival
     for one in plan:
         outcome: type[Replaced] | type[Kept] | None = None
@@ -255,6 +278,7 @@ def _carry_out(
             if one.blocked:
                 document["state"] = int(State.BLOCKED)
                 set_alarm(document, now)
+            created[job_id] = dict(document)
             arrival += 1
         elif one.job_id in fresh:
             document, outcome = fresh[one.job_id], Kept
@@ -268,6 +292,7 @@ def _carry_out(
             job.now, outcome = max(job.now, now), Kept
             if one.act is _Act.ANEW:
                 begin_anew(job, one.draft, arrival)
+                created[job.document["id"]] = dict(job.document)
                 arrival, outcome = arrival + 1, Replaced
             elif one.act is _Act.IN_PLACE:
                 replace_in_place(job, one.draft)
@@ -275,7 +300,7 @@ def _carry_out(
             document = job.document
         stands = job_of(document, View.BASIC)
         answers[one.at] = _new(stands) if outcome is None else outcome(stands)
-    return fresh
+    return fresh, created
 
 
 def _named(answer: Answer) -> str:

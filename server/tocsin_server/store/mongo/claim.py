@@ -19,6 +19,7 @@ from tocsin_server.store.mongo.clock import ServerClock
 from tocsin_server.store.mongo.commit import Commit
 from tocsin_server.store.mongo.documents import Document, begin_by, job_of, span, to_ms, token_of
 from tocsin_server.store.mongo.event_log import EventLog
+from tocsin_server.store.mongo.full import FullLimits
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
 from tocsin_server.store.mongo.limited_leases import LEASED, Asked, LimitedLeases
 from tocsin_server.store.mongo.places import LimitPlaces
@@ -59,8 +60,10 @@ class ClaimJobs:
         places: LimitPlaces,
         settings: StoredSettings,
         log: EventLog,
+        full: FullLimits,
     ) -> None:
         self._clock = clock
+        self._full = full
         self._limited = LimitedLeases(queues, commit, places, log)
         self._places = places
         self._settings = settings
@@ -110,10 +113,10 @@ class ClaimJobs:
         if "until" in head and head["until"] <= read_at:
             await self._queues.end_pause(queue, read_at)
         elif "paused" in head:
-            await self._make_waiting(queue, due[:_MADE_WAITING])
+            await self._make_waiting(queue, due[:_MADE_WAITING], head)
             return Claim((), read_at, more=len(due) > _MADE_WAITING)
         if len(due) > _MADE_WAITING:
-            await self._make_waiting(queue, due[:_MADE_WAITING])
+            await self._make_waiting(queue, due[:_MADE_WAITING], head)
             return Claim((), read_at, more=len(due) > _MADE_WAITING)
         waiting = {job.document["id"] for job in best}  # others may have made them so between the two readings
         due = [job for job in due if job.document["id"] not in waiting]
@@ -128,7 +131,7 @@ class ClaimJobs:
             if late:
                 await self._commit.write(queue, late)
             if due:
-                await self._make_waiting(queue, due)
+                await self._make_waiting(queue, due, head)
             if late or due:
                 return Claim((), read_at, more=True)
             asked = Asked(types, limit, span(to_ms(length)), request)
@@ -178,7 +181,8 @@ class ClaimJobs:
         due = await self._due(queue)
         if due:
             await self._name(queue, due)
-            await self._make_waiting(queue, due[:_MADE_WAITING])
+            head, _ = await self._queues.read(queue)
+            await self._make_waiting(queue, due[:_MADE_WAITING], head)
         return len(due) > _MADE_WAITING
 
     async def _name(self, queue: str, found: Sequence[Standing]) -> None:
@@ -199,7 +203,10 @@ class ClaimJobs:
         )
         return [job for job in found if job.document["due"] <= job.now]
 
-    async def _make_waiting(self, queue: str, due: Sequence[Standing]) -> None:
+    async def _make_waiting(self, queue: str, due: Sequence[Standing], head: Document | None) -> None:
+        if head is not None and "strict" in head:
+            await self._full.make_waiting(queue, due)
+            return
         for job in due:
             come_due(job)
         await self._commit.write(queue, due)  # who lost was made WAITING by somebody else

@@ -308,7 +308,7 @@ def _flags_of(new: Sequence[Document], changed: Sequence[Standing], *, cancels: 
     """What dispatchers are to hear of new jobs and of changed ones."""
     claimable = any(document["state"] == State.WAITING for document in new)
     asked = False
-    errands = False
+    errands = any("untold" in document for document in new)
     dues = [document["due"] for document in new if document["state"] == State.SCHEDULED]
     for job in changed:
         document, before = job.document, job.before

@@ -52,7 +52,7 @@ from tocsin_server.store.mongo.transitions import (
     add_error,
     confirm,
     end_as,
-    parent_failed,
+    refuse,
     remove,
     touch,
     unblock,
@@ -267,7 +267,7 @@ def _settle(job: Standing, known: Mapping[str, Any], said: Settlement) -> None:
             add_error(job, JobError(PARENT_FAILED, said_of(failed[0])))
             end_as(job, State.FAILED)
         else:
-            parent_failed(job, f"{PARENT_FAILED}: {said_of(failed[0])}")
+            refuse(job, f"{PARENT_FAILED}: {said_of(failed[0])}")
     elif not open_parents:
         unblock(job)
     elif said.asked_all:

@@ -67,6 +67,19 @@ JOBS: Sequence[Index] = (
         _only(state=int(State.WAITING)),
     ),
     Index(
+        "waiting_of_key",
+        [
+            ("queue", ASCENDING),
+            ("conditions.limit_key", ASCENDING),
+            ("type", ASCENDING),
+            ("priority", DESCENDING),
+            ("due", ASCENDING),
+            ("arrival", ASCENDING),
+        ],
+        "the best WAITING jobs of a key and type; how many wait of a key",
+        _only(state=int(State.WAITING)),
+    ),
+    Index(
         "leases",
         [("queue", ASCENDING), ("lease", ASCENDING)],
         "which leases have run out, and when the next does; what a claim leased",

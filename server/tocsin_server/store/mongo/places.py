@@ -10,6 +10,7 @@ ready      false: jobs that ran when the limits came have yet to be given their 
 held       of each place: job, its id; token, the request that claimed it; type, key; waits, where the job waits for its
            retry and keeps the place of its key; since, when it was taken
 rates      of each rate that is not full: limit, key, full, halted (rooms.py)
+coming     jobs that are about to wait, where a limit does not let all of them (full.py)
 
 A job that has a place bears `placed` in its own document (PLACED, or KEEPS where its key has one place only), so that
 whoever ends the attempt knows that one is to be given back. Where a server died between the two, a place is not as its
@@ -39,7 +40,7 @@ from tocsin_server.store.mongo.transitions import KEEPS, PLACED, Standing, touch
 _ROUNDS, _LONGEST_PAUSE = 100, 0.05
 _PRUNED_EVERY = 0.5  # seconds between two looks of this process at the stale places of a queue
 #: So long a place may stand before its lease, for whoever took it is about to write that.
-_UNDER_WAY = timedelta(seconds=1)
+UNDER_WAY = timedelta(seconds=1)
 
 
 class LimitPlaces:
@@ -149,7 +150,7 @@ class LimitPlaces:
             if _stands(job, one):
                 continue
             if job.state is State.WAITING and not mine and not (_keeps(job) and _is_of(job, one)):
-                if job.now - one["since"] < _UNDER_WAY:
+                if job.now - one["since"] < UNDER_WAY:
                     continue
                 touch(job)
                 about_to_begin[one["job"]] = job
@@ -182,14 +183,19 @@ def place_of(job: Standing, *, before: bool = False, since: datetime | None = No
         "job": document["id"],
         "token": bytes(document.get("token", b"")),
         "type": document["type"],
-        "key": document.get("conditions", {}).get("limit_key", ""),
+        "key": key_in(document),
         "since": since or job.now,
     }
 
 
 def limit_key_of(job: Standing) -> str:
     """Its key; empty where it has none."""
-    return str(job.document.get("conditions", {}).get("limit_key", ""))
+    return key_in(job.document)
+
+
+def key_in(document: Document) -> str:
+    """The key of a job's document; empty where it has none."""
+    return str(document.get("conditions", {}).get("limit_key", ""))
 
 
 def letting_go(jobs: Sequence[Standing]) -> list[Standing]:

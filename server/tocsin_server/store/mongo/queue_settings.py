@@ -9,7 +9,7 @@ completed_max, failed_max      how many ended jobs are kept
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from bson.int64 import Int64
 from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 
+from tocsin_server.domain.queue_limits import OnFull
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.store.mongo.clock import NOW, ServerClock
 from tocsin_server.store.mongo.connection import MongoConnection
@@ -60,15 +61,13 @@ class StoredSettings:
         until = settings.pause_until if paused else None
         if head is not None and head["said"] == said:
             stands = (
-                *(name in head for name in ("paused", "limited", "draining")),
+                *(name in head for name in ("paused", "limited", "strict", "draining")),
                 head.get("reason", ""),
                 head.get("until"),
             )
-            if stands == (paused, bool(settings.limits), settings.draining, reason if paused else "", until):
+            if stands == (paused, *_words_of(settings).values(), reason if paused else "", until):
                 return
-        taken, resumed, epoch = await self._pause(
-            queue, reason if paused else None, until, limited=bool(settings.limits), draining=settings.draining
-        )
+        taken, resumed, epoch = await self._pause(queue, reason if paused else None, until, _words_of(settings))
         # After the number was taken: who repeats a call that ended between the two finds that something is to be done.
         with unknown_after(True):
             await self._connection.run(
@@ -85,7 +84,7 @@ class StoredSettings:
         """Pause and settings by queue, of those that are there; `said` is what is set."""
         pipeline: list[Document] = [
             {"$match": {"_id": {"$in": list(queues)}}},
-            {"$project": dict.fromkeys(("epoch", "paused", "reason", "until", "limited", "draining"), 1)},
+            {"$project": dict.fromkeys(("epoch", "paused", "reason", "until", "limited", "strict", "draining"), 1)},
             {"$lookup": {"from": self._name, "localField": "_id", "foreignField": "_id", "as": "said"}},
         ]
 
@@ -103,17 +102,16 @@ class StoredSettings:
         return heads
 
     async def _pause(
-        self, queue: str, reason: str | None, until: datetime | None, *, limited: bool, draining: bool
+        self, queue: str, reason: str | None, until: datetime | None, words: Mapping[str, bool]
     ) -> tuple[Allocation, bool, str]:
-        """Pause the queue, or with None resume it, let new jobs in or not, and say whether it has limits, all
-        under one number. Whether it was resumed, and the queue's epoch."""
+        """Pause the queue, or with None resume it, and put `words` into its document, all under one number. Whether it
+        was resumed, and the queue's epoch."""
         update: Document = {
             "paused": "$$REMOVE" if reason is None else {"$ifNull": ["$paused", await self._clock.value()]},
             "reason": "$$REMOVE" if reason is None else {"$literal": reason},
             "until": "$$REMOVE" if until is None else until,
-            "limited": True if limited else "$$REMOVE",
-            **({} if limited else {"start": "$$REMOVE"}),
-            "draining": {"$literal": True} if draining else "$$REMOVE",
+            **{name: {"$literal": True} if said else "$$REMOVE" for name, said in words.items()},
+            **({} if words["limited"] else {"start": "$$REMOVE"}),
             "events": {"$add": ["$events", Int64(1)]},
             "taken": NOW,
         }
@@ -131,3 +129,12 @@ class StoredSettings:
         last = int(before["events"]) + 1
         taken = Allocation(queue, last, last, 1, 0, new=last == 1)
         return taken, reason is None and "paused" in before, before["epoch"]
+
+
+def _words_of(settings: QueueSettings) -> dict[str, bool]:
+    """What of the settings whoever writes the queue's jobs is told with their numbers."""
+    return {
+        "limited": bool(settings.limits),
+        "strict": any(limit.on_full is not OnFull.WAIT for limit in settings.limits),
+        "draining": settings.draining,
+    }

@@ -10,6 +10,7 @@ wakes              how often jobs became claimable
 paused, reason     since when, and why; absent: it is not
 until              when the pause ends by itself; absent: not before it is resumed
 limited            true: it has limits (places.py)
+strict             true: some of them do not let all jobs wait (full.py)
 start              when a rate lets jobs begin by itself; absent: none waits for that
 draining           true: it takes no new jobs
 gone               {done, failed}: the latest end of jobs that were deleted before their time
@@ -39,7 +40,7 @@ from tocsin_server.store.mongo.clock import READ_NOW, ServerClock, stamp
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document
 
-_NUMBERS = {"events": 1, "arrivals": 1, "rates": 1, "taken": 1}
+_NUMBERS = {"events": 1, "arrivals": 1, "rates": 1, "taken": 1, "strict": 1}
 
 RATE_MINUTES = 5  # rates are means over so many whole minutes and the one under way
 
@@ -59,6 +60,7 @@ class Allocation:
     first_arrival: int
     arrivals: int
     new: bool  # the queue is new
+    strict: bool = False  # it has limits that do not let all jobs wait
 
 
 class QueueDocuments:
@@ -145,7 +147,8 @@ class QueueDocuments:
             self._sweep_rates(queue, head["rates"], now)
         last, last_arrival = int(head["events"]), int(head["arrivals"])
         new = last == events and last_arrival == arrivals
-        return Allocation(queue, last - events + 1, last, last_arrival - arrivals + 1, arrivals, new), now
+        first, strict = last_arrival - arrivals + 1, "strict" in head
+        return Allocation(queue, last - events + 1, last, first, arrivals, new, strict), now
 
     async def allocate_above(self, queue: str, highest: int, *, events: int, arrivals: int) -> Allocation:
         """Take numbers as `allocate`, arrivals beyond `highest`, to which the counter is raised where it is lower.

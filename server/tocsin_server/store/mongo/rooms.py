@@ -21,6 +21,12 @@ def name_of(limit: Limit, limit_key: str) -> _Name:
     return (limit.name, limit_key if limit.scope is LimitScope.KEY else "")
 
 
+def counts_place(limit: Limit, place: Mapping[str, Any]) -> bool:
+    """Whether a limit counts a place: of a job that waits for its retry, that of its key alone."""
+    counts = limit.scope is LimitScope.KEY or not place.get("waits")
+    return counts and limit.covers(place["type"], place["key"])
+
+
 class Rooms:
     """Places that are taken, and rates (the generic cell rate algorithm, as in lua/lib/rates.lua), at `now`; then what
     a claim takes."""
@@ -35,8 +41,7 @@ class Rooms:
             if one.get("waits"):
                 self._keepers.add(one["job"])
             for limit in limits:
-                counts = limit.scope is LimitScope.KEY or not one.get("waits")
-                if counts and limit.covers(one["type"], one["key"]):
+                if counts_place(limit, one):
                     self._taken[name_of(limit, one["key"])] += 1
         for one in places.get("rates", ()):
             self._rates[one["limit"], one["key"]] = one["full"], int(one["halted"])

@@ -37,6 +37,7 @@ from tocsin_server.store.mongo.documents import UNREAD, Document, job_of, key
 from tocsin_server.store.mongo.event_log import EventLog
 from tocsin_server.store.mongo.figures import QueueCounts
 from tocsin_server.store.mongo.finish import FinishJobs
+from tocsin_server.store.mongo.full import FullLimits
 from tocsin_server.store.mongo.holes import Holes
 from tocsin_server.store.mongo.job_logs import JobLogs
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
@@ -98,7 +99,8 @@ class MongoStore(JobStore):
         self._commit = commit = Commit(self._jobs, self._queues, self._log, self._job_logs, self._places)
         self._types = KnownTypes(self._jobs)
         quota = JobQuota(self._jobs, quotas)
-        self._add = AddJobs(self._jobs, self._queues, commit, self._types, quota)
+        full = FullLimits(self._jobs, commit, self._places, self._settings)
+        self._add = AddJobs(self._jobs, self._queues, commit, self._types, quota, full)
         self.dependencies = MongoDependencies(connection, collection, self._clock, self._jobs, commit)
         self.calendars = MongoCalendars(connection, collection, self._clock)
         self.schedules = self._schedules = MongoSchedules(
@@ -106,7 +108,9 @@ class MongoStore(JobStore):
         )
         self.sealed = self._sealed = MongoSealed(connection, collection)
         self._put = PutJobs(self._jobs, self._queues, commit, self._types, quota)
-        self._claim = ClaimJobs(self._clock, self._jobs, self._queues, commit, self._places, self._settings, self._log)
+        self._claim = ClaimJobs(
+            self._clock, self._jobs, self._queues, commit, self._places, self._settings, self._log, full
+        )
         self._change = ChangeJobs(commit)
         self._finish = FinishJobs(self._clock, self._jobs, commit, self._job_logs, self._places, self._settings)
         self._trim = TrimJobs(self._clock, self._jobs, self._settings, commit)

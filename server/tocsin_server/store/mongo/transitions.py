@@ -134,16 +134,15 @@ def make_due(job: Standing, due: datetime) -> None:
     changed(job)
 
 
-def expired(job: Standing) -> None:
-    """It had not begun when it had to."""
-    job.document["cancel"] = {"reason": EXPIRED, "by": "", "grace": Int64(0), "asked": job.now}
-    cancelled(job)
-
-
-def parent_failed(job: Standing, reason: str) -> None:
-    """It ends because one that it waited for failed."""
+def refuse(job: Standing, reason: str) -> None:
+    """It ends before it has begun, on nobody's request."""
     job.document["cancel"] = {"reason": text(reason), "by": "", "grace": Int64(0), "asked": job.now}
     cancelled(job)
+
+
+def expired(job: Standing) -> None:
+    """It had not begun when it had to."""
+    refuse(job, EXPIRED)
 
 
 def hold(job: Standing) -> None:
