@@ -49,6 +49,13 @@ async def test_a_queue_that_drains_says_so(store: JobStore) -> None:
     assert not (await drained(store, draining=False)).draining
 
 
+@pytest.mark.parametrize("second", OnConflict)
+async def test_two_new_jobs_of_one_id_are_both_refused(store: JobStore, second: OnConflict) -> None:
+    await drained(store)
+    answers = await store.add([a_draft("a"), a_draft("a", on_conflict=second)])
+    assert [type(answer) for answer in answers] == [QueueDraining] * 2
+
+
 async def test_no_new_job_is_taken_and_nothing_changes(store: JobStore, contents: Contents) -> None:
     await added(store, a_draft("a"))
     await finished(store, completed(await claimed_one(store)))

@@ -97,7 +97,11 @@ class AddJobs:
             known = await self._types.of(queue, {drafts[at].spec.type for at in left})
             room = await self._quota.of(queue)
             plan = _plan(left, drafts, standing, rows, known, room, answers)
-            lost = await self._write(queue, plan, standing, answers, debt)
+            try:
+                lost = await self._write(queue, plan, standing, answers, debt)
+            except QueueDraining:  # and nothing was written: what of them makes no job is planned without the others
+                plan = _plan(left, drafts, standing, rows, known, room, answers, draining=True)
+                lost = await self._write(queue, plan, standing, answers, debt)
             if debt is not None and debt.paid_by_others:
                 raise NotOwed
             if blocked := [key for one in plan if one.blocked and (key := key_of(one.draft)) is not None]:
@@ -152,13 +156,9 @@ class AddJobs:
             return await self._replace(queue, plan[0], stands, answers)
         replaced = {one.job_id for one in plan if one.act is _Act.ANEW}
         gone = ends_of(job for job_id, job in standing.items() if job_id in replaced)
-        try:
-            taken, now = await self._queues.allocate(
-                queue, events=events, arrivals=creates, gone=gone, new_jobs=creates > 0
-            )
-        except QueueDraining as refusal:
-            answers.update((one.at, refusal) for one in plan if one.act in _MAKES)
-            return await self._write(queue, [one for one in plan if one.act not in _MAKES], standing, answers, debt)
+        taken, now = await self._queues.allocate(
+            queue, events=events, arrivals=creates, gone=gone, new_jobs=creates > 0
+        )
         fresh, created = _carry_out(plan, standing, now, taken, answers)
         standing_written = [job for job in standing.values() if job.touched or job.confirmed]
         documents = list(fresh.values())
@@ -210,8 +210,11 @@ def _plan(
     known_types: set[str],
     room: Left,
     answers: dict[int, Answer],
+    *,
+    draining: bool = False,
 ) -> list[_Planned]:
-    """What each draft comes to. Refusals are answered; two drafts of one id are taken in order."""
+    """What each draft comes to. Refusals are answered; two drafts of one id are taken in order. `draining`: the queue
+    takes no new jobs."""
     states: dict[str, State] = {job_id: job.state for job_id, job in standing.items()}
     plan = []
     for at in places:
@@ -241,6 +244,9 @@ def _plan(
                     confirm(standing[other])
                 plan.append(_Planned(at, draft, other, _Act.KEEP if done.kept else _Act.IN_PLACE))
                 continue
+        if draining and act in _MAKES:
+            answers[at] = QueueDraining(draft.spec.queue)
+            continue
         if draft.spec.type not in known_types:
             if len(known_types) >= limits.TYPES_PER_QUEUE:
                 answers[at] = too_many_types(draft.spec.queue)
