@@ -14,7 +14,6 @@ from contract.providers import ENCRYPTED, flavours
 from support.source_tree import ROOT
 
 SUITE = ROOT / "tests/contract"
-_LIMITS = re.compile(r"/test_(limits_checked|fair_turns)\.py")
 _TEST = re.compile(r"^(?P<name>\S+::\w+)\[(?P<flavour>\w+)-?(?P<case>.*)\]$")
 
 
@@ -41,9 +40,7 @@ def collected_with(environment: Mapping[str, str]) -> dict[str, list[str]]:
 def test_each_store_runs_the_same_tests(collected: dict[str, list[str]]) -> None:
     assert set(collected) == {flavour.name for flavour in flavours()}
     assert {flavour.provider for flavour in flavours()} == {"redis", "mongo"}
-    # Not built for MongoDB yet: MongoStore.whole_limits is False.
-    built = (sorted(name for name in names if not _LIMITS.search(name)) for names in collected.values())
-    first, *others = built
+    first, *others = (sorted(names) for names in collected.values())
     assert len(first) > 400
     assert [names for names in others if names != first] == []
 

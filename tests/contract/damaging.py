@@ -124,6 +124,7 @@ class MongoDamage(Damage):
     def __init__(self, jobs: Collection[Any]) -> None:
         self._jobs = jobs
         self._queues = jobs.database[f"{jobs.name}.queues"]
+        self._turns = jobs.database[f"{jobs.name}.turns"]
 
     def lose_name(self, queue: str) -> None:
         assert self._queues.delete_one({"_id": queue}).deleted_count == 1
@@ -154,7 +155,7 @@ class MongoDamage(Damage):
         self.lose_name(queue)
 
     def lose_filing(self, queue: str) -> None:
-        """Nothing says so but the jobs themselves."""
+        self._turns.delete_many({"queue": queue})
 
     def lose_record(self, job: Job) -> None:
         assert self._jobs.delete_one({"_id": f"{job.queue}/{job.job_id}"}).deleted_count == 1

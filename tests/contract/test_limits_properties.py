@@ -52,7 +52,7 @@ class Model:
 
     async def change(self) -> None:
         self.limits = self.some_limits()
-        settings = QueueSettings(limits=self.limits, fair_turns=self.store.whole_limits and self.chance.random() < 0.3)
+        settings = QueueSettings(limits=self.limits, fair_turns=self.chance.random() < 0.3)
         await self.store.put_settings("q", settings, paused=False)
 
     async def add(self) -> None:

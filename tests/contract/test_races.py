@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
@@ -156,25 +156,24 @@ async def test_of_jobs_that_come_at_once_no_more_wait_or_run_than_a_limit_takes(
     limit = Limit("l", scope, max_active=3, on_full=OnFull.CANCEL_NEW)
     await stores[0].put_settings("q", QueueSettings(limits=(limit,)), paused=False)
 
-    async def work(store: JobStore) -> int:
-        ended = 0
-        for _ in range(4):
-            await added(store, *(a_draft(conditions=Conditions("k")) for _ in range(2)))
-            claim = await store.claim("q", {"t": 1}, 1, lease=MINUTE, request=a_request())
-            states = await all_states(store)
-            assert states[State.WAITING] <= 3
-            assert states[State.ACTIVE] <= 3
-            ended += len(await store.finish([completed(one) for one in claim.claimed]))
-        return ended
+    async def add_and_claim(store: JobStore) -> Sequence[Claimed]:
+        await added(store, *(a_draft(conditions=Conditions("k")) for _ in range(2)))
+        return (await store.claim("q", {"t": 1}, 1, lease=MINUTE, request=a_request())).claimed
 
-    ended = sum(await asyncio.gather(*(work(store) for store in stores)))
-    states = await all_states(stores[0])
-    assert states[State.COMPLETED] == ended > 0
-    assert states[State.ACTIVE] == 0
-    assert states[State.WAITING] <= 3
-    assert states[State.CANCELLED] == SERVERS * 4 * 2 - ended - states[State.WAITING]
+    ended = 0
+    for _ in range(5):
+        claims = await asyncio.gather(*(add_and_claim(store) for store in stores))
+        states = await all_states(stores[0])
+        assert states[State.WAITING] + states[State.ACTIVE] <= 3
+        ends = [completed(one) for claimed in claims for one in claimed]
+        assert len(ends) == states[State.ACTIVE]
+        await asyncio.gather(*(store.finish(ends[at : at + 1]) for at, store in enumerate(stores) if ends[at:]))
+        ended += len(ends)
+    assert ended > 0
     await asyncio.gather(*(added(store, *(a_draft(conditions=Conditions("k")) for _ in range(3))) for store in stores))
-    assert (await all_states(stores[0]))[State.WAITING] == 3
+    states = await all_states(stores[0])
+    assert states[State.WAITING] == 3
+    assert states == {State.WAITING: 3, State.COMPLETED: ended, State.CANCELLED: SERVERS * (5 * 2 + 3) - 3 - ended}
 
 
 async def test_jobs_that_come_at_once_ask_one_each_to_stop(stores: list[JobStore]) -> None:
@@ -185,6 +184,23 @@ async def test_jobs_that_come_at_once_ask_one_each_to_stop(stores: list[JobStore
     await asyncio.gather(*(added(store, a_draft()) for store in stores))
     jobs = await stores[0].get("q", [f"{i}" for i in range(4)], View.BASIC)
     assert [job is not None and job.cancel is not None for job in jobs].count(True) == SERVERS
+
+
+async def test_keys_take_turns_whichever_server_claims(stores: list[JobStore]) -> None:
+    await stores[0].put_settings("q", QueueSettings(fair_turns=True), paused=False)
+    drafts = [a_draft(conditions=Conditions(key)) for key, jobs in (("a", 20), ("b", 9), ("c", 9)) for _ in range(jobs)]
+    await added(stores[0], *drafts)
+
+    async def work(store: JobStore) -> list[str]:
+        seen: list[str] = []
+        while len(seen) < 5:
+            claim = await store.claim("q", {"t": 1}, 1, lease=MINUTE, request=a_request())
+            seen += [one.job.spec.conditions.limit_key for one in claim.claimed]
+            await store.finish([completed(one) for one in claim.claimed])
+        return seen
+
+    seen = await asyncio.gather(*(work(store) for store in stores))
+    assert Counter(key for of_one in seen for key in of_one) == {"a": 5, "b": 5, "c": 5}
 
 
 async def test_numbers_are_given_once_and_every_change_is_seen_by_all(stores: list[JobStore]) -> None:

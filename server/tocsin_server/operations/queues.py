@@ -10,7 +10,7 @@ from types import EllipsisType
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.defaults import UNSET, JobDefaults
-from tocsin_server.domain.errors import NotBuilt, QueueInUse, QueueMoved, QuotaExceeded
+from tocsin_server.domain.errors import QueueInUse, QueueMoved, QuotaExceeded
 from tocsin_server.domain.job import Put
 from tocsin_server.domain.queue_limits import Limit
 from tocsin_server.domain.queues import QueueSettings
@@ -194,18 +194,10 @@ class Queues:
                     like = _settings_alone(old) == _settings_alone(wanted) and (old.paused or not wanted.paused)
                     if has_settings or old.paused or queue in await self._store.queues():
                         return Put.SAME if like else Put.KEPT
-                self._check_limits(new)
                 await self._store.put_settings(queue, new, paused=paused)
                 return Put.REPLACED if has_settings else Put.CREATED
         finally:
             self._settings.invalidate(queue)
-
-    def _check_limits(self, settings: QueueSettings) -> None:
-        if settings.fair_turns and not self._store.whole_limits:
-            raise NotBuilt(
-                "fair_turns are not built for MongoDB in this version of the server; nothing was changed. "
-                "Keep the queue in Redis or Valkey, or leave them out."
-            )
 
     async def _change(self, queue: str, change: Callable[[QueueSettings], tuple[QueueSettings, bool]]) -> QueueSettings:
         try:
@@ -214,7 +206,6 @@ class Queues:
                 new, paused = change(old)
                 if (new, paused) == (old, old.paused):
                     return old
-                self._check_limits(new)
                 return await self._store.put_settings(queue, new, paused=paused)
         finally:
             self._settings.invalidate(queue)

@@ -137,9 +137,6 @@ class JobStore(ABC):
     #: clock has no meaning by the other. `open` raises StoreUnfit where a store was made otherwise.
     manual_clock = False
 
-    #: Whether it keeps to fair_turns. One that does not is never given any.
-    whole_limits = True
-
     async def move_clock(self, to: datetime) -> datetime:
         """Set the store's clock ahead to a time, for all who share it; one that has passed moves nothing. All that
         hangs on time follows. Whoever listens gets a Wake that says `moved`. Returns the store's now.

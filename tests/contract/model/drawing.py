@@ -33,10 +33,10 @@ DELAY, WINDOW, MAX_WAIT, GRACE, LEASE, RETRY, EXPIRE, PAUSE = 13, 8, 21, 6, 11, 
 
 
 class Drawing:
-    """Draws calls. whole: the store has turns (JobStore.whole_limits)."""
+    """Draws calls."""
 
-    def __init__(self, chance: random.Random, *, whole: bool) -> None:
-        self._chance, self._whole, self._made, self._first = chance, whole, 0, True
+    def __init__(self, chance: random.Random) -> None:
+        self._chance, self._made, self._first = chance, 0, True
         # What a life is mostly about, so that what needs several of a kind comes about, too.
         self._limit_keys, self._collapsing = chance.choice((0.4, 0.4, 0.95)), chance.choice((0.3, 0.05, 0.8))
         self._changing, self._failing = chance.choice((1, 4)), chance.choice((3, 9))
@@ -178,7 +178,7 @@ class Drawing:
         if self._maybe(0.6):
             some = self._chance.sample(sorted(LIMITS), self._chance.choice((1, 1, 2, 3)))
             words["limits"] = tuple(sorted({*some, "one a key"}) if self._maybe(0.3) else some)
-        if self._whole and self._maybe(0.25):
+        if self._maybe(0.25):
             words["fair"] = True
         if self._maybe(0.2):
             words["pause"] = self._chance.choice((0, self._hours(PAUSE)))

@@ -87,7 +87,7 @@ async def replay(store: JobStore, provider: Provider, calls: Sequence[Call]) -> 
 async def live(store: JobStore, provider: Provider, seed: int, steps: int) -> None:
     """A random life, at whose end the queue is forgotten. Where it differs, the shortest sequence found that differs,
     as code."""
-    drawing = Drawing(random.Random(seed), whole=store.whole_limits)
+    drawing = Drawing(random.Random(seed))
     life = Life(store, provider)
     await life.begin()
     try:

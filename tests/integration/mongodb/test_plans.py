@@ -7,6 +7,7 @@ It is asked whether the index that is meant can be used (`hint`), is walked then
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,8 +32,11 @@ from support.mongo_servers import DATABASE, MongoServer
 from support.mongo_stores import JOBS, opened
 from support.mongo_wire import Document, command_of
 from support.tcp_proxy import Fate, TcpProxy
+from tocsin_server.domain.conditions import Conditions
 from tocsin_server.domain.dependencies import EndedParent, ParentJob
 from tocsin_server.domain.filters import Order
+from tocsin_server.domain.queue_limits import Limit, LimitScope, OnFull
+from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import StoreUnfit
 from tocsin_server.store.mongo import indexes
@@ -43,6 +47,7 @@ INDEXES = {
     JOBS: indexes.JOBS,
     f"{JOBS}.events": indexes.of_events(3600),
     f"{JOBS}.children": indexes.CHILDREN,
+    f"{JOBS}.turns": indexes.TURNS,
 }
 WAITING = frozenset({State.WAITING})
 T = frozenset({"t"})
@@ -62,6 +67,28 @@ async def _events(store: MongoStore) -> None:
 
 async def _told(store: MongoStore) -> None:
     await store.dependencies.told("q", [EndedParent(b"1/a", ParentJob("q", "a", 1), ())])
+
+
+async def _turns(store: MongoStore) -> None:
+    """Of a queue of its own; a retry has its key's place."""
+    one = Limit("one", LimitScope.KEY, max_active=1)
+    await store.put_settings("f", QueueSettings(limits=(one,), fair_turns=True), paused=False)
+    drafts = [a_draft(queue="f", type=type_, conditions=Conditions(key)) for key in "kl" for type_ in "tu"]
+    await added(store, *drafts, a_draft(queue="f"))
+    first, *_ = await claimed(store, queue="f", types="tu")
+    await finished(store, failed(first, NOW - NOW))
+    assert await claimed(store, queue="f", types="tu")
+    await store.explain("f", [first.job.job_id])
+
+
+async def _strict(store: MongoStore) -> None:
+    limits = [Limit(f"{scope}", scope, max_active=1, on_full=OnFull.CANCEL_NEW) for scope in LimitScope]
+    limits = [replace(limit, type="t") if limit.scope is LimitScope.TYPE else limit for limit in limits]
+    for number, limit in enumerate(limits):
+        queue = f"s{number}"
+        await store.put_settings(queue, QueueSettings(limits=(limit,)), paused=False)
+        await added(store, *(a_draft(queue=queue, conditions=Conditions("k")) for _ in range(2)))
+        await added(store, a_draft(queue=queue, conditions=Conditions("k")))
 
 
 #: A call, and the indexes that it is meant to use.
@@ -93,6 +120,8 @@ CALLS: dict[str, tuple[Call, set[str]]] = {
     "a new type": (_new_type, {"states"}),
     "put": (lambda store: store.put([a_job(type="new", arrival=5)], over=True), {"arrivals", "states"}),
     "events": (_events, {"changes"}),
+    "turns": (_turns, {"turns", "unfiled", "keepers", "waiting_of_key"}),
+    "full limits": (_strict, {"states", "waiting_of_key"}),
 }
 
 
@@ -164,10 +193,11 @@ def fits(index: Index, condition: Document, order: Mapping[str, int]) -> bool:
     while keys and keys[0][0] in equal:
         keys.pop(0)
     prefix = {name for name, _ in index.keys[: len(index.keys) - len(keys)]}
-    if not prefix or not _implied(index.options.get("partialFilterExpression", {}), condition):
+    partial = index.options.get("partialFilterExpression", {})
+    if not prefix or not _implied(partial, condition):
         return False
     if not order:
-        return equal <= prefix
+        return equal <= prefix | {name for name, wanted in partial.items() if _is_equality(wanted)}
     wanted = list(order.items())
     return keys[: len(wanted)] in (wanted, [(name, -direction) for name, direction in wanted])
 
@@ -263,6 +293,9 @@ async def test_jobs_are_changed_by_their_key_alone(server: MongoServer, proxy: T
     ]
     assert len(writes) > 5
     for write in writes:
+        if set(write) == {"queue", "state", "placed"}:
+            assert write["state"] == State.ACTIVE  # once, when limits are set
+            continue
         named = write["_id"]
         assert isinstance(named, str) or set(named) == {"$in"}, write
 

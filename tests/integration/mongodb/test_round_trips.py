@@ -16,6 +16,8 @@ from support.mongo_stores import JOBS, opened
 from support.mongo_trace import Trace, tracing
 from tocsin_server.domain.job import Job, OnConflict, View
 from tocsin_server.domain.lease import Extension
+from tocsin_server.domain.queue_limits import Limit, LimitScope, OnFull
+from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
 from tocsin_server.operations.cancel_jobs import CancelJobs
 from tocsin_server.store.mongo.store import MongoStore
@@ -54,6 +56,26 @@ async def _claim_in_vain(store: MongoStore) -> Call:
     return lambda: store.claim("q", {"t": 1}, 1, lease=MINUTE, request=a_request())
 
 
+async def _schedule_where_a_limit_is_strict(store: MongoStore) -> Call:
+    limit = Limit("l", LimitScope.QUEUE, max_active=3, on_full=OnFull.CANCEL_NEW)
+    await store.put_settings("q", QueueSettings(limits=(limit,)), paused=False)
+    await added(store, a_draft())
+    return lambda: store.add([a_draft()])
+
+
+async def _claim_turns(store: MongoStore) -> Call:
+    await store.put_settings("q", QueueSettings(fair_turns=True), paused=False)
+    await added(store, *(a_draft() for _ in range(3)))
+    await claimed_one(store)
+    return lambda: store.claim("q", {"t": 1}, 1, lease=MINUTE, request=a_request())
+
+
+async def _claim_turns_of_what_came(store: MongoStore) -> Call:
+    call = await _claim_turns(store)
+    await added(store, a_draft())
+    return call
+
+
 async def _finish(store: MongoStore) -> Call:
     await added(store, a_draft("a"))
     one = await claimed_one(store)
@@ -87,6 +109,9 @@ CALLS: dict[str, tuple[Callable[[MongoStore], Awaitable[Call]], int, int, int]] 
     "keep what stands": (_keep, 2, 1, 2),
     "claim": (_claim, 4, 2, 8),
     "claim what has come due": (_claim_what_came_due, 4, 2, 8),
+    "schedule where a limit is strict": (_schedule_where_a_limit_is_strict, 8, 4, 10),
+    "claim where keys take turns": (_claim_turns, 10, 5, 15),
+    "claim where keys take turns, and jobs came since": (_claim_turns_of_what_came, 12, 7, 17),
     "claim in vain": (_claim_in_vain, 1, 0, 3),
     "finish": (_finish, 3, 2, 3),
     "cancel 64": (_cancel, 4, 2, 4),

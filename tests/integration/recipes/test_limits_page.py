@@ -20,7 +20,7 @@ from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.source_tree import ROOT
 from support.stubs import Stubs, refusal
-from tocsin import Client, Limit, LimitScope, ServerError
+from tocsin import Client, Limit, LimitScope
 from tocsin.v1 import queue_service_pb2
 
 PAGE = (ROOT / "docs/limits.md").read_text()
@@ -100,15 +100,16 @@ def test_a_handler_of_the_page_pauses_the_limit(
         assert client.get(second).state == "WAITING"
 
 
-def test_mongo_refuses_what_it_does_not_have_and_changes_nothing(
-    mongo_database: MongoBackend, serve: Callable[..., Server]
-) -> None:
-    with Client(serve(mongo_database.url, "--no-dispatch").address) as client:
-        with pytest.raises(ServerError) as raised:
-            client.update_queue("crm", completed_max=7, fair_turns=True)
-        assert raised.value.reason == "UNIMPLEMENTED"
-        assert "MongoDB" in str(raised.value)
-        assert client.queue("crm").completed_max is None
+def test_the_program_works_on_mongodb(mongo_database: MongoBackend, serve: Callable[..., Server]) -> None:
+    address = serve(mongo_database.url, "--no-dispatch").address
+    program = PROGRAM.replace("localhost:50051", address)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1:] == ["per-customer KEY 1", "api QUEUE None", "gpu TYPE 2"]
+    with Client(address) as client:
+        assert client.queue("crm").fair_turns
+        renders = [client.schedule("render", queue="crm", limit_key=f"customer-{number}") for number in range(3)]
+        assert [client.get(job).state for job in renders] == ["WAITING", "WAITING", "CANCELLED"]
 
 
 @pytest.mark.parametrize(

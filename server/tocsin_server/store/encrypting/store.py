@@ -64,7 +64,6 @@ class EncryptingStore(JobStore):
         self.sealed = store.sealed
         self.record_sealer = KeyedRecordSealer(keys)
         self.manual_clock = store.manual_clock
-        self.whole_limits = store.whole_limits
         self.ticks_at_once = store.ticks_at_once
 
     async def open(self) -> None:

@@ -173,7 +173,7 @@ class AddJobs:
         async def judge(lost: set[str]) -> None:
             judged = {name: (doc, created[name]) for name, doc in coming.items() if name not in lost}
             with unknown_after(True):
-                stand = await self._full.judge_added(queue, judged, now)
+                stand = await self._full.judge_added(taken, judged, now)
             for at, answer in answers.items():
                 if not isinstance(answer, TocsinError) and (stands := stand.get(_named(answer))) is not None:
                     job = job_of(stands, View.BASIC)

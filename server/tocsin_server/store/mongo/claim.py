@@ -17,8 +17,9 @@ from tocsin_server.domain.lease import Claim, Claimed, Lease
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.clock import ServerClock
 from tocsin_server.store.mongo.commit import Commit
-from tocsin_server.store.mongo.documents import Document, begin_by, job_of, span, to_ms, token_of
+from tocsin_server.store.mongo.documents import Document, job_of, span, to_ms, token_of
 from tocsin_server.store.mongo.event_log import EventLog
+from tocsin_server.store.mongo.fair_leases import FairLeases
 from tocsin_server.store.mongo.full import FullLimits
 from tocsin_server.store.mongo.jobs import Jobs, unknown_after
 from tocsin_server.store.mongo.limited_leases import LEASED, Asked, LimitedLeases
@@ -34,8 +35,10 @@ from tocsin_server.store.mongo.transitions import (
     confirm,
     expired,
     give_back,
+    is_late,
     lease,
 )
+from tocsin_server.store.mongo.turns import Turns
 
 BEST_FIRST = (("priority", -1), ("due", 1), ("arrival", 1))
 _MADE_WAITING = 100
@@ -61,10 +64,13 @@ class ClaimJobs:
         settings: StoredSettings,
         log: EventLog,
         full: FullLimits,
+        turns: Turns,
     ) -> None:
         self._clock = clock
         self._full = full
+        self._turns = turns
         self._limited = LimitedLeases(queues, commit, places, log)
+        self._fair = FairLeases(turns, self._limited, commit)
         self._places = places
         self._settings = settings
         self._jobs = jobs
@@ -94,17 +100,21 @@ class ClaimJobs:
             self._due(queue), self._queues.read(queue), self._best(queue, types, limit)
         )
         rooms, places = None, None
-        if head is not None and read_at is not None and "limited" in head:
-            places = await self._places.read(queue)
-            if places is None or not places["ready"]:  # who set the limits is about to do this, or has died
+        if head is not None and read_at is not None and ("limited" in head or "fair" in head):
+            places, [settings] = await asyncio.gather(self._places.read(queue), self._settings.read([queue]))
+            if places is None or ("limited" in head and not places["ready"]):
+                # Who set the limits is about to do this, or has died.
                 await self._places.begin(queue, limited=True)
-                await self._places.take_in(queue)
+                if "limited" in head:
+                    await self._places.take_in(queue)
                 return Claim((), read_at, more=True)
-            [settings] = await self._settings.read([queue])
+            if "fair" in head and await self._turns.begin(queue, places, read_at):
+                return Claim((), read_at, more=True)
             rooms = Rooms(settings.limits, places, read_at)
             types = {name: min(most, rooms.room_for_all(name)) for name, most in types.items()}
-            limit = min(limit, rooms.room_for_all(None))
-            best = await self._best(queue, types, limit, rooms.full_keys()) if limit > 0 else []
+            limit, best = min(limit, rooms.room_for_all(None)), []
+            if limit > 0 and "fair" not in head:
+                best = await self._best(queue, types, limit, rooms.full_keys())
         if head is None and (due or best):
             await self._name(queue, (*due, *best))
             head, read_at = await self._queues.read(queue)
@@ -123,7 +133,7 @@ class ClaimJobs:
         best = sorted((*due, *best), key=_best_first)
         if not best and rooms is None:
             return Claim((), read_at, more=False)
-        if late := [job for job in best if _is_late(job)]:
+        if late := [job for job in best if is_late(job)]:
             for job in late:
                 expired(job)
             best, due = ([job for job in jobs if not job.touched] for jobs in (best, due))
@@ -135,12 +145,18 @@ class ClaimJobs:
             if late or due:
                 return Claim((), read_at, more=True)
             asked = Asked(types, limit, span(to_ms(length)), request)
-            taken, more = await self._limited.lease(queue, rooms, places, best, asked, head.get("start"))
-            if taken and await self._queues.paused(queue):
+            if "fair" in head:
+                taken, more = await self._fair.lease(queue, rooms, places, asked, head.get("start"))
+            else:
+                taken, more = await self._limited.lease(queue, rooms, places, best, asked, head.get("start"))
+            if not taken:
+                return Claim((), read_at, more)
+            names = [job.document["_id"] for job in taken]
+            paused, payloads = await asyncio.gather(self._queues.paused(queue), self._jobs.payloads(names))
+            if paused:
                 with unknown_after(True):
                     await self._undo(queue, taken)
                 return Claim((), read_at, more=False)
-            payloads = await self._jobs.payloads([job.document["_id"] for job in taken])
             return Claim(_claimed(taken, payloads), read_at, more)
         picked, more = _pick(_apart(best) if best and self._contended(queue) else best, types, limit)
         for job in picked:
@@ -280,14 +296,6 @@ def _claimed(jobs: Sequence[Standing], payloads: Mapping[str, Any]) -> tuple[Cla
         granted = Lease(document["queue"], document["id"], document["attempt"], token_of(document))
         claimed.append(Claimed(job_of(document, View.FULL), granted))
     return tuple(claimed)
-
-
-def _is_late(job: Standing) -> bool:
-    """Whether it had to begin before now, and has not."""
-    if "conditions" not in job.document or job.document["attempt"]:
-        return False
-    by = begin_by(job.document)
-    return by is not None and by <= job.now
 
 
 def _best_first(job: Standing) -> tuple[int, datetime, int]:

@@ -41,7 +41,7 @@ _ROUNDS = 50
 #: Seconds that a loser waits before the next round, at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 _NOT_IN_CHANGES = frozenset(
-    {*UNREAD, "errand", "logged", "number", "open", "ops", "placed", "token", "untold", "writes"}
+    {*UNREAD, "errand", "logged", "number", "open", "ops", "placed", "token", "unfiled", "untold", "writes"}
 )
 #: So many jobs are read, written and logged at a time.
 _JOBS_A_WRITE = 200
@@ -175,6 +175,8 @@ class Commit:
         given these. `debt`: what owes the new jobs."""
         for document in (*new, *(job.document for job in changed if not job.quiet)):
             document["number"] = Int64(taken.last)
+        mark_unfiled(taken, [(None, one) for one in new])
+        mark_unfiled(taken, [(None if job.anew else job.before, job.document) for job in changed if not job.quiet])
         lost = await self._jobs.insert(new, debt) if new else set()
         with unknown_after(bool(new)):
             lost |= await self._jobs.swap(changed) if changed else set()
@@ -229,6 +231,7 @@ class Commit:
 
         Many who replace one job at once do not outrun each other so, as they do by compare and swap.
         """
+        mark_unfiled(taken, [(None, new)])
         stands = await self._jobs.replace(new, taken.last)
         # Whether it became claimable by this cannot be told from what was read: others may have replaced it since.
         written = [] if stands is None else [stands]
@@ -236,6 +239,16 @@ class Commit:
             await self._job_logs.drop({one["_id"]: int(one["arrival"]) for one in written if "logged" in one})
         await self._log.append(taken, list(map(_basic, written)), _flags_of(written, (), cancels=False))
         return stands
+
+
+def mark_unfiled(taken: Allocation, jobs: Iterable[tuple[Mapping[str, Any] | None, Document]]) -> None:
+    """Of these jobs, as they were and as they are to be, those that come to wait where keys take turns are to be filed
+    (turns.py)."""
+    for before, document in jobs:
+        if document["state"] != State.WAITING:
+            document.pop("unfiled", None)
+        elif taken.fair and (before is None or before["state"] != State.WAITING):
+            document["unfiled"] = Int64(taken.last)
 
 
 def ends_of(going: Iterable[Standing]) -> dict[str, datetime]:

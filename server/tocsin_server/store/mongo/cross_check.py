@@ -1,6 +1,6 @@
-"""Walks all jobs, some a step, and then their logs. A job is one document, and what finds it are the server's own
-indexes, so little can part: fields that contradict each other, a queue's document that was lost or lags behind its
-jobs, dropped indexes, logs whose jobs are gone.
+"""Walks all jobs, some a step, then their logs and the places of limits. A job is one document, and what finds it are
+the server's own indexes, so little can part: fields that contradict each other, a queue's document that was lost or
+lags behind its jobs, a key whose jobs wait and that has no turn, dropped indexes, logs and places whose jobs are gone.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from tocsin_server.store.mongo.clock import READ_NOW, ServerClock
 from tocsin_server.store.mongo.documents import Document, set_alarm, span
 from tocsin_server.store.mongo.job_logs import JobLogs
 from tocsin_server.store.mongo.jobs import Jobs
+from tocsin_server.store.mongo.places import LimitPlaces
 from tocsin_server.store.mongo.queues import QueueDocuments
+from tocsin_server.store.mongo.turns import Turns
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 _JOBS_A_STEP = 100
 _FIELDS = ("queue", "state", "arrival", "lease", "end", "expire", "writes", "spec.retention")
 _OF_ALARMS = ("conditions", "key", "attempt", "due", "open", "untold", "errand")
+_OF_TURNS = ("id", "type", "unfiled")
 
 
 class CrossCheck:
@@ -38,8 +41,13 @@ class CrossCheck:
         jobs: Jobs,
         logs: JobLogs,
         queues: QueueDocuments,
+        places: LimitPlaces,
+        turns: Turns,
         prepare: Callable[[], Awaitable[None]],
     ) -> None:
+        self._places = places
+        self._turns = turns
+        self._logs_done = False
         self._clock = clock
         self._jobs = jobs
         self._logs = logs
@@ -54,9 +62,12 @@ class CrossCheck:
         found = await self._next()
         mended: Counter[str] = Counter()
         if not found:
-            mended["logs of no job"], done = await self._logs.check()
+            if not self._logs_done:
+                mended["logs of no job"], self._logs_done = await self._logs.check()
+                return Checked(+mended, done=False)
+            mended["places that nobody has"], done = await self._places.check()
             if done:
-                self._after, self._counters = "", {}
+                self._after, self._counters, self._logs_done = "", {}, False
                 await self._prepare()
             return Checked(+mended, done=done)
         writes = []
@@ -72,6 +83,9 @@ class CrossCheck:
         if writes:
             written = await self._jobs.run(lambda: self._jobs.collection.bulk_write(writes, ordered=False))
             mended["jobs whose times were not those of their state"] += written.modified_count
+        mended["keys without a turn"] += await self._turns.check(
+            [job for job in found if job["state"] == State.WAITING and "unfiled" not in job]
+        )
         highest: dict[str, int] = {}
         for job in found:
             highest[job["queue"]] = max(highest.get(job["queue"], 0), int(job["arrival"]))
@@ -94,7 +108,7 @@ class CrossCheck:
             {"$match": {"_id": {"$gt": self._after}}},
             {"$sort": {"_id": 1}},
             {"$limit": _JOBS_A_STEP},
-            {"$project": dict.fromkeys((*_FIELDS, *_OF_ALARMS), 1)},
+            {"$project": dict.fromkeys((*_FIELDS, *_OF_ALARMS, *_OF_TURNS), 1)},
             READ_NOW,
         ]
 

@@ -19,6 +19,7 @@ logged     it has lines of log (job_logs.py), or had some
 parents    of a job that waits for others, or did: {queue, id, arrival, end}; open: how many of them have not ended
 watched    true: others wait for its end, or follow it; untold: {how, revision} of ends of which they are to hear
 errand     when it is to be looked at for either of that (dependencies.py)
+unfiled    where the queue's keys take turns: by which change it came to wait, until a claim has seen it (turns.py)
 number     of the last change that watchers heard of, or one taken with it; only grows
 writes, ops the compare-and-swap counter, which begins anywhere, and whose writes the last ones were (jobs.py)
 

@@ -27,11 +27,12 @@ from tocsin_server.domain.commands import CancelJob
 from tocsin_server.domain.errors import StoreAway
 from tocsin_server.domain.queue_limits import LIMIT_FULL, Limit, LimitScope, OnFull
 from tocsin_server.domain.states import State
-from tocsin_server.store.mongo.commit import Commit
-from tocsin_server.store.mongo.documents import Document, key
+from tocsin_server.store.mongo.commit import Commit, mark_unfiled
+from tocsin_server.store.mongo.documents import Document
 from tocsin_server.store.mongo.jobs import Jobs
 from tocsin_server.store.mongo.places import UNDER_WAY, LimitPlaces, key_in, limit_key_of
 from tocsin_server.store.mongo.queue_settings import StoredSettings
+from tocsin_server.store.mongo.queues import Allocation
 from tocsin_server.store.mongo.rooms import counts_place, name_of
 from tocsin_server.store.mongo.transitions import Standing, ask_cancel, come_due, refuse, touch
 
@@ -104,7 +105,7 @@ class FullLimits:
         await self._ask(queue, [one for one in judged if one.job.document["id"] not in lost])
 
     async def judge_added(
-        self, queue: str, added: Mapping[str, tuple[Document, Document]], now: datetime
+        self, taken: Allocation, added: Mapping[str, tuple[Document, Document]], now: datetime
     ) -> Mapping[str, Document]:
         """The same of jobs that were added just now, and of which nobody has heard: this is part of their making.
 
@@ -114,13 +115,13 @@ class FullLimits:
         stand = {name: document for name, (document, _) in added.items()}
         left = {name: Standing(dict(document), now) for name, document in stand.items()}
         for _ in range(_ROUNDS):
-            lost = await self._let_in(queue, {name: (job, added[name][1]) for name, job in left.items()})
+            lost = await self._let_in(taken, {name: (job, added[name][1]) for name, job in left.items()})
             for name in left.keys() - lost:
                 document, job = stand[name], left[name]
                 for gone in job.before.keys() - job.document.keys():
                     document.pop(gone, None)
                 document.update(job.document)
-            others = await self._jobs.load(queue, sorted(lost)) if lost else {}
+            others = await self._jobs.load(taken.queue, sorted(lost)) if lost else {}
             left = {name: job for name, job in others.items() if _is_due(job)}
             for name in lost - left.keys():
                 how = State.WAITING  # it may have begun since, or have ended and be gone
@@ -131,16 +132,17 @@ class FullLimits:
                 return stand
         raise StoreAway("others kept changing the same jobs")
 
-    async def _let_in(self, queue: str, added: Mapping[str, tuple[Standing, Document]]) -> set[str]:
+    async def _let_in(self, taken: Allocation, added: Mapping[str, tuple[Standing, Document]]) -> set[str]:
         """One round of that; the ids of those that others have written since."""
         judged = [Coming(job, came["type"], key_in(came)) for job, came in added.values()]
-        await self._judge(queue, judged)
+        await self._judge(taken.queue, judged)
         for one in judged:
             revision = one.job.document["revision"]
             _become(one)
             one.job.document["revision"] = revision
+            mark_unfiled(taken, [(one.job.before, one.job.document)])
         lost = await self._jobs.swap([one.job for one in judged])
-        await self._ask(queue, [one for one in judged if one.job.document["id"] not in lost])
+        await self._ask(taken.queue, [one for one in judged if one.job.document["id"] not in lost])
         return lost
 
     async def _judge(self, queue: str, judged: Sequence[Coming]) -> None:
@@ -154,30 +156,33 @@ class FullLimits:
                 await self._places.begin(queue, limited=True)
                 await self._places.take_in(queue)
                 continue
-            under_way = await self._under_way(queue, places.get("coming", ()))
+            entries: Sequence[Document] = places.get("coming", ())
+            ids = [*(one["job"] for one in entries), *(one.job.document["id"] for one in judged)]
+            standing = await self._jobs.load(queue, ids)
+            under_way = await self._under_way(entries, standing)
+            # What others wrote since it was read is found among those that wait, if it does, and is not written here;
+            # nor is what was touched just now.
+            ours = [one for one in judged if _stands_so(standing.get(one.job.document["id"]), one.job.before["writes"])]
             crowd = _Crowd(strict, places, under_way)
-            await self._count(queue, crowd, judged)
-            for one in judged:
+            await self._count(queue, crowd, ours)
+            for one in ours:
                 _decide(one, crowd)
-            new = [_entry(one) for one in judged if not one.refused and crowd.covering(one.type, one.key)]
+            new = [_entry(one) for one in ours if not one.refused and crowd.covering(one.type, one.key)]
             if not new or await self._places.swap({**places, "coming": [*under_way, *new]}):
                 return
             await asyncio.sleep(random.uniform(0, _LONGEST_PAUSE))  # noqa: S311 - spreads load, guards nothing
         raise StoreAway("others kept changing the places of the same queue")
 
-    async def _under_way(self, queue: str, entries: Sequence[Document]) -> list[Document]:
+    async def _under_way(self, entries: Sequence[Document], standing: Mapping[str, Standing]) -> list[Document]:
         """Those of these that somebody is about to let wait. Who was, and stands still, is not any more."""
-        if not entries:
-            return []
-        standing = await self._jobs.load(queue, [one["job"] for one in entries])
         found, stale = [], []
         for one in entries:
             job = standing.get(one["job"])
-            if job is None or job.state is not State.SCHEDULED or job.before["writes"] != one["writes"]:
+            if job is None or not _stands_so(job, one["writes"]):
                 continue
             if abs(job.now - one["since"]) < UNDER_WAY:
                 found.append(one)
-            elif not job.touched:
+            else:
                 touch(job)
                 stale.append(job)
         if stale:
@@ -209,7 +214,7 @@ class FullLimits:
             condition["state"] = {"$in": [int(State.WAITING), -int(State.WAITING)]}
         if limit.type:
             condition["type"] = limit.type
-        condition["_id"] = {"$nin": [key(queue, name) for name in sorted(without)]}
+        condition["id"] = {"$nin": sorted(without)}
         most = limit.max_active or 0
         return await self._jobs.run(
             lambda: self._jobs.collection.count_documents(condition, limit=most), read_only=True
@@ -236,6 +241,13 @@ class FullLimits:
             ask_cancel(oldest, CancelJob(oldest.document["id"], LIMIT_FULL, "", limits.DEFAULT_GRACE))
             if not await self._commit.write(queue, [oldest], cancels=True):
                 return
+
+
+def _stands_so(job: Standing | None, writes: int) -> bool:
+    """Whether it waits for its time, and nobody has written it since it was read."""
+    if job is None or job.touched:
+        return False
+    return job.state is State.SCHEDULED and bool(job.before["writes"] == writes)
 
 
 def _is_due(job: Standing) -> bool:

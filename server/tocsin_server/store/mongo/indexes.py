@@ -13,6 +13,7 @@ from pymongo.errors import OperationFailure
 from tocsin_server.domain.states import State
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.errors import OTHER_OPTIONS
+from tocsin_server.store.mongo.transitions import KEEPS
 
 Keys = Sequence[tuple[str, int]]
 
@@ -78,6 +79,24 @@ JOBS: Sequence[Index] = (
         ],
         "the best WAITING jobs of a key and type; how many wait of a key",
         _only(state=int(State.WAITING)),
+    ),
+    Index(
+        "unfiled",
+        [("queue", ASCENDING), ("unfiled", ASCENDING), ("arrival", ASCENDING)],
+        "where keys take turns: which jobs have come to wait since the last claim",
+        _only(unfiled={"$exists": True}),
+    ),
+    Index(
+        "keepers",
+        [
+            ("queue", ASCENDING),
+            ("type", ASCENDING),
+            ("priority", DESCENDING),
+            ("due", ASCENDING),
+            ("arrival", ASCENDING),
+        ],
+        "where keys take turns: retries that keep the place of their key",
+        _only(state=int(State.WAITING), placed=KEEPS),
     ),
     Index(
         "leases",
@@ -156,6 +175,15 @@ SCHEDULES: Sequence[Index] = (
 
 CHILDREN: Sequence[Index] = (
     Index("parents", [("parent", ASCENDING), ("revision", ASCENDING)], "who waits for the end of a job"),
+)
+
+
+TURNS: Sequence[Index] = (
+    Index(
+        "turns",
+        [("queue", ASCENDING), ("types", ASCENDING), ("tag", ASCENDING), ("given", ASCENDING), ("_id", ASCENDING)],
+        "which keys' turns are next",
+    ),
 )
 
 

@@ -41,7 +41,7 @@ _KEPT = frozenset({"_id", "id", "queue", "arrival", "create", "attempt", "revisi
 _OF_EARLIER_ATTEMPTS = frozenset(
     {
         *("fired", "errors", "progress", "result", "cancel", "token", "payload", "tags", "conditions", "key", "expire"),
-        *("parents", "open"),
+        *("parents", "open", "unfiled"),
     }
 )
 _WITHOUT_HEAVY = dict.fromkeys(UNREAD, 0)

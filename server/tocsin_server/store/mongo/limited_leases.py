@@ -53,29 +53,48 @@ class LimitedLeases:
     ) -> tuple[list[Standing], bool]:
         """Those that are leased now, and whether to claim again at once. `places` is what `rooms` were made of, `best`
         the best WAITING jobs, `start` when the queue is known to go on by itself."""
-        # Also where others begin all the time: a place that a dead server left would else hold up its key for as long.
-        if rooms.any_full and await self._places.prune(queue, places):
+        if await self.found_stale(queue, rooms, places):
             return [], True
         fitting, held = _fitting(rooms, best, asked)
-        if not fitting:
+        taken, lost = await self.lease_these(queue, rooms, places, fitting, asked, start)
+        # Where some were held back, what comes next, of which not all was read, may be of another key.
+        return taken, bool(fitting) and (held or lost or len(best) > asked.limit)
+
+    async def found_stale(self, queue: str, rooms: Rooms, places: Document) -> bool:
+        """Whether places were found that nobody has, where some limit is full. Also where others begin all the time: a
+        place that a dead server left would else hold up its key for as long."""
+        return rooms.any_full and await self._places.prune(queue, places)
+
+    async def lease_these(
+        self,
+        queue: str,
+        rooms: Rooms,
+        places: Document,
+        chosen: Sequence[Standing],
+        asked: Asked,
+        start: datetime | None,
+    ) -> tuple[list[Standing], bool]:
+        """Lease these, for which `rooms` have taken room; and whether somebody was faster with some of them."""
+        if not chosen:
             await self._set_start(queue, rooms, start)
             return [], False
-        names = {job.document["id"] for job in fitting}
+        names = {job.document["id"] for job in chosen}
         kept = [one for one in places["held"] if one["job"] not in names]  # a job's own, that it kept for its retry
-        new = [{**place_of(job), "token": asked.request} for job in fitting]
+        new = [{**place_of(job), "token": asked.request} for job in chosen] if rooms.limits else []
         if not await self._places.swap({**places, "held": [*kept, *new], "rates": rooms.rates()}):
             return [], True
-        for job in fitting:
+        for job in chosen:
             job.now = to_time(rooms.now)  # the time that rates went by
             lease(job, asked.length, asked.request)
-            job.document["placed"] = KEEPS if _is_ordered(rooms, job) else PLACED
-        lost = await self._commit.write(queue, fitting)
-        if lost:
+            if rooms.limits:
+                job.document["placed"] = KEEPS if _is_ordered(rooms, job) else PLACED
+            else:
+                job.document.pop("placed", None)
+        lost = await self._commit.write(queue, chosen)
+        if lost and new:
             await self._places.settle(queue, [place for place in new if place["job"] in lost], mine=True)
         await self._set_start(queue, rooms, start)
-        # Where some were held back, what comes next, of which not all was read, may be of another key.
-        more = held or bool(lost) or len(best) > asked.limit
-        return [job for job in fitting if job.document["id"] not in lost], more
+        return [job for job in chosen if job.document["id"] not in lost], bool(lost)
 
     async def _set_start(self, queue: str, rooms: Rooms, known: datetime | None) -> None:
         """Say when the queue goes on by itself: at the time of a rate, of which who claims is told, or in a while."""

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from tocsin_server.domain import limits
 from tocsin_server.domain.dependencies import ParentEnd
-from tocsin_server.domain.explaining import Outlook
+from tocsin_server.domain.explaining import HeldBack, Outlook, Turn
 from tocsin_server.domain.job import View
 from tocsin_server.domain.states import PENDING, State
 from tocsin_server.store.mongo.claim import BEST_FIRST
 from tocsin_server.store.mongo.documents import Document, job_of, parent_of
 from tocsin_server.store.mongo.jobs import Jobs
-from tocsin_server.store.mongo.places import LimitPlaces, limit_key_of
+from tocsin_server.store.mongo.places import LimitPlaces, key_in, limit_key_of
 from tocsin_server.store.mongo.queue_settings import StoredSettings
 from tocsin_server.store.mongo.queues import QueueDocuments
 from tocsin_server.store.mongo.rooms import Rooms
 from tocsin_server.store.mongo.transitions import Standing
+from tocsin_server.store.mongo.turns import Turns
 
 #: So many jobs ahead are counted; of more it is not said how many they are. All of them are read, in the order of an
 #: index: no condition could say where the reading ends that every planner would take for the end of a scan.
 _COUNTED = 200
 _NOT_YET_WAITING = 100
 _UNFINISHED = sorted([*map(int, PENDING), *(-state for state in PENDING), int(State.ACTIVE)])
-_RANKED = {"type": 1, "priority": 1, "due": 1, "arrival": 1, "_id": 0}
+_RANKED = {"type": 1, "conditions.limit_key": 1, "priority": 1, "due": 1, "arrival": 1, "_id": 0}
 
 Rank = tuple[int, datetime, int]
 
@@ -35,8 +37,11 @@ Rank = tuple[int, datetime, int]
 class Outlooks:
     """JobStore.explain."""
 
-    def __init__(self, jobs: Jobs, queues: QueueDocuments, places: LimitPlaces, settings: StoredSettings) -> None:
+    def __init__(
+        self, jobs: Jobs, queues: QueueDocuments, places: LimitPlaces, settings: StoredSettings, turns: Turns
+    ) -> None:
         self._jobs = jobs
+        self._turns = turns
         self._places = places
         self._settings = settings
         self._queues = queues
@@ -47,11 +52,13 @@ class Outlooks:
         paused = None if head is None else head.get("paused")
         if head is not None and read_at is not None and "until" in head and head["until"] <= read_at:
             paused = None  # no claim has looked since
-        ahead = await self._ahead(queue, [job for job in jobs.values() if _is_due(job)])
-        rooms = None
-        if head is not None and read_at is not None and "limited" in head:
+        due = [job for job in jobs.values() if _is_due(job)]
+        fair = head is not None and "fair" in head
+        ahead = await self._ahead(queue, due, by_key=fair)
+        held: dict[str, HeldBack | Turn] = {}
+        if head is not None and read_at is not None and (fair or "limited" in head):
             [settings], places = await asyncio.gather(self._settings.read([queue]), self._places.read(queue))
-            rooms = Rooms(settings.limits, places or {}, read_at)
+            held = await self._held(queue, due, Rooms(settings.limits, places or {}, read_at), places or {}, fair=fair)
         blocked = [job for job in jobs.values() if job.state is State.BLOCKED and "key" in job.document]
         waits_for = {job.document["id"]: await self._waits_for(queue, job.document["key"]) for job in blocked}
         children = [job for job in jobs.values() if job.state is State.BLOCKED and "open" in job.document]
@@ -63,15 +70,30 @@ class Outlooks:
                 paused,
                 job.document.get("lease"),
                 ahead.get(job_id),
-                rooms.hindrance(job.document["type"], limit_key_of(job), job_id)
-                if rooms is not None and _is_due(job)
-                else None,
+                held.get(job_id),
                 waits_for=waits_for.get(job_id, ()),
                 open_parents=job.document.get("open") if job.state is State.BLOCKED else None,
             )
             for job_id, job in jobs.items()
         }
         return [outlooks.get(job_id) for job_id in job_ids]
+
+    async def _held(
+        self, queue: str, due: Sequence[Standing], rooms: Rooms, places: Mapping[str, Any], *, fair: bool
+    ) -> dict[str, HeldBack | Turn]:
+        """By job_id, which limit holds a due job back, or whose turn comes first."""
+        held: dict[str, HeldBack | Turn] = {}
+        turns: dict[str, dict[str, str]] = defaultdict(dict)  # by type, keys by job_id
+        for job in due:
+            job_id, type_, key = job.document["id"], job.document["type"], limit_key_of(job)
+            if (found := rooms.hindrance(type_, key, job_id)) is not None:
+                held[job_id] = found
+            elif fair:
+                turns[type_][job_id] = key
+        for type_, keys in turns.items():
+            before = await self._turns.before(queue, places, type_, set(keys.values()), rooms.full_keys())
+            held |= {job_id: Turn(key, before[key]) for job_id, key in keys.items() if key in before}
+        return held
 
     async def _waits_for(self, queue: str, key: str) -> tuple[str, ...]:
         """Ids of jobs of a key that run or are to run."""
@@ -93,8 +115,9 @@ class Outlooks:
             waits_for[job.document["id"]] = tuple(names)
         return waits_for
 
-    async def _ahead(self, queue: str, due: Sequence[Standing]) -> dict[str, int]:
-        """How many are taken before each of these due jobs, by job_id; of those of which it can be told."""
+    async def _ahead(self, queue: str, due: Sequence[Standing], *, by_key: bool) -> dict[str, int]:
+        """How many are taken before each of these due jobs, by job_id; of those of which it can be told. Of their type,
+        or `by_key`, of their key and type."""
         if not due:
             return {}
         late = {"queue": queue, "state": int(State.SCHEDULED), "due": {"$lte": max(job.now for job in due)}}
@@ -102,22 +125,29 @@ class Outlooks:
         if len(not_yet) > _NOT_YET_WAITING:
             return {}
         counted: dict[str, int] = {}
-        for type_ in {job.document["type"] for job in due}:
-            condition = {"queue": queue, "state": int(State.WAITING), "type": type_}
-            waiting = sorted(rank for _, rank in await self._ranks(condition, BEST_FIRST, _COUNTED + 1))
-            others = sorted(rank for name, rank in not_yet if name == type_)
-            for job in due:
+        rows: dict[tuple[str, str], list[Standing]] = defaultdict(list)
+        for job in due:
+            rows[job.document["type"], limit_key_of(job) if by_key else ""].append(job)
+        for (type_, key), jobs in rows.items():
+            condition: Document = {"queue": queue, "state": int(State.WAITING), "type": type_}
+            if by_key:
+                condition["conditions.limit_key"] = key or None
+            waiting = sorted(rank for *_, rank in await self._ranks(condition, BEST_FIRST, _COUNTED + 1))
+            others = sorted(rank for name, of, rank in not_yet if name == type_ and (not by_key or of == key))
+            for job in jobs:
                 place = bisect_left(waiting, _rank(job.document))
-                if job.document["type"] == type_ and place <= _COUNTED:
+                if place <= _COUNTED:
                     counted[job.document["id"]] = place + bisect_left(others, _rank(job.document))
         return counted
 
-    async def _ranks(self, condition: Document, order: Sequence[tuple[str, int]], limit: int) -> list[tuple[str, Rank]]:
-        """Type and rank of the first of these jobs."""
+    async def _ranks(
+        self, condition: Document, order: Sequence[tuple[str, int]], limit: int
+    ) -> list[tuple[str, str, Rank]]:
+        """Type, key and rank of the first of these jobs."""
         found = await self._jobs.run(
             lambda: self._jobs.documents(condition, _RANKED).sort(order).limit(limit).to_list(), read_only=True
         )
-        return [(one["type"], _rank(one)) for one in found]
+        return [(one["type"], key_in(one), _rank(one)) for one in found]
 
 
 def _is_due(job: Standing) -> bool:

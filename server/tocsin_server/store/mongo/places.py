@@ -10,6 +10,8 @@ ready      false: jobs that ran when the limits came have yet to be given their 
 held       of each place: job, its id; token, the request that claimed it; type, key; waits, where the job waits for its
            retry and keeps the place of its key; since, when it was taken
 rates      of each rate that is not full: limit, key, full, halted (rooms.py)
+turned, sure  since when its keys take turns, and that all which waited then has its turn (turns.py)
+turn, turns, tags  the turns that were had (turns.py)
 coming     jobs that are about to wait, where a limit does not let all of them (full.py)
 
 A job that has a place bears `placed` in its own document (PLACED, or KEEPS where its key has one place only), so that
@@ -24,8 +26,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from bson.int64 import Int64
 from pymongo.asynchronous.collection import AsyncCollection
@@ -38,6 +41,7 @@ from tocsin_server.store.mongo.jobs import Jobs
 from tocsin_server.store.mongo.transitions import KEEPS, PLACED, Standing, touch
 
 _ROUNDS, _LONGEST_PAUSE = 100, 0.05
+_QUEUES_A_STEP = 20
 _PRUNED_EVERY = 0.5  # seconds between two looks of this process at the stale places of a queue
 #: So long a place may stand before its lease, for whoever took it is about to write that.
 UNDER_WAY = timedelta(seconds=1)
@@ -51,6 +55,7 @@ class LimitPlaces:
         self._jobs = jobs
         self._places: AsyncCollection[Document] = connection.database[f"{collection}.places"]
         self._pruned: dict[str, float] = {}
+        self._checked = ""  # the last queue whose places were looked at by `check`
 
     async def read(self, queue: str) -> Document | None:
         """The queue's document."""
@@ -73,19 +78,23 @@ class LimitPlaces:
             await asyncio.sleep(random.uniform(0, _LONGEST_PAUSE))  # noqa: S311 - spreads load, guards nothing
         raise StoreAway("others kept changing the places of the same queue")
 
-    async def begin(self, queue: str, *, limited: bool) -> None:
+    async def begin(self, queue: str, *, limited: bool, fair: bool = True) -> None:
         """See to it that the queue has its document. Where it is not `limited` yet, and is about to be, nothing begins
-        before `take_in`."""
+        before `take_in`; where its keys are about to take turns, and are not `fair` yet, not before Turns.begin."""
         empty = {"version": Int64(0), "ready": False, "held": [], "rates": []}
         await self._connection.run(
             lambda: self._places.update_one({"_id": queue}, {"$setOnInsert": empty}, upsert=True)
         )
 
         def wait(document: Document) -> bool:
-            was, document["ready"] = document["ready"], False
-            return bool(was)
+            was = limited or not document["ready"], fair or "turned" not in document
+            if not limited:
+                document["ready"] = False
+            if not fair:
+                document.pop("turned", None)
+            return not all(was)
 
-        if not limited:
+        if not (limited and fair):
             await self.change(queue, wait)
 
     async def take_in(self, queue: str) -> None:
@@ -134,6 +143,18 @@ class LimitPlaces:
             return False
         self._pruned[queue] = time.monotonic()
         return await self.settle(queue, document["held"])
+
+    async def check(self) -> tuple[int, bool]:
+        """Look for places that are not as their jobs are, of some queues; goes on where the last call ended. Of how
+        many queues there were any, and whether these were the last queues."""
+        after = {"_id": {"$gt": self._checked}}
+        found = await self._connection.run(
+            lambda: self._places.find(after).sort("_id", 1).limit(_QUEUES_A_STEP).to_list(), read_only=True
+        )
+        wrong = [await self.settle(one["_id"], one["held"]) for one in found]
+        done = len(found) < _QUEUES_A_STEP
+        self._checked = "" if done else found[-1]["_id"]
+        return sum(wrong), done
 
     async def settle(self, queue: str, places: Sequence[Document], *, mine: bool = False) -> bool:
         """Bring these places in line with their jobs, where they stand as they were read; whether any was not. One of
@@ -193,7 +214,7 @@ def limit_key_of(job: Standing) -> str:
     return key_in(job.document)
 
 
-def key_in(document: Document) -> str:
+def key_in(document: Mapping[str, Any]) -> str:
     """The key of a job's document; empty where it has none."""
     return str(document.get("conditions", {}).get("limit_key", ""))
 

@@ -61,7 +61,7 @@ class StoredSettings:
         until = settings.pause_until if paused else None
         if head is not None and head["said"] == said:
             stands = (
-                *(name in head for name in ("paused", "limited", "strict", "draining")),
+                *(name in head for name in ("paused", *_WORDS)),
                 head.get("reason", ""),
                 head.get("until"),
             )
@@ -84,7 +84,7 @@ class StoredSettings:
         """Pause and settings by queue, of those that are there; `said` is what is set."""
         pipeline: list[Document] = [
             {"$match": {"_id": {"$in": list(queues)}}},
-            {"$project": dict.fromkeys(("epoch", "paused", "reason", "until", "limited", "strict", "draining"), 1)},
+            {"$project": dict.fromkeys(("epoch", "paused", "reason", "until", *_WORDS), 1)},
             {"$lookup": {"from": self._name, "localField": "_id", "foreignField": "_id", "as": "said"}},
         ]
 
@@ -136,5 +136,9 @@ def _words_of(settings: QueueSettings) -> dict[str, bool]:
     return {
         "limited": bool(settings.limits),
         "strict": any(limit.on_full is not OnFull.WAIT for limit in settings.limits),
+        "fair": settings.fair_turns,
         "draining": settings.draining,
     }
+
+
+_WORDS = tuple(_words_of(QueueSettings()))

@@ -11,6 +11,7 @@ paused, reason     since when, and why; absent: it is not
 until              when the pause ends by itself; absent: not before it is resumed
 limited            true: it has limits (places.py)
 strict             true: some of them do not let all jobs wait (full.py)
+fair               true: its keys take turns (turns.py)
 start              when a rate lets jobs begin by itself; absent: none waits for that
 draining           true: it takes no new jobs
 gone               {done, failed}: the latest end of jobs that were deleted before their time
@@ -40,7 +41,7 @@ from tocsin_server.store.mongo.clock import READ_NOW, ServerClock, stamp
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document
 
-_NUMBERS = {"events": 1, "arrivals": 1, "rates": 1, "taken": 1, "strict": 1}
+_NUMBERS = {"events": 1, "arrivals": 1, "rates": 1, "taken": 1, "strict": 1, "fair": 1}
 
 RATE_MINUTES = 5  # rates are means over so many whole minutes and the one under way
 
@@ -61,6 +62,7 @@ class Allocation:
     arrivals: int
     new: bool  # the queue is new
     strict: bool = False  # it has limits that do not let all jobs wait
+    fair: bool = False  # its keys take turns
 
 
 class QueueDocuments:
@@ -147,8 +149,8 @@ class QueueDocuments:
             self._sweep_rates(queue, head["rates"], now)
         last, last_arrival = int(head["events"]), int(head["arrivals"])
         new = last == events and last_arrival == arrivals
-        first, strict = last_arrival - arrivals + 1, "strict" in head
-        return Allocation(queue, last - events + 1, last, first, arrivals, new, strict), now
+        taken = Allocation(queue, last - events + 1, last, last_arrival - arrivals + 1, arrivals, new)
+        return replace(taken, strict="strict" in head, fair="fair" in head), now
 
     async def allocate_above(self, queue: str, highest: int, *, events: int, arrivals: int) -> Allocation:
         """Take numbers as `allocate`, arrivals beyond `highest`, to which the counter is raised where it is lower.
@@ -233,8 +235,9 @@ class QueueDocuments:
         return found is not None
 
     async def held_up(self, queue: str) -> bool:
-        """Whether the queue is paused now, or has limits, which a claim that did not know of them may not pass by."""
-        either = [{"paused": {"$exists": True}}, {"limited": {"$exists": True}}]
+        """Whether the queue is paused now, or has limits or turns, which a claim that did not know of them may not pass
+        by."""
+        either = [{name: {"$exists": True}} for name in ("paused", "limited", "fair")]
         found = await self._connection.run(
             lambda: self._queues.find_one({"_id": queue, "$or": either}, {"_id": 1}), read_only=True
         )

@@ -54,6 +54,7 @@ from tocsin_server.store.mongo.quotas import JobQuota, KnownTypes
 from tocsin_server.store.mongo.schedules import MongoSchedules
 from tocsin_server.store.mongo.sealed import MongoSealed
 from tocsin_server.store.mongo.trim import TrimJobs
+from tocsin_server.store.mongo.turns import Turns
 from tocsin_server.store.put import placed
 from tocsin_server.telemetry.round_trips import RoundTrips
 
@@ -66,7 +67,6 @@ class MongoStore(JobStore):
     """
 
     ticks_at_once = 100  # each is six lookups
-    whole_limits = False
     dependencies: MongoDependencies
 
     def __init__(
@@ -96,10 +96,11 @@ class MongoStore(JobStore):
         self._jobs = Jobs(connection, collection, self._clock)
         self._job_logs = JobLogs(connection, collection)
         self._places = LimitPlaces(connection, collection, self._jobs)
+        self._turns = Turns(connection, collection, self._clock, self._jobs, self._places)
         self._commit = commit = Commit(self._jobs, self._queues, self._log, self._job_logs, self._places)
         self._types = KnownTypes(self._jobs)
         quota = JobQuota(self._jobs, quotas)
-        full = FullLimits(self._jobs, commit, self._places, self._settings)
+        self._full = full = FullLimits(self._jobs, commit, self._places, self._settings)
         self._add = AddJobs(self._jobs, self._queues, commit, self._types, quota, full)
         self.dependencies = MongoDependencies(connection, collection, self._clock, self._jobs, commit)
         self.calendars = MongoCalendars(connection, collection, self._clock)
@@ -109,15 +110,17 @@ class MongoStore(JobStore):
         self.sealed = self._sealed = MongoSealed(connection, collection)
         self._put = PutJobs(self._jobs, self._queues, commit, self._types, quota)
         self._claim = ClaimJobs(
-            self._clock, self._jobs, self._queues, commit, self._places, self._settings, self._log, full
+            self._clock, self._jobs, self._queues, commit, self._places, self._settings, self._log, full, self._turns
         )
         self._change = ChangeJobs(commit)
         self._finish = FinishJobs(self._clock, self._jobs, commit, self._job_logs, self._places, self._settings)
         self._trim = TrimJobs(self._clock, self._jobs, self._settings, commit)
         self._counts = QueueCounts(self._clock, self._jobs, self._queues, self._prepare)
-        self._outlooks = Outlooks(self._jobs, self._queues, self._places, self._settings)
+        self._outlooks = Outlooks(self._jobs, self._queues, self._places, self._settings, self._turns)
         self._page = PageJobs(self._jobs, self._counts)
-        self._cross_check = CrossCheck(self._clock, self._jobs, self._job_logs, self._queues, self._prepare)
+        self._cross_check = CrossCheck(
+            self._clock, self._jobs, self._job_logs, self._queues, self._places, self._turns, self._prepare
+        )
         self._holes = Holes(self._log)
         self._notes = Notes(connection, collection, self._clock, manual=manual_clock)
         self._names: frozenset[str] = frozenset()  # as they were last read
@@ -153,6 +156,7 @@ class MongoStore(JobStore):
             f"{self._collection}.calendars": indexes.CALENDARS,
             f"{self._collection}.schedules": indexes.SCHEDULES,
             f"{self._collection}.children": indexes.CHILDREN,
+            f"{self._collection}.turns": indexes.TURNS,
         }
         for name, of_collection in wanted.items():
             await indexes.ensure(self._connection, name, of_collection)
@@ -280,7 +284,7 @@ class MongoStore(JobStore):
             # Somebody may have dropped the collections, and the indexes with them.
             await self._prepare()
         self._names = frozenset(names)
-        for part in (self._claim, self._holes, self._log, self._types):
+        for part in (self._claim, self._holes, self._log, self._turns, self._types):
             part.keep(self._names)
         return names
 
@@ -298,13 +302,19 @@ class MongoStore(JobStore):
         return await as_of_now(found, self.ping)
 
     async def put_settings(self, queue: str, settings: QueueSettings, *, paused: bool) -> QueueSettings:
-        if settings.limits:
-            head, _ = await self._queues.read(queue)
-            await self._places.begin(queue, limited=head is not None and "limited" in head)
+        head, _ = await self._queues.read(queue)
+        was_limited, was_fair = (head is not None and word in head for word in ("limited", "fair"))
+        if settings.limits or settings.fair_turns:
+            limited, fair = was_limited or not settings.limits, was_fair or not settings.fair_turns
+            await self._places.begin(queue, limited=limited, fair=fair)
         await self._settings.put(queue, settings, paused=paused)
-        if settings.limits:
-            with unknown_after(True):
+        with unknown_after(True):
+            if settings.limits:
                 await self._places.take_in(queue)
+            if settings.fair_turns and not was_fair and (places := await self._places.read(queue)) is not None:
+                await self._turns.begin(queue, places, await self._clock.lately())
+            if was_fair and not settings.fair_turns:
+                await self._turns.forget(queue)
         [now] = await self._settings.read([queue])
         return now
 
@@ -319,6 +329,7 @@ class MongoStore(JobStore):
         forgotten = await self._queues.forget(queue, unused_for, kept)
         if forgotten and places is not None:
             await self._places.forget(places)
+            await self._turns.forget(queue)
         if forgotten and await self._schedules.some(queue):
             await self._queues.hold(queue, 0)  # one came meanwhile
             return False

@@ -140,6 +140,14 @@ def refuse(job: Standing, reason: str) -> None:
     cancelled(job)
 
 
+def is_late(job: Standing) -> bool:
+    """Whether it had to begin before now, and has not."""
+    if "conditions" not in job.document or job.document["attempt"]:
+        return False
+    by = begin_by(job.document)
+    return by is not None and by <= job.now
+
+
 def expired(job: Standing) -> None:
     """It had not begun when it had to."""
     refuse(job, EXPIRED)

@@ -13,6 +13,7 @@ from tocsin_server.domain.errors import OutcomeUnknown, StoreAway
 from tocsin_server.domain.queue_limits import Limit, LimitScope, OnFull
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.states import State
+from tocsin_server.store.mongo import full
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import Document
 from tocsin_server.store.mongo.store import MongoStore
@@ -98,3 +99,49 @@ async def test_a_job_that_a_claim_judged_as_it_was_added_is_answered_as_it_stand
         State.ACTIVE,
         State.COMPLETED,
     ]
+
+
+async def test_a_job_that_another_server_lets_wait_is_counted_by_who_read_it_before(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await added(store, a_draft("0"))
+    with monkeypatch.context() as patch:
+        patch.setattr(store._places, "swap", died)
+        with pytest.raises(OutcomeUnknown):
+            await store.add([a_draft("1"), a_draft("2")])
+    due = list((await store._jobs.load("q", ["1", "2"])).values())
+    await store._full.make_waiting("q", list((await store._jobs.load("q", ["2"])).values()))
+    await store._full.make_waiting("q", due)
+    assert [(await read(store, name)).state for name in "012"] == [State.WAITING, State.CANCELLED, State.WAITING]
+
+
+async def test_a_slow_server_that_lets_a_job_wait_at_last_is_seen_by_who_took_it_for_dead(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late: list[Standing] = []
+
+    async def stands_still(jobs: Sequence[Standing]) -> set[str]:
+        late.extend(jobs)
+        raise StoreAway("it stands still")
+
+    await added(store, a_draft("0"))
+    with monkeypatch.context() as patch:
+        patch.setattr(store._jobs, "swap", stands_still)
+        with pytest.raises(OutcomeUnknown):
+            await store.add([a_draft("1")])
+    with monkeypatch.context() as patch:
+        patch.setattr(store._full, "_judge", died)
+        with pytest.raises(OutcomeUnknown):
+            await store.add([a_draft("2")])
+    monkeypatch.setattr(full, "UNDER_WAY", timedelta(0))
+    swap = store._jobs.swap
+
+    async def but_it_goes_on(jobs: Sequence[Standing]) -> set[str]:
+        monkeypatch.undo()
+        assert await swap(late) == set()
+        return await swap(jobs)
+
+    monkeypatch.setattr(store._jobs, "swap", but_it_goes_on)
+    due = await store._jobs.load("q", ["1", "2"])
+    await store._full.make_waiting("q", [due["2"], due["1"]])
+    assert [(await read(store, name)).state for name in "012"] == [State.WAITING, State.WAITING, State.CANCELLED]
