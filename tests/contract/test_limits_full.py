@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from tocsin_server.domain.conditions import Conditions
 from tocsin_server.domain.job import New, OnConflict
 from tocsin_server.domain.queue_limits import LimitScope, OnFull
 from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
 
 from contract.backdating import Backdate
-from contract.builders import HOUR, added, claimed, failed, finished, good, read
+from contract.builders import HOUR, MINUTE, a_draft, added, claimed, failed, finished, good, read
 from contract.test_limits import KEY, QUEUE, TYPE, a_limit, ids, keyed, limited
 
 
@@ -72,3 +73,15 @@ async def test_retries_that_come_due_in_the_same_moment_are_counted(
     backdate.due(await read(store, "0"), await read(store, "1"), by=3 * HOUR)
     assert ids(await claimed(store)) == ["0"]
     assert (await read(store, "1")).state is State.CANCELLED
+
+
+async def test_a_full_limit_comes_before_a_time_that_is_over(movable: JobStore) -> None:
+    await limited(movable, a_limit(KEY, 1, on_full=OnFull.CANCEL_NEW))
+    await added(movable, keyed("0", "k"))
+    late = a_draft("1", when=MINUTE, conditions=Conditions("k", expire=MINUTE))
+    await added(movable, late)
+    await movable.move_clock(await movable.ping() + HOUR)
+    assert ids(await claimed(movable)) == ["0"]
+    refused = await read(movable, "1")
+    assert refused.cancel is not None
+    assert refused.cancel.reason == "LIMIT_FULL"

@@ -130,6 +130,9 @@ class ClaimJobs:
             return Claim((), read_at, more=len(due) > _MADE_WAITING)
         waiting = {job.document["id"] for job in best}  # others may have made them so between the two readings
         due = [job for job in due if job.document["id"] not in waiting]
+        if rooms is not None and due:  # a full limit is asked first, also of one whose time is over
+            await self._make_waiting(queue, due, head)
+            return Claim((), read_at, more=True)
         best = sorted((*due, *best), key=_best_first)
         if not best and rooms is None:
             return Claim((), read_at, more=False)
@@ -140,9 +143,6 @@ class ClaimJobs:
         if rooms is not None and places is not None:
             if late:
                 await self._commit.write(queue, late)
-            if due:
-                await self._make_waiting(queue, due, head)
-            if late or due:
                 return Claim((), read_at, more=True)
             asked = Asked(types, limit, span(to_ms(length)), request)
             if "fair" in head:

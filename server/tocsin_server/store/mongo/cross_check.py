@@ -62,10 +62,11 @@ class CrossCheck:
         found = await self._next()
         mended: Counter[str] = Counter()
         if not found:
+            done = False
             if not self._logs_done:
                 mended["logs of no job"], self._logs_done = await self._logs.check()
-                return Checked(+mended, done=False)
-            mended["places that nobody has"], done = await self._places.check()
+            if self._logs_done:
+                mended["places that nobody has"], done = await self._places.check()
             if done:
                 self._after, self._counters, self._logs_done = "", {}, False
                 await self._prepare()
