@@ -8,6 +8,7 @@ from tocsin_server.domain.queue_limits import Limit, LimitScope
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.store.interface import JobStore
 
+from contract.backdating import Backdate
 from contract.builders import HOUR, a_draft, added, claimed, failed, finished
 from contract.conftest import Contents
 from contract.damaging import Damage
@@ -46,6 +47,16 @@ async def test_a_key_that_had_its_turn_with_another_type_stands_as_it_should(sto
     await added(store, a_draft(), a_draft(type="u"))
     assert len(await claimed(store, 1)) == 1
     assert await a_pass(store) == {}
+
+
+async def test_a_retry_whose_lease_was_lost_has_its_place_as_it_should(store: JobStore, backdate: Backdate) -> None:
+    await store.put_settings("q", QueueSettings(limits=(ONE,)), paused=False)
+    await added(store, *(a_draft(name, conditions=Conditions("k")) for name in "ab"))
+    [one] = await claimed(store)
+    backdate.lease(one.job, by=HOUR)
+    assert len(await store.reap("q")) == 1
+    assert await a_pass(store) == {}
+    assert ids(await claimed(store)) == ["a"]
 
 
 async def test_a_queue_whose_limits_were_lost_runs_all_its_jobs(store: JobStore, damage: Damage) -> None:

@@ -122,16 +122,16 @@ class LimitPlaces:
     async def free(self, queue: str, jobs: Sequence[Standing]) -> None:
         """Give back the places of attempts that have ended, by what was read of their jobs; those that wait for their
         retry may keep one."""
-        ended = {_key(place_of(job, before=True)): _keeps(job) for job in jobs}
+        ended = {_key(place_of(job, before=True)): job for job in jobs}
 
         def drop(document: Document) -> bool:
             held = []
             for one in document["held"]:
-                kept = ended.get(_key(one))
-                if kept is None:
+                job = ended.get(_key(one))
+                if job is None:
                     held.append(one)
-                elif kept:
-                    held.append({**one, "waits": True})
+                elif _keeps(job):  # whose lease was lost bears no token any more
+                    held.append({**one, "token": bytes(job.document.get("token", b"")), "waits": True})
             document["held"], was = held, document["held"]
             return bool(held != was)
 
