@@ -103,8 +103,8 @@ class Limited(Queue):
         """The first limit that has no room for a job."""
         for limit in self.covering(job):
             own_place = job.keeps and limit.scope is LimitScope.KEY
-            most = limit.max_active
-            if most is not None and not own_place and len(self.holders(limit, job.key)) >= most:
+            in_its_way = [one for one in self.holders(limit, job.key) if one.state is ACTIVE or not own_place]
+            if limit.max_active is not None and len(in_its_way) >= limit.max_active:
                 return limit
             bucket = self.bucket(limit, job.key)
             if bucket.halted > self.now:

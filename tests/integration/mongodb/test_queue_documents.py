@@ -71,8 +71,7 @@ async def test_a_change_that_was_numbered_and_not_set_is_set_by_its_repeat(
     assert await store.cursor("q") != cursor, "nobody hears of it"
     with tracing() as trace:
         await store.put_settings("q", wanted, paused=False)
-    # Places of limits that are no more go at every repeat: the server that took the limits off may have died before.
-    assert {one.name for one in trace.sent} == {"aggregate", "delete"}
+    assert {one.name for one in trace.sent} == {"aggregate"}
     assert (await store.events("q", cursor, wait=NOW)).gap is False
 
 

@@ -23,8 +23,10 @@ local function hindrance(job)
   for _, limit in ipairs(limits_now) do
     if covers(limit, job.type, k) then
       limit.halts = tonumber(queue[2] or 0) > NOW
-      local active = redis.call('ZCARD', key(places_of_limit(limit, k)))
-      if limit.most > 0 and active >= limit.most and not keeps_place then
+      local name = places_of_limit(limit, k)
+      local active = redis.call('ZCARD', key(name))
+      local run = keeps_place and limit.scope == OF_KEY and active > 0 and running_in(name) or active
+      if limit.most > 0 and run >= limit.most then
         return {'LIMIT', limit.name, active, limit.most, 0}
       end
       local room, till = room_by_rate(limit, k)

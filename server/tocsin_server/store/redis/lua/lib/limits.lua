@@ -40,6 +40,17 @@ local function places_of_limit(limit, k)
   return 'c' .. limit.type .. ':' .. k
 end
 
+-- How many run of those that stand in an index of places, at most 1,000 of them: the others keep theirs for a retry.
+--- @rare
+local function running_in(name)
+  local run = 0
+  for _, arrival in ipairs(redis.call('ZRANGE', key(name), '0', '999')) do
+    local meta = read(arrival)
+    if meta and parse(meta).state == ACTIVE then run = run + 1 end
+  end
+  return run
+end
+
 -- Whether a key has one place among the jobs of this type, so that its jobs keep their order; not while more of them run
 -- than may, as limits have changed: a place that is kept then would let more begin.
 --- @rare
