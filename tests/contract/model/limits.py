@@ -255,7 +255,8 @@ class Limited(Queue):
             and not (by_key and (one.held or one.key != job.key))
         ]
         sure = sum(not (by_key and one.unfiled) for one in waiting)
-        return len(holders) + sure, len(holders) + len(waiting)
+        sure += sum(one.state is ACTIVE or not one.unsure for one in holders)
+        return sure, len(holders) + len(waiting)
 
     def _ask_oldest(self, limit: Limit, key: str) -> None:
         running = [job for job in self.holders(limit, key) if job.state is ACTIVE and job.cancel is None]
