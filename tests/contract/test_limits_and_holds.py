@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tocsin_server.domain.commands import HoldJob, ReleaseJob
+from tocsin_server.domain.commands import HoldJob, ReleaseJob, UpdateJob
 from tocsin_server.domain.explaining import HeldBack
 from tocsin_server.store.interface import JobStore
 
@@ -38,6 +38,15 @@ async def test_a_place_that_is_kept_lets_nothing_begin_beside_another_that_runs(
     assert isinstance(waits.hindrance, HeldBack)
     await finished(store, *(completed(one) for one in both if one.job.job_id == "runs"))
     assert ids(await claimed(store, types=("t", "u"))) == ["kept"]
+
+
+async def test_a_job_that_keeps_its_place_has_the_priority_that_it_is_given(store: JobStore) -> None:
+    await limited(store, a_limit(KEY, 1))
+    await added(store, keyed("kept", "k"))
+    await finished(store, *(released(one) for one in await claimed(store)))
+    await store.update("q", [UpdateJob("kept", priority=-1)])
+    await added(store, keyed("other", "o"))
+    assert ids(await claimed(store)) == ["other", "kept"]
 
 
 @pytest.mark.parametrize("limit", [1, 2])

@@ -108,7 +108,7 @@ local function keep_heads()
     local one = keyed_rows[name]
     local row = redis.call('ZRANGE', key(name), '0', '0', 'WITHSCORES')
     local before, now, type, k = one.before, row[1], one.type, one.key
-    if before ~= (now or false) or one.score ~= row[2] then
+    if before ~= (now or false) or one.score ~= row[2] or one.moved then
       local stands = before and redis.call('HGET', key('t' .. k), type)
       if not now then
         close_head(type, k, before, stands)
