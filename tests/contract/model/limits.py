@@ -260,6 +260,9 @@ class Limited(Queue):
 
     def _ask_oldest(self, limit: Limit, key: str) -> None:
         running = [job for job in self.holders(limit, key) if job.state is ACTIVE and job.cancel is None]
+        for names, _ in self.asked_one_of:
+            if sum(names == others for others, _ in self.asked_one_of) == len(names):  # that is each of them
+                running = [job for job in running if job.name not in names]
         first = min((job.start for job in running if job.start is not None), default=None)
         oldest = [job.name for job in running if job.start == first]
         asked = Asked(LIMIT_FULL, "", GRACE, self.now)

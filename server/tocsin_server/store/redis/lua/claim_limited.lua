@@ -14,9 +14,9 @@ announce = false
 if ARGV[4] == '1' then taken = leased_before(request) end
 if #taken > 0 then return {NOW, '1', taken} end
 
-local queue = redis.call('HMGET', key('q'), 'paused', 'flat', 'limits', 'halted', 'turns', 'until', 'turn')
+local queue = redis.call('HMGET', key('q'), 'paused', 'flat', 'limits', 'halted', 'until')
 if not queue[3] then return {NOW, 'N', {}} end
-if queue[6] then queue[1] = still_paused(queue[1], queue[6]) end
+if queue[5] then queue[1] = still_paused(queue[1], queue[5]) end
 local limits, generation = read_limits(queue[3]), struct.unpack('>I4', queue[3], 2)
 for _, one in ipairs(limits) do one.halts = tonumber(queue[4] or 0) > NOW end
 if strict_limits() then comes = judge_due end
@@ -43,7 +43,8 @@ for type in pairs(left) do
 end
 table.sort(heads, is_before)
 
-local turn, turns = tonumber(queue[7] or 0), tonumber(queue[5] or 0)
+local had = fair and redis.call('HMGET', key('q'), 'turn', 'turns') or {}  -- jobs that came due have got tags by now
+local turn, turns = tonumber(had[1] or 0), tonumber(had[2] or 0)
 local refiled = false
 
 -- What comes after a job of a key: its next one, or nothing before the key has room again.
