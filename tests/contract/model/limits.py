@@ -44,7 +44,9 @@ class Limited(Queue):
         self.paused = False
         self.pause_until: datetime | None = None
         self.buckets: dict[tuple[str, str], Bucket] = {}
-        self.asked_one_of: list[tuple[list[str], Asked, str]] = []  # the store says which; "" or who came, if that may wait
+        self.asked_one_of: list[
+            tuple[list[str], Asked, str]
+        ] = []  # the store says which; "" or who came, if that may wait
         self.turns: dict[str, dict[str, int]] = {}  # of keys that wait: how many turns each other one has had since
 
     # --- settings ---
