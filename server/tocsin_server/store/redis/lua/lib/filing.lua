@@ -24,7 +24,7 @@ local function file(job)
   local was, now = job.was, not job.gone and job
   local was_filed = was and was.flags >= FILED
   if now then
-    local k = condition(now, LIMIT_KEY) or ''
+    local k = now.key_of == now.rest and now.key or condition(now, LIMIT_KEY) or ''
     now.key = k
     local waits, holds = now.state == SCHEDULED or now.state == WAITING, false
     if waits then
@@ -66,5 +66,5 @@ local function file(job)
   if holds and in_row then let_go[now.key] = true end  -- its own place is free for it
   if was_filed and was.state == WAITING and not was.held then note_row(was.type, was.key) end
   if in_row then note_row(now.type, now.key) end
-  return out, into
+  if out[1] or into[1] then return out, into end
 end
