@@ -42,7 +42,7 @@ local function plan_of(job)
     listed = from_name or to_name or tags_out or tags_in}
   if tags_out then plan.tags_out = tags_out end
   if tags_in then plan.tags_in = tags_in end
-  if out then plan.out, plan.into = out, into end
+  if out and (out[1] or into[1]) then plan.out, plan.into = out, into end
   if was and was.state >= COMPLETED and not expires then plan.revived, stirred.x = list_of('ZREM', 'x'), true end
   if job.old or has(job, CONDITIONS) then plan_conditions(plan, job, now) end
   job.plan = plan

@@ -66,5 +66,5 @@ local function file(job)
   if holds and in_row then let_go[now.key] = true end  -- its own place is free for it
   if was_filed and was.state == WAITING and not was.held then note_row(was.type, was.key) end
   if in_row then note_row(now.type, now.key) end
-  if out[1] or into[1] then return out, into end
+  return out, into
 end
