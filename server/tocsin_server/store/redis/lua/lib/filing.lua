@@ -27,7 +27,7 @@ local function file(job)
   local was, now = job.was, not job.gone and job
   local was_filed = was and was.flags >= FILED
   if now then
-    local k = condition(now, LIMIT_KEY) or ''
+    local k = now.key_of == now.rest and now.key or condition(now, LIMIT_KEY) or ''
     now.key = k
     local waits, holds = now.state == SCHEDULED or now.state == WAITING, false
     if waits then

@@ -10,7 +10,7 @@ local OF_QUEUE, OF_TYPE, OF_KEY = 1, 2, 3
 local NO_LIMIT = 9007199254740992
 
 local function in_mode(mode, flag)
-  return math.floor(mode / flag) % 2 == 1
+  return mode % (flag + flag) >= flag
 end
 
 --- @rare

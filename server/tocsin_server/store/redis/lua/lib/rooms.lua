@@ -24,6 +24,7 @@ end
 -- The same for a key: under all limits that count it by itself.
 local function room_of_key(limits, type, k, keeps_place)
   local least, till = NO_LIMIT, nil
+  if #limits == 0 then return least end
   for _, limit in ipairs(limits) do
     if limit.scope == OF_KEY and covers(limit, type, k) then
       local room, at = room_of(limit, k, keeps_place)
@@ -40,6 +41,7 @@ end
 
 -- A job begins.
 local function take_room(limits, type, k, keeps_place)
+  if #limits == 0 then return end
   local seen = {}
   for _, limit in ipairs(limits) do
     if covers(limit, type, k) then
