@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
-from support import go_tools, node_tools
+from support import at_length, go_tools, node_tools
 from support.journal import Journal
 from support.mongo_backend import MongoBackend
 from support.mongo_servers import MongoServer
@@ -31,8 +31,8 @@ _CHECKS = [HealthCheck.too_slow]
 settings.register_profile("tocsin", max_examples=100 if FULL else 20, deadline=None, suppress_health_check=_CHECKS)
 settings.load_profile("tocsin")
 
-#: What cannot run without tools that are not everywhere: what is then untried, and what to do about it.
-_NEEDING_TOOLS = {
+#: What is not run everywhere, mostly for want of tools: what is then untried, and what to do about it.
+_NOT_EVERYWHERE = {
     "interop": (
         "The lines that users type into grpcurl were not tried:",
         "Put grpcurl and grpc-health-probe on PATH, or Go, and run again.",
@@ -56,6 +56,10 @@ _NEEDING_TOOLS = {
     "peers": (
         "That the bench can measure these other queues was not tried:",
         "Put node (18 or later), npm and Go on PATH, and run again.",
+    ),
+    "mongo": (
+        "What takes long on MongoDB was tried on Redis alone (tests/support/at_length.py):",
+        "Set TESTS_MONGO=rest, and run again; .ci/run does.",
     ),
 }
 _NOT_RUN = pytest.StashKey[dict[str, set[str]]]()  # reasons, by name of the above
@@ -85,7 +89,7 @@ def pytest_configure(config: pytest.Config) -> None:
         # Started in a shell's background: processes that tests interrupt would ignore it, too.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "full: at full size, minutes long; only with TESTS_FULL=1")
-    config.stash[_NOT_RUN] = {name: set() for name in _NEEDING_TOOLS}
+    config.stash[_NOT_RUN] = {name: set() for name in _NOT_EVERYWHERE}
     config.stash[_GO_BUILD] = None
 
 
@@ -103,6 +107,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         full = [item for item in items if item.get_closest_marker("full")]
         config.hook.pytest_deselected(items=full)
         items[:] = [item for item in items if item not in full]
+    items[:], others = at_length.split(items)
+    config.hook.pytest_deselected(items=others)
+    if others and os.environ.get("TESTS_MONGO") != "rest":
+        config.stash[_NOT_RUN]["mongo"].add(f"{len(others)} tests")
     # Those that need Go tools come last: a first build goes on beside the others.
     items.sort(key=lambda item: "interop" in item.path.parts)
 
@@ -129,7 +137,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         for reason in sorted({str(report.longrepr[2]) for report in skipped}):
             terminalreporter.write_line(f"- {len(skipped)} tests, {reason.removeprefix('Skipped: ')}")
         terminalreporter.write_line("Put redis-server (7.0 or later, with TLS) and openssl on PATH, and run again.")
-    for name, (untried, what_to_do) in _NEEDING_TOOLS.items():
+    for name, (untried, what_to_do) in _NOT_EVERYWHERE.items():
         if reasons := config.stash[_NOT_RUN][name]:
             terminalreporter.section(f"NOT RUN: {name}", sep="!", red=True, bold=True)
             terminalreporter.write_line(untried)

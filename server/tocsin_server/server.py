@@ -27,6 +27,7 @@ from tocsin_server.api.grpc_server import GrpcServer
 from tocsin_server.api.health import Health
 from tocsin_server.api.lease_tokens import token_of
 from tocsin_server.api.listening import CannotListen, CannotServeDashboard
+from tocsin_server.api.parents_of import ParentsOf
 from tocsin_server.api.payload_rules import PayloadRules
 from tocsin_server.api.probe_server import ProbeServer
 from tocsin_server.api.server_service import ServerFacts
@@ -341,6 +342,7 @@ class Server:
                 warnings=warnings,
                 failed=self.failed.set,
                 keeper_store=made.another,
+                parents=ParentsOf(store),
             )
         working = Working(
             store,

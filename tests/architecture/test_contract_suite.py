@@ -20,7 +20,7 @@ _TEST = re.compile(r"^(?P<name>\S+::\w+)\[(?P<flavour>\w+)-?(?P<case>.*)\]$")
 @pytest.fixture(scope="module")
 def collected() -> dict[str, list[str]]:
     """Names of the tests, parameters included, by flavour."""
-    return collected_with({"TESTS_ENCRYPTED": "all"})
+    return collected_with({"TESTS_ENCRYPTED": "all", "TESTS_MONGO": "whole"})
 
 
 def collected_with(environment: Mapping[str, str]) -> dict[str, list[str]]:
@@ -48,12 +48,22 @@ def test_each_store_runs_the_same_tests(collected: dict[str, list[str]]) -> None
 def test_an_encrypted_store_runs_a_good_part_by_default(collected: dict[str, list[str]]) -> None:
     shares = {}
     for wanted in ("", "most"):
-        found = collected_with({"TESTS_ENCRYPTED": wanted})
+        found = collected_with({"TESTS_ENCRYPTED": wanted, "TESTS_MONGO": "whole"})
         shares[wanted] = {name: len(found[name]) / len(collected[name]) for name in collected}
     assert {share for name, share in shares[""].items() if not name.startswith(ENCRYPTED)} == {1}
     assert shares[""][f"{ENCRYPTED}valkey"] > 0.2
     assert shares["most"][f"{ENCRYPTED}valkey"] == 1
     assert shares["most"][f"{ENCRYPTED}mongo"] > 0.2
+
+
+def test_what_is_left_to_redis_alone_is_run_with_the_rest(collected: dict[str, list[str]]) -> None:
+    plain, rest = (collected_with({"TESTS_ENCRYPTED": "all", "TESTS_MONGO": wanted}) for wanted in ("", "rest"))
+    assert set(rest) == {"mongo"}
+    assert sorted(plain["mongo"] + rest["mongo"]) == sorted(collected["mongo"])
+    assert len(plain["mongo"]) > 400
+    assert {name: len(names) for name, names in plain.items() if name != "mongo"} == {
+        name: len(names) for name, names in collected.items() if name != "mongo"
+    }
 
 
 def test_no_test_of_the_suite_is_left_out_or_knows_its_store() -> None:

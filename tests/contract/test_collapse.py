@@ -66,6 +66,14 @@ async def test_keep_makes_no_second_job_while_one_has_not_ended(store: JobStore)
     assert await body_of(store, "a") == b"1"
 
 
+async def test_a_job_that_is_replaced_leaves_its_key_to_those_behind_it_in_the_call(store: JobStore) -> None:
+    await did(store, keyed(KEEP, "a"))
+    replaced = keyed(KEEP, "a", key="l", on_conflict=OnConflict.REPLACE)
+    answers = await store.add([replaced, keyed(KEEP, "b"), keyed(KEEP, "c", key="l"), keyed(KEEP, "d")])
+    assert [type(one) for one in answers] == [Replaced, New, Kept, Kept]
+    assert [(await read(store, "a")).state, (await read(store, "b")).state] == [State.WAITING, State.WAITING]
+
+
 @pytest.mark.parametrize("others", [{"key": "l"}, {"type": "u"}, {"queue": "r"}])
 async def test_jobs_of_another_key_type_or_queue_are_others(store: JobStore, others: dict[str, str]) -> None:
     await did(store, keyed(KEEP, "a"))

@@ -71,6 +71,14 @@ async def test_no_new_job_is_taken_and_nothing_changes(store: JobStore, contents
     assert contents(counters=False) == before
 
 
+async def test_drafts_of_one_id_are_refused_alike(store: JobStore) -> None:
+    await added(store, a_draft("a"))
+    await drained(store)
+    modes = (OnConflict.FAIL, OnConflict.FAIL, OnConflict.KEEP, OnConflict.REPLACE)
+    for answer in await store.add([a_draft("b", on_conflict=one) for one in modes]):
+        assert refused(answer, QueueDraining).queue == "q"
+
+
 async def test_what_stands_is_kept_replaced_and_ended(store: JobStore) -> None:
     await added(store, a_draft("a"), a_draft("b"), keyed(CollapseMode.REPLACE, "k"))
     await drained(store)

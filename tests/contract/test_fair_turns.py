@@ -15,6 +15,7 @@ from tocsin_server.domain.queue_limits import Limit, LimitScope
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.store.interface import JobStore
 
+from contract.backdating import Backdate
 from contract.builders import HOUR, a_draft, added, claimed, claimed_one, completed, failed, finished, wish
 
 FAIR = QueueSettings(fair_turns=True)
@@ -104,6 +105,20 @@ async def test_a_key_of_which_nobody_ran_a_type_does_not_make_up_for_its_turns(s
     await added(store, *(of("a", type="u") for _ in range(9)))
     await turns(store, 8, "t")
     assert Counter(await turns(store, 6, "u")) == {"late": 3, "a": 3}
+
+
+async def test_a_key_whose_job_comes_due_has_its_turn_before_the_next_of_another(
+    store: JobStore, backdate: Backdate
+) -> None:
+    await store.put_settings("q", FAIR, paused=False)
+    await added(store, *(of("a", type="u") for _ in range(3)), of("x"))
+    await claimed(store, 2, types=("t", "u"))
+    await added(store, of("x"))
+    await claimed(store, types=("t",))
+    [later] = await added(store, of("b", when=HOUR))
+    backdate.due(later, by=HOUR)
+    keys = [one.job.spec.conditions.limit_key for one in await claimed(store, types=("t", "u"))]
+    assert keys == ["a", "b", "a"]
 
 
 async def test_a_key_has_its_turn_with_one_type_though_it_has_no_more_of_another(store: JobStore) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tocsin_server.domain.conditions import Conditions
 from tocsin_server.domain.job import New, OnConflict
@@ -10,7 +12,7 @@ from tocsin_server.domain.states import State
 from tocsin_server.store.interface import JobStore
 
 from contract.backdating import Backdate
-from contract.builders import HOUR, MINUTE, a_draft, added, claimed, failed, finished, good, read
+from contract.builders import HOUR, MINUTE, a_draft, added, claimed, failed, finished, good, read, released
 from contract.test_limits import KEY, QUEUE, TYPE, a_limit, ids, keyed, limited
 
 
@@ -28,6 +30,16 @@ async def test_a_full_limit_may_cancel_what_comes(store: JobStore, scope: LimitS
     assert later.state is State.SCHEDULED
     await added(store, keyed("4", "k"))
     assert (await read(store, "4")).state is State.CANCELLED
+
+
+async def test_a_retry_that_keeps_its_place_is_counted_once(store: JobStore) -> None:
+    await limited(
+        store, a_limit(KEY, 1), replace(a_limit(KEY, 2, on_full=OnFull.CANCEL_NEW), name="two that run or wait")
+    )
+    await added(store, keyed("0", "k"))
+    await finished(store, *(released(one) for one in await claimed(store)))
+    await store.add([keyed(f"{i}", "k") for i in range(1, 3)])
+    assert [(await read(store, name)).state for name in "012"] == [State.WAITING, State.WAITING, State.CANCELLED]
 
 
 async def test_what_is_of_another_type_now_is_counted_so_in_the_same_call(store: JobStore) -> None:

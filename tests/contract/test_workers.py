@@ -39,6 +39,16 @@ async def test_a_worker_comes_back_as_it_spoke(store: JobStore, provider: Provid
     assert found == replace(said, seen_time=found.seen_time)
 
 
+async def test_one_that_was_heard_of_before_says_so_and_nobody_was_heard_of_later(store: JobStore) -> None:
+    long_ago = replace(a_worker("a"), seen_time=EARLIER)
+    of_a_wrong_clock = replace(a_worker("b"), seen_time=await store.ping() + HOUR)
+    await store.announce([long_ago, of_a_wrong_clock], "server", MINUTE)
+    one, other = await store.workers()
+    assert one == long_ago
+    assert other.seen_time is not None
+    assert other.seen_time <= await store.ping()
+
+
 async def test_a_server_speaks_for_many(store: JobStore, provider: Provider) -> None:
     held = tuple(HeldJob("q", f"\u00e4 {number}", "email", number) for number in range(1, 4))
     remote = WorkerFigures(

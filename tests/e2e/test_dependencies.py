@@ -64,7 +64,9 @@ def test_the_program_of_the_page_runs(quiet_server: Server, tmp_path: Any) -> No
 
 
 def test_the_lines_of_the_page_run(quiet_server: Server, go_tool: Callable[[str], str]) -> None:
-    grpcurl, first, second = (shlex.split(line.replace("localhost:50051", quiet_server.address)) for line in LINES)
+    grpcurl, first, second, followed, shows = (
+        shlex.split(line.replace("localhost:50051", quiet_server.address)) for line in LINES
+    )
     done = subprocess.run([go_tool("grpcurl"), *grpcurl[1:]], capture_output=True, text=True, timeout=60, check=True)
     states = [result["response"]["job"]["state"] for result in json.loads(done.stdout)["results"]]
     assert states == ["WAITING", "WAITING", "BLOCKED"]
@@ -73,6 +75,12 @@ def test_the_lines_of_the_page_run(quiet_server: Server, go_tool: Callable[[str]
     shown = " ".join(typed(quiet_server.address, "jobs", "get", child).split())
     assert "waits for video/cut-1 (open); if one fails: cancel" in shown
     assert "'video/cut-1'" in typed(quiet_server.address, "jobs", "explain", child)
+    assert typed(quiet_server.address, *followed[1:]).startswith("scheduled import-1")
+    with Client(quiet_server.address) as client:
+        follower = client.get("import-1").on_end
+        assert follower is not None
+        assert (client.get(follower).type, client.get(follower).data) == ("clean_up", {"of": "import"})
+    assert f"on end default/{follower.job_id}" in " ".join(typed(quiet_server.address, *shows[1:]).split())
 
 
 @on_each_store
@@ -126,6 +134,40 @@ def test_a_batch_has_a_last_job_and_what_follows_it(client: Client, queue: str) 
     follower = client.wait(last_job.on_end, timeout=20)
     assert (follower.queue, follower.result) == (queue, {"after": True})
     assert [one and one.job_id for one in client.parents(follower)] == [last_job.job_id]
+
+
+def test_what_follows_an_end_is_said_in_a_shell_and_shown_there(
+    shared_server: Server, client: Client, queue: str
+) -> None:
+    def shell(*words: str) -> str:
+        return " ".join(typed(shared_server.address, "jobs", *words, "--queue", queue).split())
+
+    follow = ("--on-end", "echo", "--on-end-payload", '{"of": "a"}')
+    shell("schedule", "fails_for_good", "--job-id", "a", "--delay", "1h", *follow)
+    child = client.get("a", queue=queue).on_end
+    assert child is not None
+    assert f"on end {queue}/{child.job_id}" in shell("get", "a")
+    assert f"waits for {queue}/a (open)" in shell("get", child.job_id)
+    client.run("a", queue=queue)
+    assert client.wait(child, timeout=20).result == {"of": "a"}
+    assert f"waits for {queue}/a (failed)" in shell("get", child.job_id)
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        (("--on-end-payload", "{}"), "--on-end"),
+        (("--on-end", "t", "--on-end-payload", "[1]"), "--on-end-payload"),
+        (("--on-end", "email_notification", "--on-end-payload", '{"two": 1}'), "--on-end-payload"),
+    ],
+)
+def test_what_cannot_follow_is_refused_by_the_name_of_its_option(
+    shared_server: Server, more: tuple[str, ...], why: str
+) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        typed(shared_server.address, "jobs", "schedule", "noop", *more)
+    assert refused.value.returncode == 2
+    assert re.search(rf"Invalid value for '?{why}\b(?!-)", refused.value.stderr)
 
 
 def test_more_than_a_call_takes(client: Client, queue: str) -> None:

@@ -24,11 +24,19 @@ _NOT_USERS = {"local", "admin", "config"}
 Launch = Callable[..., Server]
 
 
+@pytest.fixture(scope="module")
+def _own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    """Nobody but these tests writes to it."""
+    server = MongoServer(tmp_path_factory.mktemp("mongo"))
+    yield server
+    server.stop()
+
+
 @pytest.fixture
-def mongo(mongo_server: MongoServer) -> Iterator[MongoServer]:
+def mongo(_own: MongoServer) -> Iterator[MongoServer]:
     """Nothing stands in the database of its address, nor is left there."""
-    yield mongo_server
-    with mongo_server.client() as client:
+    yield _own
+    with _own.client() as client:
         client.drop_database(DATABASE)
 
 

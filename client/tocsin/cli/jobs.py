@@ -59,6 +59,8 @@ def schedule(
     after: options.After = None,
     when_parent_fails: options.WhenParentFails = "",
     block_timeout: options.BlockTimeout = None,
+    on_end: options.OnEnd = "",
+    on_end_payload: options.OnEndPayload = None,
     on_conflict: Annotated[
         str, typer.Option(metavar="fail|keep|replace", help="What to do where a job of this id stands.")
     ] = "fail",
@@ -92,6 +94,7 @@ def schedule(
         **({} if weight is None else {"weight": weight}),
         collapse=Collapse(collapse_key, mode, window, max_wait) if collapse_key else None,
         depends_on=depends_on,
+        on_end=parsing.on_end(on_end, on_end_payload),
         expire=expire_at if expire_after is None else expire_after,
         on_conflict=conflict,
         delay=delay,

@@ -85,6 +85,13 @@ BlockTimeout: TypeAlias = Annotated[
     timedelta | None,
     typer.Option(parser=parsing.span, metavar="SPAN", help="Of --after: it waits no longer."),
 ]
+OnEnd: TypeAlias = Annotated[
+    str, typer.Option(metavar="TYPE", help="A job of this type follows its end, however it ends.")
+]
+OnEndPayload: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="JSON", help="Of --on-end: that job's payload, a JSON object.", show_default=False),
+]
 DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", metavar="", help="Only count the jobs that match.")]
 Reason: TypeAlias = Annotated[str, typer.Option(help="Why; kept with the job.")]
 Data: TypeAlias = Annotated[

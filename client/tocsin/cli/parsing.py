@@ -19,6 +19,7 @@ from tocsin._checking import PRIORITIES
 from tocsin.dependencies import DependsOn, JobRef
 from tocsin.enums import WhenParentFails
 from tocsin.payloads import TYPED_PAYLOADS, Payload, TypedPayload
+from tocsin.requests import JobRequest
 
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -112,8 +113,11 @@ def words(kind: type[Word], texts: Sequence[str]) -> list[Word]:
     return [kind(name) for name in names]
 
 
-def payload(type_: str, data: str | None, file: Path | None) -> tuple[str | TypedPayload, Payload]:
-    """Type and payload of a job, from JSON text or a file of it ("-" is standard input). Neither: no payload.
+def payload(
+    type_: str, data: str | None, file: Path | None, *, option: str = "--data"
+) -> tuple[str | TypedPayload, Payload]:
+    """Type and payload of a job, from JSON text, which `option` gave, or a file of it ("-" is standard input). Neither:
+    no payload.
 
     For a built-in type the JSON is read as its message, so that `email_notification` is what it says.
     """
@@ -123,7 +127,7 @@ def payload(type_: str, data: str | None, file: Path | None) -> tuple[str | Type
         data = _read(file)
     if data is None:
         return type_, None
-    hint = "--data" if file is None else "--data-file"
+    hint = option if file is None else "--data-file"
     try:
         fields = json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -191,6 +195,16 @@ def depends_on(
     [rule] = words(WhenParentFails, [when_parent_fails])
     named = [JobRef(*one.split("/", 1)) if _names_queue(one) else one for one in after]
     return DependsOn(named, rule, block_timeout)
+
+
+def on_end(type_: str, data: str | None) -> JobRequest | None:
+    """The job that follows an end."""
+    if not type_:
+        if data is not None:
+            raise typer.BadParameter("is needed with --on-end-payload", param_hint="--on-end")
+        return None
+    named, body = payload(type_, data, None, option="--on-end-payload")
+    return JobRequest(named, body)
 
 
 def _names_queue(said: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from tocsin.worker.context import JobContext
 from tocsin.worker.log_lines import Line, WaitingLines
 from tocsin.worker.outcomes import CANCELLED, ERROR_MESSAGE_BYTES, TIMEOUT, cut
+from tocsin.worker.parents import AskParents, no_parents
 from tocsin.worker.registry import Handler
 from tocsin.worker.source import AttemptOutcome, Ending, LeasedJob
 
@@ -35,6 +36,7 @@ class Attempt:
     __slots__ = (
         "_tell",
         "abandoned",
+        "ask",
         "began",
         "context",
         "handler",
@@ -52,12 +54,20 @@ class Attempt:
         "told",
     )
 
-    def __init__(self, job: LeasedJob, handler: Handler, runner: Runner, tell: Callable[[Attempt], None]) -> None:
+    def __init__(
+        self,
+        job: LeasedJob,
+        handler: Handler,
+        runner: Runner,
+        tell: Callable[[Attempt], None],
+        ask: AskParents = no_parents,
+    ) -> None:
         self.job = job
         self.key = (job.queue, job.job_id)  # two attempts of one job never run here at once
         self.handler = handler
         self.runner = runner
-        self.context = JobContext(job, self._say, self.write)
+        self.context = JobContext(job, self._say, self.write, ask)
+        self.ask = ask
         self.limit = _shorter(job.timeout, handler.timeout)
         self.began: float | None = None  # time.monotonic() when the handler was called
         self.seat: Any = None  # the runner's own: where in it the attempt runs

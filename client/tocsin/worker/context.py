@@ -14,6 +14,7 @@ from tocsin.v1 import payloads_pb2
 from tocsin.worker.errors import JobCancelled, UnfitPayload
 from tocsin.worker.log_lines import LevelName, Line, line
 from tocsin.worker.outcomes import cut
+from tocsin.worker.parents import AskParents, Parents, no_parents
 from tocsin.worker.payloads import read_payload
 from tocsin.worker.source import LeasedJob
 
@@ -37,19 +38,21 @@ def running_job() -> dict[str, str | int]:
 class JobContext:
     """One attempt, as its handler sees it: the job, its payload, and ways to say and hear things meanwhile.
 
-    `report` is told of progress, `write` of lines that are logged; in tests of your own handlers leave them out, or
-    give a list's `append` (for `report` in a lambda).
+    `report` is told of progress, `write` of lines that are logged, `ask` for the jobs that it waited for; in tests of
+    your own handlers leave them out, or give a list's `append` (for `report` in a lambda).
     """
 
-    __slots__ = ("_cancel_reason", "_job", "_payload", "_report", "_write")
+    __slots__ = ("_ask", "_cancel_reason", "_job", "_payload", "_report", "_write")
 
     def __init__(
         self,
         job: LeasedJob,
         report: Callable[[float, str], None] | None = None,
         write: Callable[[Line], None] | None = None,
+        ask: AskParents = no_parents,
     ) -> None:
         self._job = job
+        self._ask = ask
         self._report = report
         self._write = write
         self._payload: Any = _UNREAD
@@ -185,6 +188,17 @@ class JobContext:
         if write is not None:
             write(new)
         return _GIVE_WAY
+
+    def parents(self) -> Parents:
+        """The jobs that this one waited for (`depends_on`), or whose end it follows (`on_end`), in order, each as
+        `client.get` shows it, with its result; None in the place of one that is gone.
+
+        An `async def` has them by `await job.parents()`; a plain `def` by `for parent in job.parents()`, which waits.
+        In a worker process it is a call to its server, by the worker's token, which needs the scopes `read` and
+        `read_payload` and the parents' queues. Each call asks anew. Where they cannot be read it raises ParentsUnread,
+        which ends the attempt as any exception does.
+        """
+        return Parents(self._ask, self._job)
 
     @property
     def cancelled(self) -> bool:

@@ -44,6 +44,10 @@ class UnfitResult(DoNotRetry):
     """What the handler returned cannot be kept. Its work is done, so another attempt would only repeat it."""
 
 
+class ParentsUnread(Exception):
+    """The jobs that this one waited for could not be read: server or store are away, or who runs it may not."""
+
+
 class HandedOver(Exception):
     """The attempt goes on elsewhere: whoever has its token extends its lease and reports how it ended.
 

@@ -12,6 +12,7 @@ from functools import partial
 
 import grpc
 
+from tocsin.async_client import AsyncClient
 from tocsin.errors import ServerError, TocsinError
 from tocsin.v1 import error_reason_pb2
 from tocsin.v1 import worker_service_pb2 as pb
@@ -102,6 +103,7 @@ class GrpcSource(Source, Listener):
         self._sat = asyncio.Event()
         self._credits = GivenCredits(narrow)
         self._stream: JobStream | None = None
+        self._server: str | None = None  # the last one that it went to
         self._welcomed = False  # by any server, ever
         self._away = False  # and said so
         self._closing = asyncio.Event()
@@ -195,6 +197,7 @@ class GrpcSource(Source, Listener):
     async def _serve(self, address: str) -> None:
         self._outbox.begin_stream()
         self._credits = GivenCredits(self._narrow)
+        self._server = address
         self._stream = JobStream(address, self._route, self)
         try:
             await self._stream.run()
@@ -224,6 +227,12 @@ class GrpcSource(Source, Listener):
     def _ring(self) -> None:
         if self._stream is not None:
             self._stream.ring()
+
+    async def parents(self, job: LeasedJob) -> Sequence[bytes | None]:
+        tls, token = self._route.tls or False, self._route.token or ""
+        async with AsyncClient(self._server, tls=tls, token=token) as client:
+            found = await client.parents(job.job_id, queue=job.queue)
+        return [None if one is None else one.message.SerializeToString() for one in found]
 
     # --- what streams ask for, and hear ---
 

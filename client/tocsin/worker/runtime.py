@@ -8,11 +8,13 @@ import itertools
 import logging
 import time
 from collections.abc import Collection, Coroutine, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 
 from tocsin.worker import forks
 from tocsin.worker.attempt import Attempt, Ended, Stop
+from tocsin.worker.errors import ParentsUnread
 from tocsin.worker.flusher import Flusher
 from tocsin.worker.heartbeats import Heartbeats
 from tocsin.worker.mailbox import Mailbox
@@ -103,6 +105,7 @@ class Runtime:
             Graces(stop_grace, cancel_grace, park_for),
             done=self._done,
             said=self._said.put,
+            ask=self._ask_parents,
         )
         self._flusher = Flusher(source, lambda ended: self._heartbeats.last_words(ended))
         leased = _Either(self._supervisor.running, self._flusher.owed)
@@ -112,6 +115,7 @@ class Runtime:
         self._slots.widened = self._widened
         self._seat: Seat | None = None
         self._over: asyncio.Future[None] | None = None  # ends what `run` waits for
+        self._loop: asyncio.AbstractEventLoop | None = None  # that `run` runs on
         self._released = 0  # attempts
         self._given_back = 0  # jobs that came too late to become attempts
         self._breath = FIRST_BREATH
@@ -126,7 +130,7 @@ class Runtime:
 
     async def run(self) -> None:
         """Run jobs until drained. Cancelled, it drains with no grace and then ends as cancelled."""
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         self._ended.open(loop)
         self._said.open(loop)
         forks.run_here()
@@ -224,6 +228,18 @@ class Runtime:
         else:
             self._breath = FIRST_BREATH
         self._supervisor.ended(*ended)
+
+    def _ask_parents(self, job: LeasedJob) -> Future[Sequence[bytes | None]]:
+        """From any thread."""
+        if self._loop is None:
+            raise ParentsUnread("nothing runs here yet")
+        return asyncio.run_coroutine_threadsafe(self._parents(job), self._loop)
+
+    async def _parents(self, job: LeasedJob) -> Sequence[bytes | None]:
+        try:
+            return await self._source.parents(job)
+        except Exception as error:
+            raise ParentsUnread(f"the parents of job {job.job_id!r} could not be read: {error}") from error
 
     def _done(self, attempt: Attempt, outcome: AttemptOutcome) -> None:
         self._released += outcome.ending is Ending.RELEASED

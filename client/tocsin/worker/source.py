@@ -130,6 +130,11 @@ class Source(ABC):
         """Record outcomes, in order; False where the lease was lost, and only there. Repeats by itself while the store
         is away or takes no writes."""
 
+    async def parents(self, job: LeasedJob) -> Sequence[bytes | None]:
+        """The jobs that it waited for, each a serialized tocsin.v1.Job, None in the place of one that is gone. Raises
+        where the store or server is away or refuses."""
+        raise NotImplementedError(f"this source knows no parents of job {job.job_id!r}")
+
     async def lull(self) -> None:  # noqa: B027 - most sources cannot tell
         """Return once no jobs are about to come, or very soon: they begin sooner where outcomes are recorded after
         them. At once where there is no telling."""

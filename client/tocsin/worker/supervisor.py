@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from tocsin.worker.attempt import Attempt, Runner, Stop
 from tocsin.worker.outcomes import TIMEOUT
+from tocsin.worker.parents import AskParents
 from tocsin.worker.registry import Handler, Handlers
 from tocsin.worker.slots import Slots
 from tocsin.worker.source import AttemptOutcome, Ending, HeartbeatAnswer, LeasedJob
@@ -60,6 +61,7 @@ class Supervisor:
         *,
         done: Callable[[Attempt, AttemptOutcome], None],
         said: Callable[[Attempt], None],
+        ask: AskParents,
     ) -> None:
         self.running: dict[Attempt, None] = {}  # leased, outcome not given yet; parked ones included
         self.abandoned: dict[Attempt, None] = {}  # outcome given, handler still runs
@@ -71,6 +73,7 @@ class Supervisor:
         self._graces = graces
         self._done = done
         self._said = said
+        self._ask = ask
         self._nothing_runs = asyncio.Event()
         self._nothing_runs.set()
 
@@ -79,7 +82,7 @@ class Supervisor:
         beginning: dict[Runner, list[Attempt]] = {}
         for job, handler in [(job, self._handler(job)) for job in jobs]:
             runner = self._runners.of(handler, job)
-            attempt = Attempt(job, handler, runner, self._said)
+            attempt = Attempt(job, handler, runner, self._said, self._ask)
             self._slots.take(job.queue, job.type)
             self.running[attempt] = None
             if attempt.key in self._here:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 
 from tocsin.v1 import bulk_pb2, holding_pb2, transfer_pb2
@@ -75,15 +75,17 @@ class JobService:
 
     async def ScheduleJob(self, request: pb.ScheduleJobRequest, call: Call) -> pb.ScheduleJobResponse:
         asked = self._rules.checked(await aside(request.ByteSize(), lambda: schedule_jobs.schedule_job(request)))
-        [scheduled] = await self._scheduling.schedule([CallTrace(call.context).onto(asked)])
+        [scheduled] = await self._scheduling.schedule(CallTrace(call.context).onto([asked]))
         return scheduling.scheduled(*or_raise(scheduled))
 
     async def BatchScheduleJobs(self, request: pb.BatchScheduleJobsRequest, call: Call) -> pb.BatchScheduleJobsResponse:
         raws = schedule_jobs.batch_schedule_jobs(request)
         read = checked(call.principal, pb.ScheduleJobRequest, self._read_one)
         asked = await each_aside(sum(map(len, raws)), raws, batches.tried(read))
-        good = list(map(CallTrace(call.context).onto, batches.good(asked)))
-        places = [at for at, item in enumerate(asked) if not isinstance(item, TocsinError)]
+        good = CallTrace(call.context).onto(batches.good(asked))
+        places: Sequence[int] = range(len(asked))
+        if len(good) < len(asked):
+            places = [at for at, item in enumerate(asked) if not isinstance(item, TocsinError)]
         done = await self._scheduling.schedule(good, places) if good else []
         return batches.scheduled(batches.in_order(asked, done))
 

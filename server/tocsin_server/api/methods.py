@@ -8,8 +8,9 @@ before the interceptors.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,9 +25,20 @@ from tocsin_server.api import wire
 from tocsin_server.api.interceptors.call import Call, CallerLeft, Context, Interceptor, Method, MethodKind, Work, around
 from tocsin_server.api.permissions import check_request, shown
 from tocsin_server.api.reading import METADATA_BYTES, RequestBytes, check_metadata, inflated, read, weight
-from tocsin_server.domain.errors import InvalidFields, NotBuilt, RequestLate, TransferIdle, Violation
+from tocsin_server.domain.errors import (
+    InvalidFields,
+    NotAllowed,
+    NotBuilt,
+    RequestLate,
+    TocsinError,
+    TransferIdle,
+    Violation,
+)
 from tocsin_server.operations.schedule_jobs import CancelledUnsent
 
+#: Of a call that is refused before its request is read, for the audit log: so many seconds for what has mostly come
+#: with the call already, and so many bytes at most.
+_LOOK_WITHIN, _LOOKED_AT = 0.2, 64 << 10
 _PATH_CHARACTERS = 200  # of a method that nobody knows, in the log and in its refusal
 _Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"  # generic in the stubs only
 
@@ -97,8 +109,20 @@ def _method_handler(
         """The request, which its caller may make."""
         request = read(public, as_read, raw)
         if call.principal is not None:
-            check_request(call.principal, public, raw)
+            try:
+                check_request(call.principal, public, raw)
+            except NotAllowed:
+                call.asked = request  # of several the one that was refused
+                raise
         return request
+
+    async def look(call: Call) -> None:
+        """What is asked by one who may not, as far as it has come and is small."""
+        with contextlib.suppress(TocsinError, TimeoutError):
+            async with asyncio.timeout(_LOOK_WITHIN):
+                raw = await call.context.read()
+            if isinstance(raw, bytes) and weight(raw) <= _LOOKED_AT:
+                call.asked = read(public, as_read, await inflated(raw))
 
     def given(call: Call, answer: Message) -> bytes:
         """The answer, as its caller may see it."""
@@ -160,9 +184,11 @@ def _method_handler(
             grpc.stream_stream_rpc_method_handler,
             method,
             around(gate.interceptors, both_streams if descriptor.client_streaming else answers_stream),
+            None if descriptor.client_streaming else look,
         )
     work = asked_stream if descriptor.client_streaming else unary
-    return _handler(grpc.stream_unary_rpc_method_handler, method, around(gate.interceptors, work))
+    of_one = None if descriptor.client_streaming else look
+    return _handler(grpc.stream_unary_rpc_method_handler, method, around(gate.interceptors, work), of_one)
 
 
 async def _next(context: Context, idle: timedelta | None, late: type[TransferIdle]) -> bytes | None:
@@ -193,10 +219,12 @@ async def _write(context: Context, answer: bytes, idle: timedelta | None) -> Non
         raise CallerLeft from error
 
 
-def _handler(make: Callable[..., Any], method: Method, work: Work) -> _Handler:
+def _handler(
+    make: Callable[..., Any], method: Method, work: Work, look: Callable[[Call], Awaitable[None]] | None = None
+) -> _Handler:
     async def handle(_: object, context: Context) -> bytes | None:
         try:
-            return await work(Call(method, context))
+            return await work(Call(method, context, look=look))
         except grpc.aio.AbortError as aborted:
             # grpc keeps it beside the call, and raises it again. With what it has come through it would keep the call
             # and the request in a ring, which stands until a collector comes by.

@@ -246,7 +246,8 @@ def _check_beside(principal: Principal, record: Any, around: str) -> None:
 def _reach(principal: Principal, queue: str) -> None:
     if not principal.reaches(queue):
         raise NotAllowed(
-            f"{principal.name} does not reach the queue {queue[:100]!r}. Have it added to its queues, or name another."
+            f"{principal.name} does not reach the queue {queue[:100]!r}. Have it added to its queues, or name another.",
+            queue=queue,
         )
 
 

@@ -41,14 +41,17 @@ class CallTrace:
             elif name == TRACESTATE and isinstance(value, str):
                 state = f"{state},{value}" if state else value
         # What is no trace context is none, says the recommendation; the call is not to blame for it.
-        self._parent = parent if is_traceparent(parent) else ""
+        self._parent = parent if parent and is_traceparent(parent) else ""
         self._state = state if self._parent and is_tracestate(state) else ""
         self._alone: Conditions | None = None
 
-    def onto(self, request: JobRequest) -> JobRequest:
-        """The job with the trace of the call."""
+    def onto(self, requests: list[JobRequest]) -> list[JobRequest]:
+        """The jobs with the trace of the call."""
+        return [self._onto(request) for request in requests] if self._parent else requests
+
+    def _onto(self, request: JobRequest) -> JobRequest:
         conditions = request.conditions
-        if not self._parent or conditions.traceparent:
+        if conditions.traceparent:
             return request
         if conditions is not NO_CONDITIONS:
             conditions = replace(conditions, traceparent=self._parent, tracestate=self._state)

@@ -12,6 +12,7 @@ from tocsin import AsyncClient, TocsinError
 
 from tocsin_server.cli import options
 from tocsin_server.cli.job_screen import JobScreen
+from tocsin_server.cli.log_lines import LogLines
 from tocsin_server.cli.reloading import AGAIN, run_reloading
 from tocsin_server.cli.running import loaded_or_exit, refusal, run_server
 from tocsin_server.handlers.hello import TYPE
@@ -85,7 +86,8 @@ def dev(
         if not again:
             await _show(server, settings)
 
-    run_server("dev", settings, hello=True, then=show, before=_open_screen)
+    lines = LogLines(colours=sys.stderr.isatty())
+    run_server("dev", settings, hello=True, then=show, before=_open_screen, lines=lines)
 
 
 def _open_screen() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from structlog.typing import Processor
 from tocsin import tracing
 from tocsin.worker.context import running_job
 
@@ -77,13 +78,15 @@ def run_server(
     then: Callable[[Server], Awaitable[None]] | None = None,
     before: Callable[[], object] | None = None,
     beside: bool = False,
+    lines: Processor | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, with `then` beside it. Exit code 2: the server cannot start; 1: it has
     failed.
 
     `before` is called when the log is set up, before anything is started. `beside`: others serve on the same address.
+    `lines` renders the log where log.format leaves it open.
     """
-    set_up_logs(settings)
+    set_up_logs(settings, lines)
     if settings.tracing.enabled:
         _set_up_tracing(command)
     if before is not None:
@@ -107,8 +110,8 @@ def _set_up_tracing(command: str) -> None:
         raise refusal(command, [f"tracing.enabled: {error}"]) from None
 
 
-def set_up_logs(settings: Settings) -> None:
-    """As the settings say; once a process."""
+def set_up_logs(settings: Settings, lines: Processor | None = None) -> None:
+    """As the settings say; once a process. `lines` renders it where they leave it open."""
     secrets = Secrets(secrets_of(settings))
     FileSecret.on_change = secrets.add_value
     configure_logs(
@@ -117,6 +120,7 @@ def set_up_logs(settings: Settings) -> None:
         secrets=secrets,
         texts=settings.log.texts,
         running_job=running_job,
+        auto=lines,
     )
 
 

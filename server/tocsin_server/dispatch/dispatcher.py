@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
@@ -61,6 +61,7 @@ class Dispatcher:
         warnings: Sequence[str] = (),
         failed: Callable[[], None] = lambda: None,
         keeper_store: Callable[[], JobStore] | None = None,
+        parents: Callable[[str, str], Awaitable[Sequence[bytes | None]]] | None = None,
     ) -> None:
         if queues and BULK_TYPE in set(handlers):  # who acts on a queue need not know which servers serve it
             queues = {*queues, BULK_QUEUE}
@@ -75,7 +76,7 @@ class Dispatcher:
         self._slots = QueueSlots(
             store, queue_settings, slots, wakeups, ticker, version=version, tick=tick, in_turn=leasing.in_turn
         )
-        source = StoreSource(store, leasing, lease, queues=queues, fresh=self._slots.fresh)
+        source = StoreSource(store, leasing, lease, queues=queues, fresh=self._slots.fresh, parents=parents)
         self._runtimes = [Runtime(source, handlers, slots=slots)]
         self._sources = [source]
         self._pushing: Pushing | None = None

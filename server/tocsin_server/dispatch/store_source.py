@@ -34,7 +34,8 @@ class StoreSource(Source):
     """Leases from the store, and records outcomes there.
 
     lease: how long leases hold unextended. queues: which to take jobs of; None: all. fresh: awaited with a queue
-    before it is claimed from, so that the slots are as its settings say.
+    before it is claimed from, so that the slots are as its settings say. parents: reads those of a job, by its
+    queue and id.
     """
 
     #: Whether its slots are no room for the jobs of other seats, as Seat says.
@@ -48,6 +49,7 @@ class StoreSource(Source):
         *,
         queues: Collection[str] | None = None,
         fresh: Callable[[str], Awaitable[None]] | None = None,
+        parents: Callable[[str, str], Awaitable[Sequence[bytes | None]]] | None = None,
     ) -> None:
         self._store = store
         self._leasing = leasing
@@ -55,6 +57,7 @@ class StoreSource(Source):
         self._lease = lease
         self._queues = queues
         self._fresh = fresh
+        self._parents = parents
         self._extending: set[asyncio.Future[list[Extended | TocsinError]]] = set()
         self._beat = asyncio.Event()
         self._holder = leasing.holdings.holder(lambda queue: self._beat.set())
@@ -104,6 +107,9 @@ class StoreSource(Source):
                 self._holder.forget(beat.job.queue, beat.job.token)  # no outcome will be taken of it
             found.append(_beat_answer(answer))
         return found
+
+    async def parents(self, job: LeasedJob) -> Sequence[bytes | None]:
+        return () if self._parents is None else await self._parents(job.queue, job.job_id)
 
     async def _extend(self, extensions: Sequence[Extension]) -> Sequence[Extended | TocsinError]:
         extending = asyncio.ensure_future(self._store.extend(extensions, self._lease))

@@ -363,8 +363,9 @@ class NotAllowed(TocsinError):
 
     reason = "PERMISSION_DENIED"
 
-    def __init__(self, message: str, *, scope: str = "") -> None:
-        self.scope = scope
+    def __init__(self, message: str, *, scope: str = "", queue: str = "") -> None:
+        """scope: which one it takes; queue: which one is out of reach."""
+        self.scope, self.queue = scope, queue
         super().__init__(message)
 
     @property

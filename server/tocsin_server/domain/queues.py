@@ -139,7 +139,8 @@ class WorkerFigures:
     abandoned: int
     queues: tuple[str, ...] = ()  # empty: all
     warnings: tuple[str, ...] = ()
-    seen_time: datetime | None = None  # set by the store
+    #: When it was last heard of. None, as its server says it: it is connected, so the store sets when that was said.
+    seen_time: datetime | None = None
     remote: bool = False  # a process of its own, that speaks gRPC
     version: str = ""
     language: str = ""

@@ -7,13 +7,14 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
 from tocsin_server.background import Loop
 from tocsin_server.domain.errors import TocsinError
 from tocsin_server.domain.queues import WorkerFigures
+from tocsin_server.operations.store_clock import StoreClock
 from tocsin_server.store.interface import JobStore
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -32,13 +33,17 @@ _WORKERS_NAMED, _HELD_NAMED = 1_000, 500
 
 
 class Announcing:
-    """Says who runs jobs here. by: this server's name. words: those who can tell of some, each of its own.
+    """Says who runs jobs here. by: this server's name. words: those who can tell of some, each of its own; a worker
+    without a seen_time is connected.
 
     Where nobody runs any jobs here, the store is asked nothing.
     """
 
-    def __init__(self, store: JobStore, by: str, words: Sequence[Callable[[], Sequence[WorkerFigures]]]) -> None:
+    def __init__(
+        self, store: JobStore, clock: StoreClock, by: str, words: Sequence[Callable[[], Sequence[WorkerFigures]]]
+    ) -> None:
         self._store = store
+        self._clock = clock
         self._by = by
         self._good_for = _GOOD_FOR_TESTS if store.manual_clock else _GOOD_FOR
         self._words = words
@@ -67,8 +72,8 @@ class Announcing:
         """All that run jobs, by name: those here as they are now, others as their servers last said. One of whom
         several servers tell is one."""
         here = self._here()
-        now = datetime.now(UTC)
-        found = {one.worker: replace(one, seen_time=now, by=self._by) for one in here}
+        now = self._clock.now()
+        found = {one.worker: replace(one, seen_time=one.seen_time or now, by=self._by) for one in here}
         for one in await self._store.workers():
             if one.by != self._by:
                 known = found.get(one.worker)
@@ -89,11 +94,13 @@ class Announcing:
 
     async def _announce(self) -> None:
         words = _bounded(self._here())
-        if words == self._said and (not words or time.monotonic() < self._renew):
+        # One that calls again and again is not told of each time: when it was heard of goes along with the rest.
+        same = [replace(one, seen_time=None) for one in words]
+        if same == self._said and (not words or time.monotonic() < self._renew):
             return
         try:
             await self._store.announce(words, self._by, self._good_for if words else timedelta(0))
-            self._said, self._renew = words, time.monotonic() + _RENEW_AFTER.total_seconds()
+            self._said, self._renew = same, time.monotonic() + _RENEW_AFTER.total_seconds()
         except TocsinError as error:
             _log.debug("announce_failed", error=str(error))  # the ticker says aloud that the store is away
         except Exception:
@@ -121,5 +128,6 @@ def _joined(one: WorkerFigures, other: WorkerFigures) -> WorkerFigures:
         busy=one.busy + other.busy,
         held=one.held + more,
         free=one.free + other.free,
+        seen_time=max((seen for seen in (one.seen_time, other.seen_time) if seen is not None), default=None),
         since=min((since for since in (one.since, other.since) if since is not None), default=None),
     )

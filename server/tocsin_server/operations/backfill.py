@@ -16,7 +16,7 @@ from tocsin_server.domain.schedules.errors import CalendarNotFound, ScheduleNotF
 from tocsin_server.domain.schedules.firing import MOST_FIRED
 from tocsin_server.domain.schedules.standing import Schedule
 from tocsin_server.domain.schedules.timing import Occurrence
-from tocsin_server.operations.calendars import calendars_of
+from tocsin_server.operations.calendars import calendars_of, reckoned
 from tocsin_server.store.interface import JobStore
 
 #: A schedule is fired while it is backfilled, mostly once; so often a step is tried.
@@ -29,13 +29,14 @@ async def backfill(
 ) -> list[BackfilledTime]:
     """What becomes of a schedule's times from `start` on and before `end`, and of none that is its own yet (see
     domain/schedules/backfill.py). Their jobs are due at once, whatever overlap and max_runs say; one whose id stands is
-    kept. ScheduleNotFound, CalendarNotFound, TooManyTimes; QuotaExceeded, which leaves what was made before.
+    kept. ScheduleNotFound, CalendarNotFound, TooManyTimes; InvalidFields for a calendar that its zone cannot read;
+    QuotaExceeded, which leaves what was made before.
     """
     schedule = await _read(store, queue, schedule_id)
     calendars = await calendars_of(store, [schedule])
     if absent := sorted({*schedule.calendar_names} - calendars.keys()):
         raise CalendarNotFound(absent[0])
-    reckoning, now = schedule.reckoning(calendars), await store.ping()
+    reckoning, now = reckoned(schedule, calendars), await store.ping()
     # Off the loop: a thousand times that calendars move take a second.
     times = await asyncio.to_thread(backfill_times, schedule, reckoning, start, end, now)
     kept: set[datetime] = set()

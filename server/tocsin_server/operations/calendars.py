@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -14,7 +14,9 @@ from tocsin_server.domain.schedules.calendars import Calendars, CalendarUser, Ke
 from tocsin_server.domain.schedules.days_off import days_off
 from tocsin_server.domain.schedules.errors import CalendarChanged, CalendarInUse, CalendarNotFound
 from tocsin_server.domain.schedules.ics import UnreadCalendar
+from tocsin_server.domain.schedules.reckoning import Reckoning
 from tocsin_server.domain.schedules.standing import Schedule, ScheduleSpec
+from tocsin_server.domain.schedules.timing import CalendarUse
 from tocsin_server.domain.time_zones import zone_of
 from tocsin_server.operations.calendar_changes import CarryChange
 from tocsin_server.store.interface import JobStore
@@ -141,12 +143,27 @@ def _all_there(names: Sequence[str], found: Sequence[KeptCalendar | None]) -> Ca
     return {name: one for name, one in zip(names, found, strict=True) if one is not None}
 
 
+def reckoned(schedule: Schedule, calendars: Calendars) -> Reckoning:
+    """The times of one that stands. InvalidFields for a calendar that has come to be such that it cannot be read by the
+    schedule's zone."""
+    for use, error in _unread(schedule.spec, calendars):
+        why = f"names the calendar {use.name!r}, which cannot be read by the schedule's zone: {error}"
+        raise InvalidFields([Violation("schedule_id", why)])
+    return schedule.reckoning(calendars)
+
+
 def _readable(spec: ScheduleSpec, found: Calendars) -> None:
+    for use, error in _unread(spec, found):
+        why = f"names a calendar that cannot be read by this schedule's zone: {error}"
+        at = spec.timing.calendars.index(use)
+        raise InvalidFields([Violation(f"schedule.calendars[{at}].name", why)])
+
+
+def _unread(spec: ScheduleSpec, found: Calendars) -> Iterator[tuple[CalendarUse, UnreadCalendar]]:
     """Of hours that its events have, a calendar without a zone of its own makes other days in each zone."""
     zone = zone_of(spec.timing.time_zone)
-    for i, use in enumerate(spec.timing.calendars):
+    for use in spec.timing.calendars:
         try:
             days_off(found[use.name].days, zone)
         except UnreadCalendar as error:
-            why = f"names a calendar that cannot be read by this schedule's zone: {error}"
-            raise InvalidFields([Violation(f"schedule.calendars[{i}].name", why)]) from None
+            yield use, error

@@ -44,11 +44,6 @@ class _Item:
     followers: list[Draft] = field(default_factory=list)  # what follows its end, what follows that first
 
 
-def waits_or_is_followed(request: JobRequest) -> bool:
-    """Whether it is for ScheduleDependents."""
-    return bool(request.parents) or request.on_end is not None
-
-
 class ScheduleDependents:
     """Adds jobs of which some wait for others. `draft`: a request with its gaps filled."""
 

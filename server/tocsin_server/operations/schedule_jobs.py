@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
+from operator import attrgetter
 
 from tocsin_server.background import Unbroken
 from tocsin_server.domain.defaults import SERVER_DEFAULTS, UNSET, JobDefaults, JobRequest, terms
@@ -14,7 +15,7 @@ from tocsin_server.domain.job import Added, Draft, Terms
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.operations.gathering import CancelledUnsent, Gathering
 from tocsin_server.operations.leasing.riding import MOST_RIDING, Ride
-from tocsin_server.operations.schedule_dependents import Scheduled, ScheduleDependents, waits_or_is_followed
+from tocsin_server.operations.schedule_dependents import Scheduled, ScheduleDependents
 from tocsin_server.store.interface import JobStore
 from tocsin_server.telemetry import job_log
 
@@ -23,6 +24,8 @@ __all__ = ["CancelledUnsent", "ScheduleJobs", "Scheduled"]
 _NOW = timedelta(0)
 _MOST_TERMS = 1_000  # that are remembered; queues and types are named by callers
 _NO_TERMS = (None, None)
+# What makes a request one for ScheduleDependents.
+_PARENTS, _ON_END = attrgetter("parents"), attrgetter("on_end")
 
 
 class ScheduleJobs:
@@ -57,7 +60,7 @@ class ScheduleJobs:
         Queues may stand on several servers: jobs of one that is away are refused for themselves, unless there are no
         others. Raises what the store raises. CancelledUnsent where the caller is cancelled and nothing was sent for it.
         """
-        if any(map(waits_or_is_followed, requests)):
+        if any(map(_PARENTS, requests)) or any(map(_ON_END, requests)):  # each job of each batch passes here
             return await self._unbroken.run(self._dependents.schedule(requests, places))
         try:
             settings = await self._settings({request.queue for request in requests})

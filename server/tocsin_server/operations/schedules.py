@@ -13,10 +13,11 @@ from tocsin_server.domain.errors import OutcomeUnknown
 from tocsin_server.domain.schedules.calendars import Calendars, revisions_of
 from tocsin_server.domain.schedules.errors import CalendarNotFound, ScheduleChanged, ScheduleExists, ScheduleNotFound
 from tocsin_server.domain.schedules.firing import unfired
+from tocsin_server.domain.schedules.ics import UnreadCalendar
 from tocsin_server.domain.schedules.standing import Schedule, ScheduleSpec
 from tocsin_server.domain.schedules.timing import Occurrence
 from tocsin_server.domain.times import time_to_ms, to_time
-from tocsin_server.operations.calendars import about_to_name, calendars_of
+from tocsin_server.operations.calendars import about_to_name, calendars_of, reckoned
 from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.store.interface import JobStore
 
@@ -74,7 +75,8 @@ class KeptSchedules:
         return await self._pause(queue, schedule_id, reason, paused=True)
 
     async def resume(self, queue: str, schedule_id: str) -> Schedule:
-        """It goes on with its first time after now. ScheduleNotFound."""
+        """It goes on with its first time after now. ScheduleNotFound, CalendarNotFound; InvalidFields for a calendar
+        that its zone cannot read."""
         return await self._pause(queue, schedule_id, "", paused=False)
 
     async def delete(self, queue: str, schedule_id: str) -> None:
@@ -139,14 +141,18 @@ def _dropped(before: Schedule, calendars: Calendars, now: datetime) -> int:
     """How many times a change drops that have come and were not fired yet: they are missed then."""
     if {*before.calendar_names} - calendars.keys():  # nobody can say
         return 0
-    return unfired(before, before.reckoning(calendars), now)
+    try:
+        reckoning = before.reckoning(calendars)
+    except UnreadCalendar:
+        return 0
+    return unfired(before, reckoning, now)
 
 
 async def _from_now_on(schedule: Schedule, calendars: Calendars, now: datetime) -> Schedule:
     """One that is paused can be so also where a calendar that it names is not there."""
     if schedule.spec.paused:
         return schedule.from_now_on(None, now)
-    reckoning = schedule.reckoning(calendars)
+    reckoning = reckoned(schedule, calendars)
     if calendars:  # which may have a thousand days off to look through, in seconds: other calls go on meanwhile
         after = await asyncio.to_thread(schedule.from_now_on, reckoning, now)
     else:

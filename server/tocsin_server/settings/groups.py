@@ -327,7 +327,9 @@ class LogSettings(BaseModel, frozen=True, extra="forbid"):
         default="info", description="The least that is written."
     )
     format: Literal["auto", "console", "json"] = Field(
-        default="auto", description="console, json (a line each), or auto: console on a terminal, else json."
+        default="auto",
+        description="console, json (a line each), or auto: console on a terminal, else json; `tocsin dev` has lines of "
+        "its own.",
     )
     texts: bool = Field(
         default=False,

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from fractions import Fraction
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
@@ -22,6 +23,7 @@ _UNITS = {
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
 }
+_TICK = timedelta(microseconds=1)  # there is no shorter span
 _BYTES = re.compile(r"(?P<amount>[0-9]{1,15}) ?(?:(?P<letter>[KMGT])(?P<binary>i)?)?B?\Z")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}\Z")
 _QUEUE_NUMBER = re.compile(r"(?:[A-Za-z0-9._-]{1,100}|[A-Za-z0-9._-]{0,99}\*) ?= ?[0-9]{1,9}\Z")
@@ -37,7 +39,9 @@ def duration(text: object) -> timedelta:
     if not isinstance(text, str) or not _DURATION.fullmatch(text.strip()):
         raise ValueError('write a duration with its unit: "500ms", "45s", "2m", "1h" or "7d"')
     try:
-        return sum((float(amount) * _UNITS[_short(unit)] for amount, unit in _PART.findall(text)), timedelta())
+        # By fractions: a number with many digits is not rounded as a float would be.
+        parts = [Fraction(amount) * (_UNITS[_short(unit)] // _TICK) for amount, unit in _PART.findall(text)]
+        return sum((round(part) * _TICK for part in parts), timedelta())
     except OverflowError:
         raise ValueError("no duration is that long") from None
 
@@ -53,7 +57,8 @@ def show_duration(span: timedelta) -> str:
     for name in ("d", "h", "m", "s"):
         if span and not span % _UNITS[name]:
             return f"{span // _UNITS[name]}{name}"
-    return f"{span / _UNITS['ms']:g}ms"
+    ms, rest = divmod(span // _TICK, 1_000)
+    return f"{ms}.{rest:03}".rstrip("0") + "ms" if rest else f"{ms}ms"
 
 
 def byte_size(text: object) -> int:

@@ -430,6 +430,7 @@ class JobStore(ABC):
     @abstractmethod
     async def announce(self, workers: Sequence[WorkerFigures], by: str, ttl: timedelta) -> None:
         """Say who runs jobs, good for `ttl`: all for whom the server `by` speaks, in the place of what it said before.
+        One without a seen_time is heard of now, one with a later one, too.
         Nobody, or a ttl of 0, takes it back. One record, so that its size, and what is said to be held, is bounded by
         the caller to some 100 KiB."""
 

@@ -37,11 +37,12 @@ def configure_logs(
     texts: bool = False,
     running_job: Callable[[], Mapping[str, Any]] = dict,
     stream: TextIO | None = None,
+    auto: Processor | None = None,
 ) -> None:
     """Send all logs of this process to `stream` (standard error). `secrets` are hidden wherever they turn up.
 
-    texts: write messages and traces of jobs' errors, and what handlers say of progress. running_job: names the job
-    whose handler runs where something is logged; its names stand in the line.
+    auto: renders them where `style` is "auto". texts: write messages and traces of jobs' errors, and what handlers say
+    of progress. running_job: names the job whose handler runs where something is logged; its names stand in the line.
     """
     target = sys.stderr if stream is None else stream
     # A handler's own logger calls come from its thread or loop: nothing here may need to know which.
@@ -63,7 +64,7 @@ def configure_logs(
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *([] if texts else [_without_texts]),
                 redaction(secrets),
-                _renderer(style, target),
+                auto if auto is not None and style == "auto" else _renderer(style, target),
             ],
         )
     )

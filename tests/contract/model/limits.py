@@ -44,7 +44,9 @@ class Limited(Queue):
         self.paused = False
         self.pause_until: datetime | None = None
         self.buckets: dict[tuple[str, str], Bucket] = {}
-        self.asked_one_of: list[tuple[list[str], Asked]] = []  # the store says which it was
+        self.asked_one_of: list[
+            tuple[list[str], Asked, str]
+        ] = []  # the store says which; "" or who came, if that may wait
         self.turns: dict[str, dict[str, int]] = {}  # of keys that wait: how many turns each other one has had since
 
     # --- settings ---
@@ -103,8 +105,8 @@ class Limited(Queue):
         """The first limit that has no room for a job."""
         for limit in self.covering(job):
             own_place = job.keeps and limit.scope is LimitScope.KEY
-            most = limit.max_active
-            if most is not None and not own_place and len(self.holders(limit, job.key)) >= most:
+            in_its_way = [one for one in self.holders(limit, job.key) if one.state is ACTIVE or not own_place]
+            if limit.max_active is not None and len(in_its_way) >= limit.max_active:
                 return limit
             bucket = self.bucket(limit, job.key)
             if bucket.halted > self.now:
@@ -233,7 +235,7 @@ class Limited(Queue):
                 full.append(limit)
         for limit in full:
             if limit.on_full is OnFull.CANCEL_RUNNING:
-                self._ask_oldest(limit, job.key)
+                self._ask_oldest(limit, job)
 
     def refuse(self, job: Modelled) -> None:
         """It ends as it comes."""
@@ -255,17 +257,21 @@ class Limited(Queue):
             and not (by_key and (one.held or one.key != job.key))
         ]
         sure = sum(not (by_key and one.unfiled) for one in waiting)
-        return len(holders) + sure, len(holders) + len(waiting)
+        sure += sum(one.state is ACTIVE or not one.unsure for one in holders)
+        return sure, len(holders) + len(waiting)
 
-    def _ask_oldest(self, limit: Limit, key: str) -> None:
-        running = [job for job in self.holders(limit, key) if job.state is ACTIVE and job.cancel is None]
+    def _ask_oldest(self, limit: Limit, comer: Modelled) -> None:
+        running = [job for job in self.holders(limit, comer.key) if job.state is ACTIVE and job.cancel is None]
+        for names, _, _ in self.asked_one_of:
+            if sum(names == others for others, _, _ in self.asked_one_of) == len(names):  # that is each of them
+                running = [job for job in running if job.name not in names]
         first = min((job.start for job in running if job.start is not None), default=None)
         oldest = [job.name for job in running if job.start == first]
         asked = Asked(LIMIT_FULL, "", GRACE, self.now)
-        if len(oldest) == 1:
+        if len(oldest) == 1 and not comer.undecided:
             self.ask_to_stop(self.jobs[oldest[0]], asked)
         elif oldest:
-            self.asked_one_of.append((oldest, asked))
+            self.asked_one_of.append((oldest, asked, comer.name if comer.undecided else ""))
 
 
 #: What may be open of a job.

@@ -59,7 +59,9 @@ async def compare(store: JobStore, name: str, model: Limited, called: Mapping[st
 
 def _settle_choices(model: Limited, stand: Mapping[str, Job]) -> None:
     """Where the model leaves open which of several it was, the store says."""
-    for names, asked in model.asked_one_of:
+    for names, asked, comer in model.asked_one_of:
+        if comer and stand[comer].state is CANCELLED:
+            continue
         left = [name for name in names if model.jobs[name].cancel is None]
         said = [name for name in left if stand[name].cancel is not None]
         model.ask_to_stop(model.jobs[(said or left)[0]], asked)

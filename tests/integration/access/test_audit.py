@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from support.redis_backend import RedisBackend
 from support.servers import Server
 from support.stores import store_settings
 from support.stubs import Stubs, refusal, request
+from tocsin.v1 import bulk_service_pb2_grpc, queue_pb2, queue_service_pb2
 from tocsin.v1 import job_service_pb2 as pb
-from tocsin.v1 import queue_pb2, queue_service_pb2
+from tocsin.v1.bulk_service_pb2 import BulkActRequest
 from tocsin_server.security.principals import hash_of
 
 CANARY = "c4nary-payload"
@@ -38,8 +40,17 @@ scopes = ["read"]
 [[principal.token]]
 id = "3fa91d"
 sha256 = "{hash_of("t-reader")}"
+
+[[principal]]
+name = "mailer"
+scopes = ["read", "schedule", "operate"]
+queues = ["mail"]
+[[principal.token]]
+id = "3fa91e"
+sha256 = "{hash_of("t-mailer")}"
 """
 SHOP, READER = (("authorization", "Bearer t-shop"),), (("authorization", "Bearer t-reader"),)
+MAILER = (("authorization", "Bearer t-mailer"),)
 
 
 @pytest.fixture
@@ -120,6 +131,51 @@ def test_each_change_is_a_line_with_who_what_and_how_it_ended_and_no_payload(aud
     assert CANARY not in text
     assert "t-shop" not in text
     assert audit.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_refusal_names_what_was_to_be_done_to_what_and_what_it_would_have_taken(audited: Stubs, audit: Path) -> None:
+    jobs = audited.jobs
+    bulk = bulk_service_pb2_grpc.BulkServiceStub(audited.channel)
+
+    def bulk_act(*asked: Any, **more: Any) -> None:
+        list(bulk.BulkAct(*asked, **more))  # its answers are a stream
+
+    act = BulkActRequest(queue="q")
+    act.filter.all = True
+    act.cancel.reason = CANARY
+    cancel = pb.CancelJobRequest(queue="q", job_id="a", reason=CANARY)
+    calls: list[tuple[Any, Any, Any, dict[str, str]]] = [
+        (jobs.CancelJob, cancel, READER, {"queue": "q", "job_id": "a", "scope": "operate"}),
+        (jobs.CancelJob, cancel, MAILER, {"queue": "q", "job_id": "a", "refused_queue": "q"}),
+        (bulk_act, act, READER, {"queue": "q", "action": "cancel", "scope": "operate"}),
+        (bulk_act, act, MAILER, {"queue": "q", "action": "cancel", "refused_queue": "q"}),
+        (
+            jobs.ScheduleJob,
+            request("q", "t", {"x": CANARY}, tags={"key": CANARY}),
+            READER,
+            {"queue": "q", "type": "t", "scope": "schedule"},
+        ),
+        (jobs.ListJobs, pb.ListJobsRequest(queue="q"), MAILER, {"queue": "q", "refused_queue": "q"}),
+    ]
+    for call, asked, who, named in calls:
+        assert (code_of(call, asked, metadata=who), named) == ("PERMISSION_DENIED", named)
+    told = lines(audit)
+    assert [{name: line.get(name) for name in named} for line, (*_, named) in zip(told, calls, strict=True)] == [
+        named for *_, named in calls
+    ]
+    assert CANARY not in audit.read_text()
+
+
+def test_a_refused_call_that_brings_no_request_is_a_line_too(audited: Stubs, audit: Path) -> None:
+    """A caller who says nothing, or what cannot be read, keeps nobody waiting."""
+    stub = audited.channel.unary_unary("/tocsin.v1.JobService/CancelJob")
+    silent = audited.channel.stream_unary("/tocsin.v1.JobService/CancelJob")
+    assert code_of(stub, b"\xff" * 10, metadata=READER) == "PERMISSION_DENIED"
+    assert code_of(stub, b"\x0a\x01q" + b"\x1a\x04none" * 20_000, metadata=READER) == "PERMISSION_DENIED"
+    never = threading.Event()
+    assert code_of(silent, (b"" for _ in iter(never.wait, True)), metadata=READER, timeout=20) == "PERMISSION_DENIED"
+    never.set()
+    assert [line.get("queue") for line in lines(audit)] == [None, None, None]
 
 
 def test_an_id_that_the_server_made_is_told(audited: Stubs, audit: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import urllib.request
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from support.eventually import until
 from support.scraping import text_of
 from support.servers import Server
 from support.stubs import State, Stubs
-from tocsin import Client
+from tocsin import Client, InvalidArgument, NotFound
 
 
 @pytest.fixture
@@ -99,6 +100,36 @@ def test_a_cancel_that_is_repeated_is_shown_once(dev: Server) -> None:
         line.split("job-1")[1].strip() for line in dev.said().splitlines() if " job-1 " in line and "CANCELLED" in line
     ]
     assert told == ["CANCELLED: no longer needed", "CANCELLED: again"]
+
+
+def test_refused_calls_and_the_servers_own_words_are_lines_like_the_others(dev: Server) -> None:
+    until(lambda: "Ctrl-C stops the server." in dev.said(), within=40)
+    with Client(dev.address) as client:
+        with pytest.raises(NotFound):
+            client.get("nobody")
+        with pytest.raises(InvalidArgument):
+            client.pause("no such name")
+    until(lambda: "PauseQueue" in dev.said(), within=20)
+    assert dev.stop() == 0
+    said = dev.said().splitlines()
+    refused = [line for line in said if "NOT_FOUND" in line or "INVALID_ARGUMENT" in line]
+    line = r"\d\d:\d\d:\d\d ! {} in \d+\.\d ms, called from 127\.0\.0\.1:\d+"
+    assert len(refused) == 2
+    assert re.fullmatch(line.format("JobService/GetJob NOT_FOUND"), refused[0])
+    assert re.fullmatch(line.format("QueueService/PauseQueue INVALID_ARGUMENT"), refused[1])
+    assert any(re.fullmatch(r"\d\d:\d\d:\d\d · stopping \(tocsin\.server\) signal=SIGTERM", line) for line in said)
+    assert [line for line in said if line.startswith("{")] == []
+    dev.start()  # for the fixture, which stops it
+
+
+def test_a_log_format_that_is_asked_for_is_kept(tmp_path: Path) -> None:
+    server = Server(tmp_path, env={"TOCSIN_LOG__FORMAT": "json"}, command="dev").start()
+    try:
+        with Client(server.address) as client, pytest.raises(NotFound):
+            client.get("nobody")
+        until(lambda: '"code": "NOT_FOUND"' in server.said(), within=20)
+    finally:
+        server.kill()
 
 
 DEAF = """

@@ -13,13 +13,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 from tocsin.tracing import TraceContext
 from tocsin.worker import attempt_spans
 from tocsin.worker.context import JobContext
+from tocsin.worker.errors import ParentsUnread
 from tocsin.worker.forks import end_if_forked
 from tocsin.worker.loading import HandlersNotFound, load_handlers
 from tocsin.worker.log_lines import Line, WaitingLines
@@ -45,6 +48,25 @@ class Parent:
         self._lines = WaitingLines()
         self._said_at = 0.0
         self._timer: threading.Timer | None = None
+        self._asked: deque[Future[Sequence[bytes | None]]] = deque()  # for parents of the job, and not answered yet
+
+    def ask(self, _: LeasedJob) -> Future[Sequence[bytes | None]]:
+        """Ask for the parents of the job."""
+        answer: Future[Sequence[bytes | None]] = Future()
+        with self._lock:
+            self._asked.append(answer)
+            self._write(frames.pack({"ask": "parents"}))
+        return answer
+
+    def answered(self, said: dict[str, Any], body: bytes) -> None:
+        """The answer to what was asked first."""
+        answer = self._asked.popleft()
+        if not answer.set_running_or_notify_cancel():
+            return
+        if "refused" in said:
+            answer.set_exception(ParentsUnread(said["refused"]))
+        else:
+            answer.set_result(frames.parts_of(said["parents"], body))
 
     def progress(self, fraction: float, message: str) -> None:
         """Say it, at once or within WORDS_EVERY."""
@@ -107,7 +129,7 @@ class ChildAttempt:
         self._job = job
         self._span = span
         self._handler = handler
-        self._context = JobContext(job, parent.progress, parent.log)
+        self._context = JobContext(job, parent.progress, parent.log, parent.ask)
         self._lock = threading.Lock()
         self._cancel: Callable[[], object] | None = None
 
@@ -182,7 +204,7 @@ def main() -> None:
     span = said.get("span")
     attempt = ChildAttempt(job, handler, parent, None if span is None else TraceContext(*span))
     try:
-        threading.Thread(target=_hear, args=(ear, attempt), daemon=True).start()
+        threading.Thread(target=_hear, args=(ear, attempt, parent), daemon=True).start()
     except RuntimeError:  # no more threads may be had, of which the job is innocent
         parent.outcome(not_begun(job))
         return
@@ -196,10 +218,14 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _hear(ear: int, attempt: ChildAttempt) -> None:
+def _hear(ear: int, attempt: ChildAttempt, parent: Parent) -> None:
     exactly = _exactly(ear)
     while (frame := frames.read(exactly)) is not None:
-        attempt.stop(frame[0]["stop"])
+        said, body = frame
+        if "stop" in said:
+            attempt.stop(said["stop"])
+        else:
+            parent.answered(said, body)
     os._exit(1)  # the parent is gone
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,20 @@ def pack(said: dict[str, Any], body: bytes = b"") -> bytes:
     """One frame."""
     text = json.dumps(said).encode()
     return _HEAD.pack(len(text), len(body)) + text + body
+
+
+def parts(several: Sequence[bytes | None]) -> tuple[list[int | None], bytes]:
+    """The lengths of several byte strings, for the object, and all of them in a row, for the bytes. None stays None."""
+    return [None if one is None else len(one) for one in several], b"".join(one for one in several if one is not None)
+
+
+def parts_of(lengths_: Sequence[int | None], body: bytes) -> list[bytes | None]:
+    """Several byte strings, as `parts` has put them together."""
+    found, at = list[bytes | None](), 0
+    for length in lengths_:
+        found.append(None if length is None else body[at : at + length])
+        at += length or 0
+    return found
 
 
 def lengths(head: bytes) -> tuple[int, int]:

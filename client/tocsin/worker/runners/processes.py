@@ -13,6 +13,7 @@ from asyncio.subprocess import Process
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from tocsin import tracing
 from tocsin.worker import attempt_spans
@@ -126,7 +127,7 @@ class HandlerProcesses:
     async def _listen(
         self, attempt: Attempt, process: Process, stream: asyncio.StreamReader, started: Callable[[], None]
     ) -> AttemptOutcome | None:
-        listening = asyncio.create_task(_outcome_in(attempt, stream, started))
+        listening = asyncio.create_task(_outcome_in(attempt, process, stream, started))
         dying = asyncio.create_task(process.wait())
         await asyncio.wait({listening, dying}, return_when=asyncio.FIRST_COMPLETED)
         if not listening.done():
@@ -199,7 +200,7 @@ def _first_words(attempt: Attempt) -> dict[str, object]:
 
 
 async def _outcome_in(
-    attempt: Attempt, stream: asyncio.StreamReader, started: Callable[[], None]
+    attempt: Attempt, process: Process, stream: asyncio.StreamReader, started: Callable[[], None]
 ) -> AttemptOutcome | None:
     """Listen to progress and lines until the outcome comes, or the end. `started` is called when the handler begins."""
     with contextlib.suppress(asyncio.IncompleteReadError):
@@ -209,6 +210,9 @@ async def _outcome_in(
             said, body = frames.parse(text), await stream.readexactly(body_bytes)
             if "started" in said:
                 started()
+            if "ask" in said:
+                asked = asyncio.wrap_future(attempt.ask(attempt.job))
+                asked.add_done_callback(partial(_answer, process))
             if "progress" in said:
                 fraction, message = said["progress"]
                 attempt.context.progress(fraction, message)
@@ -222,6 +226,17 @@ async def _outcome_in(
 def _tell(process: Process, said: dict[str, object], body: bytes = b"") -> None:
     if process.stdin is not None and not process.stdin.is_closing():
         process.stdin.write(frames.pack(said, body))
+
+
+def _answer(process: Process, asked: asyncio.Future[Sequence[bytes | None]]) -> None:
+    """Tell the process what it asked for."""
+    if asked.cancelled():
+        return
+    if (error := asked.exception()) is not None:
+        _tell(process, {"refused": str(error)})
+    else:
+        lengths, body = frames.parts(asked.result())
+        _tell(process, {"parents": lengths}, body)
 
 
 def _kill(seat: _Seat) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ _CHARACTERS = 200  # of a value; what a caller made up may be longer
 _REQUEST_ID = "x-request-id"  # metadata by which callers find their call again
 # Fields that name what was acted upon, and those of messages within that do.
 _NAMES = frozenset({"queue", "job_id", "schedule_id", "id", "booking_id", "payment_id", "type"})
+_NOTHING: Mapping[str, object] = {}
 _ACTION = "action"  # the oneof of requests that can be for one of several
 _WITHIN = frozenset({"job", "schedule", "reminder", "booking", "payment", "queue"})
 
@@ -51,7 +52,11 @@ class Audit:
                 answer = await work(call)
             except TocsinError as error:
                 if told or isinstance(error, NotAuthenticated | NotAllowed):
-                    self._tell(call, status_code(error).name, error.reason)
+                    try:
+                        if isinstance(error, NotAllowed) and call.asked is None and call.look is not None:
+                            await call.look(call)
+                    finally:
+                        self._tell(call, status_code(error).name, error.reason, _lacking(error))
                 raise
             except asyncio.CancelledError:
                 if told:
@@ -67,7 +72,7 @@ class Audit:
 
         return done
 
-    def _tell(self, call: Call, outcome: str, reason: str = "") -> None:
+    def _tell(self, call: Call, outcome: str, reason: str = "", lacking: Mapping[str, object] = _NOTHING) -> None:
         record: dict[str, object] = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "server": self._server,
@@ -81,10 +86,19 @@ class Audit:
         for message in (call.answered, call.asked):  # the request's own words last
             if message is not None:
                 record.update(_named(message))
+        record.update(lacking)
         for name, value in call.context.invocation_metadata() or ():
             if name == _REQUEST_ID:
                 record["request_id"] = _cut(value)
         self._log.write(record)
+
+
+def _lacking(error: TocsinError) -> Mapping[str, object]:
+    """Which scope, or which queue out of reach, a refused call would have taken."""
+    if not isinstance(error, NotAllowed):
+        return _NOTHING
+    found = {"scope": error.scope, "refused_queue": _cut(error.queue)}
+    return {name: value for name, value in found.items() if value}
 
 
 def _named(message: Message) -> Iterator[tuple[str, object]]:

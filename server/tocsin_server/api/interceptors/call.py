@@ -48,6 +48,7 @@ class Call:
     principal: Principal | None = None  # who calls; None where everybody may
     asked: Message | None = None  # the request, once it was read; of several none
     answered: Message | None = None  # the answer to it, where there is one
+    look: Callable[[Call], Awaitable[None]] | None = None  # reads what is asked, of a call refused before that was read
 
     @property
     def client(self) -> str:

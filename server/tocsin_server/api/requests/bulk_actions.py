@@ -48,6 +48,15 @@ def payload_of_action(wish: payloads_pb2.BulkAction, order: BulkOrder, moment: A
     return Payload(_KIND, kept.SerializeToString())
 
 
+def brought_payload(kind: int, body: bytes, bringer: str) -> bytes:
+    """A payload of an import, that of a bulk action as its bringer's wish: whoever imports could name anybody."""
+    if kind != _KIND:
+        return body
+    action = payloads_pb2.BulkAction.FromString(body)
+    action.by = bringer
+    return action.SerializeToString()
+
+
 def _wish(request: pb.BulkActRequest) -> payloads_pb2.BulkAction:
     """The request's shadow message (wire.py), as a payload: by way of the wire, for they are of two pools."""
     wish = payloads_pb2.BulkAction(queue=request.queue)

@@ -16,6 +16,7 @@ from tocsin_server.api import wire
 from tocsin_server.api.aside import each_aside
 from tocsin_server.api.permissions import check_all_queues, check_request
 from tocsin_server.api.reading import read
+from tocsin_server.api.requests.bulk_actions import brought_payload
 from tocsin_server.api.requests.conditions import check_conditions, to_conditions
 from tocsin_server.api.requests.dependencies import check_kept, kept_on_end, kept_parents
 from tocsin_server.api.requests.jobs import STATES, queue_of
@@ -117,11 +118,12 @@ def _item(sealer: RecordSealer | None, principal: Principal | None, indexed: tup
         return Item(index, queue, "", _within(at, refusal))
     except CannotDecrypt as refusal:
         return Item(index, queue, "", refusal)
+    bringer = "" if principal is None else principal.name
     try:
         if message.HasField("calendar"):
             check_all_queues(principal)
         _check_record(at, message)
-        return Item(index, queue, job_id, _to_record(at, message))
+        return Item(index, queue, job_id, _to_record(at, message, bringer))
     except TocsinError as refusal:
         return Item(index, queue, job_id, refusal)
 
@@ -332,14 +334,14 @@ def _is_time(given: Timestamp, time: datetime) -> bool:
     return given.nanos % 1_000_000 == 0 and to_time(given) == time
 
 
-def _to_record(at: str, record: pb.TransferRecord) -> Record:
+def _to_record(at: str, record: pb.TransferRecord, bringer: str) -> Record:
     """A record that was checked; InvalidFields, TooLarge for a schedule or a calendar that is wrong."""
     if record.HasField("schedule"):
         return schedule_record(f"{at}.schedule", record.schedule)
     if record.HasField("calendar"):
         return calendar_record(f"{at}.calendar", record.calendar)
     if record.HasField("job"):
-        return _to_job(record.job)
+        return _to_job(record.job, bringer)
     if record.HasField("queue"):
         return QueueRecord(record.queue.queue.queue, to_settings(record.queue.queue))
     note = record.note
@@ -347,11 +349,11 @@ def _to_record(at: str, record: pb.TransferRecord) -> Record:
     return NoteRecord(queue_of(note.queue), stored)
 
 
-def _to_job(record: pb.JobRecord) -> Job:
+def _to_job(record: pb.JobRecord, bringer: str) -> Job:
     job = record.job
     return Job(
         job_id=job.job_id,
-        spec=_to_spec(record),
+        spec=_to_spec(record, bringer),
         state=State(job.state),
         create_time=to_time(job.create_time),
         schedule_time=to_time(job.schedule_time),
@@ -372,12 +374,12 @@ def _to_job(record: pb.JobRecord) -> Job:
     )
 
 
-def _to_spec(record: pb.JobRecord) -> JobSpec:
+def _to_spec(record: pb.JobRecord, bringer: str) -> JobSpec:
     spec, kind = record.job.spec, record.payload_field
     return JobSpec(
         queue=queue_of(record.job.queue),
         type=spec.type or BUILT_IN_TYPES.get(kind, ""),
-        payload=Payload(kind, record.payload) if kind else None,
+        payload=Payload(kind, brought_payload(kind, record.payload, bringer)) if kind else None,
         priority=spec.priority,
         terms=terms(overrides(spec), SERVER_DEFAULTS),
         tags=dict(spec.tags),

@@ -31,7 +31,7 @@ class _Present:
     since: datetime
     holder: Holder  # of what it holds by calls
     until: float = 0.0  # time.monotonic() until when it is there, stream or not
-    heard: float = 0.0
+    heard: datetime | None = None  # its last call, by the store's clock
     lease: float = 0.0  # seconds: the longest of its leases by calls
     asks: Sequence[Ask] = ()  # of its last poll
     polls: list[Poll] = field(default_factory=list)  # that wait
@@ -105,6 +105,7 @@ class Workers:
         present = self._present.get(stream.hello.worker.name)
         if present is not None and stream in present.streams:
             present.streams.remove(stream)
+            present.heard = self._clock.now()
             present.until = time.monotonic() + _AFTER_STREAM.total_seconds()
 
     # --- who is there ---
@@ -145,8 +146,8 @@ class Workers:
         return present
 
     def _heard(self, present: _Present, stays: timedelta) -> None:
-        present.heard = time.monotonic()
-        present.until = max(present.until, present.heard + stays.total_seconds())
+        present.heard = self._clock.now()
+        present.until = max(present.until, time.monotonic() + stays.total_seconds())
 
 
 def _figures(present: _Present) -> WorkerFigures:
@@ -165,6 +166,7 @@ def _figures(present: _Present) -> WorkerFigures:
         slots=len(held) + free,
         busy=len(held),
         abandoned=0,
+        seen_time=None if present.streams or present.polls else present.heard,
         queues=() if None in queues else tuple(sorted(queue for queue in queues if queue is not None)),
         remote=True,
         version=worker.version,

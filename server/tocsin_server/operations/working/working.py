@@ -53,7 +53,7 @@ class Working:
         admission = self._admission = Admission(settings, wakeups, ticker)
         outcomes = Outcomes(leasing.finishing, linger=linger)
         workers = self.workers = Workers(leasing.holdings, clock)
-        self.announcing = Announcing(store, server, (embedded, workers.figures))
+        self.announcing = Announcing(store, clock, server, (embedded, workers.figures))
         workers.appeared = self.announcing.changed
         self.expecting = Expecting(
             store, server, self.announcing.workers, lambda: leasing.claiming or self._handing_back.busy

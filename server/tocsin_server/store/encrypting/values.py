@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tocsin_server.domain.commands import Change, UpdateJob
+from tocsin_server.domain.conditions import NO_CONDITIONS
 from tocsin_server.domain.job import Draft, Job, JobError, JobSpec, OnConflict, Payload
 from tocsin_server.domain.lease import AttemptOutcome, Extension
 from tocsin_server.domain.logs import LogLine
@@ -97,25 +98,25 @@ def sealed_drafts(key: Key, drafts: Sequence[Draft], ids: MadeIds) -> list[Draft
     """Jobs to be added. One that has a payload has an id of its own then. A payload that is sealed already, of a
     schedule that could not be opened, passes as it is."""
     # Each job of each batch passes here: what it takes is a tenth of what adding it takes.
-    wanted = sum(draft.job_id is None and draft.spec.payload is not None for draft in drafts)  # at most
+    wanted = [draft.job_id for draft in drafts].count(None)  # at most
     made = iter(ids.take(wanted) if wanted else ())
-    seal_one, queue = None, None
-    sealed, later = [], iter(nonces(len(drafts)))
-    for draft in drafts:
+    seal_one, queue, unique = None, None, OnConflict.UNIQUE
+    sealed = []
+    for draft, nonce in zip(drafts, nonces(len(drafts)), strict=True):
         spec, job_id, on_conflict = draft.spec, draft.job_id, draft.on_conflict
         if (payload := spec.payload) is not None and payload.kind != KIND:
-            if (of_key := key_name(spec)) is not None:
+            if spec.conditions is not NO_CONDITIONS and (of_key := key_name(spec)) is not None:
                 shut = sealed_payload(key, spec.queue, of_key, payload, OF_KEY)
                 sealed.append(
                     Draft(with_payload(spec, shut), job_id, draft.when, on_conflict, draft.fired, draft.parents)
                 )
                 continue
             if job_id is None:
-                job_id, on_conflict = next(made), OnConflict.UNIQUE
+                job_id, on_conflict = next(made), unique
             if seal_one is None or spec.queue != queue:
                 queue = spec.queue
                 seal_one = sealing(key, PAYLOAD, queue)
-            body = seal_one(next(later), job_id, b"%c%b" % (payload.kind, payload.body))
+            body = seal_one(nonce, job_id, b"%c%b" % (payload.kind, payload.body))
             spec = JobSpec(queue, spec.type, Payload(KIND, body), spec.priority, spec.terms, spec.tags, spec.conditions)
             draft = Draft(spec, job_id, draft.when, on_conflict, draft.fired, draft.parents)
         sealed.append(draft)

@@ -90,24 +90,33 @@ class AddJobs:
         answers: dict[int, Answer] = {}
 
         async def attempt(left: Sequence[int]) -> Collection[int]:
+            lost, left = await some(left)
+            while left and not lost:
+                with unknown_after(True):
+                    lost, left = await some(left)
+            return [*lost, *left]
+
+        async def some(left: Sequence[int]) -> tuple[Collection[int], Sequence[int]]:
             asked = (drafts[at] for at in left if drafts[at].on_conflict is not OnConflict.UNIQUE)
             ids = [draft.job_id for draft in asked if draft.job_id is not None]
             standing = await self._jobs.load(queue, ids) if ids else {}
+            cut = _first_of_a_left_key([drafts[at] for at in left], standing)
+            left, rest = left[:cut], left[cut:]
             rows = await self._rows(queue, [drafts[at] for at in left], standing)
             known = await self._types.of(queue, {drafts[at].spec.type for at in left})
             room = await self._quota.of(queue)
-            plan = _plan(left, drafts, standing, rows, known, room, answers)
             try:
+                plan = _plan(left, drafts, standing, rows, known, room, answers)
                 lost = await self._write(queue, plan, standing, answers, debt)
-            except QueueDraining:  # and nothing was written: what of them makes no job is planned without the others
-                plan = _plan(left, drafts, standing, rows, known, room, answers, draining=True)
+            except QueueDraining as refusal:  # nothing was written; what is not made, others of these do not meet
+                plan = _plan(left, drafts, standing, rows, known, room, answers, refusal)
                 lost = await self._write(queue, plan, standing, answers, debt)
             if debt is not None and debt.paid_by_others:
                 raise NotOwed
             if blocked := [key for one in plan if one.blocked and (key := key_of(one.draft)) is not None]:
                 with unknown_after(True):  # what they wait for may have ended since it was read
                     await self._commit.let_go(queue, blocked)
-            return [at for at in left if drafts[at].job_id in lost or _named(answers[at]) in lost]
+            return [at for at in left if drafts[at].job_id in lost or _named(answers[at]) in lost], rest
 
         await WriteRounds().run(range(len(drafts)), attempt)
         return [answers[at] for at in range(len(drafts))]
@@ -202,6 +211,22 @@ class AddJobs:
         return set()
 
 
+def _first_of_a_left_key(drafts: Sequence[Draft], standing: Mapping[str, Standing]) -> int:
+    """The place of the first draft of a key that a job leaves which one before it replaces: what stands of that key is
+    to be read once that is written."""
+    left: set[str] = set()
+    for place, draft in enumerate(drafts):
+        key = key_of(draft)
+        if key in left:
+            return place
+        stands = standing.get(draft.job_id or "")
+        if stands is not None and draft.on_conflict is OnConflict.REPLACE:
+            before = stands.document.get("key")
+            if before not in (None, key):
+                left.add(before)
+    return len(drafts)
+
+
 def _plan(
     places: Sequence[int],
     drafts: Sequence[Draft],
@@ -210,11 +235,10 @@ def _plan(
     known_types: set[str],
     room: Left,
     answers: dict[int, Answer],
-    *,
-    draining: bool = False,
+    draining: QueueDraining | None = None,
 ) -> list[_Planned]:
-    """What each draft comes to. Refusals are answered; two drafts of one id are taken in order. `draining`: the queue
-    takes no new jobs."""
+    """What each draft comes to. Refusals are answered, `draining` to all that would make a job; two drafts of one id
+    are taken in order."""
     states: dict[str, State] = {job_id: job.state for job_id, job in standing.items()}
     plan = []
     for at in places:
@@ -244,8 +268,8 @@ def _plan(
                     confirm(standing[other])
                 plan.append(_Planned(at, draft, other, _Act.KEEP if done.kept else _Act.IN_PLACE))
                 continue
-        if draining and act in _MAKES:
-            answers[at] = QueueDraining(draft.spec.queue)
+        if draining is not None and act in _MAKES:
+            answers[at] = draining
             continue
         if draft.spec.type not in known_types:
             if len(known_types) >= limits.TYPES_PER_QUEUE:

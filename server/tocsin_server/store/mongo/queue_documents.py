@@ -123,6 +123,8 @@ def _worker_document(worker: WorkerFigures) -> Document:
     }
     if worker.since is not None:
         said["since"] = worker.since
+    if worker.seen_time is not None:
+        said["seen"] = worker.seen_time
     return said
 
 
@@ -142,7 +144,7 @@ def _worker_of(said: Mapping[str, Any], by: str, seen: datetime) -> WorkerFigure
         abandoned=said["abandoned"],
         queues=tuple(said["queues"]),
         warnings=tuple(said["warnings"]),
-        seen_time=seen,
+        seen_time=min(seen, said.get("seen", seen)),
         remote=said.get("remote", False),
         version=said.get("version", ""),
         language=said.get("language", ""),

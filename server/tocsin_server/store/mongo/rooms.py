@@ -36,6 +36,7 @@ class Rooms:
         self.now = time_to_ms(now)
         self._taken: Counter[_Name] = Counter()
         self._keepers: set[str] = set()  # jobs that wait for a retry, and keep the place of their key
+        self._kept: Counter[_Name] = Counter()  # places that those keep
         self._rates: dict[_Name, tuple[float, int]] = {}  # when it is full again, and until when it is halted
         for one in places.get("held", ()):
             if one.get("waits"):
@@ -43,6 +44,7 @@ class Rooms:
             for limit in limits:
                 if counts_place(limit, one):
                     self._taken[name_of(limit, one["key"])] += 1
+                    self._kept[name_of(limit, one["key"])] += "waits" in one
         for one in places.get("rates", ()):
             self._rates[one["limit"], one["key"]] = one["full"], int(one["halted"])
 
@@ -87,7 +89,9 @@ class Rooms:
             if not limit.covers(type_, limit_key):
                 continue
             name = name_of(limit, limit_key)
-            if not (keeps and limit.scope is LimitScope.KEY):
+            if keeps and limit.scope is LimitScope.KEY:
+                self._kept[name] -= 1
+            else:
                 self._taken[name] += 1
             if limit.rate is not None:
                 full, halted = self._rates.get(name, (0.0, 0))
@@ -127,8 +131,9 @@ class Rooms:
     def _full(self, limit: Limit, limit_key: str, job_id: str) -> HeldBack | None:
         name = name_of(limit, limit_key)
         active = self._taken[name]
-        keeps = limit.scope is LimitScope.KEY and self.keeps(job_id)
-        if limit.max_active is not None and active >= limit.max_active and not keeps:
+        # Who keeps a place is not in its own way; but more may stand there than may run, since limits change.
+        in_its_way = active - self._kept[name] if self.keeps(job_id) and limit.scope is LimitScope.KEY else active
+        if limit.max_active is not None and in_its_way >= limit.max_active:
             return HeldBack(limit.name, active, limit.max_active)
         if (at := self._at(limit, limit_key)) is not None:
             return HeldBack(limit.name, active, limit.max_active, to_time(at))

@@ -175,6 +175,7 @@ def _worker_to_json(worker: WorkerFigures) -> dict[str, Any]:
         "language": worker.language,
         "labels": dict(worker.labels),
         "since_ms": None if worker.since is None else time_to_ms(worker.since),
+        "seen_ms": None if worker.seen_time is None else time_to_ms(worker.seen_time),
         "held": [(one.queue, one.job_id, one.type, one.attempt) for one in worker.held],
         "free": worker.free,
     }
@@ -189,7 +190,7 @@ def workers_of(reply: Sequence[Any]) -> list[WorkerFigures]:
 
 def _worker_of(said: Mapping[str, Any], by: str, seen: datetime) -> WorkerFigures:
     """A field that a record lacks was not said: records of older servers know fewer."""
-    since = said.get("since_ms")
+    since, own = said.get("since_ms"), said.get("seen_ms")
     return WorkerFigures(
         worker=said.get("name", by),
         types=tuple(said["types"]),
@@ -198,7 +199,7 @@ def _worker_of(said: Mapping[str, Any], by: str, seen: datetime) -> WorkerFigure
         abandoned=said["abandoned"],
         queues=tuple(said["queues"]),
         warnings=tuple(said["warnings"]),
-        seen_time=seen,
+        seen_time=seen if own is None else min(seen, to_time(own)),
         remote=said.get("remote", False),
         version=said.get("version", ""),
         language=said.get("language", ""),

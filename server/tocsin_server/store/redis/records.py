@@ -139,7 +139,7 @@ def draft_arguments(drafts: Sequence[Draft]) -> list[tuple[bytes, bytes]]:
     """Jobs to add, as add.lua reads them: of each its head, one object where jobs beside each other have the same, and
     its own with its payload."""
     arguments = []
-    seeds = _own_bytes(len(drafts))
+    seeds = _own_bytes(len(drafts)) if any(draft.job_id is None for draft in drafts) else b""
     terms, packed_terms, flags = None, b"", 0
     last, head = None, b""
     for at, draft in enumerate(drafts):

@@ -52,8 +52,8 @@ _UNIQUE, _OWN_ID, _CONDITIONS = 4, 4, 64  # lua/lib/drafts.lua, lua/lib/job.lua
 def _no_standing_job(arguments: Sequence[Any]) -> bool:
     """Jobs that nothing stands for: so what is there already is not met, after part of the call is written."""
     return all(
-        not head or ((head[0] == _UNIQUE or not head[8] & _OWN_ID) and not head[8] & _CONDITIONS)
-        for head in arguments[2::2]
+        (head[0] == _UNIQUE or not head[8] & _OWN_ID) and not head[8] & _CONDITIONS
+        for head in filter(None, arguments[2::2])  # of most jobs none: that of the one before
     )
 
 

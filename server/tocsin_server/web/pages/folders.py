@@ -1,6 +1,9 @@
 """What stands in folders of this server: mails and text messages that were written instead of sent, and reports.
 
 They are shown to those who may see payloads and reach all queues: a file does not tell which queue it is of.
+
+Several servers behind one address have a folder each, unless they are given one that all share. So a list says whose it
+is and who else may have one, and its links carry the server's name: one that leads to another server says so.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import Any
 
 from starlette.responses import Response
 from tocsin import NotFound, PermissionDenied
+from tocsin.v1 import worker_service_pb2
 
 from tocsin_server.web.guard import FOREIGN_POLICY
 from tocsin_server.web.visit import Visit
@@ -34,6 +38,10 @@ _PLAIN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 
 
 #: What the library's parsers raise for what is neither a mail nor JSON, besides the errors that they document.
 _NOT_OURS = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
+
+#: Who writes to each: what the server does itself, of these types. Servers that are named; more are counted.
+_MESSAGES = ("email_notification", "sms_notification", "booking_reminder", "payment_reminder", "report_generation")
+_NAMED = 5
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,300}\Z")
 _REPORTS = {"html": "text/html; charset=utf-8", "csv": "text/csv; charset=utf-8", "json": "application/json"}
@@ -55,25 +63,28 @@ async def outbox(visit: Visit) -> Response:
     """The mails and text messages, the newest first."""
     _check(visit)
     found = await asyncio.to_thread(_messages, visit.site.outboxes)
-    return visit.page("outbox.html", "Outbox", found=found, most=_LISTED)
+    others = await _others(visit, _MESSAGES)
+    return visit.page(
+        "outbox.html", "Outbox", found=found, most=_LISTED, folders=visit.site.outboxes, others=others, named=_NAMED
+    )
 
 
 async def message(visit: Visit) -> Response:
     """One of them."""
     _check(visit)
     name = visit.query("name")
-    raw = await asyncio.to_thread(_read, visit.site.outboxes, name)
+    raw = await _file(visit, visit.site.outboxes)
     try:
         said = await asyncio.to_thread(_taken_apart, name, raw)
     except _NOT_OURS:
         raise NotFound(f"{name[:100]!r} is neither a mail nor a text message that was written here.") from None
-    return visit.page("message.html", said["subject"] or name, name=name, message=said)
+    return visit.page("message.html", said["subject"] or name, name=name, of=visit.query("of"), message=said)
 
 
 async def message_body(visit: Visit) -> Response:
     """What a mail looks like, for a frame."""
     _check(visit)
-    raw = await asyncio.to_thread(_read, visit.site.outboxes, visit.query("name"))
+    raw = await _file(visit, visit.site.outboxes)
     try:
         text = _text(_mail(raw), "html") or ""
     except _NOT_OURS:
@@ -85,20 +96,24 @@ async def reports(visit: Visit) -> Response:
     """The reports, the newest first."""
     _check(visit)
     found = await asyncio.to_thread(_reports, visit.site.reports)
-    return visit.page("reports.html", "Reports", found=found, most=_LISTED)
+    others = await _others(visit, ("report_generation",))
+    return visit.page(
+        "reports.html", "Reports", found=found, most=_LISTED, folders=(visit.site.reports,), others=others, named=_NAMED
+    )
 
 
 async def report(visit: Visit) -> Response:
     """One report, in a frame."""
     _check(visit)
-    return visit.page("report.html", visit.query("name"), name=visit.query("name"))
+    await _file(visit, (visit.site.reports,))
+    return visit.page("report.html", visit.query("name"), name=visit.query("name"), of=visit.query("of"))
 
 
 async def report_body(visit: Visit) -> Response:
     """The report itself."""
     _check(visit)
     name = visit.query("name")
-    raw = await asyncio.to_thread(_read, (visit.site.reports,), name)
+    raw = await _file(visit, (visit.site.reports,))
     return _foreign(raw, _REPORTS.get(name.rpartition(".")[2], "text/plain; charset=utf-8"), name)
 
 
@@ -109,6 +124,28 @@ def _check(visit: Visit) -> None:
             f"files of this server are shown to those who have the scope read_payload and reach all queues: {who} does "
             "not."
         )
+
+
+async def _others(visit: Visit, types: Sequence[str]) -> Sequence[str]:
+    """Names of other servers that run jobs of one of these types, as far as the store was told of."""
+    request = worker_service_pb2.ListWorkersRequest(page_size=1_000)
+    found = await visit.ask(visit.backend.workers.ListWorkers, request)
+    names = {one.worker.name for one in found.workers if one.embedded and not set(types).isdisjoint(one.types)}
+    return sorted(names - {visit.info.server})
+
+
+async def _file(visit: Visit, folders: Sequence[Path]) -> bytes:
+    """The file that is asked for. NotFound, which says which server has it where a list of another one led here."""
+    name, of, here = visit.query("name"), visit.query("of"), visit.info.server
+    try:
+        return await asyncio.to_thread(_read, folders, name)
+    except NotFound:
+        if not of or of == here:
+            raise
+        raise NotFound(
+            f"this is the server {here}, which has no file {name[:100]!r}. The server {of[:200]} listed it: ask that "
+            "one, or give both one folder."
+        ) from None
 
 
 def _foreign(content: bytes, kind: str, download: str = "") -> Response:

@@ -17,7 +17,7 @@ from tocsin_server.api import wire
 from tocsin_server.api.interceptors.auth import Auth
 from tocsin_server.api.requests import transfer
 from tocsin_server.domain.errors import NotAllowed
-from tocsin_server.domain.job import View
+from tocsin_server.domain.job import Job, View
 from tocsin_server.operations.transfer.importing import Item
 from tocsin_server.security.authentication import Authentication
 from tocsin_server.security.principals import Principal, Principals, Scope, Token, hash_of
@@ -167,6 +167,52 @@ async def test_calendars_which_are_for_all_queues_are_brought_by_who_reaches_all
     taken = await bring(api, "root", pb.ImportJobsRequest(records=[calendar]))
     assert not isinstance(taken, Refusal)
     assert taken.created == 1
+
+
+# --- whose wish it is ---
+
+
+def a_bulk_job(queue: str = "own", **more: Any) -> pb.TransferRecord:
+    """As an export has a job of BulkAct, which names whose wish it was there."""
+    action = payloads_pb2.BulkAction(queue=queue, by="somebody else", **more)
+    action.filter.all = True
+    action.cancel.reason = "no longer needed"
+    return carrying("job", "bulk_action", action, queue)
+
+
+def by_of(payload: bytes) -> str:
+    return payloads_pb2.BulkAction.FromString(payload).by
+
+
+async def test_a_bulk_action_that_is_brought_in_is_its_bringers_wish(api: Api) -> None:
+    said = await bring(api, "own", pb.ImportJobsRequest(records=[a_bulk_job(max_jobs=7)]))
+    assert not isinstance(said, Refusal)
+    assert said.created == 1
+    [job] = await api.store.as_store.get("own", ["a"], View.FULL)
+    assert job is not None
+    assert job.spec.payload is not None
+    kept = payloads_pb2.BulkAction.FromString(job.spec.payload.body)
+    assert (kept.by, kept.max_jobs, kept.cancel.reason) == ("own", 7, "no longer needed")
+
+
+async def test_where_nobody_has_a_name_it_is_the_jobs_also_encrypted(tmp_path: Path) -> None:
+    create_keyring(tmp_path / "ring")
+    sealer = KeyedRecordSealer(LiveKeyring(tmp_path / "ring"))
+    for who, by in ((None, ""), (OWN, "own")):
+        for record in (a_bulk_job(), sealed(sealer, a_bulk_job())):
+            [item] = await read(sealer, who, record)
+            assert isinstance(item.record, Job)
+            assert item.record.spec.payload is not None
+            assert by_of(item.record.spec.payload.body) == by
+
+
+async def test_a_schedule_cannot_name_anybody(api: Api) -> None:
+    action = payloads_pb2.BulkAction.FromString(a_bulk_job().job.payload)
+    said = await bring(api, "own", pb.ImportJobsRequest(records=[carrying("schedule", "bulk_action", action)]))
+    assert not isinstance(said, Refusal)
+    assert said.refused == 1
+    why = refusal_in(said.refused_items[0].error)
+    assert "bulk_action.by" in str(why.fields)
 
 
 # --- encrypted records ---

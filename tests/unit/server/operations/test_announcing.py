@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
+import pytest
 from support.eventually import until_async
 from support.spied_store import SpiedStore
 from tocsin_server.domain.queues import HeldJob, WorkerFigures
 from tocsin_server.operations.announcing import Announcing
+from tocsin_server.operations.store_clock import StoreClock
 
 HELD = (HeldJob("q", "a", "t", 1),)
 REMOTE = WorkerFigures("w1", ("t",), 3, 1, 0, ("q",), remote=True, held=HELD, free=2)
+EARLIER = datetime(2020, 11, 30, tzinfo=UTC)
 LOOP = WorkerFigures("server-1", ("u",), 20, 0, 0)
 
 
 @asynccontextmanager
 async def announcing(spied: SpiedStore, by: str, words: Sequence[WorkerFigures]) -> AsyncIterator[Announcing]:
-    made = Announcing(spied.as_store, by, [lambda: words])
+    made = Announcing(spied.as_store, StoreClock(), by, [lambda: words])
     made.start()
     yield made
     await made.close()
@@ -71,3 +75,31 @@ async def test_a_record_names_a_bounded_number_of_attempts(spied: SpiedStore) ->
         found = await other.workers()
     assert len(found) == 30
     assert sum(len(one.held) for one in found) == 500
+
+
+async def test_a_worker_that_calls_again_and_again_is_not_told_of_each_time(
+    spied: SpiedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tocsin_server.operations.announcing._EVERY", timedelta(milliseconds=10))
+    monkeypatch.setattr("tocsin_server.operations.announcing._SOON", timedelta(0))
+    words = [replace(REMOTE, seen_time=EARLIER)]
+    asked = 0
+
+    def heard() -> list[WorkerFigures]:
+        nonlocal asked
+        asked += 1
+        words[:] = [replace(REMOTE, seen_time=EARLIER + timedelta(seconds=asked))]
+        return words
+
+    made = Announcing(spied.as_store, StoreClock(), "server-1", [heard])
+    made.start()
+
+    async def often() -> bool:
+        return asked > 5
+
+    await until_async(often, within=5)
+    assert spied.calls["announce"] == 1
+    [one] = await made.workers()
+    assert one.seen_time is not None
+    assert EARLIER < one.seen_time < EARLIER + timedelta(days=1)  # here it is as it is
+    await made.close()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from support.loaded_settings import refused, settings
 from tocsin_server.domain.defaults import SERVER_DEFAULTS, JobDefaults
@@ -32,6 +35,16 @@ from tocsin_server.settings import HttpSettings, Settings, duration, load, secre
 def test_durations_are_written_with_their_unit(text: str, span: timedelta) -> None:
     assert duration(text) == span
     assert duration(show_duration(span)) == span
+
+
+@given(st.timedeltas(min_value=timedelta(0)))
+@example(timedelta(milliseconds=1_234_567))
+@example(timedelta(microseconds=1_234_567))
+@example(timedelta.max)
+def test_a_duration_is_shown_as_it_can_be_written(span: timedelta) -> None:
+    shown = show_duration(span)
+    assert re.fullmatch(r"[0-9]+(\.[0-9]{1,3})?ms|[0-9]+[smhd]", shown)
+    assert duration(shown) == span
 
 
 @pytest.mark.parametrize("text", ["", "45", "s", "-1s", "1 s", "1y", "1s2", "45sx", "1 secondly", 45, None])

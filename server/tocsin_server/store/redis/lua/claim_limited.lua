@@ -14,9 +14,9 @@ announce = false
 if ARGV[4] == '1' then taken = leased_before(request) end
 if #taken > 0 then return {NOW, '1', taken} end
 
-local queue = redis.call('HMGET', key('q'), 'paused', 'flat', 'limits', 'halted', 'turns', 'until', 'turn')
+local queue = redis.call('HMGET', key('q'), 'paused', 'flat', 'limits', 'halted', 'until')
 if not queue[3] then return {NOW, 'N', {}} end
-if queue[6] then queue[1] = still_paused(queue[1], queue[6]) end
+if queue[5] then queue[1] = still_paused(queue[1], queue[5]) end
 local limits, generation = read_limits(queue[3]), struct.unpack('>I4', queue[3], 2)
 for _, one in ipairs(limits) do one.halts = tonumber(queue[4] or 0) > NOW end
 if strict_limits() then comes = judge_due end
@@ -41,30 +41,32 @@ for type in pairs(left) do
   read_row(heads_of(type), type, true, size, left[type])
   if not fair then read_row('w' .. type, type, false, size, left[type]) end
 end
-table.sort(heads, is_before)
+if rows_read > 1 then table.sort(heads, is_before) end
 
-local turn, turns = tonumber(queue[7] or 0), tonumber(queue[5] or 0)
+local had = fair and redis.call('HMGET', key('q'), 'turn', 'turns') or {}  -- jobs that came due have got tags by now
+local turn, turns = tonumber(had[1] or 0), tonumber(had[2] or 0)
 local refiled = false
 
 -- What comes after a job of a key: its next one, or nothing before the key has room again.
 local function go_on_with(one, k, job)
   local name = 'w' .. one.type .. ':' .. k
   local row = begun[name] or {type = one.type, key = k, head = string.sub(one.member, -12), count = 0,
-    member = one.from and one.member}
+    member = one.from and one.member, settled = false, next = false, named = false}
   begun[name], row.count, row.settled, row.next = row, row.count + 1, false, false
   if fair then
     turn, turns = math.max(turn, one.score), turns + 1  -- the tag of a key that could not begin for a while is old
-    tags[k] = {turn + share(job), turns}
+    tags[k] = {turn + share(job), turns, row}
   end
   local room, till = room_of_key(limits, one.type, k)
   if room > 0 then
-    local following = redis.call('ZRANGE', key(name), row.count, row.count, 'WITHSCORES')
+    local nth = row.count == 1 and '1' or row.count  -- a number costs as much to hand over as a lookup
+    local following = fair and redis.call('ZRANGE', key(name), nth, nth) or
+      redis.call('ZRANGE', key(name), nth, nth, 'WITHSCORES')
     if #following > 0 then
       local member, score = following[1], tonumber(following[2])
       if fair then member, score = struct.pack('>I6', turns) .. member, tags[k][1] end
-      put_in({member = member, score = score, type = one.type, keyed = true})
-      row.score = score
-      row.next = member
+      row.next = {member = member, score = score, type = one.type, keyed = true, from = false, job = false, body = false}
+      put_in(row.next)
     end
     row.settled = row.member
   elseif redis.call('ZCARD', key(name)) > row.count then
@@ -87,15 +89,13 @@ end
 
 -- Leases a candidate, or parks its key, or files the job by its key first. True: no more fits in the answer.
 local function consider(one)
-  local arrival = string.sub(one.member, -6)
-  local n, meta, own, body = struct.unpack('>I6', arrival), read_full(arrival)
-  local job = meta and job_of(n, arrival, meta, own)
-  if not job or job.state ~= WAITING or job.type ~= one.type then
+  local job, body = one.job, one.body
+  if job == 'none' or touched[job.n] or job.state ~= WAITING or job.type ~= one.type then
     redis.call('ZREM', key(one.from and one.from.name or heads_of(one.type)), one.member)
     return
   end
   refiled = expired(job) or refiled
-  local k = condition(job, LIMIT_KEY) or ''
+  local k = job.key or condition(job, LIMIT_KEY) or ''
   if job.state == WAITING and not one.keyed and k ~= '' and in_mode(filing, KEYED) then
     job.quiet, refiled = true, true
     touch(job)
@@ -103,8 +103,8 @@ local function consider(one)
   end
   if refiled then return end
   if fair and one.keyed then
-    local tag, given = tag_of_now(k, string.sub(one.member, -12))
-    if tag > one.score then  -- it had a turn with another type
+    local tag, given = moved_on(one, k)
+    if tag then  -- it had a turn with another type
       if one.from and not tags[k] then reopen(one.type, k) end
       put_in({member = given .. string.sub(one.member, -12), score = tag, type = one.type, keyed = true})
       return
@@ -125,6 +125,7 @@ end
 
 while #taken < limit and at <= #heads do
   local one = heads[at]
+  if left[one.type] > 0 and not one.job then read_jobs(fair and limit - #taken or 1) end
   at = at + 1
   if left[one.type] > 0 then
     if consider(one) then
@@ -139,7 +140,7 @@ while #taken < limit and at <= #heads do
 end
 if refiled or behind or (#taken == most and tonumber(ARGV[1]) > most) then more = true end
 
-if next(tags) then write_tags(turn, turns) end
+if next(tags) then write_tags(turn, turns, not refiled) end
 if not refiled then settle_heads() end  -- else a job that comes into its row may be the first there
 local waits = full_now(limits, left)
 commit()

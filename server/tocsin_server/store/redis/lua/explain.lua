@@ -7,7 +7,7 @@
 --          many of its type, or of its key where keys have rows of their own, are taken before it; held: {"LIMIT", name,
 --          active, max, ms of when it goes on, 0 where a place must become free} | {"TURN", key, turns before it} | false
 -- Bounds   of due jobs that nobody has made WAITING yet at most 100 are read; where there are more, ahead is -1
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/following lib/key_rows lib/limits lib/rates lib/hindrances
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/following lib/key_rows lib/limits lib/turns lib/rates lib/hindrances
 local unpromoted
 
 -- Due jobs that are not WAITING yet: claims make them so before they lease any. false: too many.

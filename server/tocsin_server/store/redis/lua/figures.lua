@@ -6,13 +6,12 @@
 --          {rows of keys that a limit holds back, then of each limit of the queue or of a type its name, active, max}}
 -- Bounds   looks at the first job of at most 32 priorities of each type, and of each of 200 rows of keys: with more of them
 --          the age is a lower bound
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/limits
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/limits
 local counts, oldest = redis.call('HGETALL', key('n')), -1
 -- Due, and nobody has come to make it WAITING: just then somebody must see it.
 local first = redis.call('ZRANGE', key('s'), 0, 0, 'WITHSCORES')
 if first[2] and tonumber(first[2]) <= NOW then oldest = tonumber(first[2]) end
-local function see(row)
-  local from = '-inf'
+local function see(row, from)
   for _ = 1, 32 do
     local head = redis.call('ZRANGEBYSCORE', key(row), from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     if #head == 0 then return end
@@ -28,8 +27,8 @@ local function see_keys(name, row_of)
   local found = redis.call('ZRANGE', key(name), '0', math.min(keys_left, 100) - 1)
   keys_left = keys_left - #found
   for _, one in ipairs(found) do
-    local row = row_of(one)
-    if row then see(row) end
+    local row, from = row_of(one)
+    if row then see(row, from or '-inf') end
   end
 end
 
@@ -37,11 +36,15 @@ local queue = redis.call('HMGET', key('q'), 'gone_e', 'gone_f', 'limits')
 for i = 1, #counts, 2 do
   local type = string.match(counts[i], '^3:(.*)$')
   if type then
-    see('w' .. type)
+    see('w' .. type, '-inf')
     for _, heads in ipairs(queue[3] and {'g', 'G'} or {}) do
       see_keys(heads .. type, function(head)
         local job = load((struct.unpack('>I6', head, #head - 5)))
-        return job and job.key and 'w' .. type .. ':' .. job.key
+        if not (job and job.key) then return nil end
+        if job.state ~= WAITING then return 'w' .. type .. ':' .. job.key end
+        if oldest < 0 or job.due < oldest then oldest = job.due end
+        -- What stands behind those of its priority; of one that keeps its key's place, all behind it.
+        return 'w' .. type .. ':' .. job.key, '(' .. (job.ends == 1 and KEEPS_PLACE or -job.priority)
       end)
     end
   end

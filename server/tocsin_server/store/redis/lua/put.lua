@@ -71,7 +71,7 @@ local function spec_of(job)
   return before_tags(job) .. '\0' .. table.concat(borne, '\0') .. '\0' .. string.sub(job.rest, at)
 end
 
-local COMPARED = {'state', 'priority', 'attempt', 'failures', 'crashes', 'revision', 'create', 'due', 'start', 'ends'}
+local COMPARED = {'state', 'priority', 'attempt', 'failures', 'crashes', 'revision', 'create', 'due', 'start'}
 
 -- Whether the job that stands is the one given; its arrival and last token aside. Of a payload that is longer than the
 -- one given no more is read than it takes to see that.
@@ -79,6 +79,7 @@ local function same(job, given)
   for _, field in ipairs(COMPARED) do
     if job[field] ~= given[field] then return false end
   end
+  if ended(job.state) and job.ends ~= given.ends then return false end  -- else a place that it keeps
   if has(job, FIRED) ~= has(given, FIRED) or job.held ~= given.held or spec_of(job) ~= spec_of(given) then return false end
   local at, payload = HEADER_LEN + #job.rest + #job.own, given.payload_new
   if redis.call('GETRANGE', key('j' .. job.arrival), at, at + #payload) ~= payload then return false end

@@ -1,5 +1,5 @@
 -- candidates: what a claim may lease next, best first: heads of rows of keys, and the first of the rows of types.
-local heads, at = {}, 1
+local heads, at, rows_read = {}, 1, 0
 
 local function is_before(one, other)
   return one.score < other.score or (one.score == other.score and one.member < other.member)
@@ -10,9 +10,11 @@ end
 local function read_row(name, type, keyed, size, most)
   if size <= 0 then return end
   local row = redis.call('ZRANGE', key(name), 0, size - 1, 'WITHSCORES')
+  if #row > 0 then rows_read = rows_read + 1 end
   local from = {name = name, left = #row / 2, cut = #row == 2 * size and (keyed or size < most)}
   for i = 1, #row, 2 do
-    heads[#heads + 1] = {member = row[i], score = tonumber(row[i + 1]), type = type, keyed = keyed, from = from}
+    heads[#heads + 1] = {member = row[i], score = tonumber(row[i + 1]), type = type, keyed = keyed, from = from, job = false,
+      body = false}
   end
 end
 
@@ -20,6 +22,28 @@ end
 local function read_up(from)
   from.left = from.left - 1
   return from.left == 0 and from.cut
+end
+
+local known_tags = {}  -- by key, what T says (lib/turns); false: nothing
+
+-- Reads the jobs of so many that come next, and the tags of their keys as one question.
+local function read_jobs(number)
+  local keys, size = {}, 0
+  for i = at, math.min(#heads, at + number - 1) do
+    local one = heads[i]
+    if not one.job then
+      local arrival, meta, own = string.sub(one.member, -6), nil, nil
+      meta, own, one.body = read_full(arrival)
+      local job = meta and job_of(struct.unpack('>I6', arrival), arrival, meta, own)
+      one.job = job or 'none'
+      if job and job.key and known_tags[job.key] == nil then keys[#keys + 1] = job.key end
+      size = size + #(one.body or '')
+      if size > 1048576 then break end
+    end
+  end
+  if #keys == 0 or not in_mode(filing, FAIR) then return end
+  local said = redis.call('HMGET', key('T'), unpack(keys))
+  for i, k in ipairs(keys) do known_tags[k] = said[i] end
 end
 
 -- Puts one in its place among those that are left.
@@ -33,7 +57,7 @@ local function put_in(one)
 end
 
 -- Rows of keys of which jobs began: {type, key, head, how many began, member: its head's among heads, where that is known;
--- settled: what stands in its place is known, too: next, score, or none (false)}.
+-- settled: what stands in its place is known, too: next, a head, or none (false); named: T says how that stands}.
 local begun = {}
 
 -- Puts what comes next in the place of heads that begin, without asking what is known; a commit does so with the others.
@@ -42,12 +66,15 @@ local function settle_heads()
   for name, row in pairs(begun) do
     if row.settled then
       keyed_rows[name] = row  -- so a commit does not look at it
-      local out, into = list_of('ZREM', heads_of(row.type)), row.next and list_of('ZADD', heads_of(row.type))
+      local heads_now = heads_of(row.type)
+      local out, into = list_of('ZREM', heads_now), row.next and list_of('ZADD', heads_now)
       out[#out + 1] = row.member
       if into then
-        into[#into + 1] = string.format('%d', row.score)
-        into[#into + 1] = row.next
-        if fair then redis.call('HSET', key('t' .. row.key), row.type, 'O' .. string.sub(row.next, 1, 6)) end
+        local i = #into
+        into[i + 1], into[i + 2] = string.format('%d', row.next.score), row.next.member
+        if fair and not row.named then
+          redis.call('HSET', key('t' .. row.key), row.type, 'O' .. string.sub(row.next.member, 1, 6))
+        end
       else
         if fair then forget_row(row.type, row.key) else redis.call('HDEL', key('t' .. row.key), row.type) end
       end
@@ -55,18 +82,43 @@ local function settle_heads()
   end
 end
 
-local tags = {}  -- of the next turn of each key that had one in this claim: {tag, when it was given}
+local tags = {}  -- of the next turn of each key that had one in this claim: {tag, when it was given, the row that had it}
 
-local function tag_of_now(k, head)
-  if tags[k] then return tags[k][1], struct.pack('>I6', tags[k][2]) end
-  return tag_of(k, head)
+-- Where a head stands among others whose key had a turn since that was found out: its tag, and when it was given; nil where
+-- it stands as it should.
+local function moved_on(one, k)
+  local now, said, tag, given = tags[k], known_tags[k], nil, nil
+  if now then
+    if now[1] <= one.score then return nil end
+    return now[1], struct.pack('>I6', now[2])
+  end
+  if said and string.byte(said) == 0 and struct.unpack('>I7', said, 2) <= one.score then return nil end  -- as of most
+  if said then tag, given = read_tag(said) else tag, given = tag_of(k, string.sub(one.member, -12)) end
+  if tag > one.score then return tag, given end
 end
 
-local function write_tags(turn, turns)
-  local list = {}
+-- T named a type of this key, and does so no longer: where its head stands open, t says how.
+local function keep_standing(k, type, given)
+  local stands = redis.call('HGET', key('t' .. k), type)
+  if stands and is_open(stands) then redis.call('HSET', key('t' .. k), type, 'O' .. given) end
+end
+
+-- `settles`: whether rows that are settled will be (settle_heads), of which each says itself how it stands.
+local function write_tags(turn, turns, settles)
+  local list, i = {}, 0
   for k, tag in pairs(tags) do
-    list[#list + 1] = k
-    list[#list + 1] = string.format('%d %d', tag[1], tag[2])
+    local row, by = tag[3], ''
+    if settles and row.settled and row.next then row.named, by = true, row.type end
+    local said = known_tags[k]
+    if said and string.sub(said, 15) ~= by then
+      local _, given, before = read_tag(said)
+      if before ~= '' then
+        local other = settles and begun['w' .. before .. ':' .. k]
+        if not (other and other.settled) then keep_standing(k, before, given) end
+      end
+    end
+    list[i + 1], list[i + 2] = k, struct.pack('>BI7I6', 0, tag[1], tag[2]) .. by
+    i = i + 2
   end
   redis.call('HSET', key('T'), unpack(list))
   redis.call('HSET', key('q'), 'turn', string.format('%d', turn), 'turns', string.format('%d', turns))

@@ -37,7 +37,8 @@ local function collapse(asked)
   if mode == BY_KEEP or mode == BY_THROTTLE then
     local latest
     for _, job in pairs({blocked or nil, pending or nil, active or nil, newest(row, 0) or nil}) do
-      if not latest or job.create > latest.create then latest = job end
+      local later = not latest or job.create > latest.create or (job.create == latest.create and job.n > latest.n)
+      if later then latest = job end
     end
     if latest and latest.create + window > NOW then return 'KEPT', latest end
     return nil

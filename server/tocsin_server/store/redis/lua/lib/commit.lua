@@ -19,28 +19,32 @@ local function plan_of(job)
     to_name = now.state .. ':' .. now.type
   end
   local same = from == to and from_lead == to_lead
-  local meta = meta_of(job)
-  local plan = {meta = meta, head = string.sub(meta, 1, HEADER_LEN), from_lead = from_lead, to_lead = to_lead,
-    tags_out = job.old_tags, tags_in = job.new_tags, members = 0, out = out, into = into}
+  local meta, tags_out, tags_in, leaves, enters, score, expires, over = meta_of(job), job.old_tags, job.new_tags
   if from and not same then
-    plan.leaves = list_of('ZREM', from)
+    leaves = list_of('ZREM', from)
     stirred[from] = true
   end
   if to and not (same and from_score == to_score) then
-    plan.enters, plan.score = list_of('ZADD', to), string.format('%d', to_score)
+    enters, score = list_of('ZADD', to), string.format('%d', to_score)
     came_into(to, to_score, same)
   end
   if to == 's' and now.priority ~= 0 then ranked = true end
   if now and now.state >= COMPLETED then
-    local over = expiry(now)
-    plan.expires, plan.expiry = list_of('ZADD', 'x'), string.format('%d', over)
+    over = expiry(now)
+    expires = list_of('ZADD', 'x')
     came_into('x', over, was and was.state >= COMPLETED)
-  elseif was and was.state >= COMPLETED then
-    plan.revived, stirred.x = list_of('ZREM', 'x'), true
+    over = string.format('%d', over)
   end
+  if from_name == to_name then from_name, to_name = nil, nil end
+  -- Made at once, with room for what most of them have more: a table that grows costs more than all of this.
+  local plan = {meta = meta, head = string.sub(meta, 1, HEADER_LEN), from_lead = from_lead, to_lead = to_lead, members = 0,
+    leaves = leaves, enters = enters, score = score, expires = expires, expiry = over, from_name = from_name, to_name = to_name,
+    listed = from_name or to_name or tags_out or tags_in}
+  if tags_out then plan.tags_out = tags_out end
+  if tags_in then plan.tags_in = tags_in end
+  if out and (out[1] or into[1]) then plan.out, plan.into = out, into end
+  if was and was.state >= COMPLETED and not expires then plan.revived, stirred.x = list_of('ZREM', 'x'), true end
   if job.old or has(job, CONDITIONS) then plan_conditions(plan, job, now) end
-  if from_name ~= to_name then plan.from_name, plan.to_name = from_name, to_name end
-  plan.listed = plan.from_name or plan.to_name or plan.tags_out or plan.tags_in
   job.plan = plan
   return plan
 end

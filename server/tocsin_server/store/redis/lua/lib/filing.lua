@@ -10,11 +10,14 @@ local rows_in_order = {}  -- their names: keys that come together get their turn
 local let_go = {}  -- keys of which a place became free
 
 --- @rare
-local function note_row(type, k)
+local function note_row(type, k, moved)
   local name = 'w' .. type .. ':' .. k
-  if keyed_rows[name] then return end
+  if keyed_rows[name] then
+    keyed_rows[name].moved = moved or keyed_rows[name].moved
+    return
+  end
   local head = redis.call('ZRANGE', key(name), '0', '0', 'WITHSCORES')
-  keyed_rows[name] = {type = type, key = k, before = head[1] or false, score = head[2]}
+  keyed_rows[name] = {type = type, key = k, before = head[1] or false, score = head[2], moved = moved}
   rows_in_order[#rows_in_order + 1] = name
 end
 
@@ -24,7 +27,7 @@ local function file(job)
   local was, now = job.was, not job.gone and job
   local was_filed = was and was.flags >= FILED
   if now then
-    local k = condition(now, LIMIT_KEY) or ''
+    local k = now.key_of == now.rest and now.key or condition(now, LIMIT_KEY) or ''
     now.key = k
     local waits, holds = now.state == SCHEDULED or now.state == WAITING, false
     if waits then
@@ -65,6 +68,7 @@ local function file(job)
   local in_row = now_filed and now.state == WAITING and not now.held
   if holds and in_row then let_go[now.key] = true end  -- its own place is free for it
   if was_filed and was.state == WAITING and not was.held then note_row(was.type, was.key) end
-  if in_row then note_row(now.type, now.key) end
+  -- Who keeps a place is first in its row whatever its priority; among heads of rows that counts.
+  if in_row then note_row(now.type, now.key, holds and was.priority ~= now.priority) end
   return out, into
 end

@@ -20,6 +20,12 @@ local function strict_limits()
   return strict
 end
 
+-- Who waits in a row of a key; who keeps the key's place there is counted among the places.
+--- @rare
+local function waiting_in(type, k)
+  return redis.call('ZCOUNT', key('w' .. type .. ':' .. k), '(' .. KEEPS_PLACE, '+inf')
+end
+
 --- @rare
 local function size_of(limit, k)
   local name = places_of_limit(limit, k)
@@ -30,10 +36,10 @@ local function size_of(limit, k)
     elseif limit.scope == OF_TYPE then
       size = size + tonumber(redis.call('HGET', key('n'), WAITING .. ':' .. limit.type) or 0)
     elseif limit.type ~= '' then
-      size = size + redis.call('ZCARD', key('w' .. limit.type .. ':' .. k))
+      size = size + waiting_in(limit.type, k)
     else
       for _, type in ipairs(redis.call('HKEYS', key('t' .. k))) do
-        size = size + redis.call('ZCARD', key('w' .. type .. ':' .. k))
+        size = size + waiting_in(type, k)
       end
     end
     sizes[name] = size

@@ -23,8 +23,10 @@ local function hindrance(job)
   for _, limit in ipairs(limits_now) do
     if covers(limit, job.type, k) then
       limit.halts = tonumber(queue[2] or 0) > NOW
-      local active = redis.call('ZCARD', key(places_of_limit(limit, k)))
-      if limit.most > 0 and active >= limit.most and not keeps_place then
+      local name = places_of_limit(limit, k)
+      local active = redis.call('ZCARD', key(name))
+      local run = keeps_place and limit.scope == OF_KEY and active > 0 and running_in(name) or active
+      if limit.most > 0 and run >= limit.most then
         return {'LIMIT', limit.name, active, limit.most, 0}
       end
       local room, till = room_by_rate(limit, k)
@@ -34,6 +36,8 @@ local function hindrance(job)
   local stands = in_mode(string.byte(queue[1]), FAIR) and redis.call('HGET', key('t' .. k), job.type)
   if not stands or string.sub(stands, 1, 1) ~= 'O' then return false end
   local head = redis.call('ZRANGE', key('w' .. job.type .. ':' .. k), '0', '0')[1]
-  local tag = string.match(redis.call('HGET', key('T'), k) or '', '^%d+')
-  return tag and head and {'TURN', k, rank(key('G' .. job.type), tag, string.sub(stands, 2) .. head)} or false
+  local said = redis.call('HGET', key('T'), k)
+  if not said or not head then return false end
+  local tag = string.format('%d', (read_tag(said)))
+  return {'TURN', k, rank(key('G' .. job.type), tag, given_of(job.type, k, stands) .. head)}
 end

@@ -32,7 +32,7 @@ local function arrival6(n)
 end
 
 local function has(job, flag)
-  return math.floor(job.flags / flag) % 2 == 1
+  return job.flags % (flag + flag) >= flag
 end
 
 local function set_flag(job, flag)
@@ -67,7 +67,7 @@ end
 
 -- Where a rest goes on that has conditions, or none, from `at` on.
 local function behind_conditions(rest, at, flags)
-  if math.floor(flags / CONDITIONS) % 2 == 0 then return at end
+  if flags % (CONDITIONS + CONDITIONS) < CONDITIONS then return at end
   local high, low = string.byte(rest, at, at + 1)
   return at + 2 + 256 * high + low
 end
@@ -85,10 +85,10 @@ local function parse(meta)
   local job = {meta = meta, rest = rest, type = type, tags_at = behind_conditions(rest, at, flags), state = state,
     flags = flags, priority = priority, attempt = attempt, failures = failures, crashes = crashes, revision = revision,
     create = create, due = due, start = start, ends = ends, token = token, held = held,
-    was = {held = held, state = state, type = type, priority = priority, due = due, ends = ends, flags = flags, failures = failures}}
+    was = {held = held, state = state, type = type, priority = priority, due = due, ends = ends, flags = flags, key = false}}  -- 8: a table that grows costs more
   if flags >= CONDITIONS then few = true end
   if flags >= FILED then
-    job.key = condition(job, LIMIT_KEY) or ''
+    job.key, job.key_of = condition(job, LIMIT_KEY) or '', rest  -- while that is its rest, that is its key
     job.was.key = job.key
   end
   return job
@@ -98,7 +98,7 @@ end
 local function lengths(record)
   local flags, high, low = string.byte(record, 2), string.byte(record, HEADER_LEN - 1, HEADER_LEN)
   local meta_len = HEADER_LEN + 256 * high + low
-  if math.floor(flags / OWN_ID) % 2 == 0 then return meta_len, 4 end
+  if flags % (OWN_ID + OWN_ID) < OWN_ID then return meta_len, 4 end
   high, low = string.byte(record, meta_len + 1, meta_len + 2)
   return meta_len, low and 2 + 256 * high + low or 602  -- the longest id
 end

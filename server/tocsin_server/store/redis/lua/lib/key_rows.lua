@@ -7,7 +7,7 @@ local ended_keys = {}  -- rows of keys of which a job has ended, or has come tha
 -- By when it must have begun; nil of a job that need not, has begun, or has ended.
 --- @rare
 local function begin_by(job)
-  if job.state > WAITING or job.attempt > 0 then return nil end
+  if job.state > WAITING or job.attempt > 0 or only_key(job) then return nil end
   local said = condition(job, EXPIRE)
   if not said then return nil end
   local after_due, ms = struct.unpack('>BI6', said)
@@ -31,6 +31,7 @@ end
 -- Of a job's plan (lib/commit) its places in these rows.
 --- @rare
 local function plan_conditions(plan, job, now)
+  if not job.old and only_key(job) then return end
   local was = job.was
   local before, by = was and (job.old or job), now and begin_by(now)
   if by then

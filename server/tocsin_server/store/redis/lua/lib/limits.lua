@@ -10,7 +10,7 @@ local OF_QUEUE, OF_TYPE, OF_KEY = 1, 2, 3
 local NO_LIMIT = 9007199254740992
 
 local function in_mode(mode, flag)
-  return math.floor(mode / flag) % 2 == 1
+  return mode % (flag + flag) >= flag
 end
 
 --- @rare
@@ -38,6 +38,17 @@ local function places_of_limit(limit, k)
   if limit.scope == OF_QUEUE then return 'a' end
   if limit.scope == OF_TYPE then return 'c' .. limit.type end
   return 'c' .. limit.type .. ':' .. k
+end
+
+-- How many run of those that stand in an index of places, at most 1,000 of them: the others keep theirs for a retry.
+--- @rare
+local function running_in(name)
+  local run = 0
+  for _, arrival in ipairs(redis.call('ZRANGE', key(name), '0', '999')) do
+    local meta = read(arrival)
+    if meta and parse(meta).state == ACTIVE then run = run + 1 end
+  end
+  return run
 end
 
 -- Whether a key has one place among the jobs of this type, so that its jobs keep their order; not while more of them run

@@ -41,7 +41,7 @@ local function check_head_of_row(job)
     -- An older tag is in order: the key has had a turn with another type, and a claim that comes to it sees that.
     local tag = tag_of(job.key, head[1])
     mend('rows of keys that no claim found',
-      redis.call('ZADD', key('G' .. job.type), 'LT', 'CH', string.format('%d', tag), string.sub(stands, 2) .. head[1]))
+      redis.call('ZADD', key('G' .. job.type), 'LT', 'CH', string.format('%d', tag), given_of(job.type, job.key, stands) .. head[1]))
   else
     mend('rows of keys that no claim found', redis.call('ZADD', key('P'), 'NX', stands, job.type .. ':' .. job.key))
   end

@@ -1,17 +1,20 @@
 -- rooms: for one claim, how many more jobs may begin under each limit.
 local taken_places = {}  -- by index, of those that were looked at
+local begun_places = {}  -- by index: how many of this claim's jobs
 
-local function places_left(limit, k)
+-- A job that keeps its key's place is not in its own way; but more may stand there than may run, since limits change.
+local function places_left(limit, k, keeps_place)
   if limit.most == 0 then return NO_LIMIT end
   local name = places_of_limit(limit, k)
   if not taken_places[name] then taken_places[name] = redis.call('ZCARD', key(name)) end
-  return limit.most - taken_places[name]
+  if not (keeps_place and limit.scope == OF_KEY) then return limit.most - taken_places[name] end
+  if taken_places[name] <= limit.most then return 1 end
+  return limit.most - running_in(name) - (begun_places[name] or 0)
 end
 
 -- How many more may begin; where none may, when one may, or nil where a place must become free first.
 local function room_of(limit, k, keeps_place)
-  local room, till = NO_LIMIT, nil
-  if not keeps_place then room = places_left(limit, k) end
+  local room, till = places_left(limit, k, keeps_place), nil
   if room <= 0 then return 0, nil end
   local by_rate, at = room_by_rate(limit, k)
   if by_rate < room then return by_rate, at end
@@ -21,6 +24,7 @@ end
 -- The same for a key: under all limits that count it by itself.
 local function room_of_key(limits, type, k, keeps_place)
   local least, till = NO_LIMIT, nil
+  if #limits == 0 then return least end
   for _, limit in ipairs(limits) do
     if limit.scope == OF_KEY and covers(limit, type, k) then
       local room, at = room_of(limit, k, keeps_place)
@@ -37,13 +41,17 @@ end
 
 -- A job begins.
 local function take_room(limits, type, k, keeps_place)
+  if #limits == 0 then return end
   local seen = {}
   for _, limit in ipairs(limits) do
     if covers(limit, type, k) then
       count_begun(limit, k)
       local name = places_of_limit(limit, k)
-      if taken_places[name] and not seen[name] and not (keeps_place and limit.scope == OF_KEY) then
-        taken_places[name], seen[name] = taken_places[name] + 1, true
+      if not seen[name] then
+        begun_places[name], seen[name] = (begun_places[name] or 0) + 1, true
+        if taken_places[name] and not (keeps_place and limit.scope == OF_KEY) then
+          taken_places[name] = taken_places[name] + 1
+        end
       end
     end
   end

@@ -2,10 +2,13 @@
 -- behind them, nor with keys whose limit is full, for those are parked.
 --   g<type>  heads of open rows, as they would stand in the row of their type
 --   G<type>  the same where keys take turns: by tag; a member is 6 bytes of when the tag was given, and the head
---   t<key>   by type: "o", the row's head stands in g; "O" and 6 bytes, it stands so in G; a generation: it is parked since
+--   t<key>   by type: "o", the row's head stands in g; "O" and 6 bytes, it stands so in G, unless T names the type; a
+--            generation: it is parked since
 --   P        parked rows, "<type>:<key>", by generation: a change of limits opens those of older ones
 --   p        what will go on by itself, by its time: parked rows, and types and "" (the queue) that wait for a rate
---   T        by key with waiting jobs: the tag of its next turn, and when it was given
+--   T        by key with waiting jobs: B 0, I7 the tag of its next turn, I6 when that was given, and the type that had the
+--            last one, if its row's head, where it is open, stands in G by these: so a turn need not write that into t.
+--            A version before had "<tag> <given>", and named no type
 -- Turns are start-time fair queueing (Goyal, Vin and Cheng, 1996). A turn moves its key's tag on by a ROUND / weight; the
 -- lowest tag goes first, of equal ones that which was given first; the queue's `turn` is the tag of the last one. A key
 -- that had nothing waiting begins so much after that one, so a key that comes and goes gains nothing, and no key with
@@ -14,13 +17,24 @@ local ROUND = 27720
 
 --- @rare
 local function share(job)
-  local weight = condition(job, WEIGHT)
+  local weight = not only_key(job) and condition(job, WEIGHT)
   return math.ceil(ROUND / (weight and string.byte(weight) or 1))
 end
 
 --- @rare
 local function heads_of(type)
   return (in_mode(filing, FAIR) and 'G' or 'g') .. type
+end
+
+-- What T says of a key: the tag of its next turn, when that was given, and which type's head stands by it, '' for none.
+--- @rare
+local function read_tag(said)
+  if string.byte(said) == 0 then
+    local tag, given = struct.unpack('>I7c6', said, 2)
+    return tag, given, string.sub(said, 15)
+  end
+  local tag, given = string.match(said, '^(%d+) (%d+)$')
+  return tonumber(tag), struct.pack('>I6', given), ''
 end
 
 -- The tag of a key's next turn, and when it was given.
@@ -30,11 +44,21 @@ local function tag_of(k, head)
   if not said then
     local turn = redis.call('HGET', key('q'), 'turn') or 0
     local given = redis.call('HINCRBY', key('q'), 'turns', 1)
-    said = string.format('%d %d', turn + share(load((struct.unpack('>I6', head, 7)))), given)
+    said = struct.pack('>BI7I6', 0, turn + share(load((struct.unpack('>I6', head, 7)))), given)
     redis.call('HSET', key('T'), k, said)
   end
-  local tag, given = string.match(said, '^(%d+) (%d+)$')
-  return tonumber(tag), struct.pack('>I6', given)
+  return read_tag(said)
+end
+
+-- When the tag was given by which the head of a row stands in G; `stands` is what t says.
+--- @rare
+local function given_of(type, k, stands)
+  local said = redis.call('HGET', key('T'), k)
+  if said then
+    local _, given, by = read_tag(said)
+    if by == type then return given end
+  end
+  return string.sub(stands, 2)
 end
 
 --- @rare
@@ -63,7 +87,7 @@ local function close_head(type, k, head, stands)
   if stands == 'o' then
     redis.call('ZREM', key('g' .. type), head)
   elseif stands and is_open(stands) then
-    redis.call('ZREM', key('G' .. type), string.sub(stands, 2) .. head)
+    redis.call('ZREM', key('G' .. type), given_of(type, k, stands) .. head)
   elseif stands then
     redis.call('ZREM', key('P'), type .. ':' .. k)
     if redis.call('ZREM', key('p'), type .. ':' .. k) > 0 then stirred.p = true end
@@ -108,7 +132,7 @@ local function keep_heads()
     local one = keyed_rows[name]
     local row = redis.call('ZRANGE', key(name), '0', '0', 'WITHSCORES')
     local before, now, type, k = one.before, row[1], one.type, one.key
-    if before ~= (now or false) or one.score ~= row[2] then
+    if before ~= (now or false) or one.score ~= row[2] or one.moved then
       local stands = before and redis.call('HGET', key('t' .. k), type)
       if not now then
         close_head(type, k, before, stands)
