@@ -13,9 +13,10 @@ import pytest
 
 #: By the names of their files, without `test_`.
 _CONTRACT = (
-    "check dependencies dependents_and_deaths events expiry forget limits_properties page properties_dependencies "
-    "properties_keys properties_life properties_paging properties_schedules put put_arrivals put_properties queues "
-    "races reap reasons run_again schedule_dependents schedules ticks_and_wakes trim trouble update verbs_by_state"
+    "check dependencies dependents_and_deaths events expiry fair_turns forget limits_properties page "
+    "properties_dependencies properties_keys properties_life properties_paging properties_schedules put put_arrivals "
+    "put_properties queues races reap reasons run_again schedule_dependents schedules ticks_and_wakes trim trouble "
+    "update verbs_by_state"
 ).split()
 _E2E = ("clock", "dependencies", "python_client", "typed_payloads", "worker", "workers")
 _NAMES = {*(f"contract/test_{name}.py" for name in _CONTRACT), *(f"e2e/test_{name}.py" for name in _E2E)}

@@ -370,7 +370,7 @@ class NotAllowed(TocsinError):
 
     @property
     def metadata(self) -> dict[str, str]:
-        return {"scope": self.scope} if self.scope else {}
+        return {name: said for name, said in (("scope", self.scope), ("queue", self.queue)) if said}
 
 
 class Draining(TocsinError):

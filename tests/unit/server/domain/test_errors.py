@@ -271,8 +271,8 @@ def test_it_says_what_to_do(error: TocsinError) -> None:
 def test_what_it_is_about_can_be_read_by_programs(error: TocsinError) -> None:
     assert all(isinstance(key, str) and isinstance(value, str) for key, value in error.metadata.items())
     for name in ("queue", "job_id"):
-        if hasattr(error, name):
-            assert error.metadata[name] == getattr(error, name)
+        if about := getattr(error, name, ""):
+            assert error.metadata[name] == about
     if getattr(error, "state", None) is not None:
         assert error.metadata["state"] == error.state.name  # type: ignore[attr-defined]  # looked for above
 
