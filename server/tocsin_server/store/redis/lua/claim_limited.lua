@@ -65,8 +65,9 @@ local function go_on_with(one, k, job)
     if #following > 0 then
       local member, score = following[1], tonumber(following[2])
       if fair then member, score = struct.pack('>I6', turns) .. member, tags[k][1] end
-      row.next = {member = member, score = score, type = one.type, keyed = true, from = false, job = false, body = false}
-      put_in(row.next)
+      one.member, one.score, one.from, one.job, one.body = member, score, false, false, false  -- no other table: it has begun
+      row.next = one
+      put_in(one)
     end
     row.settled = row.member
   elseif redis.call('ZCARD', key(name)) > row.count then
@@ -79,6 +80,7 @@ local function lease(one, job, body, k)
   take_room(limits, one.type, k, keeps_place)
   job.state, job.attempt, job.start = ACTIVE, job.attempt + 1, NOW
   job.ends, job.token = NOW + lease_ms, request
+  if not in_mode(filing, LIMITED) then clear_flag(job, FILED) end  -- as it will be, so that its record is made once
   if has(job, HAS_EXTRAS) then redis.call('HDEL', key('h' .. job.arrival), 'p') end
   changed(job)
   left[one.type] = left[one.type] - 1
@@ -124,15 +126,11 @@ local function consider(one)
 end
 
 while #taken < limit and at <= #heads do
-  local one = heads[at]
+  local one, from = heads[at], heads[at].from
   if left[one.type] > 0 and not one.job then read_jobs(fair and limit - #taken or 1) end
   at = at + 1
   if left[one.type] > 0 then
-    if consider(one) then
-      more = true
-      break
-    end
-    if one.from and read_up(one.from) and left[one.type] > 0 then
+    if consider(one) or (from and read_up(from) and left[one.type] > 0) then
       more = true
       break
     end

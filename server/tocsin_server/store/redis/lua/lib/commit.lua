@@ -4,29 +4,33 @@
 -- Jobs that stand alike (lib/job) and change alike are one job here: the first is touched, the others join it. What is to
 -- be done is found out for all of them at once, its plan.
 -- What is made here at each call costs each call: so there are few functions, and they refer to few things.
+local named = {}  -- names of the lists by state and type that jobs of the last plan left and entered; often the next one's
+
 -- What of a job's change is the same for all that joined it.
 local function plan_of(job)
   local was, now = job.was, not job.gone and job
   local out, into
-  if filing > 0 or (was and was.flags >= FILED) then out, into = file(job) end
-  local from, from_score, from_lead, to, to_score, to_lead, from_name, to_name
-  if was then
-    from, from_score, from_lead = place(was)
-    from_name = was.state .. ':' .. was.type
+  if (was and was.flags >= FILED) or (filing > 0 and now and (now.state == WAITING or in_mode(filing, LIMITED))) then
+    out, into = file(job)
   end
-  if now then
-    to, to_score, to_lead = place(now)
-    to_name = now.state .. ':' .. now.type
+  local from, from_score, from_lead, to, to_score, to_lead
+  local before, after, type_before = was and was.state, now and now.state, was and was.type
+  if was then from, from_score, from_lead = place(was) end
+  if now then to, to_score, to_lead = place(now) end
+  if before ~= named.before or after ~= named.after or type_before ~= named.type_before or job.type ~= named.type then
+    named = {before = before, after = after, type_before = type_before, type = job.type, from = was and field_name(was),
+      to = now and field_name(now), bucket = false, lists = false}
+    if named.from == named.to then named.from, named.to = nil, nil end
   end
   local same = from == to and from_lead == to_lead
   local meta, tags_out, tags_in, leaves, enters, score, expires, over = meta_of(job), job.old_tags, job.new_tags
   if from and not same then
     leaves = list_of('ZREM', from)
-    stirred[from] = true
+    if not from_lead then stirred[from] = true end  -- of rows of WAITING jobs nothing is known beforehand
   end
   if to and not (same and from_score == to_score) then
     enters, score = list_of('ZADD', to), string.format('%d', to_score)
-    came_into(to, to_score, same)
+    if not to_lead then came_into(to, to_score, same) end
   end
   if to == 's' and now.priority ~= 0 then ranked = true end
   if now and now.state >= COMPLETED then
@@ -35,11 +39,10 @@ local function plan_of(job)
     came_into('x', over, was and was.state >= COMPLETED)
     over = string.format('%d', over)
   end
-  if from_name == to_name then from_name, to_name = nil, nil end
   -- Made at once, with room for what most of them have more: a table that grows costs more than all of this.
   local plan = {meta = meta, head = string.sub(meta, 1, HEADER_LEN), from_lead = from_lead, to_lead = to_lead, members = 0,
-    leaves = leaves, enters = enters, score = score, expires = expires, expiry = over, from_name = from_name, to_name = to_name,
-    listed = from_name or to_name or tags_out or tags_in}
+    leaves = leaves, enters = enters, score = score, expires = expires, expiry = over, named = named,
+    listed = named.from or named.to or tags_out or tags_in}
   if tags_out then plan.tags_out = tags_out end
   if tags_in then plan.tags_in = tags_in end
   if out and (out[1] or into[1]) then plan.out, plan.into = out, into end
@@ -83,15 +86,17 @@ end
 local function list_anew(plan, n)
   local slot = n % BUCKET
   local bucket = (n - slot) / BUCKET
-  if bucket ~= plan.bucket then
-    plan.bucket, plan.lists = bucket, {}
-    local lists, ending = plan.lists, ':' .. bucket
-    if plan.from_name then lists[#lists + 1] = list_of('SREM', plan.from_name .. ending) end
-    if plan.to_name then lists[#lists + 1] = list_of('SADD', plan.to_name .. ending) end
+  local names = plan.named
+  local shared = not (plan.tags_out or plan.tags_in) and names or plan
+  if bucket ~= shared.bucket then
+    shared.bucket, shared.lists = bucket, {}
+    local lists, ending = shared.lists, ':' .. bucket
+    if names.from then lists[#lists + 1] = list_of('SREM', names.from .. ending) end
+    if names.to then lists[#lists + 1] = list_of('SADD', names.to .. ending) end
     for _, name in ipairs(plan.tags_out or {}) do lists[#lists + 1] = list_of('SREM', name .. ending) end
     for _, name in ipairs(plan.tags_in or {}) do lists[#lists + 1] = list_of('SADD', name .. ending) end
   end
-  local text, lists = string.format('%d', slot), plan.lists
+  local text, lists = string.format('%d', slot), shared.lists
   for i = 1, #lists do
     local list = lists[i]
     list[#list + 1] = text
@@ -131,7 +136,7 @@ end
 local function flush_counts(plans)
   local counts, waiting_by = {}, 0
   for job, plan in pairs(plans) do
-    local from, to, by = plan.from_name, plan.to_name, plan.members
+    local from, to, by = plan.named.from, plan.named.to, plan.members
     if from then counts[from] = (counts[from] or 0) - by end
     if to then counts[to] = (counts[to] or 0) + by end
     if from and job.was.state == WAITING then waiting_by = waiting_by - by end
@@ -201,7 +206,7 @@ local function commit()
   end
   call_each('HSET')
   flush_tick(flush_counts(plans))
-  touched, order, ids_new, by_key, wake, ranked = {}, {}, {}, {}, 0, false
+  touched, order, ids_new, by_key, named, wake, ranked = {}, {}, {}, {}, {}, 0, false
   if next(ended_keys) then
     touch_next_of_keys()
     commit()

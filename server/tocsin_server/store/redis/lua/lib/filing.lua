@@ -39,15 +39,14 @@ local function file(job)
         end
       end
       if holds then
-        now.ends = 1
+        now.ends, now.meta = 1, nil
       elseif was_filed and was.ends == 1 then
-        now.ends = 0
+        now.ends, now.meta = 0, nil
       end
     end
     local filed = holds or (now.state == ACTIVE and in_mode(filing, LIMITED)) or
       (now.state == WAITING and not now.held and (in_mode(filing, FAIR) or (k ~= '' and in_mode(filing, KEYED))))
-    if has(now, FILED) ~= filed then now.flags = now.flags + (filed and FILED or -FILED) end
-    now.meta = nil
+    if has(now, FILED) ~= filed then now.flags, now.meta = now.flags + (filed and FILED or -FILED), nil end
   end
   local now_filed = now and now.flags >= FILED
   local out, into = {}, {}
