@@ -23,7 +23,7 @@ from tocsin_server.store.mongo.jobs import Jobs, unknown_after
 from tocsin_server.store.mongo.limited_leases import LEASED, Asked, LimitedLeases
 from tocsin_server.store.mongo.places import LimitPlaces
 from tocsin_server.store.mongo.queue_settings import StoredSettings
-from tocsin_server.store.mongo.queues import QueueDocuments
+from tocsin_server.store.mongo.queues import QueueDocuments, has_limits
 from tocsin_server.store.mongo.rooms import Rooms
 from tocsin_server.store.mongo.transitions import (
     KEEPS,
@@ -35,6 +35,7 @@ from tocsin_server.store.mongo.transitions import (
     give_back,
     lease,
 )
+from tocsin_server.store.shared_limit_store import GRANT_REFUSED, NEEDS_GRANT, NoGrant
 
 BEST_FIRST = (("priority", -1), ("due", 1), ("arrival", 1))
 _MADE_WAITING = 100
@@ -78,8 +79,9 @@ class ClaimJobs:
         request: bytes,
         *,
         repeated: bool,
-    ) -> Claim:
-        """As JobStore.claim."""
+        granted: int | None = None,
+    ) -> Claim | NoGrant:
+        """As JobStore.claim, by a grant of this version (shared.py)."""
         if repeated and (found := await self._leased_by(queue, request)):
             for job in found:
                 confirm(job)
@@ -91,12 +93,16 @@ class ClaimJobs:
             self._due(queue), self._queues.read(queue), self._best(queue, types, limit)
         )
         rooms, places = None, None
-        if head is not None and read_at is not None and "limited" in head:
+        if head is not None and read_at is not None and has_limits(head):
+            if "shared" in head and granted is None:
+                return NEEDS_GRANT
             places = await self._places.read(queue)
             if places is None or not places["ready"]:  # who set the limits is about to do this, or has died
                 await self._places.begin(queue, limited=True)
                 await self._places.take_in(queue)
                 return Claim((), read_at, more=True)
+            if "floor" in places and (granted is None or granted <= places["floor"]):
+                return NEEDS_GRANT if granted is None else GRANT_REFUSED
             [settings] = await self._settings.read([queue])
             rooms = Rooms(settings.limits, places, read_at)
             types = {name: min(most, rooms.room_for_all(name)) for name, most in types.items()}

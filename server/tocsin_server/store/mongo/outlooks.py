@@ -18,7 +18,7 @@ from tocsin_server.store.mongo.documents import Document, job_of, parent_of
 from tocsin_server.store.mongo.jobs import Jobs
 from tocsin_server.store.mongo.places import LimitPlaces, limit_key_of
 from tocsin_server.store.mongo.queue_settings import StoredSettings
-from tocsin_server.store.mongo.queues import QueueDocuments
+from tocsin_server.store.mongo.queues import QueueDocuments, has_limits
 from tocsin_server.store.mongo.rooms import Rooms
 from tocsin_server.store.mongo.transitions import Standing
 
@@ -49,7 +49,7 @@ class Outlooks:
             paused = None  # no claim has looked since
         ahead = await self._ahead(queue, [job for job in jobs.values() if _is_due(job)])
         rooms = None
-        if head is not None and read_at is not None and "limited" in head:
+        if head is not None and read_at is not None and has_limits(head):
             [settings], places = await asyncio.gather(self._settings.read([queue]), self._places.read(queue))
             rooms = Rooms(settings.limits, places or {}, read_at)
         blocked = [job for job in jobs.values() if job.state is State.BLOCKED and "key" in job.document]

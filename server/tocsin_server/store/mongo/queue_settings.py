@@ -58,6 +58,7 @@ class StoredSettings:
         said, reason = settings_document(settings), text(settings.pause_reason)
         head = (await self._read([queue])).get(queue)
         until = settings.pause_until if paused else None
+        shared = head is not None and "shared" in head
         if head is not None and head["said"] == said:
             stands = (
                 *(name in head for name in ("paused", "limited", "draining")),
@@ -67,7 +68,12 @@ class StoredSettings:
             if stands == (paused, bool(settings.limits), settings.draining, reason if paused else "", until):
                 return
         taken, resumed, epoch = await self._pause(
-            queue, reason if paused else None, until, limited=bool(settings.limits), draining=settings.draining
+            queue,
+            reason if paused else None,
+            until,
+            limited=bool(settings.limits),
+            draining=settings.draining,
+            shared=shared,
         )
         # After the number was taken: who repeats a call that ended between the two finds that something is to be done.
         with unknown_after(True):
@@ -85,7 +91,7 @@ class StoredSettings:
         """Pause and settings by queue, of those that are there; `said` is what is set."""
         pipeline: list[Document] = [
             {"$match": {"_id": {"$in": list(queues)}}},
-            {"$project": dict.fromkeys(("epoch", "paused", "reason", "until", "limited", "draining"), 1)},
+            {"$project": dict.fromkeys(("epoch", "paused", "reason", "until", "limited", "draining", "shared"), 1)},
             {"$lookup": {"from": self._name, "localField": "_id", "foreignField": "_id", "as": "said"}},
         ]
 
@@ -103,7 +109,7 @@ class StoredSettings:
         return heads
 
     async def _pause(
-        self, queue: str, reason: str | None, until: datetime | None, *, limited: bool, draining: bool
+        self, queue: str, reason: str | None, until: datetime | None, *, limited: bool, draining: bool, shared: bool
     ) -> tuple[Allocation, bool, str]:
         """Pause the queue, or with None resume it, let new jobs in or not, and say whether it has limits, all
         under one number. Whether it was resumed, and the queue's epoch."""
@@ -112,7 +118,7 @@ class StoredSettings:
             "reason": "$$REMOVE" if reason is None else {"$literal": reason},
             "until": "$$REMOVE" if until is None else until,
             "limited": True if limited else "$$REMOVE",
-            **({} if limited else {"start": "$$REMOVE"}),
+            **({} if limited or shared else {"start": "$$REMOVE"}),
             "draining": {"$literal": True} if draining else "$$REMOVE",
             "events": {"$add": ["$events", Int64(1)]},
             "taken": NOW,

@@ -10,6 +10,7 @@ wakes              how often jobs became claimable
 paused, reason     since when, and why; absent: it is not
 until              when the pause ends by itself; absent: not before it is resumed
 limited            true: it has limits (places.py)
+shared             it has shared limits, by this version (shared.py)
 start              when a rate lets jobs begin by itself; absent: none waits for that
 draining           true: it takes no new jobs
 gone               {done, failed}: the latest end of jobs that were deleted before their time
@@ -61,6 +62,11 @@ class Allocation:
     new: bool  # the queue is new
 
 
+def has_limits(head: Mapping[str, Any]) -> bool:
+    """Whether the queue of this document has limits, of its own or shared."""
+    return "limited" in head or "shared" in head
+
+
 class QueueDocuments:
     """All queues' documents."""
 
@@ -83,6 +89,8 @@ class QueueDocuments:
             return False
         if head is None or now is None:
             return True
+        if "shared" in head:
+            return False
         if unused_for is not None:
             if "paused" in head or not await self._unused(queue, head, now, unused_for) or await kept(head):
                 return False
@@ -231,11 +239,24 @@ class QueueDocuments:
 
     async def held_up(self, queue: str) -> bool:
         """Whether the queue is paused now, or has limits, which a claim that did not know of them may not pass by."""
-        either = [{"paused": {"$exists": True}}, {"limited": {"$exists": True}}]
+        either = [{name: {"$exists": True}} for name in ("paused", "limited", "shared")]
         found = await self._connection.run(
             lambda: self._queues.find_one({"_id": queue, "$or": either}, {"_id": 1}), read_only=True
         )
         return found is not None
+
+    async def share(self, queue: str, version: int) -> None:
+        """The queue has shared limits, by this version."""
+        mark = {"$set": {"shared": Int64(version)}}
+        either = [{"shared": {"$exists": False}}, {"shared": {"$lt": Int64(version)}}]
+        if not await self.stands(queue):
+            await self.make(queue)
+        await self._connection.run(lambda: self._queues.update_one({"_id": queue, "$or": either}, mark))
+
+    async def unshare(self, queue: str, version: int) -> None:
+        """The queue has no shared limits, by this version."""
+        older = {"_id": queue, "shared": {"$lt": Int64(version)}}
+        await self._connection.run(lambda: self._queues.update_one(older, {"$unset": {"shared": ""}}))
 
     async def set_start(self, queue: str, time: datetime | None) -> bool:
         """Say when a rate lets jobs begin, None where nothing waits for one; whether that is news."""

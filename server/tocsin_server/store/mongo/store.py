@@ -48,12 +48,14 @@ from tocsin_server.store.mongo.places import LimitPlaces
 from tocsin_server.store.mongo.put import PutJobs
 from tocsin_server.store.mongo.queue_documents import workers_document, workers_of
 from tocsin_server.store.mongo.queue_settings import StoredSettings
-from tocsin_server.store.mongo.queues import QueueDocuments
+from tocsin_server.store.mongo.queues import QueueDocuments, has_limits
 from tocsin_server.store.mongo.quotas import JobQuota, KnownTypes
 from tocsin_server.store.mongo.schedules import MongoSchedules
 from tocsin_server.store.mongo.sealed import MongoSealed
+from tocsin_server.store.mongo.shared import MongoSharedPlaces
 from tocsin_server.store.mongo.trim import TrimJobs
 from tocsin_server.store.put import placed
+from tocsin_server.store.shared_claims import SharedLimits
 from tocsin_server.telemetry.round_trips import RoundTrips
 
 
@@ -107,6 +109,18 @@ class MongoStore(JobStore):
         self.sealed = self._sealed = MongoSealed(connection, collection)
         self._put = PutJobs(self._jobs, self._queues, commit, self._types, quota)
         self._claim = ClaimJobs(self._clock, self._jobs, self._queues, commit, self._places, self._settings, self._log)
+        self.shared = self._shared = SharedLimits(
+            MongoSharedPlaces(
+                connection,
+                collection,
+                self._clock,
+                self._jobs,
+                self._queues,
+                self._places,
+                self._claim,
+                self._log,
+            )
+        )
         self._change = ChangeJobs(commit)
         self._finish = FinishJobs(self._clock, self._jobs, commit, self._job_logs, self._places, self._settings)
         self._trim = TrimJobs(self._clock, self._jobs, self._settings, commit)
@@ -154,6 +168,7 @@ class MongoStore(JobStore):
             await indexes.ensure(self._connection, name, of_collection)
 
     async def close(self) -> None:
+        await self._shared.close()
         await self._tail.close()
         await self._connection.close()
 
@@ -219,7 +234,7 @@ class MongoStore(JobStore):
         request: bytes,
         repeated: bool = False,
     ) -> Claim:
-        return await self._claim.claim(queue, types, limit, lease, request, repeated=repeated)
+        return await self._shared.claim(queue, types, limit, lease=lease, request=request, repeated=repeated)
 
     async def promote(self, queue: str) -> bool:
         return await self._claim.promote(queue)
@@ -237,10 +252,17 @@ class MongoStore(JobStore):
         return await self._outlooks.of(queue, job_ids)
 
     async def finish(self, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
-        return await by_queue(outcomes, lambda outcome: outcome.lease.queue, self._finish.finish)
+        async def finish_in(queue: str, items: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
+            answers = await self._finish.finish(queue, items)
+            self._shared.ended(queue)
+            return answers
+
+        return await by_queue(outcomes, lambda outcome: outcome.lease.queue, finish_in)
 
     async def reap(self, queue: str, limit: int = 100) -> list[LostLease]:
-        return await self._finish.reap(queue, limit)
+        lost = await self._finish.reap(queue, limit)
+        self._shared.ended(queue)
+        return lost
 
     async def trim(self, queue: str, *, completed_max: int, failed_max: int, limit: int = 100) -> int:
         return await self._trim.trim(queue, completed_max=completed_max, failed_max=failed_max, limit=limit)
@@ -296,7 +318,7 @@ class MongoStore(JobStore):
     async def put_settings(self, queue: str, settings: QueueSettings, *, paused: bool) -> QueueSettings:
         if settings.limits:
             head, _ = await self._queues.read(queue)
-            await self._places.begin(queue, limited=head is not None and "limited" in head)
+            await self._places.begin(queue, limited=head is not None and has_limits(head))
         await self._settings.put(queue, settings, paused=paused)
         if settings.limits:
             with unknown_after(True):
