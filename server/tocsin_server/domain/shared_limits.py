@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from tocsin_server.domain.errors import QueueInUse, TocsinError
 from tocsin_server.domain.queue_limits import Rate
 from tocsin_server.domain.record import record
 
@@ -37,3 +38,29 @@ class SharedLimitState:
     def full(self) -> bool:
         """Whether all places are taken."""
         return self.limit.max_active is not None and self.total >= self.limit.max_active
+
+
+class SharedLimitNotFound(TocsinError):
+    """There is no shared limit of that name."""
+
+    reason = "SHARED_LIMIT_NOT_FOUND"
+    facts = ("shared_limit",)
+
+    def __init__(self, shared_limit: str) -> None:
+        self.shared_limit = shared_limit
+        super().__init__(
+            f"there is no shared limit {shared_limit!r}; nothing was changed. Check its name, or make it with "
+            "PutSharedLimit."
+        )
+
+
+class QueueShares(QueueInUse):
+    """The queue is in shared limits, so it is not deleted."""
+
+    def __init__(self, queue: str, shared_limits: Sequence[str]) -> None:
+        self.queue, self.jobs = queue, 0
+        TocsinError.__init__(
+            self,
+            f"queue {queue!r} is in shared limits ({', '.join(map(repr, shared_limits))}); nothing was changed. Take "
+            "it out of them with PutSharedLimit, or delete them, and repeat.",
+        )

@@ -34,7 +34,7 @@ _ASKED_AT_ONCE = 20  # queues
 Change = Callable[[Book, int], Any]
 
 
-class SharedLimits(SharedLimitStore):
+class SharedClaims(SharedLimitStore):
     """Of all queues of a store."""
 
     def __init__(self, places: SharedPlaces) -> None:

@@ -55,7 +55,7 @@ from tocsin_server.store.mongo.sealed import MongoSealed
 from tocsin_server.store.mongo.shared import MongoSharedPlaces
 from tocsin_server.store.mongo.trim import TrimJobs
 from tocsin_server.store.put import placed
-from tocsin_server.store.shared_claims import SharedLimits
+from tocsin_server.store.shared_claims import SharedClaims
 from tocsin_server.telemetry.round_trips import RoundTrips
 
 
@@ -109,7 +109,7 @@ class MongoStore(JobStore):
         self.sealed = self._sealed = MongoSealed(connection, collection)
         self._put = PutJobs(self._jobs, self._queues, commit, self._types, quota)
         self._claim = ClaimJobs(self._clock, self._jobs, self._queues, commit, self._places, self._settings, self._log)
-        self.shared = self._shared = SharedLimits(
+        self.shared = self._shared = SharedClaims(
             MongoSharedPlaces(
                 connection,
                 collection,

@@ -67,7 +67,7 @@ from tocsin_server.store.redis.scripts import Scripts
 from tocsin_server.store.redis.sealed import RedisSealed
 from tocsin_server.store.redis.shared import RedisSharedPlaces
 from tocsin_server.store.redis.wake_channel import WakeChannel
-from tocsin_server.store.shared_claims import SharedLimits
+from tocsin_server.store.shared_claims import SharedClaims
 from tocsin_server.telemetry.round_trips import RoundTrips
 
 _EXPLAINED_A_CALL = 20  # finding a job's place among 100,000 takes Redis 90 µs
@@ -112,7 +112,7 @@ class RedisStore(JobStore):
         self.calendars = RedisCalendars(connection, self._scripts, self._keys)
         self.sealed = RedisSealed(self._scripts, self._keys, self._marker)
         places = RedisSharedPlaces(connection, self._scripts, self._keys, self._queue_names, self._claiming)
-        self.shared = self._shared = SharedLimits(places)
+        self.shared = self._shared = SharedClaims(places)
         self.schedules = RedisSchedules(connection, self._scripts, self._keys, self._queue_names, quotas)
 
     async def open(self) -> None:
