@@ -60,6 +60,7 @@ from tocsin.queues import JobDefaults, PushTarget, Queue, QueueHealth, ServerInf
 from tocsin.reminders import Reminder, ReminderSet
 from tocsin.requests import Collapse, JobRequest, Retention, RetryPolicy
 from tocsin.schedules import Backfill, BackfilledTime, Calendar, Occurrence, Schedule
+from tocsin.shared_limits import SharedLimit
 from tocsin.transfer import Imported, RefusedRecord
 from tocsin.v1.payloads_pb2 import (
     BookingReminder,
@@ -172,6 +173,7 @@ __all__ = [
     "Schedule",
     "ServerError",
     "ServerInfo",
+    "SharedLimit",
     "SmsNotification",
     "State",
     "StateCounts",

@@ -11,13 +11,13 @@ from typing import NoReturn, Self, Unpack
 from tocsin import _calls, _following, _forking, _many, _paging, _queue_calls, _reminder_calls, _transferring, _watching
 from tocsin._access import TlsChoice
 from tocsin._bulk_actions import AsyncBulk
-from tocsin._calendars import AsyncCalendars
 from tocsin._channel import refuse_copying
 from tocsin._clock import AsyncMovableClock
 from tocsin._connection import Connection
 from tocsin._fields import name_of
 from tocsin._job_requests import lone_request
 from tocsin._schedules import AsyncSchedules
+from tocsin._store_wide import AsyncStoreWide
 from tocsin._times import Span
 from tocsin._transferring import AsyncRecords as Records
 from tocsin.enums import View
@@ -32,7 +32,7 @@ from tocsin.v1.transfer_pb2 import TransferRecord
 from tocsin.workers import WorkerEntry
 
 
-class AsyncClient:
+class AsyncClient(AsyncStoreWide):
     """Speaks to a Tocsin server from one event loop: that of its first call. `Client` is the same without async.
 
     `address` is "host:port"; None is the environment's TOCSIN_ADDRESS, else localhost:50051. `deadline`
@@ -82,11 +82,6 @@ class AsyncClient:
     def bulk(self) -> AsyncBulk:
         """One act on all jobs that match, and a dry run before."""
         return AsyncBulk(self._connection)
-
-    @property
-    def calendars(self) -> AsyncCalendars:
-        """Calendars of days off, which schedules name."""
-        return AsyncCalendars(self._connection)
 
     @property
     def clock(self) -> AsyncMovableClock:

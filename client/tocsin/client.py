@@ -15,7 +15,6 @@ from google.protobuf.message import Message
 from tocsin import _calls, _following, _many, _paging, _queue_calls, _reminder_calls, _transferring, _watching
 from tocsin._access import TlsChoice
 from tocsin._bulk_actions import Bulk
-from tocsin._calendars import Calendars
 from tocsin._calls import PreparedCall
 from tocsin._channel import refuse_copying
 from tocsin._clock import MovableClock
@@ -24,6 +23,7 @@ from tocsin._fields import name_of
 from tocsin._job_requests import lone_request
 from tocsin._loop_thread import LoopThread
 from tocsin._schedules import Schedules
+from tocsin._store_wide import StoreWide
 from tocsin._times import Span
 from tocsin._transferring import Records
 from tocsin.enums import View
@@ -42,7 +42,7 @@ Answer = TypeVar("Answer", bound=Message)
 Result = TypeVar("Result")
 
 
-class Client:
+class Client(StoreWide):
     """Speaks to a Tocsin server, and blocks meanwhile; any number of threads may share one.
 
     `address` is "host:port"; None is the environment's TOCSIN_ADDRESS, else localhost:50051. `deadline`
@@ -93,11 +93,6 @@ class Client:
     def bulk(self) -> Bulk:
         """One act on all jobs that match, and a dry run before."""
         return Bulk(self._loop, self._connection)
-
-    @property
-    def calendars(self) -> Calendars:
-        """Calendars of days off, which schedules name."""
-        return Calendars(self._invoke)
 
     @property
     def clock(self) -> MovableClock:

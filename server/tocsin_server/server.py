@@ -49,6 +49,7 @@ from tocsin_server.maintenance.queue_forgetter import QueueForgetter
 from tocsin_server.maintenance.retention_trimmer import RetentionTrimmer
 from tocsin_server.maintenance.runner import ChoreRunner
 from tocsin_server.maintenance.schedule_firer import ScheduleFirer
+from tocsin_server.maintenance.shared_limit_keeper import SharedLimitKeeper
 from tocsin_server.messages.errors import MessageSettingsError
 from tocsin_server.metering import Metering
 from tocsin_server.operations.cancel_jobs import CancelJobs
@@ -316,6 +317,7 @@ class Server:
             CrossChecker(store),
             ScheduleFirer(store, clock, metrics, queue_settings.get),
             CalendarFollower(store),
+            SharedLimitKeeper(store),
             QueueForgetter(store, unused_for=settings.quotas.forget_unused_for),
         ]
         runner = ChoreRunner(ticker, clock, [*chores, *errand_runners(store, clock)], hurried=store.manual_clock)

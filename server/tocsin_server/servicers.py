@@ -16,6 +16,7 @@ from tocsin_server.api.reminder_service import ReminderService
 from tocsin_server.api.scaler_service import ScalerService
 from tocsin_server.api.schedule_service import ScheduleService
 from tocsin_server.api.server_service import ServerFacts, ServerService
+from tocsin_server.api.shared_limit_service import SharedLimitService
 from tocsin_server.api.worker_service import WorkerService
 from tocsin_server.operations.advancing import Advancing
 from tocsin_server.operations.bulk_actions.following import BulkActions
@@ -27,6 +28,7 @@ from tocsin_server.operations.queues import Queues, QueueSettingsCache
 from tocsin_server.operations.reminders.reminders import Reminders
 from tocsin_server.operations.schedule_jobs import ScheduleJobs
 from tocsin_server.operations.schedules import KeptSchedules
+from tocsin_server.operations.shared_limits import KeptSharedLimits
 from tocsin_server.operations.transfer.transfers import Transfers
 from tocsin_server.operations.update_jobs import UpdateJobs
 from tocsin_server.operations.watching import Watching
@@ -63,6 +65,7 @@ def build_servicers(
             ScheduleService(store, KeptSchedules(store, scheduling), working.clock, rules),
             BulkService(store, BulkActions(store, scheduling, watching)),
             CalendarService(store, KeptCalendars(store)),
+            SharedLimitService(store, KeptSharedLimits(store)),
             ScalerService(working.scaling),
             ClockService(Advancing(store, working.expecting)),
             ServerService(store, facts),

@@ -47,6 +47,7 @@ WIRE = {
     "Retention": "a part of a job's terms",
     "RetryPolicy": "a part of a job's terms",
     "Schedule": "what stands, as it is kept and as callers see it",
+    "SharedLimit": "what stands, as it is kept and as callers see it",
     "State": "the same numbers of the protos",
     "TocsinError": "the root of what is refused, where it is raised and where it arrives",
     "View": "the same numbers of the protos",

@@ -13,9 +13,11 @@ from tocsin_server.store.redis.calendars import RedisCalendars
 from tocsin_server.store.redis.dependencies import RedisDependencies
 from tocsin_server.store.redis.schedules import RedisSchedules
 from tocsin_server.store.redis.sealed import RedisSealed
+from tocsin_server.store.redis.shared import RedisSharedPlaces
 from tocsin_server.store.redis.store import RedisStore
 from tocsin_server.store.schedule_store import ScheduleStore
 from tocsin_server.store.sealed_store import SealedStore
+from tocsin_server.store.shared_limit_store import SharedPlaces
 
 SCRIPTS = {path.stem: path.read_text() for path in LUA.glob("*.lua")}
 HELPERS = {path.stem for path in (LUA / "lib").glob("*.lua")}
@@ -25,7 +27,9 @@ _CALL = re.compile(r'(?:_run|_run_all|\.run)\(\s*"(\w+)"')
 def test_each_script_is_named_for_the_store_method_that_runs_it() -> None:
     assert SCRIPTS
     methods = {
-        name for kind in (JobStore, ScheduleStore, CalendarStore, DependencyStore, SealedStore) for name in vars(kind)
+        name
+        for kind in (JobStore, ScheduleStore, CalendarStore, DependencyStore, SealedStore, SharedPlaces)
+        for name in vars(kind)
     }
     methods |= {f"{name}_limited" for name in methods}  # of a queue with limits: others pay nothing for what it asks
     assert set(SCRIPTS) <= {name for name in methods if not name.startswith("_")}
@@ -42,6 +46,7 @@ def test_the_store_has_every_method_of_the_interface() -> None:
     assert RedisCalendars.__abstractmethods__ == frozenset()
     assert RedisDependencies.__abstractmethods__ == frozenset()
     assert RedisSealed.__abstractmethods__ == frozenset()
+    assert RedisSharedPlaces.__abstractmethods__ == frozenset()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -13,7 +13,20 @@ import typer
 import typer.main
 
 from tocsin import __version__
-from tocsin.cli import calendars, clock, health, jobs, queues, reminders, schedules, top, transfer, worker, workers
+from tocsin.cli import (
+    calendars,
+    clock,
+    health,
+    jobs,
+    queues,
+    reminders,
+    schedules,
+    shared_limits,
+    top,
+    transfer,
+    worker,
+    workers,
+)
 from tocsin.cli.connection_options import with_connection_options
 
 GROUP = "tocsin.commands"
@@ -63,6 +76,7 @@ def build(name: str | None) -> Any:
     app.add_typer(reminders.app, name="reminders")
     app.add_typer(schedules.app, name="schedules")
     app.add_typer(calendars.app, name="calendars")
+    app.add_typer(shared_limits.app, name="limits")
     app.add_typer(clock.app, name="clock")
     app.add_typer(worker.app, name="worker")
     app.command("workers")(workers.workers)

@@ -11,7 +11,7 @@ from tocsin.cli import json_lines, parsing
 from tocsin.cli.connecting import Address, AsJson, connected
 from tocsin.cli.options import QueueArgument
 from tocsin.cli.tables import Column, print_table
-from tocsin.cli.texts import limit_rate, styled
+from tocsin.cli.texts import rate_text, styled
 from tocsin.enums import LimitScope, OnFull
 from tocsin.limits import Limit, Rate
 
@@ -46,7 +46,7 @@ def limits(queue: QueueArgument = "default", address: Address = None, json: AsJs
     columns = [Column(name.upper()) for name in names]
     for limit in found.limits:
         most = "" if limit.max_active is None else f"{limit.max_active}"
-        row = (limit.name, str(limit.scope), limit.type, most, limit_rate(limit), str(limit.on_full))
+        row = (limit.name, str(limit.scope), limit.type, most, rate_text(limit.rate), str(limit.on_full))
         for column, cell in zip(columns, row, strict=True):
             column.cells.append(styled(cell))
     print_table(columns)
@@ -77,10 +77,7 @@ def _read(text: str) -> Limit:
         raise typer.BadParameter(f"{text!r} needs name= and scope=: {_EXAMPLE}", param_hint="--limit")
     rate = None
     if "rate" in said:
-        jobs, slash, span = said["rate"].partition("/")
-        if not slash:
-            raise typer.BadParameter(f"{said['rate']!r} is no rate; write 100/1m", param_hint="--limit")
-        rate = Rate(_whole(jobs), parsing.span(span), _whole(said.get("burst", "1")))
+        rate = read_rate(said["rate"], _whole(said.get("burst", "1")), "--limit")
     return Limit(
         said["name"],
         parsing.words(LimitScope, [said["scope"]])[0],
@@ -91,7 +88,15 @@ def _read(text: str) -> Limit:
     )
 
 
-def _whole(text: str) -> int:
+def read_rate(text: str, burst: int, option: str) -> Rate:
+    """A rate such as 100/1m, of this option."""
+    jobs, slash, span = text.partition("/")
+    if not slash:
+        raise typer.BadParameter(f"{text!r} is no rate; write 100/1m", param_hint=option)
+    return Rate(_whole(jobs, option), parsing.span(span), burst)
+
+
+def _whole(text: str, option: str = "--limit") -> int:
     if not text.isdecimal():
-        raise typer.BadParameter(f"{text!r} is no whole number", param_hint="--limit")
+        raise typer.BadParameter(f"{text!r} is no whole number", param_hint=option)
     return int(text)

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from tocsin.enums import OnFull, State
 from tocsin.jobs import Job
-from tocsin.limits import Limit
+from tocsin.limits import Limit, Rate
 
 _STATE_STYLES = {
     State.COMPLETED: "green",
@@ -86,13 +86,13 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
-def limit_rate(limit: Limit) -> str:
-    """How fast jobs of a limit begin: "100/1m"."""
-    if limit.rate is None:
+def rate_text(rate: Rate | None) -> str:
+    """How fast jobs of a limit begin: "100/1m"; "" for as fast as may be."""
+    if rate is None:
         return ""
-    per = limit.rate.per if isinstance(limit.rate.per, timedelta) else timedelta(seconds=limit.rate.per)
-    burst = f" burst {limit.rate.burst}" if limit.rate.burst > 1 else ""
-    return f"{limit.rate.jobs}/{typed_span(per)}{burst}"
+    per = rate.per if isinstance(rate.per, timedelta) else timedelta(seconds=rate.per)
+    burst = f" burst {rate.burst}" if rate.burst > 1 else ""
+    return f"{rate.jobs}/{typed_span(per)}{burst}"
 
 
 def limit_text(limit: Limit) -> str:
@@ -101,7 +101,7 @@ def limit_text(limit: Limit) -> str:
     if limit.max_active is not None:
         parts.append(f"{limit.max_active} at once")
     if limit.rate is not None:
-        parts.append(limit_rate(limit))
+        parts.append(rate_text(limit.rate))
     if limit.on_full != OnFull.WAIT:
         parts.append(f"{limit.on_full} when full")
     return ", ".join(parts)

@@ -53,6 +53,7 @@ from tocsin_server.domain.schedules.errors import (
     ScheduleExists,
     ScheduleNotFound,
 )
+from tocsin_server.domain.shared_limits import SharedLimitNotFound
 
 _T = TypeVar("_T")
 
@@ -61,6 +62,7 @@ JOB_RESOURCE = "tocsin.v1.Job"
 SET_RESOURCE = "tocsin.v1.ReminderSet"
 SCHEDULE_RESOURCE = "tocsin.v1.Schedule"
 CALENDAR_RESOURCE = "tocsin.v1.Calendar"
+SHARED_LIMIT_RESOURCE = "tocsin.v1.SharedLimit"
 
 # A status travels in HTTP/2 trailers, of which many clients (Java, the C core) read 8 KiB: as text, percent-encoded,
 # and once more as bytes in base64.
@@ -78,6 +80,7 @@ STATUS: dict[type[TocsinError], grpc.StatusCode] = {
     RemindersNotFound: grpc.StatusCode.NOT_FOUND,
     ScheduleNotFound: grpc.StatusCode.NOT_FOUND,
     CalendarNotFound: grpc.StatusCode.NOT_FOUND,
+    SharedLimitNotFound: grpc.StatusCode.NOT_FOUND,
     JobExists: grpc.StatusCode.ALREADY_EXISTS,
     ScheduleExists: grpc.StatusCode.ALREADY_EXISTS,
     JobActive: grpc.StatusCode.FAILED_PRECONDITION,
@@ -159,6 +162,10 @@ def _details(error: TocsinError) -> Iterator[Message]:
     if isinstance(error, CalendarNotFound | CalendarChanged | CalendarInUse):
         yield error_details_pb2.ResourceInfo(
             resource_type=CALENDAR_RESOURCE, resource_name=error.calendar, description=type(error).__doc__
+        )
+    if isinstance(error, SharedLimitNotFound):
+        yield error_details_pb2.ResourceInfo(
+            resource_type=SHARED_LIMIT_RESOURCE, resource_name=error.shared_limit, description=type(error).__doc__
         )
     if isinstance(error, CalendarInUse):
         yield error_details_pb2.PreconditionFailure(

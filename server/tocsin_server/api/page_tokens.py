@@ -20,6 +20,7 @@ _WORKERS_VERSION = 3  # followed by the name of the last worker
 _SCHEDULES = struct.Struct(">B8s")  # version, hash of the queue; followed by the id of the last schedule
 _SCHEDULES_VERSION = 5
 _CALENDARS_VERSION = 6  # followed by the name of the last calendar
+_SHARED_LIMITS_VERSION = 7  # followed by the name of the last shared limit
 _NO_DUE = -1
 
 
@@ -102,6 +103,19 @@ def last_calendar(token: str) -> str:
     """The calendar after which a list of calendars goes on. InvalidFields for what is no such token."""
     raw = _bytes(token)
     if not 2 <= len(raw) <= limits.NAME_CHARACTERS + 1 or raw[0] != _CALENDARS_VERSION or not raw.isascii():
+        raise _refused("is not a token of this server's lists")
+    return raw[1:].decode()
+
+
+def shared_limits_token(last: str) -> str:
+    """The token of a list of shared limits that goes on after the limit `last`."""
+    return _text(bytes([_SHARED_LIMITS_VERSION]) + last.encode())
+
+
+def last_shared_limit(token: str) -> str:
+    """The limit after which a list of shared limits goes on. InvalidFields for what is no such token."""
+    raw = _bytes(token)
+    if not 2 <= len(raw) <= limits.LIMIT_NAME_CHARACTERS + 1 or raw[0] != _SHARED_LIMITS_VERSION or not raw.isascii():
         raise _refused("is not a token of this server's lists")
     return raw[1:].decode()
 

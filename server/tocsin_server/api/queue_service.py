@@ -69,7 +69,9 @@ class QueueService:
     async def GetQueue(self, request: pb.GetQueueRequest, call: Call) -> pb.GetQueueResponse:
         queue = requests.named_queue(request)
         [settings] = await self._store.settings([queue])
-        return pb.GetQueueResponse(queue=answers.queue_of(queue, settings))
+        response = pb.GetQueueResponse(queue=answers.queue_of(queue, settings))
+        response.queue.shared_limits.extend(one.limit.name for one in await self._store.shared.limits_of(queue))
+        return response
 
     async def UpdateQueue(self, request: pb.UpdateQueueRequest, call: Call) -> pb.UpdateQueueResponse:
         queue, change = requests.update_queue(request)

@@ -47,6 +47,10 @@ _RULES: Mapping[str, Mapping[Rule, str]] = {
         Scope.OPERATE: "PauseSchedule ResumeSchedule TriggerSchedule BackfillSchedule",
     },
     "tocsin.v1.CalendarService": {Scope.READ: "GetCalendar ListCalendars", Scope.ADMIN: "PutCalendar DeleteCalendar"},
+    "tocsin.v1.SharedLimitService": {
+        Scope.READ: "GetSharedLimit ListSharedLimits",
+        Scope.ADMIN: "PutSharedLimit DeleteSharedLimit",
+    },
     "tocsin.v1.BulkService": {Scope.OPERATE: "BulkAct"},
     "tocsin.v1.ClockService": {Scope.READ: "GetClock", Scope.ADMIN: "AdvanceClock"},
     "tocsin.v1.ServerService": {NoScope.ANYBODY: "GetServerInfo"},

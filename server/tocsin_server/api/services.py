@@ -17,6 +17,7 @@ from tocsin.v1 import (
     reminder_service_pb2,
     schedule_service_pb2,
     server_service_pb2,
+    shared_limit_service_pb2,
     worker_service_pb2,
 )
 
@@ -32,6 +33,7 @@ from tocsin_server.api.reminder_service import ReminderService
 from tocsin_server.api.scaler_service import ScalerService
 from tocsin_server.api.schedule_service import ScheduleService
 from tocsin_server.api.server_service import ServerService
+from tocsin_server.api.shared_limit_service import SharedLimitService
 from tocsin_server.api.worker_service import WorkerService
 
 #: Tocsin's own, and KEDA's, which pass the whole gate.
@@ -77,6 +79,11 @@ SERVICES = (
         calendar_service_pb2.DESCRIPTOR.services_by_name["CalendarService"],
         CalendarService,
         reads=frozenset({"GetCalendar", "ListCalendars"}),
+    ),
+    Service(
+        shared_limit_service_pb2.DESCRIPTOR.services_by_name["SharedLimitService"],
+        SharedLimitService,
+        reads=frozenset({"GetSharedLimit", "ListSharedLimits"}),
     ),
     Service(
         externalscaler_pb2.DESCRIPTOR.services_by_name["ExternalScaler"],

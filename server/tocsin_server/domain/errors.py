@@ -27,10 +27,12 @@ TocsinError
 ├── CalendarInUse       schedules name the calendar that was to be deleted
 │
 ├── BulkTokenStale      a queue forgot what changed since a dry run (bulk_actions.py)
+├── SharedLimitNotFound  no such shared limit stands (shared_limits.py)
 ├── RemindersNotFound   there is no such reminder set
 ├── QueueMoved          a queue moves to another store, or has
 ├── QueueDraining       the queue takes no new jobs
 ├── QueueInUse          jobs or schedules stand in the queue that was to be deleted
+│   └── QueueShares     it is in shared limits (shared_limits.py)
 ├── ClockNotManual      the store's clock is not moved by hand
 ├── CannotDecrypt       what stands encrypted cannot be opened
 │   └── KeyMissing      its key is not in the ring

@@ -17,6 +17,7 @@ class HeldBack:
     active: int  # places that are taken
     most: int | None  # that it has; None: it has a rate alone
     next_at: datetime | None = None  # when it goes on by itself; None: when a place becomes free
+    queues: int = 0  # of a shared limit: how many share it
 
 
 @record

@@ -93,6 +93,9 @@ SCHEDULE_CALENDARS = 10
 CALENDAR_DATES = 5_000
 CALENDARS = 1_000  # of a store; each can have some 300 KiB
 CALENDARS_PAGE = 20
+SHARED_LIMITS = 100  # of a store: all stand in one record, which each claim of their queues changes
+SHARED_LIMIT_QUEUES = 100
+SHARED_LIMITS_PAGE = 100
 CALENDAR_WEEKDAYS = 50  # there are seven, but nothing is wrong with naming one twice
 BACKFILL_TIMES = 1_000  # of one call
 MIN_REPORT_WINDOW, MAX_REPORT_WINDOW = timedelta(minutes=1), timedelta(days=366)

@@ -64,6 +64,11 @@ def too_many_calendars() -> QuotaExceeded:
     )
 
 
+def too_many_shared_limits() -> QuotaExceeded:
+    """There are all the shared limits that there may be."""
+    return QuotaExceeded("shared limits", limits.SHARED_LIMITS, "Delete some that are not needed any more.")
+
+
 def too_many_types(queue: str) -> QuotaExceeded:
     """The queue has all the types that it may have."""
     return QuotaExceeded(

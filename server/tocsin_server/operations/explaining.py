@@ -61,7 +61,20 @@ class Explaining:
             around = await self._around(queue, [outlook.job])
         except (StoreAway, OutcomeUnknown):
             return _store_away(self._silent_since())
-        return explained(outlook, around)
+        return explained(await self._with_shared(outlook), around)
+
+    async def _with_shared(self, outlook: Outlook) -> Outlook:
+        """With the shared limit that holds a due job back, where its queue's own limits do not."""
+        job = outlook.job
+        due = job.state is State.WAITING or (job.state is State.SCHEDULED and job.schedule_time <= outlook.now)
+        if outlook.hindrance is not None or job.held or not due:
+            return outlook
+        for one in await self._store.shared.limits_of(job.queue):
+            if one.full or one.time is not None:
+                at = None if one.full else one.time
+                held = HeldBack(one.limit.name, one.total, one.limit.max_active, at, queues=len(one.limit.queues))
+                return replace(outlook, hindrance=held)
+        return outlook
 
     async def with_parents(self, job: Job) -> Job:
         """The job, with whom it waits for or waited for."""
@@ -249,13 +262,15 @@ def _no_worker(type_: str, settings: QueueSettings) -> Explanation:
 
 
 def _limit(hindrance: HeldBack, now: datetime) -> Explanation:
+    what = "shared limit" if hindrance.queues else "limit"
     if hindrance.next_at is not None:
         how = f"lets no job begin before {_time(hindrance.next_at)}, in {_span(hindrance.next_at - now)}"
     else:
-        how = f"is full: {hindrance.active:,} of {hindrance.most:,} run; it begins when one of them has ended"
+        where = f" in its {counted(hindrance.queues, 'queue')}" if hindrance.queues else ""
+        how = f"is full: {hindrance.active:,} of {hindrance.most:,} run{where}; it begins when one of them has ended"
     return Explanation(
         Why.LIMIT,
-        f'It is due, and the limit "{hindrance.limit}" {how}.',
+        f'It is due, and the {what} "{hindrance.limit}" {how}.',
         time=hindrance.next_at,
         name=hindrance.limit,
         active=hindrance.active,

@@ -14,6 +14,7 @@ from tocsin_server.domain.errors import QueueInUse, QueueMoved, QuotaExceeded
 from tocsin_server.domain.job import Put
 from tocsin_server.domain.queue_limits import Limit
 from tocsin_server.domain.queues import QueueSettings
+from tocsin_server.domain.shared_limits import QueueShares
 from tocsin_server.domain.states import State
 from tocsin_server.operations import moves, schedule_moves
 from tocsin_server.store.interface import JobStore
@@ -167,6 +168,8 @@ class Queues:
                     schedules = [] if jobs else await self._store.schedules.schedules(queue, limit=_SCHEDULES_NAMED)
                 if jobs or schedules:
                     raise QueueInUse(queue, jobs, [one.spec.schedule_id for one in schedules])
+                if shared := await self._store.shared.limits_of(queue):
+                    raise QueueShares(queue, [one.limit.name for one in shared])
                 # Jobs elsewhere are to hear of an end here, which takes a moment; or a job came and went meanwhile.
                 await asyncio.sleep(_PAUSE)
             raise QueueInUse(queue, 1, [])

@@ -34,6 +34,7 @@ from tocsin_server.store.calendar_store import CalendarStore
 from tocsin_server.store.dependency_store import DependencyStore
 from tocsin_server.store.schedule_store import ScheduleStore
 from tocsin_server.store.sealed_store import RecordSealer, SealedStore
+from tocsin_server.store.shared_limit_store import SharedLimitStore
 from tocsin_server.telemetry.round_trips import RoundTrips
 
 
@@ -107,6 +108,9 @@ class JobStore(ABC):
 
     #: Keeps calendars, which schedules of all queues name.
     calendars: CalendarStore
+
+    #: Keeps limits that several queues share, by which `claim` goes, too.
+    shared: SharedLimitStore
 
     #: Lets jobs wait for the ends of others; None where the store has it not. Then it is never given a draft with
     #: parents or with an on_end.

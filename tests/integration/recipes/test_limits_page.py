@@ -25,8 +25,8 @@ from tocsin.v1 import queue_service_pb2
 
 PAGE = (ROOT / "docs/limits.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-GRPCURL, TYPED = [text.splitlines() for language, text in BLOCKS if language == "console"]
-PROGRAM, HANDLER = [text for language, text in BLOCKS if language == "python"]
+GRPCURL, TYPED, SHARED = [text.splitlines() for language, text in BLOCKS if language == "console"]
+PROGRAM, SHARED_PROGRAM, HANDLER = [text for language, text in BLOCKS if language == "python"]
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +80,26 @@ def test_the_command_lines_work(address: str) -> None:
     with Client(address) as client:
         queue = client.queue("crm")
         assert ([limit.name for limit in queue.limits], queue.fair_turns) == (["per-customer"], False)
+
+
+def test_the_lines_and_the_program_of_shared_limits_work(address: str, go_tool: Callable[[str], str]) -> None:
+    with Client(address) as client:
+        client.schedule("sync", queue="crm", delay=3600)  # the page has it
+        for line in SHARED:
+            words = shlex.split(line.removeprefix("$ ").replace("localhost:50051", address))
+            tool = [go_tool("grpcurl"), *words[1:]]
+            if words[0] == "grpcurl":
+                grpcurl = subprocess.run(tool, capture_output=True, text=True, timeout=60)
+                assert grpcurl.returncode == 0, grpcurl.stderr
+            else:
+                done = typed(*words[1:], "--address", address)
+                assert done.returncode == 0, done.stderr
+        [limit] = client.shared_limits.list()
+        assert (limit.name, limit.queues, limit.max_active) == ("crm-api", ("crm", "mail"), 5)
+        program = SHARED_PROGRAM.replace("localhost:50051", address)
+        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        assert (ran.returncode, ran.stdout) == (0, "crm-api 0 5 {}\n"), ran.stderr
+        client.shared_limits.delete("crm-api")
 
 
 def test_a_handler_of_the_page_pauses_the_limit(

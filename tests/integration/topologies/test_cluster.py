@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
+from faults.test_limits_under_kills import most_at_once, spans
 from grpc_health.v1 import health_pb2
 from support.eventually import until
 from support.health_log import HealthLog
@@ -301,3 +302,21 @@ def test_jobs_wait_for_others_in_queues_on_other_nodes(client: Client, queues: Q
     assert [one and one.result for one in client.parents(job)] == [{"n": n} for n in range(18)]
     assert job.on_end is not None
     assert client.wait(job.on_end, timeout=30).state == "COMPLETED"
+
+
+def test_queues_on_all_nodes_share_a_limit(
+    cluster: ClusterPart, client: Client, queues: Queues, serve: StartServer, journal: Journal
+) -> None:
+    names = list(queues.values())
+    other = serve(address(cluster), handlers="support.jobs.steady", **journal.env)
+    client.shared_limits.put("all", names, max_active=2)
+    client.schedule_many([JobRequest("steady", queue=names[n % 3], job_id=f"shared-{n}") for n in range(30)])
+
+    def done() -> int:
+        return sum(client.count(queue=name, types=["steady"], states=["COMPLETED"]) for name in names)
+
+    until(lambda: done() == 30, within=60)
+    assert most_at_once(spans(journal.lines(), {})) == 2
+    with Client(other.address) as of_other:
+        until(lambda: of_other.shared_limits.get("all").active == 0, within=5)
+    client.shared_limits.delete("all")

@@ -9,7 +9,7 @@ from tocsin.v1 import queue_service_pb2 as pb
 from tocsin_server.api.sized import too_large
 from tocsin_server.api.times import set_span, set_time
 from tocsin_server.domain.defaults import UNSET, JobDefaults
-from tocsin_server.domain.queue_limits import Limit
+from tocsin_server.domain.queue_limits import Limit, Rate
 from tocsin_server.domain.queues import QueueFigures, QueueSettings, WorkerFigures
 from tocsin_server.domain.states import State
 from tocsin_server.operations.queue_health import QueueHealth
@@ -52,8 +52,13 @@ def _fill_limit(target: queue_pb2.Limit, limit: Limit) -> None:
     if limit.max_active is not None:
         target.max_active = limit.max_active
     if limit.rate is not None:
-        target.rate.jobs, target.rate.burst = limit.rate.jobs, limit.rate.burst
-        set_span(target.rate.per, limit.rate.per)
+        fill_rate(target.rate, limit.rate)
+
+
+def fill_rate(target: queue_pb2.Limit.Rate, rate: Rate) -> None:
+    """Write how fast jobs begin."""
+    target.jobs, target.burst = rate.jobs, rate.burst
+    set_span(target.per, rate.per)
 
 
 def _fill_defaults(target: queue_pb2.JobDefaults, defaults: JobDefaults) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from tocsin.v1 import queue_pb2
+from tocsin.v1 import queue_pb2, shared_limit_pb2
 
 from tocsin_server.api.requests.violations import Violations
 from tocsin_server.api.times import to_span
@@ -30,22 +30,32 @@ def check_limits(wrong: Violations, field: str, given: Sequence[queue_pb2.Limit]
     names: set[str] = set()
     for i, limit in enumerate(given):
         path = f"{field}[{i}]"
-        if not is_limit_name(limit.name):
-            most = limits.LIMIT_NAME_CHARACTERS
-            wrong.add(f"{path}.name", f"is no name: 1 to {most} of A-Z a-z 0-9 . _ - are allowed")
-        elif limit.name in names:
+        if check_name(wrong, f"{path}.name", limit.name) and limit.name in names:
             wrong.add(f"{path}.name", f"is that of another limit, too: {limit.name}")
         names.add(limit.name)
         _check_scope(wrong, path, limit)
-        if limit.HasField("max_active"):
-            wrong.number(f"{path}.max_active", limit.max_active, 1, limits.MAX_ACTIVE)
-        elif not limit.HasField("rate"):
-            wrong.add(path, "limits nothing: give max_active, rate, or both")
-        if limit.HasField("rate"):
-            _check_rate(wrong, f"{path}.rate", limit.rate)
+        check_max_and_rate(wrong, path, limit)
         wrong.enum(f"{path}.on_full", limit.on_full, _ON_FULL)
         if limit.on_full not in (0, OnFull.WAIT) and not limit.HasField("max_active"):
             wrong.add(f"{path}.on_full", "needs max_active: a rate alone is never full of jobs")
+
+
+def check_name(wrong: Violations, field: str, name: str) -> bool:
+    """Whether it can be a limit's name."""
+    if is_limit_name(name):
+        return True
+    wrong.add(field, f"is no name: 1 to {limits.LIMIT_NAME_CHARACTERS} of A-Z a-z 0-9 . _ - are allowed")
+    return False
+
+
+def check_max_and_rate(wrong: Violations, path: str, limit: queue_pb2.Limit | shared_limit_pb2.SharedLimit) -> None:
+    """How many may run and begin; one of both is needed."""
+    if limit.HasField("max_active"):
+        wrong.number(f"{path}.max_active", limit.max_active, 1, limits.MAX_ACTIVE)
+    elif not limit.HasField("rate"):
+        wrong.add(path, "limits nothing: give max_active, rate, or both")
+    if limit.HasField("rate"):
+        _check_rate(wrong, f"{path}.rate", limit.rate)
 
 
 def _check_scope(wrong: Violations, path: str, limit: queue_pb2.Limit) -> None:
@@ -75,10 +85,13 @@ def to_limits(given: Iterable[queue_pb2.Limit]) -> tuple[Limit, ...]:
     return tuple(_to_limit(limit) for limit in given)
 
 
+def to_rate(rate: queue_pb2.Limit.Rate) -> Rate:
+    """The rate of a request that was checked."""
+    return Rate(rate.jobs, to_span(rate.per), rate.burst if rate.HasField("burst") else 1)
+
+
 def _to_limit(limit: queue_pb2.Limit) -> Limit:
-    rate = None
-    if limit.HasField("rate"):
-        rate = Rate(limit.rate.jobs, to_span(limit.rate.per), limit.rate.burst if limit.rate.HasField("burst") else 1)
+    rate = to_rate(limit.rate) if limit.HasField("rate") else None
     return Limit(
         limit.name,
         LimitScope(limit.scope),

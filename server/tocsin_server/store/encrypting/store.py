@@ -59,6 +59,7 @@ class EncryptingStore(JobStore):
         self._ids = MadeIds()
         self._opener = Opener(keys)
         self.schedules = EncryptingSchedules(store.schedules, self._sealing_key, self._opener, self._ids)
+        self.shared = store.shared
         self.calendars = store.calendars  # days off are nobody's secret
         self.dependencies = store.dependencies  # who waits for whom is told by names alone
         self.sealed = store.sealed

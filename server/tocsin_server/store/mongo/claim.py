@@ -25,7 +25,7 @@ from tocsin_server.store.mongo.jobs import Jobs, unknown_after
 from tocsin_server.store.mongo.limited_leases import LEASED, Asked, LimitedLeases
 from tocsin_server.store.mongo.places import LimitPlaces
 from tocsin_server.store.mongo.queue_settings import StoredSettings
-from tocsin_server.store.mongo.queues import QueueDocuments
+from tocsin_server.store.mongo.queues import QueueDocuments, has_limits
 from tocsin_server.store.mongo.rooms import Rooms
 from tocsin_server.store.mongo.transitions import (
     KEEPS,
@@ -39,6 +39,7 @@ from tocsin_server.store.mongo.transitions import (
     lease,
 )
 from tocsin_server.store.mongo.turns import Turns
+from tocsin_server.store.shared_limit_store import GRANT_REFUSED, NEEDS_GRANT, NoGrant
 
 BEST_FIRST = (("priority", -1), ("due", 1), ("arrival", 1))
 _MADE_WAITING = 100
@@ -87,8 +88,9 @@ class ClaimJobs:
         request: bytes,
         *,
         repeated: bool,
-    ) -> Claim:
-        """As JobStore.claim."""
+        granted: int | None = None,
+    ) -> Claim | NoGrant:
+        """As JobStore.claim, by a grant of this version (shared.py)."""
         if repeated and (found := await self._leased_by(queue, request)):
             for job in found:
                 confirm(job)
@@ -100,9 +102,11 @@ class ClaimJobs:
             self._due(queue), self._queues.read(queue), self._best(queue, types, limit)
         )
         rooms, places = None, None
-        if head is not None and read_at is not None and ("limited" in head or "fair" in head):
+        if head is not None and read_at is not None and ("fair" in head or has_limits(head)):
+            if "shared" in head and granted is None:
+                return NEEDS_GRANT
             places, [settings] = await asyncio.gather(self._places.read(queue), self._settings.read([queue]))
-            if places is None or ("limited" in head and not places["ready"]):
+            if places is None or (has_limits(head) and not places["ready"]):
                 # Who set the limits is about to do this, or has died.
                 await self._places.begin(queue, limited=True)
                 if "limited" in head:
@@ -110,6 +114,8 @@ class ClaimJobs:
                 return Claim((), read_at, more=True)
             if "fair" in head and await self._turns.begin(queue, places, read_at):
                 return Claim((), read_at, more=True)
+            if "floor" in places and (granted is None or granted <= places["floor"]):
+                return NEEDS_GRANT if granted is None else GRANT_REFUSED
             rooms = Rooms(settings.limits, places, read_at)
             types = {name: min(most, rooms.room_for_all(name)) for name, most in types.items()}
             limit, best = min(limit, rooms.room_for_all(None)), []
@@ -152,7 +158,11 @@ class ClaimJobs:
             if not taken:
                 return Claim((), read_at, more)
             names = [job.document["_id"] for job in taken]
-            paused, payloads = await asyncio.gather(self._queues.paused(queue), self._jobs.payloads(names))
+            # Of a queue whose keys take turns, and that has no limits, no place says that these run.
+            known = ("fair", "limited", "shared") if has_limits(head) else ("fair",)
+            paused, payloads = await asyncio.gather(
+                self._queues.held_up(queue, known=known), self._jobs.payloads(names)
+            )
             if paused:
                 with unknown_after(True):
                     await self._undo(queue, taken)

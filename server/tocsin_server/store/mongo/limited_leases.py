@@ -78,15 +78,16 @@ class LimitedLeases:
         if not chosen:
             await self._set_start(queue, rooms, start)
             return [], False
+        counted = bool(rooms.limits) or "floor" in places  # shared limits count all that run
         names = {job.document["id"] for job in chosen}
         kept = [one for one in places["held"] if one["job"] not in names]  # a job's own, that it kept for its retry
-        new = [{**place_of(job), "token": asked.request} for job in chosen] if rooms.limits else []
+        new = [{**place_of(job), "token": asked.request} for job in chosen] if counted else []
         if not await self._places.swap({**places, "held": [*kept, *new], "rates": rooms.rates()}):
             return [], True
         for job in chosen:
             job.now = to_time(rooms.now)  # the time that rates went by
             lease(job, asked.length, asked.request)
-            if rooms.limits:
+            if counted:
                 job.document["placed"] = KEEPS if _is_ordered(rooms, job) else PLACED
             else:
                 job.document.pop("placed", None)

@@ -19,7 +19,7 @@ from tocsin_server.store.mongo.documents import Document, job_of, parent_of
 from tocsin_server.store.mongo.jobs import Jobs
 from tocsin_server.store.mongo.places import LimitPlaces, key_in, limit_key_of
 from tocsin_server.store.mongo.queue_settings import StoredSettings
-from tocsin_server.store.mongo.queues import QueueDocuments
+from tocsin_server.store.mongo.queues import QueueDocuments, has_limits
 from tocsin_server.store.mongo.rooms import Rooms
 from tocsin_server.store.mongo.transitions import Standing
 from tocsin_server.store.mongo.turns import Turns
@@ -56,7 +56,7 @@ class Outlooks:
         fair = head is not None and "fair" in head
         ahead = await self._ahead(queue, due, by_key=fair)
         held: dict[str, HeldBack | Turn] = {}
-        if head is not None and read_at is not None and (fair or "limited" in head):
+        if head is not None and read_at is not None and (fair or has_limits(head)):
             [settings], places = await asyncio.gather(self._settings.read([queue]), self._places.read(queue))
             held = await self._held(queue, due, Rooms(settings.limits, places or {}, read_at), places or {}, fair=fair)
         blocked = [job for job in jobs.values() if job.state is State.BLOCKED and "key" in job.document]

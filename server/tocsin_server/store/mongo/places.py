@@ -9,6 +9,7 @@ version    grows with each write
 ready      false: jobs that ran when the limits came have yet to be given their places; nothing begins
 held       of each place: job, its id; token, the request that claimed it; type, key; waits, where the job waits for its
            retry and keeps the place of its key; since, when it was taken
+floor      up to which version grants of shared limits are refused; absent: none is needed (shared.py)
 rates      of each rate that is not full: limit, key, full, halted (rooms.py)
 turned, sure  since when its keys take turns, and that all which waited then has its turn (turns.py)
 turn, turns, tags  the turns that were had (turns.py)
@@ -113,6 +114,28 @@ class LimitPlaces:
             return is_news
 
         await self.change(queue, give)
+
+    async def refuse(self, queue: str, version: int, *, begins: bool = False) -> None:
+        """Lease by no grant up to this version from now on; where none is needed only if that `begins`."""
+
+        def raise_floor(document: Document) -> bool:
+            if version <= document.get("floor", 0 if begins else version):
+                return False
+            document["floor"] = Int64(version)
+            return True
+
+        await self.change(queue, raise_floor)
+
+    async def accept(self, queue: str, version: int) -> None:
+        """Lease without a grant from now on, where none of a later version is asked for."""
+
+        def drop_floor(document: Document) -> bool:
+            if "floor" not in document or document["floor"] >= version:
+                return False
+            del document["floor"]
+            return True
+
+        await self.change(queue, drop_floor)
 
     async def forget(self, document: Document) -> None:
         """The queue is forgotten. What was changed since it was read stays: somebody uses it."""

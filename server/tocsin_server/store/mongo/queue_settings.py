@@ -59,6 +59,7 @@ class StoredSettings:
         said, reason = settings_document(settings), text(settings.pause_reason)
         head = (await self._read([queue])).get(queue)
         until = settings.pause_until if paused else None
+        shared = head is not None and "shared" in head
         if head is not None and head["said"] == said:
             stands = (
                 *(name in head for name in ("paused", *_WORDS)),
@@ -67,7 +68,8 @@ class StoredSettings:
             )
             if stands == (paused, *_words_of(settings).values(), reason if paused else "", until):
                 return
-        taken, resumed, epoch = await self._pause(queue, reason if paused else None, until, _words_of(settings))
+        words = _words_of(settings)
+        taken, resumed, epoch = await self._pause(queue, reason if paused else None, until, words, shared=shared)
         # After the number was taken: who repeats a call that ended between the two finds that something is to be done.
         with unknown_after(True):
             await self._connection.run(
@@ -84,7 +86,7 @@ class StoredSettings:
         """Pause and settings by queue, of those that are there; `said` is what is set."""
         pipeline: list[Document] = [
             {"$match": {"_id": {"$in": list(queues)}}},
-            {"$project": dict.fromkeys(("epoch", "paused", "reason", "until", *_WORDS), 1)},
+            {"$project": dict.fromkeys(("epoch", "paused", "reason", "until", "shared", *_WORDS), 1)},
             {"$lookup": {"from": self._name, "localField": "_id", "foreignField": "_id", "as": "said"}},
         ]
 
@@ -102,7 +104,7 @@ class StoredSettings:
         return heads
 
     async def _pause(
-        self, queue: str, reason: str | None, until: datetime | None, words: Mapping[str, bool]
+        self, queue: str, reason: str | None, until: datetime | None, words: Mapping[str, bool], *, shared: bool
     ) -> tuple[Allocation, bool, str]:
         """Pause the queue, or with None resume it, and put `words` into its document, all under one number. Whether it
         was resumed, and the queue's epoch."""
@@ -111,7 +113,7 @@ class StoredSettings:
             "reason": "$$REMOVE" if reason is None else {"$literal": reason},
             "until": "$$REMOVE" if until is None else until,
             **{name: {"$literal": True} if said else "$$REMOVE" for name, said in words.items()},
-            **({} if words["limited"] else {"start": "$$REMOVE"}),
+            **({} if words["limited"] or shared else {"start": "$$REMOVE"}),
             "events": {"$add": ["$events", Int64(1)]},
             "taken": NOW,
         }

@@ -12,6 +12,7 @@ until              when the pause ends by itself; absent: not before it is resum
 limited            true: it has limits (places.py)
 strict             true: some of them do not let all jobs wait (full.py)
 fair               true: its keys take turns (turns.py)
+shared             it has shared limits, by this version (shared.py)
 start              when a rate lets jobs begin by itself; absent: none waits for that
 draining           true: it takes no new jobs
 gone               {done, failed}: the latest end of jobs that were deleted before their time
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -65,6 +66,11 @@ class Allocation:
     fair: bool = False  # its keys take turns
 
 
+def has_limits(head: Mapping[str, Any]) -> bool:
+    """Whether the queue of this document has limits, of its own or shared."""
+    return "limited" in head or "shared" in head
+
+
 class QueueDocuments:
     """All queues' documents."""
 
@@ -87,6 +93,8 @@ class QueueDocuments:
             return False
         if head is None or now is None:
             return True
+        if "shared" in head:
+            return False
         if unused_for is not None:
             if "paused" in head or not await self._unused(queue, head, now, unused_for) or await kept(head):
                 return False
@@ -227,21 +235,28 @@ class QueueDocuments:
         found = await self._connection.run(lambda: self._queues.find_one(which, {"_id": 1}), read_only=True)
         return found is not None
 
-    async def paused(self, queue: str) -> bool:
-        """Whether the queue is paused now."""
-        found = await self._connection.run(
-            lambda: self._queues.find_one({"_id": queue, "paused": {"$exists": True}}, {"_id": 1}), read_only=True
-        )
-        return found is not None
-
-    async def held_up(self, queue: str) -> bool:
+    async def held_up(self, queue: str, *, known: Collection[str] = ()) -> bool:
         """Whether the queue is paused now, or has limits or turns, which a claim that did not know of them may not pass
-        by."""
-        either = [{name: {"$exists": True}} for name in ("paused", "limited", "fair")]
+        by; but for what was `known`."""
+        words = [name for name in ("paused", "limited", "shared", "fair") if name not in known]
+        either = [{name: {"$exists": True}} for name in words]
         found = await self._connection.run(
             lambda: self._queues.find_one({"_id": queue, "$or": either}, {"_id": 1}), read_only=True
         )
         return found is not None
+
+    async def share(self, queue: str, version: int) -> None:
+        """The queue has shared limits, by this version."""
+        mark = {"$set": {"shared": Int64(version)}}
+        either = [{"shared": {"$exists": False}}, {"shared": {"$lt": Int64(version)}}]
+        if not await self.stands(queue):
+            await self.make(queue)
+        await self._connection.run(lambda: self._queues.update_one({"_id": queue, "$or": either}, mark))
+
+    async def unshare(self, queue: str, version: int) -> None:
+        """The queue has no shared limits, by this version."""
+        older = {"_id": queue, "shared": {"$lt": Int64(version)}}
+        await self._connection.run(lambda: self._queues.update_one(older, {"$unset": {"shared": ""}}))
 
     async def set_start(self, queue: str, time: datetime | None) -> bool:
         """Say when a rate lets jobs begin, None where nothing waits for one; whether that is news."""

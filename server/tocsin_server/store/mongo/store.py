@@ -49,13 +49,15 @@ from tocsin_server.store.mongo.places import LimitPlaces
 from tocsin_server.store.mongo.put import PutJobs
 from tocsin_server.store.mongo.queue_documents import workers_document, workers_of
 from tocsin_server.store.mongo.queue_settings import StoredSettings
-from tocsin_server.store.mongo.queues import QueueDocuments
+from tocsin_server.store.mongo.queues import QueueDocuments, has_limits
 from tocsin_server.store.mongo.quotas import JobQuota, KnownTypes
 from tocsin_server.store.mongo.schedules import MongoSchedules
 from tocsin_server.store.mongo.sealed import MongoSealed
+from tocsin_server.store.mongo.shared import MongoSharedPlaces
 from tocsin_server.store.mongo.trim import TrimJobs
 from tocsin_server.store.mongo.turns import Turns
 from tocsin_server.store.put import placed
+from tocsin_server.store.shared_claims import SharedClaims
 from tocsin_server.telemetry.round_trips import RoundTrips
 
 
@@ -112,6 +114,18 @@ class MongoStore(JobStore):
         self._claim = ClaimJobs(
             self._clock, self._jobs, self._queues, commit, self._places, self._settings, self._log, full, self._turns
         )
+        self.shared = self._shared = SharedClaims(
+            MongoSharedPlaces(
+                connection,
+                collection,
+                self._clock,
+                self._jobs,
+                self._queues,
+                self._places,
+                self._claim,
+                self._log,
+            )
+        )
         self._change = ChangeJobs(commit)
         self._finish = FinishJobs(self._clock, self._jobs, commit, self._job_logs, self._places, self._settings)
         self._trim = TrimJobs(self._clock, self._jobs, self._settings, commit)
@@ -162,6 +176,7 @@ class MongoStore(JobStore):
             await indexes.ensure(self._connection, name, of_collection)
 
     async def close(self) -> None:
+        await self._shared.close()
         await self._tail.close()
         await self._connection.close()
 
@@ -227,7 +242,7 @@ class MongoStore(JobStore):
         request: bytes,
         repeated: bool = False,
     ) -> Claim:
-        return await self._claim.claim(queue, types, limit, lease, request, repeated=repeated)
+        return await self._shared.claim(queue, types, limit, lease=lease, request=request, repeated=repeated)
 
     async def promote(self, queue: str) -> bool:
         return await self._claim.promote(queue)
@@ -245,10 +260,17 @@ class MongoStore(JobStore):
         return await self._outlooks.of(queue, job_ids)
 
     async def finish(self, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
-        return await by_queue(outcomes, lambda outcome: outcome.lease.queue, self._finish.finish)
+        async def finish_in(queue: str, items: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
+            answers = await self._finish.finish(queue, items)
+            self._shared.ended(queue)
+            return answers
+
+        return await by_queue(outcomes, lambda outcome: outcome.lease.queue, finish_in)
 
     async def reap(self, queue: str, limit: int = 100) -> list[LostLease]:
-        return await self._finish.reap(queue, limit)
+        lost = await self._finish.reap(queue, limit)
+        self._shared.ended(queue)
+        return lost
 
     async def trim(self, queue: str, *, completed_max: int, failed_max: int, limit: int = 100) -> int:
         return await self._trim.trim(queue, completed_max=completed_max, failed_max=failed_max, limit=limit)
@@ -303,7 +325,7 @@ class MongoStore(JobStore):
 
     async def put_settings(self, queue: str, settings: QueueSettings, *, paused: bool) -> QueueSettings:
         head, _ = await self._queues.read(queue)
-        was_limited, was_fair = (head is not None and word in head for word in ("limited", "fair"))
+        was_limited, was_fair = head is not None and has_limits(head), head is not None and "fair" in head
         if settings.limits or settings.fair_turns:
             limited, fair = was_limited or not settings.limits, was_fair or not settings.fair_turns
             await self._places.begin(queue, limited=limited, fair=fair)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TypeAlias
 
+from tocsin_server.domain.commands import Change, HoldJob, ReleaseJob, RetryJob, RunJob, UpdateJob
 from tocsin_server.domain.lease import AttemptOutcome, Ending
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.times import time_to_ms, to_ms
@@ -20,6 +21,15 @@ Arguments: TypeAlias = tuple[bytes, ...]
 
 #: What one script call may carry, so that none holds Redis for long.
 CALL_JOBS, _CALL_BYTES = 50, 1 << 20
+
+
+_VERBS: Mapping[type[Change], tuple[bytes, str]] = {
+    UpdateJob: (b"UPDATE", "UpdateJob"),
+    RunJob: (b"RUN", "RunJob"),
+    RetryJob: (b"RETRY", "RetryJob"),
+    HoldJob: (b"HOLD", "HoldJob"),
+    ReleaseJob: (b"RELEASE", "ReleaseJob"),
+}
 
 
 def call_parts(arguments: Sequence[Arguments]) -> Iterator[tuple[int, int]]:
@@ -56,6 +66,21 @@ def finish_arguments(outcome: AttemptOutcome) -> Arguments:
     if outcome.pause is not None:
         retry += f" {to_ms(outcome.pause.span)} {outcome.pause.limit}"
     return outcome.lease.token, outcome.ending.name.encode(), said, retry.encode()
+
+
+def verb_of(change: Change) -> str:
+    """The call that asks for it."""
+    return _VERBS[type(change)][1]
+
+
+def update_arguments(change: Change) -> Arguments:
+    """A change of a job, as update.lua reads it."""
+    fixed, payload, terms = b"", b"", b""
+    if isinstance(change, UpdateJob):
+        fixed = records.change_arguments(change.when, change.priority, change.revision)
+        payload = b"" if change.payload is None else records.payload_bytes(change.payload)
+        terms = b"" if change.terms is None else records.terms_bytes(change.terms, change.tags or {})
+    return _VERBS[type(change)][0], change.job_id.encode(), fixed, payload, terms
 
 
 def settings_arguments(settings: QueueSettings, *, paused: bool) -> list[bytes | str | int]:

@@ -6,6 +6,8 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 _LIMITS, _NONE = b"L", b"N"  # the other script's queue
+#: What the script of queues with limits says of a queue that has shared ones, without a grant, and with an old one.
+NEEDS_GRANT, REFUSED = b"S", b"V"
 
 
 class RunScript(Protocol):
@@ -30,6 +32,11 @@ class Claiming:
             return answer
         self._limited.discard(queue)
         return await self.claim(queue, *asked)
+
+    async def claim_granted(self, queue: str, version: int, *asked: bytes | str | int) -> Any:
+        """The answer of a claim by a grant of this version."""
+        repeated = "1" if asked[3] else "0"
+        return await self._run("claim_limited", queue, *asked[:3], f"{repeated} {version}", *asked[4:])
 
     async def settled(self, queue: str, answer: Any, *asked: bytes | str | int) -> Any:
         """The answer of claim.lua, or what the other script says where the queue turned out to have limits."""

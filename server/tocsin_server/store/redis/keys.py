@@ -10,6 +10,7 @@ class Keys:
         self.namespace = namespace
         self.queues = f"{namespace}:queues"  # SET of all queues' names
         self.calendars = f"{namespace}:calendars:{{~}}"  # root, see lua/lib/calendars.lua; "~" is in no queue's name
+        self.shared = f"{namespace}:shared:{{~}}"  # root of the book of shared limits, see lua/read_shared.lua
         self.workers = f"{namespace}:workers"  # HASH, see lua/announce.lua
         self.format = f"{namespace}:format"  # STRING, the number of the stored format
         self.clock = f"{namespace}:clock"  # STRING, by how many ms a clock moved by hand is ahead; else not there

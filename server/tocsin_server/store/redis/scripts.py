@@ -32,6 +32,7 @@ READ_ONLY = frozenset(
         "page",
         "parents",
         "ping",
+        "read_shared",
         "schedules",
         "workers",
     }

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin_server.domain import limits
-from tocsin_server.domain.commands import CancelJob, Change, HoldJob, ReleaseJob, RetryJob, RunJob, UpdateJob
+from tocsin_server.domain.commands import CancelJob, Change
 from tocsin_server.domain.errors import OutcomeUnknown, StoreAway, TocsinError
 from tocsin_server.domain.events import EventBatch
 from tocsin_server.domain.explaining import Outlook
@@ -34,9 +34,11 @@ from tocsin_server.store.redis.arguments import (
     claim_arguments,
     finish_arguments,
     settings_arguments,
+    update_arguments,
+    verb_of,
 )
 from tocsin_server.store.redis.calendars import RedisCalendars
-from tocsin_server.store.redis.claiming import Claiming
+from tocsin_server.store.redis.claiming import NEEDS_GRANT, Claiming
 from tocsin_server.store.redis.condition import Condition
 from tocsin_server.store.redis.connection.connection import RedisConnection
 from tocsin_server.store.redis.cross_check import CrossCheck
@@ -63,7 +65,9 @@ from tocsin_server.store.redis.queue_records import (
 from tocsin_server.store.redis.schedules import RedisSchedules
 from tocsin_server.store.redis.scripts import Scripts
 from tocsin_server.store.redis.sealed import RedisSealed
+from tocsin_server.store.redis.shared import RedisSharedPlaces
 from tocsin_server.store.redis.wake_channel import WakeChannel
+from tocsin_server.store.shared_claims import SharedClaims
 from tocsin_server.telemetry.round_trips import RoundTrips
 
 _EXPLAINED_A_CALL = 20  # finding a job's place among 100,000 takes Redis 90 µs
@@ -107,6 +111,8 @@ class RedisStore(JobStore):
         self.dependencies = RedisDependencies(self._run, self._run_all)
         self.calendars = RedisCalendars(connection, self._scripts, self._keys)
         self.sealed = RedisSealed(self._scripts, self._keys, self._marker)
+        places = RedisSharedPlaces(connection, self._scripts, self._keys, self._queue_names, self._claiming)
+        self.shared = self._shared = SharedClaims(places)
         self.schedules = RedisSchedules(connection, self._scripts, self._keys, self._queue_names, quotas)
 
     async def open(self) -> None:
@@ -117,6 +123,7 @@ class RedisStore(JobStore):
         self._connection.refusals.opened = True
 
     async def close(self) -> None:
+        await self._shared.close()
         await self._condition.close()
         await self._wake_channel.close()
         await self._events.close()
@@ -180,7 +187,11 @@ class RedisStore(JobStore):
         added = await self._added(queue, list(zip(drafts, arguments, strict=True)), answer)
         try:
             said = await self._said(brought, "claim", queue, claiming)
-            claim = replies.claim(queue, await self._claiming.settled(queue, said, *claiming), request)
+            answer = await self._claiming.settled(queue, said, *claiming)
+            if answer[1] == NEEDS_GRANT:
+                claim = await self._shared.claim(queue, types, limit, lease=lease, request=request, known=True)
+            else:
+                claim = replies.claim(queue, answer, request)
         except TocsinError as error:
             return added, error
         return added, replace(claim, more=True) if claimed_before else claim
@@ -227,17 +238,9 @@ class RedisStore(JobStore):
         return replies.cancelled(queue, [one.job_id for one in cancels], answers)
 
     async def update(self, queue: str, changes: Sequence[Change]) -> list[Job | TocsinError]:
-        arguments: list[Arguments] = []
-        for change in changes:
-            fixed, payload, terms = b"", b"", b""
-            if isinstance(change, UpdateJob):
-                fixed = records.change_arguments(change.when, change.priority, change.revision)
-                payload = b"" if change.payload is None else records.payload_bytes(change.payload)
-                terms = b"" if change.terms is None else records.terms_bytes(change.terms, change.tags or {})
-            arguments.append((_VERBS[type(change)][0], _id(change.job_id), fixed, payload, terms))
-        answers = await self._run_all("update", queue, arguments)
+        answers = await self._run_all("update", queue, list(map(update_arguments, changes)))
         return [
-            replies.changed(queue, change.job_id, _VERBS[type(change)][1], getattr(change, "revision", None), answer)
+            replies.changed(queue, change.job_id, verb_of(change), getattr(change, "revision", None), answer)
             for change, answer in zip(changes, answers, strict=True)
         ]
 
@@ -257,8 +260,7 @@ class RedisStore(JobStore):
         request: bytes,
         repeated: bool = False,
     ) -> Claim:
-        asked = claim_arguments(types, limit, lease, request, repeated)
-        return replies.claim(queue, await self._claiming.claim(queue, *asked), request)
+        return await self._shared.claim(queue, types, limit, lease=lease, request=request, repeated=repeated)
 
     async def promote(self, queue: str) -> bool:
         return bool(await self._run("promote", queue))
@@ -297,6 +299,7 @@ class RedisStore(JobStore):
     async def finish(self, outcomes: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
         async def finish_in(queue: str, items: Sequence[AttemptOutcome]) -> list[Finished | TocsinError]:
             answers = await self._run_all("finish", queue, [finish_arguments(outcome) for outcome in items])
+            self._shared.ended(queue)
             return [
                 replies.finished(item.lease, word, state)
                 for item, word, state in zip(items, answers[::2], answers[1::2], strict=True)
@@ -305,7 +308,9 @@ class RedisStore(JobStore):
         return await by_queue(outcomes, lambda outcome: outcome.lease.queue, finish_in)
 
     async def reap(self, queue: str, limit: int = 100) -> list[LostLease]:
-        return [replies.lost_lease(queue, reply) for reply in await self._run("reap", queue, limit)]
+        lost = [replies.lost_lease(queue, reply) for reply in await self._run("reap", queue, limit)]
+        self._shared.ended(queue)
+        return lost
 
     async def trim(self, queue: str, *, completed_max: int, failed_max: int, limit: int = 100) -> int:
         spared = to_ms(limits.SPARED_AFTER_END)
@@ -435,15 +440,6 @@ class RedisStore(JobStore):
                 # Part of the batch has acted; what is repeated answers the same (verbs are idempotent).
                 raise (OutcomeUnknown(str(error)) if start else error) from error
         return answers
-
-
-_VERBS: Mapping[type[Change], tuple[bytes, str]] = {
-    UpdateJob: (b"UPDATE", "UpdateJob"),
-    RunJob: (b"RUN", "RunJob"),
-    RetryJob: (b"RETRY", "RetryJob"),
-    HoldJob: (b"HOLD", "HoldJob"),
-    ReleaseJob: (b"RELEASE", "ReleaseJob"),
-}
 
 
 def _id(job_id: str) -> bytes:

@@ -15,6 +15,7 @@ from tocsin_server.domain import errors, job_errors
 from tocsin_server.domain.bulk_actions import BulkTokenStale
 from tocsin_server.domain.errors import TocsinError, Violation
 from tocsin_server.domain.schedules import errors as schedule_errors
+from tocsin_server.domain.shared_limits import QueueShares, SharedLimitNotFound
 from tocsin_server.domain.states import State
 
 LONG = "\U0001f600" * 150
@@ -43,6 +44,8 @@ REFUSALS: list[tuple[TocsinError, grpc.StatusCode]] = [
     (errors.TooManyQueuesWatched(128), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.TooManyBytes(1), grpc.StatusCode.RESOURCE_EXHAUSTED),
     (errors.TooManyRequests(1, timedelta(seconds=1)), grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (QueueShares("q", ["l"]), grpc.StatusCode.FAILED_PRECONDITION),
+    (SharedLimitNotFound("l"), grpc.StatusCode.NOT_FOUND),
     (BulkTokenStale("q"), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.CannotDecrypt("q", LONG, "payload", "why"), grpc.StatusCode.FAILED_PRECONDITION),
     (errors.KeyMissing("q", LONG, "payload", "0a0b0c0d"), grpc.StatusCode.FAILED_PRECONDITION),

@@ -27,6 +27,7 @@ from tocsin.v1 import (
     reminder_service_pb2,
     schedule_service_pb2,
     server_service_pb2,
+    shared_limit_service_pb2,
     transfer_pb2,
     worker_service_pb2,
 )
@@ -44,6 +45,7 @@ FILES = (
     clock_service_pb2,
     schedule_service_pb2,
     server_service_pb2,
+    shared_limit_service_pb2,
     worker_service_pb2,
     externalscaler_pb2,
 )

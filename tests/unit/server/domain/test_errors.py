@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.source_tree import modules, within
-from tocsin_server.domain import bulk_actions, errors, job_errors
+from tocsin_server.domain import bulk_actions, errors, job_errors, shared_limits
 from tocsin_server.domain.bulk_actions import BulkTokenStale
 from tocsin_server.domain.errors import (
     AuditAway,
@@ -70,6 +70,7 @@ from tocsin_server.domain.schedules.errors import (
     ScheduleNotFound,
     TooManyTimes,
 )
+from tocsin_server.domain.shared_limits import QueueShares, SharedLimitNotFound
 from tocsin_server.domain.states import State
 
 PROTO = Path(__file__).parents[4] / "protos" / "tocsin" / "v1" / "error_reason.proto"
@@ -84,6 +85,8 @@ ALL: list[TocsinError] = [
     ParentRefused("job.depends_on.parents[0].batch_item", 3),
     RemindersNotFound("q", "booking", "42"),
     BulkTokenStale("q"),
+    SharedLimitNotFound("l"),
+    QueueShares("q", ["l"]),
     JobExists("q", "a", State.COMPLETED),
     ReminderIdTaken("q", "a", State.WAITING),
     JobActive("q", "a"),
@@ -129,7 +132,7 @@ ALL: list[TocsinError] = [
 each = pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)
 
 
-MODULES = (errors, job_errors, schedule_errors, bulk_actions)
+MODULES = (errors, job_errors, schedule_errors, bulk_actions, shared_limits)
 
 
 def kinds() -> set[type[TocsinError]]:
@@ -207,6 +210,8 @@ ADVICE = {
     ScheduleChanged: "Read it again",
     TooManyTimes: "from there on",
     CalendarNotFound: "make it with PutCalendar",
+    QueueShares: "it out of them",
+    SharedLimitNotFound: "make it with PutSharedLimit",
     CalendarChanged: "Read it again",
     CalendarInUse: "Take it out of them",
     QuotaExceeded: "Use fewer",

@@ -4,7 +4,7 @@
 -- ARGV     1 limit | 2 lease_ms | 3 request, 8 bytes, the token of each lease granted | 4 "1": the request may have been
 --          made before | then type, how many of it at most, ...
 -- Returns  {now_ms, "1" if the caller should claim again at once, {answer, ...}}; {now_ms, "L", {}} where the queue has
---          limits or turns: it is for claim_limited
+--          limits, shared ones too, or turns: it is for claim_limited
 -- Events   one a job that became WAITING, also where it was leased at once, and one a job that was leased
 -- Clock    the server's; no caller's time comes in
 -- Bounds   looks at 50 due jobs at most, leases at most 50 and 1 MiB a call
@@ -22,8 +22,8 @@ end
 
 -- Where more are due than a call may change, the best is known only once all of them are WAITING; but where no SCHEDULED
 -- job has a priority, none of those behind the first is better than these.
-local queue = redis.call('HMGET', key('q'), 'paused', 'flat', 'limits', 'until')
-if queue[3] then return {NOW, 'L', {}} end
+local queue = redis.call('HMGET', key('q'), 'paused', 'flat', 'limits', 'until', 'shared')
+if queue[3] or queue[5] then return {NOW, 'L', {}} end
 if queue[4] then queue[1] = still_paused(queue[1], queue[4]) end
 local due = redis.call('ZRANGEBYSCORE', key('s'), '-inf', NOW, 'LIMIT', 0, 51)
 local behind = #due > 50

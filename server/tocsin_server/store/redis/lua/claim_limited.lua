@@ -1,21 +1,24 @@
 #!lua flags=allow-oom
--- claim_limited: claim, of a queue that has limits or whose keys take turns.
+-- claim_limited: claim, of a queue that has limits, shared ones too, or whose keys take turns.
 -- KEYS[1]  root of the queue
--- ARGV     as of claim
--- Returns  as claim; {now_ms, "N", {}} where the queue has no limits any more: claim from it
+-- ARGV     as of claim; 4 may go on with a blank and the version of a grant (store/shared_limit_store.py)
+-- Returns  as claim, with a grant the queue's word, too; {now_ms, "N", {}} where the queue has no limits any more: claim
+--          from it; {now_ms, "S", {}} where it has shared ones and no grant came, {now_ms, "V", {}} where it refuses it
 -- Events   as of claim; due jobs are made WAITING first
 -- Bounds   leases at most 50 and 1 MiB a call; makes 50 due jobs WAITING, parks and opens some 100 rows of keys
 -- Why one script: a limit is exact over all servers, for what is counted and what is leased is one step.
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/full lib/resume lib/promote lib/repeats lib/rates lib/rooms lib/refiling lib/candidates
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/full lib/resume lib/promote lib/repeats lib/rates lib/rooms lib/refiling lib/candidates lib/telling
 local limit, lease_ms, request = math.min(tonumber(ARGV[1]), 50), tonumber(ARGV[2]), ARGV[3]
 local most, taken, bytes, more = limit, {}, 0, false
 announce = false
 
-if ARGV[4] == '1' then taken = leased_before(request) end
-if #taken > 0 then return {NOW, '1', taken} end
+if read_grant(ARGV[4]) then taken = leased_before(request) end
+if #taken > 0 then return said(true, taken) end
 
-local queue = redis.call('HMGET', key('q'), 'paused', 'flat', 'limits', 'halted', 'until')
-if not queue[3] then return {NOW, 'N', {}} end
+local queue = redis.call('HMGET', key('q'), 'paused', 'flat', 'limits', 'halted', 'until', 'shared')
+local refused = refusal(queue[3], queue[6])
+if refused then return {NOW, refused, {}} end
+queue[3] = queue[3] or string.rep('\0', 5)
 if queue[5] then queue[1] = still_paused(queue[1], queue[5]) end
 local limits, generation = read_limits(queue[3]), struct.unpack('>I4', queue[3], 2)
 for _, one in ipairs(limits) do one.halts = tonumber(queue[4] or 0) > NOW end
@@ -25,13 +28,11 @@ local behind = #due > 50
 due[51] = nil
 if #due > 0 then make_waiting(due) end
 filing = read_mode()
-local left, types, fetch = {}, 0, limit
-for i = 5, #ARGV, 2 do left[ARGV[i]], types = math.min(tonumber(ARGV[i + 1]), limit), types + 1 end
-if types > 10 then fetch = math.max(4, math.ceil(2 * limit / types)) end
+local left, fetch = wanted_of(limit)
 more = go_on(left)
 if queue[1] or (behind and not queue[2]) then
   if next(stirred) or wake > 0 then flush_tick(0) end
-  return {NOW, (behind or more) and '1' or '0', {}}
+  return said(behind or more, {})
 end
 if in_mode(filing, REFILING) and refile(queue[3], generation) then more = true end
 local fair = in_mode(filing, FAIR)
@@ -145,4 +146,4 @@ commit()
 flush_rates_of_limits()
 wait_for(waits)
 if next(stirred) or wanted or wake > 0 or new_mode then flush_tick(0) end
-return {NOW, more and '1' or '0', taken}
+return said(more, taken)

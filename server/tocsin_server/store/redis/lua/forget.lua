@@ -23,6 +23,7 @@ for _, row in ipairs({key('s'), key('a'), key('x'), key('u'), key('O')}) do
   if redis.call('ZCARD', row) > 0 then return 0 end
 end
 if redis.call('HLEN', key('n')) > 0 then return 0 end
+if redis.call('HEXISTS', key('q'), 'shared') == 1 then return 0 end
 if redis.call('EXISTS', key('q')) == 1 then
   if ARGV[1] ~= '' and not unused(tonumber(ARGV[1])) then return 0 end
   publish(8, 0)

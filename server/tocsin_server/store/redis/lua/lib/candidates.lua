@@ -1,6 +1,14 @@
 -- candidates: what a claim may lease next, best first: heads of rows of keys, and the first of the rows of types.
 local heads, at, rows_read = {}, 1, 0
 
+-- How many a claim may take of each type, and of how many of each type's row it looks.
+local function wanted_of(limit)
+  local left, types, fetch = {}, 0, limit
+  for i = 5, #ARGV, 2 do left[ARGV[i]], types = math.min(tonumber(ARGV[i + 1]), limit), types + 1 end
+  if types > 10 then fetch = math.max(4, math.ceil(2 * limit / types)) end
+  return left, fetch
+end
+
 local function is_before(one, other)
   return one.score < other.score or (one.score == other.score and one.member < other.member)
 end
