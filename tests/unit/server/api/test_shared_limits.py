@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from support.spied_store import SpiedStore
 from support.stubs import Refusal, refusal
 from tocsin.v1 import (
     queue_pb2,
@@ -16,7 +17,10 @@ from tocsin.v1 import (
     shared_limit_service_pb2_grpc,
 )
 from tocsin.v1 import shared_limit_service_pb2 as pb
-from unit.server.api.running_api import Api
+from tocsin_server.api.interceptors.auth import Auth
+from tocsin_server.security.authentication import Authentication
+from tocsin_server.security.principals import Principal, Principals, Scope, Token, hash_of
+from unit.server.api.running_api import Api, running_api
 
 SharedLimit = shared_limit_pb2.SharedLimit
 HOUR = Duration(seconds=3600)
@@ -111,3 +115,39 @@ async def test_a_queue_in_a_shared_limit_is_not_deleted_and_its_refusal_names_it
     assert "'l'" in found.message
     await limits.DeleteSharedLimit(pb.DeleteSharedLimitRequest(name="l"))
     await queues.DeleteQueue(queue_service_pb2.DeleteQueueRequest(queue="a"))
+
+
+async def test_who_does_not_reach_a_queue_neither_puts_nor_sees_what_it_shares(spied: SpiedStore) -> None:
+    each = Principals.of(
+        Principal(name, frozenset(Scope), tokens=(Token("123456", hash_of(name)),), queues=queues)
+        for name, queues in (("root", None), ("crm", ("crm",)))
+    )
+    async with running_api(spied, auth=Auth(Authentication(lambda: each).principal)) as api:
+        limits = shared_limit_service_pb2_grpc.SharedLimitServiceStub(api.channel)
+
+        async def may_not(call: Any) -> None:
+            found = await refused(call)
+            assert (found.code, found.reason) == (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
+            assert "'mail'" in found.message
+
+        root, crm = ({"metadata": (("authorization", f"Bearer {who}"),)} for who in ("root", "crm"))
+
+        def asked(name: str, *queues: str) -> pb.PutSharedLimitRequest:
+            return pb.PutSharedLimitRequest(limit=SharedLimit(name=name, queues=queues, max_active=5))
+
+        await limits.PutSharedLimit(asked("both", "crm", "mail"), **root)
+        await limits.PutSharedLimit(asked("theirs", "mail"), **root)
+        await may_not(limits.PutSharedLimit(asked("mine", "crm", "mail"), **crm))
+        await may_not(limits.PutSharedLimit(asked("both", "crm"), **crm))  # it would let go what mail shares
+        await may_not(limits.DeleteSharedLimit(pb.DeleteSharedLimitRequest(name="both"), **crm))
+        await limits.PutSharedLimit(asked("mine", "crm"), **crm)
+        listed = (await limits.ListSharedLimits(pb.ListSharedLimitsRequest(), **crm)).limits
+        assert [(one.limit.name, list(one.limit.queues)) for one in listed] == [("both", ["crm"]), ("mine", ["crm"])]
+        found = await refused(limits.GetSharedLimit(pb.GetSharedLimitRequest(name="theirs"), **crm))
+        assert (found.code, found.reason) == (grpc.StatusCode.NOT_FOUND, "SHARED_LIMIT_NOT_FOUND")
+        stands = (await limits.ListSharedLimits(pb.ListSharedLimitsRequest(), **root)).limits
+        assert [(one.limit.name, list(one.limit.queues)) for one in stands] == [
+            ("both", ["crm", "mail"]),
+            ("mine", ["crm"]),
+            ("theirs", ["mail"]),
+        ]
