@@ -25,7 +25,7 @@
 --                    since when nothing is known to have changed, gone_e, gone_f: the latest end time of those of :e and
 --                    :f that were deleted before their time
 --                    limits, turn, turns, halted: of limits and turns (lib/limits, lib/turns, lib/pausing); until: when the
---                    pause ends by itself
+--                    pause ends by itself; ageing, rehead: of priorities that grow (lib/levels, lib/refiling)
 --   :w<type>:<key>   ZSET    the same row for one key, where limits or turns look for it (lib/filing); the key may be empty
 --   :g<type> :G<type> :t<key> :P :p :T  the heads of those rows (lib/turns)
 --   :c<type> :c:<key> :c<type>:<key>    ZSET  who runs, by start time: places of limits (lib/filing)
