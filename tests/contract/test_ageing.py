@@ -219,6 +219,14 @@ async def test_behind_keys_that_are_full_the_order_is_the_same(store: JobStore) 
     assert await begun(store, at_once=1) == ["free 0", "free 1", "free 2", "less 0", "less 1", "less 2"]
 
 
+async def test_behind_jobs_of_a_key_that_is_full_no_type_is_passed_by(store: JobStore) -> None:
+    one_a_key = replace(AGEING, limits=(Limit("key", LimitScope.KEY, max_active=1),))
+    await store.put_settings("q", one_a_key, paused=False)
+    jobs = [waiting(f"x{n}", 0, n * SECOND, "x") for n in range(5)]
+    await placed(store, *jobs, waiting("free", -1, -MINUTE + 5 * SECOND), waiting("other", 1, MINUTE + HOUR, type="u"))
+    assert await begun(store, types="tu", at_once=2) == ["x0", "free", "other"]
+
+
 async def test_of_many_types_what_was_not_read_is_not_passed_by(store: JobStore) -> None:
     await store.put_settings("q", AGEING, paused=False)
     types = [f"t{n}" for n in range(14)]

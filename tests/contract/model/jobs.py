@@ -139,7 +139,6 @@ class Queue:
         self.failed_max: int | None = None
         self.gone_completed: datetime | None = None  # the latest end of those that somebody deleted or replaced
         self.gone_failed: datetime | None = None
-        self.gone_roughly = False  # one of them ended and went in one call, so its end was never read
 
     # --- what a queue with limits does otherwise ---
 
@@ -415,7 +414,6 @@ class Queue:
             self.gone_failed = max(filter(None, (self.gone_failed, job.end)))
         elif job.ended:
             self.gone_completed = max(filter(None, (self.gone_completed, job.end)))
-            self.gone_roughly = self.gone_roughly or not job.placed
 
     # --- what hangs on time ---
 

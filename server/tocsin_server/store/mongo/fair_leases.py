@@ -109,7 +109,6 @@ class FairLeases:
         missing = {limit_key_of(job) for job in keepers} - {one.key for one in found}
         others = await self._turns.of_keys(queue, missing, types, full, depth)
         if step is not None:
-            keepers.sort(key=lambda job: rank(job.document, step))
             await self._turns.read_by_age(queue, [*found, *others], types, full, depth, step)
         for one in others:
             if one.key in full.get("", ()):

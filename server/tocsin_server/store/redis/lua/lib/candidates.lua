@@ -15,7 +15,7 @@ local function read_row(name, type, keyed, size, most)
     for _, level in ipairs(read_levels(name)) do
       rows_read = rows_read + 1
       local from = {name = name, left = 1, cut = false, behind = size - 1, most = most}
-      heads[#heads + 1] = {member = level.member, score = level.score, due = false, type = type, keyed = keyed, from = from,
+      heads[#heads + 1] = {member = level.member, score = level.score, type = type, keyed = keyed, from = from,
         job = false, body = false}
     end
     return
@@ -76,7 +76,7 @@ local function read_on(one)
   if behind > 0 then row = redis.call('ZRANGEBYSCORE', key(from.name), level, level, 'LIMIT', '1', behind) end
   from.left, from.cut, from.behind = 1 + #row, #row == behind and (one.keyed or behind + 1 < from.most), false
   for _, member in ipairs(row) do
-    put_in({member = member, score = one.score, due = false, type = one.type, keyed = one.keyed, from = from, job = false, body = false})
+    put_in({member = member, score = one.score, type = one.type, keyed = one.keyed, from = from, job = false, body = false})
   end
 end
 
@@ -97,7 +97,7 @@ local function behind_begun(row, name, one)
   for i, level in ipairs(row.levels) do
     if level.member == string.sub(one.member, -12) then
       local of = string.format('%d', level.score)
-      level.nth, level.due = level.nth + 1, false
+      level.nth = level.nth + 1
       level.member = redis.call('ZRANGEBYSCORE', key(name), of, of, 'LIMIT', level.nth, '1')[1]
       if not level.member then table.remove(row.levels, i) end
       break

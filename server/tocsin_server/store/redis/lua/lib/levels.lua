@@ -14,18 +14,13 @@ local function ageing_step()
   return step
 end
 
---- @rare
-local function due_of(one)
-  one.due = one.due or struct.unpack('>I6', one.member)
-  return one.due
-end
-
 -- Of two {member, score} of rows. A difference too great to be exact is greater than any between times.
 --- @rare
 local function goes_first(one, other)
   if one.score == other.score then return one.member < other.member end
   if not ageing_step() or one.score == KEEPS_PLACE or other.score == KEEPS_PLACE then return one.score < other.score end
-  local gained, older = (one.score - other.score) * step, due_of(other) - due_of(one)
+  local gained = (one.score - other.score) * step
+  local older = struct.unpack('>I6', other.member) - struct.unpack('>I6', one.member)
   if gained ~= older then return gained < older end
   return one.member < other.member
 end
@@ -37,7 +32,7 @@ local function read_levels(name)
   for i = 1, LEVELS do
     local head = redis.call('ZRANGEBYSCORE', key(name), from, '+inf', 'WITHSCORES', 'LIMIT', '0', '1')
     if not head[1] then break end
-    found[i], from = {member = head[1], score = tonumber(head[2]), nth = 0, due = false}, '(' .. head[2]
+    found[i], from = {member = head[1], score = tonumber(head[2]), nth = 0}, '(' .. head[2]
   end
   return found
 end
