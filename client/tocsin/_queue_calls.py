@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from tocsin._calls import PreparedCall
 from tocsin._checking import listed, of_kind, put
 from tocsin._fields import put_states, refuse_unknown
-from tocsin._times import put_time
+from tocsin._times import put_duration, put_time
 from tocsin.errors import WrongType
 from tocsin.limits import Limit
 from tocsin.queues import JobDefaults, Queue, QueueChanges, QueueHealth, ServerInfo
@@ -88,6 +88,8 @@ def update(queue: str, changes: QueueChanges) -> PreparedCall[pb.UpdateQueueResp
         of_kind(Limit, limit, f"queue.limits[{i}]").put(request.queue.limits.add(), f"queue.limits[{i}]")
     if (fair := changes.get("fair_turns")) is not None:
         put(request.queue, "fair_turns", fair, "queue.fair_turns")
+    if (ageing := changes.get("priority_ageing")) is not None:
+        put_duration(request.queue.priority_ageing, ageing, "queue.priority_ageing")
     return _queue_call("UpdateQueue", request, pb.UpdateQueueResponse, lambda answer: Queue.read(answer.queue))
 
 

@@ -88,6 +88,7 @@ class QueueChanges(TypedDict, total=False):
     failed_max: int | None  # FAILED jobs kept at most
     limits: Sequence[Limit] | None  # replaces all limits
     fair_turns: bool | None  # whether keys take turns
+    priority_ageing: Span | None  # a job gains one priority for each such time since it was due: 1 s to 30 days
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ class Queue:
     draining: bool  # it takes no new jobs
     limits: tuple[Limit, ...]
     fair_turns: bool  # keys take turns
+    priority_ageing: timedelta | None  # a job gains one priority for each such time since it was due; None: none
     pause_until: datetime | None  # when its pause ends by itself; None: not before it is resumed
     counts: StateCounts | None  # only from `queues`
     message: queue_pb2.Queue | queue_service_pb2.ListQueuesResponse.Entry = field(repr=False, compare=False)
@@ -150,6 +152,7 @@ class Queue:
             draining=message.draining,
             limits=tuple(map(Limit.read, message.limits)),
             fair_turns=message.fair_turns,
+            priority_ageing=span_in(message, "priority_ageing"),
             pause_until=time_in(message, "pause_until"),
             counts=None if entry is None else StateCounts.read(entry.counts),
             message=message if entry is None else entry,

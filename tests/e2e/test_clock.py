@@ -172,6 +172,30 @@ def test_what_nobody_runs_is_not_waited_for(by_hand: Server) -> None:
         assert time.monotonic() - began < 20
 
 
+def test_a_job_of_low_priority_is_given_out_in_the_end_where_priorities_grow(by_hand: Server) -> None:
+    with Client(by_hand.address) as client, grpc.insecure_channel(by_hand.address) as channel:
+        worker = worker_service_pb2_grpc.WorkerServiceStub(channel)
+        client.update_queue("ages", priority_ageing=10 * MINUTE)
+        client.schedule("slow", queue="ages", job_id="low")
+        order = []
+        for hour in range(3):
+            for priority in (7, 12):
+                client.schedule("slow", queue="ages", job_id=f"{priority} of {hour} h", priority=priority)
+            [leased] = worker.LeaseJobs(poll("ages", "slow", most=1, lease=span(HOUR))).jobs
+            worker.ReportOutcomes(report(completed(leased.token)))
+            order.append(leased.job.job_id)
+            if hour < 2:
+                client.clock.advance(hours=1, settle=0)
+        # After an hour "7 of 0 h" has gained 6, and has 13; after two "low" has 12.
+        assert order == ["12 of 0 h", "7 of 0 h", "12 of 1 h"]
+        ahead = [client.explain(name, queue="ages").ahead for name in ("7 of 1 h", "low", "12 of 2 h", "7 of 2 h")]
+        assert ahead == [0, 1, 2, 3]
+        while found := worker.LeaseJobs(poll("ages", "slow", wait=0, lease=span(HOUR))).jobs:
+            order += [one.job.job_id for one in found]
+            worker.ReportOutcomes(report(*(completed(one.token) for one in found)))
+        assert order[3:] == ["7 of 1 h", "low", "12 of 2 h", "7 of 2 h"]
+
+
 def test_a_worker_that_has_a_job_is_waited_for_once(by_hand: Server) -> None:
     with Client(by_hand.address) as client, grpc.insecure_channel(by_hand.address) as channel:
         worker = worker_service_pb2_grpc.WorkerServiceStub(channel)

@@ -44,6 +44,20 @@ def test_what_is_named_is_set_and_the_rest_stays(tocsin: Tocsin, queue: str) -> 
     assert (shown["completedMax"], shown["failedMax"]) == ("50", "25")
 
 
+def test_the_ageing_of_priorities_is_set_shown_and_taken_back(tocsin: Tocsin, queue: str) -> None:
+    done = tocsin("queues", "update", queue, "--priority-ageing", "10m")
+    assert " ".join(done.stdout.split()) == f"queue {queue} ageing one priority gained in each 10m of waiting"
+    assert json.loads(tocsin("queues", "get", queue, "--json").stdout)["priorityAgeing"] == "600s"
+    refused = tocsin("queues", "update", queue, "--priority-ageing", "10ms")
+    assert refused.returncode != 0
+    assert "queue.priority_ageing: is 0.01 s, not 1 s to 30 days" in " ".join(refused.stderr.split())
+    both = tocsin("queues", "update", queue, "--priority-ageing", "10m", "--no-priority-ageing")
+    of_type = tocsin("queues", "update", queue, "--type", "t", "--priority-ageing", "10m")
+    assert (both.returncode, of_type.returncode) == (2, 2)
+    done = tocsin("queues", "update", queue, "--no-priority-ageing")
+    assert " ".join(done.stdout.split()) == f"queue {queue}"
+
+
 def test_a_queue_is_deleted_once_no_job_stands_in_it(tocsin: Tocsin, shared_server: Server, queue: str) -> None:
     with Client(shared_server.address) as client:
         job = client.schedule("noop", queue=queue, delay=3600)

@@ -14,6 +14,7 @@ from tocsin.calendars import KeptCalendar
 from tocsin.cli.json_lines import as_object, json_text
 from tocsin.cli.tables import Column, lines, print_table, terminal
 from tocsin.cli.texts import (
+    ageing_text,
     attempts_text,
     counted,
     from_now,
@@ -295,6 +296,7 @@ def print_queue_settings(queue: Queue) -> None:
     facts += [(f"type {name}", _defaults(found)) for name, found in sorted(queue.type_defaults.items())]
     facts += [(f"limit {limit.name}", limit_text(limit)) for limit in queue.limits]
     facts.append(("turns", "keys take turns" if queue.fair_turns else ""))
+    facts.append(("ageing", "" if queue.priority_ageing is None else ageing_text(queue.priority_ageing)))
     _print_facts(facts)
 
 

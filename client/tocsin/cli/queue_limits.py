@@ -1,8 +1,10 @@
-"""`tocsin queues limits`, and the options of `tocsin queues update` that set limits and turns."""
+"""`tocsin queues limits`, and the options of `tocsin queues update` that set limits, turns and the ageing of
+priorities."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Annotated, TypeAlias
 
 import typer
@@ -11,7 +13,7 @@ from tocsin.cli import json_lines, parsing
 from tocsin.cli.connecting import Address, AsJson, connected
 from tocsin.cli.options import QueueArgument
 from tocsin.cli.tables import Column, print_table
-from tocsin.cli.texts import rate_text, styled
+from tocsin.cli.texts import ageing_text, rate_text, styled
 from tocsin.enums import LimitScope, OnFull
 from tocsin.limits import Limit, Rate
 
@@ -33,10 +35,19 @@ FairTurnsOption: TypeAlias = Annotated[
     bool | None,
     typer.Option("--fair-turns/--no-fair-turns", metavar="", help="Whether the keys of jobs take turns."),
 ]
+PriorityAgeingOption: TypeAlias = Annotated[
+    timedelta | None,
+    typer.Option(
+        parser=parsing.span, metavar="SPAN", help="A job gains one priority for each such time that it waits: 10m."
+    ),
+]
+NoPriorityAgeingOption: TypeAlias = Annotated[
+    bool, typer.Option("--no-priority-ageing", metavar="", help="Jobs gain no priority while they wait.")
+]
 
 
 def limits(queue: QueueArgument = "default", address: Address = None, json: AsJson = False) -> None:
-    """Show the limits of a queue, and whether its keys take turns."""
+    """Show the limits of a queue, whether its keys take turns, and whether jobs gain priority while they wait."""
     with connected(address) as client:
         found = client.queue(queue)
     if json:
@@ -52,6 +63,8 @@ def limits(queue: QueueArgument = "default", address: Address = None, json: AsJs
     print_table(columns)
     if found.fair_turns:
         typer.echo("keys take turns")
+    if found.priority_ageing is not None:
+        typer.echo(ageing_text(found.priority_ageing))
 
 
 def changed(standing: Sequence[Limit], given: Sequence[str], taken: Sequence[str]) -> list[Limit]:

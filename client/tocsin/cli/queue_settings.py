@@ -12,7 +12,14 @@ import typer
 from tocsin.cli import json_lines, parsing, printing
 from tocsin.cli.connecting import Address, AsJson, connected
 from tocsin.cli.options import QueueArgument
-from tocsin.cli.queue_limits import FairTurnsOption, LimitOption, NoLimitOption, changed
+from tocsin.cli.queue_limits import (
+    FairTurnsOption,
+    LimitOption,
+    NoLimitOption,
+    NoPriorityAgeingOption,
+    PriorityAgeingOption,
+    changed,
+)
 from tocsin.enums import Backoff
 from tocsin.queues import JobDefaults, PushTarget, Queue, QueueChanges
 from tocsin.requests import Retention, RetryPolicy
@@ -24,6 +31,7 @@ _RETENTION = tuple(field.name for field in fields(Retention))
 _PLAIN = ("concurrency", "min_worker_version", "push", "timeout")
 _DEFAULTS = (*_PLAIN, *_RETRY, *_RETENTION)
 _COUNTS = ("completed_max", "failed_max")
+_ORDER = ("limits", "fair_turns", "priority_ageing")
 
 
 def get(queue: QueueArgument = "default", address: Address = None, json: AsJson = False) -> None:
@@ -72,6 +80,8 @@ def update(
     limit: LimitOption = None,
     no_limit: NoLimitOption = None,
     fair_turns: FairTurnsOption = None,
+    priority_ageing: PriorityAgeingOption = None,
+    no_priority_ageing: NoPriorityAgeingOption = False,
     clear: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Take this back (concurrency, max-attempts, ...), or all. May be repeated."),
@@ -100,12 +110,17 @@ def update(
         "failed_max": failed_max,
         "limits": [*(limit or []), *(no_limit or [])] or None,
         "fair_turns": fair_turns,
+        "priority_ageing": priority_ageing,
     }
+    if no_priority_ageing and priority_ageing is not None:
+        raise typer.BadParameter("--priority-ageing is given a value and taken back", param_hint="--no-priority-ageing")
     wanted = {name: value for name, value in given.items() if value is not None}
     cleared = _cleared(clear or [], wanted, of_type=bool(type_))
+    if no_priority_ageing:
+        wanted["priority_ageing"] = None
     if not wanted and not cleared:
         raise typer.BadParameter("name what to change, as --concurrency 3, or what to --clear")
-    if type_ and (counts := [name for name in (*_COUNTS, "limits", "fair_turns") if name in wanted]):
+    if type_ and (counts := [name for name in (*_COUNTS, *_ORDER) if name in wanted]):
         raise typer.BadParameter(f"{_option(counts[0])} is of the whole queue: leave out --type")
     wanted |= dict.fromkeys(cleared)
     with connected(address) as client:
@@ -158,6 +173,8 @@ def _changes(queue: Queue, type_: str, wanted: Mapping[str, Any]) -> QueueChange
         changes["limits"] = wanted["limits"]
     if "fair_turns" in wanted:
         changes["fair_turns"] = wanted["fair_turns"]
+    if "priority_ageing" in wanted:
+        changes["priority_ageing"] = wanted["priority_ageing"]
     if any(name in wanted for name in _DEFAULTS):
         if type_:
             changes["types"] = {type_: _changed(queue.type_defaults.get(type_), wanted)}

@@ -76,6 +76,11 @@ def typed_span(span: timedelta) -> str:
     return "".join(parts) or "0s"
 
 
+def ageing_text(step: timedelta) -> str:
+    """How jobs of a queue gain priority: "one priority gained in each 10m of waiting"."""
+    return f"one priority gained in each {typed_span(step)} of waiting"
+
+
 def seconds_text(span: timedelta | None) -> str:
     """A measured span: "0.120 s"; "" for none."""
     return "" if span is None else f"{span.total_seconds():.3f} s"

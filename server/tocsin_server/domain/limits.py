@@ -66,6 +66,7 @@ MAX_CRASHES = 3  # in a row, the last of a process that ran nothing else: they e
 MAX_LEASES_LOST = 10  # the same where nothing but lost leases tells of it: a neighbour of poison has those, too
 MAX_BACKOFF = timedelta(days=30)
 MAX_RATE_SPAN = timedelta(days=30)
+MIN_AGEING, MAX_AGEING = timedelta(seconds=1), timedelta(days=30)  # by which a job that waits gains a priority
 MAX_INITIAL_DELAY = timedelta(hours=24)
 MAX_TIMEOUT = timedelta(days=30)
 MAX_WINDOW = timedelta(days=366)  # of jobs of one key

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tocsin_server.domain.defaults import UNSET, JobDefaults, PushTarget
 from tocsin_server.domain.http_requests import HTTP_REQUEST
@@ -27,6 +27,7 @@ class QueueSettings:
     draining: bool = False  # no new job is taken
     limits: tuple[Limit, ...] = ()
     fair_turns: bool = False  # keys take turns
+    priority_ageing: timedelta | None = None  # a job gains one priority for each such time since it was due; None: none
     pause_until: datetime | None = None  # a pause ends then by itself; None: not before somebody resumes it
 
     @property

@@ -83,7 +83,7 @@ def _failed(task: asyncio.Task[QueueSettings]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class QueueChange:
-    """What to change of a queue's settings. None (of the numbers: ...) leaves what stands."""
+    """What to change of a queue's settings. None (of what may be None: ...) leaves what stands."""
 
     defaults: JobDefaults | None = None
     all_types: Mapping[str, JobDefaults] | None = None
@@ -92,6 +92,7 @@ class QueueChange:
     failed_max: int | EllipsisType | None = ...
     limits: tuple[Limit, ...] | None = None
     fair_turns: bool | None = None
+    priority_ageing: timedelta | EllipsisType | None = ...
 
     def of(self, settings: QueueSettings) -> QueueSettings:
         """The settings with this change. QuotaExceeded where too many types would have defaults."""
@@ -109,6 +110,9 @@ class QueueChange:
             failed_max=settings.failed_max if isinstance(self.failed_max, EllipsisType) else self.failed_max,
             limits=settings.limits if self.limits is None else self.limits,
             fair_turns=settings.fair_turns if self.fair_turns is None else self.fair_turns,
+            priority_ageing=settings.priority_ageing
+            if isinstance(self.priority_ageing, EllipsisType)
+            else self.priority_ageing,
         )
 
 

@@ -13,7 +13,7 @@ from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.domain.times import to_ms
 
 #: Bits of a mode.
-_LIMITED, _KEYED, _FAIR, _ORDERED, _CANCELS = 1, 2, 4, 32, 64
+_LIMITED, _KEYED, _FAIR, _ORDERED, _CANCELS, _AGEING = 1, 2, 4, 32, 64, 128
 _NUMBERS = struct.Struct(">II6sI")  # max_active, jobs, per in ms, burst; 0: none
 
 
@@ -49,9 +49,14 @@ def _limit_of(said: Mapping[str, Any]) -> Limit:
     )
 
 
+def span_of(ms: int | None) -> timedelta | None:
+    """A span of milliseconds, where one is kept."""
+    return None if ms is None else timedelta(milliseconds=ms)
+
+
 def packed_limits(settings: QueueSettings) -> bytes:
-    """The mode, and the limits; empty where nothing is limited and no turns are taken."""
-    mode = _FAIR if settings.fair_turns else 0
+    """The mode, and the limits; empty where nothing is limited, no turns are taken, and priorities stay as they are."""
+    mode = (_FAIR if settings.fair_turns else 0) | (_AGEING if settings.priority_ageing else 0)
     packed = b""
     for limit in settings.limits:
         mode |= _LIMITED

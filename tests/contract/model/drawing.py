@@ -29,7 +29,7 @@ from contract.model.queue_calls import (
 NAMES = "abcdefghij"
 #: Minutes beyond whole hours. The clock goes by hours, so that sums of few of these lie minutes off any time that is
 #: looked at.
-DELAY, WINDOW, MAX_WAIT, GRACE, LEASE, RETRY, EXPIRE, PAUSE = 13, 8, 21, 6, 11, 19, 17, 43
+DELAY, WINDOW, MAX_WAIT, GRACE, LEASE, RETRY, EXPIRE, PAUSE, AGEING = 13, 8, 21, 6, 11, 19, 17, 43, 28
 
 
 class Drawing:
@@ -180,6 +180,8 @@ class Drawing:
             words["limits"] = tuple(sorted({*some, "one a key"}) if self._maybe(0.3) else some)
         if self._maybe(0.25):
             words["fair"] = True
+        if self._maybe(0.3):
+            words["ageing"] = self._chance.choice((AGEING, 4 * AGEING))
         if self._maybe(0.2):
             words["pause"] = self._chance.choice((0, self._hours(PAUSE)))
         if self._maybe(0.15):

@@ -40,6 +40,7 @@ class Limited(Queue):
         super().__init__(now)
         self.limits: tuple[Limit, ...] = ()
         self.fair = False
+        self.ageing: timedelta | None = None  # a job gains one priority for each such time since it was due
         self.had_keys = False  # jobs may stand in rows of their keys, though nothing asks for it any more
         self.paused = False
         self.pause_until: datetime | None = None
@@ -52,7 +53,14 @@ class Limited(Queue):
     # --- settings ---
 
     def set(
-        self, limits: Sequence[Limit], *, fair: bool, paused: bool, pause_until: datetime | None, draining: bool
+        self,
+        limits: Sequence[Limit],
+        *,
+        fair: bool,
+        ageing: timedelta | None,
+        paused: bool,
+        pause_until: datetime | None,
+        draining: bool,
     ) -> None:
         """Other settings."""
         if (self.limits, self.fair) != (tuple(limits), fair):
@@ -62,6 +70,7 @@ class Limited(Queue):
             self.turns = {}
         before = self.by_key
         self.limits, self.fair, self.paused, self.draining = tuple(limits), fair, paused, draining
+        self.ageing = ageing
         self.pause_until = pause_until if paused else None
         self.had_keys = self.had_keys or self.by_key
         for job in self.jobs.values():
@@ -192,13 +201,19 @@ class Limited(Queue):
                 rows.setdefault((job.spec.type, job.key if by_key else ""), []).append(job)
         heads = []
         for row in rows.values():
-            row.sort(key=lambda job: (by_key and not job.keeps, *best_first(job)))
+            row.sort(key=lambda job: (by_key and not job.keeps, *self.best_first(job)))
             if self.hindrance(row[0]) is None:
                 heads.append(row[0])
             elif not by_key:  # those behind it may be of a key that no limit counts, or of which none is asked
                 heads += [job for job in row if self.hindrance(job) is None][:1]
-        heads.sort(key=best_first)
+        heads.sort(key=self.best_first)
         return heads if self.fair else heads[:1]
+
+    def best_first(self, job: Modelled) -> tuple[object, datetime, int]:
+        """In which order jobs are claimed."""
+        if self.ageing is None:
+            return -job.spec.priority, job.due, job.order
+        return job.due - job.spec.priority * self.ageing, job.due, job.order
 
     def _begin(self, job: Modelled, one: Began, length: timedelta) -> None:
         for limit in self.covering(job):
@@ -280,11 +295,6 @@ OPEN = ("unsure", "undecided")
 
 def _answer(job: Modelled, word: str) -> object:
     return job.keeps if word == "unsure" else job.state
-
-
-def best_first(job: Modelled) -> tuple[int, datetime, int]:
-    """In which order jobs are claimed."""
-    return -job.spec.priority, job.due, job.order
 
 
 def claimable(job: Modelled, now: datetime) -> bool:

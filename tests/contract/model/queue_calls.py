@@ -20,7 +20,7 @@ from tocsin_server.store.schedule_store import ScheduleWrite
 
 from contract.builders import EARLIER, MINUTE, NOW
 from contract.model.calls import Both, Call, Wanted
-from contract.model.limits import Limited, best_first, claimable
+from contract.model.limits import Limited, claimable
 from contract.model.whole import compare_lists, near, same
 
 MANY = 1_000_000
@@ -83,6 +83,7 @@ class Set(Call):
 
     limits: Sequence[str] = ()
     fair: bool = False
+    ageing: int | None = None  # minutes
     pause: int | None = None  # minutes; 0: until it is resumed
     drain: bool = False
     completed_max: int | None = None
@@ -90,6 +91,7 @@ class Set(Call):
 
     async def on(self, both: Both) -> None:
         limits = tuple(LIMITS[name] for name in self.limits)
+        ageing = self.ageing * MINUTE if self.ageing else None
         until = both.model.now + self.pause * MINUTE if self.pause else None
         settings = QueueSettings(
             completed_max=self.completed_max,
@@ -97,10 +99,12 @@ class Set(Call):
             draining=self.drain,
             limits=limits,
             fair_turns=self.fair,
+            priority_ageing=ageing,
             pause_until=until,
         )
         said = await both.store.put_settings(both.queue, settings, paused=self.pause is not None)
-        both.model.set(limits, fair=self.fair, paused=self.pause is not None, pause_until=until, draining=self.drain)
+        paused = self.pause is not None
+        both.model.set(limits, fair=self.fair, ageing=ageing, paused=paused, pause_until=until, draining=self.drain)
         both.model.completed_max, both.model.failed_max = self.completed_max, self.failed_max
         [read] = await both.store.settings([both.queue])
         same("settings", read, said)
@@ -167,7 +171,9 @@ class Explain(Call):
             before = [
                 one
                 for one in model.jobs.values()
-                if claimable(one, model.now) and one.spec.type == job.spec.type and best_first(one) < best_first(job)
+                if claimable(one, model.now)
+                and one.spec.type == job.spec.type
+                and model.best_first(one) < model.best_first(job)
             ]
             same("ahead", said.ahead, len(before))
         if not any(one.unsure for one in model.jobs.values()):

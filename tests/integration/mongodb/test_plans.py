@@ -81,6 +81,17 @@ async def _turns(store: MongoStore) -> None:
     await store.explain("f", [first.job.job_id])
 
 
+async def _ageing(store: MongoStore) -> None:
+    """More of each priority than a claim reads."""
+    for queue, fair in (("g", False), ("h", True)):
+        settings = QueueSettings(fair_turns=fair, priority_ageing=MINUTE)
+        await store.put_settings(queue, settings, paused=False)
+        drafts = [a_draft(queue=queue, type="tu"[n % 2], priority=n % 3, conditions=Conditions("k")) for n in range(30)]
+        _, last = (await added(store, *drafts))[-2:]
+        assert len(await claimed(store, 2, queue=queue, types="tu")) == 2
+        await store.explain(queue, [last.job_id])
+
+
 async def _strict(store: MongoStore) -> None:
     limits = [Limit(f"{scope}", scope, max_active=1, on_full=OnFull.CANCEL_NEW) for scope in LimitScope]
     limits = [replace(limit, type="t") if limit.scope is LimitScope.TYPE else limit for limit in limits]
@@ -121,6 +132,7 @@ CALLS: dict[str, tuple[Call, set[str]]] = {
     "put": (lambda store: store.put([a_job(type="new", arrival=5)], over=True), {"arrivals", "states"}),
     "events": (_events, {"changes"}),
     "turns": (_turns, {"turns", "unfiled", "keepers", "waiting_of_key"}),
+    "ageing": (_ageing, {"claimable", "waiting_of_key"}),
     "full limits": (_strict, {"states", "waiting_of_key"}),
 }
 

@@ -63,6 +63,16 @@ async def _schedule_where_a_limit_is_strict(store: MongoStore) -> Call:
     return lambda: store.add([a_draft()])
 
 
+async def _claim_by_age(store: MongoStore) -> Call:
+    await store.put_settings("q", QueueSettings(priority_ageing=MINUTE), paused=False)
+    return await _claim(store)
+
+
+async def _claim_some_by_age(store: MongoStore) -> Call:
+    await added(store, *(a_draft() for _ in range(3)))
+    return await _claim_by_age(store)
+
+
 async def _claim_turns(store: MongoStore) -> Call:
     await store.put_settings("q", QueueSettings(fair_turns=True), paused=False)
     await added(store, *(a_draft() for _ in range(3)))
@@ -110,6 +120,8 @@ CALLS: dict[str, tuple[Callable[[MongoStore], Awaitable[Call]], int, int, int]] 
     "claim": (_claim, 4, 2, 8),
     "claim what has come due": (_claim_what_came_due, 4, 2, 8),
     "schedule where a limit is strict": (_schedule_where_a_limit_is_strict, 8, 4, 10),
+    "claim where priorities grow": (_claim_by_age, 4, 2, 8),
+    "claim where priorities grow, and more wait": (_claim_some_by_age, 6, 2, 10),
     "claim where keys take turns": (_claim_turns, 10, 5, 15),
     "claim where keys take turns, and jobs came since": (_claim_turns_of_what_came, 12, 7, 17),
     "claim in vain": (_claim_in_vain, 1, 0, 3),

@@ -57,6 +57,7 @@ def test_the_grpcurl_lines_work(address: str, go_tool: Callable[[str], str]) -> 
         queue = client.queue("crm")
         assert [limit.name for limit in queue.limits] == ["per-customer", "api"]
         assert (queue.fair_turns, queue.paused, queue.pause_until is None) == (True, True, False)
+        assert queue.priority_ageing == timedelta(minutes=10)
 
 
 def test_the_program_works(address: str) -> None:
@@ -76,6 +77,7 @@ def test_the_command_lines_work(address: str) -> None:
         "per-customer KEY 1 WAIT",
         "api QUEUE 100/1m burst 10 WAIT",
         "keys take turns",
+        "one priority gained in each 10m of waiting",
     ]
     with Client(address) as client:
         queue = client.queue("crm")

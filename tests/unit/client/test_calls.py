@@ -285,6 +285,15 @@ def test_a_queues_settings_are_set_cleared_or_left_as_asked() -> None:
     assert request == wanted
 
 
+def test_the_ageing_of_priorities_is_set_or_cleared() -> None:
+    request = _queue_calls.update("q", {"priority_ageing": timedelta(minutes=10)}).request
+    assert request.queue.priority_ageing.ToTimedelta() == timedelta(minutes=10)
+    assert list(request.update_mask.paths) == ["priority_ageing"]
+    cleared = _queue_calls.update("q", {"priority_ageing": None}).request
+    assert not cleared.queue.HasField("priority_ageing")
+    assert list(cleared.update_mask.paths) == ["priority_ageing"]
+
+
 def test_single_types_of_a_queue_are_set_or_cleared() -> None:
     request = _queue_calls.update("q", {"types": {"a.b": JobDefaults(concurrency=3), "sms": None}}).request
     wanted = queue_service_pb2.UpdateQueueRequest(queue=queue_pb2.Queue(queue="q"))

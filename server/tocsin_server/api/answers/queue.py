@@ -43,6 +43,8 @@ def fill_queue(target: queue_pb2.Queue, name: str, settings: QueueSettings) -> N
     for limit in settings.limits:
         _fill_limit(target.limits.add(), limit)
     target.fair_turns = settings.fair_turns
+    if settings.priority_ageing is not None:
+        set_span(target.priority_ageing, settings.priority_ageing)
 
 
 def _fill_limit(target: queue_pb2.Limit, limit: Limit) -> None:

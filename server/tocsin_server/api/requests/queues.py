@@ -26,7 +26,10 @@ from tocsin_server.domain.states import ENDED, State
 from tocsin_server.operations.queues import QueueChange
 
 # Paths of an update mask; `type_defaults.` is followed by a type.
-_PLAIN_PATHS = ("defaults", "type_defaults", "completed_max", "failed_max", "limits", "fair_turns")
+_PLAIN_PATHS = (
+    *("defaults", "type_defaults", "completed_max", "failed_max"),
+    *("limits", "fair_turns", "priority_ageing"),
+)
 _TYPE_PATH = "type_defaults."
 _PAUSE_PATHS = ("paused", "pause_time", "pause_reason", "pause_until")
 _MOST_KEPT = 10_000_000
@@ -112,6 +115,9 @@ def check_settings(wrong: Violations, field: str, queue: queue_pb2.Queue) -> Non
         if queue.HasField(name):
             wrong.number(f"{field}.{name}", getattr(queue, name), 0, _MOST_KEPT)
     check_limits(wrong, f"{field}.limits", queue.limits)
+    if queue.HasField("priority_ageing"):
+        path = f"{field}.priority_ageing"
+        wrong.span(path, queue.priority_ageing, limits.MIN_AGEING, limits.MAX_AGEING, "1 s to 30 days")
 
 
 def _pause(wrong: Violations, request: pb.UpdateQueueRequest) -> None:
@@ -165,6 +171,7 @@ def _change(request: pb.UpdateQueueRequest) -> QueueChange:
         failed_max=_optional(queue, "failed_max") if "failed_max" in paths else ...,
         limits=to_limits(queue.limits) if "limits" in paths else None,
         fair_turns=queue.fair_turns if "fair_turns" in paths else None,
+        priority_ageing=_ageing(queue) if "priority_ageing" in paths else ...,
     )
 
 
@@ -182,6 +189,7 @@ def to_settings(queue: queue_pb2.Queue) -> QueueSettings:
         draining=queue.draining,
         limits=to_limits(queue.limits),
         fair_turns=queue.fair_turns,
+        priority_ageing=_ageing(queue),
     )
 
 
@@ -192,6 +200,10 @@ def _present(queue: queue_pb2.Queue) -> list[str]:
 
 def _optional(queue: queue_pb2.Queue, name: str) -> int | None:
     return int(getattr(queue, name)) if name in {field.name for field, _ in queue.ListFields()} else None
+
+
+def _ageing(queue: queue_pb2.Queue) -> timedelta | None:
+    return to_span(queue.priority_ageing) if queue.HasField("priority_ageing") else None
 
 
 def _defaults(defaults: queue_pb2.JobDefaults) -> JobDefaults:

@@ -162,6 +162,7 @@ def _as_set(settings: QueueSettings) -> QueueSettings:
         draining=settings.draining,
         limits=settings.limits,
         fair_turns=settings.fair_turns,
+        priority_ageing=settings.priority_ageing,
     )
 
 

@@ -4,17 +4,19 @@ is taken where nobody else has taken it since. What is due and not picked is mad
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import random
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from tocsin_server.domain.job import View
 from tocsin_server.domain.lease import Claim, Claimed, Lease
 from tocsin_server.domain.states import State
+from tocsin_server.store.mongo.ageing import TYPES_A_QUERY, first_of_types, rank, step_of
 from tocsin_server.store.mongo.clock import ServerClock
 from tocsin_server.store.mongo.commit import Commit
 from tocsin_server.store.mongo.documents import Document, job_of, span, to_ms, token_of
@@ -47,8 +49,6 @@ _BYTES = 1 << 20
 #: Where others claimed the same jobs a moment ago, so many times as many are read, and claims begin anywhere among
 #: those of one priority. Else servers in step read the same jobs, and all but one of them write in vain.
 _CONTENDED, _AMONG = timedelta(milliseconds=500), 4
-#: An index is walked once a type, side by side, in the order of all; of more a mongod would sort all that match.
-_TYPES_A_QUERY = 100
 NO_KEYS: Mapping[str, Sequence[str]] = {}
 
 
@@ -119,8 +119,11 @@ class ClaimJobs:
             rooms = Rooms(settings.limits, places, read_at)
             types = {name: min(most, rooms.room_for_all(name)) for name, most in types.items()}
             limit, best = min(limit, rooms.room_for_all(None)), []
-            if limit > 0 and "fair" not in head:
-                best = await self._best(queue, types, limit, rooms.full_keys())
+        step = step_of(head)
+        others = step is not None and len(best) > min(limit, LEASED)  # not all that waits was read
+        if (rooms is not None or others) and limit > 0 and head is not None and "fair" not in head:
+            full = NO_KEYS if rooms is None else rooms.full_keys()
+            best = await self._best(queue, types, limit, full, step)
         if head is None and (due or best):
             await self._name(queue, (*due, *best))
             head, read_at = await self._queues.read(queue)
@@ -139,7 +142,7 @@ class ClaimJobs:
         if rooms is not None and due:  # a full limit is asked first, also of one whose time is over
             await self._make_waiting(queue, due, head)
             return Claim((), read_at, more=True)
-        best = sorted((*due, *best), key=_best_first)
+        best = sorted((*due, *best), key=lambda job: rank(job.document, step))
         if not best and rooms is None:
             return Claim((), read_at, more=False)
         if late := [job for job in best if is_late(job)]:
@@ -152,7 +155,7 @@ class ClaimJobs:
                 return Claim((), read_at, more=True)
             asked = Asked(types, limit, span(to_ms(length)), request)
             if "fair" in head:
-                taken, more = await self._fair.lease(queue, rooms, places, asked, head.get("start"))
+                taken, more = await self._fair.lease(queue, rooms, places, asked, head.get("start"), step)
             else:
                 taken, more = await self._limited.lease(queue, rooms, places, best, asked, head.get("start"))
             if not taken:
@@ -191,7 +194,7 @@ class ClaimJobs:
             with unknown_after(True):
                 await self._undo(queue, taken)
             return Claim((), read_at, more=False)
-        taken.sort(key=_best_first)
+        taken.sort(key=lambda job: rank(job.document, step))
         now = min((job.now for job in taken), default=read_at)
         return Claim(_claimed(taken, payloads), now, more or bool(lost) or bool(late))
 
@@ -238,15 +241,23 @@ class ClaimJobs:
         await self._commit.write(queue, due)  # who lost was made WAITING by somebody else
 
     async def _best(
-        self, queue: str, types: Mapping[str, int], limit: int, full_keys: Mapping[str, Sequence[str]] = NO_KEYS
+        self,
+        queue: str,
+        types: Mapping[str, int],
+        limit: int,
+        full_keys: Mapping[str, Sequence[str]] = NO_KEYS,
+        step: int | None = None,
     ) -> list[Standing]:
-        """The best WAITING jobs: as many as can be taken, and one more; of these keys those alone that keep a place."""
+        """The best WAITING jobs: as many as can be taken, and one more; of these keys those alone that keep a place.
+        step: how they gain priority (ageing.py)."""
+        if step is not None:
+            return await self._best_by_age(queue, types, min(limit, LEASED), full_keys, step)
         open_ = [name for name, most in types.items() if most > 0]
-        groups = (open_[start : start + _TYPES_A_QUERY] for start in range(0, len(open_), _TYPES_A_QUERY))
+        groups = (open_[start : start + TYPES_A_QUERY] for start in range(0, len(open_), TYPES_A_QUERY))
         found = await asyncio.gather(
             *(self._best_of(queue, names, types, min(limit, LEASED), full_keys) for names in groups)
         )
-        return sorted((job for group in found for job in group), key=_best_first)
+        return sorted((job for group in found for job in group), key=lambda job: rank(job.document, None))
 
     async def _best_of(
         self,
@@ -257,13 +268,11 @@ class ClaimJobs:
         full_keys: Mapping[str, Sequence[str]],
     ) -> Iterable[Standing]:
         """Of these types, by one query; by another one where those of which not all may be taken hide the others."""
-        most = (limit + 1) * (_AMONG if self._contended(queue) else 1)
+        most = self._read_at_once(queue, limit)
         found: dict[str, Standing] = {}
         while names:
-            condition: Document = {"queue": queue, "state": int(State.WAITING)}
+            condition = _waiting(queue, full_keys)
             condition["type"] = names[0] if len(names) == 1 else {"$in": list(names)}
-            if full_keys:
-                condition["$and"] = [_not_of(type_, keys) for type_, keys in full_keys.items()]
             asked = await self._jobs.find(condition, sort=BEST_FIRST, limit=most)
             found |= {job.document["_id"]: job for job in asked}
             of_type = Counter(job.document["type"] for job in found.values())
@@ -271,6 +280,19 @@ class ClaimJobs:
                 break
             names = [name for name in names if of_type[name] < types[name]]
         return found.values()
+
+    async def _best_by_age(
+        self, queue: str, types: Mapping[str, int], limit: int, full_keys: Mapping[str, Sequence[str]], step: int
+    ) -> list[Standing]:
+        async def ask(condition: Document, most: int) -> list[Standing]:
+            return await self._jobs.find(condition, sort=BEST_FIRST, limit=most)
+
+        open_ = {name: most for name, most in types.items() if most > 0}
+        most, condition = self._read_at_once(queue, limit), _waiting(queue, full_keys)
+        return await first_of_types(ask, lambda job: job.document, condition, open_, limit, most, step) if open_ else []
+
+    def _read_at_once(self, queue: str, limit: int) -> int:
+        return (limit + 1) * (_AMONG if self._contended(queue) else 1)
 
     async def _undo(self, queue: str, taken: Sequence[Standing]) -> None:
         """Take leases back of which nobody was told, as if these attempts had not begun."""
@@ -291,6 +313,13 @@ class ClaimJobs:
         await self._commit.change(queue, names, decide)
 
 
+def _waiting(queue: str, full_keys: Mapping[str, Sequence[str]]) -> Document:
+    condition: Document = {"queue": queue, "state": int(State.WAITING)}
+    if full_keys:
+        condition["$and"] = [_not_of(type_, keys) for type_, keys in full_keys.items()]
+    return condition
+
+
 def _not_of(type_: str, keys: Sequence[str]) -> Document:
     """That a job is of none of these keys, of a type or of any (""), or keeps its key's place."""
     either: list[Document] = [{"conditions.limit_key": {"$nin": list(keys)}}, {"placed": KEEPS}]
@@ -308,13 +337,10 @@ def _claimed(jobs: Sequence[Standing], payloads: Mapping[str, Any]) -> tuple[Cla
     return tuple(claimed)
 
 
-def _best_first(job: Standing) -> tuple[int, datetime, int]:
-    return -job.document["priority"], job.document["due"], job.document["arrival"]
-
-
 def _apart(best: Sequence[Standing]) -> list[Standing]:
     """Begin anywhere among those of the highest priority: others who claim now would begin with the first of them."""
-    equals = sum(job.document["priority"] == best[0].document["priority"] for job in best)
+    highest = best[0].document["priority"]
+    equals = sum(1 for _ in itertools.takewhile(lambda job: job.document["priority"] == highest, best))
     start = random.randrange(equals)  # noqa: S311 - spreads load, guards nothing
     return [*best[start:equals], *best[:start], *best[equals:]]
 

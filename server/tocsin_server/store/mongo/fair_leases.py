@@ -13,6 +13,7 @@ from typing import Any
 
 from bson.int64 import Int64
 
+from tocsin_server.store.mongo.ageing import rank
 from tocsin_server.store.mongo.commit import Commit
 from tocsin_server.store.mongo.documents import Document
 from tocsin_server.store.mongo.key_turns import FullKeys, KeyTurn, share, weight_of
@@ -32,6 +33,7 @@ class _Row:
     """A key, and its jobs by type, first those that keep its place."""
 
     turn: KeyTurn
+    step: int | None  # how jobs gain priority (ageing.py)
     jobs: dict[str, list[Standing]] = field(default_factory=lambda: defaultdict(list))
 
     def __lt__(self, other: _Row) -> bool:
@@ -44,7 +46,7 @@ class _Row:
             for type_, jobs in self.jobs.items()
             if jobs and left[type_] > 0 and rooms.hindrance(type_, self.turn.key, jobs[0].document["id"]) is None
         ]
-        return min(heads, key=_best_first, default=None)
+        return min(heads, key=lambda job: rank(job.document, self.step), default=None)
 
 
 @dataclass(slots=True)
@@ -81,9 +83,16 @@ class FairLeases:
         self._commit = commit
 
     async def lease(
-        self, queue: str, rooms: Rooms, places: Document, asked: Asked, start: datetime | None
+        self,
+        queue: str,
+        rooms: Rooms,
+        places: Document,
+        asked: Asked,
+        start: datetime | None,
+        step: int | None,
     ) -> tuple[list[Standing], bool]:
-        """Those that are leased now, and whether to claim again at once; the words are those of LimitedLeases.lease."""
+        """Those that are leased now, and whether to claim again at once; the words are those of LimitedLeases.lease,
+        and `step` says how jobs gain priority (ageing.py)."""
         types = [name for name, most in asked.types.items() if most > 0]
         if await self._leases.found_stale(queue, rooms, places):
             return [], True
@@ -99,6 +108,8 @@ class FairLeases:
         horizon = None if whole else found[-1].rank
         missing = {limit_key_of(job) for job in keepers} - {one.key for one in found}
         others = await self._turns.of_keys(queue, missing, types, full, depth)
+        if step is not None:
+            await self._turns.read_by_age(queue, [*found, *others], types, full, depth, step)
         for one in others:
             if one.key in full.get("", ()):
                 one.jobs, one.whole = [], True  # none but those that keep its place
@@ -109,7 +120,7 @@ class FairLeases:
             await self._commit.write(queue, late)
             return [], True
         empty = list(_empty(found, types, full))
-        chosen = _choose(rooms, asked, _rows(keys, keepers), horizon, places)
+        chosen = _choose(rooms, asked, _rows(keys, keepers, step), horizon, places)
         await self._turns.drop(queue, empty)
         more = chosen.more or len(unfiled) == FILED
         if not chosen.jobs:
@@ -131,8 +142,8 @@ class FairLeases:
         ]
 
 
-def _rows(keys: Iterable[KeyTurn], keepers: Iterable[Standing]) -> list[_Row]:
-    rows = {one.key: _Row(one) for one in keys}
+def _rows(keys: Iterable[KeyTurn], keepers: Iterable[Standing], step: int | None) -> list[_Row]:
+    rows = {one.key: _Row(one, step) for one in keys}
     first = set()
     for job in keepers:
         if (row := rows.get(limit_key_of(job))) is not None:
@@ -188,7 +199,3 @@ def _empty(found: Iterable[KeyTurn], types: Sequence[str], full: FullKeys) -> It
         asked = {type_ for type_ in types if one.key not in full.get(type_, ())}
         if one.whole and (none := (asked & one.types) - {job.document["type"] for job in one.jobs}):
             yield one, sorted(none)
-
-
-def _best_first(job: Standing) -> tuple[int, datetime, int]:
-    return -job.document["priority"], job.document["due"], job.document["arrival"]

@@ -6,7 +6,6 @@ import asyncio
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from tocsin_server.domain import limits
@@ -14,6 +13,7 @@ from tocsin_server.domain.dependencies import ParentEnd
 from tocsin_server.domain.explaining import HeldBack, Outlook, Turn
 from tocsin_server.domain.job import View
 from tocsin_server.domain.states import PENDING, State
+from tocsin_server.store.mongo.ageing import first_of_levels, rank, step_of
 from tocsin_server.store.mongo.claim import BEST_FIRST
 from tocsin_server.store.mongo.documents import Document, job_of, parent_of
 from tocsin_server.store.mongo.jobs import Jobs
@@ -30,8 +30,6 @@ _COUNTED = 200
 _NOT_YET_WAITING = 100
 _UNFINISHED = sorted([*map(int, PENDING), *(-state for state in PENDING), int(State.ACTIVE)])
 _RANKED = {"type": 1, "conditions.limit_key": 1, "priority": 1, "due": 1, "arrival": 1, "_id": 0}
-
-Rank = tuple[int, datetime, int]
 
 
 class Outlooks:
@@ -54,7 +52,7 @@ class Outlooks:
             paused = None  # no claim has looked since
         due = [job for job in jobs.values() if _is_due(job)]
         fair = head is not None and "fair" in head
-        ahead = await self._ahead(queue, due, by_key=fair)
+        ahead = await self._ahead(queue, due, step_of(head), by_key=fair)
         held: dict[str, HeldBack | Turn] = {}
         if head is not None and read_at is not None and (fair or has_limits(head)):
             [settings], places = await asyncio.gather(self._settings.read([queue]), self._places.read(queue))
@@ -115,13 +113,13 @@ class Outlooks:
             waits_for[job.document["id"]] = tuple(names)
         return waits_for
 
-    async def _ahead(self, queue: str, due: Sequence[Standing], *, by_key: bool) -> dict[str, int]:
+    async def _ahead(self, queue: str, due: Sequence[Standing], step: int | None, *, by_key: bool) -> dict[str, int]:
         """How many are taken before each of these due jobs, by job_id; of those of which it can be told. Of their type,
         or `by_key`, of their key and type."""
         if not due:
             return {}
         late = {"queue": queue, "state": int(State.SCHEDULED), "due": {"$lte": max(job.now for job in due)}}
-        not_yet = await self._ranks(late, [("due", 1), ("arrival", 1)], _NOT_YET_WAITING + 1)
+        not_yet = await self._ranked(late, [("due", 1), ("arrival", 1)], _NOT_YET_WAITING + 1)
         if len(not_yet) > _NOT_YET_WAITING:
             return {}
         counted: dict[str, int] = {}
@@ -132,28 +130,34 @@ class Outlooks:
             condition: Document = {"queue": queue, "state": int(State.WAITING), "type": type_}
             if by_key:
                 condition["conditions.limit_key"] = key or None
-            waiting = sorted(rank for *_, rank in await self._ranks(condition, BEST_FIRST, _COUNTED + 1))
-            others = sorted(rank for name, of, rank in not_yet if name == type_ and (not by_key or of == key))
+            waiting = [rank(one, step) for one in await self._first(condition, step)]
+            others = sorted(
+                rank(one, step) for one in not_yet if one["type"] == type_ and (not by_key or key_in(one) == key)
+            )
             for job in jobs:
-                place = bisect_left(waiting, _rank(job.document))
+                at = rank(job.document, step)
+                place = bisect_left(waiting, at)
                 if place <= _COUNTED:
-                    counted[job.document["id"]] = place + bisect_left(others, _rank(job.document))
+                    counted[job.document["id"]] = place + bisect_left(others, at)
         return counted
 
-    async def _ranks(
-        self, condition: Document, order: Sequence[tuple[str, int]], limit: int
-    ) -> list[tuple[str, str, Rank]]:
-        """Type, key and rank of the first of these jobs."""
-        found = await self._jobs.run(
+    async def _first(self, condition: Document, step: int | None) -> Sequence[Document]:
+        """The first of these WAITING jobs, in order."""
+        if step is None:
+            return await self._ranked(condition, BEST_FIRST, _COUNTED + 1)
+
+        async def ask(of_level: Document, most: int) -> Sequence[Document]:
+            return await self._ranked(of_level, BEST_FIRST, most)
+
+        return await first_of_levels(ask, lambda one: one, condition, _COUNTED + 1, step)
+
+    async def _ranked(self, condition: Document, order: Sequence[tuple[str, int]], limit: int) -> Sequence[Document]:
+        """The first of these jobs, as far as their rank needs them."""
+        return await self._jobs.run(
             lambda: self._jobs.documents(condition, _RANKED).sort(order).limit(limit).to_list(), read_only=True
         )
-        return [(one["type"], key_in(one), _rank(one)) for one in found]
 
 
 def _is_due(job: Standing) -> bool:
     state: int = job.document["state"]  # negative where it is held: it is taken by nobody
     return state == State.WAITING or (state == State.SCHEDULED and job.document["due"] <= job.now)
-
-
-def _rank(document: Mapping[str, Any]) -> Rank:
-    return -document["priority"], document["due"], int(document["arrival"])

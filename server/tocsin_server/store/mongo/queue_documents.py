@@ -11,7 +11,7 @@ from typing import Any
 from tocsin_server.domain.defaults import JobDefaults, PushTarget
 from tocsin_server.domain.queues import HeldJob, QueueSettings, WorkerFigures
 from tocsin_server.domain.retry import Backoff
-from tocsin_server.store.limit_records import limits_of, limits_to_json
+from tocsin_server.store.limit_records import limits_of, limits_to_json, span_of
 from tocsin_server.store.mongo.documents import Document, span, text, to_ms
 
 _SPANS = frozenset({"initial_delay", "max_delay", "timeout", "completed_for", "failed_for"})
@@ -78,6 +78,8 @@ def settings_document(settings: QueueSettings) -> Document:
         said["limits"] = limits_to_json(settings.limits)
     if settings.fair_turns:
         said["fair_turns"] = True
+    if settings.priority_ageing is not None:
+        said["priority_ageing"] = to_ms(settings.priority_ageing)
     return said
 
 
@@ -94,6 +96,7 @@ def settings_of(head: Mapping[str, Any]) -> QueueSettings:
         draining=said.get("draining", False),
         limits=limits_of(said.get("limits", ())),
         fair_turns=said.get("fair_turns", False),
+        priority_ageing=span_of(said.get("priority_ageing")),
         pause_until=head.get("until") if paused is not None else None,
     )
 

@@ -21,7 +21,7 @@ from tocsin_server.domain.queue_limits import OnFull
 from tocsin_server.domain.queues import QueueSettings
 from tocsin_server.store.mongo.clock import NOW, ServerClock
 from tocsin_server.store.mongo.connection import MongoConnection
-from tocsin_server.store.mongo.documents import Document, text
+from tocsin_server.store.mongo.documents import Document, text, to_ms
 from tocsin_server.store.mongo.event_log import EventLog, Flags
 from tocsin_server.store.mongo.jobs import unknown_after
 from tocsin_server.store.mongo.queue_documents import settings_document, settings_of
@@ -62,7 +62,8 @@ class StoredSettings:
         shared = head is not None and "shared" in head
         if head is not None and head["said"] == said:
             stands = (
-                *(name in head for name in ("paused", *_WORDS)),
+                "paused" in head,
+                *(head.get(name, False) for name in _WORDS),
                 head.get("reason", ""),
                 head.get("until"),
             )
@@ -104,7 +105,13 @@ class StoredSettings:
         return heads
 
     async def _pause(
-        self, queue: str, reason: str | None, until: datetime | None, words: Mapping[str, bool], *, shared: bool
+        self,
+        queue: str,
+        reason: str | None,
+        until: datetime | None,
+        words: Mapping[str, bool | Int64],
+        *,
+        shared: bool,
     ) -> tuple[Allocation, bool, str]:
         """Pause the queue, or with None resume it, and put `words` into its document, all under one number. Whether it
         was resumed, and the queue's epoch."""
@@ -112,7 +119,7 @@ class StoredSettings:
             "paused": "$$REMOVE" if reason is None else {"$ifNull": ["$paused", await self._clock.value()]},
             "reason": "$$REMOVE" if reason is None else {"$literal": reason},
             "until": "$$REMOVE" if until is None else until,
-            **{name: {"$literal": True} if said else "$$REMOVE" for name, said in words.items()},
+            **{name: {"$literal": said} if said else "$$REMOVE" for name, said in words.items()},
             **({} if words["limited"] or shared else {"start": "$$REMOVE"}),
             "events": {"$add": ["$events", Int64(1)]},
             "taken": NOW,
@@ -133,13 +140,14 @@ class StoredSettings:
         return taken, reason is None and "paused" in before, before["epoch"]
 
 
-def _words_of(settings: QueueSettings) -> dict[str, bool]:
-    """What of the settings whoever writes the queue's jobs is told with their numbers."""
+def _words_of(settings: QueueSettings) -> dict[str, bool | Int64]:
+    """What of the settings whoever writes the queue's jobs, or claims them, is told with their numbers."""
     return {
         "limited": bool(settings.limits),
         "strict": any(limit.on_full is not OnFull.WAIT for limit in settings.limits),
         "fair": settings.fair_turns,
         "draining": settings.draining,
+        "ageing": False if settings.priority_ageing is None else to_ms(settings.priority_ageing),
     }
 
 

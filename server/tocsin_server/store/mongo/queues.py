@@ -15,6 +15,7 @@ fair               true: its keys take turns (turns.py)
 shared             it has shared limits, by this version (shared.py)
 start              when a rate lets jobs begin by itself; absent: none waits for that
 draining           true: it takes no new jobs
+ageing             for how many ms of waiting a job gains a priority (ageing.py)
 gone               {done, failed}: the latest end of jobs that were deleted before their time
 rates              {"c<minute>": attempts that completed in that minute, "f<minute>": that failed}, of the last minutes
 """

@@ -30,6 +30,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
 
 from tocsin_server.domain.states import State
+from tocsin_server.store.mongo.ageing import first_of_levels, rank
 from tocsin_server.store.mongo.clock import READ_NOW, ServerClock
 from tocsin_server.store.mongo.connection import MongoConnection
 from tocsin_server.store.mongo.documents import UNREAD, Document, key
@@ -169,6 +170,30 @@ class Turns:
         """The same of these keys."""
         ids = [key(queue, one) for one in keys]
         return await self._read({"_id": {"$in": ids}}, queue, types, full, len(ids), depth) if ids else []
+
+    async def read_by_age(
+        self, queue: str, keys: Iterable[KeyTurn], types: Sequence[str], full: FullKeys, depth: int, step: int
+    ) -> None:
+        """Give keys that were read those of their jobs that go first as jobs gain priority (ageing.py)."""
+
+        async def ask(condition: Document, most: int) -> list[Standing]:
+            return await self._jobs.find(condition, sort=list(BEST_FIRST.items()), limit=most)
+
+        async def read(one: KeyTurn) -> None:
+            found: Iterable[Sequence[Standing]] = [one.jobs]
+            if not one.whole:
+                waiting = {"queue": queue, "state": int(State.WAITING), "conditions.limit_key": one.key or None}
+                open_ = [name for name in types if one.key not in full.get(name, ())]
+                found = await asyncio.gather(
+                    *(
+                        first_of_levels(ask, lambda job: job.document, {**waiting, "type": name}, depth, step)
+                        for name in open_
+                    )
+                )
+            jobs = (job for row in found for job in row)
+            one.jobs = sorted(jobs, key=lambda job: rank(job.document, step))[:depth]
+
+        await asyncio.gather(*map(read, keys))
 
     async def keepers(self, queue: str, types: Sequence[str]) -> list[Standing]:
         """Jobs that wait for their retry, and have the place of their key: their keys are full but for them."""

@@ -88,5 +88,6 @@ def settings_arguments(settings: QueueSettings, *, paused: bool) -> list[bytes |
     maxima = ["" if one is None else one for one in (settings.completed_max, settings.failed_max)]
     until = "" if settings.pause_until is None else time_to_ms(settings.pause_until)
     draining = "1" if settings.draining else ""
-    said = settings_bytes(settings), *maxima, packed_limits(settings), until, draining
+    ageing = "" if settings.priority_ageing is None else to_ms(settings.priority_ageing)
+    said = settings_bytes(settings), *maxima, packed_limits(settings), until, draining, ageing
     return [secrets.token_hex(8), int(paused), settings.pause_reason.encode(), *said]

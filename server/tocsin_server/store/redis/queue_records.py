@@ -14,7 +14,7 @@ from tocsin_server.domain.queues import HeldJob, LimitFigures, QueueFigures, Que
 from tocsin_server.domain.retry import Backoff
 from tocsin_server.domain.states import State
 from tocsin_server.domain.times import time_to_ms, to_ms, to_time
-from tocsin_server.store.limit_records import limits_of, limits_to_json
+from tocsin_server.store.limit_records import limits_of, limits_to_json, span_of
 
 _TICK = struct.Struct(">" + 6 * "HI")  # six numbers of 6 bytes
 _OLD_TICK_BYTES = 24
@@ -77,6 +77,8 @@ def settings_bytes(settings: QueueSettings) -> bytes:
         said["limits"] = limits_to_json(settings.limits)
     if settings.fair_turns:
         said["fair_turns"] = True
+    if settings.priority_ageing is not None:
+        said["priority_ageing_ms"] = to_ms(settings.priority_ageing)
     return json.dumps(said).encode()
 
 
@@ -94,6 +96,7 @@ def settings_of(stored_fields: Sequence[bytes | None]) -> QueueSettings:
         draining=said.get("draining", False),
         limits=limits_of(said.get("limits", ())),
         fair_turns=said.get("fair_turns", False),
+        priority_ageing=span_of(said.get("priority_ageing_ms")),
         pause_until=None if until is None else to_time(int(until)),
     )
 

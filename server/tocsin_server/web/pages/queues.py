@@ -70,6 +70,7 @@ async def _seen(visit: Visit, name: str) -> dict[str, Any]:
         "limits",
         "draining",
         "fair_turns",
+        "priority_ageing",
     ):
         settings.pop(shown_elsewhere, None)
     return {"name": name, "health": health, "queue": kept.queue, "settings": settings}

@@ -256,6 +256,21 @@ async def test_a_queue_is_configured_paused_and_resumed(api: Api) -> None:
     assert (resumed.paused, resumed.pause_reason, resumed.failed_max) == (False, "", 25)
 
 
+async def test_the_ageing_of_priorities_is_set_shown_and_cleared(api: Api) -> None:
+    def asked(paths: list[str], **words: object) -> qpb.UpdateQueueRequest:
+        return qpb.UpdateQueueRequest(
+            queue=queue_pb2.Queue(queue="q", **words), update_mask=field_mask_pb2.FieldMask(paths=paths)
+        )
+
+    await api.queues.UpdateQueue(asked(["priority_ageing"], priority_ageing=timedelta(seconds=600)))
+    assert (await api.queues.GetQueue(qpb.GetQueueRequest(queue="q"))).queue.priority_ageing.seconds == 600
+    other = (await api.queues.UpdateQueue(asked([], completed_max=5))).queue
+    assert other.priority_ageing.seconds == 600
+    cleared = (await api.queues.UpdateQueue(asked(["priority_ageing"]))).queue
+    assert not cleared.HasField("priority_ageing")
+    assert not (await api.queues.GetQueue(qpb.GetQueueRequest(queue="q"))).queue.HasField("priority_ageing")
+
+
 async def test_a_queue_that_was_never_used_shows_zeros(api: Api) -> None:
     health = await api.queues.GetQueueHealth(qpb.GetQueueHealthRequest(queue="new"))
     assert health.healthy

@@ -12,7 +12,7 @@
 -- Wakes    "settings" where the queue is new
 -- Clock    the server's; a delay counts from it, a time that has passed means now
 -- Bounds   the caller sends at most 50 jobs and 1 MiB
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/types lib/full lib/drafts lib/collapse
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/levels lib/filing lib/turns lib/commit lib/transitions lib/types lib/full lib/drafts lib/collapse
 local FAIL, KEEP, REPLACE = 1, 2, 3
 local known, others, head = {}, {}, false
 local replaced = false  -- a job that may have had a key, or has one now

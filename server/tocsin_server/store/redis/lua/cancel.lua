@@ -5,7 +5,7 @@
 -- Returns  one a job: {"OK", answer} | {"JOB_NOT_FOUND"} | {"WRONG_STATE", state}
 -- Events   one a job that changed
 -- Wakes    "cancels" where a running job was asked
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/levels lib/filing lib/turns lib/commit lib/transitions
 local answers, asked = {}, false
 local cancelled_now = {}  -- by the meta that it had, and the wish: a job that waited, and its extras
 

@@ -6,7 +6,7 @@
 --          of what was mended, ...}
 -- Wakes    as fits a job that was in no row
 -- Bounds   looks at some 300 records a call
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/mend_filing lib/mend
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/levels lib/filing lib/turns lib/commit lib/mend_filing lib/mend
 filing = mode_as_set()
 local done, start = 0, tonumber(ARGV[2])
 while ARGV[2 * done + 1] and left > 0 do

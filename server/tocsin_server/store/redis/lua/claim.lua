@@ -9,7 +9,7 @@
 -- Clock    the server's; no caller's time comes in
 -- Bounds   looks at 50 due jobs at most, leases at most 50 and 1 MiB a call
 -- Why one script: a crash between taking and leasing would lose the job.
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/resume lib/promote lib/repeats lib/heads
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/levels lib/filing lib/turns lib/commit lib/transitions lib/resume lib/promote lib/repeats lib/heads
 local limit, lease_ms, request = math.min(tonumber(ARGV[1]), 50), tonumber(ARGV[2]), ARGV[3]
 local taken, bytes, more = {}, 0, false
 announce = false  -- what becomes WAITING here was due, and who waits for it has a timer of its own

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- claim_limited: claim, of a queue that has limits, shared ones too, or whose keys take turns.
+-- claim_limited: claim, of a queue that has limits, shared ones too, whose keys take turns, or whose jobs gain priority.
 -- KEYS[1]  root of the queue
 -- ARGV     as of claim; 4 may go on with a blank and the version of a grant (store/shared_limit_store.py)
 -- Returns  as claim, with a grant the queue's word, too; {now_ms, "N", {}} where the queue has no limits any more: claim
@@ -7,7 +7,7 @@
 -- Events   as of claim; due jobs are made WAITING first
 -- Bounds   leases at most 50 and 1 MiB a call; makes 50 due jobs WAITING, parks and opens some 100 rows of keys
 -- Why one script: a limit is exact over all servers, for what is counted and what is leased is one step.
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/full lib/resume lib/promote lib/repeats lib/rates lib/rooms lib/refiling lib/candidates lib/telling
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/levels lib/filing lib/turns lib/commit lib/transitions lib/full lib/resume lib/promote lib/repeats lib/rates lib/rooms lib/refiling lib/candidates lib/telling
 local limit, lease_ms, request = math.min(tonumber(ARGV[1]), 50), tonumber(ARGV[2]), ARGV[3]
 local most, taken, bytes, more = limit, {}, 0, false
 announce = false
@@ -36,6 +36,7 @@ if queue[1] or (behind and not queue[2]) then
 end
 if in_mode(filing, REFILING) and refile(queue[3], generation) then more = true end
 local fair = in_mode(filing, FAIR)
+by_age = not fair and ageing_step()
 limit = room_of_all(limits, left, limit)
 for type in pairs(left) do
   local size = limit > 0 and math.min(left[type], fetch) or 0
@@ -60,11 +61,8 @@ local function go_on_with(one, k, job)
   end
   local room, till = room_of_key(limits, one.type, k)
   if room > 0 then
-    local nth = row.count == 1 and '1' or row.count  -- a number costs as much to hand over as a lookup
-    local following = fair and redis.call('ZRANGE', key(name), nth, nth) or
-      redis.call('ZRANGE', key(name), nth, nth, 'WITHSCORES')
-    if #following > 0 then
-      local member, score = following[1], tonumber(following[2])
+    local member, score = behind_begun(row, name, one)
+    if member then
       if fair then member, score = struct.pack('>I6', turns) .. member, tags[k][1] end
       one.member, one.score, one.from, one.job, one.body = member, score, false, false, false  -- no other table: it has begun
       row.next = one
@@ -131,6 +129,7 @@ while #taken < limit and at <= #heads do
   if left[one.type] > 0 and not one.job then read_jobs(fair and limit - #taken or 1) end
   at = at + 1
   if left[one.type] > 0 then
+    if from then read_on(one) end
     if consider(one) or (from and read_up(from) and left[one.type] > 0) then
       more = true
       break

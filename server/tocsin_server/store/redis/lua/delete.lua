@@ -4,7 +4,7 @@
 -- ARGV     1 "1" only ended ones, "0" any that does not run | then the ids
 -- Returns  one an id: {"OK"} | {"JOB_NOT_FOUND"} | {"WRONG_STATE", state}
 -- Events   one "deleted" a job
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/levels lib/filing lib/turns lib/commit lib/transitions
 local answers = {}
 for i = 2, #ARGV do
   local job = find_job(ARGV[i])

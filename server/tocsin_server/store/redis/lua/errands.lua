@@ -7,7 +7,7 @@
 -- Events   one a job whose block_timeout is over: it ends here
 -- Bounds   at most `limit` of them, of each 100 children
 -- What is given here comes again a little later, unless it was done (told.lua, settle.lua): who took it may have died.
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/levels lib/filing lib/turns lib/commit lib/transitions
 local told, blocked = {}, {}
 
 local function look_at(job, member)

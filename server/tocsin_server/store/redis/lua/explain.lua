@@ -7,7 +7,7 @@
 --          many of its type, or of its key where keys have rows of their own, are taken before it; held: {"LIMIT", name,
 --          active, max, ms of when it goes on, 0 where a place must become free} | {"TURN", key, turns before it} | false
 -- Bounds   of due jobs that nobody has made WAITING yet at most 100 are read; where there are more, ahead is -1
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/following lib/key_rows lib/limits lib/turns lib/rates lib/hindrances
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/tick lib/following lib/key_rows lib/limits lib/levels lib/turns lib/rates lib/hindrances
 local unpromoted
 
 -- Due jobs that are not WAITING yet: claims make them so before they lease any. false: too many.
@@ -35,9 +35,9 @@ local function ahead(job)
   local member = member_of(job)
   local row, score = place(job)
   if job.state ~= WAITING then row, score = 'w' .. job.type, -job.priority end
-  local count = rank(key(row), string.format('%d', score), member)
+  local count, one = turn_in_row(row, score, member), {member = member, score = score}
   for _, other in ipairs(others) do
-    local before = other.priority > job.priority or (other.priority == job.priority and member_of(other) < member)
+    local before = goes_first({member = member_of(other), score = -other.priority}, one)
     if other.type == job.type and before then count = count + 1 end
   end
   return count

@@ -6,7 +6,7 @@
 -- Returns  one a lease: {"OK", its end} | {"CANCEL", its end, grace_ms, reason} | {"LEASE_LOST"}
 -- Events   one a job with progress
 -- Bounds   a lease whose cancel was asked ends with the grace
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/lease lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/logs
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/lease lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/levels lib/filing lib/turns lib/commit lib/transitions lib/logs
 local answers = {}
 
 local function extend(job, progress, lines)

@@ -7,7 +7,7 @@
 -- Returns  two bytes an outcome: "O" recorded, "R" recorded before, "L" lease lost; the job's state
 -- Events   one a job
 -- A token that ended the last attempt answers "R" and the state of now: a lost answer can be asked for again.
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/lease lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/pausing
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/lease lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/levels lib/filing lib/turns lib/commit lib/transitions lib/pausing
 local endings, rates = {}, {}
 
 function endings.COMPLETED(job, result)

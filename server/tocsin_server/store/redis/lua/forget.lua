@@ -5,7 +5,7 @@
 -- Returns  1 if nothing of the queue is left, 0 if it stays
 -- Wakes    "settings"
 -- Notes are not looked for here; write_note.lua tells until when one stands. They end by themselves.
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/levels lib/filing lib/turns lib/commit
 local function unused(for_ms)
   local said = redis.call('HMGET', key('q'), 'paused', 'settings', 'cmax', 'fmax', 'notes', 'unused')
   if said[1] or (said[2] and said[2] ~= ARGV[2]) or said[3] or said[4] or tonumber(said[5] or 0) > NOW then return false end

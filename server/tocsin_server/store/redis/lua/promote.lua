@@ -4,7 +4,7 @@
 -- Returns  1 if more are due
 -- Events   one a job
 -- Bounds   at most 50 a call
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/full lib/promote
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/levels lib/filing lib/turns lib/commit lib/transitions lib/full lib/promote
 announce = false  -- as in claim: who waits for what was due has a timer of its own
 if strict_limits() then comes = judge_due end
 local due = redis.call('ZRANGEBYSCORE', key('s'), '-inf', NOW, 'LIMIT', 0, 51)

@@ -10,7 +10,7 @@
 -- Wakes    "settings" where the queue is new
 -- Clock    none: all times come with the jobs, and nothing is decided by them
 -- Bounds   the caller sends at most 50 jobs and 1 MiB
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/types
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/levels lib/filing lib/turns lib/commit lib/transitions lib/types
 local over, answers, placed, unwritten = ARGV[2] == '1', {}, false, {}
 local top = math.max(tonumber(redis.call('HGET', key('q'), 'n') or 0), tonumber(ARGV[3]))
 

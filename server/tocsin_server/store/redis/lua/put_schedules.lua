@@ -9,7 +9,7 @@
 -- Events   one a job that was added
 -- Wakes    "settings" where the queue is new; when the first of those that made no jobs is to be looked at
 -- Bounds   the caller sends each schedule once, at most 50 schedules and jobs, each with an id of its own, and 1 MiB
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions lib/types lib/full lib/drafts lib/collapse
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/levels lib/filing lib/turns lib/commit lib/transitions lib/types lib/full lib/drafts lib/collapse
 local found = redis.call('HMGET', key('q'), 'epoch', 'n', 'drain')
 local heads, answers, wanted = {}, {}, {}
 local values, names, looks, over, first = {}, {}, {}, {}, false

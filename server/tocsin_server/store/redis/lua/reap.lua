@@ -5,7 +5,7 @@
 -- Returns  for each that was taken back its answer
 -- Events   one a job
 -- Bounds   at most `limit` a call; the caller asks again while it brings that many
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/levels lib/filing lib/turns lib/commit lib/transitions
 local late = redis.call('ZRANGEBYSCORE', key('a'), '-inf', NOW, 'LIMIT', 0, tonumber(ARGV[1]))
 local rates, taken = {}, {}
 for _, member in ipairs(late) do

@@ -7,7 +7,7 @@
 -- Returns  a state a child, 0 where none stands
 -- Events   one a job that changed
 -- What it hears twice, or of jobs that it does not wait for, changes nothing.
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/levels lib/filing lib/turns lib/commit lib/transitions
 local WORDS = {'is gone', 0, 0, 0, 0, 'ended FAILED', 'ended CANCELLED'}
 
 -- Ends a job because of this parent.

@@ -5,7 +5,7 @@
 -- Returns  how many were deleted or ended, or put off, as others are still to hear of their end (lib/following)
 -- Events   one a job, "deleted" of those
 -- Bounds   at most `limit` a call; the queue's own maxima (cmax, fmax of its hash) go first
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/levels lib/filing lib/turns lib/commit lib/transitions
 local left, removed = tonumber(ARGV[3]), 0
 
 local function drop(members, row)

@@ -7,7 +7,7 @@
 -- Returns  one a change: {"OK", answer} | {"JOB_NOT_FOUND"} | {"WRONG_STATE", state} | {"REVISION_MISMATCH", revision} |
 --          {"TOO_LARGE", bytes}
 -- Events   one a job that changed
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit lib/transitions
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/levels lib/filing lib/turns lib/commit lib/transitions
 local verbs = {}
 
 function verbs.UPDATE(job, fixed, payload, terms)

@@ -6,7 +6,7 @@
 -- Returns  {how, arrival} a watch. how: a state in which it has ended, 0 where the child is told of its end from now on, 1
 --          where no such parent stands
 -- Events   none: to be watched is no change of a job
---- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/filing lib/turns lib/commit
+--- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/ids lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/levels lib/filing lib/turns lib/commit
 local function watch(job, child, of_end)
   if of_end then
     if condition(job, ON_END) ~= child then return GONE end

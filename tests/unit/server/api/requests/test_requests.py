@@ -295,6 +295,14 @@ def test_an_update_says_what_to_change() -> None:
 # --- queues ---
 
 
+@pytest.mark.parametrize(("seconds", "nanos"), [(0, 0), (0, 999_000_000), (-1, 0), (30 * 86_400, 1), (30 * 86_401, 0)])
+def test_the_ageing_of_priorities_has_bounds(seconds: int, nanos: int) -> None:
+    queue = queue_pb2.Queue(queue="q", priority_ageing={"seconds": seconds, "nanos": nanos})
+    for paths in ((), ("priority_ageing",)):
+        asked = qpb.UpdateQueueRequest(queue=queue, update_mask={"paths": paths})
+        assert set(violations(queues.update_queue, asked)) == {"queue.priority_ageing"}
+
+
 def test_a_queues_settings_are_checked_like_a_jobs() -> None:
     wrong = queue_pb2.Queue(queue="q/", completed_max=-1, failed_max=10_000_001)
     wrong.defaults.retry.max_attempts = 101

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from contract.builders import HOUR, a_draft, added, claimed, claimed_one, completed, failed, finished, wish
+from contract.builders import (
+    EARLIER,
+    HOUR,
+    MINUTE,
+    SECOND,
+    a_draft,
+    a_job,
+    added,
+    claimed,
+    claimed_one,
+    completed,
+    failed,
+    finished,
+    wish,
+)
 from support.mongo_backend import MongoBackend
 from support.mongo_trace import tracing
 from tocsin_server.domain.conditions import NO_CONDITIONS, Conditions
@@ -236,3 +251,21 @@ async def test_a_queue_that_is_forgotten_leaves_no_turns(store: MongoStore) -> N
     await store.delete("q", jobs)
     assert await store.forget("q")
     assert await known(store) == {}
+
+
+async def test_the_types_of_a_key_are_merged_as_its_jobs_gain_priority(store: MongoStore) -> None:
+    await store.put_settings("q", replace(FAIR, priority_ageing=MINUTE), paused=False)
+    jobs = [
+        a_job(
+            f"{n}",
+            type="tu"[n % 2],
+            priority=n % 3,
+            conditions=Conditions("k"),
+            life={"schedule_time": EARLIER + n * 7 % 11 * 30 * SECOND},
+        )
+        for n in range(30)
+    ]
+    await store.put(jobs, over=False)
+    order = sorted(jobs, key=lambda job: (job.schedule_time - job.spec.priority * MINUTE, job.schedule_time))
+    found = [await claimed_one(store, types="tu", lease=HOUR) for _ in jobs]
+    assert [one.job.job_id for one in found] == [job.job_id for job in order]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from contract.builders import HOUR, MINUTE, a_draft, good, wish
+from contract.builders import HOUR, MINUTE, a_draft, a_job, failed, good, wish
 from redis import Redis
 from support.redis_servers import ServerProcess
 from tocsin_server.domain.conditions import Conditions
@@ -175,3 +176,16 @@ async def test_a_turn_with_one_type_writes_nothing_but_its_key_s_tag(store: Redi
     calls = {name: one["calls"] for name, one in redis.info("commandstats").items()}
     assert calls["cmdstat_hset"] <= 2
     assert "cmdstat_hget" not in calls
+
+
+async def test_the_retry_that_keeps_its_keys_place_is_ahead_of_older_jobs(store: RedisStore) -> None:
+    await store.put_settings("q", replace(ONE_A_KEY, priority_ageing=MINUTE), paused=False)
+    [_] = await store.add([a_draft("first", conditions=Conditions("k"))])
+    claim = await store.claim("q", {"t": 1}, 1, lease=HOUR, request=b"12345678")
+    [attempt] = claim.claimed
+    await store.put(
+        [a_job(name, priority=n, conditions=Conditions("k")) for n, name in enumerate(("old", "older"))], over=False
+    )
+    good((await store.finish([failed(attempt, retry_in=timedelta(0))]))[0])
+    outlooks = await store.explain("q", ["first", "older", "old"])
+    assert [one.ahead for one in outlooks if one is not None] == [0, 1, 2]

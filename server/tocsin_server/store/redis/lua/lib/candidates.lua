@@ -1,5 +1,6 @@
 -- candidates: what a claim may lease next, best first: heads of rows of keys, and the first of the rows of types.
 local heads, at, rows_read = {}, 1, 0
+local by_age = false  -- they go by levels (lib/levels); where keys take turns, their heads go by tags
 
 -- How many a claim may take of each type, and of how many of each type's row it looks.
 local function wanted_of(limit)
@@ -10,6 +11,7 @@ local function wanted_of(limit)
 end
 
 local function is_before(one, other)
+  if by_age then return goes_first(one, other) end
   return one.score < other.score or (one.score == other.score and one.member < other.member)
 end
 
@@ -17,6 +19,15 @@ end
 -- was not read. Of heads some may have to be parked, so it is cut wherever there may be more.
 local function read_row(name, type, keyed, size, most)
   if size <= 0 then return end
+  if by_age then
+    for _, level in ipairs(read_levels(name)) do
+      rows_read = rows_read + 1
+      local from = {name = name, left = 1, cut = false, behind = size - 1, most = most}
+      heads[#heads + 1] = {member = level.member, score = level.score, type = type, keyed = keyed, from = from,
+        job = false, body = false}
+    end
+    return
+  end
   local row = redis.call('ZRANGE', key(name), 0, size - 1, 'WITHSCORES')
   if #row > 0 then rows_read = rows_read + 1 end
   local from = {name = name, left = #row / 2, cut = #row == 2 * size and (keyed or size < most)}
@@ -64,9 +75,45 @@ local function put_in(one)
   heads[i + 1] = one
 end
 
+-- Of a level the first was read alone. It is looked at now: what stands behind it comes among the candidates, before anything
+-- is taken from the level.
+local function read_on(one)
+  local from, level, row = one.from, string.format('%d', one.score), {}
+  local behind = from.behind
+  if not behind then return end
+  if behind > 0 then row = redis.call('ZRANGEBYSCORE', key(from.name), level, level, 'LIMIT', '1', behind) end
+  from.left, from.cut, from.behind = 1 + #row, #row == behind and (one.keyed or behind + 1 < from.most), false
+  for _, member in ipairs(row) do
+    put_in({member = member, score = one.score, type = one.type, keyed = one.keyed, from = from, job = false, body = false})
+  end
+end
+
 -- Rows of keys of which jobs began: {type, key, head, how many began, member: its head's among heads, where that is known;
 -- settled: what stands in its place is known, too: next, a head, or none (false); named: T says how that stands}.
 local begun = {}
+
+-- What comes behind one of a row of which `row.count` begin, and its score.
+local function behind_begun(row, name, one)
+  local mode = read_mode()
+  if not (in_mode(mode, AGEING) or in_mode(mode, REFILING)) then
+    local nth = row.count == 1 and '1' or row.count  -- a number costs as much to hand over as a lookup
+    if in_mode(mode, FAIR) then return redis.call('ZRANGE', key(name), nth, nth)[1] end
+    local following = redis.call('ZRANGE', key(name), nth, nth, 'WITHSCORES')
+    return following[1], tonumber(following[2])
+  end
+  row.levels = row.levels or read_levels(name)
+  for i, level in ipairs(row.levels) do
+    if level.member == string.sub(one.member, -12) then
+      local of = string.format('%d', level.score)
+      level.nth = level.nth + 1
+      level.member = redis.call('ZRANGEBYSCORE', key(name), of, of, 'LIMIT', level.nth, '1')[1]
+      if not level.member then table.remove(row.levels, i) end
+      break
+    end
+  end
+  local first = first_among(row.levels)
+  return first and first.member, first and first.score
+end
 
 -- Puts what comes next in the place of heads that begin, without asking what is known; a commit does so with the others.
 local function settle_heads()

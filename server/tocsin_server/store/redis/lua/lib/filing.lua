@@ -5,7 +5,7 @@
 -- A job that is to run again, however its attempt ended, keeps its key's place where the key has one place only (`ends` is
 -- 1 then), and comes first in its row: so the order of a key's jobs is that of their arrival.
 local filing = 0  -- the mode
-local keyed_rows = {}  -- rows of keys that this commit changes: by name {type, key, head before and its score}
+local keyed_rows = {}  -- rows of keys that this commit changes: by name {type, key, head before, its score, levels}
 local rows_in_order = {}  -- their names: keys that come together get their turns in the order in which they came
 local let_go = {}  -- keys of which a place became free
 
@@ -16,8 +16,8 @@ local function note_row(type, k, moved)
     keyed_rows[name].moved = moved or keyed_rows[name].moved
     return
   end
-  local head = redis.call('ZRANGE', key(name), '0', '0', 'WITHSCORES')
-  keyed_rows[name] = {type = type, key = k, before = head[1] or false, score = head[2], moved = moved}
+  local head, score, levels = foremost(name)
+  keyed_rows[name] = {type = type, key = k, before = head or false, score = score, levels = levels, moved = moved or levels}
   rows_in_order[#rows_in_order + 1] = name
 end
 

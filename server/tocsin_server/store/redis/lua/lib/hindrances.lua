@@ -1,18 +1,6 @@
 -- hindrances: why a job that is due may not begin, from what claims read.
 local limits_now = nil
 
--- How many members of a row come before this one of this score, which need not stand there: equal scores sort by bytes.
--- Not by ZRANK: it is not among the commands that users of older servers are allowed.
-local function rank(row, score, member)
-  local low = redis.call('ZCOUNT', row, '-inf', '(' .. score)
-  local high = low + redis.call('ZCOUNT', row, score, score)
-  while low < high do
-    local middle = math.floor((low + high) / 2)
-    if redis.call('ZRANGE', row, middle, middle)[1] < member then low = middle + 1 else high = middle end
-  end
-  return low
-end
-
 -- The limit that holds a job back, or its turn; false: neither does.
 local function hindrance(job)
   if job.state ~= WAITING and not (job.state == SCHEDULED and job.due <= NOW) then return false end
@@ -35,7 +23,7 @@ local function hindrance(job)
   end
   local stands = in_mode(string.byte(queue[1]), FAIR) and redis.call('HGET', key('t' .. k), job.type)
   if not stands or string.sub(stands, 1, 1) ~= 'O' then return false end
-  local head = redis.call('ZRANGE', key('w' .. job.type .. ':' .. k), '0', '0')[1]
+  local head = foremost('w' .. job.type .. ':' .. k)
   local said = redis.call('HGET', key('T'), k)
   if not said or not head then return false end
   local tag = string.format('%d', (read_tag(said)))

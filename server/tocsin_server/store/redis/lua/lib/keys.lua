@@ -26,7 +26,7 @@
 --                    :f that were deleted before their time
 --                    limits, turn, turns, halted: of limits and turns (lib/limits, lib/turns, lib/pausing); until: when the
 --                    pause ends by itself; shared: it has shared limits, and refuses grants up to this version, told: the
---                    number of its last word (lib/telling)
+--                    number of its last word (lib/telling); ageing, rehead: of priorities that grow (lib/levels, lib/refiling)
 --   :w<type>:<key>   ZSET    the same row for one key, where limits or turns look for it (lib/filing); the key may be empty
 --   :g<type> :G<type> :t<key> :P :p :T  the heads of those rows (lib/turns)
 --   :c<type> :c:<key> :c<type>:<key>    ZSET  who runs, by start time: places of limits (lib/filing)

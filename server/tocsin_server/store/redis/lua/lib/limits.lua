@@ -3,9 +3,9 @@
 -- max_active, I4 jobs, I6 per_ms, I4 burst; 0 where there is none (store/redis/limit_records.py).
 -- Mode: LIMITED: who runs stands in the indexes of places (lib/filing); KEYED: jobs with a key wait in rows of their key;
 -- FAIR: all jobs do, and keys take turns; REFILING: rows of keys may stand, though nothing asks for them; ORDERED: some
--- key has one place, which a retry keeps; CANCELS: some limit does not let new jobs wait. In the tick record also HELD: a
--- claim left due jobs for want of a place.
-local LIMITED, KEYED, FAIR, REFILING, ORDERED, CANCELS = 1, 2, 4, 16, 32, 64
+-- key has one place, which a retry keeps; CANCELS: some limit does not let new jobs wait; AGEING: jobs gain priority while
+-- they wait (lib/levels). In the tick record also HELD: a claim left due jobs for want of a place.
+local LIMITED, KEYED, FAIR, REFILING, ORDERED, CANCELS, AGEING = 1, 2, 4, 16, 32, 64, 128
 local OF_QUEUE, OF_TYPE, OF_KEY = 1, 2, 3
 local NO_LIMIT = 9007199254740992
 

@@ -27,21 +27,21 @@ end
 
 local function check_head_of_row(job)
   local row = 'w' .. job.type .. ':' .. job.key
-  local head = redis.call('ZRANGE', key(row), '0', '0', 'WITHSCORES')
-  if head[1] ~= member(job) then return end
+  local first, score = foremost(row)
+  if first ~= member(job) or redis.call('HEXISTS', key('q'), 'rehead') == 1 then return end  -- or it is chosen anew soon
   local stands = redis.call('HGET', key('t' .. job.key), job.type)
   if not stands then
     mend('rows of keys that no claim found', 1)
     wake = 1
-    open_head(job.type, job.key, head[1], head[2])
+    open_head(job.type, job.key, first, score)
   elseif stands == 'o' then
-    local score = job.ends == 1 and -job.priority or head[2]
-    mend('rows of keys that no claim found', redis.call('ZADD', key('g' .. job.type), 'CH', score, head[1]))
+    if job.ends == 1 then score = -job.priority end
+    mend('rows of keys that no claim found', redis.call('ZADD', key('g' .. job.type), 'CH', score, first))
   elseif is_open(stands) then
     -- An older tag is in order: the key has had a turn with another type, and a claim that comes to it sees that.
-    local tag = tag_of(job.key, head[1])
+    local tag = tag_of(job.key, first)
     mend('rows of keys that no claim found',
-      redis.call('ZADD', key('G' .. job.type), 'LT', 'CH', string.format('%d', tag), given_of(job.type, job.key, stands) .. head[1]))
+      redis.call('ZADD', key('G' .. job.type), 'LT', 'CH', string.format('%d', tag), given_of(job.type, job.key, stands) .. first))
   else
     mend('rows of keys that no claim found', redis.call('ZADD', key('P'), 'NX', stands, job.type .. ':' .. job.key))
   end

@@ -50,6 +50,38 @@ local function refile_type(type)
   return left
 end
 
+-- Where the order of jobs has become another, the heads of rows of keys may be others: `rehead` says how far that was looked
+-- at, as >B type, B score, member of the last head; empty: not at all. Returns how many were looked at; 0: it is done.
+local function choose_heads_anew()
+  local said, types, left = redis.call('HGET', key('q'), 'rehead'), {}, REFILED_AT_ONCE
+  if not said then return 0 end
+  local from, score, last = '', nil, nil
+  if said ~= '' then from, score, last = struct.unpack('>Bc0Bc0', said) end
+  if score then last = string.sub(said, #from + #score + 3) end
+  for _, name in ipairs(redis.call('HKEYS', key('n'))) do
+    local type = string.sub(name, 3)
+    if string.sub(name, 1, 2) == WAITING .. ':' and type >= from then types[#types + 1] = type end
+  end
+  table.sort(types)
+  for _, type in ipairs(types) do
+    local row = key(heads_of(type))
+    local start = type == from and score and rank(row, score, last) or 0
+    local heads = redis.call('ZRANGE', row, start, start + left - 1, 'WITHSCORES')
+    for i = 1, #heads, 2 do
+      local job = load((struct.unpack('>I6', heads[i], #heads[i] - 5)))
+      if job and job.key then reopen(type, job.key) else redis.call('ZREM', row, heads[i]) end
+    end
+    left = left - #heads / 2
+    if left == 0 then
+      score = heads[#heads]
+      redis.call('HSET', key('q'), 'rehead', struct.pack('>Bc0Bc0', #type, type, #score, score) .. heads[#heads - 1])
+      return REFILED_AT_ONCE
+    end
+  end
+  redis.call('HDEL', key('q'), 'rehead')
+  return 0
+end
+
 -- Returns whether there is more to be done.
 local function refile(limits, generation)
   local parked = redis.call('ZRANGEBYSCORE', key('P'), '-inf', '(' .. generation, 'LIMIT', '0', REFILED_AT_ONCE)
@@ -58,6 +90,7 @@ local function refile(limits, generation)
   for _, name in ipairs(redis.call('HKEYS', key('n'))) do
     if string.sub(name, 1, 2) == WAITING .. ':' then left = left + refile_type(string.sub(name, 3)) end
   end
+  left = left + choose_heads_anew()
   commit()
   if left > 0 then return #parked == REFILED_AT_ONCE or in_mode(filing, FAIR) or in_mode(filing, KEYED) end
   filing = filing - REFILING

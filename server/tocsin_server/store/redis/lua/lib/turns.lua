@@ -82,12 +82,14 @@ local function is_open(stands)
   return first == 'o' or first == 'O'
 end
 
+-- levels: of the row, where its head may be the first of any of them (lib/levels).
 --- @rare
-local function close_head(type, k, head, stands)
-  if stands == 'o' then
-    redis.call('ZREM', key('g' .. type), head)
-  elseif stands and is_open(stands) then
-    redis.call('ZREM', key('G' .. type), given_of(type, k, stands) .. head)
+local function close_head(type, k, head, stands, levels)
+  if stands and is_open(stands) then
+    local among, given, out = 'g', '', {}
+    if stands ~= 'o' then among, given = 'G', given_of(type, k, stands) end
+    for i, level in ipairs(levels or {}) do out[i] = given .. level.member end
+    redis.call('ZREM', key(among .. type), given .. head, unpack(out))
   elseif stands then
     redis.call('ZREM', key('P'), type .. ':' .. k)
     if redis.call('ZREM', key('p'), type .. ':' .. k) > 0 then stirred.p = true end
@@ -110,11 +112,11 @@ end
 -- Lets a parked row, or one whose head stands among others, be looked at again.
 --- @rare
 local function reopen(type, k)
-  local row = redis.call('ZRANGE', key('w' .. type .. ':' .. k), '0', '0', 'WITHSCORES')
+  local head, score, levels = foremost('w' .. type .. ':' .. k)
   local stands = redis.call('HGET', key('t' .. k), type)
-  close_head(type, k, row[1] or '', stands)
-  if not row[1] then return end
-  open_head(type, k, row[1], row[2])
+  close_head(type, k, head or '', stands, levels)
+  if not head then return end
+  open_head(type, k, head, score)
   wake = 1
 end
 
@@ -130,16 +132,16 @@ end
 local function keep_heads()
   for _, name in ipairs(rows_in_order) do
     local one = keyed_rows[name]
-    local row = redis.call('ZRANGE', key(name), '0', '0', 'WITHSCORES')
-    local before, now, type, k = one.before, row[1], one.type, one.key
-    if before ~= (now or false) or one.score ~= row[2] or one.moved then
+    local now, score = foremost(name)
+    local before, type, k = one.before, one.type, one.key
+    if before ~= (now or false) or one.score ~= score or one.moved then
       local stands = before and redis.call('HGET', key('t' .. k), type)
       if not now then
-        close_head(type, k, before, stands)
+        close_head(type, k, before, stands, one.levels)
         forget_row(type, k)
       elseif not stands or is_open(stands) then
-        if before then close_head(type, k, before, stands) end
-        open_head(type, k, now, row[2])
+        if before then close_head(type, k, before, stands, one.levels) end
+        open_head(type, k, now, score)
       end
     end
   end
