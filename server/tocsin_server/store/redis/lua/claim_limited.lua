@@ -9,15 +9,15 @@
 -- Why one script: a limit is exact over all servers, for what is counted and what is leased is one step.
 --- @include lib/keys lib/clock lib/conditions lib/rare lib/job lib/rows lib/events lib/tick lib/writes lib/following lib/key_rows lib/limits lib/levels lib/filing lib/turns lib/commit lib/transitions lib/full lib/resume lib/promote lib/repeats lib/rates lib/rooms lib/refiling lib/candidates lib/telling
 local limit, lease_ms, request = math.min(tonumber(ARGV[1]), 50), tonumber(ARGV[2]), ARGV[3]
-local most, taken, bytes, more = limit, {}, 0, false
+local taken, bytes, more = {}, 0, false
 announce = false
 
 if read_grant(ARGV[4]) then taken = leased_before(request) end
 if #taken > 0 then return said(true, taken) end
 
 local queue = redis.call('HMGET', key('q'), 'paused', 'flat', 'limits', 'halted', 'until', 'shared')
-local refused = refusal(queue[3], queue[6])
-if refused then return {NOW, refused, {}} end
+more = refusal(queue[3], queue[6])
+if more then return {NOW, more, {}} end
 queue[3] = queue[3] or string.rep('\0', 5)
 if queue[5] then queue[1] = still_paused(queue[1], queue[5]) end
 local limits, generation = read_limits(queue[3]), struct.unpack('>I4', queue[3], 2)
@@ -45,8 +45,9 @@ for type in pairs(left) do
 end
 if rows_read > 1 then table.sort(heads, is_before) end
 
-local had = fair and redis.call('HMGET', key('q'), 'turn', 'turns') or {}  -- jobs that came due have got tags by now
-local turn, turns = tonumber(had[1] or 0), tonumber(had[2] or 0)
+local turn, turns = false, false
+if fair then turn, turns = unpack(redis.call('HMGET', key('q'), 'turn', 'turns')) end  -- jobs that came due have tags by now
+turn, turns = tonumber(turn or 0), tonumber(turns or 0)
 local refiled = false
 
 -- What comes after a job of a key: its next one, or nothing before the key has room again.
@@ -136,7 +137,7 @@ while #taken < limit and at <= #heads do
     end
   end
 end
-if refiled or behind or (#taken == most and tonumber(ARGV[1]) > most) then more = true end
+if refiled or behind or (#taken == 50 and tonumber(ARGV[1]) > 50) then more = true end
 
 if next(tags) then write_tags(turn, turns, not refiled) end
 if not refiled then settle_heads() end  -- else a job that comes into its row may be the first there

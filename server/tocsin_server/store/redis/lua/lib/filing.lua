@@ -5,8 +5,9 @@
 -- A job that is to run again, however its attempt ended, keeps its key's place where the key has one place only (`ends` is
 -- 1 then), and comes first in its row: so the order of a key's jobs is that of their arrival.
 local filing = 0  -- the mode
-local keyed_rows = {}  -- rows of keys that this commit changes: by name {type, key, head before, its score, levels}
-local rows_in_order = {}  -- their names: keys that come together get their turns in the order in which they came
+-- Rows of keys that this commit changes: by name {type, key, head before, its score, levels}; and the names, as a list: keys
+-- that come together get their turns in the order in which they came.
+local keyed_rows = {}
 local let_go = {}  -- keys of which a place became free
 
 --- @rare
@@ -18,7 +19,7 @@ local function note_row(type, k, moved)
   end
   local head, score, levels = foremost(name)
   keyed_rows[name] = {type = type, key = k, before = head or false, score = score, levels = levels, moved = moved or levels}
-  rows_in_order[#rows_in_order + 1] = name
+  keyed_rows[#keyed_rows + 1] = name
 end
 
 -- Says of a job that changes how it is filed now. Returns the indexes that it leaves, and those that it enters.

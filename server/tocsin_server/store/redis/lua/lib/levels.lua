@@ -2,8 +2,6 @@
 -- ms. Rows stay as they are, by -priority, and within one level of it by due time and arrival. Of two jobs the one goes
 -- first whose due time + score * step is the lesser: as all of them age alike, that never changes while they wait. So a
 -- claim looks at the first of each level.
--- Of one row: so many priorities of one type age. More would make a claim dear.
-local LEVELS = 250
 local step = nil
 
 --- @rare
@@ -25,11 +23,11 @@ local function goes_first(one, other)
   return one.member < other.member
 end
 
--- The first of each level of a row.
+-- The first of each level of a row; of 250 levels: more would make a claim dear.
 --- @rare
 local function read_levels(name)
   local found, from = {}, '-inf'
-  for i = 1, LEVELS do
+  for i = 1, 250 do
     local head = redis.call('ZRANGEBYSCORE', key(name), from, '+inf', 'WITHSCORES', 'LIMIT', '0', '1')
     if not head[1] then break end
     found[i], from = {member = head[1], score = tonumber(head[2]), nth = 0}, '(' .. head[2]

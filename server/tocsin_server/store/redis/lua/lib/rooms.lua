@@ -1,6 +1,6 @@
 -- rooms: for one claim, how many more jobs may begin under each limit.
-local taken_places = {}  -- by index, of those that were looked at
-local begun_places = {}  -- by index: how many of this claim's jobs
+-- Places: by index those that are taken, of which were looked at, and those of this claim's jobs.
+local taken_places = {begun = {}}
 
 -- A job that keeps its key's place is not in its own way; but more may stand there than may run, since limits change.
 local function places_left(limit, k, keeps_place)
@@ -9,7 +9,7 @@ local function places_left(limit, k, keeps_place)
   if not taken_places[name] then taken_places[name] = redis.call('ZCARD', key(name)) end
   if not (keeps_place and limit.scope == OF_KEY) then return limit.most - taken_places[name] end
   if taken_places[name] <= limit.most then return 1 end
-  return limit.most - running_in(name) - (begun_places[name] or 0)
+  return limit.most - running_in(name) - (taken_places.begun[name] or 0)
 end
 
 -- How many more may begin; where none may, when one may, or nil where a place must become free first.
@@ -48,7 +48,7 @@ local function take_room(limits, type, k, keeps_place)
       count_begun(limit, k)
       local name = places_of_limit(limit, k)
       if not seen[name] then
-        begun_places[name], seen[name] = (begun_places[name] or 0) + 1, true
+        taken_places.begun[name], seen[name] = (taken_places.begun[name] or 0) + 1, true
         if taken_places[name] and not (keeps_place and limit.scope == OF_KEY) then
           taken_places[name] = taken_places[name] + 1
         end

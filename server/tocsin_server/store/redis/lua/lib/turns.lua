@@ -9,16 +9,14 @@
 --   T        by key with waiting jobs: B 0, I7 the tag of its next turn, I6 when that was given, and the type that had the
 --            last one, if its row's head, where it is open, stands in G by these: so a turn need not write that into t.
 --            A version before had "<tag> <given>", and named no type
--- Turns are start-time fair queueing (Goyal, Vin and Cheng, 1996). A turn moves its key's tag on by a ROUND / weight; the
+-- Turns are start-time fair queueing (Goyal, Vin and Cheng, 1996). A turn moves its key's tag on by a round / weight; the
 -- lowest tag goes first, of equal ones that which was given first; the queue's `turn` is the tag of the last one. A key
 -- that had nothing waiting begins so much after that one, so a key that comes and goes gains nothing, and no key with
 -- weight 1 waits for more turns of another than that one's weight.
-local ROUND = 27720
-
 --- @rare
 local function share(job)
   local weight = not only_key(job) and condition(job, WEIGHT)
-  return math.ceil(ROUND / (weight and string.byte(weight) or 1))
+  return math.ceil(27720 / (weight and string.byte(weight) or 1))
 end
 
 --- @rare
@@ -130,7 +128,7 @@ end
 -- Brings the heads of all rows that changed in line with them.
 --- @rare
 local function keep_heads()
-  for _, name in ipairs(rows_in_order) do
+  for _, name in ipairs(keyed_rows) do
     local one = keyed_rows[name]
     local now, score = foremost(name)
     local before, type, k = one.before, one.type, one.key
@@ -151,5 +149,5 @@ local function keep_heads()
       if not is_open(types[i + 1]) then reopen(types[i], k) end
     end
   end
-  keyed_rows, rows_in_order, let_go = {}, {}, {}
+  keyed_rows, let_go = {}, {}
 end
