@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from support.eventually import until
@@ -14,6 +15,8 @@ from support.journal import Journal, Line
 from support.servers import Server
 from support.stores import StoreBackend
 from tocsin import Client, FailedPrecondition, Job, JobRequest, Limit, LimitScope, TocsinError
+
+from faults.test_limits_under_kills import more_lines
 
 QUEUE, KILLS = "work", 3
 ONE_AT_ONCE = [Limit("all", LimitScope.QUEUE, max_active=1)]
@@ -28,12 +31,14 @@ def scheduled(client: Client, requests: Iterable[JobRequest]) -> list[Job]:
     return [one for one in jobs if isinstance(one, Job)]
 
 
-def kill_one_after_the_other(servers: Sequence[Server], journal: Journal) -> None:
-    """Each once some more jobs have begun, and none may have: it starts again."""
+def kill_one_after_the_other(servers: Sequence[Server], journal: Journal, jobs: int) -> None:
+    """Each once some more jobs have begun, while there are more than a few of these: it starts again."""
     chance = random.Random(len(servers))
     for _ in range(KILLS):
         seen = len(journal.lines())
-        until(lambda seen=seen: len(journal.lines()) > seen + 5, within=30, what="some jobs run")  # type: ignore[misc]
+        if seen > 2 * jobs - 20:  # a line as each begins, and one at its end
+            return
+        until(partial(more_lines, journal, seen + 5), within=30, what="some jobs run")
         server = chance.choice(servers)
         server.kill()
         server.start()
@@ -54,7 +59,7 @@ def test_each_key_has_its_turn(store: StoreBackend, serve: Callable[..., Server]
                 client, (JobRequest("steady", queue=QUEUE, job_id=f"{key}-{n}", limit_key=key) for n in range(size))
             )
     dispatching = [serve(store.url, **LEASE, **journal.env) for _ in range(2)]
-    kill_one_after_the_other(dispatching, journal)
+    kill_one_after_the_other(dispatching, journal, sum(sizes.values()))
     with Client(servers[0].address) as client:
         until(lambda: all_ended(client, sum(sizes.values())), within=120, what="all done")
     starts = journal.lines("start")
@@ -82,9 +87,10 @@ def test_no_job_begins_when_it_has_expired(store: StoreBackend, serve: Callable[
     size = 300 if store.provider == "redis" else 60
     with Client(servers[0].address) as client:
         client.update_queue(QUEUE, limits=ONE_AT_ONCE)
-        wanted = (JobRequest("steady", queue=QUEUE, expire=3 + n % 7) for n in range(size))
+        # Every other one has time, so that some run however long the rest takes.
+        wanted = (JobRequest("steady", queue=QUEUE, expire=600 if n % 2 else 3 + n % 7) for n in range(size))
         expires = {job.job_id: job.expire_time for job in scheduled(client, wanted)}
-    kill_one_after_the_other(servers, journal)
+    kill_one_after_the_other(servers, journal, size // 2)
     with Client(servers[0].address) as client:
         until(lambda: all_ended(client, size), within=120, what="all done")
         ended = list(client.list(queue=QUEUE, page_size=1000))
@@ -112,7 +118,7 @@ def test_what_is_held_waits_and_a_queue_that_drains_ends_what_it_has(
             client.run(job)  # it would be due
         scheduled(client, (JobRequest("steady", queue=QUEUE) for _ in range(size)))
         client.drain(QUEUE)
-    kill_one_after_the_other(servers, journal)
+    kill_one_after_the_other(servers, journal, size)
     with Client(servers[1].address) as client:
         with pytest.raises(FailedPrecondition, match="drain"):
             client.schedule("steady", queue=QUEUE)

@@ -93,8 +93,8 @@ def test_a_dry_run_is_for_who_reads_and_an_act_for_who_operates(as_: As, audit: 
     told = told_in(audit, 4)
     assert {(one["principal"], one["outcome"], one.get("action"), one.get("dry_run")) for one in told} == {
         ("reader", "OK", "cancel", True),
-        ("reader", "PERMISSION_DENIED", None, None),
-        ("operator", "PERMISSION_DENIED", None, None),
+        ("reader", "PERMISSION_DENIED", "cancel", None),
+        ("operator", "PERMISSION_DENIED", "cancel", True),
         ("operator", "OK", "cancel", None),
     }
     assert len(told) == 4
