@@ -11,7 +11,7 @@ from tocsin_server.maintenance.chore import Chore
 from tocsin_server.store.interface import JobStore
 
 #: One small command each time, where there are shared limits, and where there are none.
-_EVERY, _EVERY_OF_NONE = timedelta(seconds=1), timedelta(seconds=2)
+_EVERY, _EVERY_OF_NONE = timedelta(seconds=1), timedelta(seconds=5)
 
 
 class SharedLimitKeeper(Chore):
