@@ -83,7 +83,14 @@ def test_what_was_set_is_taken_back(tocsin: Tocsin, queue: str) -> None:
     tocsin("queues", "update", queue, "--type", "a.b", "--timeout", "5s", "--jitter", "0")
     done = tocsin("queues", "update", queue, "--json", "--clear", "max-attempts", "--clear", "completed-max")
     left = json.loads(done.stdout)
-    nothing = {"paused": False, "pauseReason": "", "draining": False, "limits": [], "fairTurns": False}
+    nothing = {
+        "paused": False,
+        "pauseReason": "",
+        "draining": False,
+        "limits": [],
+        "fairTurns": False,
+        "sharedLimits": [],
+    }
     assert left.keys() == {*nothing, "queue", "defaults", "typeDefaults"}
     assert (left["defaults"], left["typeDefaults"]["a.b"]["timeout"]) == ({"concurrency": 3}, "5s")
     done = tocsin("queues", "update", queue, "--json", "--type", "a.b", "--clear", "all", "--timeout", "9s")

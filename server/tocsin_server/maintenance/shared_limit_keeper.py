@@ -10,8 +10,9 @@ from tocsin_server.domain.queues import Tick
 from tocsin_server.maintenance.chore import Chore
 from tocsin_server.store.interface import JobStore
 
-#: One small command each time, where there are shared limits, and where there are none.
-_EVERY, _EVERY_OF_NONE = timedelta(seconds=1), timedelta(seconds=5)
+#: One small command each time, where there are shared limits, and where there are none: who claims from a queue that
+#: has some knows that at once, and nobody else needs its places.
+_EVERY, _EVERY_OF_NONE = timedelta(seconds=1), timedelta(seconds=60)
 
 
 class SharedLimitKeeper(Chore):
@@ -22,12 +23,14 @@ class SharedLimitKeeper(Chore):
     def __init__(self, store: JobStore) -> None:
         self._store = store
         self._next = 0.0
+        self._found_none = False
 
     def hear(self, ticks: Mapping[str, Tick]) -> None:
         pass
 
     async def step(self) -> bool:
-        if time.monotonic() >= self._next:
+        if time.monotonic() >= self._next or (self._found_none and self._store.shared.knows_some):
             some = await self._store.shared.settle()
-            self._next = time.monotonic() + (_EVERY if some else _EVERY_OF_NONE).total_seconds() * 0.9
+            self._found_none = not some and not self._store.shared.knows_some
+            self._next = time.monotonic() + (_EVERY_OF_NONE if self._found_none else _EVERY).total_seconds() * 0.9
         return False

@@ -155,6 +155,10 @@ class SharedClaims(SharedLimitStore):
         finally:
             self._telling = None
 
+    @property
+    def knows_some(self) -> bool:
+        return bool(self._known)
+
     async def settle(self) -> bool:
         book, _, now = await self._read()
         self._known |= book.queues.keys()

@@ -39,6 +39,11 @@ class SharedLimitStore(ABC):
     async def limits_of(self, queue: str) -> list[SharedLimitState]:
         """Those that name a queue, by name."""
 
+    @property
+    @abstractmethod
+    def knows_some(self) -> bool:
+        """Whether this process had to do with a queue that has shared limits."""
+
     @abstractmethod
     async def settle(self) -> bool:
         """Find what whoever died has left, and ring queues for which there is a place. Once a second all servers
