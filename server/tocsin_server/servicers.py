@@ -65,7 +65,7 @@ def build_servicers(
             ScheduleService(store, KeptSchedules(store, scheduling), working.clock, rules),
             BulkService(store, BulkActions(store, scheduling, watching)),
             CalendarService(store, KeptCalendars(store)),
-            SharedLimitService(store, KeptSharedLimits(store)),
+            SharedLimitService(KeptSharedLimits(store)),
             ScalerService(working.scaling),
             ClockService(Advancing(store, working.expecting)),
             ServerService(store, facts),

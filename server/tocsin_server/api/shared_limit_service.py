@@ -11,15 +11,13 @@ from tocsin_server.api.requests import shared_limits as requests
 from tocsin_server.domain.shared_limits import SharedLimitNotFound, SharedLimitState
 from tocsin_server.operations.shared_limits import KeptSharedLimits
 from tocsin_server.security.principals import Principal
-from tocsin_server.store.interface import JobStore
 
 
 class SharedLimitService:
     """Keeps limits that queues share. Who changes one must reach the queues of the one that stands, too; to who reaches
     none of its queues there is none."""
 
-    def __init__(self, store: JobStore, limits: KeptSharedLimits) -> None:
-        self._store = store
+    def __init__(self, limits: KeptSharedLimits) -> None:
         self._limits = limits
 
     async def PutSharedLimit(self, request: pb.PutSharedLimitRequest, call: Call) -> pb.PutSharedLimitResponse:
@@ -35,7 +33,7 @@ class SharedLimitService:
 
     async def ListSharedLimits(self, request: pb.ListSharedLimitsRequest, call: Call) -> pb.ListSharedLimitsResponse:
         after, wanted = requests.list_shared_limits(request)
-        found = await self._store.shared.shared_limits()
+        found = await self._limits.all()
         return answers.listed([one for one in found if _concerns(call.principal, one)], after, wanted)
 
     async def DeleteSharedLimit(self, request: pb.DeleteSharedLimitRequest, call: Call) -> pb.DeleteSharedLimitResponse:

@@ -21,6 +21,10 @@ class KeptSharedLimits:
         """Make it stand. QuotaExceeded."""
         return await self._store.shared.put_shared_limit(limit)
 
+    async def all(self) -> list[SharedLimitState]:
+        """By name."""
+        return await self._store.shared.shared_limits()
+
     async def get(self, name: str) -> SharedLimitState:
         """SharedLimitNotFound."""
         found = await self._store.shared.shared_limits([name])

@@ -16,8 +16,8 @@ if read_grant(ARGV[4]) then taken = leased_before(request) end
 if #taken > 0 then return said(true, taken) end
 
 local queue = redis.call('HMGET', key('q'), 'paused', 'flat', 'limits', 'halted', 'until', 'shared')
-more = refusal(queue[3], queue[6])
-if more then return {NOW, more, {}} end
+local refused = refusal(queue[3], queue[6])
+if refused then return {NOW, refused, {}} end
 queue[3] = queue[3] or string.rep('\0', 5)
 if queue[5] then queue[1] = still_paused(queue[1], queue[5]) end
 local limits, generation = read_limits(queue[3]), struct.unpack('>I4', queue[3], 2)
